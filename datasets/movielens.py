@@ -1,0 +1,42 @@
+"""MovieLens-100K (Harper and Konstan, 2015), from the package that ships it."""
+
+import os
+import sys
+from pathlib import Path
+
+from recstream.v1 import item_pb2
+
+from datasets.errors import UnreadableFile
+from datasets.interactions import InteractionFormat, Interactions, read_interactions
+from datasets.items import ItemFormat, read_items
+
+INSIDE = Path("recbole", "dataset_example", "ml-100k")
+
+
+def folder() -> Path:
+    """Where the data set lies. Raises UnreadableFile where its package is not installed."""
+    if named := os.environ.get("RECSTREAM_MOVIELENS"):
+        return Path(named)
+    checkout = Path(__file__).resolve().parents[1]
+    places = [*checkout.glob(".envs/datasets/lib/python3*/site-packages"), *map(Path, sys.path)]
+    for place in places:
+        if (place / INSIDE / "ml-100k.inter").is_file():
+            return place / INSIDE
+    raise UnreadableFile("MovieLens-100K is not installed: `make datasets` installs the package that ships it")
+
+
+def interactions() -> Interactions:
+    """100,000 ratings of 943 users on 1,682 films, September 1997 to April 1998."""
+    return read_interactions(folder() / "ml-100k.inter", InteractionFormat(value_range=(1, 5)))[0]
+
+
+def items() -> list[item_pb2.Item]:
+    """1,682 films with title, year and genres. Titles carry the year, as the originals do."""
+    films, _ = read_items(folder() / "ml-100k.item", ItemFormat(domain="film", category_separator=" "))
+    for film in films:
+        year = int(film.numbers.get("release_year", 0))
+        if year and film.title:
+            film.title = f"{film.title} ({year})"
+            film.numbers["year"] = year
+            del film.numbers["release_year"]
+    return films
