@@ -42,6 +42,7 @@ class GetItemRequest(Message):
 
     ITEM_ID_FIELD_NUMBER: int
     item_id: str
+    """Required, at most 256 bytes."""
     def __init__(
         self,
         *,
@@ -60,10 +61,13 @@ class GetItemResponse(Message):
     embedded: bool
     """True: the model has a vector for it."""
     popularity: int
-    """Positive events ever, and the same weighed by age at the time of the read."""
+    """Positive events ever."""
     trend: float
+    """The same, weighed by 2^(-age / half-life) at the time of the read."""
     @property
-    def item(self) -> Item: ...
+    def item(self) -> Item:
+        """As it was last put."""
+
     def __init__(
         self,
         *,
@@ -81,7 +85,9 @@ class PutItemsRequest(Message):
 
     ITEMS_FIELD_NUMBER: int
     @property
-    def items(self) -> RepeatedCompositeFieldContainer[Item]: ...
+    def items(self) -> RepeatedCompositeFieldContainer[Item]:
+        """What to put, at most 1,000; the whole request stays below 4 MiB."""
+
     def __init__(
         self,
         *,
@@ -111,7 +117,9 @@ class WithdrawItemsRequest(Message):
 
     ITEM_IDS_FIELD_NUMBER: int
     @property
-    def item_ids(self) -> RepeatedScalarFieldContainer[str]: ...
+    def item_ids(self) -> RepeatedScalarFieldContainer[str]:
+        """What to withdraw, at most 1,000."""
+
     def __init__(
         self,
         *,
@@ -130,7 +138,9 @@ class WithdrawItemsResponse(Message):
         """One a known item, in order."""
 
     @property
-    def unknown_item_ids(self) -> RepeatedScalarFieldContainer[str]: ...
+    def unknown_item_ids(self) -> RepeatedScalarFieldContainer[str]:
+        """Those that are not known, in order."""
+
     def __init__(
         self,
         *,

@@ -57,13 +57,14 @@ class CatalogServiceServicer(object):
     """
 
     def GetItem(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """One item with its popularity. NOT_FOUND: it is not known.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PutItems(self, request, context):
-        """Adds or replaces items, at most 1,000. Answers when Kafka has them.
+        """Adds or replaces items, at most 1,000. Answers when Kafka has them. If one is refused, none is put.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

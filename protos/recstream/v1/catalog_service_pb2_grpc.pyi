@@ -109,9 +109,10 @@ class CatalogServiceStub(typing.Generic[_CatalogServiceGetItemType, _CatalogServ
     ], channel: grpc.aio.Channel) -> None: ...
 
     GetItem: _CatalogServiceGetItemType
+    """One item with its popularity. NOT_FOUND: it is not known."""
 
     PutItems: _CatalogServicePutItemsType
-    """Adds or replaces items, at most 1,000. Answers when Kafka has them."""
+    """Adds or replaces items, at most 1,000. Answers when Kafka has them. If one is refused, none is put."""
 
     WithdrawItems: _CatalogServiceWithdrawItemsType
     """Takes items off every list, at once; they stay known and may be put again. Unknown ones are named
@@ -141,7 +142,8 @@ class CatalogServiceServicer(metaclass=abc.ABCMeta):
         self,
         request: recstream.v1.catalog_service_pb2.GetItemRequest,
         context: _ServicerContext,
-    ) -> typing.Union[recstream.v1.catalog_service_pb2.GetItemResponse, collections.abc.Awaitable[recstream.v1.catalog_service_pb2.GetItemResponse]]: ...
+    ) -> typing.Union[recstream.v1.catalog_service_pb2.GetItemResponse, collections.abc.Awaitable[recstream.v1.catalog_service_pb2.GetItemResponse]]:
+        """One item with its popularity. NOT_FOUND: it is not known."""
 
     @abc.abstractmethod
     def PutItems(
@@ -149,7 +151,7 @@ class CatalogServiceServicer(metaclass=abc.ABCMeta):
         request: recstream.v1.catalog_service_pb2.PutItemsRequest,
         context: _ServicerContext,
     ) -> typing.Union[recstream.v1.catalog_service_pb2.PutItemsResponse, collections.abc.Awaitable[recstream.v1.catalog_service_pb2.PutItemsResponse]]:
-        """Adds or replaces items, at most 1,000. Answers when Kafka has them."""
+        """Adds or replaces items, at most 1,000. Answers when Kafka has them. If one is refused, none is put."""
 
     @abc.abstractmethod
     def WithdrawItems(

@@ -78,8 +78,11 @@ class AttributeFilter(Message):
     NAME_FIELD_NUMBER: int
     VALUES_FIELD_NUMBER: int
     name: str
+    """The attribute's name, such as `brand`."""
     @property
-    def values(self) -> RepeatedScalarFieldContainer[str]: ...
+    def values(self) -> RepeatedScalarFieldContainer[str]:
+        """The values, one of which the item has. At least one."""
+
     def __init__(
         self,
         *,
@@ -98,8 +101,11 @@ class RangeFilter(Message):
     MIN_FIELD_NUMBER: int
     MAX_FIELD_NUMBER: int
     name: str
+    """The number's name, such as `price`."""
     min: float
+    """The least value that matches."""
     max: float
+    """The greatest value that matches."""
     def __init__(
         self,
         *,

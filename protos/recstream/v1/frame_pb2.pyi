@@ -50,6 +50,7 @@ class Frame(Message):
     GO_AWAY_FIELD_NUMBER: int
     RESUME_TOKEN_FIELD_NUMBER: int
     sequence: int
+    """1 for the first frame of a stream, one more for each, heartbeats included."""
     resume_token: str
     """Hand it to the next stream after a break: if the list is still the same, nothing is sent twice.
     At most 256 bytes; set on snapshots, deltas and go-aways.
@@ -59,13 +60,21 @@ class Frame(Message):
         """What made the server look again. Empty for the first frame, heartbeats, and changes of the catalogue."""
 
     @property
-    def snapshot(self) -> Snapshot: ...
+    def snapshot(self) -> Snapshot:
+        """The whole list."""
+
     @property
-    def delta(self) -> Delta: ...
+    def delta(self) -> Delta:
+        """What changed. Only where it was asked for."""
+
     @property
-    def heartbeat(self) -> Heartbeat: ...
+    def heartbeat(self) -> Heartbeat:
+        """Nothing changed."""
+
     @property
-    def go_away(self) -> GoAway: ...
+    def go_away(self) -> GoAway:
+        """The stream is about to end."""
+
     def __init__(
         self,
         *,
@@ -96,10 +105,13 @@ class Cause(Message):
     event_id: str
     """Empty where only the position is known (an announcement was missed)."""
     item_id: str
+    """What was acted on; empty where the event id is."""
     action: str
+    """What was done; empty where the event id is."""
     event_time_ms: int
-    """Unix time in milliseconds: the event's own, and that of its record in Kafka."""
+    """When it happened: Unix time in milliseconds."""
     record_time_ms: int
+    """The timestamp of its record in Kafka: Unix time in milliseconds."""
     @property
     def token(self) -> EventToken:
         """The frame includes every event of this user on this partition up to this offset."""
@@ -125,7 +137,9 @@ class Snapshot(Message):
 
     SLATE_FIELD_NUMBER: int
     @property
-    def slate(self) -> Slate: ...
+    def slate(self) -> Slate:
+        """Never absent; without items where nothing is left to recommend."""
+
     def __init__(
         self,
         *,
@@ -149,14 +163,19 @@ class Delta(Message):
     PLACED_FIELD_NUMBER: int
     LENGTH_FIELD_NUMBER: int
     length: int
+    """How many items the new list has."""
     @property
     def slate(self) -> Slate:
         """The new list's name, revision, model version and tier; its `items` are empty."""
 
     @property
-    def removed_item_ids(self) -> RepeatedScalarFieldContainer[str]: ...
+    def removed_item_ids(self) -> RepeatedScalarFieldContainer[str]:
+        """Items that are on the list no more."""
+
     @property
-    def placed(self) -> RepeatedCompositeFieldContainer[PlacedItem]: ...
+    def placed(self) -> RepeatedCompositeFieldContainer[PlacedItem]:
+        """Items that are new, moved or otherwise changed; no item and no position twice."""
+
     def __init__(
         self,
         *,
@@ -177,8 +196,11 @@ class PlacedItem(Message):
     POSITION_FIELD_NUMBER: int
     ITEM_FIELD_NUMBER: int
     position: int
+    """Its index on the new list: 0 is the top."""
     @property
-    def item(self) -> RankedItem: ...
+    def item(self) -> RankedItem:
+        """The item, in full."""
+
     def __init__(
         self,
         *,

@@ -85,8 +85,9 @@ class Interaction(Message):
     undo_event_id: str
     """For the action `undo`: the event id that is taken back."""
     slate_id: str
-    """The slate that the item was seen on, if any, and the item's place on it (0 is the top)."""
+    """The slate that the item was seen on, if any."""
     position: int
+    """The item's place on that slate: 0 is the top."""
     surface: str
     """Where it happened, such as `home` or `player`."""
     domain: str
@@ -130,7 +131,9 @@ class EventToken(Message):
     topic_id: bytes
     """The topic's id, 16 bytes (KIP-516): a topic that was made anew has another."""
     partition: int
+    """The partition, from 0."""
     offset: int
+    """The record's offset in the partition, from 0."""
     def __init__(
         self,
         *,

@@ -34,7 +34,9 @@ class RecordRequest(Message):
 
     INTERACTION_FIELD_NUMBER: int
     @property
-    def interaction(self) -> Interaction: ...
+    def interaction(self) -> Interaction:
+        """What happened. With an event id, the request may be repeated safely."""
+
     def __init__(
         self,
         *,
@@ -49,7 +51,9 @@ class RecordResponse(Message):
 
     TOKEN_FIELD_NUMBER: int
     @property
-    def token(self) -> EventToken: ...
+    def token(self) -> EventToken:
+        """Where Kafka keeps the event."""
+
     def __init__(
         self,
         *,
@@ -64,7 +68,9 @@ class RecordStreamRequest(Message):
 
     INTERACTION_FIELD_NUMBER: int
     @property
-    def interaction(self) -> Interaction: ...
+    def interaction(self) -> Interaction:
+        """What happened."""
+
     def __init__(
         self,
         *,
@@ -80,7 +86,9 @@ class RecordStreamResponse(Message):
     TOKEN_FIELD_NUMBER: int
     REFUSED_FIELD_NUMBER: int
     @property
-    def token(self) -> EventToken: ...
+    def token(self) -> EventToken:
+        """Where Kafka keeps the event."""
+
     @property
     def refused(self) -> Status:
         """Why it was not taken: the same status, with the same details, that Record would have ended with."""

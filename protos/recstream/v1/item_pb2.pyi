@@ -84,6 +84,7 @@ class Item(Message):
     item_id: str
     """At most 256 bytes of UTF-8, compared byte for byte; not blank."""
     title: str
+    """What people call it, such as `Toy Story (1995)`; reasons quote it."""
     description: str
     """Free text; what goes past 32 KiB is refused."""
     domain: str

@@ -81,13 +81,15 @@ class Profile(Message):
     MODEL_VERSION_FIELD_NUMBER: int
     MODEL_STATE_STALE_FIELD_NUMBER: int
     user_id: str
+    """Whose profile it is."""
     revision: int
     """Comparable for equality only. 0: there is no profile."""
     expires_at_ms: int
     """Unix time in milliseconds at which it is forgotten unless events come."""
     model_version: int
-    """The model whose state is kept, and whether it is behind the history."""
+    """The model whose state is kept; 0: none is."""
     model_state_stale: bool
+    """True: the state is behind the history and is folded again with the next event, or soon."""
     @property
     def history(self) -> RepeatedCompositeFieldContainer[HistoryEntry]:
         """The newest events, oldest first, in the order (event time, event id); a bounded number."""
@@ -138,10 +140,15 @@ class HistoryEntry(Message):
     UNDONE_FIELD_NUMBER: int
     UNDO_EVENT_ID_FIELD_NUMBER: int
     event_id: str
+    """Names the event; where its sender gave no id, its topic id, partition and offset in words."""
     item_id: str
+    """What was acted on; empty for an undo."""
     action: str
+    """What was done."""
     event_time_ms: int
+    """When it happened: Unix time in milliseconds."""
     value: float
+    """As in Interaction."""
     undone: bool
     """True: an undo took it back."""
     undo_event_id: str
@@ -171,8 +178,11 @@ class Watermark(Message):
     PARTITION_FIELD_NUMBER: int
     OFFSET_FIELD_NUMBER: int
     topic_id: bytes
+    """The topic's id, 16 bytes (KIP-516)."""
     partition: int
+    """The partition, from 0."""
     offset: int
+    """The last offset that is included."""
     def __init__(
         self,
         *,

@@ -42,9 +42,10 @@ class GetProfileRequest(Message):
     USER_ID_FIELD_NUMBER: int
     AFTER_FIELD_NUMBER: int
     user_id: str
+    """Required, at most 256 bytes."""
     @property
     def after(self) -> RepeatedCompositeFieldContainer[EventToken]:
-        """As in RecommendRequest."""
+        """Events that the answer must include, at most 32. As in RecommendRequest."""
 
     def __init__(
         self,
@@ -61,8 +62,11 @@ class GetProfileResponse(Message):
     PROFILE_FIELD_NUMBER: int
     INCLUDES_EVENTS_FIELD_NUMBER: int
     includes_events: bool
+    """False: the deadline came before the events in `after` were in the profile. True where none were given."""
     @property
-    def profile(self) -> Profile: ...
+    def profile(self) -> Profile:
+        """Never absent."""
+
     def __init__(
         self,
         *,
@@ -78,6 +82,7 @@ class ExportProfileRequest(Message):
 
     USER_ID_FIELD_NUMBER: int
     user_id: str
+    """Required, at most 256 bytes."""
     def __init__(
         self,
         *,
@@ -93,7 +98,7 @@ class ExportProfileResponse(Message):
     TAKEN_FIELD_NUMBER: int
     @property
     def profile(self) -> Profile:
-        """First: the profile."""
+        """First: the profile. A long one comes in parts, whose lists and maps are added up."""
 
     @property
     def taken(self) -> TakenItems:
@@ -139,6 +144,7 @@ class EraseProfileRequest(Message):
 
     USER_ID_FIELD_NUMBER: int
     user_id: str
+    """Required, at most 256 bytes. Erasing a user nobody has heard of is no error."""
     def __init__(
         self,
         *,
@@ -152,7 +158,9 @@ class EraseProfileResponse(Message):
 
     TOKEN_FIELD_NUMBER: int
     @property
-    def token(self) -> EventToken: ...
+    def token(self) -> EventToken:
+        """Where Kafka keeps the order."""
+
     def __init__(
         self,
         *,

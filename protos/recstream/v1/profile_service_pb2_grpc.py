@@ -57,7 +57,8 @@ class ProfileServiceServicer(object):
     """
 
     def GetProfile(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """The profile; of a user nobody has heard of an empty one, with revision 0.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')

@@ -109,6 +109,7 @@ class ProfileServiceStub(typing.Generic[_ProfileServiceGetProfileType, _ProfileS
     ], channel: grpc.aio.Channel) -> None: ...
 
     GetProfile: _ProfileServiceGetProfileType
+    """The profile; of a user nobody has heard of an empty one, with revision 0."""
 
     ExportProfile: _ProfileServiceExportProfileType
     """Everything that is kept of the user, in parts below 1 MiB."""
@@ -141,7 +142,8 @@ class ProfileServiceServicer(metaclass=abc.ABCMeta):
         self,
         request: recstream.v1.profile_service_pb2.GetProfileRequest,
         context: _ServicerContext,
-    ) -> typing.Union[recstream.v1.profile_service_pb2.GetProfileResponse, collections.abc.Awaitable[recstream.v1.profile_service_pb2.GetProfileResponse]]: ...
+    ) -> typing.Union[recstream.v1.profile_service_pb2.GetProfileResponse, collections.abc.Awaitable[recstream.v1.profile_service_pb2.GetProfileResponse]]:
+        """The profile; of a user nobody has heard of an empty one, with revision 0."""
 
     @abc.abstractmethod
     def ExportProfile(

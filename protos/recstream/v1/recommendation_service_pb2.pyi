@@ -88,7 +88,9 @@ class RecommendRequest(Message):
     page_token: str
     """From `next_page_token` of the list before: the next items of the same paging session."""
     @property
-    def filter(self) -> Filter: ...
+    def filter(self) -> Filter:
+        """Which items the list may hold. Absent: any."""
+
     @property
     def excluded_item_ids(self) -> RepeatedScalarFieldContainer[str]:
         """Items to leave out, at most 1,000; unknown ones do no harm."""
@@ -125,11 +127,13 @@ class RecommendResponse(Message):
     INCLUDES_EVENTS_FIELD_NUMBER: int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: int
     includes_events: bool
-    """False: the deadline came before the events in `after` were in the profile."""
+    """False: the deadline came before the events in `after` were in the profile. True where none were given."""
     next_page_token: str
     """Empty: there are no further items."""
     @property
-    def slate(self) -> Slate: ...
+    def slate(self) -> Slate:
+        """Never absent."""
+
     def __init__(
         self,
         *,
@@ -170,20 +174,29 @@ class StreamRecommendationsRequest(Message):
     RESUME_TOKEN_FIELD_NUMBER: int
     EXPERIMENTS_FIELD_NUMBER: int
     user_id: str
-    """As in RecommendRequest."""
+    """Required, at most 256 bytes."""
     count: int
+    """How many items: 1 to 500. 0: 20."""
     surface: str
+    """As in RecommendRequest."""
     domain: str
+    """As in RecommendRequest."""
     deltas: bool
     """True: after the first snapshot, changes come as deltas."""
     resume_token: str
-    """From the last frame of the stream before."""
+    """From the last frame of the stream before that had one."""
     @property
-    def filter(self) -> Filter: ...
+    def filter(self) -> Filter:
+        """As in RecommendRequest."""
+
     @property
-    def excluded_item_ids(self) -> RepeatedScalarFieldContainer[str]: ...
+    def excluded_item_ids(self) -> RepeatedScalarFieldContainer[str]:
+        """As in RecommendRequest."""
+
     @property
-    def experiments(self) -> ScalarMap[str, str]: ...
+    def experiments(self) -> ScalarMap[str, str]:
+        """As in RecommendRequest."""
+
     def __init__(
         self,
         *,
@@ -206,7 +219,9 @@ class StreamRecommendationsResponse(Message):
 
     FRAME_FIELD_NUMBER: int
     @property
-    def frame(self) -> Frame: ...
+    def frame(self) -> Frame:
+        """Never absent."""
+
     def __init__(
         self,
         *,
@@ -247,7 +262,9 @@ class SessionResponse(Message):
     RECORDED_FIELD_NUMBER: int
     REFUSED_FIELD_NUMBER: int
     @property
-    def frame(self) -> Frame: ...
+    def frame(self) -> Frame:
+        """As StreamRecommendations sends it."""
+
     @property
     def recorded(self) -> EventToken:
         """Kafka has the event. An interaction gets one answer, this or the next; answers come in order."""
@@ -281,10 +298,15 @@ class SimilarItemsRequest(Message):
     count: int
     """1 to 500. 0: 20."""
     domain: str
+    """Only items of this domain. Empty: all."""
     @property
-    def filter(self) -> Filter: ...
+    def filter(self) -> Filter:
+        """Which items may be among them. Absent: any."""
+
     @property
-    def excluded_item_ids(self) -> RepeatedScalarFieldContainer[str]: ...
+    def excluded_item_ids(self) -> RepeatedScalarFieldContainer[str]:
+        """Items to leave out, at most 1,000; unknown ones do no harm."""
+
     def __init__(
         self,
         *,
@@ -304,6 +326,7 @@ class SimilarItemsResponse(Message):
     ITEMS_FIELD_NUMBER: int
     MODEL_VERSION_FIELD_NUMBER: int
     model_version: int
+    """The model whose vectors were compared; 0 where there was none."""
     @property
     def items(self) -> RepeatedCompositeFieldContainer[RankedItem]:
         """Nearest first; the item itself is not among them."""

@@ -114,6 +114,7 @@ class Slate(Message):
     model_version: int
     """The model that scored it; 0 where none did."""
     tier: Tier.ValueType
+    """How good the list could be made."""
     profile_unavailable: bool
     """True: the profile could not be read, and the list knows nothing of the user."""
     @property
@@ -161,6 +162,7 @@ class RankedItem(Message):
     PREDICTED_RATING_FIELD_NUMBER: int
     SOURCE_FIELD_NUMBER: int
     item_id: str
+    """Which item."""
     score: float
     """Comparable within the slate only."""
     predicted_rating: float
@@ -168,7 +170,9 @@ class RankedItem(Message):
     source: str
     """Which source proposed it: `nearest`, `similar`, `trending` or `fresh`."""
     @property
-    def reason(self) -> Reason: ...
+    def reason(self) -> Reason:
+        """Why it is here."""
+
     @property
     def probabilities(self) -> ScalarMap[str, float]:
         """The model's probability of each action, by action name. Tier RANKED only."""
@@ -197,6 +201,7 @@ class Reason(Message):
     ITEM_ID_FIELD_NUMBER: int
     TEXT_FIELD_NUMBER: int
     kind: ReasonKind.ValueType
+    """For programs."""
     item_id: str
     """For BECAUSE_OF: the item of the user's history that carried most of the score."""
     text: str

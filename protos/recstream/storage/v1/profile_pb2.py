@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"recstream/storage/v1/profile.proto\x12\x14recstream.storage.v1\"\x92\x03\n\x07Profile\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0e\n\x06\x65vents\x18\x02 \x01(\x03\x12,\n\x07history\x18\x03 \x03(\x0b\x32\x1b.recstream.storage.v1.Entry\x12\x30\n\x0bimpressions\x18\x04 \x03(\x0b\x32\x1b.recstream.storage.v1.Entry\x12+\n\x06totals\x18\x05 \x03(\x0b\x32\x1b.recstream.storage.v1.Total\x12\x33\n\nwatermarks\x18\x06 \x03(\x0b\x32\x1f.recstream.storage.v1.Watermark\x12\x36\n\rerased_before\x18\x07 \x03(\x0b\x32\x1f.recstream.storage.v1.Watermark\x12\x11\n\ttopic_ids\x18\x08 \x03(\x0c\x12\x15\n\rexpires_at_ms\x18\t \x01(\x03\x12\x10\n\x08has_tail\x18\n \x01(\x08\x12\x30\n\x06states\x18\x0b \x03(\x0b\x32 .recstream.storage.v1.ModelState\"\xb2\x01\n\x05\x45ntry\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07item_id\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\x12\x0f\n\x07time_ms\x18\x04 \x01(\x03\x12\x12\n\x05value\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\rundo_event_id\x18\x06 \x01(\t\x12\r\n\x05topic\x18\x07 \x01(\r\x12\x11\n\tpartition\x18\x08 \x01(\r\x12\x0e\n\x06offset\x18\t \x01(\x04\x42\x08\n\x06_value\"&\n\x05Total\x12\x0e\n\x06\x61\x63tion\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"=\n\tWatermark\x12\r\n\x05topic\x18\x01 \x01(\r\x12\x11\n\tpartition\x18\x02 \x01(\r\x12\x0e\n\x06offset\x18\x03 \x01(\x04\"V\n\nModelState\x12\x15\n\rmodel_version\x18\x01 \x01(\x03\x12\r\n\x05state\x18\x02 \x01(\x0c\x12\x13\n\x0buser_vector\x18\x03 \x01(\x0c\x12\r\n\x05stale\x18\x04 \x01(\x08\"R\n\x07\x45rasure\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x36\n\x0b\x65nd_offsets\x18\x02 \x03(\x0b\x32!.recstream.storage.v1.TopicOffset\"B\n\x0bTopicOffset\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x0e\n\x06offset\x18\x03 \x01(\x03\"v\n\x0c\x41nnouncement\x12\x15\n\rbase_revision\x18\x01 \x01(\x03\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\r\n\x05quiet\x18\x03 \x01(\x08\x12.\n\x07\x61pplied\x18\x04 \x03(\x0b\x32\x1d.recstream.storage.v1.Applied\"\x9a\x01\n\x07\x41pplied\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12\x0f\n\x07item_id\x18\x05 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x06 \x01(\t\x12\x0f\n\x07time_ms\x18\x07 \x01(\x03\x12\x16\n\x0erecord_time_ms\x18\x08 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"recstream/storage/v1/profile.proto\x12\x14recstream.storage.v1\"\xa7\x03\n\x07Profile\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0e\n\x06\x65vents\x18\x02 \x01(\x03\x12.\n\x07history\x18\x03 \x01(\x0b\x32\x1d.recstream.storage.v1.Entries\x12\x32\n\x0bimpressions\x18\x04 \x01(\x0b\x32\x1d.recstream.storage.v1.Entries\x12+\n\x06totals\x18\x05 \x03(\x0b\x32\x1b.recstream.storage.v1.Total\x12\x33\n\nwatermarks\x18\x06 \x03(\x0b\x32\x1f.recstream.storage.v1.Watermark\x12\x36\n\rerased_before\x18\x07 \x03(\x0b\x32\x1f.recstream.storage.v1.Watermark\x12\x11\n\ttopic_ids\x18\x08 \x03(\x0c\x12\x15\n\rexpires_at_ms\x18\t \x01(\x03\x12\x10\n\x08has_tail\x18\n \x01(\x08\x12\x30\n\x06states\x18\x0b \x03(\x0b\x32 .recstream.storage.v1.ModelState\x12\x0f\n\x07\x61\x63tions\x18\x0c \x03(\t\"\xae\x01\n\x07\x45ntries\x12\x11\n\tevent_ids\x18\x01 \x03(\t\x12\x10\n\x08item_ids\x18\x02 \x03(\t\x12\x0f\n\x07\x61\x63tions\x18\x03 \x03(\r\x12\x10\n\x08times_ms\x18\x04 \x03(\x03\x12\x0e\n\x06topics\x18\x05 \x03(\r\x12\x12\n\npartitions\x18\x06 \x03(\r\x12\x0f\n\x07offsets\x18\x07 \x03(\x04\x12\x0e\n\x06values\x18\x08 \x03(\x01\x12\x16\n\x0eundo_event_ids\x18\t \x03(\t\"&\n\x05Total\x12\x0e\n\x06\x61\x63tion\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"=\n\tWatermark\x12\r\n\x05topic\x18\x01 \x01(\r\x12\x11\n\tpartition\x18\x02 \x01(\r\x12\x0e\n\x06offset\x18\x03 \x01(\x04\"V\n\nModelState\x12\x15\n\rmodel_version\x18\x01 \x01(\x03\x12\r\n\x05state\x18\x02 \x01(\x0c\x12\x13\n\x0buser_vector\x18\x03 \x01(\x0c\x12\r\n\x05stale\x18\x04 \x01(\x08\"R\n\x07\x45rasure\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x36\n\x0b\x65nd_offsets\x18\x02 \x03(\x0b\x32!.recstream.storage.v1.TopicOffset\"B\n\x0bTopicOffset\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x0e\n\x06offset\x18\x03 \x01(\x03\"v\n\x0c\x41nnouncement\x12\x15\n\rbase_revision\x18\x01 \x01(\x03\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\r\n\x05quiet\x18\x03 \x01(\x08\x12.\n\x07\x61pplied\x18\x04 \x03(\x0b\x32\x1d.recstream.storage.v1.Applied\"\x9a\x01\n\x07\x41pplied\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12\x0f\n\x07item_id\x18\x05 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x06 \x01(\t\x12\x0f\n\x07time_ms\x18\x07 \x01(\x03\x12\x16\n\x0erecord_time_ms\x18\x08 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,21 +32,21 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'recstream.storage.v1.profil
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_PROFILE']._serialized_start=61
-  _globals['_PROFILE']._serialized_end=463
-  _globals['_ENTRY']._serialized_start=466
-  _globals['_ENTRY']._serialized_end=644
-  _globals['_TOTAL']._serialized_start=646
-  _globals['_TOTAL']._serialized_end=684
-  _globals['_WATERMARK']._serialized_start=686
-  _globals['_WATERMARK']._serialized_end=747
-  _globals['_MODELSTATE']._serialized_start=749
-  _globals['_MODELSTATE']._serialized_end=835
-  _globals['_ERASURE']._serialized_start=837
-  _globals['_ERASURE']._serialized_end=919
-  _globals['_TOPICOFFSET']._serialized_start=921
-  _globals['_TOPICOFFSET']._serialized_end=987
-  _globals['_ANNOUNCEMENT']._serialized_start=989
-  _globals['_ANNOUNCEMENT']._serialized_end=1107
-  _globals['_APPLIED']._serialized_start=1110
-  _globals['_APPLIED']._serialized_end=1264
+  _globals['_PROFILE']._serialized_end=484
+  _globals['_ENTRIES']._serialized_start=487
+  _globals['_ENTRIES']._serialized_end=661
+  _globals['_TOTAL']._serialized_start=663
+  _globals['_TOTAL']._serialized_end=701
+  _globals['_WATERMARK']._serialized_start=703
+  _globals['_WATERMARK']._serialized_end=764
+  _globals['_MODELSTATE']._serialized_start=766
+  _globals['_MODELSTATE']._serialized_end=852
+  _globals['_ERASURE']._serialized_start=854
+  _globals['_ERASURE']._serialized_end=936
+  _globals['_TOPICOFFSET']._serialized_start=938
+  _globals['_TOPICOFFSET']._serialized_end=1004
+  _globals['_ANNOUNCEMENT']._serialized_start=1006
+  _globals['_ANNOUNCEMENT']._serialized_end=1124
+  _globals['_APPLIED']._serialized_start=1127
+  _globals['_APPLIED']._serialized_end=1281
 # @@protoc_insertion_point(module_scope)

@@ -50,6 +50,7 @@ class Profile(Message):
     EXPIRES_AT_MS_FIELD_NUMBER: int
     HAS_TAIL_FIELD_NUMBER: int
     STATES_FIELD_NUMBER: int
+    ACTIONS_FIELD_NUMBER: int
     user_id: str
     events: int
     """Events ever, impressions aside: the rank of the newest."""
@@ -58,11 +59,11 @@ class Profile(Message):
     has_tail: bool
     """Events older than the history were taken: the tail's key holds their items."""
     @property
-    def history(self) -> RepeatedCompositeFieldContainer[Entry]:
+    def history(self) -> Entries:
         """The newest events by (time_ms, event id), oldest first."""
 
     @property
-    def impressions(self) -> RepeatedCompositeFieldContainer[Entry]:
+    def impressions(self) -> Entries:
         """The newest impressions by the same order."""
 
     @property
@@ -79,19 +80,23 @@ class Profile(Message):
 
     @property
     def topic_ids(self) -> RepeatedScalarFieldContainer[bytes]:
-        """The topic ids (16 bytes) that `topic` below is an index into, ascending."""
+        """The topic ids (16 bytes) that every `topic` below is an index into, ascending."""
 
     @property
     def states(self) -> RepeatedCompositeFieldContainer[ModelState]:
         """At most two, by model version, ascending."""
+
+    @property
+    def actions(self) -> RepeatedScalarFieldContainer[str]:
+        """The names that `Entries.actions` is an index into, ascending."""
 
     def __init__(
         self,
         *,
         user_id: str = ...,
         events: int = ...,
-        history: Iterable[Entry] | None = ...,
-        impressions: Iterable[Entry] | None = ...,
+        history: Entries | None = ...,
+        impressions: Entries | None = ...,
         totals: Iterable[Total] | None = ...,
         watermarks: Iterable[Watermark] | None = ...,
         erased_before: Iterable[Watermark] | None = ...,
@@ -99,50 +104,70 @@ class Profile(Message):
         expires_at_ms: int = ...,
         has_tail: bool = ...,
         states: Iterable[ModelState] | None = ...,
+        actions: Iterable[str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: Literal["erased_before", b"erased_before", "events", b"events", "expires_at_ms", b"expires_at_ms", "has_tail", b"has_tail", "history", b"history", "impressions", b"impressions", "states", b"states", "topic_ids", b"topic_ids", "totals", b"totals", "user_id", b"user_id", "watermarks", b"watermarks"]) -> None: ...
+    def HasField(self, field_name: Literal["history", b"history", "impressions", b"impressions"]) -> bool: ...
+    def ClearField(self, field_name: Literal["actions", b"actions", "erased_before", b"erased_before", "events", b"events", "expires_at_ms", b"expires_at_ms", "has_tail", b"has_tail", "history", b"history", "impressions", b"impressions", "states", b"states", "topic_ids", b"topic_ids", "totals", b"totals", "user_id", b"user_id", "watermarks", b"watermarks"]) -> None: ...
 
 @final
-class Entry(Message):
-    """One event."""
+class Entries(Message):
+    """Events by column: the n-th of every list belongs to the n-th event. Columns are read several times as
+    fast as a message an event would be.
+    """
 
     DESCRIPTOR: Descriptor
 
-    EVENT_ID_FIELD_NUMBER: int
-    ITEM_ID_FIELD_NUMBER: int
-    ACTION_FIELD_NUMBER: int
-    TIME_MS_FIELD_NUMBER: int
-    VALUE_FIELD_NUMBER: int
-    UNDO_EVENT_ID_FIELD_NUMBER: int
-    TOPIC_FIELD_NUMBER: int
-    PARTITION_FIELD_NUMBER: int
-    OFFSET_FIELD_NUMBER: int
-    event_id: str
-    """Empty: the event had none, and its position stands for it."""
-    item_id: str
-    action: str
-    time_ms: int
-    value: float
-    undo_event_id: str
-    topic: int
-    partition: int
-    offset: int
+    EVENT_IDS_FIELD_NUMBER: int
+    ITEM_IDS_FIELD_NUMBER: int
+    ACTIONS_FIELD_NUMBER: int
+    TIMES_MS_FIELD_NUMBER: int
+    TOPICS_FIELD_NUMBER: int
+    PARTITIONS_FIELD_NUMBER: int
+    OFFSETS_FIELD_NUMBER: int
+    VALUES_FIELD_NUMBER: int
+    UNDO_EVENT_IDS_FIELD_NUMBER: int
+    @property
+    def event_ids(self) -> RepeatedScalarFieldContainer[str]:
+        """Empty: the event had none, and its position stands for it."""
+
+    @property
+    def item_ids(self) -> RepeatedScalarFieldContainer[str]: ...
+    @property
+    def actions(self) -> RepeatedScalarFieldContainer[int]:
+        """Index into `Profile.actions`."""
+
+    @property
+    def times_ms(self) -> RepeatedScalarFieldContainer[int]: ...
+    @property
+    def topics(self) -> RepeatedScalarFieldContainer[int]:
+        """Index into `Profile.topic_ids`."""
+
+    @property
+    def partitions(self) -> RepeatedScalarFieldContainer[int]: ...
+    @property
+    def offsets(self) -> RepeatedScalarFieldContainer[int]: ...
+    @property
+    def values(self) -> RepeatedScalarFieldContainer[float]:
+        """NaN: the event has none. Empty: no event has one."""
+
+    @property
+    def undo_event_ids(self) -> RepeatedScalarFieldContainer[str]:
+        """Empty: no event is an undo."""
+
     def __init__(
         self,
         *,
-        event_id: str = ...,
-        item_id: str = ...,
-        action: str = ...,
-        time_ms: int = ...,
-        value: float | None = ...,
-        undo_event_id: str = ...,
-        topic: int = ...,
-        partition: int = ...,
-        offset: int = ...,
+        event_ids: Iterable[str] | None = ...,
+        item_ids: Iterable[str] | None = ...,
+        actions: Iterable[int] | None = ...,
+        times_ms: Iterable[int] | None = ...,
+        topics: Iterable[int] | None = ...,
+        partitions: Iterable[int] | None = ...,
+        offsets: Iterable[int] | None = ...,
+        values: Iterable[float] | None = ...,
+        undo_event_ids: Iterable[str] | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: Literal["_value", b"_value", "value", b"value"]) -> bool: ...
-    def ClearField(self, field_name: Literal["_value", b"_value", "action", b"action", "event_id", b"event_id", "item_id", b"item_id", "offset", b"offset", "partition", b"partition", "time_ms", b"time_ms", "topic", b"topic", "undo_event_id", b"undo_event_id", "value", b"value"]) -> None: ...
-    def WhichOneof(self, oneof_group: Literal["_value", b"_value"]) -> Literal["value"] | None: ...
+    def ClearField(self, field_name: Literal["actions", b"actions", "event_ids", b"event_ids", "item_ids", b"item_ids", "offsets", b"offsets", "partitions", b"partitions", "times_ms", b"times_ms", "topics", b"topics", "undo_event_ids", b"undo_event_ids", "values", b"values"]) -> None: ...
 
 @final
 class Total(Message):

@@ -1,0 +1,76 @@
+"""An asyncio client of recstream.
+
+from recstream.client import Client
+
+async with Client("localhost:50051") as client:
+    await client.record("ann", "tt0114709", "view")
+    async for films in client.stream("ann", count=10):
+        print(films.item_ids)
+"""
+
+from recstream.client.backoff import Backoff
+from recstream.client.bulk import Recorded
+from recstream.client.client import Client
+from recstream.client.connection import tls
+from recstream.client.errors import (
+    ClientClosed,
+    DeadlineExceeded,
+    FailedPrecondition,
+    FieldViolation,
+    GoingAway,
+    InvalidRequest,
+    NotAllowed,
+    NotFound,
+    Overloaded,
+    ProtocolViolation,
+    RecstreamError,
+    ServerError,
+    Unavailable,
+)
+from recstream.client.events import interaction, new_event_id
+from recstream.client.filters import where
+from recstream.client.lists import Recommendations, Tier
+from recstream.client.profiles import ProfileExport
+from recstream.client.session import Session
+from recstream.client.stream import RecommendationStream
+from recstream.v1.filter_pb2 import Filter
+from recstream.v1.frame_pb2 import Cause
+from recstream.v1.interaction_pb2 import EventToken, Interaction
+from recstream.v1.item_pb2 import Item
+from recstream.v1.profile_pb2 import Profile
+from recstream.v1.slate_pb2 import RankedItem
+
+__all__ = [
+    "Backoff",
+    "Cause",
+    "Client",
+    "ClientClosed",
+    "DeadlineExceeded",
+    "EventToken",
+    "FailedPrecondition",
+    "FieldViolation",
+    "Filter",
+    "GoingAway",
+    "Interaction",
+    "InvalidRequest",
+    "Item",
+    "NotAllowed",
+    "NotFound",
+    "Overloaded",
+    "Profile",
+    "ProfileExport",
+    "ProtocolViolation",
+    "RankedItem",
+    "RecommendationStream",
+    "Recommendations",
+    "Recorded",
+    "RecstreamError",
+    "ServerError",
+    "Session",
+    "Tier",
+    "Unavailable",
+    "interaction",
+    "new_event_id",
+    "tls",
+    "where",
+]

@@ -1,0 +1,85 @@
+"""The client."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+import grpc
+
+from recstream.client.backoff import Backoff
+from recstream.client.catalogue import Catalogue
+from recstream.client.connection import ChannelOptions, Connection, Metadata
+from recstream.client.profiles import Profiles
+from recstream.client.recommending import Recommending
+from recstream.client.recording import Recording
+
+
+class Client(Recommending, Recording, Profiles, Catalogue):
+    """A client of recstream, for asyncio. One for a process is enough; it is safe to share between tasks.
+
+    The channel opens at the first call, on the event loop that runs then.
+
+    Example:
+        async with Client("localhost:50051") as client:
+            films = await client.recommend("ann", count=10)
+            await client.record("ann", films[0].item_id, "view", slate_id=films.slate_id, position=0)
+            async for films in client.stream("ann", count=10):
+                print(films.item_ids)
+    """
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        credentials: grpc.ChannelCredentials | None = None,
+        metadata: Metadata | None = None,
+        timeout: float = 5.0,
+        retries: int = 4,
+        backoff: Backoff | None = None,
+        idle_timeout: float | None = 90.0,
+        options: ChannelOptions = (),
+    ) -> None:
+        """Sets the client up; nothing is sent yet.
+
+        Args:
+            target: `host:port`, or any name that gRPC resolves, such as `dns:///recstream:50051`.
+            credentials: for TLS, see `tls()`; None: plain text.
+            metadata: sent with every call, such as `{"authorization": "Bearer ..."}`; a function is asked
+                anew for each.
+            timeout: seconds that a call may take, its retries included, unless the call says otherwise.
+            retries: further tries of a call while the server is unavailable, at most.
+            backoff: pauses between tries and before a stream is opened again.
+            idle_timeout: seconds without even a heartbeat after which a stream is opened again; more than the
+                server's heartbeat interval. None: never.
+            options: gRPC channel options, on top of the client's own.
+        """
+        self._idle_timeout = idle_timeout
+        self._connection = Connection(
+            target,
+            credentials=credentials,
+            metadata=metadata,
+            timeout=timeout,
+            retries=retries,
+            backoff=backoff or Backoff(),
+            options=options,
+        )
+
+    @property
+    def target(self) -> str:
+        """Where the client calls."""
+        return self._connection.target
+
+    async def close(self) -> None:
+        """Ends every call and stream, and the channel. May be called twice."""
+        await self._connection.close()
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()

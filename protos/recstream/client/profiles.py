@@ -1,0 +1,89 @@
+"""The client's calls for what is known of a user."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from recstream.client.connection import Connection
+from recstream.v1.interaction_pb2 import EventToken
+from recstream.v1.profile_pb2 import Profile
+from recstream.v1.profile_service_pb2 import (
+    EraseProfileRequest,
+    ExportProfileRequest,
+    GetProfileRequest,
+    GetProfileResponse,
+    TakenItems,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileExport:
+    """Everything that is kept of a user.
+
+    Attributes:
+        profile: the profile.
+        taken: what was taken before the history begins.
+    """
+
+    profile: Profile
+    taken: TakenItems
+
+
+class Profiles:
+    """What is known of a user, and the right to be forgotten."""
+
+    _connection: Connection
+
+    async def profile(
+        self, user_id: str, *, after: Iterable[EventToken] = (), timeout: float | None = None
+    ) -> GetProfileResponse:
+        """What is known of a user. Of an unknown one: a profile with revision 0.
+
+        Args:
+            user_id: whose.
+            after: tokens of events that the profile must include; see `includes_events` of the answer.
+            timeout: seconds; None: the client's default.
+
+        Example:
+            answer = await client.profile("ann")
+            print(answer.profile.totals["view"], len(answer.profile.history))
+        """
+        request = GetProfileRequest(user_id=user_id, after=after)
+        return await self._connection.call(self._connection.profiles.GetProfile, request, timeout)
+
+    async def export_profile(self, user_id: str, *, timeout: float | None = None) -> ProfileExport:
+        """Everything that is kept of a user, put together from its parts.
+
+        Example:
+            Path("ann.binpb").write_bytes((await client.export_profile("ann")).profile.SerializeToString())
+        """
+
+        async def attempt(left: float) -> ProfileExport:
+            profile, taken = Profile(), TakenItems()
+            request = ExportProfileRequest(user_id=user_id)
+            call = self._connection.profiles.ExportProfile(
+                request, timeout=left, metadata=self._connection.metadata()
+            )
+            async for part in call:
+                if part.WhichOneof("part") == "profile":
+                    profile.MergeFrom(part.profile)
+                else:
+                    taken.MergeFrom(part.taken)
+            return ProfileExport(profile, taken)
+
+        return await self._connection.retrying(attempt, timeout)
+
+    async def erase(self, user_id: str, *, timeout: float | None = None) -> EventToken:
+        """Forgets every event of the user that Kafka has now, for good.
+
+        Returns:
+            The order's token: hand it to `profile(after=...)` to see it done.
+
+        Example:
+            token = await client.erase("ann")
+            assert not (await client.profile("ann", after=[token])).profile.history
+        """
+        request = EraseProfileRequest(user_id=user_id)
+        answer = await self._connection.call(self._connection.profiles.EraseProfile, request, timeout)
+        return answer.token

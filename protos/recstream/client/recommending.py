@@ -1,0 +1,246 @@
+"""The client's calls for lists."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from typing import TypedDict, Unpack
+
+from recstream.client.connection import Connection
+from recstream.client.lists import Recommendations, from_slate
+from recstream.client.reconnect import OnRetry
+from recstream.client.session import Session
+from recstream.client.stream import RecommendationStream
+from recstream.v1.filter_pb2 import Filter
+from recstream.v1.interaction_pb2 import EventToken
+from recstream.v1.recommendation_service_pb2 import (
+    RecommendRequest,
+    SimilarItemsRequest,
+    StreamRecommendationsRequest,
+)
+from recstream.v1.slate_pb2 import RankedItem
+
+
+class ListOptions(TypedDict, total=False):
+    """What `recommend()` and `pages()` take to say which list.
+
+    Keys:
+        count: how many items, 1 to 500; 0: the server's default, 20.
+        surface: where the list is shown; selects the surface's settings.
+        domain: only items of this domain.
+        filter: which items the list may hold; see `where()`.
+        excluded: ids of items to leave out.
+        experiments: experiment name to arm, kept with the list's record.
+    """
+
+    count: int
+    surface: str
+    domain: str
+    filter: Filter | None
+    excluded: Iterable[str]
+    experiments: Mapping[str, str] | None
+
+
+class Recommending:
+    """Lists for users, and items like an item."""
+
+    _connection: Connection
+    _idle_timeout: float | None
+
+    async def recommend(
+        self,
+        user_id: str,
+        *,
+        count: int = 0,
+        after: Iterable[EventToken] = (),
+        surface: str = "",
+        domain: str = "",
+        filter: Filter | None = None,
+        excluded: Iterable[str] = (),
+        page_token: str = "",
+        experiments: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> Recommendations:
+        """One list. A user nobody has heard of gets what is popular and new.
+
+        Args:
+            user_id: for whom.
+            count: how many items, 1 to 500; 0: the server's default, 20.
+            after: tokens of events that the list must know of; see `includes_events` of the answer.
+            surface: where the list is shown; selects the surface's settings.
+            domain: only items of this domain.
+            filter: which items the list may hold; see `where()`.
+            excluded: ids of items to leave out, at most 1,000.
+            page_token: `next_page_token` of the list before.
+            experiments: experiment name to arm, kept with the list's record.
+            timeout: seconds; None: the client's default. A short one gets a simpler list, not an error: see
+                `tier` of the answer.
+
+        Raises:
+            InvalidRequest: a field is at fault.
+            RecstreamError: see `recstream.client.errors`.
+
+        Example:
+            token = await client.record("ann", "tt0114709", "rate", value=5)
+            comedies = where(categories=["Comedy"])
+            films = await client.recommend("ann", count=10, after=[token], filter=comedies)
+            for film in films:
+                print(film.item_id, film.score, film.reason.text)
+        """
+        request = RecommendRequest(
+            user_id=user_id,
+            count=count,
+            surface=surface,
+            domain=domain,
+            filter=filter,
+            excluded_item_ids=excluded,
+            page_token=page_token,
+            after=after,
+            experiments=experiments,
+        )
+        answer = await self._connection.call(self._connection.recommendations.Recommend, request, timeout)
+        return from_slate(
+            answer.slate, includes_events=answer.includes_events, next_page_token=answer.next_page_token
+        )
+
+    async def pages(
+        self,
+        user_id: str,
+        *,
+        after: Iterable[EventToken] = (),
+        timeout: float | None = None,
+        **options: Unpack[ListOptions],
+    ) -> AsyncGenerator[Recommendations, None]:
+        """One list after another until nothing is left; no item comes twice.
+
+        Args:
+            user_id: for whom.
+            after: tokens of events that the first page must know of.
+            timeout: seconds for each page.
+            options: as in `recommend()`; `count` is the size of a page.
+
+        Example:
+            async for page in client.pages("ann", count=20):
+                show(page)
+        """
+        token = ""
+        while True:
+            page = await self.recommend(
+                user_id, after=() if token else after, page_token=token, timeout=timeout, **options
+            )
+            if page:
+                yield page
+            token = page.next_page_token
+            if not token:
+                return
+
+    def stream(
+        self,
+        user_id: str,
+        *,
+        count: int = 0,
+        surface: str = "",
+        domain: str = "",
+        filter: Filter | None = None,
+        excluded: Iterable[str] = (),
+        experiments: Mapping[str, str] | None = None,
+        deltas: bool = False,
+        resume: Recommendations | None = None,
+        on_retry: OnRetry | None = None,
+    ) -> RecommendationStream:
+        """A list that stays fresh: whole lists, for as long as you iterate.
+
+        Args:
+            user_id: for whom.
+            count: how many items, 1 to 500; 0: the server's default, 20.
+            surface: where the list is shown.
+            domain: only items of this domain.
+            filter: which items the list may hold.
+            excluded: ids of items to leave out.
+            experiments: experiment name to arm.
+            deltas: True: only changes cross the network; the lists that you get are whole all the same.
+            resume: the last list of an earlier stream with the same arguments: what has not changed since is
+                not sent again.
+            on_retry: called before each pause with the error that broke the stream and the pause in seconds.
+
+        Example:
+            async with client.stream("ann", count=10) as lists:
+                async for recommendations in lists:
+                    print(recommendations.item_ids)
+        """
+        request = StreamRecommendationsRequest(
+            user_id=user_id,
+            count=count,
+            surface=surface,
+            domain=domain,
+            filter=filter,
+            excluded_item_ids=excluded,
+            experiments=experiments,
+            deltas=deltas,
+        )
+        return RecommendationStream(
+            self._connection, request, resume=resume, idle_timeout=self._idle_timeout, on_retry=on_retry
+        )
+
+    def session(
+        self,
+        user_id: str,
+        *,
+        count: int = 0,
+        surface: str = "",
+        domain: str = "",
+        filter: Filter | None = None,
+        excluded: Iterable[str] = (),
+        experiments: Mapping[str, str] | None = None,
+        deltas: bool = False,
+        in_flight: int = 64,
+        on_retry: OnRetry | None = None,
+    ) -> Session:
+        """Events up and lists down on one stream, to be used with `async with`.
+
+        Args:
+            in_flight: events without an answer, at most; further ones wait.
+
+        The other arguments are those of `stream()`. Example: see `Session`.
+        """
+        request = StreamRecommendationsRequest(
+            user_id=user_id,
+            count=count,
+            surface=surface,
+            domain=domain,
+            filter=filter,
+            excluded_item_ids=excluded,
+            experiments=experiments,
+            deltas=deltas,
+        )
+        return Session(
+            self._connection,
+            request,
+            in_flight=in_flight,
+            idle_timeout=self._idle_timeout,
+            on_retry=on_retry,
+        )
+
+    async def similar(
+        self,
+        item_id: str,
+        *,
+        count: int = 0,
+        domain: str = "",
+        filter: Filter | None = None,
+        excluded: Iterable[str] = (),
+        timeout: float | None = None,
+    ) -> tuple[RankedItem, ...]:
+        """Items like an item, nearest first.
+
+        Raises:
+            NotFound: the item is not known.
+
+        Example:
+            for film in await client.similar("tt0114709", count=5):
+                print(film.item_id, film.score)
+        """
+        request = SimilarItemsRequest(
+            item_id=item_id, count=count, domain=domain, filter=filter, excluded_item_ids=excluded
+        )
+        answer = await self._connection.call(self._connection.recommendations.SimilarItems, request, timeout)
+        return tuple(answer.items)

@@ -1,0 +1,88 @@
+"""When a stream that broke is opened again, and when not."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+
+from recstream.client.backoff import Backoff
+from recstream.client.errors import ProtocolViolation, RecstreamError, ServerError, Unavailable
+
+log = logging.getLogger("recstream.client")
+
+#: Called before each pause with the error that broke the stream and the pause in seconds.
+OnRetry = Callable[[RecstreamError, float], None]
+
+
+class Reconnect:
+    """Counts breaks in a row and pauses between them.
+
+    One object a stream. `connected()` at the first answer of each connection, `pause()` after each break.
+    """
+
+    def __init__(self, backoff: Backoff, on_retry: OnRetry | None = None) -> None:
+        self._backoff = backoff
+        self._on_retry = on_retry
+        self._attempt = 0
+        self._connected_at: float | None = None
+        self._broken_since: float | None = None
+        self._stopped = asyncio.Event()
+        #: How often the stream was opened again.
+        self.count = 0
+
+    def connected(self) -> None:
+        """Says that the server has answered on the connection that is open now."""
+        if self._connected_at is None:
+            self._connected_at = time.monotonic()
+        self._broken_since = None
+
+    def stop(self) -> None:
+        """Ends a pause that is going on, and every later one at once."""
+        self._stopped.set()
+
+    async def pause(self, error: RecstreamError) -> None:
+        """Waits before the next try.
+
+        Args:
+            error: what ended the connection; a delay that it names comes before the back-off's.
+
+        Raises:
+            RecstreamError: `error` itself, if another try cannot help or the time to give up has come.
+        """
+        now = time.monotonic()
+        if not may_heal(error):
+            raise error
+        if self._connected_at is not None and now - self._connected_at >= self._backoff.steady_after:
+            self._attempt = 0
+        self._connected_at = None
+        if self._broken_since is None:
+            self._broken_since = now
+        limit = self._backoff.give_up_after
+        requested = error.retry_after if isinstance(error, Unavailable) else None
+        delay = self._backoff.delay(self._attempt, requested)
+        if limit is not None and now + delay - self._broken_since > limit:
+            raise error
+        self._attempt += 1
+        self.count += 1
+        log.info("stream broke (%s: %s); opening it again in %.2f s", type(error).__name__, error, delay)
+        if self._on_retry is not None:
+            self._on_retry(error, delay)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(delay):
+                await self._stopped.wait()
+
+
+def may_heal(error: RecstreamError) -> bool:
+    """Whether a stream that ended so is worth opening again.
+
+    More than `retryable`: proxies end long streams as INTERNAL or UNKNOWN, and opening a stream again does
+    nothing twice.
+    """
+    if isinstance(error, ServerError):
+        return error.code is None or error.code.name in ("INTERNAL", "UNKNOWN", "DATA_LOSS")
+    if error.code is not None and error.code.name == "DEADLINE_EXCEEDED":
+        return True  # streams carry no deadline of ours: a proxy's limit
+    return isinstance(error, Unavailable | ProtocolViolation)

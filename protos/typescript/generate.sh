@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Makes src/gen from ../recstream/v1. The first argument is a Python that has the packages of
+# requirements/protos.txt; `npm ci` must have been run. The second, optional, is where to put the code.
+set -euo pipefail
+python=$(realpath -s "$1")
+cd "$(dirname "$0")"
+out=${2:-src/gen}
+includes=$("$python" -c 'import pathlib, google.api.annotations_pb2 as a; print(pathlib.Path(a.__file__).parents[2])')
+rm -rf "$out"
+mkdir -p "$out"
+mapfile -t services < <(cd .. && find recstream/v1 -name '*.proto' | sort)
+"$python" -m grpc_tools.protoc -I.. -I"$includes" \
+  --plugin=protoc-gen-ts_proto=node_modules/.bin/protoc-gen-ts_proto --ts_proto_out="$out" \
+  --ts_proto_opt=esModuleInterop=true,importSuffix=.js,forceLong=bigint,env=node,outputServices=grpc-js \
+  --ts_proto_opt=outputJsonMethods=false,outputPartialMethods=true,removeEnumPrefix=true \
+  --ts_proto_opt=unrecognizedEnum=false,useExactTypes=false,comments=true,useOptionals=messages,fileSuffix=.pb \
+  "${services[@]}" google/rpc/status.proto google/rpc/error_details.proto
+# The HTTP annotations and descriptors are for proxies; nothing of ours reads them.
+rm -rf "$out/google/api" "$out/google/protobuf/descriptor.pb.ts"

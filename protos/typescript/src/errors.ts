@@ -1,0 +1,68 @@
+import { Metadata, type ServiceError, status as Code } from "@grpc/grpc-js";
+
+import { BadRequest, RetryInfo } from "./gen/google/rpc/error_details.pb.js";
+import { Status } from "./gen/google/rpc/status.pb.js";
+
+/** One thing that is wrong with a request. */
+export interface FieldViolation {
+  /** The path of the field, such as `interaction.user_id`. */
+  field: string;
+  description: string;
+}
+
+/** Every error that the client throws. `code` says what kind it is. */
+export class RecstreamError extends Error {
+  constructor(
+    message: string,
+    /** The gRPC status code. */
+    readonly code: Code,
+    /** The fields at fault, for INVALID_ARGUMENT. */
+    readonly violations: readonly FieldViolation[] = [],
+    /** Milliseconds that the server asks to wait before another try. */
+    readonly retryAfterMs: number | undefined = undefined,
+  ) {
+    super(message);
+    this.name = "RecstreamError";
+  }
+
+  /** Whether the same call may succeed a little later. */
+  get retryable(): boolean {
+    return RETRYABLE.has(this.code);
+  }
+}
+
+const RETRYABLE: ReadonlySet<Code> = new Set([
+  Code.UNAVAILABLE,
+  Code.RESOURCE_EXHAUSTED,
+  Code.ABORTED,
+  Code.CANCELLED,
+]);
+
+const DETAILS_KEY = "grpc-status-details-bin";
+
+/** The error that a failed call stands for, with what the server said in its details. */
+export function fromServiceError(error: ServiceError): RecstreamError {
+  const violations: FieldViolation[] = [];
+  let retryAfterMs: number | undefined;
+  for (const detail of details(error.metadata)) {
+    if (detail.typeUrl.endsWith("/google.rpc.BadRequest")) {
+      for (const { field, description } of BadRequest.decode(detail.value).fieldViolations) {
+        violations.push({ field, description });
+      }
+    } else if (detail.typeUrl.endsWith("/google.rpc.RetryInfo")) {
+      const delay = RetryInfo.decode(detail.value).retryDelay;
+      if (delay) retryAfterMs = Number(delay.seconds) * 1000 + delay.nanos / 1e6;
+    }
+  }
+  return new RecstreamError(error.details || error.message, error.code, violations, retryAfterMs);
+}
+
+function details(metadata: Metadata | undefined): Status["details"] {
+  const [raw] = metadata?.get(DETAILS_KEY) ?? [];
+  if (!(raw instanceof Uint8Array)) return [];
+  try {
+    return Status.decode(raw).details;
+  } catch {
+    return []; // details that do not parse must not hide the status
+  }
+}

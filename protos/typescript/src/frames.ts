@@ -1,0 +1,80 @@
+import { status as Code } from "@grpc/grpc-js";
+
+import { RecstreamError } from "./errors.js";
+import type { Cause, Delta, Frame } from "./gen/recstream/v1/frame.pb.js";
+import { type RankedItem, Slate } from "./gen/recstream/v1/slate.pb.js";
+
+/** A whole list, best first, with the events that made the server look again. */
+export interface Recommendations extends Slate {
+  causes: readonly Cause[];
+  /** Where to go on; see `StreamOptions.resume`. */
+  resumeToken: string;
+}
+
+/** The list after a delta: without what it removes or places, then each placed item inserted in order. */
+export function applyDelta(delta: Delta, items: readonly RankedItem[]): RankedItem[] {
+  const gone = new Set(delta.removedItemIds);
+  const placed = new Map<number, RankedItem>();
+  for (const { position, item } of delta.placed) {
+    if (!item || position < 0 || position >= delta.length) throw violation("a delta places nothing or outside");
+    gone.add(item.itemId);
+    placed.set(position, item);
+  }
+  const kept = items.filter((item) => !gone.has(item.itemId));
+  if (kept.length + placed.size !== delta.length || placed.size !== delta.placed.length) {
+    throw violation(`a delta does not lead to a list of ${delta.length} items`);
+  }
+  // Inserting in ascending order comes to this: each placed item has its position, the kept fill the rest.
+  let next = 0;
+  return Array.from({ length: delta.length }, (_, place) => placed.get(place) ?? kept[next++]!);
+}
+
+/** Keeps the list that a stream's frames describe, over as many connections as it takes. */
+export class FrameReader {
+  /** The token of the list that is held. */
+  resumeToken: string;
+  private expected = 1n;
+
+  constructor(private held: Recommendations | undefined) {
+    this.resumeToken = held?.resumeToken ?? "";
+  }
+
+  /** Says that the next frame is the first of a connection. */
+  connected(): void {
+    this.expected = 1n;
+  }
+
+  /** The new list, if the frame has one. Throws where the stream must be opened again. */
+  read(frame: Frame): Recommendations | undefined {
+    if (frame.sequence !== this.expected) {
+      throw violation(`frame ${frame.sequence} came where ${this.expected} was due`);
+    }
+    this.expected += 1n;
+    if (frame.goAway) {
+      if (frame.resumeToken && this.held) this.resumeToken = frame.resumeToken;
+      const delay = Number(frame.goAway.reconnectAfterMs);
+      throw new RecstreamError("the server is about to end the stream", Code.UNAVAILABLE, [], delay);
+    }
+    const change = frame.snapshot ?? frame.delta;
+    if (!change) return undefined; // a heartbeat, or a kind that a later server has
+    const slate = change.slate ?? Slate.create();
+    const items = frame.delta ? this.patched(frame.delta) : slate.items;
+    this.resumeToken = frame.resumeToken;
+    this.held = { ...slate, items, causes: frame.causedBy, resumeToken: frame.resumeToken };
+    return this.held;
+  }
+
+  private patched(delta: Delta): RankedItem[] {
+    try {
+      if (!this.held) throw violation("a delta came before any list");
+      return applyDelta(delta, this.held.items);
+    } catch (error) {
+      this.resumeToken = ""; // the list is in doubt: the next stream begins with a whole one
+      throw error;
+    }
+  }
+}
+
+function violation(message: string): RecstreamError {
+  return new RecstreamError(message, Code.DATA_LOSS);
+}

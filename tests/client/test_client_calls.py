@@ -1,0 +1,282 @@
+"""Calls that answer once: what is sent, what comes back, what is tried again."""
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta, timezone
+
+import grpc
+import pytest
+
+from recstream.client import (
+    Backoff,
+    Client,
+    ClientClosed,
+    DeadlineExceeded,
+    Interaction,
+    InvalidRequest,
+    Item,
+    NotFound,
+    Overloaded,
+    Profile,
+    Tier,
+    Unavailable,
+    interaction,
+    new_event_id,
+    where,
+)
+from recstream.v1 import catalog_service_pb2, profile_service_pb2, recommendation_service_pb2
+from recstream.v1.profile_pb2 import HistoryEntry
+from scripted_server import (
+    GetProfileResponse,
+    PutItemsResponse,
+    RecommendResponse,
+    RecordResponse,
+    ScriptedServer,
+    answering,
+    bad_request,
+    failing,
+    hang,
+    retry_info,
+    slate,
+    token,
+)
+
+
+async def test_recommend_sends_what_it_is_given_and_returns_a_list(server: ScriptedServer, client: Client):
+    answer = RecommendResponse(slate=slate("a", "b"), includes_events=True, next_page_token="p2")
+    server.play("Recommend", answering(answer))
+    films = await client.recommend(
+        "ann",
+        count=2,
+        after=[token(5)],
+        surface="home",
+        domain="video",
+        filter=where(categories=["Comedy"], attributes={"brand": "Acme"}, ranges={"year": (1990, None)}),
+        excluded=["c"],
+        experiments={"rank": "b"},
+    )
+    assert films.item_ids == ("a", "b")
+    assert len(films) == 2
+    assert films[0].score == 1.0
+    assert [item.item_id for item in films[1:]] == ["b"]
+    assert (films.slate_id, films.tier, films.includes_events, films.next_page_token) == (
+        "s",
+        Tier.RANKED,
+        True,
+        "p2",
+    )
+    assert (films.profile_revision, films.model_version) == (7, 3)
+    [request] = server.requests("Recommend")
+    assert request.user_id == "ann"
+    assert request.count == 2
+    assert list(request.after) == [token(5)]
+    assert (request.surface, request.domain, list(request.excluded_item_ids)) == ("home", "video", ["c"])
+    assert list(request.filter.categories) == ["Comedy"]
+    assert list(request.filter.attributes[0].values) == ["Acme"]
+    assert request.filter.ranges[0].min == 1990
+    assert not request.filter.ranges[0].HasField("max")
+    assert dict(request.experiments) == {"rank": "b"}
+
+
+async def test_a_tier_that_only_a_later_server_knows_is_unspecified(server: ScriptedServer, client: Client):
+    later = slate("a")
+    later.tier = 9
+    server.play("Recommend", answering(RecommendResponse(slate=later)))
+    assert (await client.recommend("ann")).tier is Tier.UNSPECIFIED
+
+
+async def test_pages_go_on_until_there_is_no_further_token(server: ScriptedServer, client: Client):
+    server.play(
+        "Recommend",
+        answering(RecommendResponse(slate=slate("a", "b"), next_page_token="2")),
+        answering(RecommendResponse(slate=slate("c"), next_page_token="3")),
+        answering(RecommendResponse()),
+    )
+    pages = [page.item_ids async for page in client.pages("ann", count=2, after=[token(1)])]
+    assert pages == [("a", "b"), ("c",)]
+    requests = server.requests("Recommend")
+    assert [request.page_token for request in requests] == ["", "2", "3"]
+    assert [len(request.after) for request in requests] == [1, 0, 0]
+
+
+async def test_an_event_that_is_tried_again_keeps_its_id(server: ScriptedServer, client: Client):
+    server.play(
+        "Record",
+        failing(grpc.StatusCode.UNAVAILABLE),
+        failing(grpc.StatusCode.UNAVAILABLE),
+        answering(RecordResponse(token=token(9))),
+    )
+    assert await client.record("ann", "a", "view", value=0.5, position=0) == token(9)
+    events: list[Interaction] = [request.interaction for request in server.requests("Record")]
+    assert len(events) == 3
+    assert len({event.event_id for event in events}) == 1
+    assert len(events[0].event_id) == 36
+    assert abs(events[0].event_time_ms - time.time() * 1000) < 60_000
+    assert (events[0].value, events[0].position, events[0].HasField("position")) == (0.5, 0, True)
+
+
+async def test_the_delay_that_the_server_asks_for_is_waited(server: ScriptedServer, client: Client):
+    server.play(
+        "Record",
+        failing(grpc.StatusCode.RESOURCE_EXHAUSTED, "full", retry_info(0.3)),
+        answering(RecordResponse(token=token(1))),
+    )
+    before = time.monotonic()
+    await client.record("ann", "a", "view")
+    assert time.monotonic() - before >= 0.3
+
+
+async def test_a_delay_past_the_timeout_is_not_waited_for(server: ScriptedServer, client: Client):
+    server.play("Recommend", failing(grpc.StatusCode.RESOURCE_EXHAUSTED, "full", retry_info(60)))
+    with pytest.raises(Overloaded) as caught:
+        await client.recommend("ann", timeout=5)
+    assert caught.value.retry_after == 60
+    assert len(server.seen) == 1
+
+
+async def test_tries_are_bounded(server: ScriptedServer):
+    server.play("Recommend", failing(grpc.StatusCode.UNAVAILABLE, "draining"))
+    async with Client(server.target, retries=2, backoff=Backoff(initial=0.001, maximum=0.001)) as client:
+        with pytest.raises(Unavailable, match="draining"):
+            await client.recommend("ann")
+    assert len(server.seen) == 3
+
+
+async def test_an_invalid_request_names_its_fields_and_is_not_tried_again(
+    server: ScriptedServer, client: Client
+):
+    details = bad_request(interaction__user_id="must not be blank", interaction__value="must be finite")
+    server.play("Record", failing(grpc.StatusCode.INVALID_ARGUMENT, "the event is refused", details))
+    with pytest.raises(InvalidRequest) as caught:
+        await client.record("", "a", "view")
+    assert [each.field for each in caught.value.violations] == ["interaction.user_id", "interaction.value"]
+    assert "interaction.user_id: must not be blank" in str(caught.value)
+    assert caught.value.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert len(server.seen) == 1
+
+
+async def test_no_answer_in_time_is_a_deadline_error(server: ScriptedServer, client: Client):
+    server.play("Recommend", hang)
+    with pytest.raises(DeadlineExceeded):
+        await client.recommend("ann", timeout=0.2)
+
+
+async def test_a_server_that_is_not_there_is_unavailable(server: ScriptedServer, client: Client):
+    await server.stop()
+    with pytest.raises(Unavailable):
+        await client.recommend("ann", timeout=2)
+
+
+async def test_a_status_of_cancelled_from_the_server_is_not_taken_for_our_own(
+    server: ScriptedServer, client: Client
+):
+    server.play(
+        "Recommend",
+        failing(grpc.StatusCode.CANCELLED, "the queue is full"),
+        answering(RecommendResponse(slate=slate("a"))),
+    )
+    assert (await client.recommend("ann")).item_ids == ("a",)
+
+
+async def test_cancelling_the_task_cancels_the_call_and_nothing_else(server: ScriptedServer, client: Client):
+    server.play("Recommend", hang)
+    task = asyncio.create_task(client.recommend("ann"))
+    while not server.seen:
+        await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    server.play("Recommend", answering(RecommendResponse(slate=slate("a"))))
+    assert (await client.recommend("ann")).item_ids == ("a",)
+
+
+async def test_metadata_is_asked_for_anew_with_each_call(server: ScriptedServer):
+    server.play("Recommend", answering(RecommendResponse()))
+    tokens = iter(["one", "two"])
+    async with Client(server.target, metadata=lambda: {"Authorization": next(tokens)}) as client:
+        await client.recommend("ann")
+        await client.recommend("ann")
+    assert [each.metadata["authorization"] for each in server.seen] == ["one", "two"]
+
+
+async def test_a_closed_client_says_so(server: ScriptedServer):
+    client = Client(server.target)
+    await client.close()
+    await client.close()
+    with pytest.raises(ClientClosed, match="make another"):
+        await client.recommend("ann")
+
+
+async def test_items_go_in_requests_of_a_bounded_size(server: ScriptedServer, client: Client):
+    async def put(request: catalog_service_pb2.PutItemsRequest, context: object) -> PutItemsResponse:
+        return PutItemsResponse(tokens=[token(int(item.item_id)) for item in request.items])
+
+    server.play("PutItems", put)
+    items = [Item(item_id=str(n), description="x" * (4_000 if n < 1_500 else 10)) for n in range(2_600)]
+    tokens = await client.put_items(items)
+    assert [each.offset for each in tokens] == list(range(2_600))
+    requests = server.requests("PutItems")
+    assert all(len(request.items) <= 1_000 and request.ByteSize() < 4 << 20 for request in requests)
+    assert await client.put_items([]) == []
+
+
+async def test_the_calls_for_profiles_and_items_carry_their_answers(server: ScriptedServer, client: Client):
+    profile = Profile(user_id="ann", revision=2)
+    server.play("GetProfile", answering(GetProfileResponse(profile=profile, includes_events=True)))
+    answer = await client.profile("ann", after=[token(3)])
+    assert (answer.profile, answer.includes_events) == (profile, True)
+    server.play("EraseProfile", answering(profile_service_pb2.EraseProfileResponse(token=token(4))))
+    assert await client.erase("ann") == token(4)
+    known = catalog_service_pb2.GetItemResponse(item=Item(item_id="a"), embedded=True, popularity=12)
+    server.play("GetItem", answering(known), failing(grpc.StatusCode.NOT_FOUND, "no item of this id"))
+    assert await client.item("a") == known
+    with pytest.raises(NotFound):
+        await client.item("b")
+    withdrawn = catalog_service_pb2.WithdrawItemsResponse(tokens=[token(5)], unknown_item_ids=["b"])
+    server.play("WithdrawItems", answering(withdrawn))
+    assert await client.withdraw(["a", "b"]) == withdrawn
+    similar = recommendation_service_pb2.SimilarItemsResponse(items=slate("b", "c").items)
+    server.play("SimilarItems", answering(similar))
+    assert [item.item_id for item in await client.similar("a", count=2)] == ["b", "c"]
+    server.play("Record", answering(RecordResponse(token=token(6))))
+    assert await client.undo("ann", "e1") == token(6)
+    assert server.requests("Record")[0].interaction.undo_event_id == "e1"
+
+
+async def test_an_export_is_put_together_from_its_parts_and_tried_again_whole(
+    server: ScriptedServer, client: Client
+):
+    def part(**fields: object) -> profile_service_pb2.ExportProfileResponse:
+        return profile_service_pb2.ExportProfileResponse(**fields)
+
+    first = part(profile=Profile(user_id="ann", history=[HistoryEntry(event_id="e1")]))
+    more = part(profile=Profile(history=[HistoryEntry(event_id="e2")]))
+    taken = profile_service_pb2.TakenItems(seconds=[5], item_hashes=[2**63 + 1])
+
+    async def broken(request: object, context: grpc.aio.ServicerContext):
+        yield first
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
+
+    async def whole(request: object, context: object):
+        for each in (first, more, part(taken=taken), part(taken=taken)):
+            yield each
+
+    server.play("ExportProfile", broken, whole)
+    export = await client.export_profile("ann")
+    assert [entry.event_id for entry in export.profile.history] == ["e1", "e2"]
+    assert list(export.taken.item_hashes) == [2**63 + 1] * 2
+
+
+def test_event_ids_ascend_and_never_repeat():
+    ids = [new_event_id() for _ in range(20_000)]
+    assert ids == sorted(set(ids))
+    assert all(each[14] == "7" and each[19] in "89ab" for each in ids)
+
+
+def test_an_event_time_is_milliseconds_whatever_its_zone():
+    moment = datetime(2024, 5, 1, 12, 0, 0, 250_000, tzinfo=UTC)
+    elsewhere = moment.astimezone(timezone(timedelta(hours=5, minutes=30)))
+    for given in (moment, elsewhere, 1_714_564_800_250):
+        assert interaction("ann", "a", "view", event_time=given).event_time_ms == 1_714_564_800_250
+    with pytest.raises(ValueError, match="no time zone"):
+        interaction("ann", "a", "view", event_time=moment.replace(tzinfo=None))

@@ -1,0 +1,149 @@
+"""Many events over one stream."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import grpc
+import pytest
+
+from recstream.client import Client, Interaction, InvalidRequest, NotAllowed, Unavailable, interaction
+from recstream.v1.interaction_service_pb2 import RecordStreamRequest
+from scripted_server import RecordStreamResponse, ScriptedServer, bad_request, status, token
+
+Requests = AsyncIterator[RecordStreamRequest]
+Responses = AsyncIterator[RecordStreamResponse]
+
+
+class Log:
+    """A server's side: an offset for each new event id, breaking the stream at some of them."""
+
+    def __init__(self, *breaks: int) -> None:
+        self.offsets: dict[str, int] = {}
+        self.received = 0
+        self._breaks = set(breaks)
+
+    async def __call__(self, requests: Requests, context: grpc.aio.ServicerContext) -> Responses:
+        async for request in requests:
+            event = request.interaction
+            self.received += 1
+            if not event.user_id:
+                details = bad_request(interaction__user_id="must not be blank")
+                yield RecordStreamResponse(
+                    refused=status(grpc.StatusCode.INVALID_ARGUMENT, "refused", details)
+                )
+                continue
+            offset = self.offsets.setdefault(event.event_id, len(self.offsets))
+            if self.received in self._breaks:  # Kafka has it, the answer is lost
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "broken")
+            yield RecordStreamResponse(token=token(offset))
+
+
+def events(count: int) -> list[Interaction]:
+    return [interaction("ann", f"i{n}", "view", event_id=f"e{n}") for n in range(count)]
+
+
+async def test_each_event_has_its_outcome_in_order(server: ScriptedServer, client: Client):
+    server.play("RecordStream", Log())
+    outcomes = [each async for each in client.record_many(events(500), in_flight=16)]
+    assert [each.interaction.event_id for each in outcomes] == [f"e{n}" for n in range(500)]
+    assert [each.token.offset for each in outcomes if each.token] == list(range(500))
+
+
+async def test_breaks_lose_nothing_and_count_nothing_twice(server: ScriptedServer, client: Client):
+    log = Log(10, 40, 41, 170)
+    server.play("RecordStream", log)
+    outcomes = [each async for each in client.record_many(events(300))]
+    assert [each.token.offset for each in outcomes if each.token] == list(range(300))
+    assert len(log.offsets) == 300 < log.received
+
+
+async def test_a_refused_event_stops_nothing(server: ScriptedServer, client: Client):
+    server.play("RecordStream", Log())
+    given = events(3)
+    given[1].user_id = ""
+    outcomes = [each async for each in client.record_many(given)]
+    assert [each.token for each in outcomes] == [token(0), None, token(1)]
+    assert isinstance(outcomes[1].error, InvalidRequest)
+
+
+async def test_events_without_an_id_get_one_and_the_callers_stay_as_they_are(
+    server: ScriptedServer, client: Client
+):
+    server.play("RecordStream", Log())
+    given = [interaction("ann", "a", "view", event_id="") for _ in range(2)]
+    outcomes = [each async for each in client.record_many(given)]
+    assert len({each.interaction.event_id for each in outcomes}) == 2
+    assert all(each.interaction.event_id for each in outcomes)
+    assert [each.event_id for each in given] == ["", ""]
+
+
+async def test_a_source_is_read_no_further_than_the_bound(server: ScriptedServer, client: Client):
+    go = asyncio.Event()
+    log = Log()
+
+    async def held(requests: Requests, context: grpc.aio.ServicerContext) -> Responses:
+        await go.wait()
+        async for response in log(requests, context):
+            yield response
+
+    server.play("RecordStream", held)
+    read = 0
+
+    async def source() -> AsyncIterator[Interaction]:
+        nonlocal read
+        for event in events(1_000):
+            read += 1
+            yield event
+
+    outcomes = client.record_many(source(), in_flight=8)
+    first = asyncio.create_task(anext(outcomes))
+    await asyncio.sleep(0.3)
+    assert read <= 10
+    go.set()
+    await first
+    assert len([each async for each in outcomes]) == 999
+
+
+async def test_leaving_the_loop_cancels_the_call(server: ScriptedServer, client: Client):
+    server.play("RecordStream", Log())
+    async for _ in client.record_many(events(1_000), in_flight=4):
+        break
+    assert await asyncio.wait_for(server.ended.get(), 10) == ("RecordStream", "cancelled")
+
+
+async def test_an_error_of_the_source_is_raised(server: ScriptedServer, client: Client):
+    server.play("RecordStream", Log())
+
+    def source():
+        yield from events(3)
+        raise LookupError("the file ends here")
+
+    outcomes = client.record_many(source())
+    assert [(await anext(outcomes)).token for _ in range(3)] == [token(0), token(1), token(2)]
+    with pytest.raises(LookupError):
+        await anext(outcomes)
+
+
+async def test_a_server_that_stays_away_is_given_up(server: ScriptedServer, client: Client):
+    await server.stop()
+    with pytest.raises(Unavailable):
+        async for _ in client.record_many(events(3), give_up_after=0.3):
+            pass
+
+
+async def test_what_ends_the_stream_for_good_is_raised_and_not_held_against_an_event(
+    server: ScriptedServer, client: Client
+):
+    async def closed(requests: Requests, context: grpc.aio.ServicerContext) -> Responses:
+        await context.abort(grpc.StatusCode.UNAUTHENTICATED, "who are you?")
+        yield RecordStreamResponse()
+
+    server.play("RecordStream", closed)
+    with pytest.raises(NotAllowed, match="who are you"):
+        async for _ in client.record_many(events(3)):
+            pass
+
+
+async def test_nothing_to_record_is_no_error(server: ScriptedServer, client: Client):
+    server.play("RecordStream", Log())
+    assert [each async for each in client.record_many([])] == []

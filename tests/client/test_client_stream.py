@@ -1,0 +1,207 @@
+"""Streams: breaks are healed, nothing comes twice, and leaving cancels."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import grpc
+import pytest
+
+from recstream.client import (
+    Backoff,
+    Client,
+    GoingAway,
+    InvalidRequest,
+    Overloaded,
+    ProtocolViolation,
+    RankedItem,
+    Recommendations,
+    RecstreamError,
+    Unavailable,
+)
+from recstream.v1.frame_pb2 import Delta, Frame, GoAway, Heartbeat, PlacedItem
+from recstream.v1.recommendation_service_pb2 import (
+    StreamRecommendationsResponse,
+)
+from scripted_server import ScriptedServer, bad_request, retry_info, snapshot, status, streaming, take
+
+STREAM = "StreamRecommendations"
+GONE = status(grpc.StatusCode.UNAVAILABLE, "gone")
+
+
+async def test_lists_come_whole_with_their_causes(server: ScriptedServer, client: Client):
+    beat = Frame(sequence=2, heartbeat=Heartbeat())
+    server.play(
+        STREAM, streaming(snapshot(1, "a", "b"), beat, snapshot(3, "b", causes=("e1", "e2")), park=True)
+    )
+    lists: list[Recommendations] = []
+    async for each in client.stream("ann", count=2, surface="home", deltas=True):
+        lists.append(each)
+        if len(lists) == 2:
+            break
+    assert [each.item_ids for each in lists] == [("a", "b"), ("b",)]
+    assert [[cause.event_id for cause in each.causes] for each in lists] == [[], ["e1", "e2"]]
+    assert [each.sequence for each in lists] == [1, 3]
+    [request] = server.requests(STREAM)
+    assert (request.user_id, request.count, request.surface, request.deltas) == ("ann", 2, "home", True)
+
+
+async def test_deltas_are_applied_also_across_a_break(server: ScriptedServer, client: Client):
+    def placing(
+        sequence: int, token: str, *places: tuple[int, str], removed: tuple[str, ...], length: int
+    ) -> Frame:
+        placed = [PlacedItem(position=at, item=RankedItem(item_id=item_id)) for at, item_id in places]
+        delta = Delta(placed=placed, removed_item_ids=removed, length=length)
+        return Frame(sequence=sequence, delta=delta, resume_token=token)
+
+    server.play(
+        STREAM,
+        streaming(
+            snapshot(1, "a", "b", token="t1"),
+            placing(2, "t2", (0, "c"), removed=("b",), length=2),
+            error=GONE,
+        ),
+        streaming(placing(1, "t3", (1, "d"), removed=(), length=3), park=True),
+    )
+    assert await take(client.stream("ann", deltas=True), 3) == [("a", "b"), ("c", "a"), ("c", "d", "a")]
+    assert server.resume_tokens() == ["", "t2"]
+
+
+async def test_a_break_is_healed_with_the_resume_token_and_nothing_comes_twice(
+    server: ScriptedServer, client: Client
+):
+    server.play(
+        STREAM,
+        streaming(snapshot(1, "a", token="t1"), error=GONE),
+        streaming(error=status(grpc.StatusCode.INTERNAL, "a proxy's reset")),
+        streaming(error=status(grpc.StatusCode.CANCELLED, "a full queue")),
+        streaming(),  # the server ends it without a word
+        streaming(snapshot(1, "b", token="t2"), park=True),
+    )
+    stream = client.stream("ann")
+    assert await take(stream, 2) == [("a",), ("b",)]
+    assert server.resume_tokens() == ["", "t1", "t1", "t1", "t1"]
+    assert stream.reconnects == 4
+
+
+async def test_a_killed_server_that_comes_back_is_found_again(server: ScriptedServer, client: Client):
+    server.play(STREAM, streaming(snapshot(1, "a", token="t1"), park=True))
+    stream = client.stream("ann")
+    assert (await anext(stream)).item_ids == ("a",)
+    await server.stop()
+    server.play(STREAM, streaming(snapshot(1, "b", token="t2"), park=True))
+    waiting = asyncio.create_task(take(stream, 1))
+    await asyncio.sleep(0.3)
+    await server.start()
+    assert await asyncio.wait_for(waiting, 30) == [("b",)]
+    assert server.resume_tokens() == ["", "t1"]
+
+
+async def test_a_go_away_is_honoured(server: ScriptedServer, client: Client):
+    leaving = Frame(sequence=2, go_away=GoAway(reconnect_after_ms=300), resume_token="t1-new")
+    server.play(
+        STREAM,
+        streaming(snapshot(1, "a", token="t1"), leaving, park=True),
+        streaming(snapshot(1, "b"), park=True),
+    )
+    pauses: list[tuple[RecstreamError, float]] = []
+    before = time.monotonic()
+    assert await take(client.stream("ann", on_retry=lambda *pause: pauses.append(pause)), 2) == [
+        ("a",),
+        ("b",),
+    ]
+    assert time.monotonic() - before >= 0.3
+    assert server.resume_tokens() == ["", "t1-new"]
+    [(error, pause)] = pauses
+    assert isinstance(error, GoingAway)
+    assert pause >= 0.3
+    assert await server.end() == "cancelled"  # hung up at once, not when the server would have
+
+
+async def test_a_refusal_with_a_delay_is_honoured(server: ScriptedServer, client: Client):
+    full = status(grpc.StatusCode.RESOURCE_EXHAUSTED, "full", retry_info(0.25))
+    server.play(STREAM, streaming(error=full), streaming(snapshot(1, "a"), park=True))
+    pauses: list[tuple[RecstreamError, float]] = []
+    assert await take(client.stream("ann", on_retry=lambda *pause: pauses.append(pause)), 1) == [("a",)]
+    [(error, pause)] = pauses
+    assert isinstance(error, Overloaded)
+    assert pause >= 0.25
+
+
+async def test_pauses_grow_and_stay_bounded(server: ScriptedServer):
+    server.play(STREAM, *[streaming(error=GONE)] * 12, streaming(snapshot(1, "a"), park=True))
+    pauses: list[float] = []
+    async with Client(server.target, backoff=Backoff(initial=0.004, maximum=0.032)) as client:
+        stream = client.stream("ann", on_retry=lambda _, pause: pauses.append(pause))
+        assert await take(stream, 1) == [("a",)]
+    assert len(pauses) == 12
+    assert all(pause <= min(0.032, 0.004 * 2**n) for n, pause in enumerate(pauses))
+
+
+async def test_a_server_that_fails_after_each_first_list_is_not_hammered(server: ScriptedServer):
+    server.play(STREAM, streaming(snapshot(1, "a", token="t"), error=GONE))
+    attempts: list[float] = []
+    async with Client(server.target, backoff=Backoff(initial=0.001, maximum=0.1)) as client:
+        await take(client.stream("ann", on_retry=lambda _, pause: attempts.append(pause)), 12)
+    assert max(attempts) > 0.002  # the pauses grow although every connection answered
+
+
+async def test_what_another_try_cannot_heal_is_raised(server: ScriptedServer, client: Client):
+    refusal = status(grpc.StatusCode.INVALID_ARGUMENT, "no", bad_request(count="must be 1 to 500"))
+    server.play(STREAM, streaming(error=refusal))
+    with pytest.raises(InvalidRequest, match="count: must be 1 to 500"):
+        await take(client.stream("ann", count=9_999), 1)
+    assert len(server.seen) == 1
+
+
+async def test_giving_up_raises_what_broke_the_stream(server: ScriptedServer):
+    server.play(STREAM, streaming(error=GONE))
+    async with Client(server.target, backoff=Backoff(0.01, 0.02, give_up_after=0.1)) as client:
+        with pytest.raises(Unavailable, match="gone"):
+            await take(client.stream("ann"), 1)
+
+
+async def test_a_gap_in_the_numbers_opens_the_stream_again(server: ScriptedServer, client: Client):
+    server.play(
+        STREAM,
+        streaming(snapshot(1, "a", token="t1"), snapshot(3, "c", token="t3"), park=True),
+        streaming(snapshot(1, "b", token="t4"), park=True),
+    )
+    errors: list[RecstreamError] = []
+    stream = client.stream("ann", on_retry=lambda error, _: errors.append(error))
+    assert await take(stream, 2) == [("a",), ("b",)]
+    assert isinstance(errors[0], ProtocolViolation)
+    assert server.resume_tokens() == ["", "t1"]
+
+
+async def test_silence_past_the_idle_timeout_opens_the_stream_again(server: ScriptedServer):
+    server.play(
+        STREAM,
+        streaming(snapshot(1, "a", token="t1"), park=True),
+        streaming(snapshot(1, "b", token="t2"), park=True),
+    )
+    async with Client(server.target, idle_timeout=0.2, backoff=Backoff(0.01, 0.02)) as client:
+        assert await take(client.stream("ann"), 2) == [("a",), ("b",)]
+    assert server.resume_tokens() == ["", "t1"]
+
+
+async def test_heartbeats_keep_a_silent_stream_open(server: ScriptedServer):
+    async def beating(request: object, context: object) -> AsyncIterator[StreamRecommendationsResponse]:
+        for sequence in range(1, 9):
+            await asyncio.sleep(0.1)
+            yield StreamRecommendationsResponse(frame=Frame(sequence=sequence, heartbeat=Heartbeat()))
+        yield StreamRecommendationsResponse(frame=snapshot(9, "a"))
+        await asyncio.Event().wait()
+
+    server.play(STREAM, beating)
+    async with Client(server.target, idle_timeout=0.5) as client:
+        assert await take(client.stream("ann"), 1) == [("a",)]
+    assert len(server.seen) == 1
+
+
+async def test_a_list_of_an_earlier_process_is_where_a_stream_goes_on(server: ScriptedServer, client: Client):
+    delta = Delta(placed=[PlacedItem(position=0, item=RankedItem(item_id="b"))], length=2)
+    server.play(STREAM, streaming(Frame(sequence=1, delta=delta, resume_token="t2"), park=True))
+    earlier = Recommendations(items=(RankedItem(item_id="a"),), resume_token="t1")
+    assert await take(client.stream("ann", deltas=True, resume=earlier), 1) == [("b", "a")]
+    assert server.resume_tokens() == ["t1"]

@@ -1,0 +1,90 @@
+// Runs one scene of the TypeScript client and prints what it saw as a line of JSON.
+// Arguments: the folder of the compiled client, the server's address, the scene.
+import { readdir, readFile } from "node:fs/promises";
+
+const [folder, target, scene] = process.argv.slice(2);
+const { Client, RecstreamError } = await import(`${folder}/index.js`);
+
+const client = new Client(target, {
+  backoff: { initialMs: 10, maximumMs: 50 },
+  metadata: () => ({ authorization: "Bearer x" }),
+  idleTimeoutMs: scene === "idle" ? 300 : 60_000,
+});
+const ids = (slate) => slate.items.map((item) => item.itemId);
+
+async function take(count, fields = {}, options = {}) {
+  const lists = [];
+  const pauses = [];
+  const onRetry = (error, delayMs) => pauses.push({ code: error.code, message: error.message, delayMs });
+  for await (const films of client.stream({ userId: "ann", count: 10, ...fields }, { onRetry, ...options })) {
+    lists.push({ ids: ids(films), causes: films.causes.map((cause) => cause.eventId) });
+    if (lists.length === count) break;
+  }
+  return { lists, pauses };
+}
+
+const scenes = {
+  async recommend() {
+    const token = { topicId: new Uint8Array([1, 2]), partition: 3, offset: 1n << 60n };
+    const answer = await client.recommend({
+      userId: "ann",
+      count: 2,
+      after: [token],
+      filter: { categories: ["Comedy"], excludedCategories: [], attributes: [], ranges: [] },
+    });
+    return { ids: ids(answer.slate), tier: answer.slate.tier, revision: String(answer.slate.profileRevision) };
+  },
+  async record() {
+    const token = await client.record({ userId: "ann", itemId: "a", action: "view", value: 0.5 });
+    return { offset: String(token.offset), partition: token.partition, topic: [...token.topicId] };
+  },
+  async refused() {
+    try {
+      await client.record({ userId: "", itemId: "a", action: "view" });
+    } catch (error) {
+      if (!(error instanceof RecstreamError)) throw error;
+      return { code: error.code, message: error.message, violations: error.violations };
+    }
+  },
+  async full() {
+    try {
+      await client.recommend({ userId: "ann" }, 2_000);
+    } catch (error) {
+      return { code: error.code, retryAfterMs: error.retryAfterMs };
+    }
+  },
+  stream: () => take(3),
+  deltas: () => take(3, { deltas: true }),
+  idle: () => take(2),
+  async invalid() {
+    try {
+      await take(1);
+    } catch (error) {
+      return { code: error.code, violations: error.violations };
+    }
+  },
+  async golden() {
+    const generated = {};
+    for (const file of await readdir(`${folder}/gen/recstream/v1`)) {
+      if (file.endsWith(".js")) Object.assign(generated, await import(`${folder}/gen/recstream/v1/${file}`));
+    }
+    const golden = new URL("golden/", import.meta.url);
+    const files = (await readdir(golden)).filter((file) => file.endsWith(".binpb"));
+    const differing = [];
+    for (const file of files) {
+      const wire = await readFile(new URL(file, golden));
+      const kind = generated[file.split(".")[0]];
+      if (!wire.equals(kind.encode(kind.decode(wire)).finish())) differing.push(file);
+    }
+    return { count: files.length, differing };
+  },
+  async abort() {
+    const controller = new AbortController();
+    setTimeout(() => controller.abort(), 300);
+    return take(10, {}, { signal: controller.signal });
+  },
+};
+
+const result = await scenes[scene]();
+client.close();
+console.log(JSON.stringify(result));
