@@ -51,7 +51,9 @@ class ItemVector(Message):
 
 @final
 class ItemStats(Message):
-    """How often an item was acted on: the value of a record on `item-stats`, whose key is the item id."""
+    """How often an item was acted on, from one partition of `interactions`: the value of a record on
+    `item-stats`, whose key is `<partition>/<item id>`. An item's figures are the sum over its partitions.
+    """
 
     DESCRIPTOR: Descriptor
 

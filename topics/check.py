@@ -1,0 +1,92 @@
+"""Whether the topics are configured so that nothing is lost."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]
+
+from topics.admin import with_admin
+from topics.describe import existing
+from topics.layout import DAY_MS, MAX_RECORD_BYTES, Layout, layouts
+from topics.settings import KafkaSettings
+
+
+@dataclass(frozen=True, slots=True)
+class TopicProblem:
+    """What is wrong with a topic, and what to do. `missing`: it is not there at all."""
+
+    topic: str
+    text: str
+    missing: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.topic}: {self.text}"
+
+
+async def check_topics(
+    settings: KafkaSettings, time_to_live_days: float, *, timeout: float | None = None
+) -> list[TopicProblem]:
+    """What is wrong with the topics; empty: nothing. `timeout` is in seconds; None: the request timeout of
+    the settings. Raises KafkaUnreachable."""
+
+    def work(admin: AdminClient, seconds: float) -> list[TopicProblem]:
+        problems: list[TopicProblem] = []
+        wanted = layouts(settings, time_to_live_days)
+        there = existing(admin, [layout.name for layout in wanted], seconds)
+        for layout in wanted:
+            if layout.name not in there:
+                problems.append(
+                    TopicProblem(layout.name, "missing; create it: `recstream topics create`", True)
+                )
+        present = [layout for layout in wanted if layout.name in there]
+        configs = _configs(admin, [layout.name for layout in present], seconds)
+        for layout in present:
+            ttl_ms = time_to_live_days * DAY_MS if layout.name == settings.topics.interactions else 0
+            problems += [
+                TopicProblem(layout.name, text) for text in faults(layout, configs[layout.name], ttl_ms)
+            ]
+        return problems
+
+    return await with_admin(settings, work, timeout)
+
+
+def faults(layout: Layout, config: Mapping[str, str], time_to_live_ms: float) -> list[str]:
+    """What is wrong with one topic's configuration. time_to_live_ms: for interactions, how long the records
+    are needed; 0 for the others."""
+    found = []
+    policy = config.get("cleanup.policy", "")
+    if layout.compacted and "compact" not in policy:
+        found.append(
+            f"is not compacted (cleanup.policy={policy}) and loses items: set cleanup.policy=compact"
+        )
+    if "delete" not in layout.config["cleanup.policy"] and "delete" in policy:
+        found.append(f"old records are deleted (cleanup.policy={policy}): set cleanup.policy=compact")
+    if time_to_live_ms:
+        if "compact" in policy:
+            found.append("is compacted, and keeps only a user's newest event: set cleanup.policy=delete")
+        retention = int(config.get("retention.ms", "-1"))
+        if 0 <= retention < time_to_live_ms:
+            found.append(
+                f"keeps records {retention / DAY_MS:.3g} days, profiles live {time_to_live_ms / DAY_MS:.3g}: "
+                f"raise retention.ms to {int(time_to_live_ms)} or more, or lower the time to live"
+            )
+        if int(config.get("retention.bytes", "-1")) >= 0:
+            found.append("old records are deleted by size, whatever their age: set retention.bytes=-1")
+    if int(config.get("max.message.bytes", MAX_RECORD_BYTES)) < MAX_RECORD_BYTES:
+        found.append(f"refuses records of {MAX_RECORD_BYTES} bytes: raise max.message.bytes")
+    return found
+
+
+def _configs(admin: AdminClient, names: list[str], seconds: float) -> dict[str, dict[str, str]]:
+    if not names:
+        return {}
+    resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+    answers = admin.describe_configs(resources, request_timeout=seconds)
+    return {
+        resource.name: {
+            entry.name: entry.value
+            for entry in answer.result(timeout=seconds + 1).values()
+            if entry.value is not None
+        }
+        for resource, answer in answers.items()
+    }

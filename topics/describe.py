@@ -1,0 +1,46 @@
+"""What Kafka says of topics."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, Uuid
+from confluent_kafka.admin import AdminClient
+
+from topics.admin import with_admin
+from topics.errors import TopicMissing
+from topics.settings import KafkaSettings
+
+_MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
+
+
+class Description(Protocol):
+    """The part of confluent_kafka's description that is used here."""
+
+    topic_id: Uuid
+    partitions: list[Any]
+
+
+def existing(admin: AdminClient, names: Sequence[str], seconds: float) -> dict[str, Description]:
+    """Descriptions of those of the topics that are there. Raises KafkaException, or TimeoutError after the
+    seconds."""
+    found: dict[str, Description] = {}
+    answers = admin.describe_topics(TopicCollection(list(names)), request_timeout=seconds)
+    for name, answer in answers.items():
+        try:
+            found[name] = answer.result(timeout=seconds + 1)
+        except KafkaException as error:
+            if error.args[0].code() not in _MISSING:
+                raise
+    return found
+
+
+async def describe(
+    settings: KafkaSettings, names: Sequence[str], timeout: float | None
+) -> dict[str, Description]:
+    """Descriptions by name. Raises TopicMissing, naming every absent topic, and KafkaUnreachable."""
+    if not names:
+        return {}
+    found = await with_admin(settings, lambda admin, seconds: existing(admin, names, seconds), timeout)
+    if missing := [name for name in names if name not in found]:
+        raise TopicMissing(missing)
+    return found

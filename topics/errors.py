@@ -1,0 +1,32 @@
+"""What can be wrong with Kafka and its topics."""
+
+from collections.abc import Sequence
+
+
+class TopicsError(Exception):
+    """Base of this room's errors."""
+
+
+class KafkaUnreachable(TopicsError):
+    """No broker answered in time, or the answer could not be used."""
+
+    def __init__(self, bootstrap: str, cause: object) -> None:
+        super().__init__(
+            f"no usable answer from Kafka at {bootstrap} ({cause}): check that it runs and its address"
+        )
+
+
+class TopicMissing(TopicsError):
+    """Topics that should be there are not."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+        super().__init__(f"missing topics: {', '.join(self.names)}; create them: `recstream topics create`")
+
+
+class TopicNotCreated(TopicsError):
+    """The broker refused to create a topic."""
+
+    def __init__(self, name: str, cause: object) -> None:
+        self.name = name
+        super().__init__(f"Kafka refused to create the topic {name}: {cause}")

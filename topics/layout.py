@@ -1,0 +1,63 @@
+"""How each topic has to be configured."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from topics.settings import KafkaSettings
+
+MAX_RECORD_BYTES: Final = 1_048_576
+"""Largest record that producers of recstream send, 1 MiB."""
+
+MAX_BATCH_BYTES: Final = MAX_RECORD_BYTES + 65_536
+"""What the broker takes as one batch: a record, and room for headers and framing."""
+
+DAY_MS: Final = 86_400_000
+_SLATES_DAYS: Final = 7
+_DEAD_LETTER_DAYS: Final = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A topic as it is created: configuration values are Kafka's own names and strings."""
+
+    name: str
+    partitions: int
+    replication: int
+    config: Mapping[str, str]
+
+    @property
+    def compacted(self) -> bool:
+        return "compact" in self.config["cleanup.policy"]
+
+
+def layouts(settings: KafkaSettings, time_to_live_days: float) -> tuple[Layout, ...]:
+    """Every topic. Interactions are kept a day longer than profiles live, so that what a profile may still
+    hold can be read again; infinite where the milliseconds pass what Kafka can count."""
+    topics = settings.topics
+    retention_ms = int((time_to_live_days + 1) * DAY_MS)
+    interactions = str(retention_ms) if retention_ms < 2**62 else "-1"
+
+    def layout(name: str, config: Mapping[str, str], partitions: int = settings.partitions) -> Layout:
+        values = {**config, "max.message.bytes": str(MAX_BATCH_BYTES)}
+        if settings.replication > 1:
+            # One replica may be away, and what was acknowledged is still on two.
+            values["min.insync.replicas"] = str(max(1, min(2, settings.replication - 1)))
+        return Layout(name, partitions, settings.replication, values)
+
+    # A compacted topic is read from its start by every process: short segments, so that the cleaner,
+    # which never touches the newest one, keeps it near one record a key.
+    compact = {"cleanup.policy": "compact", "segment.ms": str(DAY_MS // 4), "segment.bytes": str(64 << 20)}
+    # The key of a dead letter is its origin: compaction drops repeats of the same failure.
+    letters = {"cleanup.policy": "compact,delete", "retention.ms": str(_DEAD_LETTER_DAYS * DAY_MS)}
+    events = {"cleanup.policy": "delete", "retention.ms": interactions, "retention.bytes": "-1"}
+    slates = {"cleanup.policy": "delete", "retention.ms": str(_SLATES_DAYS * DAY_MS)}
+    return (
+        layout(topics.interactions, events),
+        layout(topics.interactions_dead_letter, letters, 1),
+        layout(topics.items, compact),
+        layout(topics.items_dead_letter, letters, 1),
+        layout(topics.item_vectors, compact),
+        layout(topics.item_stats, compact),
+        layout(topics.slates, slates),
+    )

@@ -1,0 +1,58 @@
+"""The topics by name."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The names of all topics of one installation: each is the prefix, as it is, and the topic's own name."""
+
+    prefix: str = ""
+
+    @property
+    def interactions(self) -> str:
+        """What users did; key: user id."""
+        return self.prefix + "interactions"
+
+    @property
+    def interactions_dead_letter(self) -> str:
+        """Interactions that could not be applied; key: their origin, the reason in headers."""
+        return self.prefix + "interactions.dead-letter"
+
+    @property
+    def items(self) -> str:
+        """What can be recommended, compacted; key: item id."""
+        return self.prefix + "items"
+
+    @property
+    def items_dead_letter(self) -> str:
+        """Items that could not be used; key: their origin, the reason in headers."""
+        return self.prefix + "items.dead-letter"
+
+    @property
+    def item_vectors(self) -> str:
+        """Vectors by model version and item, compacted; key: `<model version>/<item id>`."""
+        return self.prefix + "item-vectors"
+
+    @property
+    def item_stats(self) -> str:
+        """How often items were acted on, compacted; key: `<partition of interactions>/<item id>`."""
+        return self.prefix + "item-stats"
+
+    @property
+    def slates(self) -> str:
+        """Lists as they were sent; key: user id."""
+        return self.prefix + "slates"
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Every topic, interactions first."""
+        return (
+            self.interactions,
+            self.interactions_dead_letter,
+            self.items,
+            self.items_dead_letter,
+            self.item_vectors,
+            self.item_stats,
+            self.slates,
+        )

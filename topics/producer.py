@@ -1,0 +1,38 @@
+"""The producer: nothing is acknowledged before all in-sync replicas have it."""
+
+import asyncio
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from topics.errors import KafkaUnreachable
+from topics.layout import MAX_RECORD_BYTES
+from topics.settings import KafkaSettings
+
+
+async def start_producer(settings: KafkaSettings, **overrides: Any) -> AIOKafkaProducer:
+    """A started producer: idempotent, acks from all in-sync replicas, nothing held back to fill batches.
+
+    `overrides` are aiokafka's own arguments, such as `transactional_id`, and win. The caller stops it.
+    Raises KafkaUnreachable when Kafka does not answer within the request timeout of the settings.
+    """
+    options: dict[str, Any] = {
+        **settings.client_options(),
+        "acks": "all",
+        "enable_idempotence": True,
+        "linger_ms": 0,
+        "max_request_size": MAX_RECORD_BYTES,
+        **overrides,
+    }
+    producer = AIOKafkaProducer(**options)
+    try:
+        async with asyncio.timeout(settings.request_timeout_ms / 1000):
+            await producer.start()
+    except BaseException as error:
+        # Cancelled or failed half-way, its background tasks would live on.
+        await producer.stop()
+        if isinstance(error, (KafkaError, OSError, TimeoutError)):
+            raise KafkaUnreachable(settings.bootstrap, error or "no answer in time") from error
+        raise
+    return producer

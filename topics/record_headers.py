@@ -1,0 +1,9 @@
+"""Names and values of the record headers that recstream reads."""
+
+from typing import Final
+
+KIND_HEADER: Final = "recstream-kind"
+"""On the topic `interactions`: what the value is. Absent: an interaction."""
+
+KIND_ERASURE: Final = b"erasure"
+"""The value is a `recstream.storage.v1.Erasure`."""
