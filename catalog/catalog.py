@@ -1,0 +1,87 @@
+"""The catalogue that keeps itself up to date from its topics."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+
+import structlog
+
+from catalog import metrics
+from catalog.changes import Change
+from catalog.contents import Contents, wall_clock_ms
+from catalog.index.hnsw import BuildStopped
+from catalog.index.live import LiveIndex
+from catalog.reader import Reader
+from catalog.records import appliers
+from catalog.settings import CatalogSettings
+from topics.settings import KafkaSettings
+
+__all__ = ["Catalog", "Change"]
+
+log = structlog.get_logger()
+
+_MERGE_LOOK_SECONDS = 0.5
+
+
+class Catalog(Contents):
+    """Everything that can be recommended, read from `items`, `item-vectors` and `item-stats`.
+
+    `now_ms` gives Unix milliseconds. Run it as a task for as long as it is asked; questions are answered at
+    any time, and before `ready` from what has been read so far.
+    """
+
+    def __init__(
+        self, settings: CatalogSettings, kafka: KafkaSettings, now_ms: Callable[[], int] = wall_clock_ms
+    ) -> None:
+        super().__init__(settings, now_ms)
+        self._reader = Reader(
+            kafka, appliers(self, kafka.topics), self._applied, settings.partitions_check_seconds
+        )
+
+    async def run(self) -> None:
+        """Reads the topics and merges what is new into the index, until cancelled. Kafka's absence and bad
+        records never end it."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._reader.run())
+            tasks.create_task(self._merge())
+
+    @property
+    def ready(self) -> bool:
+        """Whether the ends of the topics, as they were when reading began, are reached. Never false again."""
+        return self._reader.reached.is_set()
+
+    async def wait_ready(self) -> None:
+        """Waits for `ready`, without a limit of its own."""
+        await self._reader.reached.wait()
+
+    def _applied(self) -> None:
+        self.tell()
+        metrics.ITEMS.set(self.item_count)
+        metrics.VECTORS.set(self._vectors.count)
+
+    async def _merge(self) -> None:
+        while True:
+            await asyncio.sleep(_MERGE_LOOK_SECONDS)
+            for index in self._vectors:
+                await self._merge_one(index)
+
+    async def _merge_one(self, index: LiveIndex) -> None:
+        merge = index.due()
+        if merge is None:
+            return
+        stop = threading.Event()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            graph = await asyncio.to_thread(index.make, merge, lambda: not stop.is_set())
+            index.install(merge, graph)
+            metrics.MERGES.observe(loop.time() - began)
+        except BuildStopped:
+            index.abandon()
+        except (RuntimeError, ValueError, MemoryError) as error:
+            # Without the graph every search scans: slower, and right.
+            index.abandon()
+            log.error("catalog_merge_failed", vectors=len(merge.rows), error=str(error))
+            await asyncio.sleep(60)
+        finally:
+            stop.set()

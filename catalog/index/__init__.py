@@ -1,0 +1,1 @@
+"""Nearest items: one protocol, exact scans and HNSW behind it."""

@@ -1,0 +1,117 @@
+"""From a term to the rows that have it, and from a number's name to its values."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Term = tuple[str, ...]
+"""("category", name), ("attribute", name, value) or ("domain", name)."""
+
+Mask = NDArray[np.bool_]
+
+# A set costs tens of bytes a row, a dense array one byte for every row of the catalogue.
+_DENSE_SHARE = 32
+_DENSE_FROM = 64
+
+
+class Postings:
+    """Rows by term. A term's rows are one int, then a set, then a dense bit array, as they grow in number:
+    attributes that are different for every item stay cheap, and wide categories are fast."""
+
+    def __init__(self) -> None:
+        self._rows: dict[Term, int | set[int] | Mask] = {}
+
+    def add(self, term: Term, row: int, rows: int) -> None:
+        """The row has the term; `rows` is the catalogue's size."""
+        held = self._rows.get(term)
+        if held is None:
+            self._rows[term] = row
+        elif isinstance(held, int):
+            self._rows[term] = {held, row}
+        elif isinstance(held, set):
+            held.add(row)
+            if len(held) > max(_DENSE_FROM, rows // _DENSE_SHARE):
+                dense = np.zeros(rows + rows // 2, dtype=np.bool_)
+                dense[np.fromiter(held, np.int64, len(held))] = True
+                self._rows[term] = dense
+        else:
+            if row >= len(held):
+                held = np.concatenate([held, np.zeros(row + 1 + row // 2 - len(held), dtype=np.bool_)])
+                self._rows[term] = held
+            held[row] = True
+
+    def discard(self, term: Term, row: int) -> None:
+        """The row has the term no more."""
+        held = self._rows.get(term)
+        if isinstance(held, int):
+            if held == row:
+                del self._rows[term]
+        elif isinstance(held, set):
+            held.discard(row)
+            if not held:
+                del self._rows[term]
+        elif held is not None and row < len(held):
+            held[row] = False
+
+    def any_of(self, terms: Iterable[Term], rows: int) -> Mask:
+        """Which of the first rows have at least one of the terms; a new array."""
+        mask = np.zeros(rows, dtype=np.bool_)
+        for term in terms:
+            held = self._rows.get(term)
+            if held is None:
+                continue
+            if isinstance(held, int):
+                mask[held] = True
+            elif isinstance(held, set):
+                mask[np.fromiter(held, np.int64, len(held))] = True
+            else:
+                size = min(rows, len(held))
+                mask[:size] |= held[:size]
+        return mask
+
+
+class Numbers:
+    """Values by name and row: a dict where few rows have the number, a dense array where many do."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, dict[int, float] | NDArray[np.float64]] = {}
+
+    def put(self, name: str, row: int, value: float, rows: int) -> None:
+        """The row has this number; `rows` is the catalogue's size."""
+        held = self._values.setdefault(name, {})
+        if isinstance(held, dict):
+            held[row] = value
+            if len(held) > max(_DENSE_FROM, rows // _DENSE_SHARE):
+                dense = np.full(rows + rows // 2, np.nan)
+                dense[np.fromiter(held, np.int64, len(held))] = np.fromiter(
+                    held.values(), np.float64, len(held)
+                )
+                self._values[name] = dense
+        else:
+            if row >= len(held):
+                held = np.concatenate([held, np.full(row + 1 + row // 2 - len(held), np.nan)])
+                self._values[name] = held
+            held[row] = value
+
+    def discard(self, name: str, row: int) -> None:
+        """The row has this number no more."""
+        held = self._values.get(name)
+        if isinstance(held, dict):
+            held.pop(row, None)
+            if not held:
+                del self._values[name]
+        elif held is not None and row < len(held):
+            held[row] = np.nan
+
+    def between(self, name: str, low: float, high: float, rows: int) -> Mask:
+        """Which of the first rows have the number within [low, high]; a new array."""
+        mask = np.zeros(rows, dtype=np.bool_)
+        held = self._values.get(name)
+        if isinstance(held, dict):
+            values = np.fromiter(held.values(), np.float64, len(held))
+            mask[np.fromiter(held, np.int64, len(held))] = (values >= low) & (values <= high)
+        elif held is not None:
+            part = held[:rows]
+            mask[: len(part)] = (part >= low) & (part <= high)
+        return mask

@@ -1,0 +1,98 @@
+"""The records of the catalogue's three topics, applied to its contents."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from catalog.contents import Contents
+from catalog.errors import BadRecord
+from catalog.item_check import id_problems
+from catalog.items import decode
+from catalog.stats import merged
+from recstream.storage.v1 import catalog_pb2
+from topics.names import Topics
+
+Apply = Callable[[bytes | None, bytes | None], None]
+"""Takes a record's key and value; raises BadRecord, and then nothing was changed."""
+
+
+def vector_key(version: int, item_id: str) -> bytes:
+    """The key of a record on `item-vectors`."""
+    return f"{version}/{item_id}".encode()
+
+
+def parse_vector_key(key: bytes) -> tuple[int, str]:
+    """Model version and item id of a record's key on `item-vectors`. Raises BadRecord."""
+    version, slash, item_id = key.partition(b"/")
+    if not slash or not version.isdigit() or len(version) > 18:
+        raise BadRecord("its key is not <model version>/<item id>")
+    return int(version), _item_id(item_id)
+
+
+def stats_key(partition: int, item_id: str) -> bytes:
+    """The key of a record on `item-stats`: each partition of interactions is counted by whoever holds it, and an
+    item's figures are the sum over its partitions."""
+    return f"{partition}/{item_id}".encode()
+
+
+def parse_stats_key(key: bytes) -> tuple[int, str]:
+    """Partition of interactions and item id of a record's key on `item-stats`. Raises BadRecord."""
+    partition, slash, item_id = key.partition(b"/")
+    if not slash or not partition.isdigit() or len(partition) > 9:
+        raise BadRecord("its key is not <partition of interactions>/<item id>")
+    return int(partition), _item_id(item_id)
+
+
+def appliers(contents: Contents, topics: Topics) -> Mapping[str, Apply]:
+    """How a record changes the contents, by topic."""
+
+    def item(key: bytes | None, value: bytes | None) -> None:
+        if value is None:
+            contents.remove_item(_item_id(key))
+        else:
+            contents.put_item(decode(key, value))
+
+    def vector(key: bytes | None, value: bytes | None) -> None:
+        version, item_id = parse_vector_key(key or b"")
+        if value is None:
+            contents.remove_vector(version, item_id)
+            return
+        try:
+            message = catalog_pb2.ItemVector.FromString(value)
+        except DecodeError as error:
+            raise BadRecord(f"cannot be read as an ItemVector: {error}") from error
+        if len(message.vector) % 4:
+            raise BadRecord(f"the vector has {len(message.vector)} bytes, not whole float32 numbers")
+        numbers = np.frombuffer(message.vector, dtype="<f4").astype(np.float32)
+        contents.put_vector(version, item_id, numbers, message.content_hash)
+
+    # What each partition of interactions gives an item, as bytes: a tenth of the room that messages take.
+    parts: dict[str, dict[int, bytes]] = {}
+
+    def stats(key: bytes | None, value: bytes | None) -> None:
+        partition, item_id = parse_stats_key(key or b"")
+        try:
+            message = catalog_pb2.ItemStats.FromString(value or b"")
+        except DecodeError as error:
+            raise BadRecord(f"cannot be read as ItemStats: {error}") from error
+        of_item = parts.setdefault(item_id, {})
+        if value:
+            of_item[partition] = value
+        else:
+            of_item.pop(partition, None)
+        if not value or len(of_item) > 1:
+            message = merged(map(catalog_pb2.ItemStats.FromString, of_item.values()))
+        contents.put_stats(item_id, message)
+
+    return {topics.items: item, topics.item_vectors: vector, topics.item_stats: stats}
+
+
+def _item_id(raw: bytes | None) -> str:
+    try:
+        item_id = (raw or b"").decode()
+    except UnicodeDecodeError as error:
+        raise BadRecord("the item id in its key is not UTF-8") from error
+    for _, problem in id_problems("key", item_id):
+        raise BadRecord(f"the item id in its key {problem}")
+    return item_id

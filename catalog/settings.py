@@ -1,0 +1,36 @@
+"""What the catalogue may hold, and how it searches."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class CatalogSettings(BaseModel):
+    """The catalogue in memory and its index."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    exact_below: int = Field(
+        100_000,
+        ge=1,
+        description="Up to so many vectors every search is an exact scan; past it an HNSW index is built",
+    )
+    merge_share: float = Field(
+        0.02, gt=0, le=1, description="Share of vectors outside the index at which they are merged into it"
+    )
+    connectivity: int = Field(16, ge=2, le=128, description="HNSW: neighbours of a node")
+    expansion_add: int = Field(
+        64, ge=8, le=1024, description="HNSW: candidates looked at when a vector is added"
+    )
+    expansion_search: int = Field(128, ge=8, le=4096, description="HNSW: candidates looked at in a search")
+    build_threads: int = Field(1, ge=1, le=256, description="HNSW: threads that build the index")
+    versions: int = Field(
+        3, ge=1, le=16, description="Model versions whose vectors are held, the newest ones"
+    )
+    cached_filters: int = Field(
+        256, ge=1, le=100_000, description="Filters whose matches are kept, a byte an item each"
+    )
+    popularity_seconds: float = Field(
+        1.0, ge=0, description="How long figures of popularity are used again, in seconds"
+    )
+    partitions_check_seconds: float = Field(
+        60, gt=0, description="How often new partitions of the catalogue's topics are looked for, in seconds"
+    )

@@ -1,0 +1,36 @@
+"""An item's text as it is embedded."""
+
+import html
+import re
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
+
+# A tag begins with a letter, a slash or an exclamation mark right after `<`: `a < b` and `<3` are text.
+# Stopping at the next `<` keeps this linear on hostile input.
+_TAG = re.compile(r"<(?:/?[a-zA-Z]|!)[^<>]*>")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\s]+")
+
+
+def plain(text: str) -> str:
+    """Text without markup: tags dropped, then entities decoded once, then white space collapsed.
+
+    Decoded once means that `&amp;lt;` stays `&lt;`, and that markup which was escaped is text.
+    """
+    if "<" in text:
+        text = _TAG.sub(" ", text)
+    if "&" in text:
+        text = html.unescape(text)
+    return _UNPRINTABLE.sub(" ", text).strip()
+
+
+def item_text(title: str, categories: Iterable[str], attributes: Mapping[str, str], description: str) -> str:
+    """Title, categories, attributes by name, description; equal for items that say the same."""
+    parts = [plain(title), ", ".join(filter(None, map(plain, categories)))]
+    parts += [f"{plain(name)}: {plain(value)}" for name, value in sorted(attributes.items())]
+    parts.append(plain(description))
+    return ". ".join(filter(None, parts))
+
+
+def content_hash(text: str) -> bytes:
+    """BLAKE2b-128 of the text: an item whose hash is the same need not be embedded again."""
+    return blake2b(text.encode(), digest_size=16).digest()

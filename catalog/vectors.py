@@ -1,0 +1,94 @@
+"""Vectors by model version."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import structlog
+
+from catalog.errors import BadRecord
+from catalog.index.live import LiveIndex
+from catalog.index.protocol import Floats, Mask, Rows
+from catalog.settings import CatalogSettings
+
+log = structlog.get_logger()
+
+
+class Vectors:
+    """An index a model version, for the newest few versions that have vectors."""
+
+    def __init__(self, settings: CatalogSettings) -> None:
+        self._settings = settings
+        self._indexes: dict[int, LiveIndex] = {}
+        self._hashes: dict[int, dict[int, bytes]] = {}
+        self._dropped_below = 0
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """Versions that have vectors, ascending."""
+        return tuple(sorted(self._indexes))
+
+    @property
+    def count(self) -> int:
+        """Vectors of all versions."""
+        return sum(index.count for index in self._indexes.values())
+
+    def __iter__(self) -> Iterator[LiveIndex]:
+        return iter(tuple(self._indexes.values()))
+
+    def index(self, version: int) -> LiveIndex | None:
+        """The index of a version, if it has vectors."""
+        return self._indexes.get(version)
+
+    def put(self, version: int, row: int, vector: Floats, content_hash: bytes) -> None:
+        """Sets a vector [d]. Vectors of versions older than the newest few are passed over.
+
+        Raises BadRecord when it is not finite, or not as wide as the others of its version.
+        """
+        if not len(vector) or not np.isfinite(vector).all():
+            raise BadRecord("the vector is empty or not finite")
+        index = self._indexes.get(version)
+        if index is None:
+            if version < self._dropped_below:
+                return
+            index = self._indexes[version] = LiveIndex(len(vector), self._settings)
+            self._hashes[version] = {}
+            self._keep_newest()
+            if version not in self._indexes:
+                return
+        if len(vector) != index.width:
+            raise BadRecord(f"the vector has {len(vector)} numbers, the others of its version {index.width}")
+        index.put(row, vector)
+        self._hashes[version][row] = content_hash
+
+    def drop(self, version: int, row: int) -> None:
+        """Takes a vector away; with its last one the version goes."""
+        index = self._indexes.get(version)
+        if index is not None:
+            index.drop(row)
+            self._hashes[version].pop(row, None)
+            if not index.count:
+                del self._indexes[version], self._hashes[version]
+
+    def content_hash(self, version: int, row: int) -> bytes | None:
+        """The hash of what the row's vector was made of; None: it has no vector."""
+        return self._hashes.get(version, {}).get(row)
+
+    def has(self, version: int, rows: int) -> Mask:
+        """Which of the first rows have a vector; read-only."""
+        index = self._indexes.get(version)
+        if index is not None:
+            return index.present(rows)
+        nothing = np.zeros(rows, dtype=np.bool_)
+        nothing.flags.writeable = False
+        return nothing
+
+    def of(self, version: int, rows: Rows) -> Floats:
+        """Vectors [m, d] of the rows, zeros where there is none; d is 0 if the version has no vectors."""
+        index = self._indexes.get(version)
+        return index.vectors(rows) if index is not None else np.zeros((len(rows), 0), dtype=np.float32)
+
+    def _keep_newest(self) -> None:
+        for version in sorted(self._indexes)[: -self._settings.versions]:
+            log.warning("catalog_version_dropped", version=version, kept=self._settings.versions)
+            self._dropped_below = max(self._dropped_below, version + 1)
+            del self._indexes[version], self._hashes[version]

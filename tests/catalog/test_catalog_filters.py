@@ -1,0 +1,150 @@
+"""Filters: whatever happened to the catalogue, a mask is what looking at every item would give."""
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from catalog.contents import Contents
+from catalog.filters import check_filter
+from catalog.items import Item
+from catalog.settings import CatalogSettings
+from recstream.v1 import filter_pb2
+
+NAMES = ["a", "b", "c", "d"]
+NUMBERS = [-1.0, 0.0, 1.0, 2.5]
+names = st.sampled_from(NAMES)
+bounds = st.none() | st.sampled_from([*NUMBERS, -math.inf, math.inf])
+
+items = st.builds(
+    Item,
+    item_id=st.sampled_from([f"i{i}" for i in range(12)]),
+    categories=st.lists(names, unique=True, max_size=3).map(tuple),
+    attributes=st.dictionaries(names, names, max_size=2),
+    numbers=st.dictionaries(names, st.sampled_from(NUMBERS), max_size=2),
+    domain=st.sampled_from(["", "shop", "video"]),
+)
+filters = st.none() | st.builds(
+    filter_pb2.Filter,
+    categories=st.lists(names, max_size=2),
+    excluded_categories=st.lists(names, max_size=2),
+    attributes=st.lists(
+        st.builds(filter_pb2.AttributeFilter, name=names, values=st.lists(names, max_size=3)), max_size=2
+    ),
+    ranges=st.lists(st.builds(filter_pb2.RangeFilter, name=names, min=bounds, max=bounds), max_size=2),
+)
+domains = st.sampled_from(["", "shop", "video", "none"])
+
+
+def naive(item: Item, wanted: filter_pb2.Filter | None, domain: str) -> bool:
+    if domain and item.domain != domain:
+        return False
+    if wanted is None:
+        return True
+    return (
+        (not wanted.categories or any(c in item.categories for c in wanted.categories))
+        and not any(c in item.categories for c in wanted.excluded_categories)
+        and all(item.attributes.get(a.name) in list(a.values) for a in wanted.attributes)
+        and all(
+            r.name in item.numbers
+            and (not r.HasField("min") or item.numbers[r.name] >= r.min)
+            and (not r.HasField("max") or item.numbers[r.name] <= r.max)
+            for r in wanted.ranges
+        )
+    )
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(st.tuples(items, st.booleans()), max_size=40),
+    st.lists(st.tuples(filters, domains), min_size=1, max_size=4),
+    st.integers(1, 3),
+)
+def test_masks_follow_every_put_and_removal(
+    steps: list[tuple[Item, bool]], asked: list[tuple[filter_pb2.Filter | None, str]], cached: int
+) -> None:
+    catalog = Contents(CatalogSettings(cached_filters=cached))
+    held: dict[str, Item] = {}
+    for item, removed in steps:
+        if removed:
+            catalog.remove_item(item.item_id)
+            held.pop(item.item_id, None)
+        else:
+            catalog.put_item(item)
+            held[item.item_id] = item
+        for wanted, domain in asked:
+            mask = catalog.matching(wanted, domain) & catalog.eligible(0)
+            found = {catalog.item_id(int(row)) for row in mask.nonzero()[0]}
+            assert found == {item_id for item_id, each in held.items() if naive(each, wanted, domain)}
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 399), items), max_size=300), filters, domains)
+def test_wide_categories_and_numbers_that_became_dense_are_right_too(
+    changes: list[tuple[int, Item]], wanted: filter_pb2.Filter | None, domain: str
+) -> None:
+    catalog = Contents(CatalogSettings())
+    for i in range(400):
+        catalog.put_item(
+            Item(
+                f"x{i}",
+                categories=("a",),
+                attributes={"a": "a", "own": str(i)},
+                numbers={"a": i % 3},
+                domain="shop",
+            )
+        )
+    for i, item in changes:
+        catalog.put_item(Item(f"x{i}", "", "", item.categories, item.attributes, item.numbers, item.domain))
+    mask = catalog.matching(wanted, domain)
+    assert mask.tolist() == [naive(catalog.item(row), wanted, domain) for row in range(catalog.size)]
+
+
+def test_a_mask_that_was_given_out_never_changes() -> None:
+    catalog = Contents(CatalogSettings())
+    catalog.put_item(Item("a", domain="shop"))
+    before = catalog.matching(None, "shop")
+    catalog.put_item(Item("a", domain="video"))
+    catalog.put_item(Item("b", domain="shop"))
+    assert before.tolist() == [True]
+    assert catalog.matching(None, "shop").tolist() == [False, True]
+    with pytest.raises(ValueError, match="read-only"):
+        before[0] = False
+
+
+def test_a_filter_asked_again_is_not_computed_again() -> None:
+    catalog = Contents(CatalogSettings())
+    catalog.put_item(Item("a", domain="shop"))
+    assert catalog.matching(None, "shop") is catalog.matching(None, "shop")
+
+
+def test_a_mask_left_behind_by_thousands_of_changes_is_right() -> None:
+    catalog = Contents(CatalogSettings())
+    wanted = filter_pb2.Filter(categories=["even"])
+    catalog.matching(wanted, "")
+    for i in range(10_000):
+        catalog.put_item(Item(f"i{i}", categories=("odd" if i % 2 else "even",)))
+    assert catalog.matching(wanted, "").tolist() == [i % 2 == 0 for i in range(10_000)]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "field"),
+    [
+        (filter_pb2.Filter(categories=["x"] * 1001), "categories"),
+        (filter_pb2.Filter(attributes=[filter_pb2.AttributeFilter(name="brand")]), "attributes[0].values"),
+        (filter_pb2.Filter(attributes=[filter_pb2.AttributeFilter(values=["x"])]), "attributes[0].name"),
+        (filter_pb2.Filter(ranges=[filter_pb2.RangeFilter(name="p", min=2, max=1)]), "ranges[0]"),
+        (filter_pb2.Filter(ranges=[filter_pb2.RangeFilter(name="p", min=math.nan)]), "ranges[0].min"),
+        (filter_pb2.Filter(ranges=[filter_pb2.RangeFilter(max=1)]), "ranges[0].name"),
+    ],
+)
+def test_a_filter_that_makes_no_sense_is_named_by_field(wanted: filter_pb2.Filter, field: str) -> None:
+    assert [name for name, _ in check_filter(wanted)] == [field]
+
+
+def test_a_sensible_filter_has_no_problems() -> None:
+    assert (
+        check_filter(filter_pb2.Filter(categories=["a"], ranges=[filter_pb2.RangeFilter(name="p", max=3)]))
+        == []
+    )

@@ -1,0 +1,281 @@
+"""Nearest items: with the graph or without, a filtered list is the exact scan's."""
+
+import asyncio
+import contextlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from catalog.catalog import Catalog
+from catalog.contents import Contents
+from catalog.index.hnsw import BuildStopped
+from catalog.index.live import LiveIndex
+from catalog.items import Item
+from catalog.settings import CatalogSettings
+from embedded.ports import free_port
+from recstream.v1 import filter_pb2
+from topics.settings import KafkaSettings
+
+WIDTH = 4
+# Whole numbers: dot products are exact, and equal ones are really equal.
+vectors = st.lists(st.integers(-3, 3), min_size=WIDTH, max_size=WIDTH).map(lambda v: np.array(v, np.float32))
+steps = st.lists(st.tuples(st.integers(0, 30), st.none() | vectors), max_size=60)
+
+
+def naive(
+    held: dict[int, NDArray[np.float32]], query: NDArray[np.float32], count: int, mask: NDArray[np.bool_]
+) -> list[tuple[int, float]]:
+    found = [(row, float(v @ query)) for row, v in held.items() if row < len(mask) and mask[row]]
+    return sorted(found, key=lambda pair: (-pair[1], pair[0]))[: max(0, count)]
+
+
+def merge(index: LiveIndex) -> bool:
+    due = index.due()
+    if due is not None:
+        index.install(due, index.make(due, lambda: True))
+    return due is not None
+
+
+@settings(max_examples=300)
+@given(steps, vectors, st.integers(-1, 40), st.lists(st.booleans(), max_size=40))
+def test_the_scan_is_the_sorted_list(
+    changes: list[tuple[int, NDArray[np.float32] | None]],
+    query: NDArray[np.float32],
+    count: int,
+    allowed: list[bool],
+) -> None:
+    index, held = LiveIndex(WIDTH, CatalogSettings()), dict[int, NDArray[np.float32]]()
+    for row, vector in changes:
+        if vector is None:
+            index.drop(row)
+            held.pop(row, None)
+        else:
+            index.put(row, vector)
+            held[row] = vector
+    mask = np.array(allowed, dtype=np.bool_)
+    rows, scores = index.search(query, count, mask)
+    assert list(zip(rows.tolist(), scores.tolist(), strict=True)) == naive(held, query, count, mask)
+    assert index.count == len(held)
+
+
+def clustered(rng: np.random.Generator, size: int, width: int = 16) -> NDArray[np.float32]:
+    centres = rng.normal(size=(max(2, size // 100), width))
+    return (centres[rng.integers(0, len(centres), size)] + 0.4 * rng.normal(size=(size, width))).astype(
+        np.float32
+    )
+
+
+def filled(size: int, **options: int) -> tuple[LiveIndex, NDArray[np.float32]]:
+    data = clustered(np.random.default_rng(size), size)
+    index = LiveIndex(data.shape[1], CatalogSettings(exact_below=1000, **options))
+    for row, vector in enumerate(data):
+        index.put(row, vector)
+    return index, data
+
+
+def exact(
+    data: NDArray[np.float32], query: NDArray[np.float32], count: int, mask: NDArray[np.bool_]
+) -> list[int]:
+    rows = np.flatnonzero(mask)
+    order: list[int] = rows[np.argsort(-(data[rows] @ query), kind="stable")][:count].tolist()
+    return order
+
+
+@pytest.fixture(scope="module")
+def graph() -> tuple[LiveIndex, NDArray[np.float32]]:
+    index, data = filled(20_000)
+    assert merge(index)
+    return index, data
+
+
+@pytest.mark.parametrize("matching", [0, 1, 5, 50, 400, 2000, 6000, 19_000, 20_000])
+def test_a_list_is_full_however_strict_the_filter(
+    graph: tuple[LiveIndex, NDArray[np.float32]], matching: int
+) -> None:
+    index, data = graph
+    rng = np.random.default_rng(matching)
+    mask = np.zeros(len(data), dtype=np.bool_)
+    hits, wanted = 0, 0
+    for _ in range(20):
+        query = data[rng.integers(len(data))] + 0.1
+        # The matching rows are the farthest from the query: what a filter after the search would miss.
+        mask[:] = False
+        mask[np.argsort(data @ query)[:matching]] = True
+        rows, scores = index.search(query, 10, mask)
+        assert len(rows) == min(10, matching) == len(set(rows.tolist()))
+        assert mask[rows].all()
+        assert (np.diff(scores) <= 0).all()
+        hits += len(set(rows.tolist()) & set(exact(data, query, 10, mask)))
+        wanted += len(rows)
+    assert hits >= 0.95 * wanted
+    if matching <= 2000:
+        assert hits == wanted, "few matching rows are scanned, and that is exact"
+
+
+def test_the_graph_is_asked_where_it_is_the_cheaper(graph: tuple[LiveIndex, NDArray[np.float32]]) -> None:
+    index, data = graph
+    asked = []
+    inner = index._graph
+    assert inner is not None
+    near = inner.near
+    inner.near = lambda query, count: asked.append(count) or near(query, count)  # type: ignore[method-assign,func-returns-value]
+    try:
+        index.search(data[0], 10, np.ones(len(data), dtype=np.bool_))
+        assert asked
+        asked.clear()
+        index.search(data[0], 10, np.arange(len(data)) < 20)
+        assert not asked
+    finally:
+        del inner.near
+
+
+def test_what_changes_after_the_graph_was_made_is_found_at_once() -> None:
+    index, data = filled(5000)
+    assert merge(index)
+    everything = np.ones(5003, dtype=np.bool_)
+    query = data[7] * 50
+    index.put(5000, query)
+    index.put(9, query * 2)
+    index.drop(7)
+    rows, _ = index.search(query, 10, everything)
+    assert rows[:2].tolist() == [9, 5000]
+    assert 7 not in rows
+    index.put(9, -query)
+    assert 9 not in index.search(query, 10, everything)[0]
+
+
+def test_changes_during_a_merge_are_not_lost() -> None:
+    index, data = filled(5000)
+    due = index.due()
+    assert due is not None
+    query = data[11] * 50
+    index.put(11, -query)
+    index.put(12, query)
+    index.put(20_000, query * 2)
+    index.drop(13)
+    made = index.make(due, lambda: True)
+    index.put(14, query * 3)
+    index.install(due, made)
+    everything = np.ones(20_001, dtype=np.bool_)
+    rows, _ = index.search(query, 10, everything)
+    assert rows[:3].tolist() == [14, 20_000, 12]
+    assert not {11, 13} & set(rows.tolist())
+    assert len(index.search(data[13], 6000, everything)[0]) == index.count == 5000
+
+
+def test_a_merge_adds_what_is_new_and_begins_anew_when_too_much_is_dead() -> None:
+    index, data = filled(5000)
+    assert merge(index) and not merge(index)
+    for row in range(200):
+        index.put(row, data[row] + 1)
+    due = index.due()
+    assert due is not None and due.base is not None and len(due.rows) == 200
+    index.install(due, index.make(due, lambda: True))
+    for row in range(2500):
+        index.put(row, data[row] + 2)
+    due = index.due()
+    assert due is not None and due.base is None and len(due.rows) == 5000
+    index.install(due, index.make(due, lambda: True))
+    moved = data + np.where(np.arange(5000) < 2500, 2, 0).astype(np.float32)[:, None]
+    rows, _ = index.search(moved[17], 10, np.ones(5000, dtype=np.bool_))
+    assert len(set(rows.tolist()) & set(exact(moved, moved[17], 10, np.ones(5000, dtype=np.bool_)))) >= 8
+
+
+def test_a_build_that_is_not_wanted_any_more_stops_and_is_due_again() -> None:
+    index, data = filled(5000)
+    due = index.due()
+    assert due is not None and index.due() is None
+    with pytest.raises(BuildStopped):
+        index.make(due, lambda: False)
+    index.abandon()
+    assert merge(index)
+    assert len(index.search(data[0], 10, np.ones(5000, dtype=np.bool_))[0]) == 10
+
+
+async def test_stopping_the_catalogue_stops_a_build() -> None:
+    nowhere = KafkaSettings(bootstrap=f"127.0.0.1:{free_port()}", request_timeout_ms=200)
+    catalog = Catalog(CatalogSettings(exact_below=1000, expansion_add=1024), nowhere)
+    data = clustered(np.random.default_rng(0), 20_000)
+    for row, vector in enumerate(data):
+        catalog.put_vector(1, f"i{row}", vector)
+    (index,) = catalog._vectors
+    task = asyncio.create_task(catalog.run())
+    async with asyncio.timeout(20):
+        while index._touched is None:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        await asyncio.get_running_loop().shutdown_default_executor()
+    assert index._graph is None and len(catalog.search(1, data[0], 10, catalog.has_vector(1))[0]) == 10
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.floats(0, 1))
+def test_with_changes_merges_and_any_filter_no_list_is_short_and_none_has_a_stranger(
+    seed: int, count: int, share: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    data = clustered(rng, 1500)
+    index = LiveIndex(data.shape[1], CatalogSettings(exact_below=500, merge_share=0.05))
+    held = dict[int, NDArray[np.float32]]()
+    for row, vector in enumerate(data):
+        index.put(row, vector)
+        held[row] = vector
+    for _ in range(4):
+        merge(index)
+        for row in rng.integers(0, 1600, 120).tolist():
+            if rng.random() < 0.3:
+                index.drop(row)
+                held.pop(row, None)
+            else:
+                held[row] = rng.normal(size=(1, data.shape[1]))[0].astype(np.float32)
+                index.put(row, held[row])
+        mask = rng.random(1600) < share
+        query = rng.normal(size=(1, data.shape[1]))[0].astype(np.float32)
+        rows, scores = index.search(query, count, mask)
+        wanted = {row for row in held if mask[row]}
+        assert len(rows) == len(set(rows.tolist())) == min(count, len(wanted))
+        assert set(rows.tolist()) <= wanted
+        np.testing.assert_allclose(scores, [held[row] @ query for row in rows.tolist()], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.drill
+@pytest.mark.timeout(300)
+def test_rare_categories_among_200_000_items_are_the_exact_scan() -> None:
+    size, width = 200_000, 32
+    rng = np.random.default_rng(1)
+    data = clustered(rng, size, width)
+    catalog = Contents(CatalogSettings(build_threads=2))
+    for i in range(size):
+        category = "rarest" if i == 7 else "rare" if i % 40_000 == 3 else f"r{i % 4000}"
+        catalog.put_item(Item(f"i{i}", categories=(category, "kept" if i % 10_000 == 1 else "common")))
+        catalog.put_vector(1, f"i{i}", data[i])
+    (index,) = catalog._vectors
+    assert merge(index)
+    fifty = [f"r{i}" for i in range(100, 150)]
+    cases = {
+        "rare": (filter_pb2.Filter(categories=["rare"]), 5),
+        "rarest": (filter_pb2.Filter(categories=["rarest"]), 1),
+        "none": (filter_pb2.Filter(categories=["none"]), 0),
+        "a union of 50": (filter_pb2.Filter(categories=fifty), 2500),
+        "all but 0.01 % excluded": (filter_pb2.Filter(excluded_categories=["common"]), 20),
+    }
+    for name, (wanted, matching) in cases.items():
+        mask = catalog.matching(wanted, "") & catalog.eligible(0)
+        assert mask.sum() == matching, name
+        query = -data[rng.integers(size)]
+        rows, _ = catalog.search(1, query, 10, mask)
+        assert rows.tolist() == exact(data, query, 10, mask), name
+    everything = catalog.eligible(0)
+    found = sum(
+        len(
+            set(catalog.search(1, query, 10, everything)[0].tolist())
+            & set(exact(data, query, 10, everything))
+        )
+        for query in data[rng.integers(0, size, 50)] + 0.1
+    )
+    assert found >= 0.9 * 500
