@@ -1,0 +1,96 @@
+"""What users can do, as configuration."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+IMPRESSION: Final = "impression"
+UNDO: Final = "undo"
+
+
+class Action(BaseModel):
+    """One kind of action.
+
+    weight: what the ranker's probability of it is worth in the blended score; negative for dislikes.
+    positive: whether it speaks for the item (popularity, similar-to-last, reasons).
+    repeats: whether an item so acted on may be recommended again.
+    positive_from: for rated actions, the value from which on it is positive.
+    value_range: the scale of its value, ends included; values outside are refused. None: any finite value.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    weight: float = 1.0
+    positive: bool = True
+    repeats: bool = False
+    positive_from: float | None = None
+    value_range: tuple[float, float] | None = None
+
+    def speaks_for(self, value: float | None) -> bool:
+        """Whether an event of this action with this value is a positive one."""
+        if self.positive_from is not None and value is not None:
+            return value >= self.positive_from
+        return self.positive
+
+
+class Actions(Mapping[str, Action]):
+    """The configured actions by name. `impression` and `undo` are built in and not among them."""
+
+    def __init__(self, actions: Mapping[str, Action]) -> None:
+        if clash := {IMPRESSION, UNDO} & set(actions):
+            raise ValueError(f"built in, not to be configured: {', '.join(sorted(clash))}")
+        self._actions = dict(actions)
+
+    def __getitem__(self, name: str) -> Action:
+        return self._actions[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._actions)
+
+    def __len__(self) -> int:
+        return len(self._actions)
+
+
+def default_actions() -> dict[str, Action]:
+    """Actions that fit shops, feeds, video, travel and games as they are."""
+    return {
+        "view": Action(weight=0.2, repeats=True),
+        "click": Action(weight=0.4, repeats=True),
+        "like": Action(weight=1.0),
+        "dislike": Action(weight=-1.0, positive=False),
+        "save": Action(weight=0.8),
+        "play": Action(weight=0.8),
+        "cart": Action(weight=0.8, repeats=True),
+        "purchase": Action(weight=1.0),
+        "rate": Action(weight=1.0, positive_from=4.0, value_range=(0.5, 5.0)),
+    }
+
+
+class ProfileSettings(BaseModel):
+    """What a profile holds, and how long."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    history: int = Field(default=64, ge=1, le=1024, description="N: events that a model state always covers")
+    refold_every: int = Field(
+        32, ge=1, le=1024, description="K: events between refolds; the history holds N + K"
+    )
+    impressions: int = Field(default=200, ge=0, le=2000, description="Impressions kept")
+    tail: int = Field(
+        default=5000, ge=0, le=100_000, description="Taken items kept past the history, 12 bytes each"
+    )
+    time_to_live_days: float = Field(
+        365, gt=0, description="A profile is forgotten this long after its last event"
+    )
+    max_skew_seconds: float = Field(
+        300, ge=0, description="How far an event's time may lie past its record's"
+    )
+    half_life_days: float = Field(
+        7, gt=0, description="Age at which an event counts half in the `recent` figures"
+    )
+    forbidden_user_ids: frozenset[str] = Field(
+        default=frozenset({"null", "undefined", "NaN", "None", "[object Object]"}),
+        description="User ids that are refused: clients' bugs, which would make one profile of many people",
+    )
+    actions: dict[str, Action] = Field(default_factory=default_actions, description="Actions by name")

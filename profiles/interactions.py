@@ -1,0 +1,164 @@
+"""Records of the topic `interactions`: from bytes to what the fold takes, or to a refusal with its reason."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from google.protobuf.json_format import Parse, ParseError
+from google.protobuf.message import DecodeError
+
+from profiles.actions import ProfileSettings
+from profiles.checks import Problem, check, check_id
+from profiles.events import Erasure, Event, Position, Record
+from recstream.storage.v1 import profile_pb2 as storage
+from recstream.v1 import interaction_pb2 as contract
+
+__all__ = ["ERASURE", "KIND_HEADER", "Problem", "Reason", "Refusal", "check", "event", "parse"]
+
+KIND_HEADER: Final = "recstream-kind"
+ERASURE: Final = b"erasure"
+_DETAIL = 500
+_PARTITIONS = 10_000
+_TOPIC_ID_BYTES = 16
+
+
+class Reason(StrEnum):
+    """Why a record was refused: bounded, fit for a metric's label."""
+
+    NO_VALUE = "no_value"
+    NO_TIMESTAMP = "no_timestamp"
+    UNKNOWN_KIND = "unknown_kind"
+    NOT_PROTOBUF = "not_protobuf"
+    NOT_JSON = "not_json"
+    ERASURE = "erasure"
+    USER_ID = "user_id"
+    EVENT_ID = "event_id"
+    ITEM_ID = "item_id"
+    ACTION = "action"
+    EVENT_TIME = "event_time"
+    VALUE = "value"
+    UNDO = "undo"
+    CONTEXT = "context"
+
+
+_REASONS: Final = {
+    "user_id": Reason.USER_ID,
+    "event_id": Reason.EVENT_ID,
+    "item_id": Reason.ITEM_ID,
+    "action": Reason.ACTION,
+    "event_time_ms": Reason.EVENT_TIME,
+    "value": Reason.VALUE,
+    "undo_event_id": Reason.UNDO,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A record that is no event: for the dead letters.
+
+    detail: what is wrong, at most 500 characters.
+    user_id: whose it was, if that much is certain; else empty.
+    """
+
+    position: Position
+    record_time_ms: int
+    reason: Reason
+    detail: str
+    user_id: str = ""
+
+
+def parse(
+    value: bytes | None,
+    key: bytes | None,
+    headers: Sequence[tuple[str, bytes]],
+    position: Position,
+    record_time_ms: int,
+    settings: ProfileSettings,
+) -> Record | Refusal:
+    """What a record says. Never raises for what the record holds.
+
+    The value is `recstream.v1.Interaction` as protobuf, or as JSON if its first byte is `{`; with the header
+    `recstream-kind: erasure` it is `recstream.storage.v1.Erasure`. JSON fields that are not known are passed
+    over, as they are in protobuf. The key only chooses the partition: it may be null or anything, the user
+    is the one that the value names.
+    """
+    del key  # part of a record, and never looked at
+
+    def refusal(reason: Reason, detail: str, user_id: str = "") -> Refusal:
+        return Refusal(position, record_time_ms, reason, _cut(detail), user_id)
+
+    if value is None:
+        return refusal(Reason.NO_VALUE, "the record has no value; an erasure is a record with a value")
+    if record_time_ms < 0:
+        return refusal(Reason.NO_TIMESTAMP, "the record has no timestamp")
+    kind = next((content for name, content in headers if name == KIND_HEADER), None)
+    if kind == ERASURE:
+        return _erasure(value, position, record_time_ms)
+    if kind is not None:
+        return refusal(
+            Reason.UNKNOWN_KIND, f"the header {KIND_HEADER} is {kind[:40]!r}; known is {ERASURE!r}"
+        )
+
+    if value[:1] == b"{":
+        interaction = contract.Interaction()
+        try:
+            Parse(value, interaction, ignore_unknown_fields=True)
+        except (ParseError, ValueError, TypeError, RecursionError) as cause:
+            return refusal(Reason.NOT_JSON, f"not the JSON form of an Interaction: {cause}")
+    else:
+        try:
+            interaction = contract.Interaction.FromString(value)
+        except DecodeError as cause:
+            return refusal(Reason.NOT_PROTOBUF, f"not an Interaction in protobuf, nor in JSON: {cause}")
+
+    if problems := check(interaction, record_time_ms, settings):
+        detail = "; ".join(f"{field} {problem}" for field, problem in problems)
+        fields = {field for field, _ in problems}
+        user_id = "" if "user_id" in fields else interaction.user_id
+        return refusal(_REASONS.get(problems[0][0], Reason.CONTEXT), detail, user_id)
+    return event(interaction, position, record_time_ms)
+
+
+def event(interaction: contract.Interaction, position: Position, record_time_ms: int) -> Event:
+    """The event that a checked interaction is, at its place in the log."""
+    return Event(
+        user_id=interaction.user_id,
+        position=position,
+        record_time_ms=record_time_ms,
+        event_id=interaction.event_id or position.event_id,
+        item_id=interaction.item_id,
+        action=interaction.action,
+        time_ms=interaction.event_time_ms,
+        value=interaction.value if interaction.HasField("value") else None,
+        undo_event_id=interaction.undo_event_id,
+    )
+
+
+def _erasure(value: bytes, position: Position, record_time_ms: int) -> Erasure | Refusal:
+    try:
+        message = storage.Erasure.FromString(value)
+    except DecodeError as cause:
+        detail = f"not an Erasure in protobuf: {cause}"
+        return Refusal(position, record_time_ms, Reason.ERASURE, _cut(detail))
+    if problem := _erasure_problem(message):
+        return Refusal(position, record_time_ms, Reason.ERASURE, _cut(problem))
+    ends = tuple(Position(end.topic_id, end.partition, end.offset) for end in message.end_offsets)
+    return Erasure(message.user_id, position, record_time_ms, ends)
+
+
+def _erasure_problem(message: storage.Erasure) -> str | None:
+    # A user id that is forbidden now may have been allowed before, and may be erased.
+    if problems := check_id("user_id", message.user_id):
+        return " ".join(problems[0])
+    if len(message.end_offsets) > _PARTITIONS:
+        return f"end_offsets are {len(message.end_offsets)}, more than {_PARTITIONS}"
+    for end in message.end_offsets:
+        if len(end.topic_id) != _TOPIC_ID_BYTES or end.partition < 0 or end.offset < 0:
+            topic = end.topic_id[:40].hex()
+            return f"end_offsets hold topic {topic}, partition {end.partition}, offset {end.offset}"
+    return None
+
+
+def _cut(detail: str) -> str:
+    return detail if len(detail) <= _DETAIL else f"{detail[: _DETAIL - 1]}…"

@@ -1,0 +1,40 @@
+"""What this room counts."""
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+REQUESTS: Final = Counter(
+    "recstream_profiles_store_requests_total",
+    "Requests to the store",
+    ["operation", "outcome"],
+)
+SECONDS: Final = Histogram(
+    "recstream_profiles_store_seconds",
+    "Duration of requests to the store",
+    ["operation"],
+    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0),
+)
+CONNECTIONS: Final = Counter(
+    "recstream_profiles_store_renewed_connections_total",
+    "Connections that were given up for a new one, because nothing came of them any more",
+)
+WRITES: Final = Counter(
+    "recstream_profiles_writes_total",
+    "Writes of profiles: written, refused by the fence, or written without being announced",
+    ["outcome"],
+)
+SCRIPTS: Final = Counter(
+    "recstream_profiles_script_reloads_total",
+    "Writes that were sent again with their script, because the server did not have it",
+)
+CORRUPT: Final = Counter(
+    "recstream_profiles_corrupt_total",
+    "Stored values that could not be read and are replaced by the next write",
+)
+WATCHED: Final = Gauge("recstream_profiles_watched_users", "Users whose announcements are subscribed to")
+ANNOUNCEMENTS: Final = Counter("recstream_profiles_announcements_total", "Announcements heard")
+RECONNECTS: Final = Counter(
+    "recstream_profiles_changes_reconnects_total",
+    "Times that announcements may have been missed, and whoever watches was told",
+)

@@ -1,0 +1,73 @@
+"""The profile as a value."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from profiles.events import Position
+
+
+class Entry(NamedTuple):
+    """An event of the history. Ordered by `order`: event time, then event id."""
+
+    event_id: str
+    item_id: str
+    action: str
+    time_ms: int
+    position: Position
+    value: float | None = None
+    undo_event_id: str = ""
+
+    @property
+    def order(self) -> tuple[int, str]:
+        return self.time_ms, self.event_id
+
+
+@dataclass(frozen=True, slots=True)
+class ModelState:
+    """What one model version makes of the history: float32 little-endian, widths as the bundle says.
+
+    stale: the state is behind the history, or was folded with unknown items.
+    """
+
+    model_version: int
+    state: bytes
+    user_vector: bytes
+    stale: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Everything that is kept of a user but the tail. See `profiles.fold` for what each part means.
+
+    events: events ever, impressions aside; the newest has this rank.
+    watermarks, erased_before: (topic id, partition) to offset.
+    states: by model version, ascending, at most two.
+    """
+
+    user_id: str
+    events: int = 0
+    history: tuple[Entry, ...] = ()
+    impressions: tuple[Entry, ...] = ()
+    totals: Mapping[str, int] = field(default_factory=dict)
+    watermarks: Mapping[tuple[bytes, int], int] = field(default_factory=dict)
+    erased_before: Mapping[tuple[bytes, int], int] = field(default_factory=dict)
+    expires_at_ms: int = 0
+    has_tail: bool = False
+    states: tuple[ModelState, ...] = ()
+
+    def includes(self, position: Position) -> bool:
+        """Whether the event at this position has been applied."""
+        return self.watermarks.get((position.topic_id, position.partition), -1) >= position.offset
+
+    def state(self, model_version: int) -> ModelState | None:
+        """The state under this model version, if it is kept."""
+        return next((s for s in self.states if s.model_version == model_version), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A profile with the revision it was read at."""
+
+    revision: int
+    profile: Profile

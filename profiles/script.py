@@ -1,0 +1,43 @@
+"""The one script that writes a profile."""
+
+from hashlib import sha1
+from typing import Final
+
+# KEYS: profile, tail.
+# ARGV: 1 the revision that was read, its eight bytes, empty for none; 2 the new value; 3 its expiry, Unix time
+#       in ms; 4 what becomes of the tail: keep, set or delete; 5 its value; 6 channel; 7 announcement.
+# Returns 0 refused, 1 written, 2 written but not announced.
+#
+# With the line `#!lua` the server refuses the whole script when it is out of memory, so that nothing is half
+# written. A profile whose expiry has passed is deleted by its SET. A value that is too short to have a revision,
+# or has none, counts as absent: whatever damaged it, the next write replaces it.
+_SCRIPT: Final = """#!lua
+local stored = server.call('GETRANGE', KEYS[1], 0, 7)
+if #stored < 8 or stored == string.rep('\\0', 8) then stored = '' end
+if stored ~= ARGV[1] then return 0 end
+server.call('SET', KEYS[1], ARGV[2], 'PXAT', ARGV[3])
+if ARGV[4] == 'set' then
+  server.call('SET', KEYS[2], ARGV[5], 'PXAT', ARGV[3])
+elseif ARGV[4] == 'delete' then
+  server.call('DEL', KEYS[2])
+else
+  server.call('PEXPIREAT', KEYS[2], ARGV[3])
+end
+local heard = server.pcall('PUBLISH', ARGV[6], ARGV[7])
+if type(heard) == 'table' then return 2 end
+return 1
+"""
+
+REFUSED: Final = 0
+WRITTEN: Final = 1
+UNANNOUNCED: Final = 2
+
+
+def script(*, cluster: bool) -> str:
+    """The script's text: in a cluster it publishes within the shard."""
+    return _SCRIPT.replace("'PUBLISH'", "'SPUBLISH'") if cluster else _SCRIPT
+
+
+def digest(text: str) -> str:
+    """The name under which the server keeps a script."""
+    return sha1(text.encode(), usedforsecurity=False).hexdigest()

@@ -1,0 +1,57 @@
+"""Where the store is and how long it may take."""
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+
+class StoreSettings(BaseModel):
+    """How to reach Valkey."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    addresses: tuple[str, ...] = Field(
+        default=("127.0.0.1:6379",),
+        min_length=1,
+        description="host:port of the server and its replicas, or of some nodes of the cluster",
+    )
+    cluster: bool = Field(default=False, description="Whether the servers are a cluster")
+    username: str | None = Field(default=None, description="User, where the server wants one")
+    password: SecretStr | None = Field(default=None, description="Password, as it is: nothing is escaped")
+    tls: bool = Field(default=False, description="Whether connections are encrypted")
+    tls_ca_file: str | None = Field(
+        default=None, description="Certificates to trust in place of the system's"
+    )
+    database: int = Field(default=0, ge=0, description="Number of the logical database; not in a cluster")
+    key_prefix: str = Field(
+        default="recstream:",
+        pattern=r"^[^{}]*$",
+        max_length=64,
+        description="What every key and channel begins with; without braces",
+    )
+    request_timeout_ms: int = Field(default=500, ge=1, description="Longest wait for an answer")
+    connection_timeout_ms: int = Field(default=1000, ge=1, description="Longest wait for a connection")
+    reconnect_after_ms: int = Field(
+        default=3000,
+        ge=100,
+        description="A connection that gave nothing but failures for so long is given up for a new one",
+    )
+    probe_interval_ms: int = Field(
+        default=500,
+        ge=10,
+        description="How often the connection of the announcements is tested: a lost one is noticed after this",
+    )
+
+    @field_validator("addresses")
+    @classmethod
+    def _are_addresses(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
+        for address in addresses:
+            split_address(address)
+        return addresses
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port of `host:port` or `[v6]:port`. Raises ValueError."""
+    host, _, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
+        raise ValueError(f"{address!r} is no address: host:port is wanted, such as 127.0.0.1:6379")
+    return host, int(port)

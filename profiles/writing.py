@@ -1,0 +1,63 @@
+"""A profile to be written, and what the script is told of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import getrandbits
+from typing import Final
+
+from profiles.announcements import encode_announcement
+from profiles.codec import encode, encode_revision
+from profiles.events import Event
+from profiles.keys import Keys
+from profiles.profile import Profile
+from profiles.tail import Tail
+
+_RANDOM_BITS: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A profile to be written over the revision it was made from.
+
+    base_revision: what was read; 0 where there was no profile.
+    tail: its new value; None leaves what is there. delete_tail: there is none any more.
+    quiet, applied: for the announcement, as in `Folded`.
+    """
+
+    user_id: str
+    base_revision: int
+    profile: Profile
+    tail: Tail | None = None
+    delete_tail: bool = False
+    quiet: bool = False
+    applied: Sequence[Event] = ()
+
+
+def next_revision(base: int) -> int:
+    """The revision after `base`: its upper bits count the writes, the lower 16 are random.
+
+    So a revision that the store lost with its last second is not taken for the one that comes in its place.
+    """
+    return ((base >> _RANDOM_BITS) + 1) << _RANDOM_BITS | getrandbits(_RANDOM_BITS)
+
+
+def script_arguments(write: Write, keys: Keys) -> list[str | bytes]:
+    """The keys and arguments of `profiles.script`."""
+    user_id, profile = write.user_id, write.profile
+    revision = next_revision(write.base_revision)
+    tail, tail_value = "keep", b""
+    if write.tail:
+        tail, tail_value = "set", write.tail.value
+    elif write.delete_tail or write.tail is not None:
+        tail = "delete"
+    return [
+        keys.profile(user_id),
+        keys.tail(user_id),
+        encode_revision(write.base_revision) if write.base_revision else b"",
+        encode_revision(revision) + encode(profile),
+        str(max(1, profile.expires_at_ms)),
+        tail,
+        tail_value,
+        keys.channel(user_id),
+        encode_announcement(write.base_revision, revision, quiet=write.quiet, applied=write.applied),
+    ]

@@ -1,0 +1,59 @@
+"""Stores and changes on real servers, standalone and in a cluster."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from time import monotonic
+
+import pytest
+from hypothesis import settings as hypothesis_settings
+
+from embedded.valkey import EmbeddedValkey
+from embedded.valkey_cluster import EmbeddedValkeyCluster
+from profiles.changes import Changes
+from profiles.settings import StoreSettings
+from profiles.store import ProfileStore
+
+GENEROUS_SECONDS = 60.0
+
+# No test is timed: the machine may be busy.
+hypothesis_settings.register_profile("untimed", deadline=None)
+hypothesis_settings.load_profile("untimed")
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Waits until it is true, generously."""
+    deadline = monotonic() + GENEROUS_SECONDS
+    while not true():
+        assert monotonic() < deadline, "it did not come about"
+        await asyncio.sleep(0.01)
+
+
+def settings_of(server: EmbeddedValkey, prefix: str, **more: object) -> StoreSettings:
+    """To reach this server. Timeouts are long: the machine may be busy."""
+    fields: dict[str, object] = {"request_timeout_ms": 5000, "key_prefix": prefix}
+    return StoreSettings.model_validate({"addresses": (server.address,)} | fields | more)
+
+
+@pytest.fixture(params=["standalone", "cluster"])
+def store_settings(request: pytest.FixtureRequest, prefix: str) -> StoreSettings:
+    """To reach a server, and in a second round a cluster."""
+    if request.param == "standalone":
+        server: EmbeddedValkey = request.getfixturevalue("valkey")
+        return settings_of(server, prefix)
+    cluster: EmbeddedValkeyCluster = request.getfixturevalue("valkey_cluster")
+    addresses = tuple(f"{host}:{port}" for host, port in cluster.addresses)
+    return StoreSettings(addresses=addresses, cluster=True, key_prefix=prefix, request_timeout_ms=5000)
+
+
+@pytest.fixture
+async def store(store_settings: StoreSettings) -> AsyncIterator[ProfileStore]:
+    store = await ProfileStore.connect(store_settings)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def changes(store_settings: StoreSettings) -> AsyncIterator[Changes]:
+    changes = await Changes.connect(store_settings)
+    yield changes
+    await changes.close()

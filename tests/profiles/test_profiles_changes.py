@@ -1,0 +1,189 @@
+"""Hearing of changes on a real Valkey, standalone and in a cluster."""
+
+import asyncio
+
+import pytest
+
+from profiles import servers
+from profiles.announcements import Announcement
+from profiles.changes import Changes
+from profiles.connection import Client, Connection
+from profiles.keys import Keys
+from profiles.profile import Profile
+from profiles.settings import StoreSettings
+from profiles.store import ProfileStore, Write
+from tests.profiles.conftest import until
+
+FAR = 4_000_000_000_000
+
+
+async def touch(store: ProfileStore, *users: str) -> None:
+    """Writes the users' profiles once more."""
+    stored = await store.read(users)
+    writes = [
+        Write(user, each.revision if each else 0, Profile(user, expires_at_ms=FAR))
+        for user, each in zip(users, stored, strict=True)
+    ]
+    assert await store.write(writes) == [True] * len(users)
+
+
+@pytest.fixture
+def subscribed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many channels each request to subscribe named."""
+    sizes: list[int] = []
+    join = servers.join
+
+    async def counting(channels: set[str], timeout_ms: int, client: Client) -> None:
+        sizes.append(len(channels))
+        await join(channels, timeout_ms, client)
+
+    monkeypatch.setattr("profiles.changes.join", counting)
+    return sizes
+
+
+async def test_thousands_of_watches_at_once_are_few_requests(
+    changes: Changes, store: ProfileStore, subscribed: list[int]
+) -> None:
+    users = [f"user-{n}" for n in range(5000)]
+    heard: list[str] = []
+
+    def hear(announcement: Announcement) -> None:
+        heard.append(announcement.user_id)
+
+    assert all(await asyncio.gather(*(changes.watch(user, hear) for user in users)))
+    assert sum(subscribed) == 5000 and len(subscribed) <= 3
+    await touch(store, *users)
+    await until(lambda: len(heard) == 5000)
+    assert sorted(heard) == sorted(users)
+    await asyncio.gather(*(changes.unwatch(user, hear) for user in users))
+
+
+async def test_watches_while_others_are_confirmed_are_gathered(
+    changes: Changes, subscribed: list[int]
+) -> None:
+    async def later(n: int) -> bool:
+        await asyncio.sleep(n / 20_000)
+        return await changes.watch(f"u{n}", lambda _: None)
+
+    assert all(await asyncio.gather(*(later(n) for n in range(1000))))
+    assert sum(subscribed) == 1000 and len(subscribed) < 500
+
+
+async def test_many_may_watch_one_user_and_each_leaves_alone(
+    changes: Changes, store: ProfileStore, subscribed: list[int]
+) -> None:
+    heard: dict[str, int] = {"one": 0, "two": 0}
+
+    def one(_: Announcement) -> None:
+        heard["one"] += 1
+
+    def two(_: Announcement) -> None:
+        heard["two"] += 1
+
+    assert await changes.watch("ann", one) and await changes.watch("ann", two)
+    assert subscribed == [1]
+    await touch(store, "ann")
+    await until(lambda: heard == {"one": 1, "two": 1})
+    await changes.unwatch("ann", one)
+    await changes.unwatch("ann", one)
+    await changes.unwatch("nobody", one)
+    await touch(store, "ann")
+    await until(lambda: heard["two"] == 2)
+    assert heard["one"] == 1
+
+
+async def subscribers(settings: StoreSettings, user_id: str) -> int:
+    """How many connections the servers count on the user's channel."""
+    connection = Connection(settings)
+    await connection.open()
+    command = "SHARDNUMSUB" if settings.cluster else "NUMSUB"
+    channel = Keys(settings.key_prefix).channel(user_id)
+
+    async def ask(client: Client) -> object:
+        if settings.cluster:
+            from glide import GlideClusterClient, SlotKeyRoute, SlotType
+
+            assert isinstance(client, GlideClusterClient)
+            route = SlotKeyRoute(SlotType.PRIMARY, channel)
+            return await client.custom_command(["PUBSUB", command, channel], route)
+        return await client.custom_command(["PUBSUB", command, channel])
+
+    answer = await connection.ask("count subscribers", ask)
+    await connection.close()
+    if isinstance(answer, dict):
+        return int(next(iter(answer.values())))
+    assert isinstance(answer, list)
+    return int(answer[1])
+
+
+async def test_the_last_to_leave_ends_the_subscription(
+    changes: Changes, store_settings: StoreSettings
+) -> None:
+    def hear(_: Announcement) -> None:
+        pass
+
+    await changes.watch("ann", hear)
+    assert await subscribers(store_settings, "ann") == 1
+    await changes.unwatch("ann", hear)
+    while await subscribers(store_settings, "ann"):
+        await asyncio.sleep(0.01)
+
+
+async def test_leaving_and_coming_back_again_and_again_loses_nothing(
+    changes: Changes, store: ProfileStore
+) -> None:
+    heard = 0
+
+    def hear(_: Announcement) -> None:
+        nonlocal heard
+        heard += 1
+
+    for turn in range(1, 60):
+        assert await changes.watch("ann", hear)
+        await touch(store, "ann")
+        await until(lambda turn=turn: heard == turn)  # type: ignore[misc]
+        await changes.unwatch("ann", hear)
+        if turn % 3:
+            await asyncio.sleep(0.002 * (turn % 5))
+
+
+async def test_a_callback_that_fails_keeps_nobody_from_hearing(changes: Changes, store: ProfileStore) -> None:
+    heard: list[Announcement] = []
+
+    def fail(_: Announcement) -> None:
+        raise RuntimeError("a stream's own fault")
+
+    await changes.watch("ann", fail)
+    await changes.watch("ann", heard.append)
+    await touch(store, "ann")
+    await until(lambda: len(heard) == 1)
+
+
+async def test_a_cancelled_watch_leaves_nothing_behind(
+    changes: Changes, store_settings: StoreSettings
+) -> None:
+    heard: list[Announcement] = []
+    tasks = [asyncio.create_task(changes.watch(f"u{n}", heard.append)) for n in range(200)]
+    await asyncio.sleep(0)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    while any([await subscribers(store_settings, f"u{n}") for n in range(0, 200, 40)]):
+        await asyncio.sleep(0.01)
+    assert await changes.watch("ann", heard.append)
+
+
+async def test_what_is_no_announcement_is_passed_over(
+    changes: Changes, store: ProfileStore, store_settings: StoreSettings
+) -> None:
+    heard: list[Announcement] = []
+    await changes.watch("ann", heard.append)
+    channel = Keys(store_settings.key_prefix).channel("ann")
+    connection = Connection(store_settings)
+    await connection.open()
+    command = "SPUBLISH" if store_settings.cluster else "PUBLISH"
+    await connection.ask("publish", lambda client: client.custom_command([command, channel, b"\xff\xff"]))
+    await connection.close()
+    await touch(store, "ann")
+    await until(lambda: len(heard) == 1)
+    assert heard[0].revision > 0

@@ -1,0 +1,94 @@
+"""The stored form: what goes in comes out, and equal profiles are equal bytes."""
+
+import contextlib
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from profiles.announcements import decode_announcement, encode_announcement
+from profiles.codec import decode, decode_revision, encode, encode_revision
+from profiles.errors import ProfileCorrupt
+from profiles.events import Event, Position, Record
+from profiles.profile import ModelState, Profile, Stored
+from tests.profiles.profile_records import OTHER_TOPIC, SMALL, TOPIC, erasure, event, logs, run
+
+states = st.lists(
+    st.builds(
+        ModelState, st.integers(1, 2**40), st.binary(max_size=64), st.binary(max_size=16), st.booleans()
+    ),
+    max_size=2,
+    unique_by=lambda state: state.model_version,
+).map(lambda each: tuple(sorted(each, key=lambda state: state.model_version)))
+
+
+@given(logs(repeats=True, erasures=True), states, st.integers(0, 2**62), st.booleans())
+def test_a_profile_survives_being_stored(
+    records: list[Record], kept: tuple[ModelState, ...], revision: int, other_topic: bool
+) -> None:
+    if other_topic:
+        records = [*records, event("like", "é{x}\0😀", 1, offset=3, topic=OTHER_TOPIC, value=-0.0)]
+    profile = replace(run(records).profile, states=kept)
+    value = encode_revision(revision) + encode(profile)
+    assert decode(value) == Stored(revision, profile)
+    assert decode_revision(value[:8]) == revision
+
+
+@given(logs(), st.randoms())
+def test_equal_profiles_are_equal_bytes_however_their_mappings_are_ordered(records, random) -> None:  # type: ignore[no-untyped-def]
+    profile = run(records).profile
+    totals, watermarks = list(profile.totals.items()), list(profile.watermarks.items())
+    random.shuffle(totals)
+    random.shuffle(watermarks)
+    shuffled = replace(profile, totals=dict(totals), watermarks=dict(watermarks))
+    assert encode(shuffled) == encode(profile)
+
+
+def test_an_id_that_is_its_place_is_not_stored() -> None:
+    with_place = run([event("view", "A", 0, offset=123_456)]).profile
+    with_id = run([event("view", "A", 0, offset=123_456, event_id="x" * 49)]).profile
+    assert len(encode(with_id)) - len(encode(with_place)) == 49
+    assert decode(bytes(8) + encode(with_place)).profile == with_place
+
+
+def test_an_id_that_names_another_place_is_stored() -> None:
+    elsewhere = Position(TOPIC, 1, 5).event_id
+    profile = run([event("view", "A", 0, offset=5, event_id=elsewhere)]).profile
+    assert decode(bytes(8) + encode(profile)).profile.history[0].event_id == elsewhere
+
+
+def test_an_empty_profile_survives_too() -> None:
+    assert decode(encode_revision(1) + encode(Profile("ann"))) == Stored(1, Profile("ann"))
+
+
+@pytest.mark.parametrize("value", [b"", b"short", bytes(8) + b"\xff\xff\xff", bytes(8) + b"\x0a\x02\xae\xff"])
+def test_bytes_that_are_no_profile_are_called_corrupt(value: bytes) -> None:
+    with pytest.raises(ProfileCorrupt):
+        decode(value)
+
+
+@given(st.data())
+def test_a_damaged_profile_is_read_or_called_corrupt(data: st.DataObject) -> None:
+    log: list[Record] = [event("like", "A", n, offset=n, value=1.0) for n in range(9)]
+    value = bytearray(encode_revision(1) + encode(run([*log, erasure((0, 3), offset=9)]).profile))
+    for _ in range(data.draw(st.integers(1, 4))):
+        value[data.draw(st.integers(8, len(value) - 1))] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(ProfileCorrupt):
+        decode(bytes(value))
+
+
+def test_an_announcement_names_the_newest_events_but_no_impressions() -> None:
+    applied: list[Event] = [event("view", f"i{n}", n, offset=n) for n in range(40)]
+    applied.append(event("impression", "shown", 99, offset=99))
+    payload = encode_announcement(7, 8, quiet=False, applied=applied)
+    heard = decode_announcement("ann", payload)
+    assert (heard.user_id, heard.base_revision, heard.revision, heard.quiet) == ("ann", 7, 8, False)
+    assert [each.item_id for each in heard.applied] == [f"i{n}" for n in range(8, 40)]
+    assert heard.applied[-1].position == applied[39].position
+    assert heard.applied[-1].record_time_ms == applied[39].record_time_ms
+
+
+def test_a_full_profile_stays_small() -> None:
+    log: list[Record] = [event("like", f"item-{n}", n, offset=n, event_id=f"e{n}") for n in range(2000)]
+    assert len(encode(run(log, SMALL).profile)) < 500

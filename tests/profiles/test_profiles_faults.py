@@ -1,0 +1,317 @@
+"""Valkey that dies, comes back, goes silent, or has no memory left."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from embedded.ports import free_port
+from embedded.valkey import EmbeddedValkey
+from embedded.valkey_cluster import EmbeddedValkeyCluster
+from profiles.announcements import Announcement
+from profiles.breaker import Breaker
+from profiles.changes import Changes
+from profiles.errors import StoreUnavailable
+from profiles.profile import ModelState, Profile
+from profiles.settings import StoreSettings
+from profiles.store import ProfileStore, Tail, Write
+from tests.profiles.conftest import GENEROUS_SECONDS, settings_of, until
+from tests.profiles.stalling_link import StallingLink
+from tests.profiles.test_profiles_changes import touch
+
+FAR = 4_000_000_000_000
+QUICK: dict[str, object] = {"request_timeout_ms": 400, "probe_interval_ms": 100, "reconnect_after_ms": 1000}
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[EmbeddedValkey]:
+    """A server that the test may break."""
+    server = EmbeddedValkey(tmp_path / "valkey", free_port())
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+async def cluster(tmp_path: Path) -> AsyncIterator[EmbeddedValkeyCluster]:
+    """A cluster that the test may break."""
+    cluster = EmbeddedValkeyCluster(tmp_path / "cluster")
+    await cluster.start()
+    yield cluster
+    await cluster.stop()
+
+
+@asynccontextmanager
+async def connected(settings: StoreSettings) -> AsyncIterator[tuple[ProfileStore, Changes]]:
+    store, changes = await ProfileStore.connect(settings), await Changes.connect(settings)
+    try:
+        yield store, changes
+    finally:
+        await changes.close()
+        await store.close()
+
+
+async def eventually(do: Callable[[], Awaitable[object]]) -> None:
+    """Does it until the store is there for it."""
+    deadline = monotonic() + GENEROUS_SECONDS
+    while True:
+        try:
+            await do()
+        except StoreUnavailable:
+            assert monotonic() < deadline, "the store did not come back"
+            await asyncio.sleep(0.02)
+        else:
+            return
+
+
+async def test_a_restart_heals_by_itself_and_tells_whoever_watches(
+    server: EmbeddedValkey, prefix: str
+) -> None:
+    heard: list[Announcement] = []
+    async with connected(settings_of(server, prefix, **QUICK)) as (store, changes):
+        before = await store.identity()
+        users = [f"u{n}" for n in range(200)]
+        await asyncio.gather(*(changes.watch(user, heard.append) for user in users))
+        await touch(store, *users)
+        await until(lambda: len(heard) == 200)
+        generation = changes.generation
+        server.kill()
+        with pytest.raises(StoreUnavailable):
+            await store.read(["u0"])
+        with pytest.raises(StoreUnavailable):
+            await store.write([Write("u0", 0, Profile("u0", expires_at_ms=FAR))])
+        await server.start()
+        await until(lambda: changes.generation > generation)
+        heard.clear()
+        # The script is gone from the server as well. What was acknowledged is not.
+        await eventually(lambda: touch(store, *users))
+        await until(lambda: {each.user_id for each in heard} == set(users))
+        counts = [revision >> 16 for revision in await store.revisions(users) if revision]
+        assert len(counts) == 200 and min(counts) >= 2
+        assert await store.identity() != before
+
+
+async def test_a_store_may_be_down_when_a_process_starts(server: EmbeddedValkey, prefix: str) -> None:
+    settings = settings_of(server, prefix, **QUICK)
+    server.kill()
+    heard: list[Announcement] = []
+    async with connected(settings) as (store, changes):
+        with pytest.raises(StoreUnavailable):
+            await store.read(["ann"])
+        assert await changes.watch("ann", heard.append) is False
+        await server.start()
+        # Who was told that nothing is confirmed is told when it is.
+        await until(lambda: [each.revision for each in heard] == [0])
+        await eventually(lambda: touch(store, "ann"))
+        await until(lambda: len(heard) == 2)
+
+
+async def test_a_store_that_is_down_costs_little_until_it_is_back(
+    server: EmbeddedValkey, prefix: str
+) -> None:
+    store = await ProfileStore.connect(settings_of(server, prefix, **QUICK))
+    await touch(store, "ann")
+    server.kill()
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable):
+            await store.read(["ann"])
+    refused_at_once = 0
+    for _ in range(200):
+        with pytest.raises(StoreUnavailable) as failure:
+            await store.read(["ann"])
+        refused_at_once += failure.value.__cause__ is None
+    assert refused_at_once > 190
+    await server.start()
+    await eventually(lambda: store.read(["ann"]))
+    await store.close()
+
+
+async def test_a_link_that_goes_silent_is_given_up_and_found_again(
+    server: EmbeddedValkey, prefix: str
+) -> None:
+    link = StallingLink(server.host, server.port)
+    await link.start()
+    direct = await ProfileStore.connect(settings_of(server, prefix))
+    heard: list[Announcement] = []
+    async with connected(settings_of(server, prefix, addresses=(link.address,), **QUICK)) as (store, changes):
+        await changes.watch("ann", heard.append)
+        await touch(store, "ann")
+        await until(lambda: len(heard) == 1)
+        generation = changes.generation
+        link.stalled = True
+        with pytest.raises(StoreUnavailable):
+            await store.read(["ann"])
+        await touch(direct, "ann")  # nobody hears of this
+        await asyncio.sleep(2)
+        link.stalled = False
+        await until(lambda: changes.generation > generation)
+        heard.clear()
+        await eventually(lambda: store.read(["ann"]))
+        await touch(store, "ann")
+        await until(lambda: len(heard) == 1)
+    await direct.close()
+    await link.stop()
+
+
+async def test_a_killed_connection_is_noticed_though_the_server_lives(
+    server: EmbeddedValkey, prefix: str
+) -> None:
+    heard: list[Announcement] = []
+    async with connected(settings_of(server, prefix, **QUICK)) as (store, changes):
+        await changes.watch("ann", heard.append)
+        await asyncio.sleep(0.3)  # a probe has seen the connection
+        generation = changes.generation
+        await server.command("CLIENT", "KILL", "TYPE", "pubsub")
+        await until(lambda: changes.generation > generation)
+        await touch(store, "ann")
+        await until(lambda: len(heard) == 1)
+
+
+async def test_out_of_memory_nothing_is_written_in_part_and_reading_goes_on(
+    server: EmbeddedValkey, prefix: str
+) -> None:
+    store = await ProfileStore.connect(settings_of(server, prefix))
+    tail = Tail().add([(n, n) for n in range(100)], 100)
+    small = Profile("ann", events=1, expires_at_ms=FAR)
+    assert await store.write([Write("ann", 0, small, tail=tail)]) == [True]
+    await store.check_writes(30)
+    await server.command("CONFIG", "SET", "maxmemory", "1")
+    [stored] = await store.read(["ann"])
+    assert stored is not None
+    large = Profile("ann", 2, expires_at_ms=FAR, states=(ModelState(1, bytes(5000), b""),))
+    for _ in range(5):
+        with pytest.raises(StoreUnavailable, match="OOM"):
+            await store.write([Write("ann", stored.revision, large, delete_tail=True)])
+    with pytest.raises(StoreUnavailable):
+        await store.check_writes(30)
+    await store.ping(30)
+    assert await store.read(["ann"]) == [stored]
+    assert await store.read_tails(["ann"]) == [tail]
+    await server.command("CONFIG", "SET", "maxmemory", "0")
+    assert await store.write([Write("ann", stored.revision, large, delete_tail=True)]) == [True]
+    await store.close()
+
+
+async def test_a_server_that_forbids_publishing_still_takes_writes(
+    server: EmbeddedValkey, prefix: str
+) -> None:
+    password = "p@ss/w#rd%41:?&é"
+    await server.command(
+        "ACL", "SETUSER", "mute", "on", f">{password}", "~*", "+@all", "-publish", "resetchannels"
+    )
+    store = await ProfileStore.connect(settings_of(server, prefix, username="mute", password=password))
+    await touch(store, "ann")
+    assert await store.read(["ann"]) != [None]
+    await store.close()
+
+
+async def test_a_wrong_password_is_a_store_unavailable_that_does_not_say_it(
+    server: EmbeddedValkey, prefix: str
+) -> None:
+    await server.command("ACL", "SETUSER", "ann", "on", ">right", "~*", "+@all", "&*")
+    settings = settings_of(server, prefix, username="ann", password="wr0ng-secret", **QUICK)
+    store = await ProfileStore.connect(settings)
+    with pytest.raises(StoreUnavailable) as failure:
+        await store.read(["ann"])
+    assert "wr0ng" not in str(failure.value) + repr(settings)
+    await store.close()
+
+
+async def test_a_part_of_the_cluster_that_is_down_takes_nobody_else_with_it(
+    cluster: EmbeddedValkeyCluster, prefix: str
+) -> None:
+    for node in cluster.nodes:
+        await node.command("CONFIG", "SET", "cluster-require-full-coverage", "no")
+    addresses = tuple(f"{host}:{port}" for host, port in cluster.addresses)
+    settings = StoreSettings(addresses=addresses, cluster=True, key_prefix=prefix).model_copy(update=QUICK)
+    heard: set[str] = set()
+
+    def hear(announcement: Announcement) -> None:
+        heard.add(announcement.user_id)
+
+    async with connected(settings) as (store, changes):
+        users = [f"u{n}" for n in range(60)]
+        assert all(await asyncio.gather(*(changes.watch(user, hear) for user in users)))
+        await touch(store, *users)
+        await until(lambda: heard == set(users))
+        generation = changes.generation
+        cluster.nodes[1].kill()
+        revisions: list[int | None] = []
+
+        async def read_revisions() -> None:
+            revisions[:] = await store.revisions(users)
+
+        await eventually(read_revisions)
+        lost = {user for user, revision in zip(users, revisions, strict=True) if revision is None}
+        assert 0 < len(lost) < 60
+        with pytest.raises(StoreUnavailable):
+            await store.read(users)
+        well = [user for user in users if user not in lost]
+        heard.clear()
+        await eventually(lambda: touch(store, *well))
+        await until(lambda: heard == set(well))
+        # The client confirms no new subscription before the lost server is back, wherever it belongs.
+        await asyncio.gather(changes.watch("new-1", hear), changes.watch("new-2", hear))
+        await cluster.nodes[1].start()
+        await until(lambda: changes.generation > generation)
+        heard.clear()
+        await eventually(lambda: touch(store, *users, "new-1", "new-2"))
+        await until(lambda: heard >= {*users, "new-1", "new-2"})
+
+
+async def test_a_slot_that_moves_takes_its_users_with_it(cluster: EmbeddedValkeyCluster, prefix: str) -> None:
+    addresses = tuple(f"{host}:{port}" for host, port in cluster.addresses)
+    settings = StoreSettings(addresses=addresses, cluster=True, key_prefix=prefix, request_timeout_ms=5000)
+    heard: list[Announcement] = []
+    async with connected(settings) as (store, changes):
+        await changes.watch("ann", heard.append)
+        await touch(store, "ann")
+        await until(lambda: len(heard) == 1)
+        await _move_slot(cluster, f"{prefix}{{ann}}:p", [f"{prefix}{{ann}}:p"])
+        await eventually(lambda: touch(store, "ann"))
+        [stored] = await store.read(["ann"])
+        assert stored is not None and stored.revision >> 16 == 2
+
+        async def touch_and_hear() -> None:
+            count = len(heard)
+            await touch(store, "ann")
+            await asyncio.sleep(0.05)
+            if len(heard) == count:
+                raise StoreUnavailable("not heard yet")
+
+        await eventually(touch_and_hear)
+
+
+async def _move_slot(cluster: EmbeddedValkeyCluster, key: str, keys: list[str]) -> None:
+    """What an operator's resharding does, for one slot."""
+    slot = int(await cluster.nodes[0].command("CLUSTER", "KEYSLOT", key))
+    source = cluster.nodes[slot * 3 // 16_384]
+    target = cluster.nodes[(slot * 3 // 16_384 + 1) % 3]
+    names = {node: (await node.command("CLUSTER", "MYID")).decode() for node in cluster.nodes}
+    await target.command("CLUSTER", "SETSLOT", slot, "IMPORTING", names[source])
+    await source.command("CLUSTER", "SETSLOT", slot, "MIGRATING", names[target])
+    await source.command("MIGRATE", target.host, target.port, "", 0, 5000, "KEYS", *keys)
+    for node in (target, source, *cluster.nodes):
+        await node.command("CLUSTER", "SETSLOT", slot, "NODE", names[target])
+
+
+def test_the_breaker_lets_one_request_through_at_a_time_until_one_succeeds() -> None:
+    now = 100.0
+    breaker = Breaker(lambda: now, failures=2, retry_seconds=1.0)
+    for _ in range(2):
+        assert breaker.allows()
+        breaker.failed()
+    assert not breaker.allows()
+    now = 101.0
+    assert breaker.allows() and not breaker.allows()
+    breaker.failed()
+    assert not breaker.allows()
+    assert breaker.failing_seconds() == 1.0
+    now = 102.0
+    assert breaker.allows()
+    breaker.succeeded()
+    assert breaker.allows() and breaker.allows()
+    assert breaker.failing_seconds() == 0.0
