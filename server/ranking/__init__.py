@@ -1,0 +1,1 @@
+"""The candidate pipeline: hydration, sources, filters, scorers, selector, reasons, slate."""

@@ -1,0 +1,41 @@
+"""What the pipeline counts."""
+
+from typing import Final
+
+from prometheus_client import Counter, Histogram
+
+_BUCKETS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+
+STAGE_SECONDS: Final = Histogram(
+    "recstream_ranking_stage_seconds",
+    "Time of one stage of one list, waiting included",
+    ["stage"],
+    buckets=_BUCKETS,
+)
+LIST_SECONDS: Final = Histogram(
+    "recstream_ranking_list_seconds", "Time from request to list", buckets=_BUCKETS
+)
+LISTS: Final = Counter(
+    "recstream_ranking_lists_total", "Lists made, by tier and surface", ["tier", "surface"]
+)
+CANDIDATES: Final = Counter(
+    "recstream_ranking_candidates_total", "Candidates by the source that named them first", ["source"]
+)
+PLACES: Final = Counter("recstream_ranking_places_total", "Places on lists by source", ["source"])
+STEPS_DOWN: Final = Counter(
+    "recstream_ranking_steps_down_total",
+    "Times that a tier, a refold or a list's reasons had to be gone without, by what and why",
+    ["what", "why"],
+)
+SOURCE_FAILURES: Final = Counter(
+    "recstream_ranking_source_failures_total",
+    "Sources that raised or came late, and were left out",
+    ["source"],
+)
+FOLDS: Final = Counter(
+    "recstream_ranking_folds_total", "Histories folded here, and those remembered from before", ["from"]
+)
+DROPPED_LATE: Final = Counter(
+    "recstream_ranking_dropped_late_total",
+    "Candidates that ceased to be eligible while they were being scored",
+)

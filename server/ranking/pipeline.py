@@ -1,0 +1,219 @@
+"""The runner: the stages in their order, their time, and the deadline."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from catalog.contents import Contents
+from inference.bundle import Manifest
+from inference.model import Floats, Model
+from profiles.actions import Actions, ProfileSettings
+from profiles.profile import Stored
+from profiles.tail import Tail
+from recstream.v1 import filter_pb2, slate_pb2
+from server.ranking import metrics, slate
+from server.ranking.budget import Budget
+from server.ranking.calls import Calls
+from server.ranking.candidates import Candidates
+from server.ranking.filters.eligible import Eligible
+from server.ranking.filters.filter import Filters
+from server.ranking.filters.requested import Requested
+from server.ranking.filters.taken import Taken
+from server.ranking.folds import Fold, Folds
+from server.ranking.hydrate import Hydrator
+from server.ranking.ladder import Ladder
+from server.ranking.popularity import Popularity
+from server.ranking.propose import propose
+from server.ranking.query import Query
+from server.ranking.ranked import Ranked, SimilarList
+from server.ranking.reasons import Reasons
+from server.ranking.request import DEFAULT_SURFACE, ListRequest
+from server.ranking.scorers.ranker import Ranker
+from server.ranking.scorers.scores import Scores
+from server.ranking.selector import Selection, select
+from server.ranking.settings import RankingSettings
+from server.ranking.similar_items import SimilarItems
+from server.ranking.slate_ids import SlateIds
+from server.ranking.sources.fresh import Fresh, is_fresh
+from server.ranking.sources.nearest import Nearest
+from server.ranking.sources.similar import Similar
+from server.ranking.sources.source import Source
+from server.ranking.sources.trending import Trending
+from server.ranking.stopwatch import Stopwatch
+
+_TIERS = {value: name.removeprefix("TIER_").lower() for name, value in slate_pb2.Tier.items()}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scored:
+    """Candidates with their scores [m] and vectors [m, d], and how many items were allowed."""
+
+    candidates: Candidates
+    scores: Scores
+    vectors: Floats
+    allowed: int
+
+
+class Pipeline:
+    """Makes lists. Holds no state of a request; close it when no request is in it any more."""
+
+    def __init__(
+        self,
+        catalog: Contents,
+        model: Model,
+        manifest: Callable[[], Manifest | None],
+        profiles: ProfileSettings,
+        settings: RankingSettings,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`manifest` tells the model version to answer by now; None: there is no model, lists are popular
+        ones. `clock` is in Unix seconds."""
+        actions = Actions(profiles.actions)
+        self._catalog = catalog
+        self._settings = settings
+        self._surfaces = {name: settings.surface(name) for name in (DEFAULT_SURFACE, *settings.surfaces)}
+        self._clock = clock
+        self._calls = Calls()
+        self._ids = SlateIds(clock)
+        popularity = Popularity(
+            catalog, settings.trending_half_life_hours * 3600, settings.popularity_half_life_days * 86_400
+        )
+        self._popularity = popularity
+        folds = Folds(catalog, model, self._calls, actions, settings.folds_kept)
+        self._hydrator = Hydrator(catalog, folds, self._calls, manifest, profiles)
+        self._filters = Filters((Eligible(catalog), Requested(catalog), Taken()))
+        self._sources: Sequence[Source] = (
+            Nearest(catalog),
+            Similar(catalog),
+            Trending(popularity),
+            Fresh(catalog),
+        )
+        self._ladder = Ladder(Ranker(catalog, model, self._calls, popularity, actions), popularity)
+        self._reasons = Reasons(catalog, folds, self._calls)
+        self._similar = SimilarItems(catalog, popularity, self._filters, manifest)
+
+    async def rank(
+        self,
+        request: ListRequest,
+        stored: Stored | None,
+        tail: Tail | None,
+        *,
+        deadline: float,
+        unavailable: bool = False,
+    ) -> Ranked:
+        """The list for this request.
+
+        stored, tail: the user's profile and the tail of what he took; None where there is none.
+        deadline: on time.monotonic(), seconds. The list is there before it, on the best tier that time
+        and model allow, however late it is already.
+        unavailable: the profile could not be read. The list is a popular one and says so.
+        """
+        settings = self._settings
+        watch = Stopwatch()
+        whole = Budget(deadline)
+        budget = Budget(deadline - min(settings.reserve_ms / 1000, whole.left() / 3))
+        surface = request.surface if request.surface in self._surfaces else DEFAULT_SURFACE
+        query = await self._hydrator.hydrate(
+            request,
+            stored,
+            tail,
+            self._surfaces[surface],
+            int(self._clock() * 1000),
+            budget.share(settings.refold_share, settings.model_timeout_ms / 1000),
+            unavailable=unavailable,
+        )
+        watch.lap("hydrate")
+        # The fold for the reasons is on its way while the candidates are found and scored.
+        model_budget = budget.share(1, settings.model_timeout_ms / 1000)
+        explanation = self._reasons.begin(query, model_budget)
+        try:
+            scored = await self._scored(query, model_budget, watch)
+            selection = self._select(query, scored)
+            watch.lap("select")
+            fold = await self._reasons.finish(explanation, budget.left(settings.reasons_wait_ms / 1000))
+        except BaseException:
+            if explanation.task is not None:
+                explanation.task.cancel()
+            raise
+        ranked = self._slate(query, scored, selection, fold)
+        watch.lap("slate")
+        watch.stop()
+        metrics.LISTS.labels(_TIERS[ranked.slate.tier], surface).inc()
+        return ranked
+
+    async def similar(
+        self,
+        item_id: str,
+        count: int,
+        *,
+        filter: filter_pb2.Filter | None = None,
+        domain: str = "",
+        excluded: frozenset[str] = frozenset(),
+    ) -> SimilarList:
+        """Items like this one, nearest first. Raises ItemUnknown."""
+        now_ms = int(self._clock() * 1000)
+        request = ListRequest("", count, DEFAULT_SURFACE, domain, filter, excluded)
+        return self._similar.find(item_id, request, self._surfaces[DEFAULT_SURFACE], now_ms)
+
+    async def close(self) -> None:
+        """Ends calls to the model that nobody waits for any more."""
+        await self._calls.close()
+
+    async def _scored(self, query: Query, budget: Budget, watch: Stopwatch) -> _Scored:
+        allowed = self._filters.mask(query, self._catalog.size)
+        watch.lap("filter")
+        candidates = await propose(self._sources, query, allowed, budget)
+        for place, name in enumerate(candidates.names):
+            metrics.CANDIDATES.labels(name).inc(int((candidates.sources == place).sum()))
+        version = query.user.version if query.user is not None else 0
+        vectors = (
+            self._catalog.vectors(version, candidates.rows)
+            if version
+            else np.zeros((len(candidates), 1), np.float32)
+        )
+        watch.lap("source")
+        scores = await self._ladder.score(query, candidates.rows, vectors, budget)
+        watch.lap("score")
+        return _Scored(candidates, scores, vectors, int(allowed.sum()))
+
+    def _select(self, query: Query, scored: _Scored) -> Selection:
+        """Who of the candidates is listed."""
+        rows = scored.candidates.rows
+        still = np.flatnonzero(self._filters.still(query, rows, int(self._clock() * 1000)))
+        metrics.DROPPED_LATE.inc(len(rows) - len(still))
+        rows = rows[still]
+        selection = select(
+            scored.scores.values[still],
+            [self._catalog.item_id(row) for row in rows.tolist()],
+            self._catalog.main_category(rows),
+            is_fresh(self._catalog.published_ms[rows], query.now_ms, query.settings.fresh_days),
+            query.request.count,
+            query.settings,
+        )
+        return Selection(still[selection.chosen], selection.explored)
+
+    def _slate(self, query: Query, scored: _Scored, selection: Selection, fold: Fold | None) -> Ranked:
+        candidates, chosen = scored.candidates, selection.chosen
+        rows = candidates.rows[chosen]
+        sources = [
+            Fresh.name if explored else candidates.names[place]
+            for place, explored in zip(
+                candidates.sources[chosen].tolist(), selection.explored.tolist(), strict=True
+            )
+        ]
+        reasons = self._reasons.explain(
+            query,
+            fold,
+            scored.vectors[chosen],
+            is_fresh(self._catalog.published_ms[rows], query.now_ms, query.settings.fresh_days),
+            selection.explored,
+            self._popularity.trend(query.now_ms)[rows],
+        )
+        ids = [self._catalog.item_id(row) for row in rows.tolist()]
+        made = slate.build(query, self._ids.next(), ids, sources, reasons, scored.scores, chosen)
+        for name in candidates.names:
+            metrics.PLACES.labels(name).inc(sources.count(name))
+        return Ranked(made, rows, max(0, scored.allowed - len(rows)))

@@ -1,0 +1,24 @@
+"""Times the stages of one list."""
+
+import time
+
+from server.ranking import metrics
+
+
+class Stopwatch:
+    """Each lap ends one stage and begins the next."""
+
+    __slots__ = ("_began", "_lap")
+
+    def __init__(self) -> None:
+        self._began = self._lap = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        """The stage that ends now; one of a fixed few names."""
+        now = time.perf_counter()
+        metrics.STAGE_SECONDS.labels(stage).observe(now - self._lap)
+        self._lap = now
+
+    def stop(self) -> None:
+        """The list is made."""
+        metrics.LIST_SECONDS.observe(time.perf_counter() - self._began)

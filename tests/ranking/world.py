@@ -1,0 +1,171 @@
+"""A catalogue on a shelf, users by hand, and a model whose every number can be worked out on paper."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from inference.bundle import Manifest
+from inference.model import Candidates, Folds, Histories, ModelUnavailable, Ranking, States, Steps
+from profiles.actions import ProfileSettings
+from profiles.events import Event, Position
+from profiles.fold import fold
+from profiles.profile import ModelState, Stored
+from recstream.v1 import item_pb2
+from server.ranking.pipeline import Pipeline
+from server.ranking.request import ListRequest
+from server.ranking.settings import RankingSettings
+
+NOW = 1_800_000_000.0
+NOW_MS = int(NOW * 1000)
+DAY_MS = 86_400_000
+WIDTH = 8
+VERSION = 5
+ACTIONS = ("like", "dislike", "click")
+TASTE = np.array([1.0, -1.0, 0.5])
+PROFILES = ProfileSettings(history=16, refold_every=8)
+MANIFEST = Manifest(
+    version=VERSION,
+    width=WIDTH,
+    state_width=WIDTH,
+    actions=ACTIONS,
+    history=16,
+    refold_every=8,
+    text_tokens=8,
+    files={},
+)
+
+
+class PaperModel:
+    """The user vector is the sum of the vectors of what was liked, less what was disliked; the
+    probability of a like grows with the inner product. `trouble` says how it fails: hang, raise, fault,
+    late, nan, shape."""
+
+    def __init__(self) -> None:
+        self.trouble: str | None = None
+        self.calls: list[str] = []
+        self.lasting = 0.0
+        self.fold_trouble: str | None = None
+
+    async def _answer(self, name: str, trouble: str | None) -> None:
+        self.calls.append(name)
+        if self.lasting:
+            await asyncio.sleep(self.lasting)
+        if trouble == "raise":
+            raise ModelUnavailable("down")
+        if trouble == "fault":
+            raise ZeroDivisionError("a fault of the model's client")
+        while trouble == "hang":
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                await asyncio.sleep(0.3)  # it does not even let go when it is told to
+                raise
+
+    async def encode_items(self, version: int, tokens, *, timeout: float):
+        raise ModelUnavailable("not asked for here")
+
+    async def step(self, version: int, steps: Steps, *, timeout: float) -> States:
+        raise ModelUnavailable("not asked for here")
+
+    async def fold(self, version: int, histories: Histories, *, timeout: float) -> Folds:
+        await self._answer("fold", self.fold_trouble or self.trouble)
+        taste = np.concatenate([[0.0], TASTE])[histories.actions] * histories.mask
+        contributions = (histories.item_vectors * taste[..., None]).astype(np.float32)
+        vector = contributions.sum(axis=1) + np.float32(0.01)
+        return Folds(States(vector, vector), contributions)
+
+    async def rank(self, version: int, user: States, candidates: Candidates, *, timeout: float) -> Ranking:
+        await self._answer("rank", self.trouble)
+        likes = 1 / (1 + np.exp(-(candidates.vectors @ user.user_vector[0])))
+        probabilities = np.stack([likes, 1 - likes, np.zeros_like(likes)], axis=1).astype(np.float32)
+        if self.trouble == "nan":
+            probabilities[:] = np.nan
+        if self.trouble == "some_nan":
+            probabilities[::2] = np.nan
+        if self.trouble == "shape":
+            probabilities = probabilities[:-1]
+        return Ranking(probabilities, likes.astype(np.float32))
+
+    async def ready(self, version: int) -> bool:
+        return self.trouble is None
+
+    async def close(self) -> None: ...
+
+
+def item(item_id: str, **fields) -> item_pb2.Item:
+    return item_pb2.Item(item_id=item_id, title=f"Title of {item_id}", **fields)
+
+
+def vector(*numbers: float) -> np.ndarray:
+    return np.array([*numbers, *[0.0] * (WIDTH - len(numbers))], np.float32)
+
+
+def user(
+    *events: tuple[str, str], user_id: str = "ann", undo: str | None = None, settings=PROFILES, ago_ms=0
+) -> Stored:
+    """A profile by the real fold: (action, item id) in order, a second apart; `undo` names an event id
+    e<n> (from 0)."""
+    records = [
+        Event(
+            user_id,
+            Position(b"t" * 16, 0, n),
+            NOW_MS,
+            f"e{n}",
+            item_id,
+            action,
+            NOW_MS - ago_ms - (1000 - n) * 1000,
+        )
+        for n, (action, item_id) in enumerate(events)
+    ]
+    if undo is not None:
+        n = len(records)
+        records.append(
+            Event(user_id, Position(b"t" * 16, 0, n), NOW_MS, f"e{n}", "", "undo", NOW_MS, None, undo)
+        )
+    return Stored(1 + len(records), fold(None, user_id, records, settings).profile)
+
+
+def with_state(stored: Stored, vector: np.ndarray, *, stale: bool = False, version: int = VERSION) -> Stored:
+    from dataclasses import replace
+
+    raw = vector.astype("<f4").tobytes()
+    return Stored(stored.revision, replace(stored.profile, states=(ModelState(version, raw, raw, stale),)))
+
+
+def pipeline(
+    catalog, model: PaperModel, *, manifest: Manifest | None = MANIFEST, profiles=PROFILES, **settings
+) -> Pipeline:
+    return Pipeline(
+        catalog,
+        model,
+        lambda: manifest,
+        profiles,
+        RankingSettings.model_validate(settings),
+        clock=lambda: NOW,
+    )
+
+
+async def ask(
+    made: Pipeline,
+    stored: Stored | None = None,
+    *,
+    count=10,
+    within=5.0,
+    tail=None,
+    unavailable=False,
+    **fields,
+):
+    """The ranked list; surface `evaluation` unless said otherwise."""
+    fields.setdefault("surface", "evaluation")
+    request = ListRequest(fields.pop("user_id", "ann"), count, **fields)
+    return await made.rank(request, stored, tail, deadline=time.monotonic() + within, unavailable=unavailable)
+
+
+def ids(ranked) -> list[str]:
+    return [each.item_id for each in ranked.slate.items]
+
+
+def numbered(count: int, prefix: str = "i") -> Sequence[str]:
+    return [f"{prefix}{n:03}" for n in range(count)]
