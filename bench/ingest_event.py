@@ -1,0 +1,152 @@
+"""What one event costs from just before its send to the announcement of its profile, on one machine.
+
+    python bench/ingest_event.py [--events 1000] [--pause-ms 10] [--bundle FOLDER]
+
+Starts Kafka, Valkey and, with a bundle, Triton in a temporary folder; ingest runs in this process, as the only
+consumer, without a bundle with a model that answers at once. Prints percentiles and the stages of a batch, as JSON.
+"""
+
+import argparse
+import asyncio
+import json
+import platform
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parent.parent / part) for part in (".", "protos", "tests")]
+
+import uvloop  # noqa: E402
+from prometheus_client import REGISTRY  # noqa: E402
+
+from catalog.catalog import Catalog  # noqa: E402
+from catalog.settings import CatalogSettings  # noqa: E402
+from embedded.kafka import EmbeddedKafka  # noqa: E402
+from embedded.ports import free_port  # noqa: E402
+from embedded.triton import EmbeddedTriton  # noqa: E402
+from embedded.valkey import EmbeddedValkey  # noqa: E402
+from inference.bundle import read  # noqa: E402
+from inference.model import Floats, Model  # noqa: E402
+from inference.repository import install  # noqa: E402
+from inference.settings import TritonSettings  # noqa: E402
+from inference.triton import TritonModel  # noqa: E402
+from ingest.health import Health  # noqa: E402
+from ingest.interactions_worker import InteractionsWorker  # noqa: E402
+from ingest.settings import IngestSettings  # noqa: E402
+from ingest.states import States  # noqa: E402
+from ingest.supervise import supervise  # noqa: E402
+from ingest.sweeper import Sweeper  # noqa: E402
+from ingest_world import ArithmeticModel, manifest_for  # noqa: E402
+from profiles.actions import ProfileSettings  # noqa: E402
+from profiles.changes import Announcement, Changes  # noqa: E402
+from profiles.settings import StoreSettings  # noqa: E402
+from profiles.store import ProfileStore  # noqa: E402
+from recstream.v1.interaction_pb2 import Interaction  # noqa: E402
+from topics.create import create_topics  # noqa: E402
+from topics.producer import start_producer  # noqa: E402
+from topics.settings import KafkaSettings  # noqa: E402
+
+STAGES = ("read", "fold", "model", "write", "batch")
+
+
+async def measure(events: int, pause: float, bundle_folder: Path | None, folder: Path) -> dict[str, object]:
+    """Sends events of 20 users one after the other and times each."""
+    kafka_server, valkey = (
+        EmbeddedKafka(folder / "kafka", free_port()),
+        EmbeddedValkey(folder / "v", free_port()),
+    )
+    for name in ("kafka", "v", "triton"):
+        (folder / name).mkdir()
+    await asyncio.gather(kafka_server.start(), valkey.start())
+    kafka = KafkaSettings(bootstrap=kafka_server.bootstrap)
+    profiles = ProfileSettings()
+    await create_topics(kafka, profiles.time_to_live_days)
+    store_settings = StoreSettings(addresses=(valkey.address,))
+    store = await ProfileStore.connect(store_settings)
+    changes = await Changes.connect(store_settings)
+    model: Model = ArithmeticModel()
+    manifest = manifest_for(profiles)
+    triton = None
+    if bundle_folder is not None:
+        bundle = read(bundle_folder)
+        manifest = bundle.manifest
+        install(bundle, folder / "repository")
+        triton = EmbeddedTriton(folder / "repository", folder / "triton", free_port())
+        await triton.start()
+        model = TritonModel(TritonSettings(address=triton.address), [manifest])
+    catalog = Catalog(CatalogSettings(), kafka)
+    vector: Floats = __import__("numpy").full(manifest.width, 0.1, "float32")
+    for n in range(50):
+        catalog.put_vector(manifest.version, f"item-{n}", vector)
+    settings, health, stop = IngestSettings(), Health(), asyncio.Event()
+    states = States(model, {manifest.version: manifest}, catalog.vector, profiles)
+    sweeper = Sweeper(store, states, settings)
+    worker = InteractionsWorker(kafka, store, states, sweeper, profiles, settings, health)
+    running = asyncio.create_task(supervise("interactions", worker.run, health, settings, stop))
+    producer = await start_producer(kafka)
+    heard: dict[str, asyncio.Future[float]] = {}
+
+    def hear(announcement: Announcement) -> None:
+        for event in announcement.applied:
+            if (future := heard.get(event.event_id)) is not None and not future.done():
+                future.set_result(time.perf_counter())
+
+    for user in range(20):
+        await changes.watch(f"u{user}", hear)
+    took: list[float] = []
+    for n in range(events + 100):
+        event = Interaction(
+            event_id=f"e{n}",
+            user_id=f"u{n % 20}",
+            item_id=f"item-{n % 50}",
+            action="click",
+            event_time_ms=int(time.time() * 1000),
+        )
+        heard[event.event_id] = asyncio.get_running_loop().create_future()
+        began = time.perf_counter()
+        await producer.send(kafka.topics.interactions, event.SerializeToString(), key=event.user_id.encode())
+        took.append(await asyncio.wait_for(heard[event.event_id], 60) - began)
+        await asyncio.sleep(pause)
+    took = sorted(took[100:])
+    stop.set()
+    await running
+    await producer.stop()
+    await changes.close()
+    await store.close()
+    await model.close()
+    for server in (kafka_server, valkey, triton):
+        if server is not None:
+            await server.stop()
+    return {
+        "machine": f"{platform.processor() or platform.machine()}, {__import__('os').cpu_count()} cores",
+        "model": "triton" if bundle_folder else "none",
+        "events": len(took),
+        "send_to_announcement_ms": {
+            f"p{p}": round(took[min(len(took) - 1, len(took) * p // 100)] * 1000, 2) for p in (50, 90, 99)
+        },
+        "mean_stage_ms": {stage: round(_mean_ms(stage), 3) for stage in STAGES},
+    }
+
+
+def _mean_ms(stage: str) -> float:
+    labels = {"stage": stage}
+    total = REGISTRY.get_sample_value("recstream_ingest_stage_seconds_sum", labels) or 0.0
+    count = REGISTRY.get_sample_value("recstream_ingest_stage_seconds_count", labels) or 1.0
+    return total / count * 1000
+
+
+def main() -> None:
+    """Reads the arguments, measures, prints."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--events", type=int, default=1000)
+    parser.add_argument("--pause-ms", type=float, default=10)
+    parser.add_argument("--bundle", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        result = uvloop.run(measure(options.events, options.pause_ms / 1000, options.bundle, Path(folder)))
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

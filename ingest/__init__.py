@@ -1,0 +1,1 @@
+"""From Kafka to profiles, item vectors and popularity."""

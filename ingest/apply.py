@@ -1,0 +1,160 @@
+"""From a batch's records to written profiles: read, fold, model, write, until every write was accepted."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from ingest import metrics
+from ingest.errors import StoreChanged, StoreDown, WritesRefused
+from ingest.settings import IngestSettings
+from ingest.states import States
+from profiles.actions import ProfileSettings
+from profiles.errors import StoreUnavailable
+from profiles.events import Record
+from profiles.fold import Folded, fold
+from profiles.profile import Profile, Stored
+from profiles.store import ProfileStore, Write
+from profiles.tail import Tail
+
+# Folding is plain computing: after so many users the loop turns once, for heartbeats and probes.
+_USERS_A_TURN = 32
+
+
+class Behind(Protocol):
+    """Who is told of states that have to be refolded later."""
+
+    def note(self, profile: Profile) -> None:
+        """The profile as it was written has a stale state, or none."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    user_id: str
+    revision: int
+    folded: Folded
+
+
+class Apply:
+    """Applies records to the profiles of their users. `identity` is the store that they are applied to."""
+
+    def __init__(
+        self,
+        store: ProfileStore,
+        states: States,
+        behind: Behind,
+        profile_settings: ProfileSettings,
+        settings: IngestSettings,
+    ) -> None:
+        self._store = store
+        self._states = states
+        self._behind = behind
+        self._profile_settings = profile_settings
+        self._settings = settings
+
+    async def __call__(self, records: Mapping[str, Sequence[Record]], identity: str) -> None:
+        """Returns when the store has acknowledged every record, by user.
+
+        Raises StoreDown and WritesRefused, upon which all may be applied again: what was written is dropped by
+        its watermark then. Raises StoreChanged, before anything is written, when the store is not the one that
+        `identity` names: a profile that it lost must not get a watermark past what is missing.
+        """
+        try:
+            pending = dict(records)
+            for _ in range(self._settings.write_attempts):
+                refused = await self._once(pending, identity)
+                if not refused:
+                    return
+                metrics.WRITES_REFUSED.inc(len(refused))
+                pending = {user_id: pending[user_id] for user_id in refused}
+            raise WritesRefused(len(pending), self._settings.write_attempts)
+        except StoreUnavailable as error:
+            raise StoreDown(str(error)) from error
+
+    async def _once(self, records: Mapping[str, Sequence[Record]], identity: str) -> list[str]:
+        """The users whose write was refused."""
+        users = list(records)
+        with metrics.STAGE_SECONDS.labels("read").time():
+            stored = await self._store.read(users)
+        # Beside the rest, it costs no time. Not before the read is over: what was read came from the store that
+        # is named then, or from the one before, whose revisions the fence compares.
+        named = asyncio.create_task(self._store.identity())
+        try:
+            changes = await self._fold(users, stored, records)
+            with metrics.STAGE_SECONDS.labels("model").time():
+                budget = self._settings.model_budget_ms / 1000
+                profiles = await self._states.after([c.folded for c in changes], timeout=budget)
+            tails = await self._tails(changes)
+            if (now := await named) != identity:
+                raise StoreChanged(now)
+        finally:
+            named.cancel()
+            if named.done() and not named.cancelled():
+                named.exception()  # has been seen
+        if not changes:
+            return []
+        writes = [
+            self._write(change, profile, tails.get(change.user_id))
+            for change, profile in zip(changes, profiles, strict=True)
+        ]
+        with metrics.STAGE_SECONDS.labels("write").time():
+            accepted = await self._store.write(writes)
+        refused = []
+        for change, write, done in zip(changes, writes, accepted, strict=True):
+            if not done:
+                refused.append(change.user_id)
+                continue
+            _count(change.folded)
+            if self._states.behind(write.profile):
+                self._behind.note(write.profile)
+        return refused
+
+    async def _fold(
+        self, users: Sequence[str], stored: Sequence[Stored | None], records: Mapping[str, Sequence[Record]]
+    ) -> list[_Change]:
+        started = time.perf_counter()
+        changes = []
+        for place, (user_id, before) in enumerate(zip(users, stored, strict=True)):
+            if place and place % _USERS_A_TURN == 0:
+                await asyncio.sleep(0)
+            base = before.profile if before is not None else None
+            folded = fold(base, user_id, records[user_id], self._profile_settings)
+            if base is not None and folded.profile.watermarks == base.watermarks:
+                _count(folded)
+                continue
+            changes.append(_Change(user_id, before.revision if before is not None else 0, folded))
+        metrics.STAGE_SECONDS.labels("fold").observe(time.perf_counter() - started)
+        return changes
+
+    async def _tails(self, changes: Sequence[_Change]) -> dict[str, Tail]:
+        """The new tails of those whose tail grows. A tail changes with its profile's revision only, so that the
+        fence on the profile guards it as well."""
+        grown = [change for change in changes if change.folded.tail_added]
+        if not grown:
+            return {}
+        there = await self._store.read_tails([change.user_id for change in grown])
+        return {
+            change.user_id: (Tail() if change.folded.erased or tail is None else tail).add(
+                change.folded.tail_added, self._profile_settings.tail
+            )
+            for change, tail in zip(grown, there, strict=True)
+        }
+
+    def _write(self, change: _Change, profile: Profile, tail: Tail | None) -> Write:
+        folded = change.folded
+        return Write(
+            user_id=change.user_id,
+            base_revision=change.revision,
+            profile=replace(profile, has_tail=folded.profile.has_tail),
+            tail=tail,
+            delete_tail=folded.erased and tail is None,
+            quiet=folded.quiet,
+            applied=folded.applied,
+        )
+
+
+def _count(folded: Folded) -> None:
+    metrics.RECORDS.labels("applied").inc(len(folded.applied))
+    metrics.RECORDS.labels("passed").inc(folded.count - len(folded.applied))
+    metrics.RECORDS.labels("before").inc(folded.dropped)

@@ -1,0 +1,33 @@
+"""Calls of aiokafka in bounded time, and told apart from our own cancellation."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import TypeVar
+
+from aiokafka.errors import KafkaError
+
+T = TypeVar("T")
+
+
+async def bounded(call: Coroutine[object, object, T], seconds: float) -> T:
+    """What the call returns.
+
+    Raises TimeoutError after so many seconds, once the call has ended; KafkaError where it was broken off from
+    inside: a connection that closes cancels what waits for it, and in our own task that would look as if somebody had
+    cancelled us.
+    """
+    task = asyncio.ensure_future(call)
+    try:
+        await asyncio.wait({task}, timeout=seconds)
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+            if task.cancelled():
+                raise TimeoutError(f"no answer within {seconds:g} s")
+        if task.cancelled():
+            raise KafkaError("broken off: the connection was closed")
+        return task.result()
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})

@@ -1,0 +1,179 @@
+"""Items become vectors once, and again when their text or the model changes; removed ones lose theirs."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from aiokafka import ConsumerRecord
+
+from catalog.catalog import Catalog
+from catalog.settings import CatalogSettings
+from inference.bundle import Bundle, read
+from inference.model import ModelUnavailable, NotFinite, Tokens
+from ingest.catalogue_worker import CatalogueWorker
+from ingest.groups import catalogue_group
+from ingest.health import Health
+from ingest.offsets import committed, partitions_of
+from ingest.supervise import supervise
+from ingest_world import World, until
+from recstream.v1.item_pb2 import Item
+from topics.ids import topic_ids
+
+
+@pytest.fixture
+def read_bundle(bundle: Path) -> Bundle:
+    return read(bundle)
+
+
+class Shop:
+    """A catalogue, a worker on it, and the topic of items."""
+
+    def __init__(self, world: World, bundle: Bundle) -> None:
+        self.world = world
+        self.bundle = bundle
+        self.version = bundle.manifest.version
+        self.catalog = Catalog(CatalogSettings(), world.kafka)
+        self.stop_event = asyncio.Event()
+        self.health = Health()
+        self.tasks = [asyncio.create_task(self.catalog.run())]
+
+    async def start(self) -> None:
+        await self.catalog.wait_ready()
+        world = self.world
+        worker = CatalogueWorker(
+            world.kafka, world.settings, self.bundle, world.model, self.catalog, self.health
+        )
+        work = supervise("catalogue", worker.run, self.health, world.settings, self.stop_event)
+        self.tasks.append(asyncio.create_task(work))
+
+    async def close(self) -> None:
+        self.stop_event.set()
+        for task in self.tasks[1:]:
+            await asyncio.wait_for(task, 30)
+        self.tasks[0].cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+    async def put(self, item_id: str, title: str | None = "title", **fields: object) -> None:
+        value = None if title is None else Item(item_id=item_id, title=title, **fields).SerializeToString()  # type: ignore[arg-type]
+        await self.put_raw(item_id.encode(), value)
+
+    async def put_raw(self, key: bytes | None, value: bytes | None) -> None:
+        await self.world.producer.send_and_wait(self.world.kafka.topics.items, value, key=key)
+
+    async def caught_up(self) -> None:
+        kafka = self.world.kafka
+        topic_id = (await topic_ids(kafka, [kafka.topics.items]))[kafka.topics.items]
+
+        async def committed_all() -> bool:
+            partitions = await partitions_of(kafka, kafka.topics.items)
+            found = await committed(kafka, catalogue_group(kafka, self.version, topic_id), partitions)
+            records = await self.world.records(kafka.topics.items)
+            ends = {tp.partition: 0 for tp in partitions}
+            for record in records:
+                ends[record.partition] = max(ends[record.partition], record.offset + 1)
+            return all(ends[tp.partition] == (found[tp].offset if tp in found else 0) for tp in partitions)
+
+        await until(committed_all)
+
+    async def letters(self) -> list[ConsumerRecord]:
+        return await self.world.records(self.world.kafka.topics.items_dead_letter)
+
+    async def has_vector(self, item_id: str) -> None:
+        async def there() -> bool:
+            return self.catalog.vector(self.version, item_id) is not None
+
+        await until(there)
+
+
+@pytest.fixture
+async def shop(world: World, read_bundle: Bundle):  # type: ignore[no-untyped-def]
+    found = Shop(world, read_bundle)
+    await found.start()
+    yield found
+    await found.close()
+
+
+async def test_an_item_is_embedded_once_until_its_text_changes(shop: Shop) -> None:
+    await shop.put("a")
+    await shop.has_vector("a")
+    before = sum(shop.world.model.encoded)
+    await shop.put("a")
+    await shop.put("a", withdrawn=True, expires_at_ms=9_999_999_999_999)
+    await shop.caught_up()
+    assert sum(shop.world.model.encoded) == before == 1
+    await shop.put("a", "other title")
+    await shop.caught_up()
+    assert sum(shop.world.model.encoded) == 2
+
+
+async def test_a_removed_item_loses_its_vector_and_an_unknown_one_is_no_matter(shop: Shop) -> None:
+    await shop.put("a")
+    await shop.has_vector("a")
+    await shop.put("a", None)
+    await shop.put("never seen", None)
+
+    async def gone() -> bool:
+        return shop.catalog.vector(shop.version, "a") is None
+
+    await until(gone)
+    await shop.put("a")
+    await shop.has_vector("a")
+    assert await shop.letters() == []
+
+
+async def test_bad_items_lie_in_the_dead_letters_and_their_neighbours_are_embedded(shop: Shop) -> None:
+    await shop.put_raw(b"x", b"\xff\xff")
+    await shop.put_raw(b"\xff", None)
+    await shop.put_raw(b"y", Item(item_id="z", title="under another's key").SerializeToString())
+    await shop.put("a")
+    await shop.has_vector("a")
+    await shop.caught_up()
+    found = await shop.letters()
+    assert sorted(dict(letter.headers)["recstream-reason"] for letter in found) == [b"item", b"item", b"key"]
+
+
+async def test_while_the_model_is_away_items_wait(shop: Shop) -> None:
+    shop.world.model.down = True
+    await shop.put("a")
+    await asyncio.sleep(1)
+    assert shop.catalog.vector(shop.version, "a") is None
+    shop.world.model.down = False
+    await shop.has_vector("a")
+
+
+async def test_an_item_whose_vector_is_not_finite_fails_alone(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = shop.world.model.encode_items
+    bad = shop.bundle.tokens(["bad"], ["bad"]).ids.sum()
+
+    async def poisoned(version: int, tokens: Tokens, *, timeout: float):  # type: ignore[no-untyped-def]
+        if rows := tuple(row for row, ids in enumerate(tokens.ids) if ids.sum() == bad):
+            raise NotFinite("not finite", rows)
+        return await answer(version, tokens, timeout=timeout)
+
+    monkeypatch.setattr(shop.world.model, "encode_items", poisoned)
+    await shop.put("bad", "bad")
+    await shop.put("a", "good")
+    await shop.has_vector("a")
+    await shop.caught_up()
+    assert [dict(letter.headers)["recstream-reason"] for letter in await shop.letters()] == [b"not_embedded"]
+
+
+async def test_an_item_that_the_model_cannot_take_does_not_hold_the_others(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = shop.world.model.encode_items
+    bad = shop.bundle.tokens(["bad"], ["bad"]).ids.sum()
+
+    async def refusing(version: int, tokens: Tokens, *, timeout: float):  # type: ignore[no-untyped-def]
+        if any(ids.sum() == bad for ids in tokens.ids):
+            raise ModelUnavailable("INVALID_ARGUMENT")
+        return await answer(version, tokens, timeout=timeout)
+
+    monkeypatch.setattr(shop.world.model, "encode_items", refusing)
+    await shop.put("bad", "bad")
+    await shop.put("a", "good")
+    await shop.has_vector("a")
+    await shop.caught_up()
+    assert [dict(letter.headers)["recstream-reason"] for letter in await shop.letters()] == [b"not_embedded"]

@@ -1,0 +1,165 @@
+"""Records that cannot be used lie in the dead letters with their reason, and stop nobody but a flood of them."""
+
+import json
+import time
+
+from aiokafka import ConsumerRecord
+from aiokafka.admin import AIOKafkaAdminClient
+
+from ingest.dead_letters import PAYLOAD_LIMIT
+from ingest_world import T0, MakeWorld, World, until
+from recstream.v1.interaction_pb2 import Interaction
+
+
+def reason(letter: ConsumerRecord) -> str:
+    return str(dict(letter.headers)["recstream-reason"], "ascii")
+
+
+async def letters(world: World) -> list[ConsumerRecord]:
+    return await world.records(world.kafka.topics.interactions_dead_letter)
+
+
+async def test_bad_records_are_kept_with_their_reason_and_their_neighbours_applied(
+    make_world: MakeWorld,
+) -> None:
+    world = await make_world(partitions=1)
+    worker = await world.start()
+    await world.send("ann", "a", at=T0)
+    await world.send_raw(b"\xff\xff\xff", key=b"ann")
+    await world.send_raw(None, key=b"ann")
+    await world.send_raw(b"", key=b"ann")
+    await world.send_raw(b'{"userId": ', key=b"ann")
+    await world.send_raw(
+        Interaction(user_id="ann", item_id="x", action="click", event_time_ms=T0)
+        .SerializeToString()
+        .replace(b"x", b"\xae"),
+        key=b"ann",
+    )
+    await world.send("ann", "b", action="devour", at=T0)
+    await world.send("ann", "c", at=T0 + 1)
+    last = await world.send_raw(b"\xff", key=b"ann")
+    await world.caught_up()
+    await worker.stop()
+    assert await world.history("ann") == ["a", "c"]
+    found = await letters(world)
+    assert {letter.key.decode().rsplit("-", 1)[1]: reason(letter) for letter in found} == {
+        "1": "not_protobuf",
+        "2": "no_value",
+        "3": "user_id",
+        "4": "not_json",
+        "5": "not_protobuf",
+        "6": "action",
+        "8": "not_protobuf",
+    }
+    assert found[0].key.decode() == f"{world.kafka.topics.interactions}-0-1"
+    assert dict(found[0].headers)["recstream-topic-id"].decode() == world.topic_id.hex()
+    # A restart before anything else arrives adds none.
+    await world.start()
+    await world.send("ann", "d", at=T0 + 2)
+    await world.caught_up()
+    assert len(await letters(world)) == 7
+    assert last.offset == 8
+    assert (await world.verified()).equal
+
+
+async def test_impossible_times_are_refused_and_said_to_be_so(world: World) -> None:
+    await world.start()
+    now = int(time.time())
+    times = [now, now * 10**6, now * 10**9, 0, -1, -62_000_000_000_000, 253_402_300_800_000, 2**63 - 1]
+    for at in times:
+        await world.send("ann", f"at {at}", at=at)
+    await world.send("ann", "good", at=now * 1000)
+    await world.caught_up()
+    assert await world.history("ann") == ["good"]
+    found = await letters(world)
+    assert len(found) == len(times)
+    assert {reason(letter) for letter in found} == {"event_time"}
+
+
+async def test_ids_that_are_bugs_of_clients_make_no_profile(world: World) -> None:
+    await world.start()
+    bad = ["", " ", "null", "undefined", "NaN", "None", "[object Object]"]
+    for user in bad:
+        await world.send(user, "a")
+    await world.send("anonymous", "a")
+    await world.caught_up()
+    assert [await world.profile(user) for user in bad if user] == [None] * (len(bad) - 1)
+    assert await world.history("anonymous") == ["a"]
+    assert {reason(letter) for letter in await letters(world)} == {"user_id"}
+
+
+async def test_a_letter_that_is_sent_again_and_fails_again_does_not_grow(make_world: MakeWorld) -> None:
+    world = await make_world(partitions=1)
+    await world.start()
+    await world.send_raw(b"\xff" * 900_000, key=b"ann")
+    await world.caught_up()
+    sizes = set()
+    for round_ in range(5):
+        letter = (await letters(world))[-1]
+        sizes.add((len(letter.value), len(letter.headers)))
+        await world.producer.send_and_wait(
+            world.kafka.topics.interactions, letter.value, key=letter.key, headers=list(letter.headers)
+        )
+        await world.caught_up()
+        assert len(await letters(world)) == round_ + 2
+    assert max(size for size, _ in sizes) == PAYLOAD_LIMIT
+    assert max(count for _, count in sizes) <= 10
+
+
+async def test_a_flood_of_bad_records_stops_ingest_and_nothing_beyond_is_committed(
+    make_world: MakeWorld,
+) -> None:
+    world = await make_world(partitions=1, dead_letters_per_minute=50, batch_records=20)
+    await world.send("ann", "a")
+    for _ in range(200):
+        await world.producer.send(world.kafka.topics.interactions, b"\xff", key=b"ann")
+    await world.producer.flush()
+    await world.send("ann", "b", at=T0 + 1)
+    worker = await world.start()
+
+    async def halted() -> bool:
+        return "more than 50" in worker.health.lacks.get("interactions", "")
+
+    await until(halted)
+    assert not worker.health.ready
+    assert len(await letters(world)) <= 50
+    assert await world.lag() >= 150
+    assert await world.history("ann") == ["a"]
+
+
+async def test_without_a_dead_letter_topic_no_record_is_passed(make_world: MakeWorld) -> None:
+    world = await make_world(partitions=1)
+    admin = AIOKafkaAdminClient(**world.kafka.client_options())
+    await admin.start()
+    try:
+        await admin.delete_topics([world.kafka.topics.interactions_dead_letter])
+    finally:
+        await admin.close()
+    await world.send("ann", "a")
+    await world.send_raw(b"\xff", key=b"ann")
+    await world.send("ann", "b", at=T0 + 1)
+    worker = await world.start()
+
+    async def says_so() -> bool:
+        return "dead-letter topic" in worker.health.lacks.get("interactions", "")
+
+    await until(says_so)
+    assert await world.lag() == 3
+    from topics.create import create_topics
+
+    await create_topics(world.kafka, world.profiles.time_to_live_days)
+    await world.caught_up()
+    assert await world.history("ann") == ["a", "b"]
+    assert len(await letters(world)) == 1
+    assert worker.health.ready
+
+
+async def test_a_refused_record_of_a_certain_user_still_moves_the_watermark(make_world: MakeWorld) -> None:
+    world = await make_world(partitions=1)
+    await world.start()
+    await world.send_raw(json.dumps({"userId": "ann", "itemId": "a", "action": "devour"}).encode())
+    await world.caught_up()
+    profile = await world.profile("ann")
+    assert profile is not None
+    assert profile.watermarks == {(world.topic_id, 0): 0}
+    assert profile.history == ()

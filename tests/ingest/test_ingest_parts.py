@@ -1,0 +1,102 @@
+"""The parts of ingest that are arithmetic, or that no server is needed for."""
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest.applied import Applied
+from ingest.counting import Counts
+from ingest.health import Health
+from ingest.health_server import HealthServer
+from ingest.offsets import from_metadata, to_metadata
+from ingest_world import T0, get
+from profiles.events import Event, Position
+
+
+@given(st.lists(st.floats(0, 3), min_size=1, max_size=80), st.floats(0, 20))
+def test_the_safe_offset_lies_before_all_of_the_window(gaps: list[float], idle: float) -> None:
+    applied, window, now = Applied(10.0), 10.0, 100.0
+    applied.start(0, 0, now)
+    times = [(now, 0)]
+    for n, gap in enumerate(gaps, 1):
+        now += gap
+        applied.note(0, n, now)
+        times.append((now, n))
+    safe = applied.safe(0)
+    assert safe is not None
+    last = times[-1][0]
+    # Whatever was acknowledged within the window lies at or past the safe offset.
+    assert all(offset > safe for time, offset in times[1:] if time > last - window) or safe == 0
+    # And not much more than the window is read again: the step between marks is a sixteenth of it.
+    older = [offset for time, offset in times if time <= last - window - window / 16]
+    if older:
+        first_past = next(offset for time, offset in times if time > last - window - 2 * window / 16 - 3)
+        assert safe >= min(first_past - 1, older[-1]) or safe >= 0
+
+
+def test_nothing_is_safe_of_a_partition_that_is_not_known() -> None:
+    assert Applied(10.0).safe(3) is None
+
+
+def test_an_outage_does_not_use_up_the_window() -> None:
+    applied = Applied(10.0)
+    applied.start(0, 5, 0.0)
+    for n in range(20):
+        applied.note(0, 6 + n, float(n))
+    # An hour later nothing more was acknowledged: ten seconds before the last acknowledgement still count.
+    assert applied.safe(0) == 15
+
+
+def test_commit_metadata_comes_back_and_foreign_text_is_passed_over() -> None:
+    assert from_metadata(9, to_metadata("abc", 4)).safe == 4
+    assert from_metadata(9, to_metadata("abc", 4)).store == "abc"
+    for foreign in ("", "x", "abc:", ":4", "abc:x", "abc:²"):
+        assert from_metadata(9, foreign).safe is None
+    assert from_metadata(9, "abc:12").safe == 9
+
+
+def event(n: int, item: str, hour: int) -> Event:
+    return Event("u", Position(b"t", 0, n), T0, str(n), item, "click", hour * 3_600_000)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 200)), max_size=60),
+    st.integers(1, 60),
+)
+def test_counts_do_not_depend_on_the_cut_into_batches(events: list[tuple[str, int]], size: int) -> None:
+    all_events = [event(n, item, hour) for n, (item, hour) in enumerate(events)]
+    one, many = Counts({}), Counts({})
+    one.keep(one.after(all_events, 10))
+    for start in range(0, len(all_events), size):
+        many.keep(many.after(all_events[start : start + size], 10))
+    final = [counts.after([event(0, item, 300) for item in "abc"], 10).stats for counts in (one, many)]
+    assert final[0] == final[1]
+
+
+def test_counting_changes_nothing_before_it_is_kept() -> None:
+    counts = Counts({})
+    for _ in range(2):
+        assert counts.after([event(0, "a", 1)], 10).stats["a"].positives == 1
+
+
+async def test_health_over_http() -> None:
+    health = Health()
+    health.down("store", "away")
+    server = HealthServer(health, "127.0.0.1", 0)
+    await server.start()
+    try:
+        assert (await get(server.port, b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"))[0] == 200
+        status, body = await get(server.port, b"GET /readyz HTTP/1.1\r\n\r\n")
+        assert status == 503
+        assert json.loads(body) == {"ready": False, "lacks": {"store": "away"}}
+        health.up("store")
+        assert (await get(server.port, b"GET /readyz?verbose HTTP/1.1\r\n\r\n"))[0] == 200
+        status, body = await get(server.port, b"GET /metrics HTTP/1.1\r\n\r\n")
+        assert status == 200
+        assert b"recstream_ingest_ready" in body
+        assert (await get(server.port, b"GET /nope HTTP/1.1\r\n\r\n"))[0] == 404
+        assert (await get(server.port, b"POST /livez HTTP/1.1\r\n\r\n"))[0] == 405
+        assert await get(server.port, b"HEAD /livez HTTP/1.1\r\n\r\n") == (200, b"")
+    finally:
+        await server.close()

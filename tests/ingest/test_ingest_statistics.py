@@ -1,0 +1,77 @@
+"""Positive events are counted once an item and hour, whatever becomes of the workers."""
+
+from catalog.stats import HOUR_MS
+from ingest.statistics_reset import forget_statistics
+from ingest_counting import all_counted, positives, start_counting
+from ingest_world import T0, World
+from recstream.v1.interaction_pb2 import Interaction
+
+
+async def test_only_positive_actions_count_and_partitions_add_up(world: World) -> None:
+    running = start_counting(world)
+    for partition in (0, 1, 1):
+        await world.send("ann", "a", partition=partition)
+    await world.send("ann", "a/b", action="rate", value=5.0)
+    await world.send("ann", "a", action="rate", value=2.0)
+    await world.send("ann", "a", action="dislike")
+    await world.send("ann", "a", action="impression")
+    await world.send_raw(b"\xff")
+    await all_counted(world)
+    await running.stop()
+    assert await positives(world) == {"a": 3, "a/b": 1}
+
+
+async def test_counts_are_exact_though_workers_join_leave_and_die(world: World) -> None:
+    sent = 0
+
+    async def some(count: int) -> None:
+        nonlocal sent
+        await world.send_many(
+            [
+                Interaction(
+                    user_id="u",
+                    item_id=f"i{n % 7}",
+                    action="click",
+                    event_time_ms=T0 - n % 3 * HOUR_MS,
+                )
+                for n in range(count)
+            ],
+            lambda place: place % 2,
+        )
+        sent += count
+
+    first = start_counting(world)
+    await some(300)
+    second = start_counting(world)
+    await some(300)
+    await first.kill()
+    await some(300)
+    third = start_counting(world)
+    await some(300)
+    await second.kill()
+    await some(300)
+    await all_counted(world)
+    await third.stop()
+    assert sum((await positives(world)).values()) == sent
+
+
+async def test_a_worker_goes_on_from_the_counts_that_it_finds(world: World) -> None:
+    for _ in range(3):
+        running = start_counting(world)
+        await world.send("ann", "a", partition=0)
+        await all_counted(world)
+        await running.stop()
+    assert await positives(world) == {"a": 3}
+    assert await forget_statistics(world.kafka) == 1
+    assert (await positives(world)).get("a", 0) == 0
+
+
+async def test_items_past_the_bound_are_not_counted(world: World) -> None:
+    world.settings = world.settings.model_copy(update={"statistics_keys": 2})
+    running = start_counting(world)
+    for n in range(5):
+        await world.send("ann", f"i{n}", partition=0)
+        await world.send("ann", "i0", partition=0)
+    await all_counted(world)
+    await running.stop()
+    assert await positives(world) == {"i0": 6, "i1": 1}

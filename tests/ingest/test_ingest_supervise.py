@@ -1,0 +1,79 @@
+"""Workers that fail are started again, and what fails inside them is not taken for their end."""
+
+import asyncio
+
+import pytest
+from aiokafka.errors import KafkaError
+
+from ingest.bounded import bounded
+from ingest.errors import TooManyDeadLetters, TopicsNotThere
+from ingest.health import Health
+from ingest.settings import IngestSettings
+from ingest.supervise import supervise
+
+SETTINGS = IngestSettings(backoff_ms=1, backoff_max_ms=5, topic_check_seconds=0.01)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [KafkaError("x"), ValueError("x"), asyncio.CancelledError(), TopicsNotThere("x"), OSError("x")],
+    ids=lambda failure: type(failure).__name__,
+)
+async def test_a_worker_is_started_again_after(failure: BaseException) -> None:
+    health, stop = Health(), asyncio.Event()
+    ready: list[bool] = []
+
+    async def work(_: asyncio.Event) -> None:
+        ready.append(health.ready)
+        if len(ready) < 3:
+            raise failure
+        health.up("worker")
+
+    await asyncio.wait_for(supervise("worker", work, health, SETTINGS, stop), 30)
+    assert ready == [False, False, False]
+    assert health.ready
+
+
+async def test_what_is_final_waits_for_the_end_unready() -> None:
+    health, stop = Health(), asyncio.Event()
+    runs = 0
+
+    async def work(_: asyncio.Event) -> None:
+        nonlocal runs
+        runs += 1
+        raise TooManyDeadLetters(5, "not_protobuf")
+
+    running = asyncio.create_task(supervise("worker", work, health, SETTINGS, stop))
+    await asyncio.sleep(0.2)
+    assert runs == 1
+    assert "more than 5 records" in health.lacks["worker"]
+    stop.set()
+    await asyncio.wait_for(running, 30)
+
+
+async def test_cancelling_the_supervisor_ends_the_work() -> None:
+    ended = asyncio.Event()
+
+    async def work(_: asyncio.Event) -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            ended.set()
+
+    running = asyncio.create_task(supervise("worker", work, Health(), SETTINGS, asyncio.Event()))
+    await asyncio.sleep(0.05)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert ended.is_set()
+
+
+async def test_a_call_that_is_broken_off_from_inside_does_not_look_like_our_own_end() -> None:
+    async def broken() -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(KafkaError):
+        await bounded(broken(), 30)
+    with pytest.raises(TimeoutError):
+        await bounded(asyncio.sleep(3600), 0.01)
+    assert await bounded(asyncio.sleep(0, "answer"), 30) == "answer"
