@@ -1,0 +1,81 @@
+"""How much this process takes on. A limit of our own refuses clearly what grpc would refuse at random."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from server import metrics
+from server.errors import Draining, TooMuch
+from server.settings import ServerSettings
+
+
+class Admission:
+    """Counts what is in progress. A place is held by a context manager, and so always given back."""
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self._settings = settings
+        self._streams: Counter[str] = Counter()
+        self._open = 0
+        self._unary = 0
+        self.closed = asyncio.Event()
+        """Set when no further streams are taken."""
+
+    @property
+    def streams(self) -> int:
+        """Open streams."""
+        return self._open
+
+    @property
+    def unary(self) -> int:
+        """Unary calls in progress."""
+        return self._unary
+
+    def close(self) -> None:
+        """Takes no further streams: the process is about to end."""
+        self.closed.set()
+
+    @contextmanager
+    def stream(self, user_id: str = "") -> Iterator[None]:
+        """A place for a stream; it counts towards its user's, if it has one. Raises TooMuch and Draining."""
+        limits = self._settings
+        if self.closed.is_set():
+            raise Draining(self.delay_ms())
+        if self._open >= limits.max_streams:
+            raise self._refuse("streams", "open streams", limits.max_streams)
+        if user_id and self._streams[user_id] >= limits.max_streams_per_user:
+            raise self._refuse("streams_per_user", "open streams of one user", limits.max_streams_per_user)
+        self._open += 1
+        self._streams[user_id] += 1
+        metrics.OPEN_STREAMS.set(self._open)
+        try:
+            yield
+        finally:
+            self._open -= 1
+            self._streams[user_id] -= 1
+            if self._streams[user_id] <= 0:
+                del self._streams[user_id]
+            metrics.OPEN_STREAMS.set(self._open)
+
+    @contextmanager
+    def call(self) -> Iterator[None]:
+        """A place for a unary call or an upload. Raises TooMuch."""
+        if self._unary >= self._settings.max_unary:
+            raise self._refuse("unary", "requests in progress", self._settings.max_unary)
+        self._unary += 1
+        metrics.UNARY_IN_FLIGHT.set(self._unary)
+        try:
+            yield
+        finally:
+            self._unary -= 1
+            metrics.UNARY_IN_FLIGHT.set(self._unary)
+
+    def delay_ms(self) -> int:
+        """When to come back, spread so that a refused crowd does not return at one moment."""
+        base = self._settings.retry_after_ms
+        return random.randint(base, 2 * base)
+
+    def _refuse(self, limit: str, what: str, value: int) -> TooMuch:
+        metrics.REFUSED.labels(limit).inc()
+        return TooMuch(what, value, self.delay_ms())

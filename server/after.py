@@ -1,0 +1,77 @@
+"""Read your writes: wait until a user's profile includes given events, or until there is no more time."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+from profiles.announcements import Announcement
+from profiles.events import Position
+from server import metrics
+from server.lists import UNAVAILABLE, Lists
+from server.reads import Known
+from server.settings import ServerSettings
+from server.subscriptions import Subscriptions
+
+_PROFILE_SHARE = 0.5
+
+
+class After:
+    """Waits on announcements; since those can be lost, it also looks by itself, at growing intervals."""
+
+    def __init__(self, lists: Lists, subscriptions: Subscriptions, settings: ServerSettings) -> None:
+        self._lists = lists
+        self._subscriptions = subscriptions
+        self._settings = settings
+
+    async def known(self, user_id: str, after: Sequence[Position], until: float) -> tuple[Known, bool]:
+        """The profile, and whether it includes all the events. `until` is on time.monotonic().
+
+        The answer is true only of the very profile that is returned: a token of a topic that was made anew has
+        another id than any watermark, and never matches.
+        """
+        # A store that does not answer must not eat the time of what comes after.
+        known = await self._lists.known(user_id, self._left(until) * (1 if after else _PROFILE_SHARE))
+        if _includes(known, after):
+            if after:
+                metrics.AFTER.labels("true").inc()
+            return known, True
+        known, included = await self._wait(user_id, after, until, known)
+        metrics.AFTER.labels("true" if included else "false").inc()
+        return known, included
+
+    async def _wait(
+        self, user_id: str, after: Sequence[Position], until: float, known: Known
+    ) -> tuple[Known, bool]:
+        changed = asyncio.Event()
+
+        def announced(_: Announcement) -> None:
+            changed.set()
+
+        pause = self._settings.after_poll_ms / 1000
+        # Not waited for: until it is confirmed, looking by itself does.
+        async with self._subscriptions.soon_heard(user_id, announced, changed):
+            while (left := until - time.monotonic()) > 0:
+                try:
+                    async with asyncio.timeout(min(pause, left)):
+                        await changed.wait()
+                except TimeoutError:
+                    pause = min(pause * 2, self._settings.after_poll_max_ms / 1000)
+                changed.clear()
+                latest = await self._lists.known(user_id, self._left(until))
+                known = known if latest is UNAVAILABLE and not known.unavailable else latest
+                if _includes(known, after):
+                    return known, True
+        return known, False
+
+    def _left(self, until: float) -> float:
+        # A profile is worth a moment even where there is no time to wait for events.
+        return max(until - time.monotonic(), self._settings.ranking_reserve_ms / 2000)
+
+
+def _includes(known: Known, after: Sequence[Position]) -> bool:
+    if not after:
+        return True
+    if known.stored is None:
+        return False
+    profile = known.stored.profile
+    return all(profile.includes(position) for position in after)

@@ -1,0 +1,235 @@
+"""The composition root: the only place that builds the server's parts, and ends them."""
+
+import asyncio
+import gc
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
+from grpc_reflection.v1alpha import reflection
+
+from catalog.catalog import Catalog
+from inference.bundle import Manifest, read
+from inference.model import Model
+from inference.settings import TritonSettings
+from inference.triton import TritonModel
+from profiles.changes import Changes
+from profiles.store import ProfileStore
+from recstream.v1 import (
+    catalog_service_pb2,
+    catalog_service_pb2_grpc,
+    interaction_service_pb2,
+    interaction_service_pb2_grpc,
+    profile_service_pb2,
+    profile_service_pb2_grpc,
+    recommendation_service_pb2,
+    recommendation_service_pb2_grpc,
+)
+from server.admission import Admission
+from server.after import After
+from server.config import ServerConfig
+from server.forgetting import Forgetting
+from server.health import Health
+from server.http import HttpServer
+from server.item_watch import ItemWatch
+from server.lists import Lists
+from server.log_writer import LogWriter
+from server.pages import Pages
+from server.ranking.pipeline import Pipeline
+from server.reads import Reads
+from server.recording import Recording
+from server.services.catalog import CatalogService
+from server.services.interaction import InteractionService
+from server.services.profile import ProfileService
+from server.services.recommendation import RecommendationService
+from server.shelf import Shelf
+from server.slates import SlateLog
+from server.streams import Streams
+from server.subscriptions import Subscriptions
+from server.together import together
+from server.transport import grpc_server, listen
+from server.turns import Turns
+
+log = structlog.get_logger()
+
+SERVICES = tuple(
+    module.DESCRIPTOR.services_by_name[name].full_name
+    for module, name in (
+        (recommendation_service_pb2, "RecommendationService"),
+        (interaction_service_pb2, "InteractionService"),
+        (profile_service_pb2, "ProfileService"),
+        (catalog_service_pb2, "CatalogService"),
+    )
+)
+_HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+_FLUSH_SECONDS = 1.0
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Server:
+    """One server process. `manifest` tells the model version of now; None: there is no model.
+
+    `start`, then `drain` and `close`. `failed` is a task that ends only if something broke for good.
+    """
+
+    def __init__(self, config: ServerConfig, model: Model, manifest: Callable[[], Manifest | None]) -> None:
+        self.config = config
+        self._model = model
+        self._manifest = manifest
+        self.health = Health(SERVICES)
+        self.admission = Admission(config.server)
+        self.catalog = Catalog(config.catalog, config.kafka, _now_ms)
+        self.port = 0
+
+    async def start(self) -> None:
+        """Listens, and starts reading the catalogue; ready when that is whole. Kafka, Valkey and Triton need not be
+        up. Raises OSError where a port is taken."""
+        config, settings = self.config, self.config.server
+        self._grpc = grpc_server(settings)
+        self.http = HttpServer(self.health, settings.host, settings.http_port)
+        await self.http.start()
+        self._store = await ProfileStore.connect(config.store)
+        self._changes = await Changes.connect(config.store, self._reread)
+        self._pipeline = Pipeline(self.catalog, self._model, self._manifest, config.profiles, config.ranking)
+        self._writer = LogWriter(config.kafka, settings)
+        self._slates = SlateLog(config.kafka, settings)
+        self._reads = Reads(self._store)
+        self._subscriptions = Subscriptions(self._changes)
+        self.items = ItemWatch(self.catalog, _now_ms)
+        lists = Lists(
+            self._reads, self._pipeline, self.catalog, Turns(settings.ranking_at_once), settings, _now_ms
+        )
+        self.streams = Streams(lists, self.items, self._subscriptions, self._slates, self._store, settings)
+        self.catalog.listen(self.items.changed)
+        self._add_services(lists)
+        self.port = listen(self._grpc, settings)
+        await self._grpc.start()
+        self.failed = asyncio.create_task(
+            together(
+                self.catalog.run(),
+                self._writer.run(),
+                self._slates.run(),
+                self.streams.run(),
+                self._when_ready(),
+            )
+        )
+        log.info("server_listens", port=self.port, http_port=self.http.port)
+
+    async def drain(self, cut: asyncio.Event | None = None) -> None:
+        """Not ready at once; streams are sent away; what is in progress ends, at the latest after the grace of the
+        settings, or when `cut` is set."""
+        await self.health.leave()
+        self.admission.close()
+        self.streams.leave()
+        log.info("server_drains", streams=self.admission.streams, unary=self.admission.unary)
+        stopping = asyncio.ensure_future(self._grpc.stop(self.config.server.drain_seconds))
+        cutting = asyncio.ensure_future((cut or asyncio.Event()).wait())
+        try:
+            await asyncio.wait({stopping, cutting}, return_when=asyncio.FIRST_COMPLETED)
+            if not stopping.done():
+                await self._grpc.stop(None)
+            await stopping
+        finally:
+            cutting.cancel()
+            stopping.cancel()
+
+    async def close(self) -> None:
+        """Ends everything; calls in progress are cut off."""
+        await self._grpc.stop(None)
+        await self._slates.flush(_FLUSH_SECONDS)
+        self.failed.cancel()
+        await asyncio.wait({self.failed})
+        await self._subscriptions.close()
+        await self._reads.close()
+        await self._pipeline.close()
+        await self._changes.close()
+        await self._store.close()
+        self.http.close()
+
+    def _reread(self) -> None:
+        self.streams.reread_now()
+
+    async def _when_ready(self) -> None:
+        await self.catalog.wait_ready()
+        # What lives as long as the process is not looked through again: full collections cost tens of ms.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 50)
+        await self.health.ready()
+        log.info("server_ready", items=self.catalog.item_count)
+
+    def _add_services(self, lists: Lists) -> None:
+        config, settings, admission = self.config, self.config.server, self.admission
+        topics = config.kafka.topics
+        after = After(lists, self._subscriptions, settings)
+        recording = Recording(self._writer, topics.interactions, config.profiles, settings, _now_ms)
+        recommendation_service_pb2_grpc.add_RecommendationServiceServicer_to_server(
+            RecommendationService(
+                lists=lists,
+                after=after,
+                pages=Pages(settings),
+                pipeline=self._pipeline,
+                streams=self.streams,
+                recording=recording,
+                slates=self._slates,
+                admission=admission,
+                settings=settings,
+            ),
+            self._grpc,
+        )
+        interaction_service_pb2_grpc.add_InteractionServiceServicer_to_server(
+            InteractionService(recording, admission, settings), self._grpc
+        )
+        forgetting = Forgetting(self._writer, topics.interactions)
+        profile_service_pb2_grpc.add_ProfileServiceServicer_to_server(
+            ProfileService(after, forgetting, config.profiles, admission, settings, _now_ms), self._grpc
+        )
+        half_life = config.ranking.trending_half_life_hours * 3600
+        shelf = Shelf(self.catalog, self._writer, topics.items, self._version, half_life, _now_ms)
+        catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server(
+            CatalogService(shelf, lists, admission, settings), self._grpc
+        )
+        add_HealthServicer_to_server(self.health, self._grpc)
+        reflection.enable_server_reflection((*SERVICES, _HEALTH, reflection.SERVICE_NAME), self._grpc)
+
+    def _version(self) -> int:
+        manifest = self._manifest()
+        return manifest.version if manifest else 0
+
+
+async def serve(config: ServerConfig, triton: TritonSettings, bundle: Path | None) -> None:
+    """Runs a server with the model of a bundle until SIGTERM or SIGINT; a second one cuts the draining short.
+
+    bundle: its folder; None: there is no model, and lists are popular ones. Run it under uvloop, which serves a third
+    more requests: `uvloop.run(serve(...))`. Raises BundleRefused, and OSError where a port is taken.
+    """
+    manifest = read(bundle).manifest if bundle is not None else None
+    model = TritonModel(triton, [manifest] if manifest else [])
+    server = Server(config, model, lambda: manifest)
+    stop, cut = asyncio.Event(), asyncio.Event()
+
+    def signalled() -> None:
+        (cut if stop.is_set() else stop).set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signalled)
+    try:
+        await server.start()
+        stopped = asyncio.ensure_future(stop.wait())
+        await asyncio.wait({stopped, server.failed}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        broken = server.failed.exception() if server.failed.done() else None
+        await server.drain(cut)
+        await server.close()
+        if broken is not None:
+            raise broken
+    finally:
+        await model.close()

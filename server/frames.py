@@ -1,0 +1,107 @@
+"""Frames as values: what a list's digest is, what changed between two lists, what a client may resume from."""
+
+import base64
+import hashlib
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import Final
+
+from recstream.v1 import frame_pb2, slate_pb2
+
+RESUME_TOKEN_LIMIT: Final = 256
+_VERSION: Final = b"\x01"
+_DIGEST_BYTES: Final = 16
+
+
+def digest(user_id: str, slate: slate_pb2.Slate) -> bytes:
+    """16 bytes that are equal for equal lists: the same items in the same order, of the same tier and model.
+
+    Scores are left out: they move with every second's popularity and mean something within one slate only.
+    """
+    state = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+    _add(state, user_id.encode())
+    _add(state, b"%d/%d/%d" % (slate.tier, slate.model_version, slate.profile_unavailable))
+    for item in slate.items:
+        _add(state, item.item_id.encode())
+    return state.digest()
+
+
+def resume_token(list_digest: bytes) -> str:
+    """The token of a client that holds the list of this digest."""
+    return base64.urlsafe_b64encode(_VERSION + list_digest).decode()
+
+
+def resumed_digest(token: str) -> bytes | None:
+    """The digest in a token. None: none, or nothing that we made, and the client gets a snapshot."""
+    try:
+        raw = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)
+    except (ValueError, UnicodeEncodeError):
+        return None
+    return raw[1:] if raw[:1] == _VERSION and len(raw) == 1 + _DIGEST_BYTES else None
+
+
+def delta(old: slate_pb2.Slate, new: slate_pb2.Slate) -> frame_pb2.Delta:
+    """What turns the old list into the new one, scores and reasons included.
+
+    `removed_item_ids` are those of the old list that are not on the new one. `placed` are new, moved or changed
+    items with their places on the new list, ascending. To apply it, take what is removed and what is placed off
+    the old list, then insert each placed item at its position. What stays put is the longest run of unchanged
+    items whose order is the same (Fredman 1975), so that nothing moves that need not.
+    """
+    place = {item.item_id: at for at, item in enumerate(new.items)}
+    was = {item.item_id: item for item in old.items}
+    same = [at for item in old.items if (at := place.get(item.item_id, -1)) >= 0 and new.items[at] == item]
+    stays = set(_longest_increasing(same))
+    return frame_pb2.Delta(
+        slate=slate_pb2.Slate(
+            slate_id=new.slate_id,
+            profile_revision=new.profile_revision,
+            model_version=new.model_version,
+            tier=new.tier,
+            profile_unavailable=new.profile_unavailable,
+        ),
+        removed_item_ids=[item_id for item_id in was if item_id not in place],
+        placed=[
+            frame_pb2.PlacedItem(position=at, item=item)
+            for at, item in enumerate(new.items)
+            if at not in stays
+        ],
+        length=len(new.items),
+    )
+
+
+def without(slate: slate_pb2.Slate, gone: frozenset[str], slate_id: str) -> slate_pb2.Slate:
+    """The list less some items, under a name of its own; the same order."""
+    shorter = slate_pb2.Slate()
+    shorter.CopyFrom(slate)
+    del shorter.items[:]
+    shorter.items.extend(item for item in slate.items if item.item_id not in gone)
+    shorter.slate_id = slate_id if shorter.items else ""
+    return shorter
+
+
+def _longest_increasing(values: Sequence[int]) -> list[int]:
+    """One longest increasing subsequence of distinct numbers."""
+    ends: list[int] = []  # ends[k]: the smallest end of such a subsequence of length k + 1
+    at: list[int] = []  # where ends[k] stands in values
+    before: list[int] = []
+    for place, value in enumerate(values):
+        k = bisect_left(ends, value)
+        before.append(at[k - 1] if k else -1)
+        if k == len(ends):
+            ends.append(value)
+            at.append(place)
+        else:
+            ends[k] = value
+            at[k] = place
+    found = []
+    place = at[-1] if at else -1
+    while place >= 0:
+        found.append(values[place])
+        place = before[place]
+    return found[::-1]
+
+
+def _add(state: "hashlib.blake2b", part: bytes) -> None:
+    state.update(len(part).to_bytes(4, "big"))
+    state.update(part)

@@ -1,0 +1,1 @@
+"""The gRPC services: each only translates between the contract and the classes that do the work."""

@@ -1,0 +1,57 @@
+"""CatalogService."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from recstream.v1 import catalog_service_pb2 as rpc
+from recstream.v1.catalog_service_pb2_grpc import CatalogServiceServicer
+from server import validation
+from server.admission import Admission
+from server.lists import Lists
+from server.services.interaction import writing_deadline
+from server.settings import ServerSettings
+from server.shelf import Shelf
+from server.status import answer
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+@dataclass(frozen=True)
+class CatalogService(CatalogServiceServicer):
+    """What can be recommended."""
+
+    shelf: Shelf
+    lists: Lists
+    admission: Admission
+    settings: ServerSettings
+
+    async def GetItem(self, request: rpc.GetItemRequest, context: Context) -> rpc.GetItemResponse:
+        return await answer("GetItem", context, lambda: self._get(request))
+
+    async def PutItems(self, request: rpc.PutItemsRequest, context: Context) -> rpc.PutItemsResponse:
+        until = writing_deadline(context, self.settings)
+        return await answer("PutItems", context, lambda: self._put(request, until))
+
+    async def WithdrawItems(
+        self, request: rpc.WithdrawItemsRequest, context: Context
+    ) -> rpc.WithdrawItemsResponse:
+        until = writing_deadline(context, self.settings)
+        return await answer("WithdrawItems", context, lambda: self._withdraw(request, until))
+
+    async def _get(self, request: rpc.GetItemRequest) -> rpc.GetItemResponse:
+        with self.admission.call():
+            validation.item(request.item_id)
+            self.lists.check_ready()
+            return self.shelf.get(request.item_id)
+
+    async def _put(self, request: rpc.PutItemsRequest, until: float) -> rpc.PutItemsResponse:
+        with self.admission.call():
+            return rpc.PutItemsResponse(tokens=await self.shelf.put(request.items, until))
+
+    async def _withdraw(self, request: rpc.WithdrawItemsRequest, until: float) -> rpc.WithdrawItemsResponse:
+        with self.admission.call():
+            self.lists.check_ready()
+            tokens, unknown = await self.shelf.withdraw(request.item_ids, until)
+            return rpc.WithdrawItemsResponse(tokens=tokens, unknown_item_ids=unknown)

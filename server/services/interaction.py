@@ -1,0 +1,88 @@
+"""InteractionService."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from recstream.v1 import interaction_pb2
+from recstream.v1 import interaction_service_pb2 as rpc
+from recstream.v1.interaction_service_pb2_grpc import InteractionServiceServicer
+from server.admission import Admission
+from server.deadline import deadline
+from server.recording import Recording
+from server.settings import ServerSettings
+from server.status import answer
+from server.together import together
+from server.upload import Answer, Upload
+
+Context = grpc.aio.ServicerContext[Any, Any]
+_LEAVE_SECONDS = 2.0
+
+
+class _Done(Exception):
+    """Every event has its answer, and no more will come."""
+
+
+@dataclass(frozen=True)
+class InteractionService(InteractionServiceServicer):
+    """Events for backends that would rather not speak Kafka."""
+
+    recording: Recording
+    admission: Admission
+    settings: ServerSettings
+
+    async def Record(self, request: rpc.RecordRequest, context: Context) -> rpc.RecordResponse:
+        until = writing_deadline(context, self.settings)
+        return await answer("Record", context, lambda: self._record(request, until))
+
+    async def RecordStream(  # type: ignore[override]
+        self, request_iterator: AsyncIterator[rpc.RecordStreamRequest], context: Context
+    ) -> None:
+        await answer("RecordStream", context, lambda: self._record_stream(request_iterator, context))
+
+    async def _record(self, request: rpc.RecordRequest, until: float) -> rpc.RecordResponse:
+        with self.admission.call():
+            return rpc.RecordResponse(token=await self.recording.record(request.interaction, until))
+
+    async def _record_stream(
+        self, requests: AsyncIterator[rpc.RecordStreamRequest], context: Context
+    ) -> None:
+        async def respond(given: Answer) -> None:
+            response = rpc.RecordStreamResponse()
+            if isinstance(given, interaction_pb2.EventToken):
+                response.token.CopyFrom(given)
+            else:
+                response.refused.CopyFrom(given)
+            await context.write(response)
+
+        upload = Upload(self.recording, self.settings, respond)
+
+        async def up() -> None:
+            await upload.run(_interactions(requests))
+            raise _Done
+
+        async def until_closed() -> None:
+            await self.admission.closed.wait()
+            await upload.leave(self.admission.delay_ms(), _LEAVE_SECONDS)
+
+        with self.admission.stream(), suppress(_Done):
+            await together(up(), until_closed())
+
+
+async def _interactions(
+    requests: AsyncIterator[rpc.RecordStreamRequest],
+) -> AsyncIterator[interaction_pb2.Interaction]:
+    async for request in requests:
+        yield request.interaction
+
+
+def writing_deadline(context: Context, settings: ServerSettings) -> float:
+    """Until when a write may wait for Kafka, on time.monotonic(): the client's deadline less what the answer takes,
+    or the settings' own."""
+    own = time.monotonic() + settings.record_timeout_ms / 1000
+    remaining = context.time_remaining()
+    return own if remaining is None else min(own, deadline(remaining, settings).answer)

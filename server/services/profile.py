@@ -1,0 +1,84 @@
+"""ProfileService."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from profiles.actions import ProfileSettings
+from recstream.v1 import profile_service_pb2 as rpc
+from recstream.v1.profile_service_pb2_grpc import ProfileServiceServicer
+from server import validation
+from server.admission import Admission
+from server.after import After
+from server.deadline import Deadline, deadline
+from server.errors import NotAvailable
+from server.forgetting import Forgetting
+from server.profile_view import taken, view
+from server.reads import Known
+from server.services.interaction import writing_deadline
+from server.settings import ServerSettings
+from server.status import answer
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+@dataclass(frozen=True)
+class ProfileService(ProfileServiceServicer):
+    """What is known of a user, and the right to be forgotten. `now_ms` is the wall clock."""
+
+    after: After
+    forgetting: Forgetting
+    profiles: ProfileSettings
+    admission: Admission
+    settings: ServerSettings
+    now_ms: Callable[[], int]
+
+    async def GetProfile(self, request: rpc.GetProfileRequest, context: Context) -> rpc.GetProfileResponse:
+        limit = deadline(context.time_remaining(), self.settings)
+        return await answer("GetProfile", context, lambda: self._get(request, limit))
+
+    async def ExportProfile(  # type: ignore[override]
+        self, request: rpc.ExportProfileRequest, context: Context
+    ) -> None:
+        limit = deadline(context.time_remaining(), self.settings)
+        await answer("ExportProfile", context, lambda: self._export(request, context, limit))
+
+    async def EraseProfile(
+        self, request: rpc.EraseProfileRequest, context: Context
+    ) -> rpc.EraseProfileResponse:
+        until = writing_deadline(context, self.settings)
+        return await answer("EraseProfile", context, lambda: self._erase(request, until))
+
+    async def _get(self, request: rpc.GetProfileRequest, limit: Deadline) -> rpc.GetProfileResponse:
+        with self.admission.call():
+            after = validation.user(request.user_id, request.after)
+            known, included = await self.after.known(request.user_id, after, limit.answer)
+            return rpc.GetProfileResponse(
+                profile=view(request.user_id, _present(known), self.profiles, self.now_ms()),
+                includes_events=included,
+            )
+
+    async def _export(self, request: rpc.ExportProfileRequest, context: Context, limit: Deadline) -> None:
+        with self.admission.call():
+            validation.user(request.user_id)
+            known, _ = await self.after.known(request.user_id, (), limit.answer)
+            profile = view(request.user_id, _present(known), self.profiles, self.now_ms())
+            await context.write(rpc.ExportProfileResponse(profile=profile))
+            for part in taken(known.tail):
+                await context.write(rpc.ExportProfileResponse(taken=part))
+
+    async def _erase(self, request: rpc.EraseProfileRequest, until: float) -> rpc.EraseProfileResponse:
+        with self.admission.call():
+            validation.user(request.user_id)
+            return rpc.EraseProfileResponse(token=await self.forgetting.forget(request.user_id, until))
+
+
+def _present(known: Known) -> Known:
+    """The same, if it could be read: here, unlike for lists, there is nothing else to answer."""
+    if known.unavailable:
+        raise NotAvailable(
+            "STORE_UNAVAILABLE", "profiles cannot be read now; try again after the delay", 1000
+        )
+    return known

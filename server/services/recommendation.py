@@ -1,0 +1,168 @@
+"""RecommendationService."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from recstream.v1 import frame_pb2, interaction_pb2
+from recstream.v1 import recommendation_service_pb2 as rpc
+from recstream.v1.recommendation_service_pb2_grpc import RecommendationServiceServicer
+from server import validation
+from server.admission import Admission
+from server.after import After
+from server.deadline import Deadline, deadline
+from server.errors import InvalidRequest, UnknownItem, Violation
+from server.lists import Lists
+from server.pages import Pages
+from server.ranking.errors import ItemUnknown
+from server.ranking.pipeline import Pipeline
+from server.recording import Recording
+from server.settings import ServerSettings
+from server.slates import SlateLog
+from server.status import answer
+from server.streams import Streams
+from server.together import together
+from server.upload import Answer, Upload
+
+Context = grpc.aio.ServicerContext[Any, Any]
+_OPEN_SECONDS = 30.0
+
+
+class _HalfClosed(Exception):
+    """The client of a session has no more events, and each has its answer."""
+
+
+@dataclass(frozen=True)
+class RecommendationService(RecommendationServiceServicer):
+    """Lists, and streams of lists."""
+
+    lists: Lists
+    after: After
+    pages: Pages
+    pipeline: Pipeline
+    streams: Streams
+    recording: Recording
+    slates: SlateLog
+    admission: Admission
+    settings: ServerSettings
+
+    async def Recommend(self, request: rpc.RecommendRequest, context: Context) -> rpc.RecommendResponse:
+        limit = deadline(context.time_remaining(), self.settings)
+        return await answer("Recommend", context, lambda: self._recommend(request, limit))
+
+    async def StreamRecommendations(  # type: ignore[override]
+        self, request: rpc.StreamRecommendationsRequest, context: Context
+    ) -> None:
+        # Written, not yielded: so a cancelled call always ends inside our code, and frees what it holds at once.
+        await answer("StreamRecommendations", context, lambda: self._stream(request, context))
+
+    async def Session(  # type: ignore[override]
+        self, request_iterator: AsyncIterator[rpc.SessionRequest], context: Context
+    ) -> None:
+        await answer("Session", context, lambda: self._session(request_iterator, context))
+
+    async def SimilarItems(
+        self, request: rpc.SimilarItemsRequest, context: Context
+    ) -> rpc.SimilarItemsResponse:
+        return await answer("SimilarItems", context, lambda: self._similar(request))
+
+    async def _recommend(self, request: rpc.RecommendRequest, limit: Deadline) -> rpc.RecommendResponse:
+        with self.admission.call():
+            self.lists.check_ready()
+            validation.page_token(request)
+            wanted, after = validation.recommend(request, frozenset())
+            if request.page_token:
+                wanted, after = validation.recommend(request, self.pages.served(request))
+            known, included = await self.after.known(wanted.user_id, after, limit.events)
+            ranked = await self.lists.for_call(wanted, known, limit.answer)
+            given = [item.item_id for item in ranked.slate.items]
+            self.slates.sent(wanted, ranked.slate)
+            return rpc.RecommendResponse(
+                slate=ranked.slate,
+                includes_events=included,
+                next_page_token=self.pages.next(request, wanted.served, given, ranked.remaining),
+            )
+
+    async def _stream(self, request: rpc.StreamRecommendationsRequest, context: Context) -> None:
+        async def send(frame: frame_pb2.Frame) -> None:
+            await context.write(rpc.StreamRecommendationsResponse(frame=frame))
+
+        wanted = validation.stream(request)
+        with self.admission.stream(wanted.user_id):
+            self.lists.check_ready()
+            await self.streams.run_one(wanted, request.deltas, request.resume_token, send)
+
+    async def _session(self, requests: AsyncIterator[rpc.SessionRequest], context: Context) -> None:
+        opening = await _opening(requests)
+        wanted = validation.stream(opening, "open.")
+        writing = asyncio.Lock()
+        shown = asyncio.Event()
+
+        async def send(frame: frame_pb2.Frame) -> None:
+            async with writing:
+                await context.write(rpc.SessionResponse(frame=frame))
+            shown.set()
+
+        async def recorded(given: Answer) -> None:
+            response = rpc.SessionResponse()
+            if isinstance(given, interaction_pb2.EventToken):
+                response.recorded.CopyFrom(given)
+            else:
+                response.refused.CopyFrom(given)
+            async with writing:
+                await context.write(response)
+
+        async def up() -> None:
+            await Upload(self.recording, self.settings, recorded, wanted.user_id).run(_interactions(requests))
+            await shown.wait()
+            raise _HalfClosed
+
+        with self.admission.stream(wanted.user_id):
+            self.lists.check_ready()
+            with suppress(_HalfClosed):  # an orderly end, and so status OK
+                await together(self.streams.run_one(wanted, opening.deltas, opening.resume_token, send), up())
+
+    async def _similar(self, request: rpc.SimilarItemsRequest) -> rpc.SimilarItemsResponse:
+        with self.admission.call():
+            self.lists.check_ready()
+            count = validation.similar(request)
+            try:
+                found = await self.pipeline.similar(
+                    request.item_id,
+                    count,
+                    filter=request.filter if request.HasField("filter") else None,
+                    domain=request.domain,
+                    excluded=frozenset(request.excluded_item_ids),
+                )
+            except ItemUnknown as error:
+                raise UnknownItem from error
+            return rpc.SimilarItemsResponse(items=found.items, model_version=found.model_version)
+
+
+async def _opening(requests: AsyncIterator[rpc.SessionRequest]) -> rpc.StreamRecommendationsRequest:
+    """The first message. Raises InvalidRequest if it opens nothing, or does not come."""
+    started = time.monotonic()
+    try:
+        async with asyncio.timeout(_OPEN_SECONDS):
+            async for request in requests:
+                if request.WhichOneof("kind") == "open":
+                    return request.open
+                break
+    except TimeoutError:
+        waited = time.monotonic() - started
+        raise InvalidRequest([Violation("open", f"did not come within {waited:.0f} s")]) from None
+    raise InvalidRequest([Violation("open", "must be the first message")])
+
+
+async def _interactions(
+    requests: AsyncIterator[rpc.SessionRequest],
+) -> AsyncIterator[interaction_pb2.Interaction]:
+    async for request in requests:
+        if request.WhichOneof("kind") != "interaction":
+            raise InvalidRequest([Violation("interaction", "must be set on every message after the first")])
+        yield request.interaction

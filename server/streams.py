@@ -1,0 +1,126 @@
+"""All open streams of the process, and what reaches them from outside."""
+
+import asyncio
+import random
+
+import structlog
+
+from profiles.errors import StoreUnavailable
+from profiles.store import ProfileStore
+from server import metrics
+from server.degraded import Degraded
+from server.inbox import Inbox
+from server.item_watch import ItemWatch
+from server.lists import Lists
+from server.ranking.request import ListRequest
+from server.settings import ServerSettings
+from server.slates import SlateLog
+from server.stream import Send, Stream
+from server.subscriptions import Subscriptions
+
+log = structlog.get_logger()
+_REREAD_AT_ONCE = 1_000
+
+
+class Streams:
+    """Opens streams, keeps them informed, and sends them away in the end."""
+
+    def __init__(
+        self,
+        lists: Lists,
+        items: ItemWatch,
+        subscriptions: Subscriptions,
+        slates: SlateLog,
+        store: ProfileStore,
+        settings: ServerSettings,
+    ) -> None:
+        self._lists = lists
+        self._items = items
+        self._subscriptions = subscriptions
+        self._slates = slates
+        self._store = store
+        self._settings = settings
+        self._degraded = Degraded(settings.degraded_refresh_seconds)
+        self._open: dict[Inbox, str] = {}
+        self._reread = asyncio.Event()
+        self._silent = False
+        self._leaving = False
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    async def run_one(self, request: ListRequest, deltas: bool, resume_token: str, send: Send) -> None:
+        """One stream, until it is cancelled. Raises Draining and StuckReader; frees everything it held."""
+        inbox = Inbox()
+        self._open[inbox] = request.user_id
+        if self._leaving:
+            inbox.leave(self._spread_ms())
+        stream = Stream(
+            request,
+            inbox,
+            self._lists,
+            self._items,
+            self._degraded,
+            self._slates,
+            self._settings,
+            send,
+            deltas,
+            resume_token,
+        )
+        try:
+            # Subscribed first, then read: no change falls between.
+            async with self._subscriptions.heard(request.user_id, inbox.announce):
+                await stream.run()
+        finally:
+            del self._open[inbox]
+            self._items.drop(inbox)
+            self._degraded.drop(inbox)
+
+    def leave(self) -> None:
+        """Sends every stream away, and whatever still comes."""
+        self._leaving = True
+        for inbox in self._open:
+            inbox.leave(self._spread_ms())
+
+    def reread_now(self) -> None:
+        """Announcements were lost: read all revisions at once."""
+        self._silent = True
+        self._reread.set()
+
+    async def run(self) -> None:
+        """Reads the revisions of all open streams' profiles once in a while, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._degraded.run())
+            while True:
+                try:
+                    async with asyncio.timeout(self._settings.reread_seconds):
+                        await self._reread.wait()
+                except TimeoutError:
+                    pass
+                self._reread.clear()
+                await self._read_revisions()
+
+    async def _read_revisions(self) -> None:
+        silent, self._silent = self._silent, False
+        known = {inbox: inbox.revision for inbox in self._open}
+        users = sorted(set(self._open.values()))
+        revisions: dict[str, int | None] = {}
+        try:
+            for at in range(0, len(users), _REREAD_AT_ONCE):
+                some = users[at : at + _REREAD_AT_ONCE]
+                revisions.update(zip(some, await self._store.revisions(some), strict=True))
+            metrics.STORE_UP.set(1)
+        except StoreUnavailable as error:
+            self._silent |= silent
+            metrics.STORE_UP.set(0)
+            log.warning("revisions_unread", streams=len(known), cause=repr(error))
+            return
+        for inbox, before in known.items():
+            user_id = self._open.get(inbox)
+            # A stream that read its profile in the meantime knows better.
+            revision = revisions.get(user_id) if user_id is not None else None
+            if revision is not None and inbox.revision == before and inbox.opened:
+                inbox.check(revision, silent)
+
+    def _spread_ms(self) -> int:
+        return random.randint(0, self._settings.reconnect_spread_ms)

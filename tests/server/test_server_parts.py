@@ -1,0 +1,189 @@
+"""The parts that need no server: causes, the inbox, limits, pages, deadlines, turns."""
+
+import asyncio
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from profiles.announcements import Announcement, Applied
+from profiles.events import Position
+from recstream.v1 import recommendation_service_pb2 as rpc
+from server.admission import Admission
+from server.causes import MOST, Causes
+from server.deadline import deadline
+from server.errors import Draining, InvalidRequest, TooMuch
+from server.inbox import Inbox
+from server.pages import Pages
+from server.settings import ServerSettings
+from server.together import together
+from server.turns import Lane, Turns
+
+TOPIC = b"t" * 16
+
+
+def applied(partition: int, offset: int) -> Applied:
+    return Applied(Position(TOPIC, partition, offset), f"{partition}-{offset}", "item", "like", 1, 2)
+
+
+def announcement(base: int, revision: int, *events: Applied, quiet: bool = False) -> Announcement:
+    return Announcement("u", base, revision, quiet, events)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 200)), max_size=300, unique=True))
+def test_every_event_is_named_or_stood_for_however_many_there_are(events) -> None:
+    causes = Causes()
+    causes.add(applied(*event) for event in events)
+    assert len(causes) <= MOST
+    named = causes.take({(TOPIC, p): 1000 for p in range(4)}, missed=False)
+    for partition, offset in events:
+        assert any(c.token.partition == partition and c.token.offset >= offset for c in named)
+
+
+def test_a_cause_waits_until_the_profile_includes_it() -> None:
+    causes = Causes()
+    causes.add([applied(0, 5), applied(1, 7)])
+    assert [c.event_id for c in causes.take({(TOPIC, 0): 5, (TOPIC, 1): 6}, missed=False)] == ["0-5"]
+    assert not causes.all_in({(TOPIC, 0): 9, (TOPIC, 1): 6})
+    assert [c.event_id for c in causes.take({(TOPIC, 0): 9, (TOPIC, 1): 7}, missed=False)] == ["1-7"]
+
+
+def test_what_no_announcement_named_is_named_by_its_position() -> None:
+    causes = Causes()
+    causes.begin({(TOPIC, 0): 3})
+    causes.add([applied(1, 4)])
+    named = causes.take({(TOPIC, 0): 8, (TOPIC, 1): 4}, missed=True)
+    assert {(c.token.partition, c.token.offset, c.event_id) for c in named} == {(0, 8, ""), (1, 4, "1-4")}
+    assert causes.take({(TOPIC, 0): 8, (TOPIC, 1): 4}, missed=True) == []
+
+
+def test_an_announcement_of_what_was_read_already_needs_no_new_list() -> None:
+    inbox = Inbox()
+    inbox.read(10)
+    inbox.announce(announcement(9, 10, applied(0, 1)))
+    news = inbox.take()
+    assert news.urgent and not inbox.calls_for(news)
+    inbox.announce(announcement(10, 11, applied(0, 2)))
+    assert inbox.calls_for(inbox.take())
+
+
+def test_quiet_announcements_wake_nobody() -> None:
+    inbox = Inbox()
+    inbox.read(10)
+    inbox.announce(announcement(10, 11, quiet=True))
+    assert not inbox.pending
+
+
+def test_a_lost_announcement_is_missed_after_a_whole_period_and_only_once() -> None:
+    inbox = Inbox()
+    inbox.read(10)
+    inbox.check(10)
+    assert not inbox.pending
+    inbox.check(12)  # it may still be on its way
+    assert inbox.pending and not inbox.take().missed
+    inbox.read(12)
+    inbox.check(12)
+    assert inbox.take().missed
+    inbox.check(12)
+    inbox.check(12)
+    assert not inbox.pending
+
+
+def test_announcements_out_of_order_make_a_whole_chain() -> None:
+    inbox = Inbox()
+    inbox.read(10)
+    for base, revision in ((12, 13), (11, 12), (10, 11)):
+        inbox.announce(announcement(base, revision, quiet=True))
+    inbox.read(13)
+    inbox.check(13)
+    inbox.check(13)
+    assert not inbox.pending
+
+
+def test_a_place_is_given_back_and_the_limits_hold() -> None:
+    admission = Admission(ServerSettings(max_streams=2, max_streams_per_user=1, max_unary=1))
+    with admission.stream("a"):
+        with pytest.raises(TooMuch) as caught, admission.stream("a"):
+            pass
+        assert caught.value.retry_after_ms
+        with admission.stream("b"), pytest.raises(TooMuch), admission.stream("c"):
+            pass
+    with admission.stream("a"), admission.call(), pytest.raises(TooMuch), admission.call():
+        pass
+    assert admission.streams == admission.unary == 0
+    admission.close()
+    with pytest.raises(Draining), admission.stream("a"):
+        pass
+
+
+@given(st.floats(0.001, 100))
+def test_a_deadline_always_leaves_time_to_answer(remaining: float) -> None:
+    limit = deadline(remaining, ServerSettings())
+    now = time.monotonic()
+    assert limit.events <= limit.answer < limit.client
+    assert limit.answer >= now + min(remaining, 30) * 0.6 - 0.05
+
+
+def test_a_page_token_expires_and_survives_no_damage() -> None:
+    clock = [1000.0]
+    pages = Pages(ServerSettings(page_seconds=60), lambda: clock[0])
+    request = rpc.RecommendRequest(user_id="u")
+    token = pages.next(request, frozenset(), ["a", "b"], 5)
+    again = rpc.RecommendRequest(user_id="u", page_token=token, count=3)
+    served = pages.served(again)
+    assert len(served) == 2
+    assert pages.next(again, served, ["c"], 0) == ""
+    for at in range(0, len(token), 3):
+        bad = token[:at] + ("A" if token[at] != "A" else "B") + token[at + 1 :]
+        with pytest.raises(InvalidRequest):
+            pages.served(rpc.RecommendRequest(user_id="u", page_token=bad))
+    clock[0] += 61
+    with pytest.raises(InvalidRequest, match="expired"):
+        pages.served(again)
+
+
+async def test_who_waits_in_the_crowd_is_let_through_when_the_user_acts() -> None:
+    turns = Turns(2)
+    hurry = asyncio.Event()
+    entered = asyncio.Event()
+
+    async def in_turn() -> None:
+        async with turns.turn(Lane.BULK, hurry):
+            entered.set()
+
+    async with turns.turn(Lane.BULK, asyncio.Event()):
+        waiting = asyncio.create_task(in_turn())
+        await asyncio.sleep(0.01)
+        assert turns.busy(Lane.BULK) and not entered.is_set()
+        hurry.set()
+        await asyncio.wait_for(waiting, 5)
+    assert not any(turns.busy(lane) for lane in Lane)
+
+
+async def test_a_cancelled_wait_takes_no_turn_with_it() -> None:
+    turns = Turns(2)
+    async with turns.turn(Lane.BULK, asyncio.Event()):
+        waits = [asyncio.create_task(turns.turn(Lane.BULK, asyncio.Event()).__aenter__()) for _ in range(5)]
+        await asyncio.sleep(0.01)
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+    assert not turns.busy(Lane.BULK)
+
+
+async def test_side_by_side_the_first_error_ends_all_and_is_raised_plainly() -> None:
+    ended = asyncio.Event()
+
+    async def endless() -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            ended.set()
+
+    async def fails() -> None:
+        raise Draining(5)
+
+    with pytest.raises(Draining):
+        await together(endless(), fails())
+    assert ended.is_set()

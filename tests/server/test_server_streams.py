@@ -1,0 +1,313 @@
+"""Streams against a real server: what wakes them, what they send, and what they leave behind."""
+
+import asyncio
+import time
+
+import grpc
+import pytest
+import pytest_asyncio
+from google.rpc import error_details_pb2, status_pb2
+
+from recstream.client.frames import apply
+from recstream.v1 import catalog_service_pb2, frame_pb2, interaction_service_pb2, item_pb2, slate_pb2
+from recstream.v1 import recommendation_service_pb2 as rpc
+from server.status import DETAILS_KEY, unpack
+from server_world import ITEMS, World, event, eventually, now_ms, world
+
+
+@pytest_asyncio.fixture
+async def around(kafka, valkey, prefix):
+    async with world(kafka, valkey, prefix) as around:
+        yield around
+
+
+async def record(around: World, user_id: str, item_id: str, action: str = "like", **fields):
+    answer = await around.interactions.Record(
+        interaction_service_pb2.RecordRequest(interaction=event(user_id, item_id, action, **fields)),
+        timeout=20,
+    )
+    return answer.token
+
+
+def open_stream(around: World, user_id: str, count: int = 10, **fields):
+    request = rpc.StreamRecommendationsRequest(user_id=user_id, count=count, **fields)
+    return around.recommendations.StreamRecommendations(request)
+
+
+async def next_frame(call, *, beats: bool = False) -> frame_pb2.Frame:
+    while True:
+        answer = await asyncio.wait_for(call.read(), 30)
+        assert answer is not grpc.aio.EOF, await call.code()
+        if beats or not answer.frame.HasField("heartbeat"):
+            return answer.frame
+
+
+async def until(call, claim, seconds: float = 30) -> frame_pb2.Frame:
+    async with asyncio.timeout(seconds):
+        while True:
+            frame = await next_frame(call)
+            if claim(frame):
+                return frame
+
+
+def ids(frame: frame_pb2.Frame) -> list[str]:
+    return [item.item_id for item in frame.snapshot.slate.items]
+
+
+async def put(around: World, *items: item_pb2.Item) -> None:
+    await around.catalog.PutItems(catalog_service_pb2.PutItemsRequest(items=items), timeout=20)
+
+
+async def test_an_event_gives_a_frame_that_names_it_and_a_list_without_the_item(around: World) -> None:
+    call = open_stream(around, "ann")
+    first = await next_frame(call)
+    assert first.sequence == 1 and not first.caused_by and len(ids(first)) == 10
+    token = await record(around, "ann", ids(first)[0], event_id="e1")
+    frame = await next_frame(call)
+    assert frame.sequence == 2
+    (cause,) = frame.caused_by
+    assert cause.token == token and cause.event_id == "e1" and cause.action == "like"
+    assert cause.item_id == ids(first)[0] and cause.item_id not in ids(frame)
+    assert frame.snapshot.slate.slate_id != first.snapshot.slate.slate_id
+
+
+async def test_an_event_that_changes_nothing_is_named_all_the_same(around: World) -> None:
+    call = open_stream(around, "ann", count=1, excluded_item_ids=ITEMS[1:])
+    first = await next_frame(call)
+    await record(around, "ann", "item-50", "view", event_id="v1")
+    frame = await next_frame(call)
+    assert ids(frame) == ids(first) == ["item-0"]
+    assert [cause.event_id for cause in frame.caused_by] == ["v1"]
+
+
+async def test_impressions_wake_nobody(around: World) -> None:
+    call = open_stream(around, "ann")
+    await next_frame(call)
+    await record(around, "ann", "item-5", "impression")
+    await record(around, "ann", "item-6", "click", event_id="c1")
+    frame = await next_frame(call)
+    assert frame.sequence == 2 and [cause.event_id for cause in frame.caused_by] == ["c1"]
+
+
+async def test_every_event_of_a_burst_is_named_by_some_frame(around: World) -> None:
+    call = open_stream(around, "ann")
+    await next_frame(call)
+    tokens = await asyncio.gather(*(record(around, "ann", f"item-{i}", "view") for i in range(60)))
+    waiting = {(token.partition, token.offset) for token in tokens}
+    while waiting:
+        for cause in (await next_frame(call)).caused_by:
+            waiting = {at for at in waiting if at[0] != cause.token.partition or at[1] > cause.token.offset}
+
+
+async def test_deltas_applied_one_after_another_are_what_a_snapshot_shows(around: World) -> None:
+    whole, parts = open_stream(around, "ann"), open_stream(around, "ann", deltas=True)
+    await next_frame(whole)
+    held = list((await next_frame(parts)).snapshot.slate.items)
+    for i in range(5):
+        await record(around, "ann", held[0].item_id, event_id=f"e{i}")
+        shown = await until(whole, lambda frame, i=i: any(c.event_id == f"e{i}" for c in frame.caused_by))
+        delta = await until(parts, lambda frame, i=i: any(c.event_id == f"e{i}" for c in frame.caused_by))
+        held = list(apply(delta.delta, held))
+        assert [item.item_id for item in held] == ids(shown)
+        assert delta.delta.length == len(held) and not delta.delta.slate.items
+
+
+async def test_a_resumed_stream_sends_nothing_twice_and_a_stale_token_gets_a_snapshot(around: World) -> None:
+    call = open_stream(around, "ann")
+    first = await next_frame(call)
+    call.cancel()
+    call = open_stream(around, "ann", resume_token=first.resume_token)
+    assert (await next_frame(call, beats=True)).HasField("heartbeat")
+    await record(around, "ann", ids(first)[0])
+    changed = await next_frame(call)
+    assert changed.sequence == 2 and changed.caused_by
+    call.cancel()
+    call = open_stream(around, "ann", resume_token=first.resume_token)
+    assert ids(await next_frame(call)) == ids(changed)
+
+
+async def test_heartbeats_come_while_nothing_happens(kafka, valkey, prefix) -> None:
+    async with world(kafka, valkey, prefix, heartbeat_seconds=0.1) as around:
+        call = open_stream(around, "ann")
+        frames = [await next_frame(call, beats=True) for _ in range(4)]
+        assert [frame.sequence for frame in frames] == [1, 2, 3, 4]
+        assert all(frame.HasField("heartbeat") and not frame.resume_token for frame in frames[1:])
+
+
+async def test_a_withdrawn_item_leaves_every_open_list(around: World) -> None:
+    calls = [open_stream(around, f"user-{i}") for i in range(20)]
+    lists = [ids(await next_frame(call)) for call in calls]
+    gone = lists[0][0]
+    started = time.monotonic()
+    await around.catalog.WithdrawItems(catalog_service_pb2.WithdrawItemsRequest(item_ids=[gone]), timeout=20)
+    for call, before in zip(calls, lists, strict=True):
+        if gone in before:
+            assert gone not in ids(await next_frame(call))
+    print(f"withdrawn from 20 streams in {(time.monotonic() - started) * 1000:.0f} ms")
+    # Put again, it may come back; removed by a tombstone it goes as well.
+    answer = await around.recommendations.Recommend(rpc.RecommendRequest(user_id="x", count=100), timeout=20)
+    assert gone not in {item.item_id for item in answer.slate.items}
+
+
+async def test_where_many_show_an_item_it_goes_first_and_the_lists_are_filled_up_after(
+    kafka, valkey, prefix
+) -> None:
+    async with world(kafka, valkey, prefix, ranking_at_once=1, stream_budget_ms=2000) as around:
+        calls = [open_stream(around, f"user-{i}", excluded_item_ids=ITEMS[20:]) for i in range(10)]
+        lists = [ids(await next_frame(call)) for call in calls]
+        gone = next(item_id for item_id in ITEMS if all(item_id in shown for shown in lists))
+        around.model.seconds = 0.1
+        await around.catalog.WithdrawItems(
+            catalog_service_pb2.WithdrawItemsRequest(item_ids=[gone]), timeout=20
+        )
+        shorter = 0
+        for call in calls:
+            frame = await next_frame(call)
+            assert gone not in ids(frame)
+            if len(ids(frame)) == 9:
+                shorter += 1
+                full = await next_frame(call)
+                assert gone not in ids(full) and len(ids(full)) == 10
+                assert full.snapshot.slate.slate_id != frame.snapshot.slate.slate_id
+        assert shorter >= 5
+
+
+async def test_an_item_that_expires_by_its_own_date_leaves_the_list(around: World) -> None:
+    first = await next_frame(open_stream(around, "ann"))
+    expiring = item_pb2.Item(item_id=ids(first)[0], title="soon gone", expires_at_ms=now_ms() + 1500)
+    call = open_stream(around, "ann", excluded_item_ids=[ids(first)[1]])
+    assert expiring.item_id in ids(await next_frame(call))
+    await put(around, expiring)
+    frame = await until(call, lambda frame: expiring.item_id not in ids(frame))
+    late = now_ms() - expiring.expires_at_ms
+    print(f"expired {late} ms after its date")
+    assert late >= 0 and not frame.caused_by and len(ids(frame)) == 10
+
+
+async def test_a_cancelled_stream_leaves_nothing_behind(around: World) -> None:
+    async def tasks() -> int:
+        await asyncio.sleep(0.05)
+        return len(asyncio.all_tasks())
+
+    before = await tasks()
+    for moment in ("parked", "first", "at once"):
+        calls = [open_stream(around, f"user-{i}", count=5) for i in range(50)]
+        if moment == "parked":
+            await asyncio.gather(*(next_frame(call) for call in calls))
+        elif moment == "first":
+            await asyncio.sleep(0.02)
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*(call.wait_for_connection() for call in calls), return_exceptions=True)
+        await eventually(lambda: around.server.admission.streams == 0)
+        assert len(around.server.streams) == 0 and around.server.items.rows == 0
+    del calls
+    await eventually(lambda: len(asyncio.all_tasks()) <= before)
+
+
+async def test_a_user_may_hold_so_many_streams_and_is_told_when_to_come_back(kafka, valkey, prefix) -> None:
+    async with world(kafka, valkey, prefix, max_streams_per_user=2) as around:
+        calls = [open_stream(around, "ann") for _ in range(2)]
+        for call in calls:
+            await next_frame(call)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await open_stream(around, "ann").read()
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        status = status_pb2.Status.FromString(dict(caught.value.trailing_metadata())[DETAILS_KEY])
+        assert unpack(status, error_details_pb2.RetryInfo).retry_delay.ToMilliseconds() >= 1000
+        assert ids(await next_frame(open_stream(around, "bob")))
+
+
+async def test_a_thousand_streams_at_once_are_served_or_refused_clearly(kafka, valkey, prefix) -> None:
+    async with world(kafka, valkey, prefix, max_streams=900) as around:
+        channels = [
+            grpc.aio.insecure_channel(around.target, options=[("grpc.use_local_subchannel_pool", 1)])
+            for _ in range(10)
+        ]
+
+        async def one(i: int) -> str:
+            method = channels[i % 10].unary_stream(
+                "/recstream.v1.RecommendationService/StreamRecommendations",
+                request_serializer=rpc.StreamRecommendationsRequest.SerializeToString,
+                response_deserializer=rpc.StreamRecommendationsResponse.FromString,
+            )
+            call = method(rpc.StreamRecommendationsRequest(user_id=f"user-{i}", count=10))
+            calls.append(call)
+            try:
+                frame = (await asyncio.wait_for(call.read(), 60)).frame
+            except grpc.aio.AioRpcError as error:
+                status = status_pb2.Status.FromString(dict(error.trailing_metadata())[DETAILS_KEY])
+                delay = unpack(status, error_details_pb2.RetryInfo)
+                return f"{error.code().name} {'with' if delay else 'without'} delay"
+            return "served" if len(ids(frame)) == 10 else "short"
+
+        calls: list = []
+        started = time.monotonic()
+        results = await asyncio.gather(*(one(i) for i in range(1000)))
+        print(f"1,000 streams in {time.monotonic() - started:.1f} s")
+        assert results.count("served") == 900 and results.count("RESOURCE_EXHAUSTED with delay") == 100
+        for call in calls:
+            call.cancel()
+        await eventually(lambda: around.server.admission.streams == 0)
+        for channel in channels:
+            await channel.close()
+
+
+async def test_a_reader_that_stops_holds_up_nobody_and_is_ended(kafka, valkey, prefix) -> None:
+    async with world(kafka, valkey, prefix, stuck_reader_seconds=1.5, reread_seconds=0.2) as around:
+        channel = grpc.aio.insecure_channel(
+            around.target,
+            options=[
+                ("grpc.use_local_subchannel_pool", 1),
+                ("grpc.http2.bdp_probe", 0),
+                ("grpc.http2.lookahead_bytes", 1024),
+            ],
+        )
+        method = channel.unary_stream(
+            "/recstream.v1.RecommendationService/StreamRecommendations",
+            request_serializer=rpc.StreamRecommendationsRequest.SerializeToString,
+            response_deserializer=rpc.StreamRecommendationsResponse.FromString,
+        )
+        stuck = method(rpc.StreamRecommendationsRequest(user_id="ann", count=90))
+        await stuck.read()
+        reader = open_stream(around, "ann", count=5)
+        await next_frame(reader)
+        named = 0
+        for _ in range(400):
+            await record(around, "ann", "item-1", "view")
+            named += len((await next_frame(reader)).caused_by)
+            if around.server.admission.streams == 1:
+                break
+        else:
+            await eventually(lambda: around.server.admission.streams == 1)
+        assert named > 0
+        await channel.close()
+
+
+async def test_a_drained_server_sends_streams_away_with_a_token_and_a_delay(kafka, valkey, prefix) -> None:
+    async with world(kafka, valkey, prefix) as around:
+        calls = [open_stream(around, f"user-{i}") for i in range(30)]
+        firsts = [await next_frame(call) for call in calls]
+        draining = asyncio.create_task(around.server.drain())
+        for call, first in zip(calls, firsts, strict=True):
+            away = await next_frame(call)
+            assert away.HasField("go_away") and away.go_away.reconnect_after_ms >= 0
+            assert away.resume_token == first.resume_token and away.sequence == 2
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call.read()
+            assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        await asyncio.wait_for(draining, 5)
+        assert around.server.health.lacks
+
+
+async def test_a_dead_model_lowers_the_tier_and_its_return_raises_it_by_itself(kafka, valkey, prefix) -> None:
+    async with world(kafka, valkey, prefix, degraded_refresh_seconds=0.2) as around:
+        await record(around, "ann", "item-1")
+        await record(around, "bob", "item-2")
+        around.model.down = True
+        calls = [open_stream(around, user) for user in ("ann", "bob")]
+        for call in calls:
+            assert (await next_frame(call)).snapshot.slate.tier != slate_pb2.TIER_RANKED
+        around.model.down = False
+        for call in calls:
+            await until(call, lambda frame: frame.snapshot.slate.tier == slate_pb2.TIER_RANKED)
