@@ -13,8 +13,29 @@ from datasets.errors import UnreadableFile
 from datasets.report import Report
 from datasets.table import Layout, Table, read_table
 
-USER = ("user_id", "userId", "user", "uid", "visitorid", "reviewerID", "household_id", "customer_id", "session_id")
-ITEM = ("item_id", "itemId", "item", "movieId", "movie_id", "itemid", "product_id", "asin", "parent_asin", "sku")
+USER = (
+    "user_id",
+    "userId",
+    "user",
+    "uid",
+    "visitorid",
+    "reviewerID",
+    "household_id",
+    "customer_id",
+    "session_id",
+)
+ITEM = (
+    "item_id",
+    "itemId",
+    "item",
+    "movieId",
+    "movie_id",
+    "itemid",
+    "product_id",
+    "asin",
+    "parent_asin",
+    "sku",
+)
 TIME = ("event_time_ms", "timestamp", "time", "event_time", "ts", "unixReviewTime", "transaction_timestamp")
 VALUE = ("value", "rating", "overall", "score", "stars")
 ACTION = ("action", "event", "event_type", "behavior")
@@ -22,7 +43,12 @@ EVENT_ID = ("event_id", "eventId")
 
 # From which magnitude on a number of seconds, milliseconds, ... since 1970 is meant: 1e11 seconds would
 # be the year 5138, and 1e11 milliseconds is 1973.
-UNITS = ((1e11, "seconds", 1000.0), (1e14, "milliseconds", 1.0), (1e17, "microseconds", 1e-3), (np.inf, "nanoseconds", 1e-6))
+UNITS = (
+    (1e11, "seconds", 1000.0),
+    (1e14, "milliseconds", 1.0),
+    (1e17, "microseconds", 1e-3),
+    (np.inf, "nanoseconds", 1e-6),
+)
 EARLIEST_MS = 0
 LATEST_YEAR = 2100
 
@@ -66,7 +92,12 @@ class Interactions:
     def shifted(self, milliseconds: int) -> "Interactions":
         """The same, later by so much."""
         return Interactions(
-            self.user_ids, self.item_ids, self.actions, self.event_ids, self.time_ms + milliseconds, self.values
+            self.user_ids,
+            self.item_ids,
+            self.actions,
+            self.event_ids,
+            self.time_ms + milliseconds,
+            self.values,
         )
 
 
@@ -113,7 +144,9 @@ def read_interactions(path: Path, form: InteractionFormat) -> tuple[Interactions
     refuse("item missing", _blank(items))
     refuse("time missing or not a time", np.isnan(times))
     latest = datetime(LATEST_YEAR, 1, 1, tzinfo=UTC).timestamp() * 1000
-    refuse(f"time impossible (before 1970 or after {LATEST_YEAR})", (times <= EARLIEST_MS) | (times >= latest))
+    refuse(
+        f"time impossible (before 1970 or after {LATEST_YEAR})", (times <= EARLIEST_MS) | (times >= latest)
+    )
     if raw_values:
         refuse("value missing or not a number", np.isnan(values))
     if form.value_range:
@@ -121,7 +154,9 @@ def read_interactions(path: Path, form: InteractionFormat) -> tuple[Interactions
         refuse(f"value outside {low:g} to {high:g}", (values < low) | (values > high))
     texts = [(str(u), str(i), str(a or default)) for u, i, a in zip(users, items, actions, strict=True)]
     ids = [
-        str(event_ids[row]) if event_ids and event_ids[row] else _event_id(texts[row], times[row], values[row])
+        str(event_ids[row])
+        if event_ids and event_ids[row]
+        else _event_id(texts[row], times[row], values[row])
         for row in range(table.rows)
     ]
     refuse("duplicate", _repeats(ids, keep))
@@ -136,7 +171,9 @@ def read_interactions(path: Path, form: InteractionFormat) -> tuple[Interactions
     return columns.take(order), report
 
 
-def _column(table: Table, path: Path, form: InteractionFormat, what: str, names: Sequence[str]) -> list[object]:
+def _column(
+    table: Table, path: Path, form: InteractionFormat, what: str, names: Sequence[str]
+) -> list[object]:
     found = _optional(table, form, what, names)
     if found is None:
         raise UnreadableFile(

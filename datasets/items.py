@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from recstream.v1 import item_pb2
-
 from datasets.errors import UnreadableFile
 from datasets.interactions import ITEM
 from datasets.report import Report
 from datasets.table import Layout, read_table
+from recstream.v1 import item_pb2
 
 TITLE = ("title", "movie_title", "name", "product_name", "product_type")
 DESCRIPTION = ("description", "abstract", "overview", "summary", "text")
@@ -41,7 +40,12 @@ def read_items(path: Path, form: ItemFormat) -> tuple[list[item_pb2.Item], Repor
     report = Report(str(path), rows=table.rows)
     chosen = {
         what: table.find([form.columns[what]] if what in form.columns else names)
-        for what, names in (("item", ITEM), ("title", TITLE), ("description", DESCRIPTION), ("categories", CATEGORIES))
+        for what, names in (
+            ("item", ITEM),
+            ("title", TITLE),
+            ("description", DESCRIPTION),
+            ("categories", CATEGORIES),
+        )
     }
     if chosen["item"] is None:
         raise UnreadableFile(

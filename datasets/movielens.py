@@ -4,11 +4,10 @@ import os
 import sys
 from pathlib import Path
 
-from recstream.v1 import item_pb2
-
 from datasets.errors import UnreadableFile
 from datasets.interactions import InteractionFormat, Interactions, read_interactions
 from datasets.items import ItemFormat, read_items
+from recstream.v1 import item_pb2
 
 INSIDE = Path("recbole", "dataset_example", "ml-100k")
 
@@ -22,7 +21,9 @@ def folder() -> Path:
     for place in places:
         if (place / INSIDE / "ml-100k.inter").is_file():
             return place / INSIDE
-    raise UnreadableFile("MovieLens-100K is not installed: `make datasets` installs the package that ships it")
+    raise UnreadableFile(
+        "MovieLens-100K is not installed: `make datasets` installs the package that ships it"
+    )
 
 
 def interactions() -> Interactions:

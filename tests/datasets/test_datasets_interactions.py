@@ -74,7 +74,11 @@ def test_iso_times_are_read_as_utc(tmp_path: Path) -> None:
 def test_ids_keep_leading_zeros_and_any_unicode(tmp_path: Path) -> None:
     path = write(tmp_path, "e.csv", f"user,item,time\n007,é,{T0}\n7,e\u0301,{T0}\n🙂,0,{T0}\n")
     rows, _ = read_interactions(path, InteractionFormat())
-    assert set(zip(rows.user_ids, rows.item_ids, strict=True)) == {("007", "é"), ("7", "e\u0301"), ("🙂", "0")}
+    assert set(zip(rows.user_ids, rows.item_ids, strict=True)) == {
+        ("007", "é"),
+        ("7", "e\u0301"),
+        ("🙂", "0"),
+    }
 
 
 def test_movielens_1m_is_read_by_its_separator_and_columns(tmp_path: Path) -> None:
@@ -98,7 +102,9 @@ def test_all_formats_give_the_same_rows(tmp_path: Path) -> None:
     records = [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
     write(tmp_path, "e.jsonl", "\n".join(json.dumps(r) for r in records))
     write(tmp_path, "e.csv", "user_id,item_id,rating,timestamp\n" + f"a,x,4.0,{T0}\nb,y,2.5,{T0 + 1}\n")
-    read = [read_interactions(tmp_path / f"e.{s}", InteractionFormat())[0] for s in ("parquet", "jsonl", "csv")]
+    read = [
+        read_interactions(tmp_path / f"e.{s}", InteractionFormat())[0] for s in ("parquet", "jsonl", "csv")
+    ]
     assert all(r.user_ids == ["a", "b"] and r.values.tolist() == [4, 2.5] for r in read)
     assert read[0].event_ids == read[1].event_ids == read[2].event_ids
 

@@ -29,6 +29,12 @@ def test_quoted_commas_genre_lists_and_sentinels(tmp_path: Path) -> None:
 
 def test_numbers_attributes_and_lists_from_json_lines(tmp_path: Path) -> None:
     path = tmp_path / "items.jsonl"
-    path.write_text('{"asin": "B0", "title": "Tea", "description": ["green", "loose"], "price": 4.5, "brand": "Acme"}\n')
+    path.write_text(
+        '{"asin": "B0", "title": "Tea", "description": ["green", "loose"], "price": 4.5, "brand": "Acme"}\n'
+    )
     (item,), _ = read_items(path, ItemFormat())
-    assert item.numbers["price"] == 4.5 and item.attributes["brand"] == "Acme" and item.description == "green loose"
+    assert (
+        item.numbers["price"] == 4.5
+        and item.attributes["brand"] == "Acme"
+        and item.description == "green loose"
+    )
