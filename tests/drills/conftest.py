@@ -1,0 +1,36 @@
+"""The whole system as processes, for drills."""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cli.settings import Settings
+from cli.stack import Stack
+from drill_world import ITEMS, fill
+from tiny_bundle import build
+
+
+@pytest.fixture(scope="session")
+def drill_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model that knows the drills' items."""
+    folder: Path = build(tmp_path_factory.mktemp("drill-bundle") / "tiny", ITEMS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def stack(drill_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Kafka, Valkey, Triton, ingest and the server, filled with the drills' items. One a module: drills leave
+    marks. Nobody starts again what dies."""
+    settings = Settings(bundle=drill_bundle)
+    running = Stack(settings, tmp_path_factory.mktemp("stack"))
+    asyncio.run(running.start())
+    try:
+        asyncio.run(fill(running))
+        yield running
+    finally:
+        if os.environ.get("RECSTREAM_KEEP_LOGS"):
+            print(f"logs in {running.folder}")
+        asyncio.run(running.stop())

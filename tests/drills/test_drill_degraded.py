@@ -1,0 +1,98 @@
+"""Triton away, Valkey away: every request is answered in time from a lower tier, and all heals by itself."""
+
+import asyncio
+
+import pytest
+
+from cli.stack import Stack
+from cli.verification import verified
+from drill_world import ITEMS, Events, eventually
+from recstream.client import Client, Tier
+
+REQUESTS = 1_000
+DEADLINE_SECONDS = 0.05
+
+
+async def prepare(client: Client, events: Events, users: list[str]) -> None:
+    for user in users:
+        for item_id in ITEMS[:3]:
+            token = await events.send(events.new(user, item_id, "like"))
+        assert (await client.recommend(user, count=10, after=[token], timeout=5)).tier is Tier.RANKED
+
+
+@pytest.mark.drill
+@pytest.mark.timeout(240)
+async def test_without_triton_lists_come_from_vectors_and_lose_what_was_taken(stack: Stack) -> None:
+    users = [f"patient-{number}" for number in range(20)]
+    async with Client(stack.address("server")) as client, Events.to(stack) as events:
+        await prepare(client, events, users)
+        stack.kill_part("triton")
+        tiers = set()
+        for number in range(REQUESTS):
+            user = users[number % len(users)]
+            answer = await client.recommend(user, count=10, timeout=DEADLINE_SECONDS)  # late raises
+            assert len(answer) == 10
+            tiers.add(answer.tier)
+            if number % 10 == 0:
+                liked = answer.item_ids[0]
+                token = await events.send(events.new(user, liked, "like"))
+                after = await client.recommend(user, count=10, after=[token], timeout=2)
+                assert after.includes_events and liked not in after.item_ids
+        assert tiers <= {Tier.VECTORS, Tier.POPULAR} and Tier.VECTORS in tiers
+        await stack.start_part("triton")
+
+        async def tier_is_low() -> str | None:
+            answers = [await client.recommend(user, count=10, timeout=5) for user in users]
+            return (
+                None if all(a.tier is Tier.RANKED for a in answers) else str([a.tier.name for a in answers])
+            )
+
+        await eventually("the tier rises by itself", tier_is_low)
+
+        async def states_stale() -> str | None:
+            stale = [user for user in users if (await client.profile(user)).profile.model_state_stale]
+            return f"stale: {stale}" if stale else None
+
+        await eventually("stale states are folded again", states_stale)
+    report = await verified(stack.settings)
+    assert report.equal and report.states_stale == 0, report
+
+
+@pytest.mark.drill
+@pytest.mark.timeout(240)
+async def test_without_valkey_lists_are_popular_and_streams_stay(stack: Stack) -> None:
+    users = [f"orphan-{number}" for number in range(20)]
+    async with Client(stack.address("server")) as client, Events.to(stack) as events:
+        await prepare(client, events, users)
+        stream = client.stream(users[0], count=10)
+        await anext(stream)
+        stack.kill_part("valkey")
+        for number in range(REQUESTS):
+            answer = await client.recommend(users[number % len(users)], count=10, timeout=DEADLINE_SECONDS)
+            assert answer.profile_unavailable and len(answer) == 10 and answer.tier is not Tier.UNSPECIFIED
+        sent = [await events.send(events.new(user, ITEMS[50], "like")) for user in users]
+        await stack.start_part("valkey")
+
+        async def not_applied() -> str | None:
+            for user, token in zip(users, sent, strict=True):
+                answer = await client.recommend(user, count=10, after=[token], timeout=5)
+                if (
+                    not answer.includes_events
+                    or answer.tier is not Tier.RANKED
+                    or ITEMS[50] in answer.item_ids
+                ):
+                    return f"{user}: {answer.tier.name}, includes_events {answer.includes_events}"
+            return None
+
+        await eventually("what was sent meanwhile is applied", not_applied)
+
+        async def names_the_event() -> str | None:
+            async with asyncio.timeout(20):
+                async for recommendations in stream:
+                    if recommendations.tier is Tier.RANKED and ITEMS[50] not in recommendations.item_ids:
+                        return None
+            return "the stream ended"
+
+        assert await names_the_event() is None
+        assert stream.reconnects == 0
+        await stream.aclose()
