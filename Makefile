@@ -1,0 +1,95 @@
+# make demo    the whole system on MovieLens-100K, live        make demo ARGS=--json
+# make test    every check and every test                      make test ARGS="-k kafka"  (make lint: the checks alone)
+# make recstream ARGS="doctor"   any command from the checkout
+# make protos  generated code from the .proto files            make lock   the lock files of requirements/
+# make format  what ruff can put right by itself             make reference   docs/configuration.md
+#
+# What it needs before: git, make, and Python 3.11 or 3.12 with venv and the shared libpython. All the rest comes
+# from the package index, checked against the hashes in requirements/, into .venv and .envs.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.ONESHELL:
+.PHONY: demo test lint format reference recstream protos lock install install-test client-environments clean
+
+ARGS ?=
+ROOMS := catalog cli datasets embedded inference ingest models profiles server topics
+export UV_PYTHON_DOWNLOADS := never
+export PYTHONPATH := $(CURDIR):$(CURDIR)/protos
+unexport VIRTUAL_ENV
+
+demo: install .envs/datasets/installed
+	@exec bin/recstream demo $(ARGS)
+
+recstream: install
+	@exec bin/recstream $(ARGS)
+
+test: lint install-test
+	@.venv/bin/python -m pytest $(ARGS)
+
+lint: .venv/installed .envs/protos/installed
+	@.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	MYPYPATH=protos .venv/bin/mypy $(ROOMS) protos/recstream/client
+	.venv/bin/lint-imports
+	protos/lint.sh .envs/protos/bin/python .venv/bin/buf
+
+protos: .envs/protos/installed protos/typescript/node_modules/installed
+	@protos/generate.sh $(CURDIR)/.envs/protos/bin/python
+	if command -v npm >/dev/null; then
+	  protos/typescript/generate.sh $(CURDIR)/.envs/protos/bin/python
+	else
+	  echo "node is not there: protos/typescript/src/gen was left as it is" >&2
+	fi
+
+# Everything that running takes: the application, and Triton in an environment of its own.
+install: .venv/installed .envs/triton/installed
+install-test: install .envs/datasets/installed .envs/protos/installed client-environments
+client-environments: .envs/client-oldest/installed .envs/client-newest/installed protos/typescript/node_modules/installed
+
+# uv, of a known version and hash, is what installs all the rest.
+.envs/uv/installed: requirements/uv.txt
+	@python=$$(bin/find-python)
+	rm -rf .envs/uv
+	"$$python" -m venv .envs/uv
+	.envs/uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $<
+	touch $@
+
+.venv/installed: requirements/dev.txt .envs/uv/installed
+	@if [[ ! -d .venv/lib/python3.11/site-packages/torch && ! -d .venv/lib/python3.12/site-packages/torch ]]; then
+	  echo "Installing into .venv. The large part is torch, which training uses and serving does not: about 3 GB" >&2
+	  echo "to download on Linux x86-64. Where PyTorch's own index can be reached, UV_TORCH_BACKEND=cpu takes" >&2
+	  echo "its build for CPUs instead, about 200 MB." >&2
+	fi
+	bin/install-environment "$$(bin/find-python)" .venv $<
+	touch $@
+
+.envs/%/installed: requirements/%.txt .envs/uv/installed
+	@echo "Installing into .envs/$*" >&2
+	bin/install-environment "$$(bin/find-python)" .envs/$* $<
+	touch $@
+
+# Without node the TypeScript client's tests are skipped, with that reason; in CI they fail.
+protos/typescript/node_modules/installed: protos/typescript/package-lock.json
+	@if command -v npm >/dev/null; then
+	  npm --prefix protos/typescript ci --ignore-scripts --silent
+	  touch $@
+	fi
+
+# Universal, with hashes and without addresses.
+COMPILE = .envs/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
+
+lock: .envs/uv/installed
+	@$(COMPILE) pyproject.toml --group dev -o requirements/dev.txt
+	$(COMPILE) requirements/protos.in -o requirements/protos.txt
+	$(COMPILE) requirements/client-oldest.in -o requirements/client-oldest.txt
+	$(COMPILE) requirements/client-newest.in -o requirements/client-newest.txt
+	$(COMPILE) --no-deps requirements/uv.in -o requirements/uv.txt
+	$(COMPILE) --no-deps requirements/triton.in -o requirements/triton.txt
+	$(COMPILE) --no-deps requirements/datasets.in -o requirements/datasets.txt
+
+# Environments and caches; not the data in .recstream.
+clean:
+	@rm -rf .venv .envs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,65 @@
+"""The `recstream` command: which command is where. A command's modules are imported when it is called."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command, get_group
+
+from cli.settings import set_from_flags
+
+# In the order of the help page. The value names a function, or a typer.Typer with commands of its own.
+COMMANDS = {
+    "demo": "cli.commands.demo:demo",
+    "up": "cli.commands.up:up",
+    "doctor": "cli.commands.doctor:doctor",
+    "train": "cli.commands.train:train",
+    "import": "cli.commands.import_:import_",
+    "recommend": "cli.commands.recommend:recommend",
+    "watch": "cli.commands.watch:watch",
+    "verify": "cli.commands.verify:verify",
+    "topics": "cli.commands.topics:topics",
+    "ingest": "cli.commands.ingest:ingest",
+    "serve": "cli.commands.serve:serve",
+}
+
+
+class LazyGroup(TyperGroup):
+    """A group whose commands are imported one by one: what serves does not load what trains or imports."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Their names, in order."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of that name, or None."""
+        place = COMMANDS.get(cmd_name)
+        if place is None:
+            return None
+        module, _, name = place.partition(":")
+        found = getattr(import_module(module), name)
+        if isinstance(found, typer.Typer):
+            group = get_group(found)
+            group.name = cmd_name
+            return group
+        one = typer.Typer(add_completion=False)
+        one.command(cmd_name)(found)
+        return get_command(one)
+
+
+app = typer.Typer(cls=LazyGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def recstream(
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file with settings; else RECSTREAM_CONFIG names it")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="NAME=VALUE: any setting, as kafka.bootstrap=host:9092")
+    ] = None,
+) -> None:
+    """A real-time recommender: events in through Kafka, freshly ranked lists out over gRPC."""
+    set_from_flags(set_ or (), config)

@@ -1,0 +1,49 @@
+"""`recstream demo`: the whole path on MovieLens-100K."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cli.demo.run import Plan, run
+from cli.errors import CommandError
+from cli.settings import load_settings
+from datasets.errors import UnreadableFile
+
+
+def demo(
+    data: Annotated[Path, typer.Option(help="Folder for the model and the servers' data")] = Path(
+        ".recstream/demo"
+    ),
+    per_second: Annotated[float, typer.Option(min=0.1, help="Events replayed a second")] = 50.0,
+    held: Annotated[int, typer.Option(min=1, max=150, help="Users whose streams are held open")] = 20,
+    limit: Annotated[int | None, typer.Option(min=1, help="Replay only so many events")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="End with one JSON document on standard output")
+    ] = False,
+) -> None:
+    """Train on the first 90 % of MovieLens-100K, replay the rest live, and measure."""
+    console = Console(stderr=as_json)
+    try:
+        figures = asyncio.run(run(load_settings(), Plan(data.resolve(), per_second, held, limit), console))
+    except UnreadableFile as error:
+        raise CommandError(str(error)) from error
+    if as_json:
+        print(json.dumps(figures), flush=True)
+    else:
+        console.print(_table(figures))
+
+
+def _table(figures: dict[str, object]) -> Table:
+    table = Table(title="What was measured", title_justify="left", show_header=False)
+    for name, value in figures.items():
+        if isinstance(value, dict):
+            for inner, number in value.items():
+                table.add_row(f"{name} {inner}", str(number))
+        else:
+            table.add_row(name, str(value))
+    return table

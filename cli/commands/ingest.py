@@ -1,0 +1,41 @@
+"""`recstream ingest`: from Kafka to profiles, vectors and popularity."""
+
+from typing import Annotated
+
+import typer
+import uvloop
+
+from cli.errors import CommandError
+from cli.logs import configure_logs
+from cli.settings import load_settings
+from inference.errors import BundleRefused
+from ingest.app import ALL_ROLES, IngestConfiguration, Role, run
+from ingest.errors import SettingsDisagree
+
+
+def ingest(
+    role: Annotated[list[Role] | None, typer.Option(help="What this process does; else all of it")] = None,
+) -> None:
+    """Run ingest until SIGTERM; any number of processes share the work."""
+    settings = load_settings()
+    configure_logs()
+    configuration = IngestConfiguration(
+        ingest=settings.ingest,
+        kafka=settings.kafka,
+        store=settings.store,
+        profiles=settings.profiles,
+        catalog=settings.catalog,
+        triton=settings.triton,
+        bundle=settings.bundle,
+    )
+    try:
+        uvloop.run(run(configuration, frozenset(role or ALL_ROLES)))
+    except BundleRefused as error:
+        raise CommandError(
+            str(error), "`recstream train` makes a bundle; RECSTREAM_BUNDLE names its folder"
+        ) from error
+    except SettingsDisagree as error:
+        raise CommandError(str(error)) from error
+    except OSError as error:
+        where = f"{settings.ingest.health_host}:{settings.ingest.health_port}"
+        raise CommandError(f"cannot listen at {where}: {error}", "set another ingest.health_port") from error

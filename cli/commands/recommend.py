@@ -1,0 +1,67 @@
+"""`recstream recommend USER`: one list."""
+
+import asyncio
+import json
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from recstream.client import Client, Recommendations, RecstreamError
+from recstream.v1 import filter_pb2
+
+
+def recommend(
+    user: Annotated[str, typer.Argument(help="The user's id; one nobody has heard of gets a list too")],
+    server: Annotated[str, typer.Option(help="host:port of the gRPC server")] = "127.0.0.1:50051",
+    count: Annotated[int, typer.Option(min=1, max=500, help="How many items")] = 10,
+    surface: Annotated[str, typer.Option(help="Where the list is shown")] = "",
+    domain: Annotated[str, typer.Option(help="Only items of this domain")] = "",
+    category: Annotated[list[str] | None, typer.Option(help="At least one of these categories")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document")] = False,
+) -> None:
+    """Ask the server for a user's list."""
+    wanted = filter_pb2.Filter(categories=category or [])
+    try:
+        answer, titles = asyncio.run(_ask(server, user, count, surface, domain, wanted))
+    except RecstreamError as error:
+        Console(stderr=True).print(f"[red]{server}: {error}[/]", highlight=False)
+        raise typer.Exit(1) from error
+    if as_json:
+        items = [
+            {"item_id": i.item_id, "title": titles[i.item_id], "score": i.score, "reason": i.reason.text}
+            for i in answer
+        ]
+        print(json.dumps({"user_id": user, "tier": answer.tier.name.lower(), "items": items}))
+    else:
+        Console().print(list_table(user, answer, titles))
+
+
+async def _ask(
+    server: str, user: str, count: int, surface: str, domain: str, wanted: filter_pb2.Filter
+) -> tuple[Recommendations, dict[str, str]]:
+    async with Client(server) as client:
+        answer = await client.recommend(user, count=count, surface=surface, domain=domain, filter=wanted)
+        titles = await asyncio.gather(*(title(client, item.item_id) for item in answer))
+    return answer, dict(zip((item.item_id for item in answer), titles, strict=True))
+
+
+async def title(client: Client, item_id: str) -> str:
+    """The item's title, or its id where it has none or is gone."""
+    try:
+        return (await client.item(item_id)).item.title or item_id
+    except RecstreamError:
+        return item_id
+
+
+def list_table(user: str, answer: Recommendations, titles: dict[str, str]) -> Table:
+    """A list as a table."""
+    table = Table(title=f"{user}: {len(answer)} items, tier {answer.tier.name.lower()}", title_justify="left")
+    table.add_column("#", justify="right")
+    table.add_column("item")
+    table.add_column("score", justify="right")
+    table.add_column("why")
+    for place, item in enumerate(answer, start=1):
+        table.add_row(str(place), titles[item.item_id], f"{item.score:.3f}", item.reason.text)
+    return table

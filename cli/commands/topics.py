@@ -1,0 +1,106 @@
+"""`recstream topics`: create them, check them, and take a topic that was made anew for the truth."""
+
+import asyncio
+import json
+from collections.abc import Coroutine
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+
+from cli.errors import CommandError
+from cli.settings import load_settings
+from ingest.errors import IngestError
+from profiles.errors import StoreUnavailable
+from topics.create import check_topics, create_topics
+from topics.errors import TopicsError
+
+T = TypeVar("T")
+
+topics = typer.Typer(help="Create and check the Kafka topics.", no_args_is_help=True)
+_Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output")]
+
+
+@topics.command()
+def create(as_json: _Json = False) -> None:
+    """Create the topics that are missing, with the settings that they need. Those that exist stay as they are."""
+    settings = load_settings()
+    created = _answer(create_topics(settings.kafka, settings.profiles.time_to_live_days))
+    if as_json:
+        print(json.dumps({"created": sorted(created)}))
+        return
+    for name in sorted(created):
+        print(f"created {name}")
+    if not created:
+        print("all topics are there")
+
+
+@topics.command()
+def check(as_json: _Json = False) -> None:
+    """Say what is wrong with the topics; status 1 if anything is."""
+    settings = load_settings()
+    problems = _answer(check_topics(settings.kafka, settings.profiles.time_to_live_days))
+    if as_json:
+        print(
+            json.dumps(
+                {"problems": [{"topic": p.topic, "text": p.text, "missing": p.missing} for p in problems]}
+            )
+        )
+    else:
+        for problem in problems:
+            print(problem)
+        if not problems:
+            print("all topics are there, and keep what they should")
+    if problems:
+        raise typer.Exit(1)
+
+
+@topics.command()
+def adopt(
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep the profiles and read the topic on top of them")
+    ] = False,
+    reset: Annotated[
+        bool, typer.Option("--reset", help="Forget all profiles and read everything again")
+    ] = False,
+    as_json: _Json = False,
+) -> None:
+    """After `interactions` was made anew or lost records: say whether the profiles stay. Stop ingest first."""
+    if keep == reset:
+        raise CommandError("say what becomes of the profiles", "give one of --keep and --reset")
+    adopted = _answer(_adopt(reset=reset))
+    if as_json:
+        print(json.dumps(adopted))
+    else:
+        where = ", ".join(map(str, adopted["partitions"])) or "none"
+        Console(highlight=False).print(
+            f"adopted topic {adopted['topic_id']}; partitions read from their start: {where}; "
+            f"profiles forgotten: {adopted['profiles_forgotten']}"
+        )
+
+
+async def _adopt(*, reset: bool) -> dict[str, Any]:
+    from ingest.identity import Adopt
+    from ingest.identity import adopt as adopt_topic
+    from profiles.store import ProfileStore
+
+    settings = load_settings()
+    store = await ProfileStore.connect(settings.store)
+    try:
+        done = await adopt_topic(settings.kafka, store, Adopt.RESET if reset else Adopt.KEEP)
+    finally:
+        await store.close()
+    return {
+        "topic_id": done.topic_id.hex(),
+        "partitions": list(done.partitions),
+        "profiles_forgotten": done.profiles_forgotten,
+    }
+
+
+def _answer(work: Coroutine[Any, Any, T]) -> T:
+    try:
+        return asyncio.run(work)
+    except (TopicsError, IngestError) as error:
+        raise CommandError(str(error)) from error
+    except StoreUnavailable as error:
+        raise CommandError(str(error), "check that Valkey runs, and RECSTREAM_STORE__ADDRESSES") from error

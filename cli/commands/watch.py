@@ -1,0 +1,114 @@
+"""`recstream watch USER`: a live list in the terminal."""
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Annotated
+
+import typer
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from cli.commands.recommend import title
+from recstream.client import Client, Recommendations, RecstreamError
+
+
+def watch(
+    user: Annotated[str, typer.Argument(help="The user's id")],
+    server: Annotated[str, typer.Option(help="host:port of the gRPC server")] = "127.0.0.1:50051",
+    count: Annotated[int, typer.Option(min=1, max=500, help="How many items")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document a list")] = False,
+) -> None:
+    """Hold a user's stream open and show what moves, why, and how long after the event."""
+    console = Console()
+    try:
+        with suppress(KeyboardInterrupt):
+            asyncio.run(_watch(server, user, count, console, as_json=as_json))
+    except RecstreamError as error:
+        Console(stderr=True).print(f"[red]{server}: {error}[/]", highlight=False)
+        raise typer.Exit(1) from error
+
+
+async def _watch(server: str, user: str, count: int, console: Console, *, as_json: bool) -> None:
+    titles: dict[str, str] = {}
+    before: list[str] = []
+    async with Client(server) as client:
+        with Live(console=console, auto_refresh=False, transient=False) as live:
+            async for answer in client.stream(user, count=count):
+                received_ms = time.time() * 1000
+                unknown = [item.item_id for item in answer if item.item_id not in titles]
+                named = await asyncio.gather(*(title(client, item_id) for item_id in unknown))
+                titles.update(zip(unknown, named, strict=True))
+                ids = [item.item_id for item in answer]
+                if as_json:
+                    live.stop()
+                    print(json.dumps(_document(user, answer, received_ms)), flush=True)
+                elif console.is_terminal:
+                    live.update(
+                        Group(_header(user, answer, received_ms, titles), _list(answer, before, titles))
+                    )
+                    live.refresh()
+                else:
+                    live.stop()
+                    console.print(_header(user, answer, received_ms, titles))
+                    console.print("  " + ", ".join(titles[item_id] for item_id in ids))
+                before = ids
+
+
+def _document(user: str, answer: Recommendations, received_ms: float) -> dict[str, object]:
+    return {
+        "user_id": user,
+        "tier": answer.tier.name.lower(),
+        "item_ids": [item.item_id for item in answer],
+        "caused_by": [
+            {
+                "event_id": c.event_id,
+                "item_id": c.item_id,
+                "action": c.action,
+                "ms": received_ms - c.record_time_ms,
+            }
+            for c in answer.causes
+        ],
+    }
+
+
+def _header(user: str, answer: Recommendations, received_ms: float, titles: dict[str, str]) -> Text:
+    """Whose list, and the newest event that it answers."""
+    text = Text.assemble((user, "bold"), f"  tier {answer.tier.name.lower()}  ")
+    named = [cause for cause in answer.causes if cause.record_time_ms]
+    if named:
+        newest = max(named, key=lambda cause: cause.record_time_ms)
+        late = received_ms - newest.record_time_ms
+        text.append(
+            f"{late:.0f} ms after {newest.action} {titles.get(newest.item_id, newest.item_id)}", "green"
+        )
+        if len(answer.causes) > 1:
+            text.append(f" and {len(answer.causes) - 1} more events")
+    return text
+
+
+def _list(answer: Recommendations, before: Sequence[str], titles: dict[str, str]) -> Table:
+    table = Table(box=None)
+    table.add_column("#", justify="right")
+    table.add_column("moved")
+    table.add_column("item")
+    table.add_column("why", style="dim")
+    for place, item in enumerate(answer):
+        table.add_row(
+            str(place + 1), moved(item.item_id, place, before), titles[item.item_id], item.reason.text
+        )
+    return table
+
+
+def moved(item_id: str, place: int, before: Sequence[str]) -> Text:
+    """How an item's place differs from the list before."""
+    if not before:
+        return Text("")
+    if item_id not in before:
+        return Text("new", "green")
+    by = before.index(item_id) - place
+    return Text(f"{'▲' if by > 0 else '▼'} {abs(by)}", "green" if by > 0 else "red") if by else Text("")

@@ -1,0 +1,70 @@
+"""From the producer's send to the first frame that names the event."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from recstream.v1 import frame_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """An event as it was sent: `at` is the monotonic second just before the send."""
+
+    event_id: str
+    at: float
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A frame as it was received, with what it names."""
+
+    at: float
+    event_ids: frozenset[str]
+    reach: dict[int, int]
+
+    def names(self, event: Sent) -> bool:
+        """By id, or by a position at or past the event's (see `Cause` in the contract)."""
+        return event.event_id in self.event_ids or self.reach.get(event.partition, -1) >= event.offset
+
+
+@dataclass(slots=True)
+class Latencies:
+    """The held users' events and frames."""
+
+    sent: dict[str, list[Sent]] = field(default_factory=lambda: defaultdict(list))
+    frames: dict[str, list[Seen]] = field(default_factory=lambda: defaultdict(list))
+
+    def frame(self, user_id: str, at: float, causes: Iterable[frame_pb2.Cause]) -> None:
+        """Notes a frame."""
+        named = list(causes)
+        reach: dict[int, int] = {}
+        for cause in named:
+            token = cause.token
+            reach[token.partition] = max(reach.get(token.partition, -1), token.offset)
+        self.frames[user_id].append(Seen(at, frozenset(c.event_id for c in named if c.event_id), reach))
+
+    def milliseconds(self) -> list[float]:
+        """One per event that a frame named, in no order."""
+        found = []
+        for user_id, events in self.sent.items():
+            for event in events:
+                first = next((frame for frame in self.frames[user_id] if frame.names(event)), None)
+                if first is not None:
+                    found.append((first.at - event.at) * 1000)
+        return found
+
+    def summary(self) -> dict[str, object]:
+        """The figures of the demonstration's document."""
+        events = sum(map(len, self.sent.values()))
+        found = self.milliseconds()
+        p50, p99 = np.percentile(found, [50, 99]) if found else (float("nan"), float("nan"))
+        return {
+            "frames_sent": sum(map(len, self.frames.values())),
+            "events_without_frame": round(1 - len(found) / max(events, 1), 4),
+            "event_to_frame_ms": {"p50": round(float(p50), 2), "p99": round(float(p99), 2)},
+        }

@@ -1,0 +1,111 @@
+"""The replay: every held-out event at its turn, the lists asked for just before, the streams held open."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+
+from aiokafka import AIOKafkaProducer
+
+from cli.demo.hit_rates import HitRates
+from cli.demo.latencies import Latencies, Sent
+from cli.publish import interaction
+from datasets.interactions import Interactions
+from recstream.client import Client, Recommendations
+from recstream.v1 import interaction_pb2
+
+LIKED = 4.0
+COUNT = 10
+STREAM_START_SECONDS = 20.0
+LAST_FRAMES_SECONDS = 5.0
+
+Shown = Callable[[str, Recommendations], None]
+
+
+@dataclass(slots=True)
+class Replay:
+    """What the replay counts. `sent` is the number of events Kafka has acknowledged."""
+
+    rates: HitRates
+    latencies: Latencies = field(default_factory=Latencies)
+    sent: int = 0
+
+
+async def replay(
+    rows: Interactions,
+    client: Client,
+    producer: AIOKafkaProducer,
+    topic: str,
+    topic_id: bytes,
+    *,
+    rates: HitRates,
+    per_second: float,
+    held: int,
+    shown: Shown,
+    advance: Callable[[], None],
+) -> Replay:
+    """Sends the rows in order at a steady rate, holding the streams of the users with the most of them.
+
+    Before each event with a rating of four or more it asks for the user's list, which must include what
+    the user did before. `shown` gets every list that a stream brings.
+    """
+    result = Replay(rates)
+    held_users = [user for user, _ in Counter(rows.user_ids).most_common(held)]
+    async with AsyncExitStack() as stack:
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        opened = [asyncio.Event() for _ in held_users]
+        streams = [
+            group.create_task(_hold(client, user, event, result.latencies, shown))
+            for user, event in zip(held_users, opened, strict=True)
+        ]
+        async with asyncio.timeout(STREAM_START_SECONDS):
+            for event in opened:
+                await event.wait()
+        watched = set(held_users)
+        last: dict[str, interaction_pb2.EventToken] = {}
+        start = time.monotonic()
+        for row in range(len(rows)):
+            await asyncio.sleep(max(0.0, start + row / per_second - time.monotonic()))
+            await _one(rows, row, client, producer, topic, topic_id, last, result, watched)
+            advance()
+        await asyncio.sleep(LAST_FRAMES_SECONDS)
+        for task in streams:
+            task.cancel()
+    return result
+
+
+async def _one(
+    rows: Interactions,
+    row: int,
+    client: Client,
+    producer: AIOKafkaProducer,
+    topic: str,
+    topic_id: bytes,
+    last: dict[str, interaction_pb2.EventToken],
+    result: Replay,
+    watched: set[str],
+) -> None:
+    user, item = rows.user_ids[row], rows.item_ids[row]
+    if rows.values[row] >= LIKED:
+        after: Sequence[interaction_pb2.EventToken] = [last[user]] if user in last else []
+        answer = await client.recommend(user, count=COUNT, after=after)
+        result.rates.judge(user, item, [ranked.item_id for ranked in answer])
+    message = interaction(rows, row, "film")
+    at = time.monotonic()
+    record = await producer.send_and_wait(topic, key=user.encode(), value=message.SerializeToString())
+    result.sent += 1
+    result.rates.observe(user, item)
+    last[user] = interaction_pb2.EventToken(
+        topic_id=topic_id, partition=record.partition, offset=record.offset
+    )
+    if user in watched:
+        result.latencies.sent[user].append(Sent(message.event_id, at, record.partition, record.offset))
+
+
+async def _hold(client: Client, user: str, opened: asyncio.Event, latencies: Latencies, shown: Shown) -> None:
+    async for recommendations in client.stream(user, count=COUNT):
+        latencies.frame(user, time.monotonic(), recommendations.causes)
+        opened.set()
+        shown(user, recommendations)

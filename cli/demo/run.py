@@ -1,0 +1,158 @@
+"""The demonstration from end to end."""
+
+import asyncio
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiokafka import AIOKafkaProducer
+from rich.console import Console
+
+from cli.demo import training
+from cli.demo.hit_rates import HitRates
+from cli.demo.replay import replay
+from cli.demo.stage import Stage
+from cli.errors import CommandError
+from cli.lag import wait_caught_up
+from cli.publish import interaction_records, item_records, publish
+from cli.settings import Settings
+from cli.stack import Stack
+from cli.verification import verified
+from datasets import movielens
+from datasets.interactions import Interactions
+from ingest.groups import interactions_group, statistics_group
+from profiles.store import ProfileStore, StoreSettings
+from recstream.client import Client, RecstreamError
+from recstream.v1 import item_pb2
+from topics.ids import topic_ids
+from topics.names import Topics
+from topics.producer import start_producer
+
+TRAINED_SHARE = 0.9
+CATCH_UP_SECONDS = 300.0
+EMBED_SECONDS = 180.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How the demonstration is run. `folder` holds all that it makes; its servers' data are made anew.
+
+    limit: replay only so many events. per_second: events. held: streams.
+    """
+
+    folder: Path
+    per_second: float
+    held: int
+    limit: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """The data: what was trained on, what is replayed, and the films."""
+
+    past: Interactions
+    rest: Interactions
+    films: Sequence[item_pb2.Item]
+
+
+async def run(settings: Settings, plan: Plan, console: Console) -> dict[str, object]:
+    """Returns the document of figures. Raises CommandError, UnreadableFile."""
+    films = movielens.items()
+    past, rest = movielens.interactions().split(TRAINED_SHARE)
+    bundle = plan.folder / "bundle"
+    await training.ensure(past, films, bundle, plan.folder, console)
+    # The ratings are of 1997 and 1998. Moved so that they end now, they are inside the time to live.
+    shift = int(time.time() * 1000) - int(rest.time_ms[-1])
+    if plan.limit is not None:
+        rest = rest.split(min(1.0, plan.limit / len(rest)))[0]
+    scene = Scene(past.shifted(shift), rest.shifted(shift), films)
+    servers = plan.folder / "servers"
+    shutil.rmtree(servers, ignore_errors=True)
+
+    def report(part: str, text: str) -> None:
+        console.print(f"{part:>8}  {text}", highlight=False, markup=False)
+
+    stack = Stack(settings.model_copy(update={"bundle": bundle}), servers, report=report)
+    async with stack, asyncio.TaskGroup() as group:
+        supervision = group.create_task(stack.supervise())
+        figures = await _live(stack, scene, plan, console)
+        supervision.cancel()
+    return figures
+
+
+async def _live(stack: Stack, scene: Scene, plan: Plan, console: Console) -> dict[str, object]:
+    kafka = stack.settings.kafka
+    producer = await start_producer(kafka)
+    try:
+        async with Client(stack.address("server")) as client:
+            await _fill(stack, scene, producer, client, console)
+            before = await _events(stack.settings.store)
+            interactions = Topics(kafka.topic_prefix).interactions
+            ids = await topic_ids(kafka, [interactions])
+            rates = HitRates.after(scene.past, [film.item_id for film in scene.films])
+            titles = {film.item_id: film.title for film in scene.films}
+            with Stage(console, len(scene.rest), titles) as stage:
+                result = await replay(
+                    scene.rest, client, producer, interactions, ids[interactions],
+                    rates=rates, per_second=plan.per_second, held=plan.held, shown=stage.shown, advance=stage.advance,
+                )  # fmt: skip
+    finally:
+        await producer.stop()
+    await wait_caught_up(kafka, interactions_group(kafka), interactions, seconds=CATCH_UP_SECONDS)
+    applied = await _events(stack.settings.store) - before
+    report = await verified(stack.settings)
+    return {
+        "events_sent": result.sent,
+        "events_applied": applied,
+        **result.latencies.summary(),
+        **rates.everyone.as_dict(),
+        "warm": rates.warm.as_dict(),
+        "verified": report.equal,
+    }
+
+
+async def _fill(
+    stack: Stack, scene: Scene, producer: AIOKafkaProducer, client: Client, console: Console
+) -> None:
+    """The catalogue and the past, and waits until all of it is embedded, counted and folded."""
+    kafka = stack.settings.kafka
+    topics = Topics(kafka.topic_prefix)
+    with console.status(f"Importing {len(scene.films):,} films and {len(scene.past):,} ratings"):
+        await publish(producer, topics.items, item_records(scene.films), lambda done: None)
+        await _embedded(client, [film.item_id for film in scene.films])
+        await publish(
+            producer, topics.interactions, interaction_records(scene.past, "film"), lambda done: None
+        )
+        for behind in (interactions_group(kafka), statistics_group(kafka)):
+            await wait_caught_up(kafka, behind, topics.interactions, seconds=CATCH_UP_SECONDS)
+    console.print(f"{len(scene.films):,} films and {len(scene.past):,} ratings are in", highlight=False)
+
+
+async def _embedded(client: Client, item_ids: Sequence[str]) -> None:
+    """Until the server has a vector of every item."""
+    give_up = time.monotonic() + EMBED_SECONDS
+    for item_id in item_ids:
+        while True:
+            try:
+                if (await client.item(item_id)).embedded:
+                    break
+            except RecstreamError:  # not read yet
+                pass
+            if time.monotonic() > give_up:
+                raise CommandError(
+                    f"item {item_id} has no vector after {EMBED_SECONDS:g} s", "look into ingest's log"
+                )
+            await asyncio.sleep(0.2)
+
+
+async def _events(settings: StoreSettings) -> int:
+    """Events that all profiles together hold."""
+    store = await ProfileStore.connect(settings)
+    try:
+        users = [user async for user in store.scan()]
+        found = [await store.read(users[start : start + 256]) for start in range(0, len(users), 256)]
+        return sum(stored.profile.events for batch in found for stored in batch if stored is not None)
+    finally:
+        await store.close()

@@ -1,0 +1,70 @@
+"""The demonstration's model: trained once on the past, in a process of its own."""
+
+import asyncio
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet
+from rich.console import Console
+
+from cli.errors import CommandError
+from datasets.interactions import Interactions
+from inference.bundle import MANIFEST
+from recstream.v1 import item_pb2
+
+
+async def ensure(
+    past: Interactions, films: Sequence[item_pb2.Item], bundle: Path, folder: Path, console: Console
+) -> None:
+    """Trains unless the bundle of exactly these data is there. Raises CommandError.
+
+    Training needs torch and a gigabyte, and the rest of the demonstration neither: it is another process.
+    """
+    files = folder / "past"
+    files.mkdir(parents=True, exist_ok=True)
+    interactions, items = files / "interactions.parquet", files / "items.jsonl"
+    pa.parquet.write_table(
+        pa.table(
+            {
+                "user_id": past.user_ids,
+                "item_id": past.item_ids,
+                "action": past.actions,
+                "timestamp": past.time_ms,
+                "rating": past.values,
+            }
+        ),
+        interactions,
+    )
+    items.write_text("".join(json.dumps(_row(film)) + "\n" for film in films))
+    fingerprint = hashlib.blake2b(interactions.read_bytes() + items.read_bytes(), digest_size=16).hexdigest()
+    trained = bundle.with_suffix(".trained-on")
+    if (bundle / MANIFEST).exists() and trained.exists() and trained.read_text() == fingerprint:
+        console.print(f"The model of an earlier run is there: {bundle}", highlight=False)
+        return
+    console.print(f"Training on {len(past):,} ratings, once", highlight=False)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "cli", "train", "--interactions", str(interactions), "--items", str(items),
+        "--bundle", str(bundle), stdout=sys.stderr if console.stderr else None,
+    )  # fmt: skip
+    try:
+        if await process.wait():
+            raise CommandError("training failed", "what it said stands above")
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            await process.wait()
+    trained.write_text(fingerprint)
+
+
+def _row(film: item_pb2.Item) -> dict[str, object]:
+    return {
+        "item_id": film.item_id,
+        "title": film.title,
+        "categories": list(film.categories),
+        **dict(film.numbers),
+        **dict(film.attributes),
+    }

@@ -1,0 +1,1 @@
+"""What `recstream doctor` looks at: this machine, and the servers."""

@@ -1,0 +1,90 @@
+"""Which of the servers answer, at the addresses that the settings give or the last `recstream up` remembered."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from cli.doctor.finding import Finding, Level
+from cli.settings import Settings
+from profiles.errors import ProfilesError
+from profiles.store import ProfileStore
+from topics.create import check_topics
+from topics.errors import TopicsError
+
+_SECONDS = 3.0
+_START = "`recstream up` starts it, or give its address"
+
+
+async def reach(settings: Settings, data: Path) -> AsyncIterator[Finding]:
+    """Kafka and its topics, Valkey, Triton, the server. What does not answer is a note: nothing need run."""
+    settings = remembered(settings, data)
+    yield await _kafka(settings)
+    yield await _valkey(settings)
+    yield await _health(f"Triton at {settings.triton.address}", settings.triton.address)
+    server = f"127.0.0.1:{_port(data / 'server', 'grpc') or settings.server.port}"
+    yield await _health(f"the server at {server}", server)
+
+
+def remembered(settings: Settings, data: Path) -> Settings:
+    """The settings, with the ports that `recstream up` remembers in `data` where no address was set."""
+    update: dict[str, object] = {}
+    if "bootstrap" not in settings.kafka.model_fields_set and (port := _port(data / "kafka", "kafka")):
+        update["kafka"] = settings.kafka.model_copy(update={"bootstrap": f"127.0.0.1:{port}"})
+    if "addresses" not in settings.store.model_fields_set and (port := _port(data / "valkey", "valkey")):
+        update["store"] = settings.store.model_copy(update={"addresses": [f"127.0.0.1:{port}"]})
+    if "address" not in settings.triton.model_fields_set and (port := _port(data / "triton", "triton")):
+        update["triton"] = settings.triton.model_copy(update={"address": f"127.0.0.1:{port}"})
+    return settings.model_copy(update=update)
+
+
+def _port(folder: Path, name: str) -> int | None:
+    try:
+        port = json.loads((folder / "ports.json").read_text()).get(name)
+    except (OSError, ValueError, AttributeError):
+        return None
+    return port if isinstance(port, int) else None
+
+
+async def _kafka(settings: Settings) -> Finding:
+    what = f"Kafka at {settings.kafka.bootstrap}"
+    try:
+        problems = await check_topics(settings.kafka, settings.profiles.time_to_live_days, timeout=_SECONDS)
+    except TopicsError:
+        return Finding(what, Level.NOTE, "does not answer", _START)
+    if problems:
+        return Finding(
+            what, Level.NOTE, "; ".join(map(str, problems))[:500], "`recstream topics create`, then `check`"
+        )
+    return Finding(what, Level.OK, "answers, topics in order")
+
+
+async def _valkey(settings: Settings) -> Finding:
+    what = f"Valkey at {', '.join(settings.store.addresses)}"
+    try:
+        async with asyncio.timeout(_SECONDS):
+            store = await ProfileStore.connect(settings.store)
+            try:
+                await store.ping(_SECONDS)
+            finally:
+                await store.close()
+    except (ProfilesError, TimeoutError, OSError):
+        return Finding(what, Level.NOTE, "does not answer", _START)
+    return Finding(what, Level.OK, "answers")
+
+
+async def _health(what: str, address: str) -> Finding:
+    """By grpc.health.v1, which Triton speaks too."""
+    try:
+        async with grpc.aio.insecure_channel(address) as channel:
+            stub = health_pb2_grpc.HealthStub(channel)
+            request = health_pb2.HealthCheckRequest()
+            answer = await stub.Check(request, timeout=_SECONDS)  # type: ignore[attr-defined]
+    except grpc.aio.AioRpcError as error:
+        return Finding(what, Level.NOTE, f"does not answer ({error.code().name})", _START)
+    if answer.status == health_pb2.HealthCheckResponse.SERVING:
+        return Finding(what, Level.OK, "ready")
+    return Finding(what, Level.NOTE, "answers, but is not ready", "its log says what it waits for")

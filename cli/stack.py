@@ -1,0 +1,234 @@
+"""The whole system on one machine: servers from packages, then ingest and the server, each a child process."""
+
+import fcntl
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Protocol, Self
+
+from cli.errors import CommandError
+from cli.service import Service
+from cli.settings import Settings, environment_of
+from cli.supervision import Supervision
+from embedded.errors import EmbeddedError
+from embedded.kafka import EmbeddedKafka
+from embedded.ports import choose
+from embedded.process import Process
+from embedded.triton import EmbeddedTriton
+from embedded.valkey import EmbeddedValkey
+from inference.bundle import read
+from inference.errors import BundleRefused, InstallFailed
+from inference.repository import install
+from topics.create import check_topics, create_topics
+from topics.errors import TopicsError
+
+Report = Callable[[str, str], None]
+
+
+class Part(Protocol):
+    """A child that can be started and stopped on its own: the embedded servers, ingest, the server."""
+
+    process: Process
+
+    @property
+    def address(self) -> str:
+        """host:port for its clients."""
+
+    async def start(self) -> None:
+        """Start it and wait until it is ready."""
+
+    async def stop(self) -> None:
+        """Stop it in order."""
+
+    def kill(self) -> None:
+        """SIGKILL."""
+
+
+class Stack:
+    """Kafka, Valkey and Triton, unless addresses of running ones are given, then ingest and the server.
+
+    Data, logs and remembered ports lie in `folder`; one stack a folder. `parts` maps names to what runs, in the
+    order of the start; each can be stopped, killed and started by name. Use from the main thread of a process:
+    children die with the thread that started them.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        folder: Path,
+        *,
+        kafka: str | None = None,
+        valkey: str | None = None,
+        triton: str | None = None,
+        consumers: int = 1,
+        report: Report = lambda part, text: None,
+    ) -> None:
+        self.folder = folder.absolute()
+        self.parts: dict[str, Part] = {}
+        self._report = report
+        self._consumers = consumers
+        self._lock: IO[str] | None = None
+        self._supervision = Supervision(report)
+        self._given = {"kafka": kafka, "valkey": valkey, "triton": triton}
+        bundle = settings.bundle if "bundle" in settings.model_fields_set else self.folder / "bundle"
+        self._settings = settings.model_copy(update={"bundle": bundle.absolute()})
+
+    @property
+    def settings(self) -> Settings:
+        """The settings with the addresses of this stack, for clients in this process."""
+        chosen = self._settings
+        kafka = chosen.kafka.model_copy(update={"bootstrap": self.address("kafka")})
+        store = chosen.store.model_copy(update={"addresses": self.address("valkey").split(",")})
+        triton = chosen.triton.model_copy(update={"address": self.address("triton")})
+        return chosen.model_copy(update={"kafka": kafka, "store": store, "triton": triton})
+
+    def address(self, name: str) -> str:
+        """host:port of a part or of the server that was given in its place."""
+        return self._given.get(name) or self.parts[name].address
+
+    async def start(self) -> None:
+        """Start everything in order; on failure or cancellation everything is stopped again.
+
+        Raises CommandError, with the end of the failing part's log.
+        """
+        self._take_folder()
+        try:
+            await self._start_servers()
+            await self._make_topics()
+            for name, service in self._services().items():
+                self.parts[name] = service
+                await self.start_part(name)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def start_part(self, name: str) -> None:
+        """Start one part and wait until it is ready. Raises CommandError."""
+        part = self.parts[name]
+        self._report(name, "starting")
+        try:
+            await self._supervision.start(name, part)
+        except EmbeddedError as error:
+            raise CommandError(
+                f"{name} did not start: {error}", "`recstream doctor` says what this machine lacks"
+            ) from error
+        self._report(name, f"ready at {part.address}")
+
+    async def stop_part(self, name: str) -> None:
+        """Stop one part in order; it stays stopped until started by name."""
+        await self._supervision.stop(name, self.parts[name])
+
+    def kill_part(self, name: str) -> None:
+        """SIGKILL to one part. `supervise` starts it again; without it, `start_part` does."""
+        self.parts[name].kill()
+
+    async def supervise(self) -> None:
+        """Start again whatever dies, until cancelled. Raises CommandError when a part keeps dying."""
+        await self._supervision.watch(self.parts)
+
+    async def stop(self) -> None:
+        """Stop everything, those first that need the others; when it returns nothing of it runs."""
+        try:
+            for name in reversed(self.parts):
+                if self.parts[name].process.running:
+                    self._report(name, "stopping")
+                await self.stop_part(name)
+        finally:
+            self.kill()
+            if self._lock is not None:
+                self._lock.close()
+                self._lock = None
+
+    def kill(self) -> None:
+        """SIGKILL to everything."""
+        for part in reversed(self.parts.values()):
+            part.kill()
+
+    async def __aenter__(self) -> Self:
+        """Started."""
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stopped."""
+        await self.stop()
+
+    async def _start_servers(self) -> None:
+        self._install_bundle()
+        servers: dict[str, Part] = {
+            "kafka": EmbeddedKafka(self.folder / "kafka"),
+            "valkey": EmbeddedValkey(self.folder / "valkey"),
+            "triton": EmbeddedTriton(self.folder / "models", self.folder / "triton"),
+        }
+        for name, part in servers.items():
+            if not self._given[name]:
+                self.parts[name] = part
+                await self.start_part(name)
+
+    def _install_bundle(self) -> None:
+        """Check the model bundle, and put it into the repository of our own Triton. Raises CommandError."""
+        try:
+            bundle = read(self._settings.bundle)
+            if not self._given["triton"]:
+                install(bundle, self.folder / "models")
+        except (BundleRefused, InstallFailed) as error:
+            raise CommandError(
+                f"the model bundle cannot be used: {error}",
+                "`recstream train` makes one of your own data; `recstream demo` shows all of it on data that it brings",
+            ) from error
+
+    async def _make_topics(self) -> None:
+        """Create the topics that are missing; say what is wrong with those that are there. Raises CommandError."""
+        settings = self.settings
+        days = settings.profiles.time_to_live_days
+        try:
+            created = await create_topics(settings.kafka, days)
+            if created:
+                self._report("kafka", f"created topics {', '.join(sorted(created))}")
+            for problem in await check_topics(settings.kafka, days):
+                self._report("kafka", str(problem))
+        except TopicsError as error:
+            raise CommandError(str(error), "`recstream topics check` says more") from error
+
+    def _services(self) -> Mapping[str, Service]:
+        chosen = self.settings
+        services: dict[str, Service] = {}
+        for number in range(1, self._consumers + 1):
+            name = "ingest" if number == 1 else f"ingest-{number}"
+            folder = self.folder / name
+            port = choose(folder, "health", chosen.ingest.health_port or None)
+            own = chosen.ingest.model_copy(update={"health_host": "127.0.0.1", "health_port": port})
+            environment = environment_of(chosen.model_copy(update={"ingest": own}))
+            services[name] = Service(name, ["ingest"], environment, folder, f"127.0.0.1:{port}", port)
+        folder = self.folder / "server"
+        port = choose(folder, "grpc", chosen.server.port or None)
+        health = choose(folder, "health", chosen.server.http_port or None)
+        host = chosen.server.host if "host" in chosen.server.model_fields_set else "127.0.0.1"
+        server = chosen.server.model_copy(update={"host": host, "port": port, "http_port": health})
+        environment = environment_of(chosen.model_copy(update={"server": server}))
+        services["server"] = Service("server", ["serve"], environment, folder, f"127.0.0.1:{port}", health)
+        return services
+
+    def _take_folder(self) -> None:
+        """One stack a folder: two would write the same files."""
+        if self._lock is not None:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = (self.folder / "lock").open("a+")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            lock.seek(0)
+            holder = lock.read().strip()
+            lock.close()
+            raise CommandError(
+                f"{self.folder} is in use by another `recstream up` (process {holder or 'unknown'})",
+                "stop that one, or give this one a folder of its own with --data",
+            ) from error
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        self._lock = lock

@@ -1,0 +1,59 @@
+"""The arithmetic behind the demonstration's figures."""
+
+import numpy as np
+
+from cli.demo.hit_rates import HitRates
+from cli.demo.latencies import Latencies, Sent
+from datasets.interactions import Interactions
+from recstream.v1 import frame_pb2, interaction_pb2
+
+
+def training(pairs: list[tuple[str, str]]) -> Interactions:
+    n = len(pairs)
+    return Interactions(
+        [u for u, _ in pairs], [i for _, i in pairs], ["rate"] * n, [str(k) for k in range(n)],
+        np.arange(n, dtype=np.int64), np.full(n, 5.0),
+    )  # fmt: skip
+
+
+def test_popularity_leaves_out_what_the_user_took_as_the_lists_do() -> None:
+    items = [f"i{n:02}" for n in range(12)]
+    crowd = [(f"u{n}", item) for place, item in enumerate(items) for n in range(20 - place)]
+    rates = HitRates.after(training([*crowd, ("ann", "i00"), ("ann", "i01")]), items)
+    rates.judge("ann", "i11", [])  # i02 to i11 are left: the last of them is on the list of ten
+    rates.judge("bob", "i11", ["i11"])  # new, so i00 to i09 are popular for him
+    assert (rates.everyone.trials, rates.everyone.hits, rates.everyone.popularity_hits) == (2, 1, 1)
+    assert (rates.warm.trials, rates.warm.hits, rates.warm.popularity_hits) == (1, 0, 1)
+
+
+def test_popularity_learns_from_the_replay() -> None:
+    items = [f"i{n:02}" for n in range(30)]
+    rates = HitRates.after(training([("ann", item) for item in items[:11]]), items)
+    rates.judge("bob", "i29", [])
+    for user in ("cid", "dan", "eve"):
+        rates.observe(user, "i29")
+    rates.judge("bob", "i29", [])
+    assert rates.everyone.popularity_hits == 1
+
+
+def cause(event_id: str, partition: int, offset: int) -> frame_pb2.Cause:
+    return frame_pb2.Cause(
+        event_id=event_id, token=interaction_pb2.EventToken(topic_id=b"t", partition=partition, offset=offset)
+    )
+
+
+def test_an_event_is_timed_to_the_first_frame_that_names_it() -> None:
+    latencies = Latencies()
+    latencies.sent["ann"] = [
+        Sent("a", 1.0, 0, 10),
+        Sent("b", 1.1, 0, 11),
+        Sent("c", 1.2, 1, 5),
+        Sent("d", 9.0, 0, 99),
+    ]
+    latencies.frame("ann", 0.5, [])
+    latencies.frame("ann", 1.010, [cause("a", 0, 10)])
+    latencies.frame("ann", 1.130, [cause("", 0, 11)])  # by position: an announcement was missed
+    latencies.frame("ann", 1.240, [cause("c", 1, 5), cause("b", 0, 11)])
+    assert sorted(round(ms) for ms in latencies.milliseconds()) == [10, 30, 40]
+    summary = latencies.summary()
+    assert summary["events_without_frame"] == 0.25 and summary["frames_sent"] == 4

@@ -1,0 +1,73 @@
+"""Real servers for the tests: each starts once a session, on a free port, in a temporary folder."""
+
+import asyncio
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from embedded.kafka import EmbeddedKafka
+from embedded.ports import free_port
+from embedded.triton import EmbeddedTriton
+from embedded.valkey import EmbeddedValkey
+from embedded.valkey_cluster import EmbeddedValkeyCluster
+
+# The servers start in synchronous fixtures, outside any test's event loop: the loop that starts a server need
+# not be the one that stops it, and the main thread, which starts them, lives as long as the session.
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedKafka]:
+    """A Kafka node; `.bootstrap` is its address. Topics are not made by first use."""
+    server = EmbeddedKafka(tmp_path_factory.mktemp("kafka"), free_port())
+    asyncio.run(server.start())
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValkey]:
+    """A Valkey server; `.host` and `.port`."""
+    server = EmbeddedValkey(tmp_path_factory.mktemp("valkey"), free_port())
+    asyncio.run(server.start())
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def valkey_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValkeyCluster]:
+    """Three Valkey primaries; `.addresses` lists (host, port)."""
+    cluster = EmbeddedValkeyCluster(tmp_path_factory.mktemp("valkey-cluster"))
+    asyncio.run(cluster.start())
+    yield cluster
+    cluster.kill()
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny model bundle, trained on nothing: right shapes, arbitrary numbers."""
+    from tiny_bundle import build  # imports torch
+
+    folder: Path = build(tmp_path_factory.mktemp("bundle") / "tiny")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def triton(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedTriton]:
+    """A Triton server with the tiny bundle's models; `.address` is its gRPC endpoint."""
+    from inference.bundle import read  # only for those who want Triton
+    from inference.repository import install
+
+    folder = tmp_path_factory.mktemp("triton")
+    install(read(bundle), folder / "repository")
+    server = EmbeddedTriton(folder / "repository", folder, free_port())
+    asyncio.run(server.start())
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def prefix() -> str:
+    """A fresh short string, to keep a test's topics and keys apart from other tests'."""
+    return f"t{secrets.token_hex(4)}-"
