@@ -6,7 +6,8 @@ import signal
 import sys
 
 from ingest.settings import IngestSettings
-from ingest_world import ArithmeticModel, World
+from ingest_model import ArithmeticModel
+from ingest_world import World
 from profiles.actions import ProfileSettings
 from profiles.settings import StoreSettings
 from profiles.store import ProfileStore

@@ -2,7 +2,8 @@
 
 import time
 
-from ingest_world import T0, VERSION, World, until
+from ingest_model import VERSION
+from ingest_world import T0, World, until
 from profiles.profile import ModelState
 
 

@@ -12,7 +12,6 @@ from embedded.ports import free_port
 from embedded.valkey import EmbeddedValkey
 from embedded.valkey_cluster import EmbeddedValkeyCluster
 from profiles.announcements import Announcement
-from profiles.breaker import Breaker
 from profiles.changes import Changes
 from profiles.errors import StoreUnavailable
 from profiles.profile import ModelState, Profile
@@ -296,22 +295,3 @@ async def _move_slot(cluster: EmbeddedValkeyCluster, key: str, keys: list[str]) 
     await source.command("MIGRATE", target.host, target.port, "", 0, 5000, "KEYS", *keys)
     for node in (target, source, *cluster.nodes):
         await node.command("CLUSTER", "SETSLOT", slot, "NODE", names[target])
-
-
-def test_the_breaker_lets_one_request_through_at_a_time_until_one_succeeds() -> None:
-    now = 100.0
-    breaker = Breaker(lambda: now, failures=2, retry_seconds=1.0)
-    for _ in range(2):
-        assert breaker.allows()
-        breaker.failed()
-    assert not breaker.allows()
-    now = 101.0
-    assert breaker.allows() and not breaker.allows()
-    breaker.failed()
-    assert not breaker.allows()
-    assert breaker.failing_seconds() == 1.0
-    now = 102.0
-    assert breaker.allows()
-    breaker.succeeded()
-    assert breaker.allows() and breaker.allows()
-    assert breaker.failing_seconds() == 0.0

@@ -1,0 +1,89 @@
+"""From the entries of profiles to the arrays that the user graphs take."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+
+from inference.bundle import Manifest
+from inference.model import Floats, Histories, Steps
+from profiles.profile import Entry, ModelState
+
+VectorOf = Callable[[str], Floats | None]
+"""An item's vector [d] under the manifest's version, or None where there is none (yet)."""
+
+# float32 ends at 3e38; a value past it would turn into infinity.
+_LARGEST: Final = 1e30
+
+
+def histories(
+    users: Sequence[Sequence[Entry]], vector: VectorOf, manifest: Manifest
+) -> tuple[Histories, list[bool]]:
+    """Histories of b users, and for each whether an item of it has no vector (zeros stand for it).
+
+    Each user's entries are those that the state covers, oldest first (`profiles.fold.model_history`).
+    """
+    length = max((len(entries) for entries in users), default=0) or 1
+    shape = (len(users), length)
+    found = Histories(
+        np.zeros((*shape, manifest.width), np.float32),
+        np.zeros(shape, np.int64),
+        np.zeros(shape, np.float32),
+        np.full(shape, np.nan, np.float32),
+        np.zeros(shape, np.float32),
+    )
+    unknown = [False] * len(users)
+    for row, entries in enumerate(users):
+        before: Entry | None = None
+        for place, entry in enumerate(entries):
+            known = vector(entry.item_id)
+            if known is None:
+                unknown[row] = True
+            else:
+                found.item_vectors[row, place] = known
+            found.actions[row, place] = manifest.action_index(entry.action)
+            found.gap_seconds[row, place] = gap_seconds(before, entry)
+            found.values[row, place] = raw_value(entry)
+            found.mask[row, place] = 1
+            before = entry
+    return found, unknown
+
+
+def step_input(
+    states: Sequence[ModelState],
+    before: Sequence[Entry | None],
+    events: Sequence[Entry],
+    vector: VectorOf,
+    manifest: Manifest,
+) -> tuple[Steps, list[bool]]:
+    """One event for each of b users, and for each whether its item has no vector.
+
+    `before` is the newest entry that the state covers; None if it covers none.
+    """
+    rows = len(events)
+    found = Steps(
+        np.zeros((rows, manifest.state_width), np.float32),
+        np.zeros((rows, manifest.width), np.float32),
+        np.array([manifest.action_index(e.action) for e in events], np.int64),
+        np.array([gap_seconds(b, e) for b, e in zip(before, events, strict=True)], np.float32),
+        np.array([raw_value(e) for e in events], np.float32),
+    )
+    unknown = [False] * rows
+    for row, (state, event) in enumerate(zip(states, events, strict=True)):
+        found.state[row] = np.frombuffer(state.state, "<f4")
+        known = vector(event.item_id)
+        if known is None:
+            unknown[row] = True
+        else:
+            found.item_vectors[row] = known
+    return found, unknown
+
+
+def gap_seconds(before: Entry | None, entry: Entry) -> float:
+    """Seconds since the event before; 0 for the first."""
+    return 0.0 if before is None else (entry.time_ms - before.time_ms) / 1000
+
+
+def raw_value(entry: Entry) -> float:
+    """The entry's value as the graphs take it: NaN for none."""
+    return float("nan") if entry.value is None else max(-_LARGEST, min(_LARGEST, entry.value))

@@ -1,0 +1,34 @@
+"""What this room measures. `graph` is one of four names; `reason` one of `FAILURES`."""
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+FAILURES: Final = (
+    "deadline",
+    "unreachable",
+    "refused",
+    "not_finite",
+    "wrong_shape",
+    "breaker",
+    "unknown_version",
+)
+
+CALL_SECONDS = Histogram(
+    "recstream_inference_call_seconds",
+    "Time of an answered Triton call, by graph.",
+    ["graph"],
+    buckets=(0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 1.0, 4.0),
+)
+CALL_ROWS = Histogram(
+    "recstream_inference_call_rows",
+    "Rows of a Triton call, by graph.",
+    ["graph"],
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
+)
+CALL_FAILURES = Counter(
+    "recstream_inference_call_failures_total", "Triton calls without a usable answer.", ["graph", "reason"]
+)
+BREAKER_OPEN = Gauge(
+    "recstream_inference_breaker_open", "1 while calls of the graph fail at once.", ["graph"]
+)

@@ -1,0 +1,116 @@
+"""The model behind one small protocol, in numpy arrays."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+
+class ModelUnavailable(Exception):
+    """The model gave no usable answer in time: unreachable, queue full, deadline passed, or not finite."""
+
+
+class NotFinite(ModelUnavailable):
+    """The model answered, but the numbers of `rows` (places in the batch) are not finite."""
+
+    def __init__(self, message: str, rows: tuple[int, ...]) -> None:
+        super().__init__(message)
+        self.rows = rows
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Tokenised texts of b items, right-padded: ids and mask are [b, t]; item_index is [b], 0 for an
+    item that was not in training."""
+
+    ids: Ints
+    mask: Ints
+    item_index: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Histories:
+    """Histories of b users, right-padded to T events, oldest first.
+
+    item_vectors [b, T, d]: zeros where the item is unknown.
+    actions [b, T]: index into the manifest's actions; 0 for one that the model does not know.
+    gap_seconds [b, T]: since the event before; 0 for the first.
+    values [b, T]: the raw rating or the like; NaN where there is none.
+    mask [b, T]: 1 for an event, 0 for padding.
+    """
+
+    item_vectors: Floats
+    actions: Ints
+    gap_seconds: Floats
+    values: Floats
+    mask: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """One event for each of b users: state [b, S], the others [b, d], [b], [b], [b] as in Histories."""
+
+    state: Floats
+    item_vectors: Floats
+    actions: Ints
+    gap_seconds: Floats
+    values: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class States:
+    """state [b, S] and user_vector [b, d]."""
+
+    state: Floats
+    user_vector: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Folds:
+    """States, and how much each event adds to the user vector: contributions [b, T, d], zero on padding;
+    their sum over T, plus a constant of the model, is the user vector."""
+
+    states: States
+    contributions: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """m items to be ranked for one user: vectors [m, d]; age_seconds [m] since publication, -1 where
+    unknown; popularity [m], positive events weighed by age."""
+
+    vectors: Floats
+    age_seconds: Floats
+    popularity: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """probabilities [m, A] in the order of the manifest's actions; predicted_value [m]."""
+
+    probabilities: Floats
+    predicted_value: Floats
+
+
+class Model(Protocol):
+    """The four graphs of a bundle. `timeout` is in seconds; every call raises ModelUnavailable and
+    nothing else when the model fails, and never returns a number that is not finite."""
+
+    async def encode_items(self, version: int, tokens: Tokens, *, timeout: float) -> Floats:
+        """Item vectors [b, d]."""
+
+    async def step(self, version: int, steps: Steps, *, timeout: float) -> States: ...
+
+    async def fold(self, version: int, histories: Histories, *, timeout: float) -> Folds: ...
+
+    async def rank(self, version: int, user: States, candidates: Candidates, *, timeout: float) -> Ranking:
+        """Candidates of one user (`user` has one row)."""
+
+    async def ready(self, version: int) -> bool:
+        """Whether all four graphs answer under this version. Never raises."""
+
+    async def close(self) -> None: ...

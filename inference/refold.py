@@ -1,0 +1,109 @@
+"""Model states for profiles: folded from the history, or stepped by one event."""
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+import numpy as np
+
+from inference.bundle import Manifest
+from inference.histories import VectorOf, histories, step_input
+from inference.model import Floats, Histories, Model, NotFinite, States, Steps
+from profiles.profile import Entry, ModelState
+
+
+async def refold(
+    model: Model, manifest: Manifest, users: Sequence[Sequence[Entry]], vector: VectorOf, *, timeout: float
+) -> list[ModelState]:
+    """The states that these histories have, in order; see `histories` for what they hold. An empty history
+    gives the state of a user of whom nothing is known.
+
+    A state is stale if one of its items had no vector, or if the model's numbers for this row alone were not
+    finite (then it is all zeros). `timeout` (seconds) is for all together. Raises ModelUnavailable.
+    """
+    inputs, unknown = histories(users, vector, manifest)
+
+    async def call(rows: list[int], left: float) -> States:
+        part = Histories(
+            inputs.item_vectors[rows],
+            inputs.actions[rows],
+            inputs.gap_seconds[rows],
+            inputs.values[rows],
+            inputs.mask[rows],
+        )
+        return (await model.fold(manifest.version, part, timeout=left)).states
+
+    return await _states(call, manifest, unknown, timeout)
+
+
+async def advance(
+    model: Model,
+    manifest: Manifest,
+    states: Sequence[ModelState],
+    before: Sequence[Entry | None],
+    events: Sequence[Entry],
+    vector: VectorOf,
+    *,
+    timeout: float,
+) -> list[ModelState]:
+    """The states after one more event each. None of `states` may be stale: a refold is due there.
+
+    `before` is the newest entry that each state covers, None if there is none. Otherwise as `refold`.
+    """
+    inputs, unknown = step_input(states, before, events, vector, manifest)
+
+    async def call(rows: list[int], left: float) -> States:
+        part = Steps(
+            inputs.state[rows],
+            inputs.item_vectors[rows],
+            inputs.actions[rows],
+            inputs.gap_seconds[rows],
+            inputs.values[rows],
+        )
+        return await model.step(manifest.version, part, timeout=left)
+
+    return await _states(call, manifest, unknown, timeout)
+
+
+def states_of(state: ModelState) -> States:
+    """A stored state as the ranker takes it: one row."""
+    return States(
+        np.frombuffer(state.state, "<f4")[None].astype(np.float32),
+        np.frombuffer(state.user_vector, "<f4")[None].astype(np.float32),
+    )
+
+
+async def _states(
+    call: Callable[[list[int], float], Awaitable[States]],
+    manifest: Manifest,
+    unknown: Sequence[bool],
+    timeout: float,
+) -> list[ModelState]:
+    """Runs the call; rows that are not finite are left out of a second one, so that one poisoned history
+    does not make its whole batch stale."""
+    if not unknown:
+        return []
+    deadline = time.monotonic() + timeout
+    rows = list(range(len(unknown)))
+    try:
+        found = await call(rows, timeout)
+    except NotFinite as error:
+        rows = [row for row in rows if row not in set(error.rows)]
+        if not rows:
+            raise
+        found = await call(rows, deadline - time.monotonic())
+    states = [_zeros(manifest)] * len(unknown)
+    for place, row in enumerate(rows):
+        states[row] = ModelState(
+            manifest.version, _bytes(found.state[place]), _bytes(found.user_vector[place]), unknown[row]
+        )
+    return states
+
+
+def _zeros(manifest: Manifest) -> ModelState:
+    return ModelState(
+        manifest.version, bytes(4 * manifest.state_width), bytes(4 * manifest.width), stale=True
+    )
+
+
+def _bytes(row: Floats) -> bytes:
+    return row.astype("<f4").tobytes()

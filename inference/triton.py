@@ -1,0 +1,273 @@
+"""The model on a real Triton, over gRPC."""
+
+import asyncio
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
+
+import grpc
+import numpy as np
+import structlog
+import tritonclient.grpc.aio as triton_aio  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+from tritonclient.utils import InferenceServerException  # type: ignore[import-untyped]
+
+from inference import metrics
+from inference.breaker import Breaker
+from inference.bundle import Manifest
+from inference.graphs import GRAPHS, INT, ITEM_ENCODER, RANKER, USER_FOLD, USER_STEP, Graph
+from inference.model import (
+    Candidates,
+    Floats,
+    Folds,
+    Histories,
+    ModelUnavailable,
+    NotFinite,
+    Ranking,
+    States,
+    Steps,
+    Tokens,
+)
+from inference.settings import TritonSettings
+
+log = structlog.get_logger()
+
+Array = NDArray[np.float32] | NDArray[np.int64]
+
+# A Triton that comes back is found within half a second instead of gRPC's twenty.
+_CHANNEL = [
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 500),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+]
+_REASONS = {
+    "StatusCode.DEADLINE_EXCEEDED": "deadline",
+    "StatusCode.UNAVAILABLE": "unreachable",
+}
+# Statuses that say nothing about the server's health: the input was refused.
+_INPUT = {"StatusCode.INVALID_ARGUMENT"}
+
+
+class TritonModel:
+    """`inference.model.Model` over Triton's gRPC protocol.
+
+    It serves the versions of `manifests`, whose widths every answer is checked against; `learn` adds one.
+    Must be made inside a running event loop. A call larger than a graph's batch limit is cut into several.
+    Triton gets each request's deadline too, so that what nobody waits for any more leaves its queue unserved.
+    """
+
+    def __init__(self, settings: TritonSettings, manifests: Iterable[Manifest]) -> None:
+        self._settings = settings
+        self._manifests = {m.version: m for m in manifests}
+        self._client = triton_aio.InferenceServerClient(
+            settings.address, ssl=settings.tls, channel_args=_CHANNEL
+        )
+        self._breakers: dict[tuple[str, int], Breaker] = {}
+
+    def learn(self, manifest: Manifest) -> None:
+        """Serve this version as well."""
+        self._manifests[manifest.version] = manifest
+
+    async def encode_items(self, version: int, tokens: Tokens, *, timeout: float) -> Floats:
+        """Item vectors [b, d]. See `Model.encode_items`."""
+        inputs: dict[str, Array] = {
+            "input_ids": tokens.ids,
+            "attention_mask": tokens.mask,
+            "item_index": tokens.item_index[:, None],
+        }
+        return (await self._call(ITEM_ENCODER, version, inputs, timeout))["vector"]
+
+    async def step(self, version: int, steps: Steps, *, timeout: float) -> States:
+        """The states after one more event each. See `Model.step`."""
+        inputs: dict[str, Array] = {
+            "state": steps.state,
+            "item_vector": steps.item_vectors,
+            "action": steps.actions[:, None],
+            "gap_seconds": steps.gap_seconds[:, None],
+            "value": steps.values[:, None],
+        }
+        found = await self._call(USER_STEP, version, inputs, timeout)
+        return States(found["next_state"], found["user_vector"])
+
+    async def fold(self, version: int, histories: Histories, *, timeout: float) -> Folds:
+        """The states of whole histories. See `Model.fold`."""
+        inputs: dict[str, Array] = {
+            "item_vectors": histories.item_vectors,
+            "actions": histories.actions,
+            "gap_seconds": histories.gap_seconds,
+            "values": histories.values,
+            "mask": histories.mask,
+        }
+        found = await self._call(USER_FOLD, version, inputs, timeout)
+        return Folds(States(found["state"], found["user_vector"]), found["contributions"])
+
+    async def rank(self, version: int, user: States, candidates: Candidates, *, timeout: float) -> Ranking:
+        """One user's candidates. See `Model.rank`."""
+        if not len(candidates.vectors):
+            actions = len(self._manifest(RANKER, version).actions)
+            return Ranking(np.zeros((0, actions), np.float32), np.zeros(0, np.float32))
+        inputs: dict[str, Array] = {
+            "state": user.state,
+            "user_vector": user.user_vector,
+            "candidates": candidates.vectors[None],
+            "age_seconds": candidates.age_seconds[None],
+            "popularity": candidates.popularity[None],
+        }
+        found = await self._call(RANKER, version, inputs, timeout)
+        return Ranking(found["probabilities"][0], found["predicted_value"][0])
+
+    async def ready(self, version: int) -> bool:
+        """Whether all four graphs answer under this version. Never raises; waits a second at most."""
+        if version not in self._manifests:
+            return False
+        try:
+            async with asyncio.timeout(1):
+                answers = await asyncio.gather(
+                    *(self._client.is_model_ready(name, str(version), client_timeout=1) for name in GRAPHS)
+                )
+        except (InferenceServerException, grpc.RpcError, TimeoutError):
+            return False
+        return all(answers)
+
+    async def close(self) -> None:
+        """Closes the connection."""
+        await self._client.close()
+
+    async def _call(
+        self, graph: Graph, version: int, inputs: Mapping[str, Array], timeout: float
+    ) -> dict[str, Floats]:
+        """The graph's outputs, over as many requests as its batch limit asks for."""
+        manifest = self._manifest(graph, version)
+        _check_widths(graph, manifest, inputs)
+        rows = len(next(iter(inputs.values())))
+        deadline = time.monotonic() + timeout
+        parts = []
+        for start in range(0, max(rows, 1), graph.max_batch):
+            part = {name: array[start : start + graph.max_batch] for name, array in inputs.items()}
+            parts.append(await self._request(graph, manifest, part, deadline - time.monotonic()))
+        outputs = (
+            parts[0]
+            if len(parts) == 1
+            else {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        )
+        _check_finite(graph, outputs)
+        return outputs
+
+    def _manifest(self, graph: Graph, version: int) -> Manifest:
+        manifest = self._manifests.get(version)
+        if manifest is None:
+            raise _failure(graph, "unknown_version", f"model version {version} is not among those served")
+        return manifest
+
+    async def _request(
+        self, graph: Graph, manifest: Manifest, inputs: Mapping[str, Array], timeout: float
+    ) -> dict[str, Floats]:
+        rows = len(next(iter(inputs.values())))
+        if not rows:
+            return {
+                t.name: np.zeros(_shape(t.dims, manifest, inputs, graph), np.float32) for t in graph.outputs
+            }
+        if timeout <= 0:
+            raise _failure(graph, "deadline", "no time left before the call")
+        breaker = self._breaker(graph, manifest.version)
+        if not breaker.allow(time.monotonic()):
+            raise _failure(
+                graph, "breaker", "it failed several times in a row and is left alone for a moment"
+            )
+        started = time.monotonic()
+        try:
+            result = await self._client.infer(
+                graph.name,
+                [_input(name, array, graph) for name, array in inputs.items()],
+                model_version=str(manifest.version),
+                timeout=max(1, math.ceil(timeout * 1e6)),
+                client_timeout=timeout,
+            )
+        except InferenceServerException as error:
+            status, message = str(error.status()), str(error.message())
+            if status in _INPUT:
+                breaker.abandoned()
+            else:
+                self._failed(graph, breaker)
+            raise _failure(graph, _REASONS.get(status, "refused"), f"{status}: {message}") from error
+        except BaseException:
+            breaker.abandoned()
+            raise
+        outputs = {}
+        for tensor in graph.outputs:
+            array = result.as_numpy(tensor.name)
+            wanted = _shape(tensor.dims, manifest, inputs, graph)
+            if array is None or array.shape != wanted or array.dtype != np.float32:
+                self._failed(graph, breaker)
+                got = "nothing" if array is None else f"{array.dtype}{list(array.shape)}"
+                raise _failure(graph, "wrong_shape", f"{tensor.name} is {got}, not float32{list(wanted)}")
+            outputs[tensor.name] = array
+        breaker.succeeded()
+        metrics.BREAKER_OPEN.labels(graph.name).set(0)
+        metrics.CALL_SECONDS.labels(graph.name).observe(time.monotonic() - started)
+        metrics.CALL_ROWS.labels(graph.name).observe(rows)
+        return outputs
+
+    def _breaker(self, graph: Graph, version: int) -> Breaker:
+        breaker = self._breakers.get((graph.name, version))
+        if breaker is None:
+            s = self._settings
+            breaker = Breaker(s.breaker_failures, s.breaker_open_ms / 1e3, s.breaker_open_max_ms / 1e3)
+            self._breakers[graph.name, version] = breaker
+        return breaker
+
+    def _failed(self, graph: Graph, breaker: Breaker) -> None:
+        was_open = breaker.open
+        breaker.failed(time.monotonic())
+        if breaker.open and not was_open:
+            metrics.BREAKER_OPEN.labels(graph.name).set(1)
+            log.warning("triton_breaker_opened", graph=graph.name, address=self._settings.address)
+
+
+def _failure(graph: Graph, reason: str, detail: str) -> ModelUnavailable:
+    metrics.CALL_FAILURES.labels(graph.name, reason).inc()
+    return ModelUnavailable(f"{graph.name}: {detail}")
+
+
+def _check_widths(graph: Graph, manifest: Manifest, inputs: Mapping[str, Array]) -> None:
+    """Refuses here what Triton would refuse, so that a caller's mistake does not count against Triton."""
+    widths = {"d": manifest.width, "S": manifest.state_width}
+    for tensor in graph.inputs:
+        for dim, size in zip(tensor.dims, inputs[tensor.name].shape[1:], strict=True):
+            if isinstance(dim, str) and widths.get(dim, size) != size:
+                wanted = f"{dim} of version {manifest.version} is {widths[dim]}"
+                raise _failure(graph, "wrong_shape", f"{tensor.name} is {size} wide, {wanted}")
+
+
+def _check_finite(graph: Graph, outputs: Mapping[str, Floats]) -> None:
+    bad: set[int] = set()
+    for array in outputs.values():
+        # The sum is finite only if every number is, but for an overflow: then look closely.
+        if not math.isfinite(float(array.sum())):
+            finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
+            bad.update(np.flatnonzero(~finite).tolist())
+    if bad:
+        metrics.CALL_FAILURES.labels(graph.name, "not_finite").inc()
+        raise NotFinite(f"{graph.name}: {len(bad)} rows are not finite", tuple(sorted(bad)))
+
+
+def _shape(
+    dims: Sequence[str | int], manifest: Manifest, inputs: Mapping[str, Array], graph: Graph
+) -> tuple[int, ...]:
+    """The shape that an output of these dimensions must have for these inputs."""
+    sizes = {"d": manifest.width, "S": manifest.state_width, "A": len(manifest.actions)}
+    for tensor in graph.inputs:
+        for dim, size in zip(tensor.dims, inputs[tensor.name].shape[1:], strict=True):
+            if isinstance(dim, str):
+                sizes.setdefault(dim, size)
+    rows = len(next(iter(inputs.values())))
+    return (rows, *(sizes[dim] if isinstance(dim, str) else dim for dim in dims))
+
+
+def _input(name: str, array: Array, graph: Graph) -> triton_aio.InferInput:
+    kind = next(t.kind for t in graph.inputs if t.name == name)
+    tensor = triton_aio.InferInput(name, list(array.shape), kind)
+    tensor.set_data_from_numpy(np.ascontiguousarray(array, np.int64 if kind == INT else np.float32))
+    return tensor

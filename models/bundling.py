@@ -1,0 +1,95 @@
+"""Writes a bundle: graphs, tokenizer, vocabulary, and the manifest last."""
+
+import importlib.metadata
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from inference.bundle import ITEMS, MANIFEST, TOKENIZER, Manifest, checksum
+from inference.graphs import triton_config
+from models.export import Sizes, export, graphs
+from models.recommender import Recommender
+from models.settings import TrainSettings
+from models.text import TextEncoder
+
+SERVED: Final = Path(__file__).parent / "served" / "model.py"
+_LIBRARIES: Final = ("torch", "transformers", "onnx", "onnxruntime", "numpy")
+
+
+def write_bundle(
+    folder: Path,
+    model: Recommender,
+    text: TextEncoder,
+    tokenizer: Path,
+    item_ids: Sequence[str],
+    settings: TrainSettings,
+    *,
+    metrics: Mapping[str, float],
+    fingerprint: str,
+    exported: Callable[[str], None] = lambda name: None,
+) -> Manifest:
+    """Writes the bundle to `folder`, whole or not at all: beside it first, then by one rename; what was
+    there before is replaced. `item_ids` are those of the id embedding, in its order; `exported` is told of
+    each graph.
+
+    Raises ExportFailed where a graph does not compute what torch computes.
+    """
+    version = settings.version or int(time.time())
+    partial = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
+    try:
+        partial.mkdir(parents=True)
+        shutil.copyfile(tokenizer, partial / TOKENIZER)
+        (partial / ITEMS).write_text(json.dumps(list(item_ids), ensure_ascii=True), encoding="utf-8")
+        shape = model.shape
+        sizes = Sizes(
+            shape.width,
+            shape.channels,
+            shape.actions,
+            shape.items,
+            text.transformer.config.vocab_size,
+            min(settings.text_tokens, text.limit),
+        )
+        model.eval()
+        for graph, module in graphs(text, model):
+            place = partial / "triton" / graph.name
+            export(graph, module, sizes, place / str(version) / "model.onnx")
+            shutil.copyfile(SERVED, place / str(version) / "model.py")
+            (place / "config.pbtxt").write_text(triton_config(graph), encoding="utf-8")
+            exported(graph.name)
+        files = sorted(path for path in partial.rglob("*") if path.is_file())
+        manifest = Manifest(
+            version=version,
+            width=shape.width,
+            state_width=shape.channels,
+            actions=tuple(settings.actions),
+            history=settings.history,
+            refold_every=settings.refold_every,
+            text_tokens=sizes.tokens,
+            metrics=dict(metrics),
+            data_fingerprint=fingerprint,
+            seeds=(settings.seed,),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            libraries={name: importlib.metadata.version(name) for name in _LIBRARIES},
+            files={path.relative_to(partial).as_posix(): checksum(path) for path in files},
+        )
+        (partial / MANIFEST).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
+        _replace(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return manifest
+
+
+def _replace(partial: Path, folder: Path) -> None:
+    if not folder.exists():
+        os.rename(partial, folder)
+        return
+    old = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
+    os.rename(folder, old)
+    os.rename(partial, folder)
+    shutil.rmtree(old)

@@ -1,0 +1,160 @@
+"""The real Triton gives what the graphs give, alone or in a batch, in whatever form the history comes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from embedded.triton import EmbeddedTriton
+from inference.bundle import Bundle, read
+from inference.model import Candidates, Floats, Histories, ModelUnavailable, States, Steps
+from inference.settings import TritonSettings
+from inference.triton import TritonModel
+from model_in_process import InProcess, random_candidates, random_histories
+
+TIMEOUT = 20.0
+
+
+def assert_close(got: Floats, wanted: Floats) -> None:
+    np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.fixture(scope="session")
+def checked(bundle: Path) -> Bundle:
+    return read(bundle)
+
+
+@pytest.fixture
+async def model(triton: EmbeddedTriton, checked: Bundle) -> AsyncIterator[TritonModel]:
+    found = TritonModel(TritonSettings(address=triton.address), [checked.manifest])
+    yield found
+    await found.close()
+
+
+def rows(histories: Histories, chosen: slice) -> Histories:
+    h = histories
+    return Histories(
+        h.item_vectors[chosen], h.actions[chosen], h.gap_seconds[chosen], h.values[chosen], h.mask[chosen]
+    )
+
+
+async def test_it_is_ready_for_what_it_serves(model: TritonModel) -> None:
+    assert await model.ready(1)
+    assert not await model.ready(2)
+
+
+async def test_answers_are_those_of_the_graphs(model: TritonModel, checked: Bundle) -> None:
+    here = InProcess(checked)
+    texts = ["red shoe", "", "a song of the game", "blue film"] * 10
+    tokens = checked.tokens([f"item-{i}" for i in range(40)], texts)
+    vectors = await model.encode_items(1, tokens, timeout=TIMEOUT)
+    assert_close(vectors, await here.encode_items(1, tokens, timeout=0))
+
+    given = random_histories(70, 96, 16)
+    folds = await model.fold(1, given, timeout=TIMEOUT)
+    expected = await here.fold(1, given, timeout=0)
+    assert_close(folds.states.state, expected.states.state)
+    assert_close(folds.states.user_vector, expected.states.user_vector)
+    assert_close(folds.contributions, expected.contributions)
+
+    user = States(folds.states.state[1:2], folds.states.user_vector[1:2])
+    for count in (1, 7, 300):
+        candidates = random_candidates(count, 16)
+        ranking = await model.rank(1, user, candidates, timeout=TIMEOUT)
+        wanted = await here.rank(1, user, candidates, timeout=0)
+        assert_close(ranking.probabilities, wanted.probabilities)
+        assert_close(ranking.predicted_value, wanted.predicted_value)
+        assert ((ranking.probabilities >= 0) & (ranking.probabilities <= 1)).all()
+
+
+async def test_step_after_step_equals_the_fold(model: TritonModel) -> None:
+    given = random_histories(8, 60, 16, seed=3)
+    given = rows(given, slice(1, 2))
+    state = States(np.zeros((1, 32), np.float32), np.zeros((1, 16), np.float32))
+    for t in range(60):
+        steps = Steps(
+            state.state,
+            given.item_vectors[:, t],
+            given.actions[:, t],
+            given.gap_seconds[:, t],
+            given.values[:, t],
+        )
+        state = await model.step(1, steps, timeout=TIMEOUT)
+    folds = await model.fold(1, given, timeout=TIMEOUT)
+    assert_close(state.state, folds.states.state)
+    assert_close(state.user_vector, folds.states.user_vector)
+
+
+async def test_a_batch_gives_what_each_row_gives_alone(model: TritonModel) -> None:
+    given = random_histories(32, 50, 16, seed=5)
+    together = await model.fold(1, given, timeout=TIMEOUT)
+    for row in range(32):
+        alone = await model.fold(1, rows(given, slice(row, row + 1)), timeout=TIMEOUT)
+        assert_close(together.states.state[row], alone.states.state[0])
+        assert_close(together.states.user_vector[row], alone.states.user_vector[0])
+
+
+async def test_a_score_does_not_depend_on_the_other_candidates(model: TritonModel) -> None:
+    folds = await model.fold(1, random_histories(2, 20, 16), timeout=TIMEOUT)
+    user = States(folds.states.state[1:2], folds.states.user_vector[1:2])
+    all_of_them = random_candidates(50, 16)
+    together = await model.rank(1, user, all_of_them, timeout=TIMEOUT)
+    for place in (0, 17, 49):
+        one = slice(place, place + 1)
+        alone = await model.rank(
+            1,
+            user,
+            Candidates(all_of_them.vectors[one], all_of_them.age_seconds[one], all_of_them.popularity[one]),
+            timeout=TIMEOUT,
+        )
+        np.testing.assert_allclose(together.probabilities[place], alone.probabilities[0], atol=1e-5)
+
+
+async def test_contributions_and_a_constant_are_the_user_vector(model: TritonModel) -> None:
+    folds = await model.fold(1, random_histories(6, 40, 16, seed=9), timeout=TIMEOUT)
+    constant = folds.states.user_vector[0]
+    total = folds.contributions.sum(axis=1) + constant
+    assert_close(total, folds.states.user_vector)
+
+
+async def test_requests_that_run_together_get_their_own_answers(model: TritonModel) -> None:
+    given = random_histories(40, 30, 16, seed=11)
+    parts = [rows(given, slice(row, row + 1)) for row in range(40)]
+    found = await asyncio.gather(*(model.fold(1, part, timeout=TIMEOUT) for part in parts))
+    together = await model.fold(1, given, timeout=TIMEOUT)
+    for row, fold in enumerate(found):
+        assert_close(fold.states.state[0], together.states.state[row])
+
+
+async def test_nothing_asked_is_nothing_answered(model: TritonModel, checked: Bundle) -> None:
+    vectors = await model.encode_items(1, checked.tokens([], []), timeout=TIMEOUT)
+    assert vectors.shape == (0, 16)
+    user = States(np.zeros((1, 32), np.float32), np.zeros((1, 16), np.float32))
+    ranking = await model.rank(1, user, random_candidates(0, 16), timeout=TIMEOUT)
+    assert ranking.probabilities.shape == (0, 9) and ranking.predicted_value.shape == (0,)
+
+
+async def test_no_time_a_wrong_width_and_an_unknown_version_are_the_model_not_answering(
+    model: TritonModel,
+) -> None:
+    given = random_histories(2, 10, 16)
+    for version, histories, timeout in (
+        (1, given, 0.0),
+        (1, random_histories(2, 10, 5), TIMEOUT),
+        (9, given, 1.0),
+    ):
+        with pytest.raises(ModelUnavailable):
+            await model.fold(version, histories, timeout=timeout)
+    await model.fold(1, given, timeout=TIMEOUT)
+
+
+async def test_a_cancelled_call_leaves_the_model_usable(model: TritonModel) -> None:
+    given = random_histories(32, 96, 16)
+    for _ in range(20):
+        task = asyncio.create_task(model.fold(1, given, timeout=TIMEOUT))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    await model.fold(1, given, timeout=TIMEOUT)

@@ -1,0 +1,113 @@
+"""One model in three forms: all events at once, the whole history's end, and step after step."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from models.recommender import Recommender, Shape
+
+ACTIONS = 3
+
+
+@pytest.fixture(scope="module")
+def model() -> Recommender:
+    torch.manual_seed(0)
+    shape = Shape(8, 12, 20, 16, 5, ACTIONS, (3.0, 0.0, 1.0), (1.0, 1.0, 2.0), (1.0, 5.0))
+    found = Recommender(shape, dropout=0.3, id_dropout=0.3).eval()
+    with torch.no_grad():
+        for parameter in found.parameters():
+            if not parameter.any():
+                parameter.normal_(std=0.3)
+        # Decays of every strength, not only those of the start.
+        found.user.decay.weight.normal_(std=1.0)
+    return found
+
+
+def history(length: int, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Item vectors, actions, gaps and values of one user."""
+    random = torch.Generator().manual_seed(seed)
+    gaps = torch.rand(1, length, generator=random) ** 8 * 1e7
+    gaps[:, 0] = 0
+    values = torch.randint(1, 6, (1, length), generator=random).float()
+    values[torch.rand(1, length, generator=random) < 0.3] = torch.nan
+    actions = torch.randint(0, ACTIONS + 1, (1, length), generator=random)
+    return torch.randn(1, length, 12, generator=random), actions, gaps, values
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 17, 64, 96, 200, 500])
+def test_scan_fold_and_steps_agree(model: Recommender, length: int) -> None:
+    items, actions, gaps, values = history(length, seed=length)
+    mask = torch.ones(1, length)
+    with torch.no_grad():
+        scanned = model.user.scan(items, actions, gaps, values, mask)
+        folded, user, contributions = model.user.fold(items, actions, gaps, values, mask)
+        state = torch.zeros(1, 20)
+        for t in range(length):
+            state, stepped_user = model.user.step(state, items[:, t], actions[:, t], gaps[:, t], values[:, t])
+            torch.testing.assert_close(scanned[:, t], state, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(folded, state, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(user, stepped_user, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(contributions.sum(1) + model.user.output.bias, user, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("padding", [0, 1, 190])
+@pytest.mark.parametrize("length", [1, 30, 96])
+def test_padding_on_either_side_changes_nothing(model: Recommender, length: int, padding: int) -> None:
+    items, actions, gaps, values = history(length, seed=7)
+    bare, bare_user, _ = model.user.fold(items, actions, gaps, values, torch.ones(1, length))
+
+    def padded(given: Tensor, filler: Tensor, left: bool) -> Tensor:
+        return torch.cat((filler, given) if left else (given, filler), 1)
+
+    for left in (True, False):
+        mask = padded(torch.ones(1, length), torch.zeros(1, padding), left)
+        state, user, contributions = model.user.fold(
+            padded(items, torch.randn(1, padding, 12), left),
+            padded(actions, torch.ones(1, padding, dtype=torch.long), left),
+            padded(gaps, torch.ones(1, padding), left),
+            padded(values, torch.full((1, padding), torch.nan), left),
+            mask,
+        )
+        torch.testing.assert_close(state, bare, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(user, bare_user, rtol=1e-5, atol=1e-5)
+        assert not contributions[mask == 0].any()
+
+
+def test_an_empty_history_is_finite_and_has_the_constant_vector(model: Recommender) -> None:
+    state, user, _ = model.user.fold(*history(4, seed=1), torch.zeros(1, 4))
+    assert not state.any()
+    torch.testing.assert_close(user[0], model.user.output.bias)
+
+
+def test_odd_raw_values_stay_finite(model: Recommender) -> None:
+    items = torch.zeros(1, 4, 12)
+    gaps = torch.tensor([[0.0, -5.0, 1e30, 3e38]])
+    values = torch.tensor([[1e30, -1e30, torch.nan, 0.0]])
+    state, user, contributions = model.user.fold(
+        items, torch.tensor([[0, 1, 2, 3]]), gaps, values, torch.ones(1, 4)
+    )
+    logits, value = model.ranker(
+        state,
+        user,
+        torch.randn(1, 5, 12),
+        torch.tensor([[-1.0, 0.0, 1e30, 3e38, 5.0]]),
+        torch.tensor([[0.0, -1.0, 1e30, 3e38, 5.0]]),
+    )
+    for out in (state, user, contributions, logits, value):
+        assert out.isfinite().all()
+
+
+def test_in_training_some_ids_are_dropped_and_unknown_ones_never_matter(model: Recommender) -> None:
+    text = torch.randn(1, 8).expand(2000, 8)
+    index = torch.full((2000,), 3)
+    with torch.no_grad():
+        only_text = model.item(text[:1], torch.zeros(1, dtype=torch.long))
+        whole = model.item(text[:1], index[:1])
+    assert not torch.allclose(only_text, whole)
+    model.item.train()
+    # Of the head's own dropout there is to be none here.
+    model.item.head.eval()
+    vectors = model.item(text, index)
+    model.item.eval()
+    share = torch.isclose(vectors, only_text, atol=1e-6).all(1).float().mean()
+    assert 0.2 < share < 0.4

@@ -1,0 +1,174 @@
+"""Training learns from the events it was given, from nothing else, and beats popularity where there is order."""
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from inference.bundle import read
+from models.data import ItemText, events
+from models.errors import NothingToLearn
+from models.evaluate import EvaluateSettings, next_item
+from models.popularity import PopularityHistory
+from models.settings import TrainSettings
+from models.train import train
+from profiles.actions import Action, Actions
+from tiny_bundle import text_model
+
+ITEMS = [ItemText(str(i), f"film {i}", 10**12 if i % 2 else None) for i in range(40)]
+ACTIONS = {"rate": Action(positive_from=4.0, value_range=(1, 5))}
+HOUR = 3_600_000
+
+
+@dataclass(frozen=True)
+class Table:
+    user_ids: list[str]
+    item_ids: list[str]
+    actions: list[str]
+    time_ms: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+    def rows(self, chosen: NDArray[np.int64]) -> "Table":
+        return Table(
+            [self.user_ids[i] for i in chosen],
+            [self.item_ids[i] for i in chosen],
+            [self.actions[i] for i in chosen],
+            self.time_ms[chosen],
+            self.values[chosen],
+        )
+
+
+def walks(users: int, length: int, start: int = 10**12, first_user: int = 0) -> Table:
+    """Each user goes round the forty items from some place, sometimes leaving one out."""
+    rng = np.random.default_rng(first_user)
+    rows: list[tuple[int, str, str, float]] = []
+    for user in range(users):
+        at = int(rng.integers(0, 40))
+        for step in range(length):
+            rows.append(
+                (start + user * 1000 + step * HOUR, f"u{first_user + user}", str(at % 40), 4.0 + step % 2)
+            )
+            at += 1 + int(rng.random() < 0.15)
+    rows.sort()
+    time_ms, user_ids, item_ids, values = zip(*rows, strict=True)
+    return Table(list(user_ids), list(item_ids), ["rate"] * len(rows), np.array(time_ms), np.array(values))
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> TrainSettings:
+    folder = tmp_path_factory.mktemp("text")
+    return TrainSettings(
+        text_model=text_model(folder / "model"),
+        cache=folder / "vectors.npz",
+        width=16,
+        channels=32,
+        hidden=32,
+        history=8,
+        refold_every=4,
+        epochs=6,
+        learning_rate=0.01,
+        actions=ACTIONS,
+        version=7,
+        threads=1,
+    )
+
+
+def test_what_comes_next_is_learned_better_than_what_is_popular(
+    settings: TrainSettings, tmp_path: Path
+) -> None:
+    training, replay = walks(120, 20), walks(30, 12, start=10**12 + 30 * HOUR, first_user=1000)
+    manifest = train(training, ITEMS, settings, tmp_path / "bundle")
+    assert manifest.version == 7 and manifest.metrics["events"] == 2400
+    assert read(tmp_path / "bundle").manifest == manifest
+    found = next_item(
+        read(tmp_path / "bundle"), training, replay, ITEMS, EvaluateSettings(actions=ACTIONS, at=5)
+    )
+    assert found.all.targets == 360 and found.warm.targets == 0
+    assert found.all.ranked > 2 * max(found.all.popular, found.all.popular_by_age, 0.1)
+
+
+def test_held_out_behaviour_touches_nothing(settings: TrainSettings, tmp_path: Path) -> None:
+    """The last event of every user gets an item that occurs nowhere else: only its text may be known."""
+    whole = walks(20, 8)
+    last = np.array(
+        [i for i in range(len(whole.user_ids)) if whole.user_ids[i] not in whole.user_ids[i + 1 :]]
+    )
+    whole = replace(whole, item_ids=["secret" if i in set(last) else n for i, n in enumerate(whole.item_ids)])
+    known = whole.rows(np.setdiff1d(np.arange(len(whole.user_ids)), last))
+    items = [*ITEMS, ItemText("secret", "a secret film")]
+    learned = events([known], items, Actions(ACTIONS))
+    place = learned.item_ids.index("secret")
+    assert not (learned.items == place).any()
+    assert not PopularityHistory(learned, 7).at(whole.time_ms)[:, place].any()
+    manifest = train(known, items, settings.model_copy(update={"epochs": 1}), tmp_path / "bundle")
+    bundle = read(tmp_path / "bundle")
+    assert bundle.item_index("secret") == 0 and bundle.item_index("0") > 0
+    assert manifest.data_fingerprint == learned.fingerprint()
+
+
+def test_the_order_of_a_file_tells_nothing() -> None:
+    table = walks(10, 6)
+    same_second = replace(table, time_ms=table.time_ms // HOUR * HOUR)
+    shuffled = same_second.rows(np.random.default_rng(0).permutation(len(table.user_ids)))
+    by_item = same_second.rows(np.array(sorted(range(60), key=lambda i: int(table.item_ids[i]))))
+    prints = {events([t], ITEMS, Actions(ACTIONS)).fingerprint() for t in (same_second, shuffled, by_item)}
+    assert len(prints) == 1
+    ordered = events([by_item], ITEMS, Actions(ACTIONS))
+    assert not (np.diff(ordered.items[:10]) >= 0).all(), "within a second not the file's order"
+
+
+def test_popularity_is_what_came_before_weighed_by_age() -> None:
+    table = walks(30, 20)
+    known = events([table], ITEMS, Actions(ACTIONS))
+    history = PopularityHistory(known, half_life_days=0.5, snapshots=len(known))
+    for row in (0, 1, 300, 599):
+        moment = int(known.time_ms[row])
+        expected = np.zeros(40)
+        for earlier in range(len(known)):
+            if known.time_ms[earlier] < moment and known.positive[earlier]:
+                age = moment - known.time_ms[earlier]
+                expected[known.items[earlier]] += 2.0 ** (-age / (12 * HOUR))
+        np.testing.assert_allclose(history.at(np.array([moment]))[0], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_equal_data_and_seed_give_an_equal_model(settings: TrainSettings, tmp_path: Path) -> None:
+    table, short = walks(15, 8), settings.model_copy(update={"epochs": 1})
+    first = train(table, ITEMS, short, tmp_path / "first")
+    second = train(table.rows(np.random.default_rng(1).permutation(120)), ITEMS, short, tmp_path / "second")
+    assert first.files == second.files and first.data_fingerprint == second.data_fingerprint
+    assert first.metrics["encoder_loss"] == second.metrics["encoder_loss"]
+
+
+def test_users_with_every_item_and_catalogues_of_one_end(settings: TrainSettings, tmp_path: Path) -> None:
+    few = ITEMS[:10]
+    everything = Table(
+        ["all"] * 10 + ["most"] * 9,
+        [str(i) for i in range(10)] + [str(i) for i in range(9)],
+        ["rate"] * 19,
+        np.arange(19) * HOUR,
+        np.full(19, 5.0),
+    )
+    one = everything.rows(np.array([0]))
+    short = settings.model_copy(update={"epochs": 1})
+    for table, items in ((everything, few), (one, few[:1])):
+        metrics = train(table, items, short, tmp_path / "bundle").metrics
+        assert all(math.isfinite(number) for number in metrics.values())
+
+
+def test_more_items_than_negatives_are_sampled(settings: TrainSettings, tmp_path: Path) -> None:
+    sampled = settings.model_copy(update={"negatives": 16})
+    training, replay = walks(80, 20), walks(10, 12, start=10**12 + 30 * HOUR, first_user=1000)
+    train(training, ITEMS, sampled, tmp_path / "bundle")
+    settings_at_five = EvaluateSettings(actions=ACTIONS, at=5)
+    found = next_item(read(tmp_path / "bundle"), training, replay, ITEMS, settings_at_five)
+    assert found.all.ranked > found.all.popular + 0.1
+
+
+def test_events_of_no_known_action_are_nothing_to_learn_from(settings: TrainSettings, tmp_path: Path) -> None:
+    table = replace(walks(2, 3), actions=["dance"] * 6)
+    with pytest.raises(NothingToLearn, match="dance"):
+        train(table, ITEMS, settings, tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
