@@ -217,6 +217,7 @@ class InteractionsConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _commit_marks(self) -> None:
         while True:
             await self._marked.wait()
+            await asyncio.sleep(self._settings.commit_interval_ms / 1000)
             self._marked.clear()
             try:
                 await self._commit()

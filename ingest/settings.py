@@ -28,6 +28,9 @@ class IngestSettings(BaseModel):
         ge=100,
         description="What a batch has to finish in when partitions move; below the session timeout",
     )
+    commit_interval_ms: float = Field(
+        100, ge=0, description="Offsets are committed this often; what was not is read again, and dropped"
+    )
     commit_timeout_ms: int = Field(2_000, ge=50, description="Longest wait for one commit of offsets")
 
     model_budget_ms: float = Field(
@@ -71,6 +74,12 @@ class IngestSettings(BaseModel):
 
     statistics_batch: int = Field(
         2_000, ge=1, le=100_000, description="Most records in a transaction of statistics"
+    )
+    statistics_interval_ms: float = Field(
+        500,
+        ge=0,
+        description="Time between transactions while few events come: one an event would cost Kafka more than "
+        "the event does",
     )
     statistics_keys: int = Field(
         2_000_000,

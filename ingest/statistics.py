@@ -96,7 +96,8 @@ class Statistics(ConsumerRebalanceListener):  # type: ignore[misc]
             if not await unless_stopped(consumer.start(), stop):
                 return
             while not stop.is_set():
-                await self._round(consumer)
+                if await self._round(consumer) < self._settings.statistics_batch:
+                    await unless_stopped(asyncio.sleep(self._settings.statistics_interval_ms / 1000), stop)
         finally:
             await self._release()
             await stop_client(consumer)
@@ -109,22 +110,24 @@ class Statistics(ConsumerRebalanceListener):  # type: ignore[misc]
         """Called by aiokafka without heartbeats going, so nothing is waited for here."""
         self._epoch += 1
 
-    async def _round(self, consumer: AIOKafkaConsumer) -> None:
+    async def _round(self, consumer: AIOKafkaConsumer) -> int:
+        """Counts what there is; returns how many records that were."""
         if self._prepared != self._epoch:
             async with asyncio.timeout(_STEP_SECONDS + _STEP_SECONDS * len(consumer.assignment())):
                 await self._prepare(consumer)
             if self._prepared != self._epoch:
-                return
+                return 0
         epoch = self._epoch
         try:
             polled = await poll(consumer, self._settings.poll_ms, self._settings.statistics_batch)
         except (NoOffsetForPartitionError, OffsetOutOfRangeError):
             self._prepared = -1  # Taking over sets the positions anew, or says what is lost.
-            return
+            return 0
         for tp, records in polled.items():
             if epoch != self._epoch:
-                return
+                return 0
             await self._count(tp, records)
+        return sum(map(len, polled.values()))
 
     async def _prepare(self, consumer: AIOKafkaConsumer) -> None:
         epoch = self._epoch

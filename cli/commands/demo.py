@@ -1,11 +1,11 @@
 """`recstream demo`: the whole path on MovieLens-100K."""
 
-import asyncio
 import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
+import uvloop
 from rich.console import Console
 from rich.table import Table
 
@@ -29,7 +29,7 @@ def demo(
     """Train on the first 90 % of MovieLens-100K, replay the rest live, and measure."""
     console = Console(stderr=as_json)
     try:
-        figures = asyncio.run(run(load_settings(), Plan(data.resolve(), per_second, held, limit), console))
+        figures = uvloop.run(run(load_settings(), Plan(data.resolve(), per_second, held, limit), console))
     except UnreadableFile as error:
         raise CommandError(str(error)) from error
     if as_json:

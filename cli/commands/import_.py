@@ -10,9 +10,10 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table as RichTable
 
+from cli.errors import CommandError
+from cli.progress import progress_on
 from cli.publish import Pair, interaction_records, item_records, publish
 from cli.settings import load_settings
 from datasets.errors import UnreadableFile
@@ -85,8 +86,7 @@ def import_(
                 report.notes.append(f"all times moved by {shift / 86_400_000:+.1f} days")
             reports.append(report)
     except UnreadableFile as error:
-        console.print(f"[red]{error}[/]", highlight=False)
-        raise typer.Exit(1) from error
+        raise CommandError(str(error)) from error
     if not as_json:
         for report in reports:
             console.print(report_table(report))
@@ -108,13 +108,7 @@ async def _send(
     sent: dict[str, int] = {}
     producer = await start_producer(kafka, linger_ms=5)
     try:
-        with Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=console,
-        ) as progress:
+        with progress_on(console) as progress:
             plan: list[tuple[str, str, int, Iterator[Pair]]] = []
             if catalogue:
                 plan.append(("items", topics.items, len(catalogue), item_records(catalogue)))

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cli.errors import CommandError
 from recstream.client import Client, Recommendations, RecstreamError
 from recstream.v1 import filter_pb2
 
@@ -26,8 +27,7 @@ def recommend(
     try:
         answer, titles = asyncio.run(_ask(server, user, count, surface, domain, wanted))
     except RecstreamError as error:
-        Console(stderr=True).print(f"[red]{server}: {error}[/]", highlight=False)
-        raise typer.Exit(1) from error
+        raise CommandError(f"{server}: {error}", "`recstream doctor` says what is reachable") from error
     if as_json:
         items = [
             {"item_id": i.item_id, "title": titles[i.item_id], "score": i.score, "reason": i.reason.text}

@@ -6,19 +6,12 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
 from catalog.items import check, from_proto
 from cli.commands.import_ import report_table
 from cli.errors import CommandError
+from cli.progress import progress_on
 from cli.settings import load_settings
 from datasets.errors import UnreadableFile
 from datasets.interactions import InteractionFormat, Interactions, read_interactions
@@ -80,15 +73,8 @@ def _train(rows: Interactions, catalogue: list[item_pb2.Item], bundle: Path, con
     ]
     bundle.parent.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
     try:
-        with Progress(*columns, console=console) as progress:
+        with progress_on(console) as progress:
             manifest = train_model(rows, texts, wanted, bundle, progress)
     except ModelsError as error:
         raise CommandError(f"training failed: {error}") from error

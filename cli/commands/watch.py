@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.commands.recommend import title
+from cli.errors import CommandError
 from recstream.client import Client, Recommendations, RecstreamError
 
 
@@ -29,8 +30,7 @@ def watch(
         with suppress(KeyboardInterrupt):
             asyncio.run(_watch(server, user, count, console, as_json=as_json))
     except RecstreamError as error:
-        Console(stderr=True).print(f"[red]{server}: {error}[/]", highlight=False)
-        raise typer.Exit(1) from error
+        raise CommandError(f"{server}: {error}", "`recstream doctor` says what is reachable") from error
 
 
 async def _watch(server: str, user: str, count: int, console: Console, *, as_json: bool) -> None:

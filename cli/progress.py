@@ -1,0 +1,51 @@
+"""Bars on a terminal, and a line now and then elsewhere."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+LINE_EVERY_SECONDS = 15.0
+
+
+@contextmanager
+def progress_on(console: Console) -> Iterator[Progress]:
+    """A progress to add tasks to. Where the console is no terminal, what is under way is said every fifteen
+    seconds."""
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    over = threading.Event()
+
+    def lines() -> None:
+        while not over.wait(LINE_EVERY_SECONDS):
+            for task in progress.tasks:
+                if not task.finished:
+                    console.print(f"{task.description}: {task.percentage:.0f} %", highlight=False)
+                    break
+
+    speaker = threading.Thread(target=lines, daemon=True)
+    if not console.is_terminal:
+        speaker.start()
+    try:
+        with progress:
+            yield progress
+    finally:
+        over.set()
+        if speaker.is_alive():
+            speaker.join()
