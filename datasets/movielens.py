@@ -21,9 +21,7 @@ def folder() -> Path:
     for place in places:
         if (place / INSIDE / "ml-100k.inter").is_file():
             return place / INSIDE
-    raise UnreadableFile(
-        "MovieLens-100K is not installed: `make demo` installs the package that ships it"
-    )
+    raise UnreadableFile("MovieLens-100K is not installed: `make demo` installs the package that ships it")
 
 
 def interactions() -> Interactions:
