@@ -5,6 +5,9 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
+# First: usearch loads its kernels for the whole process to see, and onnxruntime crashes when it is loaded after
+# them. Only tests have both in one process.
+import onnxruntime  # noqa: F401
 import pytest
 
 from embedded.kafka import EmbeddedKafka
