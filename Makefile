@@ -35,6 +35,13 @@ lint: .venv/installed .envs/protos/installed
 	.venv/bin/lint-imports
 	protos/lint.sh .envs/protos/bin/python .venv/bin/buf
 
+format: .venv/installed
+	@.venv/bin/ruff check --fix --quiet . || true
+	.venv/bin/ruff format .
+
+reference: .venv/installed
+	@.venv/bin/python -m cli.reference
+
 protos: .envs/protos/installed protos/typescript/node_modules/installed
 	@protos/generate.sh $(CURDIR)/.envs/protos/bin/python
 	if command -v npm >/dev/null; then

@@ -1,7 +1,7 @@
 """The catalogue in memory: what it holds, and every question about it. No Kafka here."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -167,11 +167,22 @@ class Contents:
         index = self._vectors.index(version)
         if index is None:
             return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
-        if query.shape != (index.width,):
-            raise ValueError(f"the query has shape {query.shape}, the vectors are {index.width} wide")
-        if not np.isfinite(query).all():
-            raise ValueError("the query is not finite")
-        return index.search(query.astype(np.float32, copy=False), count, mask)
+        return index.search(_checked(query, (index.width,)), count, mask)
+
+    def search_many(
+        self, version: int, queries: Floats, counts: Sequence[int], mask: Mask
+    ) -> list[tuple[Rows, Floats]]:
+        """As `search` for each of the queries [q, d] with its count, for less than single searches cost: a
+        scan is made once for all of them. Scores may differ from theirs by what float32 rounds.
+
+        Raises ValueError as `search` does, and where there are not as many counts as queries.
+        """
+        if len(counts) != len(queries):
+            raise ValueError(f"there are {len(queries)} queries and {len(counts)} counts")
+        index = self._vectors.index(version)
+        if index is None:
+            return [(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)) for _ in counts]
+        return index.search_many(_checked(queries, (len(counts), index.width)), counts, mask)
 
     # Changes
 
@@ -240,3 +251,11 @@ class Contents:
         if not item.categories:
             return -1
         return self._categories.setdefault(item.categories[0], len(self._categories))
+
+
+def _checked(queries: Floats, shape: tuple[int, ...]) -> Floats:
+    if queries.shape != shape:
+        raise ValueError(f"the query has shape {queries.shape}, the vectors are {shape[-1]} wide")
+    if not np.isfinite(queries).all():
+        raise ValueError("the query is not finite")
+    return queries.astype(np.float32, copy=False)

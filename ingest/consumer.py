@@ -26,6 +26,7 @@ log = structlog.get_logger()
 # What tells that this loop hangs is the liveness probe. Kafka's own measure, the time between polls, would take
 # the partitions away in the middle of a long outage of the store, for nobody's good.
 _MAX_POLL_INTERVAL_MS = 24 * 3_600_000
+_PREPARE_SECONDS = 60.0
 
 
 class InteractionsConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -100,10 +101,10 @@ class InteractionsConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
     async def poll(self) -> tuple[int, Records]:
         """The next batch and its epoch; empty where none came in time.
 
-        Raises OffsetOutOfRange, KafkaError (start a new consumer then).
+        Raises OffsetOutOfRange, KafkaError and TimeoutError (start a new consumer then).
         """
         if self._prepared != self._epoch:
-            await self._prepare()
+            await bounded(self._prepare(), _PREPARE_SECONDS)
         epoch = self._epoch
         try:
             records = await poll(self._consumer, self._settings.poll_ms, self._settings.batch_records)

@@ -50,6 +50,7 @@ class Interactions:
         self._profile_settings = profile_settings
         self._settings = settings
         self._failing = False
+        self._epoch = -1
 
     def store_is(self, identity: str) -> None:
         """Called by whoever watches the store: who is behind it now."""
@@ -65,6 +66,9 @@ class Interactions:
             if self._seen != self._identity:
                 raise StoreChanged(self._seen)
             epoch, polled = await self._consumer.poll()
+            if epoch != self._epoch:
+                self._epoch = epoch
+                self._apply.forget()
             if polled:
                 with self._consumer.working():
                     await self._finish(epoch, polled, stop)

@@ -18,6 +18,12 @@ STAGE_SECONDS = Histogram(
     ["stage"],
     buckets=(0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.0, 4.0),
 )
+PROFILES = Counter(
+    "recstream_ingest_profiles_total",
+    "Profiles that records were folded onto, by where they came from.",
+    ["source"],
+)
+"""source: remembered (this process wrote it last), read (from the store)."""
 RECORD_AGE_SECONDS = Histogram(
     "recstream_ingest_record_age_seconds",
     "From a record's Kafka timestamp to its profile's acknowledged write; the oldest of each batch.",

@@ -38,6 +38,12 @@ class IngestSettings(BaseModel):
         gt=0,
         description="What a batch may wait for the model; then profiles are written with stale states",
     )
+    profiles_kept: int = Field(
+        10_000,
+        ge=0,
+        description="Profiles last written that are kept in memory, 4 to 20 KB each, so that a user's next event "
+        "reads nothing; 0: none",
+    )
     write_attempts: int = Field(
         8, ge=1, le=100, description="Reads and folds of a refused profile before backing off"
     )

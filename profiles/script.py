@@ -5,12 +5,15 @@ from typing import Final
 
 # KEYS: profile, tail.
 # ARGV: 1 the revision that was read, its eight bytes, empty for none; 2 the new value; 3 its expiry, Unix time
-#       in ms; 4 what becomes of the tail: keep, set or delete; 5 its value; 6 channel; 7 announcement.
+#       in ms; 4 what becomes of the tail: keep, set or delete; 5 its value; 6 channel; 7 announcement; 8 what
+#       announces the value behind it, empty where it is not to be carried.
 # Returns 0 refused, 1 written, 2 written but not announced.
 #
 # With the line `#!lua` the server refuses the whole script when it is out of memory, so that nothing is half
 # written. A profile whose expiry has passed is deleted by its SET. A value that is too short to have a revision,
-# or has none, counts as absent: whatever damaged it, the next write replaces it.
+# or has none, counts as absent: whatever damaged it, the next write replaces it. The value goes with the
+# announcement only where somebody listens here: publishing sends it to the replicas a second time. Who is not
+# counted, at a replica or because the user may not count, reads it.
 _SCRIPT: Final = """#!lua
 local stored = server.call('GETRANGE', KEYS[1], 0, 7)
 if #stored < 8 or stored == string.rep('\\0', 8) then stored = '' end
@@ -23,7 +26,12 @@ elseif ARGV[4] == 'delete' then
 else
   server.call('PEXPIREAT', KEYS[2], ARGV[3])
 end
-local heard = server.pcall('PUBLISH', ARGV[6], ARGV[7])
+local announcement = ARGV[7]
+if ARGV[8] ~= '' then
+  local listeners = server.pcall('PUBSUB', 'NUMSUB', ARGV[6])
+  if (listeners[2] or 0) > 0 then announcement = announcement .. ARGV[8] .. ARGV[2] end
+end
+local heard = server.pcall('PUBLISH', ARGV[6], announcement)
 if type(heard) == 'table' then return 2 end
 return 1
 """
@@ -35,7 +43,9 @@ UNANNOUNCED: Final = 2
 
 def script(*, cluster: bool) -> str:
     """The script's text: in a cluster it publishes within the shard."""
-    return _SCRIPT.replace("'PUBLISH'", "'SPUBLISH'") if cluster else _SCRIPT
+    if not cluster:
+        return _SCRIPT
+    return _SCRIPT.replace("'PUBLISH'", "'SPUBLISH'").replace("'NUMSUB'", "'SHARDNUMSUB'")
 
 
 def digest(text: str) -> str:

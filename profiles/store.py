@@ -116,7 +116,7 @@ class ProfileStore:
         """Returns if the store takes a write like a profile's within `timeout` seconds: it answers pings while
         it is out of memory, or a replica."""
         key = self._keys.probe
-        arguments: list[str | bytes] = [key, f"{key}:t", "", "", "1", "delete", "", f"{key}:c", ""]
+        arguments: list[str | bytes] = [key, f"{key}:t", "", "", "1", "delete", "", f"{key}:c", "", ""]
         async with _within(timeout):
             await self._write([arguments])
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from profiles.announcements import Announcement
 from profiles.events import Position
+from profiles.profile import Profile
 from server import metrics
 from server.lists import UNAVAILABLE, Lists
 from server.reads import Known
@@ -44,7 +45,12 @@ class After:
     ) -> tuple[Known, bool]:
         changed = asyncio.Event()
 
-        def announced(_: Announcement) -> None:
+        newest: Announcement | None = None
+
+        def announced(announcement: Announcement) -> None:
+            nonlocal newest
+            if newest is None or announcement.revision > newest.revision:
+                newest = announcement
             changed.set()
 
         pause = self._settings.after_poll_ms / 1000
@@ -57,7 +63,12 @@ class After:
                 except TimeoutError:
                     pause = min(pause * 2, self._settings.after_poll_max_ms / 1000)
                 changed.clear()
-                latest = await self._lists.known(user_id, self._left(until))
+                # Where it does not have the events, the store may: then it is read.
+                stored = newest.stored if newest is not None and newest.revision > known.revision else None
+                newest = None
+                if stored is not None and not _has(stored.profile, after):
+                    stored = None
+                latest = await self._lists.known(user_id, self._left(until), stored)
                 known = known if latest is UNAVAILABLE and not known.unavailable else latest
                 if _includes(known, after):
                     return known, True
@@ -73,5 +84,8 @@ def _includes(known: Known, after: Sequence[Position]) -> bool:
         return True
     if known.stored is None:
         return False
-    profile = known.stored.profile
+    return _has(known.stored.profile, after)
+
+
+def _has(profile: Profile, after: Sequence[Position]) -> bool:
     return all(profile.includes(position) for position in after)

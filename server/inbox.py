@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass
 
 from profiles.announcements import Announcement
+from profiles.profile import Stored
 from server import metrics
 from server.causes import Causes
 
@@ -18,6 +19,7 @@ class News:
     recompute: make the list again. announced: the newest revision that was announced.
     urgent: the user did something. gone: items on the list may no longer be shown.
     missed: an announcement was lost. since: time.monotonic() of the first of it.
+    reread: the store may have what was not announced. newest: the announcement of the highest revision.
     """
 
     recompute: bool = False
@@ -26,6 +28,8 @@ class News:
     missed: bool = False
     since: float = 0.0
     announced: int = 0
+    reread: bool = False
+    newest: Announcement | None = None
 
     def add(self, later: "News") -> None:
         """What came after it, as part of it."""
@@ -35,6 +39,14 @@ class News:
         self.missed |= later.missed
         self.since = self.since or later.since
         self.announced = max(self.announced, later.announced)
+        self.reread |= later.reread
+        if later.newest is not None:
+            self.hear(later.newest)
+
+    def hear(self, announcement: Announcement) -> None:
+        """Keeps the announcement if it is the newest."""
+        if self.newest is None or announcement.revision > self.newest.revision:
+            self.newest = announcement
 
 
 class Inbox:
@@ -58,20 +70,25 @@ class Inbox:
         """The store says that the profile was written."""
         self._listen(announcement.base_revision, announcement.revision)
         if announcement.quiet:
+            if self._news.newest is not None:  # a look is due: it may as well take the newest
+                self._news.hear(announcement)
             return
         metrics.WAKES.labels("event").inc()
         self.causes.add(announcement.applied)
-        self._tell(urgent=True, announced=announcement.revision)
+        # Revision 0 says only that announcements are heard from now on.
+        heard = announcement.revision > 0
+        news = News(announced=announcement.revision, reread=not heard, newest=announcement if heard else None)
+        self._tell(news, urgent=True)
 
     def catalogue(self, gone: bool) -> None:
         """Items on the list changed; `gone`: some may no longer be shown."""
         metrics.WAKES.labels("gone" if gone else "item").inc()
-        self._tell(recompute=True, gone=gone)
+        self._tell(News(recompute=True, gone=gone))
 
     def look_again(self, why: str) -> None:
         """Make the list again, when there is time."""
         metrics.WAKES.labels(why).inc()
-        self._tell(recompute=True)
+        self._tell(News(recompute=True))
 
     def check(self, revision: int, silent: bool = False) -> None:
         """The store's revision of the profile, as read once in a while: what was not announced is noticed here.
@@ -80,14 +97,15 @@ class Inbox:
             self.look_again("store")  # it answers again
         elif revision != self.revision:
             metrics.WAKES.labels("revision").inc()
-            self._tell(recompute=True, urgent=True)
+            self._tell(News(recompute=True, reread=True), urgent=True)
         if self._heard == revision:
             self._behind = None
         elif self._heard is not None and (silent or self._behind == self._heard):
             # For a whole period nothing came: it will not come.
             metrics.MISSED.inc()
             self._catch_up(revision)
-            self._tell(recompute=self.revision != revision, urgent=True, missed=True)
+            unread = self.revision != revision
+            self._tell(News(recompute=unread, reread=unread, missed=True), urgent=True)
         else:
             self._behind = self._heard
 
@@ -133,15 +151,17 @@ class Inbox:
         """Whether the news calls for a new list: what was announced may be in the profile that was read last."""
         return news.recompute or self.revision is None or news.announced > self.revision
 
-    def _tell(
-        self,
-        recompute: bool = False,
-        urgent: bool = False,
-        gone: bool = False,
-        missed: bool = False,
-        announced: int = 0,
-    ) -> None:
-        self._news.add(News(recompute, urgent, gone, missed, time.monotonic(), announced))
+    def announced(self, news: News) -> Stored | None:
+        """The profile that came with the news; None where it has to be read: it did not come, something may be
+        newer, or it is not newer than what was read last."""
+        newest = news.newest
+        if newest is None or news.reread or self.revision is None or newest.revision <= self.revision:
+            return None
+        return newest.stored
+
+    def _tell(self, news: News, urgent: bool = False) -> None:
+        news.urgent, news.since = urgent, time.monotonic()
+        self._news.add(news)
         if urgent:
             self.hurry.set()
         self._wake.set()

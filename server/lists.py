@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from catalog.catalog import Catalog
 from profiles.errors import StoreUnavailable
+from profiles.profile import Stored
 from recstream.v1 import slate_pb2
 from server import metrics
 from server.errors import NotAvailable
@@ -53,10 +54,19 @@ class Lists:
                 "CATALOGUE_LOADING", "the catalogue is being read; try again after the delay", 1000
             )
 
-    async def known(self, user_id: str, seconds: float) -> Known:
-        """The profile, or UNAVAILABLE if it does not come within this time. Never raises for the store."""
+    async def known(self, user_id: str, seconds: float, announced: Stored | None = None) -> Known:
+        """The profile, or UNAVAILABLE if it does not come within this time. Never raises for the store.
+
+        `announced`: the profile as it came with an announcement. It is not read again, unless it has expired: then
+        the store may not have it. Its tail is.
+        """
+        current = announced is not None and announced.profile.expires_at_ms > self._now_ms()
         try:
             async with asyncio.timeout(min(seconds, self._settings.profile_wait_ms / 1000)):
+                if announced is not None and current:
+                    tail = await self._reads.tail(user_id) if announced.profile.has_tail else None
+                    metrics.PROFILES_ANNOUNCED.inc()
+                    return Known(announced, tail)
                 return await self._reads.read(user_id)
         except (StoreUnavailable, TimeoutError):
             metrics.PROFILES_UNAVAILABLE.inc()

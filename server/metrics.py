@@ -44,6 +44,9 @@ RANKING_WAIT_SECONDS = Histogram(
 PROFILES_UNAVAILABLE = Counter(
     "recstream_server_profiles_unavailable", "Reads of profiles that failed or were late"
 )
+PROFILES_ANNOUNCED = Counter(
+    "recstream_server_profiles_announced", "Profiles that came with an announcement and were not read"
+)
 STORE_UP = Gauge("recstream_server_store_up", "1: the last look at the store was answered")
 
 AFTER = Counter("recstream_server_after", "Answers that had events to include", ["included"])

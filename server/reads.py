@@ -45,6 +45,11 @@ class Reads:
         # Shielded: others may wait for the same.
         return await asyncio.shield(future)
 
+    async def tail(self, user_id: str) -> Tail | None:
+        """The user's tail, for a profile that is known already. Raises StoreUnavailable."""
+        (tail,) = await self._store.read_tails([user_id])
+        return tail
+
     async def close(self) -> None:
         """Ends what is under way."""
         for task in self._tasks:

@@ -98,18 +98,19 @@ class Stream:
             if inbox.go_away_ms is not None:
                 return
             news.add(inbox.take())
-            known, ranked = await self._make(time.monotonic() - due)
+            known, ranked = await self._make(news, time.monotonic() - due)
             self._items.hold(inbox, ranked.rows)
         inbox.opened = True
         self._made_at = time.monotonic()
         self._degraded.made(inbox, known, ranked.slate)
         await self._show(ranked, news)
 
-    async def _make(self, late: float) -> tuple[Known, Ranked]:
+    async def _make(self, news: News, late: float) -> tuple[Known, Ranked]:
         """The profile, and the list that it leads to."""
         # What is announced from here on may be in the profile that is read, or not: causes tell by watermark.
         inbox = self._inbox
-        known = await self._lists.known(self._request.user_id, self._settings.profile_wait_ms / 1000)
+        seconds = self._settings.profile_wait_ms / 1000
+        known = await self._lists.known(self._request.user_id, seconds, inbox.announced(news))
         if known.unavailable:
             inbox.lost()
             if self._held is not None and not self._held.slate.profile_unavailable:

@@ -1,5 +1,7 @@
 """The exact scan."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from catalog.index.protocol import Floats, Mask, Rows
@@ -18,13 +20,29 @@ def scan(vectors: Floats, mask: Mask, query: Floats, count: int) -> tuple[Rows, 
     return best(rows, scores[rows], count)
 
 
+def scan_many(
+    vectors: Floats, mask: Mask, queries: Floats, counts: Sequence[int]
+) -> list[tuple[Rows, Floats]]:
+    """As `scan` for each of the queries [q, d], in one product."""
+    rows = np.flatnonzero(mask)
+    if len(rows) * GATHER_SHARE < len(mask):
+        scores = queries @ vectors[rows].T
+    else:
+        scores = queries @ vectors[: len(mask)].T
+        if len(rows) < len(mask):
+            scores = scores[:, rows]
+    return [best(rows, each, count) for each, count in zip(scores, counts, strict=True)]
+
+
 def best(rows: Rows, scores: Floats, count: int) -> tuple[Rows, Floats]:
-    """The best `count` by score, best first, equal scores by row. `rows` must ascend."""
+    """The best `count` by score, best first, equal scores by row; none if it is 0. `rows` must ascend."""
+    if not count:
+        return rows[:0], scores[:0]
     if count < len(rows):
         edge = np.partition(scores, len(scores) - count)[len(scores) - count]
-        above = np.flatnonzero(scores > edge)
-        level = np.flatnonzero(scores == edge)[: count - len(above)]
-        chosen = np.sort(np.concatenate([above, level]))
+        chosen = np.flatnonzero(scores >= edge)
+        if surplus := max(0, len(chosen) - count):
+            chosen = np.delete(chosen, np.flatnonzero(scores[chosen] == edge)[-surplus:])
         rows, scores = rows[chosen], scores[chosen]
     order = np.argsort(-scores, kind="stable")
     return rows[order], scores[order]

@@ -1,13 +1,13 @@
 """An index that changes while it is searched: vectors, a snapshot of the graph, and what came since."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from catalog.columns import Column
-from catalog.index.exact import best, scan
+from catalog.index.exact import best, scan, scan_many
 from catalog.index.hnsw import Hnsw, build
 from catalog.index.protocol import Floats, Mask, Rows
 from catalog.settings import CatalogSettings
@@ -78,8 +78,8 @@ class LiveIndex:
         return self._vectors.array[rows]
 
     def search(self, query: Floats, count: int, mask: Mask) -> tuple[Rows, Floats]:
-        rows = min(len(mask), len(self._present.array))
-        allowed = mask[:rows] & self._present.array[:rows]
+        allowed = self._allowed(mask)
+        rows = len(allowed)
         matching = int(np.count_nonzero(allowed))
         count = min(count, matching)
         if count <= 0:
@@ -93,6 +93,18 @@ class LiveIndex:
                     return found
                 ask *= _MORE
         return scan(self._vectors.array, allowed, query, count)
+
+    def search_many(self, queries: Floats, counts: Sequence[int], mask: Mask) -> list[tuple[Rows, Floats]]:
+        """As `search` for each of the queries [q, d] with its count. Where there is no graph, all of them
+        are one scan, whose scores may differ from a single search's in the last bit."""
+        if self._graph is not None:
+            return [self.search(query, count, mask) for query, count in zip(queries, counts, strict=True)]
+        allowed = self._allowed(mask)
+        return scan_many(self._vectors.array, allowed, queries, [max(0, count) for count in counts])
+
+    def _allowed(self, mask: Mask) -> Mask:
+        rows = min(len(mask), len(self._present.array))
+        return mask[:rows] & self._present.array[:rows]
 
     def _ask(
         self, graph: Hnsw, query: Floats, ask: int, count: int, allowed: Mask

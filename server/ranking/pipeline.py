@@ -21,7 +21,7 @@ from server.ranking.filters.eligible import Eligible
 from server.ranking.filters.filter import Filters
 from server.ranking.filters.requested import Requested
 from server.ranking.filters.taken import Taken
-from server.ranking.folds import Fold, Folds
+from server.ranking.folds import Folds, Parts
 from server.ranking.hydrate import Hydrator
 from server.ranking.ladder import Ladder
 from server.ranking.popularity import Popularity
@@ -82,7 +82,14 @@ class Pipeline:
             catalog, settings.trending_half_life_hours * 3600, settings.popularity_half_life_days * 86_400
         )
         self._popularity = popularity
-        folds = Folds(catalog, model, self._calls, actions, settings.folds_kept)
+        folds = Folds(
+            catalog,
+            model,
+            self._calls,
+            actions,
+            kept=settings.folds_kept,
+            reasons_events=settings.reasons_events,
+        )
         self._hydrator = Hydrator(catalog, folds, self._calls, manifest, profiles)
         self._filters = Filters((Eligible(catalog), Requested(catalog), Taken()))
         self._sources: Sequence[Source] = (
@@ -133,12 +140,12 @@ class Pipeline:
             scored = await self._scored(query, model_budget, watch)
             selection = self._select(query, scored)
             watch.lap("select")
-            fold = await self._reasons.finish(explanation, budget.left(settings.reasons_wait_ms / 1000))
+            parts = await self._reasons.finish(explanation, budget.left(settings.reasons_wait_ms / 1000))
         except BaseException:
             if explanation.task is not None:
                 explanation.task.cancel()
             raise
-        ranked = self._slate(query, scored, selection, fold)
+        ranked = self._slate(query, scored, selection, parts)
         watch.lap("slate")
         watch.stop()
         metrics.LISTS.labels(_TIERS[ranked.slate.tier], surface).inc()
@@ -166,8 +173,9 @@ class Pipeline:
         allowed = self._filters.mask(query, self._catalog.size)
         watch.lap("filter")
         candidates = await propose(self._sources, query, allowed, budget)
-        for place, name in enumerate(candidates.names):
-            metrics.CANDIDATES.labels(name).inc(int((candidates.sources == place).sum()))
+        counts = np.bincount(candidates.sources, minlength=len(candidates.names)).tolist()
+        for name, count in zip(candidates.names, counts, strict=True):
+            metrics.CANDIDATES.labels(name).inc(count)
         version = query.user.version if query.user is not None else 0
         vectors = (
             self._catalog.vectors(version, candidates.rows)
@@ -177,7 +185,7 @@ class Pipeline:
         watch.lap("source")
         scores = await self._ladder.score(query, candidates.rows, vectors, budget)
         watch.lap("score")
-        return _Scored(candidates, scores, vectors, int(allowed.sum()))
+        return _Scored(candidates, scores, vectors, int(np.count_nonzero(allowed)))
 
     def _select(self, query: Query, scored: _Scored) -> Selection:
         """Who of the candidates is listed."""
@@ -187,7 +195,7 @@ class Pipeline:
         rows = rows[still]
         selection = select(
             scored.scores.values[still],
-            [self._catalog.item_id(row) for row in rows.tolist()],
+            lambda place: self._catalog.item_id(rows[place]),
             self._catalog.main_category(rows),
             is_fresh(self._catalog.published_ms[rows], query.now_ms, query.settings.fresh_days),
             query.request.count,
@@ -195,7 +203,7 @@ class Pipeline:
         )
         return Selection(still[selection.chosen], selection.explored)
 
-    def _slate(self, query: Query, scored: _Scored, selection: Selection, fold: Fold | None) -> Ranked:
+    def _slate(self, query: Query, scored: _Scored, selection: Selection, parts: Parts | None) -> Ranked:
         candidates, chosen = scored.candidates, selection.chosen
         rows = candidates.rows[chosen]
         sources = [
@@ -206,7 +214,7 @@ class Pipeline:
         ]
         reasons = self._reasons.explain(
             query,
-            fold,
+            parts,
             scored.vectors[chosen],
             is_fresh(self._catalog.published_ms[rows], query.now_ms, query.settings.fresh_days),
             selection.explored,

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from catalog.contents import Contents
 from inference.model import Floats
+from server.ranking.query import Rows
 
 _EVER: Final = 1e-6
 """What a positive event of any age adds: it decides where nothing happened lately, and hardly elsewhere."""
@@ -21,9 +22,10 @@ class Popularity:
         self._trending = trending_half_life_s
         self._feature = feature_half_life_s
 
-    def scores(self, now_ms: int) -> NDArray[np.float64]:
-        """What popular lists go by, float64 [n]: the trend, and where there is none, positive events ever."""
-        return self.trend(now_ms).astype(np.float64) + _EVER * self._catalog.positives
+    def scores(self, now_ms: int, rows: Rows) -> NDArray[np.float64]:
+        """What popular lists go by, float64 [m] for the rows [m]: the trend, and where there is none,
+        positive events ever."""
+        return self.trend(now_ms)[rows].astype(np.float64) + _EVER * self._catalog.positives[rows]
 
     def trend(self, now_ms: int) -> Floats:
         """Positive events weighed by age with the trending half-life, [n]."""

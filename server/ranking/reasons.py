@@ -2,7 +2,8 @@
 
 The user vector is a sum of what each event of the history contributed, so an item's inner product with
 the user's vector falls apart into one term an event. The item of the history with the largest term
-carried most of the score.
+carried most of the score. Only the newest events are looked at (`reasons_events`): what is older has decayed,
+and folding it with every new event would cost more than it tells.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from server.ranking import metrics
 from server.ranking.budget import Budget
 from server.ranking.calls import Calls
 from server.ranking.faults import log_fault
-from server.ranking.folds import Fold, Folds
+from server.ranking.folds import Folds, Parts
 from server.ranking.query import Mask, Query
 
 _TITLE_LIMIT: Final = 200
@@ -29,10 +30,10 @@ _TRENDING_FROM: Final = 0.5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Explanation:
-    """The fold that reasons are read from: at hand, on its way, or neither."""
+    """The contributions that reasons are read from: at hand, on their way, or neither."""
 
-    fold: Fold | None = None
-    task: "asyncio.Task[Fold] | None" = None
+    parts: Parts | None = None
+    task: "asyncio.Task[Parts] | None" = None
 
 
 class Reasons:
@@ -48,18 +49,20 @@ class Reasons:
         if query.user is None or query.manifest is None or not query.positives:
             return Explanation()
         user_id, entries = query.request.user_id, query.model_history
-        if fold := self._folds.remembered(user_id, query.user.version, entries):
-            return Explanation(fold)
+        if not entries:
+            return Explanation()
+        if parts := self._folds.remembered_parts(user_id, query.user.version, entries):
+            return Explanation(parts)
         # Behind: this history was sent to the model just now, in vain. Once is enough.
         if query.user.behind or (seconds := budget.left()) <= 0:
             return Explanation()
-        return Explanation(task=self._folds.begin(user_id, query.manifest, entries, seconds))
+        return Explanation(task=self._folds.begin_parts(user_id, query.manifest, entries, seconds))
 
-    async def finish(self, explanation: Explanation, seconds: float) -> Fold | None:
-        """The fold, if it is there within these seconds. One that comes later serves the next list."""
+    async def finish(self, explanation: Explanation, seconds: float) -> Parts | None:
+        """The contributions, if they are there within these seconds. Later ones serve the next list."""
         task = explanation.task
         if task is None:
-            return explanation.fold
+            return explanation.parts
         try:
             if await self._calls.peek(task, seconds):
                 return None if task.cancelled() else task.result()
@@ -72,7 +75,7 @@ class Reasons:
         return None
 
     def explain(
-        self, query: Query, fold: Fold | None, vectors: Floats, fresh: Mask, explored: Mask, trend: Floats
+        self, query: Query, parts: Parts | None, vectors: Floats, fresh: Mask, explored: Mask, trend: Floats
     ) -> list[slate_pb2.Reason]:
         """A reason for each of k listed items with these vectors [k, d].
 
@@ -80,7 +83,7 @@ class Reasons:
         history's item that carried most; where none speaks for it: many act on it now (trend [k]), it is
         new (fresh [k]), or none.
         """
-        items = self._because(query, fold, vectors)
+        items = self._because(query, parts, vectors)
         reasons = []
         for place, item_id in enumerate(items):
             if item_id and not explored[place]:
@@ -96,21 +99,21 @@ class Reasons:
                 reasons.append(slate_pb2.Reason())
         return reasons
 
-    def _because(self, query: Query, fold: Fold | None, vectors: Floats) -> Sequence[str]:
+    def _because(self, query: Query, parts: Parts | None, vectors: Floats) -> Sequence[str]:
         """For each vector the item of the history that carried most of its score; empty if none carried
         any."""
         nothing = [""] * len(vectors)
-        if fold is None or not len(vectors):
+        if parts is None or not len(vectors):
             return nothing
         # An item's last word counts: one that was liked, then disliked, is no reason.
         spoken = set(query.positives)
-        places = [place for place, item_id in enumerate(fold.items) if item_id in spoken]
+        places = [place for place, item_id in enumerate(parts.items) if item_id in spoken]
         if not places:
             return nothing
-        terms = fold.contributions[places] @ vectors.T
+        terms = parts.contributions[places] @ vectors.T
         best = terms.argmax(axis=0)
         carried = terms[best, np.arange(len(vectors))] > 0
-        return [fold.items[places[b]] if c else "" for b, c in zip(best, carried, strict=True)]
+        return [parts.items[places[b]] if c else "" for b, c in zip(best, carried, strict=True)]
 
     def _title(self, item_id: str) -> str:
         row = self._catalog.row(item_id)

@@ -5,7 +5,7 @@ one main category may hold, and a few places for new items. As in xai-org/x-algo
 that are not finite sink to the bottom.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil, floor
 
@@ -29,7 +29,7 @@ class Selection:
 
 def select(
     scores: NDArray[np.float64],
-    ids: Sequence[str],
+    item_id: Callable[[int], str],
     categories: NDArray[np.int64],
     fresh: Mask,
     count: int,
@@ -37,11 +37,12 @@ def select(
 ) -> Selection:
     """Which of m candidates take the list's places: min(count, m) of them, none twice.
 
-    scores [m]: not finite is last. ids [m]: item ids, which decide between equal scores.
+    scores [m]: not finite is last. item_id: of a candidate by its index; it decides between equal
+    scores, and is asked for no others.
     categories [m]: codes of main categories, negative for none, which no cap concerns.
     fresh [m]: new items, which the exploration places are for.
     """
-    order = by_score(scores, ids)
+    order = by_score(scores, item_id)
     length = min(count, len(order))
     if settings.category_share < 1:
         finite = int(np.isfinite(scores).sum())
@@ -51,11 +52,19 @@ def select(
     return explored(order, fresh & np.isfinite(scores), length, places)
 
 
-def by_score(scores: NDArray[np.float64], ids: Sequence[str]) -> Order:
+def by_score(scores: NDArray[np.float64], item_id: Callable[[int], str]) -> Order:
     """Indices, highest score first; equal scores by item id; not finite last, by item id among themselves."""
-    named = np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int64)
-    keys = np.where(np.isfinite(scores), -scores, np.inf)[named]
-    return named[np.argsort(keys, kind="stable")]
+    keys = np.where(np.isfinite(scores), -scores, np.inf)
+    order = np.argsort(keys, kind="stable")
+    ranked = keys[order]
+    level = np.flatnonzero(ranked[1:] == ranked[:-1])
+    if len(level):
+        # Runs of equal scores: where one begins, and where it ends.
+        begins = level[np.diff(level, prepend=-2) > 1]
+        ends = level[np.diff(level, append=len(order) + 1) > 1] + 2
+        for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
+            order[begin:end] = sorted(order[begin:end].tolist(), key=item_id)
+    return order
 
 
 def capped(order: Order, categories: NDArray[np.int64], cap: int) -> Order:

@@ -78,6 +78,11 @@ class RankingSettings(BaseModel):
     reasons_wait_ms: float = Field(
         default=15, ge=0, description="Most that a ranked list waits for its reasons"
     )
+    reasons_events: int = Field(
+        default=32,
+        ge=1,
+        description="How many of the newest events of the model's history reasons are looked for among",
+    )
     reserve_ms: float = Field(
         default=10, ge=0, description="Kept of the deadline for selection, reasons and sending"
     )

@@ -58,7 +58,7 @@ class SimilarItems:
         self, row: int, count: int, allowed: Mask, now_ms: int
     ) -> tuple[Rows, NDArray[np.floating]]:
         rows = np.flatnonzero(allowed)
-        scores = self._popularity.scores(now_ms)[rows]
+        scores = self._popularity.scores(now_ms, rows)
         codes = self._catalog.main_category(np.append(rows, row))
         other = codes[:-1] != codes[-1] if codes[-1] >= 0 else np.zeros(len(rows), np.bool_)
         best = np.lexsort((-scores, other))[:count]

@@ -147,6 +147,11 @@ def test_a_search_without_vectors_finds_nothing_and_a_bad_query_is_an_error(cata
         catalog.search(1, floats(1, 2, 3), 5, catalog.eligible(NOW))
     with pytest.raises(ValueError, match="finite"):
         catalog.search(1, floats(np.nan, 2), 5, catalog.eligible(NOW))
+    with pytest.raises(ValueError, match="wide"):
+        catalog.search_many(1, np.ones((2, 3), np.float32), [1, 1], catalog.eligible(NOW))
+    with pytest.raises(ValueError, match="counts"):
+        catalog.search_many(1, np.ones((2, 2), np.float32), [1], catalog.eligible(NOW))
+    assert len(catalog.search_many(9, np.ones((2, 2), np.float32), [1, 1], catalog.eligible(NOW))) == 2
 
 
 def test_a_mask_from_before_new_items_came_still_searches(catalog: Contents) -> None:

@@ -61,6 +61,29 @@ def test_the_scan_is_the_sorted_list(
     assert index.count == len(held)
 
 
+@settings(max_examples=200)
+@given(
+    st.dictionaries(st.integers(0, 300), vectors, max_size=60),
+    st.lists(st.tuples(vectors, st.integers(-1, 40)), max_size=5),
+    st.lists(st.booleans(), max_size=40) | st.just([False] * 280 + [True] * 20),
+)
+def test_many_searches_at_once_are_the_single_ones(
+    held: dict[int, NDArray[np.float32]], asked: list[tuple[NDArray[np.float32], int]], allowed: list[bool]
+) -> None:
+    contents, mask = Contents(CatalogSettings()), np.array(allowed, dtype=np.bool_)
+    for row in range(max(held, default=-1) + 1):
+        contents.put_item(Item(f"{row}"))
+        if row in held:
+            contents.put_vector(1, f"{row}", held[row])
+    queries = np.array([query for query, _ in asked], np.float32).reshape(len(asked), WIDTH)
+    found = contents.search_many(1, queries, [count for _, count in asked], mask)
+    assert len(found) == len(asked)
+    for (query, count), (rows, scores) in zip(asked, found, strict=True):
+        assert list(zip(rows.tolist(), scores.tolist(), strict=True)) == naive(held, query, count, mask)
+        single_rows, single_scores = contents.search(1, query, count, mask)
+        assert (rows.tolist(), scores.tolist()) == (single_rows.tolist(), single_scores.tolist())
+
+
 def clustered(rng: np.random.Generator, size: int, width: int = 16) -> NDArray[np.float32]:
     centres = rng.normal(size=(max(2, size // 100), width))
     return (centres[rng.integers(0, len(centres), size)] + 0.4 * rng.normal(size=(size, width))).astype(
@@ -113,6 +136,17 @@ def test_a_list_is_full_however_strict_the_filter(
     assert hits >= 0.95 * wanted
     if matching <= 2000:
         assert hits == wanted, "few matching rows are scanned, and that is exact"
+
+
+def test_many_searches_with_a_graph_are_the_single_ones(
+    graph: tuple[LiveIndex, NDArray[np.float32]],
+) -> None:
+    index, data = graph
+    mask, counts = np.arange(len(data)) % 3 > 0, [10, 0, 300]
+    found = index.search_many(data[[5, 6, 7]], counts, mask)
+    for query, count, (rows, scores) in zip(data[[5, 6, 7]], counts, found, strict=True):
+        alone = index.search(query, count, mask)
+        assert (rows.tolist(), scores.tolist()) == (alone[0].tolist(), alone[1].tolist())
 
 
 def test_the_graph_is_asked_where_it_is_the_cheaper(graph: tuple[LiveIndex, NDArray[np.float32]]) -> None:

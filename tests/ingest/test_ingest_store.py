@@ -2,22 +2,11 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
-from embedded.ports import free_port
 from embedded.valkey import EmbeddedValkey
 from ingest_world import T0, MakeWorld, Worker, until
-
-
-@pytest.fixture
-async def own_valkey(tmp_path: Path) -> AsyncIterator[EmbeddedValkey]:
-    server = EmbeddedValkey(tmp_path, free_port())
-    await server.start()
-    yield server
-    server.kill()
 
 
 async def ready(worker: Worker) -> None:

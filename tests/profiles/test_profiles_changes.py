@@ -4,12 +4,12 @@ import asyncio
 
 import pytest
 
-from profiles import servers
+from profiles import announcements, codec, servers
 from profiles.announcements import Announcement
 from profiles.changes import Changes
 from profiles.connection import Client, Connection
 from profiles.keys import Keys
-from profiles.profile import Profile
+from profiles.profile import Profile, Stored
 from profiles.settings import StoreSettings
 from profiles.store import ProfileStore, Write
 from tests.profiles.conftest import until
@@ -187,3 +187,52 @@ async def test_what_is_no_announcement_is_passed_over(
     await touch(store, "ann")
     await until(lambda: len(heard) == 1)
     assert heard[0].revision > 0
+
+
+async def test_an_announcement_brings_the_profile_as_the_store_has_it(
+    changes: Changes, store: ProfileStore
+) -> None:
+    heard: list[Announcement] = []
+    assert await changes.watch("ann", heard.append)
+    for _ in range(3):
+        await touch(store, "ann")
+    await until(lambda: len(heard) == 3)
+    assert heard[-1].stored == (await store.read(["ann"]))[0]
+    assert [each.stored.revision for each in heard if each.stored] == [each.revision for each in heard]
+
+
+async def test_what_was_brought_is_decoded_when_it_is_asked_for_and_once_for_all(
+    changes: Changes, store: ProfileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[int] = []
+
+    def counting(value: bytes) -> Stored:
+        decoded.append(len(value))
+        return codec.decode(value)
+
+    monkeypatch.setattr(announcements, "decode", counting)
+    one: list[Announcement] = []
+    two: list[Announcement] = []
+    await changes.watch("ann", one.append)
+    await changes.watch("ann", two.append)
+    await touch(store, "ann")
+    await until(lambda: bool(one and two))
+    assert not decoded
+    assert one[0].stored is not None and one[0].stored is two[0].stored
+    assert len(decoded) == 1
+
+
+async def test_a_profile_that_is_too_large_is_announced_without_being_brought(
+    changes: Changes, store: ProfileStore
+) -> None:
+    heard: list[Announcement] = []
+    assert await changes.watch("ann", heard.append)
+    large = Profile("ann", totals={"x" * 70_000: 1}, expires_at_ms=FAR)
+    assert await store.write([Write("ann", 0, large)]) == [True]
+    await until(lambda: len(heard) == 1)
+    [stored] = await store.read(["ann"])
+    assert stored is not None and stored.profile == large
+    assert heard[0].revision == stored.revision and heard[0].stored is None
+    await touch(store, "ann")
+    await until(lambda: len(heard) == 2)
+    assert heard[1].stored == (await store.read(["ann"]))[0]

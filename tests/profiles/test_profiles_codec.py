@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from profiles.announcements import decode_announcement, encode_announcement
+from profiles.announcements import carrying, decode_announcement, encode_announcement
 from profiles.codec import decode, decode_revision, encode, encode_revision
 from profiles.errors import ProfileCorrupt
 from profiles.events import Event, Position, Record
@@ -87,6 +87,31 @@ def test_an_announcement_names_the_newest_events_but_no_impressions() -> None:
     assert [each.item_id for each in heard.applied] == [f"i{n}" for n in range(8, 40)]
     assert heard.applied[-1].position == applied[39].position
     assert heard.applied[-1].record_time_ms == applied[39].record_time_ms
+
+
+@given(st.integers(0, 2**16), st.booleans())
+def test_a_value_behind_its_announcement_is_part_of_one_message(size: int, quiet: bool) -> None:
+    stored = Stored(8, Profile("ann", totals={"x" * size: 1}))
+    value = encode_revision(8) + encode(stored.profile)
+    payload = encode_announcement(7, 8, quiet=quiet, applied=())
+    heard = decode_announcement("ann", payload + carrying(value) + value if carrying(value) else payload)
+    assert (heard.base_revision, heard.revision, heard.quiet) == (7, 8, quiet)
+    assert heard.stored == (stored if len(value) <= 65_536 else None)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"short",
+        encode_revision(8) + b"\xff\xff\xff",
+        encode_revision(8) + encode(Profile("bob")),
+        encode_revision(9) + encode(Profile("ann")),
+    ],
+)
+def test_an_announcement_whose_value_is_damaged_or_not_its_own_has_none(value: bytes) -> None:
+    payload = encode_announcement(7, 8, quiet=False, applied=()) + carrying(value) + value
+    heard = decode_announcement("ann", payload)
+    assert heard.revision == 8 and heard.stored is None and heard.stored is None
 
 
 def test_a_full_profile_stays_small() -> None:

@@ -8,4 +8,4 @@ from server.ranking.scorers.scores import Scores
 
 def score(popularity: Popularity, rows: Rows, now_ms: int) -> Scores:
     """The popularity of these rows now."""
-    return Scores(popularity.scores(now_ms)[rows], slate_pb2.TIER_POPULAR)
+    return Scores(popularity.scores(now_ms, rows), slate_pb2.TIER_POPULAR)

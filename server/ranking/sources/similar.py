@@ -1,6 +1,6 @@
 """Items near what the user liked last."""
 
-from itertools import islice
+from itertools import chain, islice, zip_longest
 
 import numpy as np
 
@@ -32,11 +32,9 @@ class Similar:
             return none
         # One more for each seed, which is the nearest to itself.
         each = -(-query.settings.similar // len(seeds)) + len(seeds)
-        found = [self._catalog.search(version, vector, each, allowed)[0] for _, vector in seeds]
-        own = [row for item_id, _ in seeds if (row := self._catalog.row(item_id)) is not None]
-        turns = np.argsort(np.concatenate([np.arange(len(rows)) for rows in found]), kind="stable")
-        rows = np.concatenate(found)[turns]
-        rows = rows[~np.isin(rows, own)]
-        _, first = np.unique(rows, return_index=True)
-        first.sort()
-        return rows[first[: query.settings.similar]]
+        vectors = np.stack([vector for _, vector in seeds])
+        found = self._catalog.search_many(version, vectors, [each] * len(seeds), allowed)
+        own = {self._catalog.row(item_id) for item_id, _ in seeds}
+        turns = chain.from_iterable(zip_longest(*(rows.tolist() for rows, _ in found)))
+        picked = dict.fromkeys(row for row in turns if row is not None and row not in own)
+        return np.fromiter(islice(picked, query.settings.similar), np.int64)

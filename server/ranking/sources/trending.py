@@ -19,7 +19,7 @@ class Trending:
         """See `Source.propose`."""
         rows = np.flatnonzero(allowed)
         count = max(query.settings.trending, query.request.count)
-        scores = self._popularity.scores(query.now_ms)[rows]
+        scores = self._popularity.scores(query.now_ms, rows)
         if count < len(rows):
             best = np.argpartition(-scores, count - 1)[:count]
             rows, scores = rows[best], scores[best]

@@ -286,11 +286,16 @@ class Announcement(Message):
     REVISION_FIELD_NUMBER: int
     QUIET_FIELD_NUMBER: int
     APPLIED_FIELD_NUMBER: int
+    VALUE_FIELD_NUMBER: int
     base_revision: int
     """The revision that the writer had read, and the one it wrote."""
     revision: int
     quiet: bool
     """True: nothing that a list could depend on has changed (impressions, repeats, states)."""
+    value: bytes
+    """The value that was written, revision and all. The store itself appends it: it stands last. Empty where it is
+    too large, or where nobody listens.
+    """
     @property
     def applied(self) -> RepeatedCompositeFieldContainer[Applied]:
         """The newest events that were applied, at most 32."""
@@ -302,8 +307,9 @@ class Announcement(Message):
         revision: int = ...,
         quiet: bool = ...,
         applied: Iterable[Applied] | None = ...,
+        value: bytes = ...,
     ) -> None: ...
-    def ClearField(self, field_name: Literal["applied", b"applied", "base_revision", b"base_revision", "quiet", b"quiet", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: Literal["applied", b"applied", "base_revision", b"base_revision", "quiet", b"quiet", "revision", b"revision", "value", b"value"]) -> None: ...
 
 @final
 class Applied(Message):

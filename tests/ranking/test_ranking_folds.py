@@ -1,0 +1,146 @@
+"""Folds for states are whole; folds for reasons are of the newest events, and say the same of those."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inference.bundle import read
+from inference.model import ModelUnavailable
+from model_in_process import InProcess
+from profiles.actions import Actions, ProfileSettings
+from profiles.events import Position
+from profiles.profile import Entry
+from ranking.shelf import Shelf
+from ranking.world import (
+    MANIFEST,
+    NOW_MS,
+    PROFILES,
+    VERSION,
+    PaperModel,
+    ask,
+    item,
+    numbered,
+    pipeline,
+    user,
+    vector,
+    with_state,
+)
+from recstream.v1 import slate_pb2
+from server.ranking.calls import Calls
+from server.ranking.folds import Folds
+
+HISTORY = 96
+ITEMS = numbered(40)
+
+
+def history(events: int) -> tuple[Entry, ...]:
+    """Events on random items, seconds to days apart."""
+    rng = np.random.default_rng(7)
+    times = NOW_MS + np.cumsum(rng.exponential(1e6, events) * rng.choice([0.01, 1, 100], events)).astype(int)
+    return tuple(
+        Entry(
+            f"e{n}", str(rng.choice(ITEMS)), "like" if n % 3 else "view", int(at), Position(b"t" * 16, 0, n)
+        )
+        for n, at in enumerate(times)
+    )
+
+
+def folds(shelf: Shelf, model, newest: int, calls: Calls) -> Folds:
+    return Folds(shelf, model, calls, Actions(ProfileSettings().actions), kept=4, reasons_events=newest)
+
+
+@pytest.mark.parametrize(("events", "newest"), [(HISTORY, 32), (HISTORY, 1), (HISTORY, HISTORY - 1), (5, 32)])
+async def test_the_newest_events_contribute_the_same_whether_or_not_the_older_ones_are_folded(
+    bundle: Path, events: int, newest: int
+):
+    """With the graphs that are served: an event's contribution hangs on the event, the gap before it and
+    the events after it, and on nothing before."""
+    checked = read(bundle)
+    shelf, rng = Shelf(lambda: NOW_MS), np.random.default_rng(3)
+    for item_id in ITEMS:
+        shelf.put(item(item_id), rng.normal(size=checked.manifest.width).astype(np.float32), 1)
+    model, sent, answers = InProcess(checked), [], []
+    answer = model.fold
+
+    async def fold(version, histories, *, timeout):
+        sent.append(histories.actions.shape[1])
+        answers.append(await answer(version, histories, timeout=timeout))
+        return answers[-1]
+
+    model.fold = fold
+    entries, calls = history(events), Calls()
+    whole, partial = (folds(shelf, model, newest, calls) for _ in range(2))
+    states = await whole.begin("ann", checked.manifest, entries, 5)
+    parts = await partial.begin_parts("ann", checked.manifest, entries, 5)
+    assert sent == [events, min(events, newest)]
+    common = min(events, newest)
+    assert np.abs(answers[0].contributions[0, -common:]).max() > 1e-4
+    np.testing.assert_allclose(
+        answers[1].contributions[0], answers[0].contributions[0, -common:], rtol=1e-4, atol=1e-6
+    )
+    kept = whole.remembered_parts("ann", 1, entries)
+    assert kept is not None and kept.items == parts.items
+    np.testing.assert_allclose(kept.contributions, parts.contributions, rtol=1e-4, atol=1e-6)
+    # The whole one has states; the partial one must not pass for one that has.
+    assert whole.remembered("ann", 1, entries) is states
+    assert (partial.remembered("ann", 1, entries) is None) == (newest < events)
+    assert (partial.before("ann", 1, entries) is None) == (newest < events)
+    assert partial.remembered_parts("ann", 1, entries) is parts
+    assert partial.remembered_parts("ann", 1, entries[:-1]) is None
+    await calls.close()
+
+
+async def test_contributions_are_folded_anew_when_an_item_of_theirs_gets_its_vector():
+    shelf, calls = Shelf(lambda: NOW_MS), Calls()
+    entries = history(20)
+    newest, oldest = entries[-1].item_id, entries[0].item_id
+    for item_id in ITEMS:
+        shelf.put(item(item_id), None if item_id in (newest, oldest) else vector(1))
+    made = folds(shelf, PaperModel(), 4, calls)
+    assert oldest not in {e.item_id for e in entries[-4:]}
+    await made.begin("ann", MANIFEST, entries, 5)
+    shelf.put(item(oldest), vector(1))
+    assert made.remembered("ann", VERSION, entries) is None
+    assert made.remembered_parts("ann", VERSION, entries) is not None
+    shelf.put(item(newest), vector(1))
+    assert made.remembered_parts("ann", VERSION, entries) is None
+    await calls.close()
+
+
+async def test_a_model_that_folds_to_another_length_is_not_believed():
+    shelf, calls = Shelf(lambda: NOW_MS), Calls()
+    shelf.put(item("i000"), vector(1))
+    model = PaperModel()
+    answer = model.fold
+
+    async def fold(version, histories, *, timeout):
+        found = await answer(version, histories, timeout=timeout)
+        return type(found)(found.states, found.contributions[:, :-1])
+
+    model.fold = fold
+    for begin in (folds(shelf, model, 4, calls).begin, folds(shelf, model, 4, calls).begin_parts):
+        with pytest.raises(ModelUnavailable):
+            await begin("ann", MANIFEST, history(9), 5)
+    await calls.close()
+
+
+async def test_a_state_that_falls_behind_is_folded_from_the_whole_history():
+    shelf, model, sent = Shelf(lambda: NOW_MS), PaperModel(), []
+    for item_id in ITEMS:
+        shelf.put(item(item_id), vector(1))
+    answer = model.fold
+
+    async def fold(version, histories, *, timeout):
+        sent.append(histories.actions.shape[1])
+        return await answer(version, histories, timeout=timeout)
+
+    model.fold = fold
+    made = pipeline(shelf, model, reasons_events=3)
+    stored = user(*[("like", each) for each in ITEMS[:10]], settings=PROFILES)
+    first = await ask(made, with_state(stored, vector(1)), count=4)
+    assert {i.reason.item_id for i in first.slate.items} <= set(ITEMS[7:10])
+    assert first.slate.items[0].reason.kind == slate_pb2.REASON_KIND_BECAUSE_OF
+    again = await ask(made, with_state(stored, vector(1), stale=True), count=4)
+    assert sent == [3, 10]
+    assert again.slate.items[0].reason.item_id == first.slate.items[0].reason.item_id

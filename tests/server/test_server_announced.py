@@ -1,0 +1,196 @@
+"""Profiles that come with their announcements: not read again, never older than what was used, never relied on."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest_asyncio
+
+from profiles.announcements import Announcement, Carried
+from profiles.codec import encode, encode_revision
+from profiles.profile import Profile, Stored
+from profiles.store import ProfileStore, Tail, Write, hash64
+from recstream.v1 import recommendation_service_pb2 as rpc
+from server.inbox import Inbox
+from server_streams import ids, next_frame, open_stream, record, until
+from server_world import World, eventually, now_ms, world
+
+
+def announcement(revision: int, *, quiet: bool = False) -> Announcement:
+    value = encode_revision(revision) + encode(Profile("ann"))
+    return Announcement("ann", revision - 1, revision, quiet, (), Carried("ann", value))
+
+
+def brought(inbox: Inbox) -> int | None:
+    """The revision of the profile that a look would take without reading."""
+    stored = inbox.announced(inbox.take())
+    return stored.revision if stored else None
+
+
+def reading(around: World) -> list[str]:
+    """The users whose profiles the server reads from now on."""
+    users: list[str] = []
+    store: ProfileStore = around.server._store
+    read = store.read
+
+    async def counting(user_ids: Sequence[str]) -> list[Stored | None]:
+        users.extend(user_ids)
+        return await read(user_ids)
+
+    store.read = counting
+    return users
+
+
+def hold_back(around: World) -> tuple[list[Announcement], list]:
+    """What is announced from now on, and who would have heard of it."""
+    held: list[Announcement] = []
+    (watch,) = around.server._changes._watches.values()
+    callbacks, watch.callbacks = watch.callbacks, [held.append]
+    return held, callbacks
+
+
+@pytest_asyncio.fixture
+async def around(kafka, valkey, prefix):
+    # Revisions are not read again while a test lasts: what a stream knows, it was told.
+    async with world(kafka, valkey, prefix, reread_seconds=600, heartbeat_seconds=0.2) as around:
+        yield around
+
+
+async def test_an_announced_change_makes_no_read_of_the_profile(around: World) -> None:
+    call = open_stream(around, "ann")
+    shown = ids(await next_frame(call))
+    users = reading(around)
+    for item_id in shown[:5]:
+        await record(around, "ann", item_id, event_id=item_id)
+        frame = await next_frame(call)
+        assert [cause.event_id for cause in frame.caused_by] == [item_id] and item_id not in ids(frame)
+    assert not users
+
+
+async def test_whoever_waits_for_an_event_reads_the_profile_once(kafka, valkey, prefix) -> None:
+    async with world(kafka, valkey, prefix, after_poll_ms=60_000, after_poll_max_ms=60_000) as around:
+        around.ingest.stalled = True
+        token = await record(around, "ann", "item-1")
+        watches = around.server._changes._watches
+        wanted = rpc.RecommendRequest(user_id="ann", after=[token])
+        asking = asyncio.ensure_future(around.recommendations.Recommend(wanted, timeout=20))
+        await eventually(lambda: watches and all(watch.confirmed for watch in watches.values()))
+        await asyncio.sleep(0.1)  # what the confirmation made it read is read
+        users = reading(around)
+        around.ingest.stalled = False
+        answer = await asking
+        assert answer.includes_events and not users
+        assert "item-1" not in {item.item_id for item in answer.slate.items}
+
+
+async def test_the_tail_of_an_announced_profile_is_read(around: World) -> None:
+    call = open_stream(around, "ann")
+    taken = ids(await next_frame(call))[0]
+    users = reading(around)
+    profile = Profile("ann", has_tail=True, expires_at_ms=now_ms() + 3_600_000)
+    tail = Tail().add([(1, hash64(taken))], 5)
+    assert await around.server._store.write([Write("ann", 0, profile, tail=tail)]) == [True]
+    await until(call, lambda frame: taken not in ids(frame))
+    assert not users
+
+
+async def test_an_announced_profile_that_has_expired_is_looked_for_in_the_store(around: World) -> None:
+    call = open_stream(around, "ann")
+    await next_frame(call)
+    users = reading(around)
+    expired = Profile("ann", expires_at_ms=1)
+    assert await around.server._store.write([Write("ann", 0, expired)]) == [True]
+    await eventually(lambda: users == ["ann"])
+
+
+async def test_a_lost_announcement_is_healed(around: World) -> None:
+    call = open_stream(around, "ann")
+    shown = ids(await next_frame(call))
+    held, callbacks = hold_back(around)
+    users = reading(around)
+    await record(around, "ann", shown[0], event_id="lost")
+    await eventually(lambda: held)
+    around.server.streams.reread_now()
+    await until(call, lambda frame: shown[0] not in ids(frame))
+    assert users == ["ann"]
+    (watch,) = around.server._changes._watches.values()
+    watch.callbacks = callbacks
+    await record(around, "ann", shown[1], event_id="heard")
+    frame = await until(call, lambda frame: any(cause.event_id == "heard" for cause in frame.caused_by))
+    assert not {shown[0], shown[1]} & set(ids(frame))
+
+
+async def test_an_older_announcement_that_arrives_late_turns_no_list_back(around: World) -> None:
+    call = open_stream(around, "ann")
+    shown = ids(await next_frame(call))
+    held, (tell,) = hold_back(around)
+    for item_id in shown[:2]:
+        await record(around, "ann", item_id)
+    await eventually(lambda: len(held) == 2)
+    around.server.streams.reread_now()
+    await until(call, lambda frame: not set(shown[:2]) & set(ids(frame)))
+    (inbox,) = around.server.streams._open
+    for late in (held[0], held[1], held[0]):
+        tell(late)
+        for _ in range(3):
+            frame = await next_frame(call, beats=True)
+            assert frame.HasField("heartbeat") or not set(shown[:2]) & set(ids(frame))
+    assert inbox.revision == held[1].revision
+
+
+def test_only_what_is_newer_than_the_last_read_is_taken_and_of_that_the_newest() -> None:
+    inbox = Inbox()
+    inbox.announce(announcement(5))
+    assert brought(inbox) is None  # the first look reads
+    inbox.read(10)
+    for revision in (9, 10):
+        inbox.announce(announcement(revision))
+        assert brought(inbox) is None
+    for revision in (12, 13, 11):
+        inbox.announce(announcement(revision))
+    assert brought(inbox) == 13
+    assert brought(inbox) is None  # for that look only
+
+
+def test_news_that_come_before_the_turn_are_taken_with_those_that_woke_it() -> None:
+    for first, second in ((11, 12), (12, 11)):
+        inbox = Inbox()
+        inbox.read(10)
+        inbox.announce(announcement(first))
+        news = inbox.take()
+        inbox.announce(announcement(second))
+        news.add(inbox.take())
+        stored = inbox.announced(news)
+        assert stored is not None and stored.revision == 12
+
+
+def test_where_the_store_is_known_to_have_something_else_it_is_read() -> None:
+    inbox = Inbox()
+    inbox.read(10)
+    inbox.announce(announcement(11))
+    inbox.check(12)
+    assert brought(inbox) is None
+    inbox.announce(announcement(11))
+    inbox.announce(replace(announcement(1), base_revision=0, revision=0, carried=None))
+    assert brought(inbox) is None  # what came before the subscription was confirmed was not heard
+    inbox.lost()
+    inbox.announce(announcement(13))
+    assert brought(inbox) is None
+
+
+def test_a_quiet_announcement_is_taken_with_one_that_woke_and_kept_by_nobody_else() -> None:
+    inbox = Inbox()
+    inbox.read(10)
+    inbox.announce(announcement(11, quiet=True))
+    assert not inbox.pending and brought(inbox) is None
+    inbox.announce(announcement(12))
+    inbox.announce(announcement(13, quiet=True))
+    assert brought(inbox) == 13
+
+
+def test_an_announcement_that_brings_nothing_leads_to_a_read() -> None:
+    inbox = Inbox()
+    inbox.read(10)
+    inbox.announce(announcement(11))
+    inbox.announce(replace(announcement(12), carried=None))
+    assert brought(inbox) is None
