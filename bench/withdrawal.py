@@ -1,0 +1,107 @@
+"""How long a withdrawn item, and one whose date comes, stays on open lists.
+
+    .venv/bin/python bench/withdrawal.py [--server 127.0.0.1:50051] [--streams 50]
+
+Against a running server with a catalogue (`recstream up`), whose most shown item it withdraws and puts back.
+Prints one JSON document. Times run from just before the call (withdrawal) or from the item's date (expiry) to the
+receipt of a list without the item, in this process, which holds all the streams.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "protos"))
+
+import numpy as np
+import uvloop
+
+from recstream.client import Client, Recommendations
+
+COUNT = 20
+EXPIRES_IN_MS = 3_000
+
+
+class Holder:
+    """One open stream: since when its list has been without an item."""
+
+    def __init__(self, client: Client, user_id: str) -> None:
+        self._client = client
+        self._user_id = user_id
+        self.newest: Recommendations | None = None
+        self.opened = asyncio.Event()
+        self.left: dict[str, float] = {}
+
+    async def hold(self) -> None:
+        async for recommendations in self._client.stream(self._user_id, count=COUNT):
+            now = time.time()
+            before = set(self.newest.item_ids) if self.newest is not None else set()
+            for item_id in before - set(recommendations.item_ids):
+                self.left.setdefault(item_id, now)
+            self.newest = recommendations
+            self.opened.set()
+
+
+def shared(holders: list[Holder], leave_out: str = "") -> str:
+    """The item that is on most lists."""
+    counts: dict[str, int] = {}
+    for holder in holders:
+        for item_id in holder.newest.item_ids if holder.newest is not None else ():
+            counts[item_id] = counts.get(item_id, 0) + 1
+    counts.pop(leave_out, None)
+    return max(counts, key=lambda item_id: (counts[item_id], item_id))
+
+
+def figures(holders: list[Holder], on: list[Holder], item_id: str, start: float) -> dict[str, float]:
+    """Milliseconds to leave the lists that showed the item."""
+    took = [(holder.left[item_id] - start) * 1000 for holder in on if item_id in holder.left]
+    return {
+        "lists": len(on),
+        "left": len(took),
+        "p50_ms": round(float(np.percentile(took, 50)), 1),
+        "max_ms": round(max(took), 1),
+    }
+
+
+async def main(server: str, streams: int) -> None:
+    async with Client(server) as client:
+        holders = [Holder(client, f"bench-{number}") for number in range(streams)]
+        tasks = [asyncio.create_task(holder.hold()) for holder in holders]
+        await asyncio.gather(*(holder.opened.wait() for holder in holders))
+        await asyncio.sleep(1)
+
+        withdrawn = shared(holders)
+        on = [h for h in holders if h.newest is not None and withdrawn in h.newest.item_ids]
+        start = time.time()
+        await client.withdraw([withdrawn])
+        await asyncio.sleep(3)
+        result = {"streams": streams, "withdrawal": figures(holders, on, withdrawn, start)}
+
+        expiring = shared(holders, withdrawn)
+        on = [h for h in holders if h.newest is not None and expiring in h.newest.item_ids]
+        item = (await client.item(expiring)).item
+        kept = (await client.item(withdrawn)).item
+        date = int(time.time() * 1000) + EXPIRES_IN_MS
+        item.expires_at_ms = date
+        await client.put_items([item])
+        await asyncio.sleep(EXPIRES_IN_MS / 1000 + 3)
+        result["expiry"] = figures(holders, on, expiring, date / 1000)
+
+        item.expires_at_ms = 0
+        kept.withdrawn = False
+        await client.put_items([item, kept])
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--server", default="127.0.0.1:50051")
+    parser.add_argument("--streams", type=int, default=50)
+    arguments = parser.parse_args()
+    uvloop.run(main(arguments.server, arguments.streams))
