@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tritonclient.grpc.aio as triton_aio
 
 from embedded.ports import free_port
 from embedded.triton import EmbeddedTriton
@@ -41,7 +42,7 @@ class TritonPythonModel:
             if (fault == 3).any():
                 state = state[:, :5]
             if (fault == 4).any():
-                time.sleep(0.6)
+                time.sleep(2)
             if (fault == 5).any():
                 answers.append(pb.InferenceResponse(error=pb.TritonError("boom")))
                 continue
@@ -96,18 +97,31 @@ async def test_wrong_shapes_and_errors_are_the_model_not_answering(model: Triton
     await model.step(1, steps(3, FINE), timeout=20)
 
 
-async def test_a_slow_answer_is_none_and_what_queued_behind_it_is_not_run(model: TritonModel) -> None:
-    calls = [asyncio.create_task(model.step(1, steps(1, SLOW), timeout=0.2)) for _ in range(6)]
-    found = await asyncio.gather(*calls, return_exceptions=True)
+async def run_so_far(server: EmbeddedTriton) -> int:
+    """Steps that Triton has run, by its own count."""
+    async with triton_aio.InferenceServerClient(server.address) as client:
+        found = await client.get_inference_statistics("user_step", "1", as_json=True)
+    return int(found["model_stats"][0].get("inference_count", 0))
+
+
+async def test_a_slow_answer_is_none_and_what_queued_behind_it_is_not_run(
+    faulty: EmbeddedTriton, model: TritonModel
+) -> None:
+    before = await run_so_far(faulty)
+    first = asyncio.create_task(model.step(1, steps(1, SLOW), timeout=0.2))
+    await asyncio.sleep(0.5)  # it has begun, and runs for two seconds
+    calls = [asyncio.create_task(model.step(1, steps(1, SLOW), timeout=0.2)) for _ in range(5)]
+    found = await asyncio.gather(first, *calls, return_exceptions=True)
     assert all(isinstance(answer, ModelUnavailable) for answer in found)
-    # Six of them one after another would take 3.6 seconds; only those that had begun are waited for.
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(30):
         while True:
             try:
-                await model.step(1, steps(1, FINE), timeout=2.5)
+                await model.step(1, steps(1, FINE), timeout=10)
                 break
             except ModelUnavailable:
                 await asyncio.sleep(0.05)
+    # The fine one and the first; the others' time ran out while they were queued.
+    assert await run_so_far(faulty) - before == 2
 
 
 async def test_one_poisoned_history_does_not_make_its_batch_stale(model: TritonModel, bundle: Path) -> None:
