@@ -15,8 +15,8 @@ from catalog.index.hnsw import BuildStopped
 from catalog.index.live import LiveIndex
 from catalog.items import Item
 from catalog.settings import CatalogSettings
+from catalog_vectors import clustered, exact, merge
 from embedded.ports import free_port
-from recstream.v1 import filter_pb2
 from topics.settings import KafkaSettings
 
 WIDTH = 4
@@ -30,13 +30,6 @@ def naive(
 ) -> list[tuple[int, float]]:
     found = [(row, float(v @ query)) for row, v in held.items() if row < len(mask) and mask[row]]
     return sorted(found, key=lambda pair: (-pair[1], pair[0]))[: max(0, count)]
-
-
-def merge(index: LiveIndex) -> bool:
-    due = index.due()
-    if due is not None:
-        index.install(due, index.make(due, lambda: True))
-    return due is not None
 
 
 @settings(max_examples=300)
@@ -84,27 +77,12 @@ def test_many_searches_at_once_are_the_single_ones(
         assert (rows.tolist(), scores.tolist()) == (single_rows.tolist(), single_scores.tolist())
 
 
-def clustered(rng: np.random.Generator, size: int, width: int = 16) -> NDArray[np.float32]:
-    centres = rng.normal(size=(max(2, size // 100), width))
-    return (centres[rng.integers(0, len(centres), size)] + 0.4 * rng.normal(size=(size, width))).astype(
-        np.float32
-    )
-
-
 def filled(size: int, **options: int) -> tuple[LiveIndex, NDArray[np.float32]]:
     data = clustered(np.random.default_rng(size), size)
     index = LiveIndex(data.shape[1], CatalogSettings(exact_below=1000, **options))
     for row, vector in enumerate(data):
         index.put(row, vector)
     return index, data
-
-
-def exact(
-    data: NDArray[np.float32], query: NDArray[np.float32], count: int, mask: NDArray[np.bool_]
-) -> list[int]:
-    rows = np.flatnonzero(mask)
-    order: list[int] = rows[np.argsort(-(data[rows] @ query), kind="stable")][:count].tolist()
-    return order
 
 
 @pytest.fixture(scope="module")
@@ -275,41 +253,3 @@ def test_with_changes_merges_and_any_filter_no_list_is_short_and_none_has_a_stra
         assert len(rows) == len(set(rows.tolist())) == min(count, len(wanted))
         assert set(rows.tolist()) <= wanted
         np.testing.assert_allclose(scores, [held[row] @ query for row in rows.tolist()], rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.drill
-@pytest.mark.timeout(300)
-def test_rare_categories_among_200_000_items_are_the_exact_scan() -> None:
-    size, width = 200_000, 32
-    rng = np.random.default_rng(1)
-    data = clustered(rng, size, width)
-    catalog = Contents(CatalogSettings(build_threads=2))
-    for i in range(size):
-        category = "rarest" if i == 7 else "rare" if i % 40_000 == 3 else f"r{i % 4000}"
-        catalog.put_item(Item(f"i{i}", categories=(category, "kept" if i % 10_000 == 1 else "common")))
-        catalog.put_vector(1, f"i{i}", data[i])
-    (index,) = catalog._vectors
-    assert merge(index)
-    fifty = [f"r{i}" for i in range(100, 150)]
-    cases = {
-        "rare": (filter_pb2.Filter(categories=["rare"]), 5),
-        "rarest": (filter_pb2.Filter(categories=["rarest"]), 1),
-        "none": (filter_pb2.Filter(categories=["none"]), 0),
-        "a union of 50": (filter_pb2.Filter(categories=fifty), 2500),
-        "all but 0.01 % excluded": (filter_pb2.Filter(excluded_categories=["common"]), 20),
-    }
-    for name, (wanted, matching) in cases.items():
-        mask = catalog.matching(wanted, "") & catalog.eligible(0)
-        assert mask.sum() == matching, name
-        query = -data[rng.integers(size)]
-        rows, _ = catalog.search(1, query, 10, mask)
-        assert rows.tolist() == exact(data, query, 10, mask), name
-    everything = catalog.eligible(0)
-    found = sum(
-        len(
-            set(catalog.search(1, query, 10, everything)[0].tolist())
-            & set(exact(data, query, 10, everything))
-        )
-        for query in data[rng.integers(0, size, 50)] + 0.1
-    )
-    assert found >= 0.9 * 500

@@ -1,0 +1,48 @@
+"""Rare items in a large catalogue."""
+
+import numpy as np
+import pytest
+
+from catalog.contents import Contents
+from catalog.items import Item
+from catalog.settings import CatalogSettings
+from catalog_vectors import clustered, exact, merge
+from recstream.v1 import filter_pb2
+
+
+@pytest.mark.drill
+@pytest.mark.timeout(300)
+def test_rare_categories_among_200_000_items_are_the_exact_scan() -> None:
+    size, width = 200_000, 32
+    rng = np.random.default_rng(1)
+    data = clustered(rng, size, width)
+    catalog = Contents(CatalogSettings(build_threads=2))
+    for i in range(size):
+        category = "rarest" if i == 7 else "rare" if i % 40_000 == 3 else f"r{i % 4000}"
+        catalog.put_item(Item(f"i{i}", categories=(category, "kept" if i % 10_000 == 1 else "common")))
+        catalog.put_vector(1, f"i{i}", data[i])
+    (index,) = catalog._vectors
+    assert merge(index)
+    fifty = [f"r{i}" for i in range(100, 150)]
+    cases = {
+        "rare": (filter_pb2.Filter(categories=["rare"]), 5),
+        "rarest": (filter_pb2.Filter(categories=["rarest"]), 1),
+        "none": (filter_pb2.Filter(categories=["none"]), 0),
+        "a union of 50": (filter_pb2.Filter(categories=fifty), 2500),
+        "all but 0.01 % excluded": (filter_pb2.Filter(excluded_categories=["common"]), 20),
+    }
+    for name, (wanted, matching) in cases.items():
+        mask = catalog.matching(wanted, "") & catalog.eligible(0)
+        assert mask.sum() == matching, name
+        query = -data[rng.integers(size)]
+        rows, _ = catalog.search(1, query, 10, mask)
+        assert rows.tolist() == exact(data, query, 10, mask), name
+    everything = catalog.eligible(0)
+    found = sum(
+        len(
+            set(catalog.search(1, query, 10, everything)[0].tolist())
+            & set(exact(data, query, 10, everything))
+        )
+        for query in data[rng.integers(0, size, 50)] + 0.1
+    )
+    assert found >= 0.9 * 500
