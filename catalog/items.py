@@ -1,7 +1,7 @@
 """An item as the catalogue holds it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from sys import intern
 from types import MappingProxyType
 
@@ -10,6 +10,8 @@ from google.protobuf.message import DecodeError
 
 from catalog.errors import BadRecord
 from catalog.item_check import check
+from catalog.media import Media
+from catalog.media import from_proto as media_from_proto
 from catalog.text import content_hash, item_text
 from recstream.v1 import item_pb2
 
@@ -33,14 +35,25 @@ class Item:
     withdrawn: bool = False
     expires_at_ms: int = 0
     published_at_ms: int = 0
+    media: tuple[Media, ...] = ()
 
     def text(self) -> str:
         """What is embedded: title, categories, attributes and description as plain text."""
         return item_text(self.title, self.categories, self.attributes, self.description)
 
     def content_hash(self) -> bytes:
-        """16 bytes that change when `text()` does."""
-        return content_hash(self.text())
+        """16 bytes that change when `text()` or media do, whether their contents are at hand or not."""
+        return content_hash(self.text(), ((m.modality, m.content_hash) for m in self.media))
+
+    def embedded_hash(self) -> bytes:
+        """The same over the media whose contents are at hand: what a vector that is made now is made of."""
+        return content_hash(self.text(), ((m.modality, m.content_hash) for m in self.media if m.content))
+
+    def without_contents(self) -> "Item":
+        """As it is kept in memory and answered: media by their hashes."""
+        if not any(m.content for m in self.media):
+            return self
+        return replace(self, media=tuple(m.without_content() for m in self.media))
 
     def to_proto(self) -> item_pb2.Item:
         """The item as the contract has it."""
@@ -55,6 +68,7 @@ class Item:
             withdrawn=self.withdrawn,
             expires_at_ms=self.expires_at_ms,
             published_at_ms=self.published_at_ms,
+            media=(m.to_proto() for m in self.media),
         )
 
 
@@ -72,6 +86,7 @@ def from_proto(message: item_pb2.Item) -> Item:
         withdrawn=message.withdrawn,
         expires_at_ms=message.expires_at_ms,
         published_at_ms=message.published_at_ms,
+        media=media_from_proto(message.media),
     )
 
 
@@ -88,7 +103,7 @@ def decode(key: bytes | None, value: bytes) -> Item:
             message.ParseFromString(value)
     except (DecodeError, json_format.ParseError, ValueError, RecursionError) as error:
         raise BadRecord(f"cannot be read as an Item: {error}") from error
-    if problems := check(message):
+    if problems := check(message, stored=True):
         raise BadRecord("; ".join(f"{name} {problem}" for name, problem in problems))
     if key != message.item_id.encode():
         raise BadRecord(f"its key is not its item id {message.item_id!r}")

@@ -1,4 +1,4 @@
-"""What the catalogue counts. `topic` is the name of one of its three topics."""
+"""What the catalogue counts. `topic` is the name of one of its topics."""
 
 from prometheus_client import Counter, Gauge, Histogram
 

@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -26,12 +27,22 @@ _RETRY_SECONDS = 0.2, 5.0
 _ASK_SECONDS = 2.0
 
 
+@dataclass(slots=True)
+class _Goal:
+    """End offsets that are still to be reached, and who is told. checked: that they exist."""
+
+    left: dict[TopicPartition, int]
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    checked: bool = False
+
+
 class Reader:
     """A consumer without a group: every process reads everything.
 
     `apply`: what a record does, by topic; a record that it refuses is counted, logged and passed.
     `applied` is called after records were applied, often, so that nothing waits for the end of a batch.
-    Transactions that are open or were aborted are not seen (read_committed).
+    Transactions that are open or were aborted are not seen (read_committed). `first` is read to its end before
+    anything else is looked at.
     """
 
     def __init__(
@@ -40,13 +51,16 @@ class Reader:
         apply: Mapping[str, Apply],
         applied: Callable[[], None],
         partitions_check_seconds: float,
+        first: str = "",
     ) -> None:
         self._kafka = kafka
         self._apply = apply
         self._applied = applied
         self._check_seconds = partitions_check_seconds
         self._next: dict[TopicPartition, int] = {}
-        self._behind: dict[TopicPartition, int] = {}
+        self._first = first
+        self._goals: list[_Goal] = []
+        self._start: _Goal | None = None
         self.reached = asyncio.Event()
 
     async def run(self) -> None:
@@ -86,15 +100,14 @@ class Reader:
             for partition in partitions:
                 if partition in self._next:
                     consumer.seek(partition, self._next[partition])
-            if not self.reached.is_set():
-                async with asyncio.timeout(self._kafka.request_timeout_ms / 1000):
-                    self._behind = await consumer.end_offsets(partitions)
+            async with asyncio.timeout(self._kafka.request_timeout_ms / 1000):
+                await self._begin(consumer, partitions)
             watch = asyncio.create_task(self._grown(counts))
             while not watch.done():
                 batches = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_RECORDS_A_POLL)
                 for partition, records in batches.items():
                     await self._take(partition, records)
-                if not self.reached.is_set():
+                if self._goals:
                     await self._look_whether_reached(consumer)
         finally:
             if watch is not None:
@@ -124,18 +137,41 @@ class Reader:
         metrics.RECORDS.labels(partition.topic).inc(len(records))
         self._applied()
 
+    async def reach(self, topic: str, ends: Mapping[int, int]) -> None:
+        """Waits until the topic is applied up to these end offsets, by partition."""
+        if not ends:
+            return
+        goal = _Goal({TopicPartition(topic, number): end for number, end in ends.items()})
+        self._goals.append(goal)
+        try:
+            await goal.reached.wait()
+        finally:
+            if goal in self._goals:
+                self._goals.remove(goal)
+
+    async def _begin(self, consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> None:
+        if self._start is None:
+            self._start = _Goal(await consumer.end_offsets(partitions), self.reached)
+            self._goals.append(self._start)
+        for goal in self._goals:
+            goal.checked = False
+        if any(tp.topic == self._first for tp in self._start.left):
+            consumer.pause(*(tp for tp in partitions if tp.topic != self._first))
+
     async def _look_whether_reached(self, consumer: AIOKafkaConsumer) -> None:
+        """What was fetched is applied, so that positions say how far that is. Not counted by records: aborted ones,
+        markers and compacted ones never come."""
         try:
             async with asyncio.timeout(_ASK_SECONDS):
-                for partition, end in tuple(self._behind.items()):
-                    # Not counted by records: aborted ones, markers and compacted ones never come.
-                    if await consumer.position(partition) < end:
-                        return
-                    del self._behind[partition]
+                for goal in tuple(self._goals):
+                    await _look_at(goal, consumer)
         except TimeoutError:
             return
-        self.reached.set()
-        metrics.READY.set(1)
+        if self._start is not None and not any(tp.topic == self._first for tp in self._start.left):
+            consumer.resume(*consumer.paused())
+        for goal in [goal for goal in self._goals if not goal.left]:
+            self._goals.remove(goal)
+            goal.reached.set()
 
     async def _grown(self, counts: Mapping[str, int]) -> None:
         """Ends when a topic has other partitions than these."""
@@ -146,3 +182,15 @@ class Reader:
                     return
             except TopicsError as error:
                 log.warning("catalog_partitions_unknown", error=str(error))
+
+
+async def _look_at(goal: _Goal, consumer: AIOKafkaConsumer) -> None:
+    """Takes off what is reached."""
+    if not goal.checked:
+        # A topic that was made anew ends before what was wanted of the one before.
+        there = await consumer.end_offsets(list(goal.left))
+        goal.left.update({tp: min(end, there.get(tp, end)) for tp, end in goal.left.items()})
+        goal.checked = True
+    for partition, end in tuple(goal.left.items()):
+        if await consumer.position(partition) >= end:
+            del goal.left[partition]

@@ -9,7 +9,6 @@ from catalog.contents import Contents
 from catalog.errors import BadRecord
 from catalog.item_check import id_problems
 from catalog.items import decode
-from catalog.stats import merged
 from recstream.storage.v1 import catalog_pb2
 from topics.names import Topics
 
@@ -51,7 +50,7 @@ def appliers(contents: Contents, topics: Topics) -> Mapping[str, Apply]:
         if value is None:
             contents.remove_item(_item_id(key))
         else:
-            contents.put_item(decode(key, value))
+            contents.put_item(decode(key, value).without_contents())
 
     def vector(key: bytes | None, value: bytes | None) -> None:
         version, item_id = parse_vector_key(key or b"")
@@ -67,23 +66,15 @@ def appliers(contents: Contents, topics: Topics) -> Mapping[str, Apply]:
         numbers = np.frombuffer(message.vector, dtype="<f4").astype(np.float32)
         contents.put_vector(version, item_id, numbers, message.content_hash)
 
-    # What each partition of interactions gives an item, as bytes: a tenth of the room that messages take.
-    parts: dict[str, dict[int, bytes]] = {}
-
     def stats(key: bytes | None, value: bytes | None) -> None:
         partition, item_id = parse_stats_key(key or b"")
         try:
             message = catalog_pb2.ItemStats.FromString(value or b"")
         except DecodeError as error:
             raise BadRecord(f"cannot be read as ItemStats: {error}") from error
-        of_item = parts.setdefault(item_id, {})
-        if value:
-            of_item[partition] = value
-        else:
-            of_item.pop(partition, None)
-        if not value or len(of_item) > 1:
-            message = merged(map(catalog_pb2.ItemStats.FromString, of_item.values()))
-        contents.put_stats(item_id, message)
+        if len(message.days) != len(message.day_counts):
+            raise BadRecord(f"it has {len(message.days)} days and {len(message.day_counts)} counts of days")
+        contents.put_stats(item_id, message, partition)
 
     return {topics.items: item, topics.item_vectors: vector, topics.item_stats: stats}
 

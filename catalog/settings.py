@@ -23,7 +23,7 @@ class CatalogSettings(BaseModel):
     expansion_search: int = Field(128, ge=8, le=4096, description="HNSW: candidates looked at in a search")
     build_threads: int = Field(1, ge=1, le=256, description="HNSW: threads that build the index")
     versions: int = Field(
-        3, ge=1, le=16, description="Model versions whose vectors are held, the newest ones"
+        3, ge=2, le=16, description="Model versions whose vectors are held: those served, then the newest"
     )
     cached_filters: int = Field(
         256, ge=1, le=100_000, description="Filters whose matches are kept, a byte an item each"

@@ -31,6 +31,11 @@ def item_text(title: str, categories: Iterable[str], attributes: Mapping[str, st
     return ". ".join(filter(None, parts))
 
 
-def content_hash(text: str) -> bytes:
-    """BLAKE2b-128 of the text: an item whose hash is the same need not be embedded again."""
-    return blake2b(text.encode(), digest_size=16).digest()
+def content_hash(text: str, media: Iterable[tuple[str, bytes]] = ()) -> bytes:
+    """BLAKE2b-128 of the text and of media by modality and hash: an item whose hash is the same need not be embedded
+    again. Without media it is the hash of the text alone."""
+    digest = blake2b(text.encode(), digest_size=16)
+    for modality, hash_of_content in media:
+        # No text has a NUL in it.
+        digest.update(b"\0" + modality.encode() + b"\0" + hash_of_content)
+    return digest.digest()

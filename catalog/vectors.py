@@ -1,6 +1,6 @@
 """Vectors by model version."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 import structlog
@@ -14,13 +14,18 @@ log = structlog.get_logger()
 
 
 class Vectors:
-    """An index a model version, for the newest few versions that have vectors."""
+    """An index a model version, for the preferred versions and the newest few others that have vectors.
+
+    One that was dropped for want of room stays away until a record takes one of its vectors back: then it has been
+    retired, and whatever follows is of a publishing anew.
+    """
 
     def __init__(self, settings: CatalogSettings) -> None:
         self._settings = settings
         self._indexes: dict[int, LiveIndex] = {}
         self._hashes: dict[int, dict[int, bytes]] = {}
-        self._dropped_below = 0
+        self._preferred: frozenset[int] = frozenset()
+        self._dropped: set[int] = set()
 
     @property
     def versions(self) -> tuple[int, ...]:
@@ -39,8 +44,12 @@ class Vectors:
         """The index of a version, if it has vectors."""
         return self._indexes.get(version)
 
+    def prefer(self, versions: Collection[int]) -> None:
+        """These are served: others make room first."""
+        self._preferred = frozenset(versions)
+
     def put(self, version: int, row: int, vector: Floats, content_hash: bytes) -> None:
-        """Sets a vector [d]. Vectors of versions older than the newest few are passed over.
+        """Sets a vector [d]. Vectors of versions for which there is no room are passed over.
 
         Raises BadRecord when it is not finite, or not as wide as the others of its version.
         """
@@ -48,11 +57,11 @@ class Vectors:
             raise BadRecord("the vector is empty or not finite")
         index = self._indexes.get(version)
         if index is None:
-            if version < self._dropped_below:
+            if version in self._dropped:
                 return
             index = self._indexes[version] = LiveIndex(len(vector), self._settings)
             self._hashes[version] = {}
-            self._keep_newest()
+            self._make_room()
             if version not in self._indexes:
                 return
         if len(vector) != index.width:
@@ -62,6 +71,7 @@ class Vectors:
 
     def drop(self, version: int, row: int) -> None:
         """Takes a vector away; with its last one the version goes."""
+        self._dropped.discard(version)
         index = self._indexes.get(version)
         if index is not None:
             index.drop(row)
@@ -87,8 +97,9 @@ class Vectors:
         index = self._indexes.get(version)
         return index.vectors(rows) if index is not None else np.zeros((len(rows), 0), dtype=np.float32)
 
-    def _keep_newest(self) -> None:
-        for version in sorted(self._indexes)[: -self._settings.versions]:
+    def _make_room(self) -> None:
+        ranked = sorted(self._indexes, key=lambda version: (version in self._preferred, version))
+        for version in ranked[: -self._settings.versions]:
             log.warning("catalog_version_dropped", version=version, kept=self._settings.versions)
-            self._dropped_below = max(self._dropped_below, version + 1)
+            self._dropped.add(version)
             del self._indexes[version], self._hashes[version]

@@ -16,6 +16,8 @@ COMMANDS = {
     "up": "cli.commands.up:up",
     "doctor": "cli.commands.doctor:doctor",
     "train": "cli.commands.train:train",
+    "evaluate": "cli.commands.evaluate:evaluate",
+    "model": "cli.commands.model:model",
     "import": "cli.commands.import_:import_",
     "recommend": "cli.commands.recommend:recommend",
     "watch": "cli.commands.watch:watch",

@@ -15,7 +15,7 @@ from pydantic_settings import (
     SettingsError,
     YamlConfigSettingsSource,
 )
-from yaml import YAMLError  # type: ignore[import-untyped]
+from yaml import YAMLError
 
 from catalog.settings import CatalogSettings
 from cli.errors import CommandError
@@ -46,6 +46,15 @@ class Settings(BaseSettings):
 
     bundle: Path = Field(
         Path(".recstream/bundle"), description="The model bundle that `recstream train` made"
+    )
+    bundles: Path = Field(
+        Path(".recstream/bundles"),
+        description="Bundles of the published versions: `recstream model publish` fills it, ingest reads it",
+    )
+    repository: Path | None = Field(
+        None,
+        description="Triton's model repository, where `recstream model publish` can write to it. None: that of "
+        "`recstream up`, or whoever runs Triton brings versions there",
     )
     kafka: KafkaSettings = Field(default_factory=KafkaSettings, description="Kafka and its topics")
     store: StoreSettings = Field(

@@ -7,7 +7,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Protocol, Self
 
+from rich.console import Console
+from rich.progress import Progress
+
+from catalog.served import read_served
 from cli.errors import CommandError
+from cli.publishing.places import kept
+from cli.publishing.publisher import Publisher
 from cli.service import Service
 from cli.settings import Settings, environment_of
 from cli.supervision import Supervision
@@ -17,9 +23,9 @@ from embedded.ports import choose
 from embedded.process import Process
 from embedded.triton import EmbeddedTriton
 from embedded.valkey import EmbeddedValkey
-from inference.bundle import read
+from inference.bundle import MANIFEST, Manifest, read
 from inference.errors import BundleRefused, InstallFailed
-from inference.repository import install
+from inference.repository import install, versions
 from topics.create import check_topics, create_topics
 from topics.errors import TopicsError
 
@@ -72,7 +78,12 @@ class Stack:
         self._supervision = Supervision(report)
         self._given = {"kafka": kafka, "valkey": valkey, "triton": triton}
         bundle = settings.bundle if "bundle" in settings.model_fields_set else self.folder / "bundle"
-        self._settings = settings.model_copy(update={"bundle": bundle.absolute()})
+        bundles = settings.bundles if "bundles" in settings.model_fields_set else self.folder / "bundles"
+        repository = settings.repository if triton else self.folder / "models"
+        places = {"bundle": bundle.absolute(), "bundles": bundles.absolute()}
+        if repository is not None:
+            places["repository"] = repository.absolute()
+        self._settings = settings.model_copy(update=places)
 
     @property
     def settings(self) -> Settings:
@@ -96,6 +107,7 @@ class Stack:
         try:
             await self._start_servers()
             await self._make_topics()
+            await self._publish_first()
             for name, service in self._services().items():
                 self.parts[name] = service
                 await self.start_part(name)
@@ -157,7 +169,7 @@ class Stack:
         await self.stop()
 
     async def _start_servers(self) -> None:
-        self._install_bundle()
+        self._check_bundle()
         servers: dict[str, Part] = {
             "kafka": EmbeddedKafka(self.folder / "kafka"),
             "valkey": EmbeddedValkey(self.folder / "valkey"),
@@ -168,17 +180,36 @@ class Stack:
                 self.parts[name] = part
                 await self.start_part(name)
 
-    def _install_bundle(self) -> None:
-        """Check the model bundle, and put it into the repository of our own Triton. Raises CommandError."""
+    def _check_bundle(self) -> None:
+        """Where nothing was published yet a bundle is needed; put it into the repository of our own Triton, so that
+        it starts with it. Raises CommandError."""
+        if kept(self._settings.bundles):
+            return
         try:
             bundle = read(self._settings.bundle)
-            if not self._given["triton"]:
+            if not self._given["triton"] and not versions(self.folder / "models"):
                 install(bundle, self.folder / "models")
         except (BundleRefused, InstallFailed) as error:
             raise CommandError(
                 f"the model bundle cannot be used: {error}",
                 "`recstream train` makes one of your own data; `recstream demo` shows all of it on data that it brings",
             ) from error
+
+    async def _publish_first(self) -> None:
+        """The bundle answers where nothing is published; later ones come by `recstream model publish`."""
+        settings = self.settings
+        console = Console(quiet=True)
+        record = await read_served(settings.kafka)
+        live = [each.version for each in (record.base, record.next) if each.version]
+        if not live:
+            async with Publisher(settings, console, Progress(console=console, disable=True)) as publisher:
+                await publisher.first(settings.bundle)
+                live = publisher.live
+            self._report("model", f"version {live[0]} is published")
+        elif (other := _version(settings.bundle)) and other not in live:
+            self._report(
+                "model", f"version {other} in {settings.bundle} is not served: `recstream model publish` it"
+            )
 
     async def _make_topics(self) -> None:
         """Create the topics that are missing; say what is wrong with those that are there. Raises CommandError."""
@@ -232,3 +263,11 @@ class Stack:
         lock.write(str(os.getpid()))
         lock.flush()
         self._lock = lock
+
+
+def _version(bundle: Path) -> int:
+    """The version of the bundle; 0: there is none that can be read."""
+    try:
+        return Manifest.model_validate_json((bundle / MANIFEST).read_bytes()).version
+    except (OSError, ValueError):
+        return 0

@@ -4,8 +4,8 @@ import asyncio
 
 from catalog.catalog import Catalog
 from cli.settings import Settings
-from inference.bundle import read
 from inference.triton import TritonModel
+from inference.versions import Versions
 from ingest.states import States
 from ingest.verify import Report, verify
 from profiles.store import ProfileStore
@@ -14,17 +14,19 @@ CATALOGUE_SECONDS = 120.0
 
 
 async def verified(settings: Settings, *, wait: float = 10.0) -> Report:
-    """Compares the store with a fold of the topic, model states included. Raises as `ingest.verify.verify`,
-    BundleRefused, and TimeoutError if the catalogue cannot be read."""
-    bundle = read(settings.bundle)
-    model = TritonModel(settings.triton, [bundle.manifest])
+    """Compares the store with a fold of the topic, states of all versions that are live included. Raises as
+    `ingest.verify.verify`, and TimeoutError if the catalogue cannot be read."""
+    model = TritonModel(settings.triton, [])
+    versions = Versions()
+    versions.listen(lambda pointer: model.serve(live.manifest for live in pointer.live.values()))
     store = await ProfileStore.connect(settings.store)
     catalog = Catalog(settings.catalog, settings.kafka)
+    catalog.served.listen(versions.update)
     reading = asyncio.create_task(catalog.run())
     try:
         async with asyncio.timeout(CATALOGUE_SECONDS):
             await catalog.wait_ready()
-        states = States(model, {bundle.manifest.version: bundle.manifest}, catalog.vector, settings.profiles)
+        states = States(model, versions, catalog.vector, settings.profiles)
         return await verify(settings.kafka, store, settings.profiles, states, wait=wait)
     finally:
         reading.cancel()

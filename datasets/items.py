@@ -1,22 +1,38 @@
-"""Item files: what can be recommended."""
+"""Item files: what can be recommended, with text, categories, facts and pictures."""
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from datasets.errors import UnreadableFile
-from datasets.interactions import ITEM
+from datasets.form import ITEM
+from datasets.item_cells import Image, categories, image, number, words
+from datasets.item_limits import MAX_ID_BYTES, fit
 from datasets.report import Report
-from datasets.table import Layout, read_table
+from datasets.table import Layout, Table, read_table
 from recstream.v1 import item_pb2
 
 TITLE = ("title", "movie_title", "name", "product_name", "product_type")
 DESCRIPTION = ("description", "abstract", "overview", "summary", "text")
-CATEGORIES = ("categories", "category", "genres", "genre", "class", "tags")
+# All that are there count, in this order: the first gives the main category.
+CATEGORIES = (
+    "main_category", "categories", "category", "genres", "genre", "class", "department", "product_category",
+    "subcategory", "tags",
+)  # fmt: skip
 NUMBERS = ("price", "year", "release_year", "duration", "length")
-# Words that some data sets write where an item has no category.
-NO_CATEGORY = frozenset({"", "(no genres listed)", "unknown", "none", "0", "n/a"})
+IMAGES = (
+    "image_bytes", "image", "image_path", "images", "image_url", "imageURLHighRes", "imageURL", "imUrl",
+    "img", "picture", "poster", "cover", "thumbnail",
+)  # fmt: skip
+# What people did, counted over all time, held-out events among it: no text for a model.
+BEHAVIOUR = frozenset(
+    {
+        "average_rating", "rating_number", "rating_count", "vote_count", "vote_average", "popularity",
+        "salesrank", "sales_rank", "rank", "sales", "views", "clicks", "purchases", "num_reviews",
+        "review_count", "reviews_count", "related", "also_buy", "also_view", "also_bought", "also_viewed",
+        "buy_after_viewing", "bought_together", "similar_item",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,91 +41,127 @@ class ItemFormat:
 
     category_separator: between categories in one cell; None: `|` or `,` where there is one.
     numbers: columns that are facts in numbers; any further column is an attribute.
+    columns: names for item, title, description, categories and image that are not among the usual ones.
     """
 
     layout: Layout = field(default_factory=Layout)
     category_separator: str | None = None
     domain: str = ""
     numbers: Sequence[str] = NUMBERS
-    columns: dict[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_items(path: Path, form: ItemFormat) -> tuple[list[item_pb2.Item], Report]:
-    """Reads and checks a file. The last row of an item counts. Raises UnreadableFile."""
+@dataclass(frozen=True, slots=True)
+class ItemRow:
+    """An item, and where its picture is."""
+
+    item: item_pb2.Item
+    image: Image | None = None
+
+
+def read_table_of_items(path: Path, form: ItemFormat, report: Report) -> dict[str, ItemRow]:
+    """Items by id from named columns, one item a row. The last row of an item counts. Raises UnreadableFile."""
     table = read_table(path, form.layout)
-    report = Report(str(path), rows=table.rows)
-    chosen = {
-        what: table.find([form.columns[what]] if what in form.columns else names)
-        for what, names in (
-            ("item", ITEM),
-            ("title", TITLE),
-            ("description", DESCRIPTION),
-            ("categories", CATEGORIES),
-        )
-    }
-    if chosen["item"] is None:
-        raise UnreadableFile(
-            f"{path}: no column for the item among {', '.join(table.columns)}; name it with --column item=NAME"
-        )
-    numbers = [name for name in table.columns if name in form.numbers]
-    attributes = [name for name in table.columns if name not in set(numbers) | set(chosen.values())]
-
-    items: dict[str, item_pb2.Item] = {}
-    missing, repeated, untitled = [], [], []
+    report.rows += table.rows
+    columns = _Columns.of(table, form)
+    if left_out := columns.behaviour:
+        report.notes.append(f"left out, for they count what people did: {', '.join(left_out)}")
+    cells = {name: table.cells(name) for name in columns.all()}
+    found: dict[str, ItemRow] = {}
+    missing, repeated, untitled, long = [], [], [], []
     for row in range(table.rows):
         line = row + table.first_line
-
-        def cell(name: str | None, row: int = row) -> object:
-            return table.columns[name][row] if name is not None else None
-
-        item_id = cell(chosen["item"])
-        if item_id is None or not str(item_id).strip():
+        item_id = words(cells[columns.item][row])
+        if not item_id.strip():
             missing.append(line)
             continue
-        item = item_pb2.Item(
-            item_id=str(item_id),
-            title=str(cell(chosen["title"]) or ""),
-            description=_words(cell(chosen["description"])),
-            categories=_categories(cell(chosen["categories"]), form.category_separator),
-            domain=form.domain,
-        )
-        for name in numbers:
-            if (number := _number(cell(name))) is not None:
-                item.numbers[name] = number
-        for name in attributes:
-            if words := _words(cell(name)):
-                item.attributes[name] = words
-        if not item.title:
+        if len(item_id.encode()) > MAX_ID_BYTES:
+            long.append(line)
+            continue
+        one = columns.row(cells, row, item_id, form, path.parent)
+        for what in fit(one.item):
+            report.add(f"{what} past the limit", "cut", [line])
+        if not one.item.title:
             untitled.append(line)
-        if item.item_id in items:
+        if item_id in found:
             repeated.append(line)
-        items[item.item_id] = item
+        found[item_id] = one
     report.add("item missing", "left out", missing)
+    report.add(f"item id past {MAX_ID_BYTES} bytes", "left out", long)
     report.add("item repeated", "the last row counts", repeated)
     report.add("title missing", "kept, known by its id alone", untitled)
-    report.kept = len(items)
-    return list(items.values()), report
+    report.kept += len(found)
+    return found
 
 
-def _words(cell: object) -> str:
-    if isinstance(cell, list):
-        return " ".join(str(part) for part in cell)
-    return str(cell) if cell is not None else ""
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Which columns hold what."""
+
+    item: str
+    title: str | None
+    description: str | None
+    categories: Sequence[str]
+    image: Sequence[str]
+    numbers: Sequence[str]
+    attributes: Sequence[str]
+    behaviour: Sequence[str]
+
+    @classmethod
+    def of(cls, table: Table, form: ItemFormat) -> "_Columns":
+        def every(what: str, usual: Sequence[str]) -> list[str]:
+            named = form.columns[what].split(",") if what in form.columns else usual
+            return list(dict.fromkeys(name for n in named if (name := table.find((n,))) is not None))
+
+        def first(what: str, usual: Sequence[str]) -> str | None:
+            return next(iter(every(what, usual)), None)
+
+        item = first("item", ITEM)
+        if item is None:
+            raise UnreadableFile(
+                f"{table.path}: no column for the item among {', '.join(table.names)}; "
+                "name it with --column item=NAME"
+            )
+        title, description = first("title", TITLE), first("description", DESCRIPTION)
+        grouped, images = every("categories", CATEGORIES), every("image", IMAGES)
+        wanted = {name.casefold() for name in form.numbers}
+        numbers = [name for name in table.names if name.casefold() in wanted]
+        behaviour = [name for name in table.names if name.casefold() in BEHAVIOUR]
+        taken = {item, title, description, *grouped, *images, *numbers, *behaviour}
+        attributes = [name for name in table.names if name not in taken]
+        return cls(item, title, description, grouped, images, numbers, attributes, behaviour)
+
+    def all(self) -> list[str]:
+        """Those that are read."""
+        one = [name for name in (self.title, self.description) if name is not None]
+        return [self.item, *one, *self.categories, *self.image, *self.numbers, *self.attributes]
+
+    def row(
+        self, cells: Mapping[str, list[object]], row: int, item_id: str, form: ItemFormat, folder: Path
+    ) -> ItemRow:
+        """One item."""
+        item = item_pb2.Item(
+            item_id=item_id,
+            title=words(cells[self.title][row]) if self.title else "",
+            description=words(cells[self.description][row]) if self.description else "",
+            domain=form.domain,
+        )
+        groups = (categories(cells[name][row], form.category_separator) for name in self.categories)
+        item.categories.extend(dict.fromkeys(name for group in groups for name in group))
+        for name in self.numbers:
+            if (amount := number(cells[name][row])) is not None:
+                item.numbers[name] = amount
+        for name in self.attributes:
+            for key, text in _facts(name, cells[name][row]):
+                item.attributes[key] = text
+        pictures = (image(cells[name][row], folder) for name in self.image)
+        return ItemRow(item, next((picture for picture in pictures if picture is not None), None))
 
 
-def _categories(cell: object, separator: str | None) -> list[str]:
-    if isinstance(cell, list):
-        names = [str(part) for part in cell]
-    else:
-        text = _words(cell)
-        split = separator or next((mark for mark in ("|", ",") if mark in text), None)
-        names = text.split(split) if split else [text]
-    found = (re.sub(r"\s+", " ", name).strip() for name in names)
-    return list(dict.fromkeys(name for name in found if name.casefold() not in NO_CATEGORY))
-
-
-def _number(cell: object) -> float | None:
-    try:
-        return float(str(cell)) if cell is not None else None
-    except ValueError:
-        return None
+def _facts(name: str, cell: object) -> list[tuple[str, str]]:
+    """Attributes of one cell: a dictionary holds one in each plain entry."""
+    if isinstance(cell, dict):
+        return [
+            (str(k), t) for k, v in cell.items() if str(k).strip() and (t := words(v)) and k not in BEHAVIOUR
+        ]
+    return [(name, text)] if (text := words(cell)) else []

@@ -5,8 +5,11 @@ import sys
 from pathlib import Path
 
 from datasets.errors import UnreadableFile
-from datasets.interactions import InteractionFormat, Interactions, read_interactions
-from datasets.items import ItemFormat, read_items
+from datasets.form import InteractionFormat
+from datasets.interactions import Interactions
+from datasets.item_files import read_items
+from datasets.items import ItemFormat
+from datasets.reading import read_interactions
 from recstream.v1 import item_pb2
 
 INSIDE = Path("recbole", "dataset_example", "ml-100k")
@@ -26,12 +29,13 @@ def folder() -> Path:
 
 def interactions() -> Interactions:
     """100,000 ratings of 943 users on 1,682 films, September 1997 to April 1998."""
-    return read_interactions(folder() / "ml-100k.inter", InteractionFormat(value_range=(1, 5)))[0]
+    return read_interactions([folder() / "ml-100k.inter"], InteractionFormat(value_range=(1, 5)), "events")[0]
 
 
 def items() -> list[item_pb2.Item]:
     """1,682 films with title, year and genres. Titles carry the year, as the originals do."""
-    films, _ = read_items(folder() / "ml-100k.item", ItemFormat(domain="film", category_separator=" "))
+    rows, _ = read_items([folder() / "ml-100k.item"], ItemFormat(domain="film", category_separator=" "))
+    films = [row.item for row in rows]
     for film in films:
         year = int(film.numbers.get("release_year", 0))
         if year and film.title:

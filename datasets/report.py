@@ -1,6 +1,10 @@
 """What was found in a file and what was done about it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(slots=True)
@@ -20,22 +24,24 @@ class Report:
     path: str
     rows: int = 0
     kept: int = 0
+    format: str = ""
     notes: list[str] = field(default_factory=list)
     findings: dict[str, Finding] = field(default_factory=dict)
 
     EXAMPLES = 5
 
-    def add(self, kind: str, done: str, lines: list[int]) -> None:
+    def add(self, kind: str, done: str, lines: Sequence[int] | NDArray[np.int64]) -> None:
         """Counts rows with this trouble; nothing where there are none."""
-        if lines:
+        if len(lines):
             finding = self.findings.setdefault(kind, Finding(0, done))
             finding.rows += len(lines)
-            finding.lines.extend(lines[: self.EXAMPLES - len(finding.lines)])
+            finding.lines.extend(int(line) for line in lines[: self.EXAMPLES - len(finding.lines)])
 
     def as_dict(self) -> dict[str, object]:
         """For `--json`."""
         return {
             "path": self.path,
+            "format": self.format,
             "rows": self.rows,
             "kept": self.kept,
             "notes": self.notes,

@@ -3,7 +3,8 @@
 - `manifest.json`: written last; a folder without it is not a bundle
 - `tokenizer.json`: how an item's text becomes token ids
 - `items.json`: ids of the items that were trained on; an item's index is its place + 1
-- `triton/<graph>/config.pbtxt`, `triton/<graph>/<version>/{model.onnx, model.py}`
+- `triton/<graph>/config.pbtxt`, `triton/<graph>/<version>/{model.onnx, model.py}`: four graphs, and one for each
+  modality that the manifest lists
 """
 
 import hashlib
@@ -11,15 +12,17 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from tokenizers import Tokenizer
 
 from inference.errors import BundleRefused
-from inference.graphs import GRAPHS, Graph, Tensor
+from inference.graphs import GRAPHS, Graph, Tensor, graphs_with
+from inference.modalities import PREPARATIONS, Modality
 from inference.model import Tokens
 from inference.onnx_shapes import Declared, signature
 
@@ -43,6 +46,14 @@ class Manifest(BaseModel):
     history: int = Field(ge=1, description="N: events that a state always covers")
     refold_every: int = Field(ge=1, description="K: events between refolds")
     text_tokens: int = Field(ge=2, description="Tokens of an item's text at most")
+    modalities: tuple[Modality, ...] = Field(
+        (), description="What items may have beside their text, in the order in which it is added"
+    )
+    popularity_half_lives_days: tuple[Annotated[float, Field(gt=0, le=36_500)], ...] = Field(
+        min_length=1,
+        max_length=6,
+        description="P: half-lives of the popularities that the ranker takes, in days, ascending",
+    )
     metrics: Mapping[str, float] = Field(
         default_factory=dict, description="Figures of the training's evaluation"
     )
@@ -51,6 +62,30 @@ class Manifest(BaseModel):
     created: str = Field("", description="ISO time of the training")
     libraries: Mapping[str, str] = Field(default_factory=dict, description="Versions of what trained it")
     files: Mapping[str, str] = Field(description="SHA-256 by path inside the bundle, the manifest aside")
+
+    @field_validator("popularity_half_lives_days")
+    @classmethod
+    def _ascending(cls, half_lives: tuple[float, ...]) -> tuple[float, ...]:
+        if any(one >= next_one for one, next_one in pairwise(half_lives)):
+            raise ValueError(f"half-lives must be ascending, none twice: {half_lives}")
+        return half_lives
+
+    def modality(self, name: str) -> Modality:
+        """The modality of this name. Raises KeyError where the bundle has none."""
+        return {m.name: m for m in self.modalities}[name]
+
+    def graphs(self) -> dict[str, Graph]:
+        """All graphs of the bundle, by name."""
+        return graphs_with(self.modalities)
+
+    def widths(self) -> dict[str, int]:
+        """Numbers of the dimensions that the graphs name."""
+        return {
+            "d": self.width,
+            "S": self.state_width,
+            "A": len(self.actions),
+            "P": len(self.popularity_half_lives_days),
+        }
 
     def action_index(self, action: str) -> int:
         """Place + 1, or 0 for an action that the model does not know."""
@@ -113,7 +148,8 @@ def read(folder: Path) -> Bundle:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         raise BundleRefused(f"{MANIFEST}: {field}" if field else MANIFEST, first["msg"]) from error
-    for name in required_files(manifest.version):
+    _check_modalities(manifest)
+    for name in required_files(manifest):
         if name not in manifest.files:
             raise BundleRefused(name, "the manifest does not list it")
     for name, expected in manifest.files.items():
@@ -126,20 +162,32 @@ def read(folder: Path) -> Bundle:
             raise BundleRefused(
                 name, "its checksum is not the manifest's: it was changed or not copied whole"
             )
-    for graph in GRAPHS.values():
+    for graph in manifest.graphs().values():
         _check_shapes(folder, manifest, graph)
     bundle = Bundle(folder, manifest)
     _check_text(bundle)
     return bundle
 
 
-def required_files(version: int) -> list[str]:
-    """The files that a bundle of this version cannot be without."""
+def required_files(manifest: Manifest) -> list[str]:
+    """The files that a bundle with this manifest cannot be without."""
     names = [TOKENIZER, ITEMS]
-    for graph in GRAPHS:
+    for graph in manifest.graphs():
         names += [f"triton/{graph}/config.pbtxt"]
-        names += [f"triton/{graph}/{version}/{file}" for file in ("model.onnx", "model.py")]
+        names += [f"triton/{graph}/{manifest.version}/{file}" for file in ("model.onnx", "model.py")]
     return names
+
+
+def _check_modalities(manifest: Manifest) -> None:
+    names = [m.name for m in manifest.modalities]
+    if len(manifest.graphs()) != len(GRAPHS) + len(names) or "vector" in names:
+        raise BundleRefused(MANIFEST, f"modalities: a name comes twice or is taken: {', '.join(names)}")
+    for modality in manifest.modalities:
+        if modality.preparation not in PREPARATIONS:
+            raise BundleRefused(
+                MANIFEST,
+                f"modality {modality.name} is prepared as {modality.preparation!r}, which is unknown here",
+            )
 
 
 def _check_text(bundle: Bundle) -> None:
@@ -171,7 +219,7 @@ def _check_shapes(folder: Path, manifest: Manifest, graph: Graph) -> None:
 
 
 def _misfit(tensor: Tensor, declared: Declared, manifest: Manifest) -> str:
-    widths = {"d": manifest.width, "S": manifest.state_width, "A": len(manifest.actions)}
+    widths = manifest.widths()
     dims = tuple(widths.get(dim, -1) if isinstance(dim, str) else dim for dim in tensor.dims)
     got = tuple(dim if isinstance(dim, int) else -1 for dim in declared.dims)
     if declared.kind != tensor.kind:

@@ -16,3 +16,7 @@ class BundleRefused(InferenceError):
 
 class InstallFailed(InferenceError):
     """A bundle could not be put into the model repository, or Triton would not load it."""
+
+
+class MediaUnreadable(InferenceError):
+    """A content of an item cannot be prepared for the model: not a file of its kind, cut short, too large."""

@@ -84,6 +84,12 @@ def gap_seconds(before: Entry | None, entry: Entry) -> float:
     return 0.0 if before is None else (entry.time_ms - before.time_ms) / 1000
 
 
+def idle_seconds(entries: Sequence[Entry], now_ms: int) -> float:
+    """Seconds from the newest of the entries that a state covers, oldest first, to a moment; never negative but for
+    -1: there are none."""
+    return max(0, now_ms - entries[-1].time_ms) / 1000 if entries else -1.0
+
+
 def raw_value(entry: Entry) -> float:
     """The entry's value as the graphs take it: NaN for none."""
     return float("nan") if entry.value is None else max(-_LARGEST, min(_LARGEST, entry.value))

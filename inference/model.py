@@ -6,6 +6,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.modalities import Prepared
+
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
@@ -80,12 +82,18 @@ class Folds:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """m items to be ranked for one user: vectors [m, d]; age_seconds [m] since publication, -1 where
-    unknown; popularity [m], positive events weighed by age."""
+    """m items to be ranked for one user at one moment.
+
+    vectors [m, d].
+    age_seconds [m]: since publication; -1 where that is unknown.
+    popularity [m, P]: positive events weighed by age, with each half-life of the manifest in its order.
+    idle_seconds: since the newest event that the user's state covers; -1: nothing has happened yet.
+    """
 
     vectors: Floats
     age_seconds: Floats
     popularity: Floats
+    idle_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +105,18 @@ class Ranking:
 
 
 class Model(Protocol):
-    """The four graphs of a bundle. `timeout` is in seconds; every call raises ModelUnavailable and
+    """The graphs of a bundle. `timeout` is in seconds; every call raises ModelUnavailable and
     nothing else when the model fails, and never returns a number that is not finite."""
 
     async def encode_items(self, version: int, tokens: Tokens, *, timeout: float) -> Floats:
-        """Item vectors [b, d]."""
+        """Item vectors [b, d], of what their texts say."""
+
+    async def add_modality(
+        self, version: int, name: str, vectors: Floats, contents: Prepared, *, timeout: float
+    ) -> Floats:
+        """Item vectors [b, d] with a modality of the bundle added, from the vectors before it: each item has n
+        contents, prepared, [b, n, ...]. Modalities are added in the manifest's order; what an item does not
+        have is left out."""
 
     async def step(self, version: int, steps: Steps, *, timeout: float) -> States: ...
 
@@ -111,6 +126,6 @@ class Model(Protocol):
         """Candidates of one user (`user` has one row)."""
 
     async def ready(self, version: int) -> bool:
-        """Whether all four graphs answer under this version. Never raises."""
+        """Whether all graphs answer under this version. Never raises."""
 
     async def close(self) -> None: ...

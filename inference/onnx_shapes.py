@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-_KINDS: Final = {1: "FP32", 7: "INT64"}
+_KINDS: Final = {1: "FP32", 2: "UINT8", 7: "INT64"}
 _MODEL_GRAPH, _GRAPH_INPUT, _GRAPH_OUTPUT = 7, 11, 12
 
 

@@ -15,7 +15,8 @@ from tritonclient.utils import InferenceServerException  # type: ignore[import-u
 from inference import metrics
 from inference.breaker import Breaker
 from inference.bundle import Manifest
-from inference.graphs import GRAPHS, INT, ITEM_ENCODER, RANKER, USER_FOLD, USER_STEP, Graph
+from inference.graphs import FLOAT, INT, ITEM_ENCODER, RANKER, USER_FOLD, USER_STEP, Graph, modality_graph
+from inference.modalities import Prepared
 from inference.model import (
     Candidates,
     Floats,
@@ -32,7 +33,9 @@ from inference.settings import TritonSettings
 
 log = structlog.get_logger()
 
-Array = NDArray[np.float32] | NDArray[np.int64]
+Array = NDArray[np.float32 | np.int64 | np.uint8]
+
+_TYPES = {FLOAT: np.float32, INT: np.int64, "UINT8": np.uint8}
 
 # A Triton that comes back is found within half a second instead of gRPC's twenty.
 _CHANNEL = [
@@ -53,7 +56,7 @@ _INPUT = {"StatusCode.INVALID_ARGUMENT"}
 class TritonModel:
     """`inference.model.Model` over Triton's gRPC protocol.
 
-    It serves the versions of `manifests`, whose widths every answer is checked against; `learn` adds one.
+    It serves the versions of `manifests`, whose widths every answer is checked against; `serve` sets others.
     Must be made inside a running event loop. A call larger than a graph's batch limit is cut into several.
     Triton gets each request's deadline too, so that what nobody waits for any more leaves its queue unserved.
     """
@@ -66,9 +69,11 @@ class TritonModel:
         )
         self._breakers: dict[tuple[str, int], Breaker] = {}
 
-    def learn(self, manifest: Manifest) -> None:
-        """Serve this version as well."""
-        self._manifests[manifest.version] = manifest
+    def serve(self, manifests: Iterable[Manifest]) -> None:
+        """Serve these versions, and no others. Calls in progress go on."""
+        self._manifests = {m.version: m for m in manifests}
+        for key in [key for key in self._breakers if key[1] not in self._manifests]:
+            del self._breakers[key]
 
     async def encode_items(self, version: int, tokens: Tokens, *, timeout: float) -> Floats:
         """Item vectors [b, d]. See `Model.encode_items`."""
@@ -78,6 +83,16 @@ class TritonModel:
             "item_index": tokens.item_index[:, None],
         }
         return (await self._call(ITEM_ENCODER, version, inputs, timeout))["vector"]
+
+    async def add_modality(
+        self, version: int, name: str, vectors: Floats, contents: Prepared, *, timeout: float
+    ) -> Floats:
+        """Item vectors [b, d] with a modality added. See `Model.add_modality`."""
+        graphs = {m.name: modality_graph(m) for m in self._manifest(ITEM_ENCODER, version).modalities}
+        if name not in graphs:
+            raise ModelUnavailable(f"model version {version} knows no {name}")
+        inputs: dict[str, Array] = {"vector": vectors, name: contents}
+        return (await self._call(graphs[name], version, inputs, timeout))["item_vector"]
 
     async def step(self, version: int, steps: Steps, *, timeout: float) -> States:
         """The states after one more event each. See `Model.step`."""
@@ -111,6 +126,7 @@ class TritonModel:
         inputs: dict[str, Array] = {
             "state": user.state,
             "user_vector": user.user_vector,
+            "idle_seconds": np.array([[candidates.idle_seconds]], np.float32),
             "candidates": candidates.vectors[None],
             "age_seconds": candidates.age_seconds[None],
             "popularity": candidates.popularity[None],
@@ -119,13 +135,17 @@ class TritonModel:
         return Ranking(found["probabilities"][0], found["predicted_value"][0])
 
     async def ready(self, version: int) -> bool:
-        """Whether all four graphs answer under this version. Never raises; waits a second at most."""
-        if version not in self._manifests:
+        """Whether all graphs answer under this version. Never raises; waits a second at most."""
+        manifest = self._manifests.get(version)
+        if manifest is None:
             return False
         try:
             async with asyncio.timeout(1):
                 answers = await asyncio.gather(
-                    *(self._client.is_model_ready(name, str(version), client_timeout=1) for name in GRAPHS)
+                    *(
+                        self._client.is_model_ready(name, str(version), client_timeout=1)
+                        for name in manifest.graphs()
+                    )
                 )
         except (InferenceServerException, grpc.RpcError, TimeoutError):
             return False
@@ -233,7 +253,7 @@ def _failure(graph: Graph, reason: str, detail: str) -> ModelUnavailable:
 
 def _check_widths(graph: Graph, manifest: Manifest, inputs: Mapping[str, Array]) -> None:
     """Refuses here what Triton would refuse, so that a caller's mistake does not count against Triton."""
-    widths = {"d": manifest.width, "S": manifest.state_width}
+    widths = manifest.widths()
     for tensor in graph.inputs:
         for dim, size in zip(tensor.dims, inputs[tensor.name].shape[1:], strict=True):
             if isinstance(dim, str) and widths.get(dim, size) != size:
@@ -257,7 +277,7 @@ def _shape(
     dims: Sequence[str | int], manifest: Manifest, inputs: Mapping[str, Array], graph: Graph
 ) -> tuple[int, ...]:
     """The shape that an output of these dimensions must have for these inputs."""
-    sizes = {"d": manifest.width, "S": manifest.state_width, "A": len(manifest.actions)}
+    sizes = manifest.widths()
     for tensor in graph.inputs:
         for dim, size in zip(tensor.dims, inputs[tensor.name].shape[1:], strict=True):
             if isinstance(dim, str):
@@ -269,5 +289,5 @@ def _shape(
 def _input(name: str, array: Array, graph: Graph) -> triton_aio.InferInput:
     kind = next(t.kind for t in graph.inputs if t.name == name)
     tensor = triton_aio.InferInput(name, list(array.shape), kind)
-    tensor.set_data_from_numpy(np.ascontiguousarray(array, np.int64 if kind == INT else np.float32))
+    tensor.set_data_from_numpy(np.ascontiguousarray(array, _TYPES[kind]))
     return tensor

@@ -14,10 +14,12 @@ import structlog
 
 from catalog.catalog import Catalog
 from catalog.settings import CatalogSettings
-from inference.bundle import Bundle, Manifest, read
 from inference.settings import TritonSettings
 from inference.triton import TritonModel
-from ingest.catalogue_worker import CatalogueWorker
+from inference.versions import Pointer, Versions
+from ingest import metrics
+from ingest.agreement import check_agreement
+from ingest.catalogue_workers import CatalogueWorkers
 from ingest.errors import SettingsDisagree
 from ingest.health import Health
 from ingest.health_server import HealthServer
@@ -48,7 +50,7 @@ ALL_ROLES = frozenset(Role)
 
 @dataclass(frozen=True, slots=True)
 class IngestConfiguration:
-    """The settings of every room that ingest is made of, and the folder of the model bundle."""
+    """The settings of every room that ingest is made of, and the folder of the published bundles, by version."""
 
     ingest: IngestSettings
     kafka: KafkaSettings
@@ -56,7 +58,7 @@ class IngestConfiguration:
     profiles: ProfileSettings
     catalog: CatalogSettings
     triton: TritonSettings
-    bundle: Path
+    bundles: Path
 
 
 async def run(
@@ -69,11 +71,10 @@ async def run(
     """Runs the roles until SIGTERM or SIGINT, or until `stop` is set where that is given; then drains: the batch in
     hand is finished and committed. `listening` is told the port of the health endpoint.
 
-    It waits, unready, for whatever is not there yet. Raises BundleRefused, SettingsDisagree, OSError (the port).
+    It waits, unready, for whatever is not there yet, and needs no model: events are applied without one. Which
+    versions there are it reads from Kafka, and follows while it runs. Raises OSError (the port).
     """
     settings = configuration.ingest
-    bundle = read(configuration.bundle)
-    check_agreement(bundle.manifest, configuration.profiles)
     stop = _stop_on_signals() if stop is None else stop
     health = Health()
     health_server = HealthServer(health, settings.health_host, settings.health_port)
@@ -82,13 +83,16 @@ async def run(
         stack.push_async_callback(health_server.close)
         if listening is not None:
             listening(health_server.port)
-        model = TritonModel(configuration.triton, [bundle.manifest])
+        model = TritonModel(configuration.triton, [])
         stack.push_async_callback(model.close)
+        versions = Versions()
         catalog = Catalog(configuration.catalog, configuration.kafka, _now_ms)
+        catalog.served.listen(versions.update)
+        versions.listen(lambda pointer: _serve(pointer, model, configuration.profiles, health))
         async with asyncio.TaskGroup() as tasks:
             reading = tasks.create_task(catalog.run(), name="catalog")
             working = tasks.create_task(
-                _work(configuration, bundle, model, catalog, health, roles, stop), name="roles"
+                _work(configuration, versions, model, catalog, health, roles, stop), name="roles"
             )
             await stop.wait()
             health.down("process", "shutting down")
@@ -97,9 +101,28 @@ async def run(
     log.info("ingest_stopped")
 
 
+def _serve(pointer: Pointer, model: TritonModel, profiles: ProfileSettings, health: Health) -> None:
+    model.serve(live.manifest for live in pointer.live.values())
+    shares = {live.version: 0.0 for live in pointer.live.values()}
+    if pointer.next is not None:
+        shares[pointer.next.version] = pointer.share
+    if pointer.base is not None:
+        shares[pointer.base.version] = 1 - pointer.share
+    metrics.MODEL_SHARE.clear()
+    for version, share in shares.items():
+        metrics.MODEL_SHARE.labels(str(version)).set(share)
+    try:
+        for live in pointer.live.values():
+            check_agreement(live.manifest, profiles)
+        health.up("model")
+    except SettingsDisagree as error:
+        log.error("settings_disagree", reason=str(error))
+        health.down("model", str(error))
+
+
 async def _work(
     configuration: IngestConfiguration,
-    bundle: Bundle,
+    versions: Versions,
     model: TritonModel,
     catalog: Catalog,
     health: Health,
@@ -117,10 +140,13 @@ async def _work(
     health.up("catalog")
     async with asyncio.TaskGroup() as tasks:
         if Role.INTERACTIONS in roles:
-            tasks.create_task(_interactions(configuration, bundle, model, catalog, health, stop))
+            tasks.create_task(_interactions(configuration, versions, model, catalog, health, stop))
         if Role.CATALOGUE in roles:
-            embed = CatalogueWorker(configuration.kafka, settings, bundle, model, catalog, health)
-            tasks.create_task(supervise(Role.CATALOGUE, embed.run, health, settings, stop))
+            embed = CatalogueWorkers(
+                configuration.kafka, settings, configuration.bundles, model, catalog, health, versions
+            )
+            versions.listen(lambda _: embed.changed())
+            tasks.create_task(embed.run(stop))
         if Role.STATISTICS in roles:
             count = StatisticsWorker(configuration.kafka, configuration.profiles, settings, health)
             tasks.create_task(supervise(Role.STATISTICS, count.run, health, settings, stop))
@@ -128,7 +154,7 @@ async def _work(
 
 async def _interactions(
     configuration: IngestConfiguration,
-    bundle: Bundle,
+    versions: Versions,
     model: TritonModel,
     catalog: Catalog,
     health: Health,
@@ -139,8 +165,9 @@ async def _interactions(
     store = await _connect(configuration.store, health, settings, stop)
     if store is None:
         return
-    states = States(model, {bundle.manifest.version: bundle.manifest}, catalog.vector, configuration.profiles)
+    states = States(model, versions, catalog.vector, configuration.profiles)
     sweeper = Sweeper(store, states, settings)
+    versions.listen(lambda _: sweeper.rescan())
     worker = InteractionsWorker(
         configuration.kafka, store, states, sweeper, configuration.profiles, settings, health
     )
@@ -165,17 +192,6 @@ async def _connect(
 
     await supervise("store", connect, health, settings, stop)
     return found[0] if found else None
-
-
-def check_agreement(manifest: Manifest, profiles: ProfileSettings) -> None:
-    """Raises SettingsDisagree where the model was trained for other histories than profiles hold."""
-    for name in ("history", "refold_every"):
-        trained, held = getattr(manifest, name), getattr(profiles, name)
-        if trained != held:
-            raise SettingsDisagree(
-                f"the bundle was trained with {name}={trained}, the profiles are set to {held}: set profiles.{name} "
-                f"to {trained}, or train anew"
-            )
 
 
 def _stop_on_signals() -> asyncio.Event:

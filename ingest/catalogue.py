@@ -27,7 +27,6 @@ from ingest.closing import stop_client
 from ingest.dead_letters import DeadLetters, Letter
 from ingest.embedding import Embedded, Embedding
 from ingest.errors import DeadLetterNotWritten
-from ingest.groups import catalogue_group
 from ingest.polling import poll
 from ingest.settings import IngestSettings
 from ingest.supervise import unless_stopped
@@ -66,6 +65,7 @@ class Catalogue(ConsumerRebalanceListener):  # type: ignore[misc]
         settings: IngestSettings,
         embedding: Embedding,
         version: int,
+        group: str,
         known: KnownHash,
         producer: AIOKafkaProducer,
         dead_letters: DeadLetters,
@@ -79,12 +79,13 @@ class Catalogue(ConsumerRebalanceListener):  # type: ignore[misc]
         self._producer = producer
         self._dead_letters = dead_letters
         self._topic_id = topic_id
-        self._group = catalogue_group(kafka, version, topic_id)
+        self._group = group
         # What this worker wrote itself: the catalogue reads it a moment later.
         self._written: OrderedDict[str, bytes | None] = OrderedDict()
         self._epoch = 0
         self._idle = asyncio.Event()
         self._idle.set()
+        self._committed: dict[TopicPartition, int] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set. Raises TooManyDeadLetters; KafkaError, upon which a new worker may start."""
@@ -107,6 +108,8 @@ class Catalogue(ConsumerRebalanceListener):  # type: ignore[misc]
                 polled = await poll(consumer, self._settings.poll_ms, self._settings.embed_batch)
                 if polled:
                     await self._finish(consumer, polled, stop)
+                else:
+                    await self._commit_end(consumer)
         finally:
             await stop_client(consumer)
 
@@ -114,6 +117,7 @@ class Catalogue(ConsumerRebalanceListener):  # type: ignore[misc]
         """Called by aiokafka: what is in hand is abandoned unless it is being written right now, so that an older
         text's vector cannot follow a newer one's from the next owner."""
         self._epoch += 1
+        self._committed.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.revoke_timeout_ms / 1000):
                 await self._idle.wait()
@@ -171,7 +175,12 @@ class Catalogue(ConsumerRebalanceListener):  # type: ignore[misc]
         return _Work(items, frozenset(removed), tuple(letters))
 
     async def _embed(self, work: _Work, attempt: int) -> Embedded:
-        changed = [item for item, _ in work.items.values() if self._hash(item.item_id) != item.content_hash()]
+        changed = [
+            item
+            for item, _ in work.items.values()
+            # The first is all of it; of an item that let go of its contents a vector can hold no more than the second.
+            if self._hash(item.item_id) not in (item.content_hash(), item.embedded_hash())
+        ]
         metrics.UNCHANGED.inc(len(work.items) - len(changed) if attempt == 0 else 0)
         # A batch that fails again and again under a model that is ready holds an item that the model cannot take.
         if attempt >= _ONE_BY_ONE_AFTER and await self._embedding.ready():
@@ -197,7 +206,7 @@ class Catalogue(ConsumerRebalanceListener):  # type: ignore[misc]
         self._dead_letters.admit(letters)
         values: dict[str, tuple[bytes | None, bytes | None]] = dict.fromkeys(work.removed, (None, None))
         for item_id, vector in embedded.vectors.items():
-            content_hash = work.items[item_id][0].content_hash()
+            content_hash = work.items[item_id][0].embedded_hash()
             message = ItemVector(vector=vector.astype("<f4").tobytes(), content_hash=content_hash)
             values[item_id] = (message.SerializeToString(deterministic=True), content_hash)
         sent = [
@@ -218,9 +227,26 @@ class Catalogue(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _commit(
         self, consumer: AIOKafkaConsumer, polled: Mapping[TopicPartition, Sequence[ConsumerRecord]]
     ) -> None:
+        await self._commit_offsets(consumer, {tp: part[-1].offset + 1 for tp, part in polled.items()})
+
+    async def _commit_end(self, consumer: AIOKafkaConsumer) -> None:
+        """Nothing is left to read: so it is said, for where compaction took the last records no record says it.
+        Whoever publishes a version waits for it."""
         try:
-            offsets = {tp: part[-1].offset + 1 for tp, part in polled.items()}
-            await bounded(consumer.commit(offsets), self._settings.commit_timeout_ms / 1000)
+            async with asyncio.timeout(self._settings.commit_timeout_ms / 1000):
+                at = {tp: await consumer.position(tp) for tp in consumer.assignment()}
+        except (KafkaError, TimeoutError):
+            return  # partitions are moving
+        offsets = {tp: offset for tp, offset in at.items() if self._committed.get(tp) != offset}
+        if offsets:
+            await self._commit_offsets(consumer, offsets)
+
+    async def _commit_offsets(
+        self, consumer: AIOKafkaConsumer, offsets: Mapping[TopicPartition, int]
+    ) -> None:
+        try:
+            await bounded(consumer.commit(dict(offsets)), self._settings.commit_timeout_ms / 1000)
+            self._committed |= offsets
         except (KafkaError, TimeoutError) as error:
             metrics.COMMIT_FAILURES.inc()
             log.warning("commit_failed", cause=repr(error))

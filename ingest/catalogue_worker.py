@@ -11,6 +11,7 @@ from ingest.closing import stop_client
 from ingest.dead_letters import DeadLetters
 from ingest.embedding import Embedding
 from ingest.fitness import check_fit
+from ingest.groups import catalogue_group
 from ingest.health import Health
 from ingest.settings import IngestSettings
 from topics.ids import topic_ids
@@ -21,7 +22,10 @@ COMPONENT = "catalogue"
 
 
 class CatalogueWorker:
-    """Turns items into vectors under the bundle's version, as one member of the group."""
+    """Turns items into vectors under the bundle's version, as one member of the group of this publishing.
+
+    component: what it is called in `health`.
+    """
 
     def __init__(
         self,
@@ -31,6 +35,9 @@ class CatalogueWorker:
         model: Model,
         catalog: Catalog,
         health: Health,
+        *,
+        published_at_ms: int = 0,
+        component: str = COMPONENT,
     ) -> None:
         self._kafka = kafka
         self._settings = settings
@@ -38,6 +45,8 @@ class CatalogueWorker:
         self._model = model
         self._catalog = catalog
         self._health = health
+        self._published_at_ms = published_at_ms
+        self._component = component
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set. Raises Halted, KafkaError, KafkaUnreachable; a new run goes on from there."""
@@ -53,6 +62,7 @@ class CatalogueWorker:
                 self._settings,
                 Embedding(self._model, self._bundle, self._settings.embed_timeout_ms / 1000),
                 version,
+                catalogue_group(self._kafka, version, self._published_at_ms, topic_id),
                 lambda item_id: self._catalog.content_hash(version, item_id),
                 producer,
                 DeadLetters(
@@ -64,7 +74,7 @@ class CatalogueWorker:
                 ),
                 topic_id,
             )
-            self._health.up(COMPONENT)
+            self._health.up(self._component)
             await worker.run(stop)
         finally:
             await stop_client(producer)

@@ -19,17 +19,19 @@ def is_counted(event: Event, settings: ProfileSettings) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What some events change: the statistics by item, and how many events were counted and passed over."""
+    """What some events change: the statistics by item, as they are written, and how many events were counted and
+    passed over."""
 
-    stats: dict[str, ItemStats]
+    stats: dict[str, bytes]
     counted: int
     passed: int
 
 
 class Counts:
-    """The statistics that one partition of interactions gives its items; `room` is how many items may be added."""
+    """The statistics that one partition of interactions gives its items: `ItemStats` as they are written, in a
+    small part of the room that messages take."""
 
-    def __init__(self, stats: dict[str, ItemStats]) -> None:
+    def __init__(self, stats: dict[str, bytes]) -> None:
         self._stats = stats
 
     def __len__(self) -> int:
@@ -38,7 +40,7 @@ class Counts:
     def after(self, events: Iterable[Event], room: int) -> Counted:
         """What these positive events make of it. Nothing is changed until `keep`.
 
-        Items past `room` that were not there before are passed over.
+        `room` is how many items may be added: those past it that were not there before are passed over.
         """
         hours: dict[str, dict[int, int]] = {}
         counted = passed = 0
@@ -55,12 +57,12 @@ class Counts:
             hour = hour_of(event.time_ms)
             known[hour] = known.get(hour, 0) + 1
             counted += 1
-        changed = {}
-        for item_id, by_hour in hours.items():
-            stats = self._stats.get(item_id, ItemStats())
-            for hour, count in sorted(by_hour.items()):
-                stats = add(stats, hour, count)
-            changed[item_id] = stats
+        changed = {
+            item_id: add(ItemStats.FromString(self._stats.get(item_id, b"")), by_hour).SerializeToString(
+                deterministic=True
+            )
+            for item_id, by_hour in hours.items()
+        }
         return Counted(changed, counted, passed)
 
     def keep(self, counted: Counted) -> None:

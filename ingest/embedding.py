@@ -1,12 +1,24 @@
 """Vectors of items from the model, past any single item that the model cannot take."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import structlog
+
 from catalog.items import Item
 from inference.bundle import Bundle
+from inference.errors import MediaUnreadable
+from inference.modalities import Modality, Prepared
 from inference.model import Floats, Model, ModelUnavailable, NotFinite
+from ingest import metrics
+
+log = structlog.get_logger()
+
+# Prepared images are large: so many items' at a time.
+_PREPARED_ITEMS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,5 +80,54 @@ class Embedding:
         texts = [item.text() for item in items]
         # The tokenizer works outside the interpreter's lock, and long texts take it milliseconds each.
         tokens = await asyncio.to_thread(self._bundle.tokens, ids, texts)
+        until = time.monotonic() + self._timeout
         vectors = await self._model.encode_items(self._bundle.manifest.version, tokens, timeout=self._timeout)
+        for modality in self._bundle.manifest.modalities:
+            vectors = await self._add(modality, items, vectors, until)
         return dict(zip(ids, vectors, strict=True))
+
+    async def _add(self, modality: Modality, items: Sequence[Item], vectors: Floats, until: float) -> Floats:
+        """The vectors with the modality added where items have it; contents that cannot be read are passed over."""
+        vectors = vectors.copy()
+        having = [
+            row for row, item in enumerate(items) if any(m.modality == modality.name for m in item.media)
+        ]
+        for start in range(0, len(having), _PREPARED_ITEMS):
+            part = having[start : start + _PREPARED_ITEMS]
+            prepared = await asyncio.to_thread(
+                lambda rows: [_prepare(modality, items[r]) for r in rows], part
+            )
+            alike: dict[int, list[tuple[int, Prepared]]] = {}
+            for row, contents in zip(part, prepared, strict=True):
+                if contents is not None:
+                    alike.setdefault(len(contents), []).append((row, contents))
+            for group in alike.values():
+                rows = [row for row, _ in group]
+                try:
+                    vectors[rows] = await self._model.add_modality(
+                        self._bundle.manifest.version,
+                        modality.name,
+                        vectors[rows],
+                        np.stack([contents for _, contents in group]),
+                        timeout=until - time.monotonic(),
+                    )
+                except NotFinite as error:
+                    raise NotFinite(
+                        str(error), tuple(rows[row] for row in error.rows if row < len(rows))
+                    ) from error
+        return vectors
+
+
+def _prepare(modality: Modality, item: Item) -> Prepared | None:
+    """The item's contents of the modality, [n, ...]; None: there is none that can be read."""
+    found = []
+    for media in item.media:
+        if media.modality == modality.name and media.content:
+            try:
+                found.append(modality.prepare(media.content))
+            except MediaUnreadable as error:
+                metrics.MEDIA_UNREADABLE.inc()
+                log.warning(
+                    "media_unreadable", item_id=item.item_id, modality=modality.name, cause=str(error)
+                )
+    return np.stack(found) if found else None

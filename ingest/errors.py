@@ -117,5 +117,15 @@ class SettingsDisagree(IngestError):
     """The settings contradict the model bundle."""
 
 
+class BundleNotThere(IngestError):
+    """The bundle of a published version is not where it is looked for, or is another than was published."""
+
+    def __init__(self, version: int, folder: object, reason: object) -> None:
+        super().__init__(
+            f"the bundle of model version {version} is not in {folder} ({reason}): let ingest see the folder that "
+            "`recstream model publish` fills (setting `bundles`), or publish it again"
+        )
+
+
 class TopicsUnfit(Halted):
     """The topics are configured so that records would be lost."""

@@ -19,6 +19,7 @@ def statistics_transactions(kafka: KafkaSettings, partition: int) -> str:
     return f"{kafka.topic_prefix}recstream-statistics-{partition}"
 
 
-def catalogue_group(kafka: KafkaSettings, model_version: int, topic_id: bytes) -> str:
-    """Who embeds items. A new model version, or an items topic made anew, is read from the start by a new group."""
-    return f"{kafka.topic_prefix}recstream-catalogue-{model_version}-{topic_id.hex()[:16]}"
+def catalogue_group(kafka: KafkaSettings, model_version: int, published_at_ms: int, topic_id: bytes) -> str:
+    """Who embeds items. A version that is published, for the first time or again, and an items topic made anew, are
+    read from the start by a new group."""
+    return f"{kafka.topic_prefix}recstream-catalogue-{model_version}-{published_at_ms}-{topic_id.hex()[:16]}"

@@ -1,5 +1,6 @@
 """Whether this process lives and is ready: the AND of named components, shutting down being one of them."""
 
+import contextlib
 from collections.abc import Mapping
 
 from ingest import metrics
@@ -23,6 +24,12 @@ class Health:
         """The component is in order."""
         self._lacks.pop(component, None)
         metrics.READY.labels(component).set(1)
+
+    def forget(self, component: str) -> None:
+        """The component is no part of this process any more."""
+        self._lacks.pop(component, None)
+        with contextlib.suppress(KeyError):
+            metrics.READY.remove(component)
 
     @property
     def ready(self) -> bool:

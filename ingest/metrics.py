@@ -73,7 +73,21 @@ STATES = Counter("recstream_ingest_states_total", "Model states written, by how 
 """how: step, fold, stale."""
 STALE_USERS = Gauge("recstream_ingest_stale_users", "Users waiting for the sweeper.")
 REFOLDED = Counter("recstream_ingest_refolded_total", "States that the sweeper refolded.")
+MOVED = Counter(
+    "recstream_ingest_profiles_moved_total", "Profiles that the mover gave a state of a version new to them."
+)
+MOVING = Gauge(
+    "recstream_ingest_profiles_moving",
+    "1 while a look through the store finds profiles that have yet to move.",
+)
+MODEL_SHARE = Gauge(
+    "recstream_ingest_model_share", "Share of users by the model version that answers them.", ["version"]
+)
 EMBEDDED = Counter("recstream_ingest_items_embedded_total", "Items embedded.")
+MEDIA_UNREADABLE = Counter(
+    "recstream_ingest_media_unreadable_total",
+    "Contents of items, such as images, that could not be read; the items were embedded without them.",
+)
 UNCHANGED = Counter("recstream_ingest_items_unchanged_total", "Items whose text has its vector already.")
 COUNTED = Counter("recstream_ingest_positives_counted_total", "Positive events counted into item statistics.")
 UNCOUNTED = Counter("recstream_ingest_positives_uncounted_total", "Positive events of items past the bound.")

@@ -1,12 +1,13 @@
 """Model states for folded profiles, inside a budget: stepped or folded, or else marked stale."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from inference.bundle import Manifest
 from inference.model import Floats, Model, ModelUnavailable
 from inference.refold import advance, refold
+from inference.versions import Pointer
 from ingest import metrics
 from profiles.actions import ProfileSettings
 from profiles.fold import Folded, model_history
@@ -27,75 +28,98 @@ class _Job:
 
 
 class States:
-    """Gives profiles the states of the versions in `manifests`."""
+    """Gives profiles the states of the versions that `pointer` wants of them at that moment."""
 
     def __init__(
         self,
         model: Model,
-        manifests: Mapping[int, Manifest],
+        pointer: Callable[[], Pointer],
         vector: VectorAt,
         settings: ProfileSettings,
     ) -> None:
         self._model = model
-        self._manifests = manifests
+        self._pointer = pointer
         self._vector = vector
         self._settings = settings
 
     async def after(self, folds: Sequence[Folded], *, timeout: float) -> list[Profile]:
         """The folded profiles with their states brought up to the history.
 
-        One call for all that are one event ahead and one for the rest, at the same time, each bounded by `timeout`
-        (seconds). Where the model gives no answer, the old states stay, marked stale. Never raises for the model.
+        One call a version for all that are one event ahead and one for the rest, at the same time, each bounded by
+        `timeout` (seconds). Where the model gives no answer, the old states stay, marked stale. Never raises for the
+        model.
         """
+        pointer = self._pointer()
         profiles = [folded.profile for folded in folds]
         found: list[dict[int, ModelState]] = [{} for _ in folds]
         calls = []
-        for version, manifest in self._manifests.items():
-            steps, refolds = self._jobs(version, folds)
+        for manifest, places in _by_version(pointer, profiles):
+            steps, refolds = self._jobs(manifest.version, folds, places)
             calls.append(self._step(manifest, steps, found, timeout))
             calls.append(self._fold(manifest, refolds, found, timeout))
         await asyncio.gather(*calls)
         return [
-            self._with(profile, new, folded.model_history_changed)
+            _with(profile, new, pointer, folded.model_history_changed)
             for profile, new, folded in zip(profiles, found, folds, strict=True)
         ]
 
-    async def refolded(self, profiles: Sequence[Profile], *, timeout: float) -> list[Profile]:
-        """The profiles with every state folded from the history. Raises ModelUnavailable."""
+    async def refolded(
+        self, profiles: Sequence[Profile], *, timeout: float, all_states: bool = False
+    ) -> list[Profile]:
+        """The profiles with the wanted states that are missing or stale folded from the history; with `all_states`
+        every wanted one, and every one of a live version. Raises ModelUnavailable."""
+        pointer = self._pointer()
         found: list[dict[int, ModelState]] = [{} for _ in profiles]
         histories = [model_history(profile, self._settings) for profile in profiles]
-        for version, manifest in self._manifests.items():
-            states = await refold(self._model, manifest, histories, self._lookup(version), timeout=timeout)
-            for place, state in enumerate(states):
+        for manifest, wanted in _by_version(pointer, profiles, others=all_states):
+            version = manifest.version
+            places = [p for p in wanted if all_states or _is_behind(profiles[p].state(version))]
+            if not places:
+                continue
+            states = await refold(
+                self._model, manifest, [histories[p] for p in places], self._lookup(version), timeout=timeout
+            )
+            for place, state in zip(places, states, strict=True):
                 found[place][version] = state
-        return [self._with(profile, new, False) for profile, new in zip(profiles, found, strict=True)]
+        return [_with(profile, new, pointer, False) for profile, new in zip(profiles, found, strict=True)]
 
     def behind(self, profile: Profile) -> bool:
-        """Whether a served version's state is missing or stale although there is something to fold."""
-        if not profile.history:
-            return False
-        states = [profile.state(version) for version in self._manifests]
-        return any(state is None or state.stale for state in states)
+        """Whether a wanted version's state is missing or stale although there is something to fold."""
+        return bool(profile.history) and any(
+            _is_behind(profile.state(manifest.version))
+            for manifest in self._pointer().wanted(profile.user_id)
+        )
+
+    def lacking(self, profile: Profile) -> bool:
+        """Whether a wanted version has no state at all of a profile with something to fold: it has yet to move."""
+        return bool(profile.history) and any(
+            profile.state(manifest.version) is None for manifest in self._pointer().wanted(profile.user_id)
+        )
 
     def missing(self, profile: Profile) -> frozenset[str]:
         """The items of the model's history without a vector: the state stays stale until they have one."""
         items = {entry.item_id for entry in model_history(profile, self._settings)}
+        versions = [manifest.version for manifest in self._pointer().wanted(profile.user_id)]
         return frozenset(
-            item for item in items for version in self._manifests if self._vector(version, item) is None
+            item for item in items for version in versions if self._vector(version, item) is None
         )
 
     def available(self, item_id: str) -> bool:
-        """Whether the item has a vector under every served version."""
-        return all(self._vector(version, item_id) is not None for version in self._manifests)
+        """Whether the item has a vector under every version that answers anybody."""
+        return all(self._vector(m.version, item_id) is not None for m in self._pointer().answering)
 
     async def ready(self) -> bool:
-        """Whether the model answers under every version."""
-        return all([await self._model.ready(version) for version in self._manifests])
+        """Whether the model answers under every version that answers anybody; there is one at least."""
+        answering = self._pointer().answering
+        return bool(answering) and all([await self._model.ready(m.version) for m in answering])
 
-    def _jobs(self, version: int, folds: Sequence[Folded]) -> tuple[list[_Job], list[_Job]]:
+    def _jobs(
+        self, version: int, folds: Sequence[Folded], places: Sequence[int]
+    ) -> tuple[list[_Job], list[_Job]]:
         steps: list[_Job] = []
         refolds: list[_Job] = []
-        for place, folded in enumerate(folds):
+        for place in places:
+            folded = folds[place]
             state = folded.profile.state(version)
             fresh = state is not None and not state.stale
             if fresh and not folded.model_history_changed:
@@ -146,23 +170,42 @@ class States:
     def _lookup(self, version: int) -> Callable[[str], Floats | None]:
         return lambda item_id: self._vector(version, item_id)
 
-    def _with(self, profile: Profile, new: Mapping[int, ModelState], changed: bool) -> Profile:
-        """`changed`: states that were not computed anew are behind the history."""
-        states = {state.model_version: state for state in profile.states}
-        if changed:
-            left = [v for v, state in states.items() if v not in new and not state.stale]
-            for version in left:
-                states[version] = replace(states[version], stale=True)
-            metrics.STATES.labels("stale").inc(len(left))
-        states.update(new)
-        return replace(profile, states=tuple(_served_first(states, self._manifests)))
+
+def _by_version(
+    pointer: Pointer, profiles: Sequence[Profile], others: bool = False
+) -> list[tuple[Manifest, list[int]]]:
+    """Each live version with the places of the profiles that want it; `others`: also of those that merely have it."""
+    places: dict[int, list[int]] = {version: [] for version in pointer.live}
+    for place, profile in enumerate(profiles):
+        versions = {manifest.version for manifest in pointer.wanted(profile.user_id)}
+        if others:
+            versions |= {state.model_version for state in profile.states} & pointer.live.keys()
+        for version in versions:
+            places[version].append(place)
+    return [(pointer.live[version].manifest, found) for version, found in places.items() if found]
 
 
-def _served_first(states: Mapping[int, ModelState], served: Iterable[int]) -> list[ModelState]:
-    """The states to keep: of served versions, then the newest others; ascending."""
-    wanted = set(served)
-    ranked = sorted(states, key=lambda version: (version in wanted, version), reverse=True)
-    return [states[version] for version in sorted(ranked[:_VERSIONS_KEPT])]
+def _is_behind(state: ModelState | None) -> bool:
+    return state is None or state.stale
+
+
+def _with(profile: Profile, new: Mapping[int, ModelState], pointer: Pointer, changed: bool) -> Profile:
+    """`changed`: states that were not computed anew are behind the history."""
+    states = {state.model_version: state for state in profile.states}
+    if changed:
+        # Of a version that was not live at the last change either: it is retired, and not news yet to be heard.
+        for version in [
+            v for v, state in states.items() if state.stale and v not in (pointer.live or states)
+        ]:
+            del states[version]
+        left = [v for v, state in states.items() if v not in new and not state.stale]
+        for version in left:
+            states[version] = replace(states[version], stale=True)
+        metrics.STATES.labels("stale").inc(len(left))
+    states.update(new)
+    # Of two versions, the live ones first. Others stay while there is room: this process may be the last to hear.
+    ranked = sorted(states, key=lambda version: (version in pointer.live, version), reverse=True)
+    return replace(profile, states=tuple(states[version] for version in sorted(ranked[:_VERSIONS_KEPT])))
 
 
 def _keep(

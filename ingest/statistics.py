@@ -1,4 +1,4 @@
-"""The statistics worker: positive interactions to decayed counts an item, exactly once by Kafka transactions.
+"""The statistics worker: positive interactions to counts an item by hour and day, exactly once by Kafka transactions.
 
 What counts: each record of a positive action, once, in the hour of its event time. A record is counted once however
 often workers die, as output and offsets are committed together. What is not looked at, since it would take a memory
@@ -36,7 +36,6 @@ from ingest.whole_topic import read_to_end
 from profiles.actions import ProfileSettings
 from profiles.events import Event, Position
 from profiles.interactions import parse
-from recstream.storage.v1.catalog_pb2 import ItemStats
 from topics.producer import start_producer
 from topics.settings import KafkaSettings
 
@@ -170,7 +169,7 @@ class Statistics(ConsumerRebalanceListener):  # type: ignore[misc]
 
         A partition's counts all lie in one partition of `item-stats`, so only those are read.
         """
-        stats: dict[int, dict[str, ItemStats]] = {partition: {} for partition in partitions}
+        stats: dict[int, dict[str, bytes]] = {partition: {} for partition in partitions}
         consumer = AIOKafkaConsumer(
             **self._kafka.client_options(), isolation_level="read_committed", enable_auto_commit=False
         )
@@ -212,7 +211,7 @@ class Statistics(ConsumerRebalanceListener):  # type: ignore[misc]
             for item_id, stats in counted.stats.items():
                 await producer.send(
                     self._kafka.topics.item_stats,
-                    stats.SerializeToString(deterministic=True),
+                    stats,
                     key=stats_key(tp.partition, item_id),
                     partition=held.target,
                 )
@@ -227,7 +226,7 @@ class Statistics(ConsumerRebalanceListener):  # type: ignore[misc]
             await stop_client(self._producers.pop())
 
 
-def _restore_one(stats: dict[int, dict[str, ItemStats]], record: ConsumerRecord) -> None:
+def _restore_one(stats: dict[int, dict[str, bytes]], record: ConsumerRecord) -> None:
     try:
         partition, item_id = parse_stats_key(record.key or b"")
     except BadRecord:
@@ -237,4 +236,4 @@ def _restore_one(stats: dict[int, dict[str, ItemStats]], record: ConsumerRecord)
     if record.value is None:
         stats[partition].pop(item_id, None)
     else:
-        stats[partition][item_id] = ItemStats.FromString(record.value)
+        stats[partition][item_id] = record.value

@@ -28,11 +28,14 @@ async def supervise(
     health: Health,
     settings: IngestSettings,
     stop: asyncio.Event,
+    *,
+    kind: str = "",
 ) -> None:
     """Runs `work(stop)` until it returns or `stop` is set, again after each failure.
 
     Unready meanwhile, with the reason; `work` marks the component `name` as up when it is at work. What halts is
-    looked at again every topic_check_seconds, in case someone has decided, or never if that is final.
+    looked at again every topic_check_seconds, in case someone has decided, or never if that is final. `kind`: what
+    the metrics call it, where there are several of a kind.
     """
     health.down(name, "starting")
     attempt = 0
@@ -55,7 +58,7 @@ async def supervise(
         except Exception as error:
             health.down(name, f"{type(error).__name__}: {error}")
             attempt = 0 if time.monotonic() - started > _STEADY_SECONDS else attempt + 1
-            metrics.RESTARTS.labels(name).inc()
+            metrics.RESTARTS.labels(kind or name).inc()
             if isinstance(error, _PASSING):
                 log.warning("worker_failed", worker=name, attempt=attempt, cause=repr(error))
             else:

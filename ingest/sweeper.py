@@ -1,4 +1,5 @@
-"""Refolds states that were left stale: the model was away, or an item had no vector yet."""
+"""Refolds states that were left stale: the model was away, or an item had no vector yet; and moves profiles to a
+model version that is new to them."""
 
 import asyncio
 import time
@@ -13,7 +14,7 @@ from ingest import metrics
 from ingest.settings import IngestSettings
 from ingest.states import States
 from profiles.errors import StoreUnavailable
-from profiles.profile import Profile
+from profiles.profile import Profile, Stored
 from profiles.store import ProfileStore, Write
 
 log = structlog.get_logger()
@@ -43,6 +44,11 @@ class Sweeper:
         self._scanned_at = 0.0
         self._waiting_overflow = False
         self._wake = asyncio.Event()
+
+    def rescan(self) -> None:
+        """Other versions are wanted than before: everybody is looked at."""
+        self._scan = True
+        self._wake.set()
 
     def note(self, profile: Profile) -> None:
         """The profile was written with a state that is stale, or missing."""
@@ -92,6 +98,7 @@ class Sweeper:
             except BaseException:
                 self._scan = True
                 raise
+            metrics.MOVING.set(0)
         while self._due:
             await self._refold(_first(self._due, self._settings.sweep_batch))
         metrics.STALE_USERS.set(len(self._due) + self._waiting_users)
@@ -123,8 +130,13 @@ class Sweeper:
         """Refolds those of the batch that are stale at once, so that a scan needs no room for them."""
         stored = await self._store.read(users) if users else []
         stale = [s.profile.user_id for s in stored if s is not None and self._states.behind(s.profile)]
+        if any(s is not None and self._states.lacking(s.profile) for s in stored):
+            metrics.MOVING.set(1)
         for start in range(0, len(stale), self._settings.sweep_batch):
+            began = time.monotonic()
             await self._refold(stale[start : start + self._settings.sweep_batch])
+            # Half of the model's time is left to those who wait for it.
+            await asyncio.sleep(time.monotonic() - began)
 
     async def _refold(self, users: list[str]) -> None:
         stored = [
@@ -134,10 +146,12 @@ class Sweeper:
             self._due.pop(user_id, None)
         if not stored:
             return
-        # Those that would stay stale are put aside without asking the model.
-        able = [s for s in stored if not self._states.missing(s.profile)]
+        # Those that would stay stale are put aside without asking the model, unless they have yet to move.
+        able: list[Stored] = []
         for s in stored:
-            if s not in able:
+            if self._states.lacking(s.profile) or not self._states.missing(s.profile):
+                able.append(s)
+            else:
                 self.note(s.profile)
         if not able:
             return
@@ -153,9 +167,13 @@ class Sweeper:
         except BaseException:
             self._due.update(dict.fromkeys(s.profile.user_id for s in able))
             raise
-        for write, done in zip(writes, accepted, strict=True):
+        for s, write, done in zip(able, writes, accepted, strict=True):
             if not done:  # An event came in between; it refolds the state itself, or the next round does.
                 self._due[write.user_id] = None
+                continue
+            metrics.MOVED.inc(self._states.lacking(s.profile))
+            if self._states.missing(write.profile):
+                self.note(write.profile)
         metrics.REFOLDED.inc(sum(accepted))
 
 

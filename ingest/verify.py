@@ -165,7 +165,7 @@ class _Check:
         if not fresh:
             return
         try:
-            refolded = await self._states.refolded(fresh, timeout=30.0)
+            refolded = await self._states.refolded(fresh, timeout=30.0, all_states=True)
         except ModelUnavailable:
             self.report.states_unchecked += len(fresh)
             return

@@ -13,10 +13,10 @@ from typing import Final
 
 from inference.bundle import ITEMS, MANIFEST, TOKENIZER, Manifest, checksum
 from inference.graphs import triton_config
+from models.encoders.load import Encoders
 from models.export import Sizes, export, graphs
 from models.recommender import Recommender
 from models.settings import TrainSettings
-from models.text import TextEncoder
 
 SERVED: Final = Path(__file__).parent / "served" / "model.py"
 _LIBRARIES: Final = ("torch", "transformers", "onnx", "onnxruntime", "numpy")
@@ -25,8 +25,7 @@ _LIBRARIES: Final = ("torch", "transformers", "onnx", "onnxruntime", "numpy")
 def write_bundle(
     folder: Path,
     model: Recommender,
-    text: TextEncoder,
-    tokenizer: Path,
+    encoders: Encoders,
     item_ids: Sequence[str],
     settings: TrainSettings,
     *,
@@ -44,7 +43,7 @@ def write_bundle(
     partial = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
     try:
         partial.mkdir(parents=True)
-        shutil.copyfile(tokenizer, partial / TOKENIZER)
+        encoders.tokenizer.save(str(partial / TOKENIZER))
         (partial / ITEMS).write_text(json.dumps(list(item_ids), ensure_ascii=True), encoding="utf-8")
         shape = model.shape
         sizes = Sizes(
@@ -52,11 +51,12 @@ def write_bundle(
             shape.channels,
             shape.actions,
             shape.items,
-            text.transformer.config.vocab_size,
-            min(settings.text_tokens, text.limit),
+            encoders.text.vocabulary,
+            encoders.tokens,
+            shape.popularities,
         )
         model.eval()
-        for graph, module in graphs(text, model):
+        for graph, module in graphs(encoders, model):
             place = partial / "triton" / graph.name
             export(graph, module, sizes, place / str(version) / "model.onnx")
             shutil.copyfile(SERVED, place / str(version) / "model.py")
@@ -71,6 +71,8 @@ def write_bundle(
             history=settings.history,
             refold_every=settings.refold_every,
             text_tokens=sizes.tokens,
+            popularity_half_lives_days=settings.popularity_half_lives_days,
+            modalities=tuple(encoder.modality for encoder in encoders.media),
             metrics=dict(metrics),
             data_fingerprint=fingerprint,
             seeds=(settings.seed,),

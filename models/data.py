@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,10 @@ Floats = NDArray[np.float32]
 
 
 class InteractionTable(Protocol):
-    """Events as columns of one length, in any order. time_ms: Unix milliseconds. values: NaN for none."""
+    """Events as columns of one length, in any order. time_ms: Unix milliseconds. values: NaN for none.
+
+    It may be `Tied` too, and its columns `Coded`: a hundred million rows then never become strings.
+    """
 
     @property
     def user_ids(self) -> Sequence[str]: ...
@@ -30,6 +34,40 @@ class InteractionTable(Protocol):
     def values(self) -> NDArray[np.float64]: ...
 
 
+@runtime_checkable
+class Coded(Protocol):
+    """Strings as codes [n] into their different values, of which some may be in no row."""
+
+    @property
+    def names(self) -> Sequence[str]: ...
+    @property
+    def codes(self) -> NDArray[np.int32]: ...
+
+
+@runtime_checkable
+class Tied(Protocol):
+    """A table that knows the order of its events of one moment: ties [n], smaller first. timed: whether its
+    times are real, so that moments of different users can be compared."""
+
+    @property
+    def ties(self) -> NDArray[np.int32]: ...
+    @property
+    def timed(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """A content of an item beside its text: the modality's name (`image`), and the content or the file that holds
+    it, which is read when it is wanted."""
+
+    modality: str
+    content: bytes | Path
+
+    def read(self) -> bytes:
+        """The content. Raises OSError."""
+        return self.content if isinstance(self.content, bytes) else self.content.read_bytes()
+
+
 @dataclass(frozen=True, slots=True)
 class ItemText:
     """An item as the model knows it: what is embedded, and when it was published (None: unknown)."""
@@ -37,14 +75,17 @@ class ItemText:
     item_id: str
     text: str
     published_ms: int | None = None
+    media: tuple[Media, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """n events in ascending time; ties by a hash of user and item: no file's order tells the next item.
+    """n events in ascending time; those of one moment as their table orders them, else by a hash of user and
+    item: no file's order tells the next item.
 
     users, items, actions: indices from 0 into the lists beside them. positive: whether the event speaks for
     its item. repeats: whether its item may be recommended again. values: float32, NaN for none.
+    timed: False where times are places in a line: one point in time for all users means nothing then.
     """
 
     user_ids: list[str]
@@ -57,23 +98,22 @@ class Events:
     values: Floats
     positive: NDArray[np.bool_]
     repeats: NDArray[np.bool_]
+    timed: bool = True
 
     def __len__(self) -> int:
         return len(self.users)
 
     def take(self, rows: Ints) -> "Events":
         """The events at these indices."""
-        return Events(
-            self.user_ids,
-            self.item_ids,
-            self.action_names,
-            self.users[rows],
-            self.items[rows],
-            self.actions[rows],
-            self.time_ms[rows],
-            self.values[rows],
-            self.positive[rows],
-            self.repeats[rows],
+        return replace(
+            self,
+            users=self.users[rows],
+            items=self.items[rows],
+            actions=self.actions[rows],
+            time_ms=self.time_ms[rows],
+            values=self.values[rows],
+            positive=self.positive[rows],
+            repeats=self.repeats[rows],
         )
 
     def by_user(self) -> list[Ints]:
@@ -82,12 +122,16 @@ class Events:
         return np.split(order, np.cumsum(np.bincount(self.users, minlength=len(self.user_ids)))[:-1])
 
     def fingerprint(self) -> str:
-        """BLAKE2b-128 of the events, in hex: equal data, equal fingerprint."""
+        """BLAKE2b-128 of the events, in hex: equal events, equal fingerprint, whatever else the lists name."""
         digest = hashlib.blake2b(digest_size=16)
-        for names in (self.user_ids, self.item_ids, self.action_names):
-            digest.update("\0".join(names).encode("utf-8", "surrogatepass"))
-        for column in (self.users, self.items, self.actions, self.time_ms, self.values):
-            digest.update(column.tobytes())
+        places = []
+        for names, column in ((self.user_ids, self.users), (self.item_ids, self.items)):
+            used = np.bincount(column, minlength=len(names)) > 0
+            digest.update("\0".join(names[i] for i in np.flatnonzero(used)).encode("utf-8", "surrogatepass"))
+            places.append((np.cumsum(used) - 1)[column])
+        digest.update("\0".join(self.action_names).encode("utf-8", "surrogatepass"))
+        for numbers in (*places, self.actions, self.time_ms, self.values):
+            digest.update(numbers.tobytes())
         return digest.hexdigest()
 
 
@@ -99,56 +143,103 @@ def events(tables: Sequence[InteractionTable], items: Sequence[ItemText], action
     Raises NothingToLearn where no event is left.
     """
     names = tuple(actions)
-    places = {name: place for place, name in enumerate(names)}
-    user_column: list[str] = []
-    item_column: list[str] = []
-    columns: list[tuple[Ints, Ints, Ints, NDArray[np.float64]]] = []
-    for number, table in enumerate(tables):
-        kept = np.array([i for i, action in enumerate(table.actions) if action in places], np.int64)
-        user_column += [table.user_ids[i] for i in kept]
-        item_column += [table.item_ids[i] for i in kept]
-        columns.append(
-            (
-                np.full(len(kept), number, np.int64),
-                np.array([places[table.actions[i]] for i in kept], np.int64),
-                np.asarray(table.time_ms, np.int64)[kept],
-                np.asarray(table.values, np.float64)[kept],
-            )
+    parts = [_used(table, names) for table in tables]
+    if not any(len(part.rows) for part in parts):
+        seen = sorted(
+            {a for table in tables for a in _coded(table.actions)[0] if a not in (IMPRESSION, UNDO)}
         )
-    if not user_column:
-        seen = sorted({a for table in tables for a in table.actions if a not in (IMPRESSION, UNDO)})
         raise NothingToLearn(
             f"no event has an action of {', '.join(names)}; seen: {', '.join(seen[:10]) or 'none'}"
         )
-    number_column = np.concatenate([c[0] for c in columns])
-    action_column = np.concatenate([c[1] for c in columns])
-    time_ms = np.concatenate([c[2] for c in columns])
-    values = np.concatenate([c[3] for c in columns])
-    ties = np.array([_hash(u, i) for u, i in zip(user_column, item_column, strict=True)], np.uint64)
-    order = np.lexsort((ties, time_ms, number_column))
-
     known = list(dict.fromkeys(item.item_id for item in items))
-    item_ids = known + sorted(set(item_column) - set(known))
-    user_ids = sorted(set(user_column))
+    item_ids = known + sorted({name for part in parts for name in part.item_names} - set(known))
+    user_ids = sorted({name for part in parts for name in part.user_names})
     item_index = {name: place for place, name in enumerate(item_ids)}
     user_index = {name: place for place, name in enumerate(user_ids)}
     kinds = [actions[name] for name in names]
-    positive = [
-        kinds[a].speaks_for(None if np.isnan(v) else float(v))
-        for a, v in zip(action_column, values, strict=True)
-    ]
+    action_column = np.concatenate([part.actions for part in parts])
+    values = np.concatenate([part.values for part in parts])
     return Events(
         user_ids,
         item_ids,
         names,
-        np.array([user_index[u] for u in user_column], np.int64)[order],
-        np.array([item_index[i] for i in item_column], np.int64)[order],
-        action_column[order],
-        time_ms[order],
-        values.astype(np.float32)[order],
-        np.array(positive, np.bool_)[order],
-        np.array([k.repeats for k in kinds], np.bool_)[action_column][order],
+        np.concatenate([_indices(part.user_names, user_index)[part.users] for part in parts]),
+        np.concatenate([_indices(part.item_names, item_index)[part.items] for part in parts]),
+        action_column,
+        np.concatenate([part.time_ms for part in parts]),
+        values.astype(np.float32),
+        _positive(action_column, values, names, actions),
+        np.array([kind.repeats for kind in kinds], np.bool_)[action_column],
+        all(table.timed for table in tables if isinstance(table, Tied)),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What a table brings, in order: indices into the names that are in use, and into the actions."""
+
+    rows: Ints
+    user_names: list[str]
+    users: Ints
+    item_names: list[str]
+    items: Ints
+    actions: Ints
+    time_ms: Ints
+    values: NDArray[np.float64]
+
+
+def _used(table: InteractionTable, action_names: tuple[str, ...]) -> _Part:
+    spelled, codes = _coded(table.actions)
+    places = {name: place for place, name in enumerate(action_names)}
+    kinds = np.array([*(places.get(name, -1) for name in spelled), -1], np.int64)[codes]
+    kept = np.flatnonzero(kinds >= 0)
+    time_ms = np.asarray(table.time_ms, np.int64)
+    if isinstance(table, Tied):
+        ties = np.asarray(table.ties)[kept]
+    else:
+        pairs = ((table.user_ids[row], table.item_ids[row]) for row in kept.tolist())
+        ties = np.fromiter((_hash(*pair) for pair in pairs), np.uint64, len(kept))
+    rows = kept[np.lexsort((ties, time_ms[kept]))]
+    return _Part(
+        rows,
+        *_in_use(table.user_ids, rows),
+        *_in_use(table.item_ids, rows),
+        kinds[rows],
+        time_ms[rows],
+        np.asarray(table.values, np.float64)[rows],
+    )
+
+
+def _in_use(column: Sequence[str], rows: Ints) -> tuple[list[str], Ints]:
+    """The names that stand in these rows, no other, and the rows' indices into them."""
+    names, codes = _coded(column)
+    chosen = codes[rows]
+    used = np.bincount(chosen, minlength=len(names)) > 0
+    return [names[place] for place in np.flatnonzero(used).tolist()], (np.cumsum(used) - 1)[chosen]
+
+
+def _coded(column: Sequence[str]) -> tuple[Sequence[str], NDArray[np.int32]]:
+    if isinstance(column, Coded):
+        return column.names, column.codes
+    places: dict[str, int] = {}
+    codes = np.fromiter((places.setdefault(name, len(places)) for name in column), np.int32, len(column))
+    return list(places), codes
+
+
+def _indices(names: Sequence[str], index: dict[str, int]) -> Ints:
+    return np.array([index[name] for name in names], np.int64)
+
+
+def _positive(
+    kinds: Ints, values: NDArray[np.float64], names: tuple[str, ...], actions: Actions
+) -> NDArray[np.bool_]:
+    found = np.zeros(len(kinds), np.bool_)
+    for place, name in enumerate(names):
+        rows = np.flatnonzero(kinds == place)
+        different, which = np.unique(values[rows], return_inverse=True)
+        speaks = [actions[name].speaks_for(None if np.isnan(v) else float(v)) for v in different]
+        found[rows] = np.array(speaks, np.bool_)[which]
+    return found
 
 
 def _hash(user_id: str, item_id: str) -> int:

@@ -11,3 +11,7 @@ class NothingToLearn(ModelsError):
 
 class ExportFailed(ModelsError):
     """An exported graph does not compute what torch computes. No bundle was written."""
+
+
+class EncoderNotFound(ModelsError):
+    """A pretrained encoder is not where it was said to be, or is not one that can be used."""

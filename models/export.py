@@ -1,4 +1,4 @@
-"""From the trained model to the four ONNX graphs, each compared with torch before it counts."""
+"""From the trained model to its ONNX graphs, each compared with torch before it counts."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -11,19 +11,33 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
-from inference.graphs import GRAPHS, INT, ITEM_ENCODER, RANKER, USER_FOLD, USER_STEP, Graph
+from inference.graphs import (
+    GRAPHS,
+    INT,
+    ITEM_ENCODER,
+    RANKER,
+    USER_FOLD,
+    USER_STEP,
+    Graph,
+    modality_graph,
+)
+from models.encoders.load import Encoders
+from models.encoders.media import MediaEncoder, joined
+from models.encoders.text import TextEncoder
 from models.errors import ExportFailed
+from models.items import ItemHead
 from models.recommender import Recommender
-from models.text import TextEncoder
 
 OPSET: Final = 17
 TOLERANCE: Final = 1e-4
 BATCHES: Final = (1, 2, 7)
 LENGTHS: Final = (1, 5, 96)
 CANDIDATES: Final = (1, 300)
+CONTENTS: Final = (1, 3)
 
-Array = NDArray[np.float32] | NDArray[np.int64]
+Array = NDArray[np.float32] | NDArray[np.int64] | NDArray[np.uint8]
 
 
 class ItemEncoderGraph(nn.Module):
@@ -36,6 +50,18 @@ class ItemEncoderGraph(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor, item_index: Tensor) -> Tensor:
         out: Tensor = self.item(self.text(input_ids, attention_mask), item_index[:, 0])
         return out
+
+
+class ModalityGraph(nn.Module):
+    """A modality's contents, n of each item, added to the items' vectors."""
+
+    def __init__(self, encoder: MediaEncoder, head: ItemHead) -> None:
+        super().__init__()
+        self.encoder, self.head, self.name = encoder.module, head, encoder.modality.name
+
+    def forward(self, vector: Tensor, contents: Tensor) -> Tensor:
+        of_each = self.encoder(contents.flatten(0, 1)).unflatten(0, (contents.shape[0], -1))
+        return self.head.with_media(self.name, vector, joined(of_each))
 
 
 class UserStepGraph(nn.Module):
@@ -72,10 +98,17 @@ class RankerGraph(nn.Module):
         self.ranker = model.ranker
 
     def forward(
-        self, state: Tensor, user_vector: Tensor, candidates: Tensor, age_seconds: Tensor, popularity: Tensor
+        self,
+        state: Tensor,
+        user_vector: Tensor,
+        idle_seconds: Tensor,
+        candidates: Tensor,
+        age_seconds: Tensor,
+        popularity: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        logits, value = self.ranker(state, user_vector, candidates, age_seconds, popularity)
-        return torch.sigmoid(logits), value
+        logits, value = self.ranker(state, user_vector, idle_seconds, candidates, age_seconds, popularity)
+        # Sigmoid loses small probabilities in ONNX Runtime, and so the order of what is unlikely.
+        return torch.exp(-functional.softplus(-logits)), value
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +121,14 @@ class Sizes:
     items: int
     vocabulary: int
     tokens: int
+    popularities: int
 
 
-def graphs(text: TextEncoder, model: Recommender) -> list[tuple[Graph, nn.Module]]:
-    """The four graphs as torch modules, in evaluation mode."""
+def graphs(encoders: Encoders, model: Recommender) -> list[tuple[Graph, nn.Module]]:
+    """The graphs as torch modules, in evaluation mode: the four, and one for each modality."""
     return [
-        (ITEM_ENCODER, ItemEncoderGraph(text, model).eval()),
+        *((modality_graph(e.modality), ModalityGraph(e, model.item).eval()) for e in encoders.media),
+        (ITEM_ENCODER, ItemEncoderGraph(encoders.text, model).eval()),
         (USER_STEP, UserStepGraph(model).eval()),
         (USER_FOLD, UserFoldGraph(model).eval()),
         (RANKER, RankerGraph(model).eval()),
@@ -106,7 +141,7 @@ def export(graph: Graph, module: nn.Module, sizes: Sizes, path: Path) -> None:
     free = {name: {0: "batch"} for name in [t.name for t in graph.inputs + graph.outputs]}
     for tensor in graph.inputs + graph.outputs:
         for place, dim in enumerate(tensor.dims, start=1):
-            if dim in ("t", "m"):
+            if dim in ("t", "m", "n"):
                 free[tensor.name][place] = str(dim)
     path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings(), torch.no_grad():
@@ -150,7 +185,14 @@ def check(graph: Graph, module: nn.Module, sizes: Sizes, path: Path) -> None:
 
 def inputs(graph: Graph, sizes: Sizes, batch: int, length: int, rng: np.random.Generator) -> dict[str, Array]:
     """Random inputs of the graph, by name, with some values absent and some events masked."""
-    widths = {"d": sizes.width, "S": sizes.channels, "t": length, "m": length}
+    widths = {
+        "d": sizes.width,
+        "S": sizes.channels,
+        "t": length,
+        "m": length,
+        "n": length,
+        "P": sizes.popularities,
+    }
     found: dict[str, Array] = {}
     for tensor in graph.inputs:
         shape = (batch, *(widths[dim] if isinstance(dim, str) else dim for dim in tensor.dims))
@@ -158,21 +200,22 @@ def inputs(graph: Graph, sizes: Sizes, batch: int, length: int, rng: np.random.G
             tensor.name, lambda s: rng.standard_normal(s, np.float32)
         )
         found[tensor.name] = make(shape)
-        if tensor.kind == INT and tensor.name != "attention_mask":
+        if tensor.kind == "UINT8":
+            found[tensor.name] = rng.integers(0, 256, shape, np.uint8)
+        elif tensor.kind == INT and tensor.name != "attention_mask":
             limit = {"input_ids": sizes.vocabulary, "item_index": sizes.items + 1}
             found[tensor.name] = rng.integers(0, limit.get(tensor.name, sizes.actions + 1), shape)
-        elif tensor.name in ("gap_seconds", "age_seconds", "popularity"):
-            found[tensor.name] = rng.exponential(1e4, shape).astype(np.float32) - (
-                tensor.name == "age_seconds"
-            )
+        elif tensor.name in ("gap_seconds", "age_seconds", "idle_seconds", "popularity"):
+            unknown = tensor.name in ("age_seconds", "idle_seconds")
+            found[tensor.name] = rng.exponential(1e4, shape).astype(np.float32) - unknown
         elif tensor.name in ("value", "values"):
             values = rng.uniform(1, 5, shape).astype(np.float32)
             found[tensor.name] = np.where(rng.random(shape) < 0.5, np.float32(np.nan), values)
     return found
 
 
-def _ones(shape: tuple[int, ...]) -> Array:
-    return np.ones(shape, np.int64)
+def _padded_tokens(shape: tuple[int, ...]) -> Array:
+    return _padded(shape).astype(np.int64)
 
 
 def _padded(shape: tuple[int, ...]) -> Array:
@@ -181,7 +224,10 @@ def _padded(shape: tuple[int, ...]) -> Array:
     return mask
 
 
-_MAKERS: Final[dict[str, Callable[[tuple[int, ...]], Array]]] = {"attention_mask": _ones, "mask": _padded}
+_MAKERS: Final[dict[str, Callable[[tuple[int, ...]], Array]]] = {
+    "attention_mask": _padded_tokens,
+    "mask": _padded,
+}
 
 
 def _lengths(graph: Graph, sizes: Sizes) -> Sequence[int]:
@@ -189,7 +235,6 @@ def _lengths(graph: Graph, sizes: Sizes) -> Sequence[int]:
         return CANDIDATES
     if graph is ITEM_ENCODER:
         return (2, sizes.tokens)
+    if graph.name not in GRAPHS:
+        return CONTENTS
     return LENGTHS if graph is USER_FOLD else (1,)
-
-
-assert set(GRAPHS) == {"item_encoder", "user_step", "user_fold", "ranker"}

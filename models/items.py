@@ -1,27 +1,84 @@
-"""The item tower behind the text encoder: a head to the model's width, and an embedding of known ids."""
+"""The item tower behind the frozen encoders: a head to the model's width, an embedding of known ids, and what
+other modalities add."""
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+
+_NOTHING: Mapping[str, Tensor] = {}
 
 
 class ItemHead(nn.Module):
-    """Item vectors [.., d] from text vectors [.., text_width] and item indices [..] (0: not in training).
+    """Item vectors [.., d] from text vectors [.., text_width], item indices [..] (0: not in training), and vectors
+    of other modalities by name [.., w], where a row of zeros says that the item has none.
 
-    The id embedding starts at zero and index 0 stays there: text says what it can, ids add the rest. In
-    training whole ids are dropped, so that an item without history gets a vector of the same kind.
+    Text and id make the vector; each modality that is there adds its own projection to it, in the order of `media`.
+    So an item without it has the very vector of text and id, and serving leaves out what is absent. `unit`: the
+    vector lies on the unit sphere after each addition, as cosine similarity wants it.
+
+    Index 0 has no embedding: text says what it can, ids add the rest. In training whole ids, and whole modalities,
+    are dropped, so that an item without history, or without an image, gets a vector of the same kind.
+
+    Text vectors are taken as they are unless `standardise` was called.
     """
 
-    def __init__(self, text_width: int, width: int, items: int, dropout: float, id_dropout: float) -> None:
+    text_mean: Tensor
+    text_scale: Tensor
+
+    def __init__(
+        self,
+        text_width: int,
+        width: int,
+        items: int,
+        dropout: float,
+        id_dropout: float,
+        media: Mapping[str, int] | None = None,
+        media_dropout: float = 0.0,
+        unit: bool = False,
+    ) -> None:
         super().__init__()
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(text_width, width))
         self.ids = nn.Embedding(items + 1, width, padding_idx=0)
         nn.init.normal_(self.ids.weight, std=0.02)
         with torch.no_grad():
             self.ids.weight[0] = 0
-        self.id_dropout = id_dropout
+        self.media = nn.ModuleDict(
+            {
+                name: nn.Sequential(nn.Dropout(dropout), nn.Linear(w, width))
+                for name, w in (media or {}).items()
+            }
+        )
+        self.register_buffer("text_mean", torch.zeros(text_width))
+        self.register_buffer("text_scale", torch.ones(text_width))
+        self.id_dropout, self.media_dropout, self.unit = id_dropout, media_dropout, unit
 
-    def forward(self, text: Tensor, index: Tensor) -> Tensor:
+    def standardise(self, text: Tensor) -> None:
+        """From now on text vectors have the mean and spread of these [n, text_width] taken out: what decoders give
+        lies in a narrow cone, where little tells one text from another. They stay about one long."""
+        self.text_mean.copy_(text.mean(0))
+        self.text_scale.copy_(1 / (text.std(0, correction=0).clamp(min=1e-6) * text.shape[1] ** 0.5))
+
+    def forward(self, text: Tensor, index: Tensor, media: Mapping[str, Tensor] = _NOTHING) -> Tensor:
         if self.training and self.id_dropout:
-            index = index * (torch.rand(index.shape, device=index.device) >= self.id_dropout)
-        out: Tensor = self.head(text) + self.ids(index)
-        return out
+            index = index * _kept(index.shape, self.id_dropout, index.device)
+        vector = self._finished(self.head((text - self.text_mean) * self.text_scale) + self.ids(index))
+        for name in self.media:
+            if name in media:
+                there = (media[name] != 0).any(-1)
+                if self.training and self.media_dropout:
+                    there = there & _kept(there.shape, self.media_dropout, there.device)
+                vector = torch.where(there.unsqueeze(-1), self.with_media(name, vector, media[name]), vector)
+        return vector
+
+    def with_media(self, name: str, vector: Tensor, content: Tensor) -> Tensor:
+        """The vectors [.., d] with a modality added, from its encoder's vectors [.., w]."""
+        return self._finished(vector + self.media[name](content))
+
+    def _finished(self, vector: Tensor) -> Tensor:
+        return functional.normalize(vector, dim=-1, eps=1e-6) if self.unit else vector
+
+
+def _kept(shape: torch.Size, dropout: float, device: torch.device) -> Tensor:
+    return torch.rand(shape, device=device) >= dropout

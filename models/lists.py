@@ -9,8 +9,6 @@ because only a target of theirs is ever seen.
 import torch
 from torch import Tensor
 
-from models.data import Ints
-
 
 def lists(near: Tensor, popular: Tensor, targets: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Items [b, m] with the target first, and the logarithm of how many each stands for [b, m]: -inf for one
@@ -37,15 +35,6 @@ def lists(near: Tensor, popular: Tensor, targets: Tensor, count: int) -> tuple[T
         _counted(drawn.values >= 0) + torch.log(stands_for.clamp(min=1)),
     ]
     return torch.cat([targets[:, None], nearest, liked, drawn.indices], 1), torch.cat(weights, 1)
-
-
-def part_of_pairs(pairs: tuple[Tensor, Tensor], rows: Ints) -> tuple[Tensor, Tensor]:
-    """Of (row, item) pairs with ascending rows those of the ascending `rows`, numbered by their place there."""
-    numbers, items = pairs
-    wanted = torch.from_numpy(rows)
-    place = torch.searchsorted(wanted, numbers)
-    here = wanted[place.clamp(max=len(wanted) - 1)] == numbers
-    return place[here], items[here]
 
 
 def _counted(kept: Tensor) -> Tensor:

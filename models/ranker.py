@@ -1,25 +1,20 @@
 """The ranker: one user against candidates that do not see each other."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-_YEAR_LOG_DAYS = math.log1p(365.0)
-# Popularity below a hundredth of an event counts as none.
-_LEAST_POPULARITY = 0.01
+from models.mixture import Mixture
+from models.similarity import Direction
 
 
 class Ranker(nn.Module):
     """Logits of each action, and the predicted value, for candidates.
 
-    An action's probability is that the user's next event is this action on this item (and a positive one,
-    where the action can be either), among candidates like those it was trained on.
-
-    What is simple enters simply: a weighted inner product of user vector and item vector, and the logarithm
-    of popularity, are added to what a small network makes of everything together. So a user of whom nothing
-    is known gets, in essence, the popular items.
+    An action's probability is that the user's next event is this action on this item (and a positive one, where
+    the action can be either). It is a product: how likely the item is, from the score of the mixture, by a line
+    that was fitted to what happened after lists that training had not seen (Platt 1999); and which action it would
+    be, from a network of user and item, which predicts the value as well.
     """
 
     def __init__(
@@ -30,39 +25,70 @@ class Ranker(nn.Module):
         hidden: int,
         dropout: float,
         value_range: tuple[float, float],
+        popularities: int,
+        temperature: float | None = None,
     ) -> None:
         super().__init__()
-        self.actions = actions
+        # What the user likes in the long run: taught by everything that was to come, not by the next event.
+        self.taste = Direction(channels, width, temperature)
+        self.mixture = Mixture(popularities)
+        # Probabilities start small: a candidate is one of thousands.
+        self.slope = nn.Parameter(torch.tensor(1.0))
+        self.offset = nn.Parameter(torch.tensor(-8.0))
         self.from_user = nn.Linear(width + channels, hidden)
-        self.from_item = nn.Linear(2 * width + 5, hidden)
+        self.from_item = nn.Linear(2 * width, hidden)
         self.dropout = nn.Dropout(dropout)
-        self.middle = nn.Linear(hidden, hidden // 2)
-        self.last = nn.Linear(hidden // 2, actions + 1)
-        self.simple = nn.Linear(2, actions)
+        self.last = nn.Linear(hidden, actions + 1)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
-        with torch.no_grad():
-            self.simple.weight.copy_(torch.tensor([[1.0, 0.3]]).expand(actions, 2))
-            # Probabilities start small: a candidate is one of thousands.
-            self.simple.bias.fill_(-8.0)
         low, high = value_range
         self.middle_value, self.half_value = (low + high) / 2, max((high - low) / 2, 1e-3)
 
-    def forward(
-        self, state: Tensor, user: Tensor, candidates: Tensor, age_seconds: Tensor, popularity: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """state [b, S], user [b, d], candidates [b, m, d], age_seconds and popularity [b, m] to logits
-        [b, m, A] and predicted values [b, m]."""
-        product = user.unsqueeze(1) * candidates
-        similarity = product.sum(-1)
-        popular = torch.log(popularity.clamp(0, 1e12) + _LEAST_POPULARITY)
-        has_age = (age_seconds >= 0).to(popular.dtype)
-        age = torch.log1p(age_seconds.clamp(0, 1e11) / 86400) / _YEAR_LOG_DAYS * has_age
-        numbers = torch.stack([similarity, popular / 5, (popular / 5) ** 2, has_age, age], -1)
-        hidden = self.from_item(torch.cat([product, candidates, numbers], -1))
-        hidden = hidden + self.from_user(torch.cat([user, state], -1)).unsqueeze(1)
-        hidden = functional.gelu(self.middle(functional.gelu(hidden)))
+    def scores(
+        self,
+        state: Tensor,
+        user: Tensor,
+        idle_seconds: Tensor,
+        candidates: Tensor,
+        age_seconds: Tensor,
+        popularity: Tensor,
+    ) -> Tensor:
+        """state [b, S], user [b, d], idle_seconds [b, 1], candidates [b, m, d], age_seconds [b, m] and popularity
+        [b, m, P] to scores [b, m]."""
+        near = (user.unsqueeze(1) * candidates).sum(-1)
+        taste = (self.taste(state).unsqueeze(1) * candidates).sum(-1)
+        out: Tensor = self.mixture(near, taste, popularity, age_seconds, idle_seconds)
+        return out
+
+    def pair(self, state: Tensor, user: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
+        """log P(action | an event on the item) [b, m, A], and the predicted value [b, m]."""
+        item = self.from_item(torch.cat([user.unsqueeze(1) * candidates, candidates], -1))
+        hidden = functional.gelu(item + self.from_user(torch.cat([user, state], -1)).unsqueeze(1))
         out = self.last(self.dropout(hidden))
-        simple = self.simple(torch.stack([similarity, popular], -1))
         value = self.middle_value + self.half_value * torch.tanh(out[..., -1])
-        return simple + out[..., :-1], value
+        return functional.log_softmax(out[..., :-1], -1), value
+
+    def take_order(self, other: "Ranker") -> None:
+        """Takes over by what lists are ordered, and the calibration, from a ranker of the same shape."""
+        self.mixture.load_state_dict(other.mixture.state_dict())
+        with torch.no_grad():
+            self.slope.copy_(other.slope)
+            self.offset.copy_(other.offset)
+
+    def calibrated(self, scores: Tensor) -> Tensor:
+        """The logit of an event on the item, of scores."""
+        return self.slope.clamp(min=1e-3) * scores + self.offset
+
+    def forward(
+        self,
+        state: Tensor,
+        user: Tensor,
+        idle_seconds: Tensor,
+        candidates: Tensor,
+        age_seconds: Tensor,
+        popularity: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Logits [b, m, A] and predicted values [b, m]; inputs as in `scores`."""
+        scores = self.scores(state, user, idle_seconds, candidates, age_seconds, popularity)
+        action, value = self.pair(state, user, candidates)
+        return self.calibrated(scores).unsqueeze(-1) + action, value

@@ -13,7 +13,8 @@ from models.user import EventFeatures, UserEncoder
 @dataclass(frozen=True, slots=True)
 class Shape:
     """Widths of a model. items: ids that have an embedding. values: mean and scale of each action's values,
-    and the range of what is predicted."""
+    and the range of what is predicted. popularities: half-lives of popularity. media: widths of modalities by name.
+    temperature: where that of cosine similarity begins; None: similarity is the inner product."""
 
     text_width: int
     width: int
@@ -24,15 +25,27 @@ class Shape:
     value_mean: tuple[float, ...]
     value_scale: tuple[float, ...]
     value_range: tuple[float, float]
+    popularities: int
+    media: tuple[tuple[str, int], ...] = ()
+    temperature: float | None = None
 
 
 class Recommender(nn.Module):
     """Item head, user encoder and ranker. The text encoder is frozen and stands apart."""
 
-    def __init__(self, shape: Shape, dropout: float, id_dropout: float) -> None:
+    def __init__(self, shape: Shape, dropout: float, id_dropout: float, media_dropout: float = 0.0) -> None:
         super().__init__()
         self.shape = shape
-        self.item = ItemHead(shape.text_width, shape.width, shape.items, dropout / 2, id_dropout)
+        self.item = ItemHead(
+            shape.text_width,
+            shape.width,
+            shape.items,
+            dropout / 2,
+            id_dropout,
+            dict(shape.media),
+            media_dropout,
+            unit=shape.temperature is not None,
+        )
         features = EventFeatures(
             shape.actions,
             shape.width // 4 or 1,
@@ -40,7 +53,16 @@ class Recommender(nn.Module):
             torch.tensor((0.0, *shape.value_mean)),
             torch.tensor((1.0, *shape.value_scale)),
         )
-        self.user = UserEncoder(shape.width, shape.channels, features, shape.hidden, dropout)
+        self.user = UserEncoder(
+            shape.width, shape.channels, features, shape.hidden, dropout, shape.temperature
+        )
         self.ranker = Ranker(
-            shape.width, shape.channels, shape.actions, shape.hidden, dropout, shape.value_range
+            shape.width,
+            shape.channels,
+            shape.actions,
+            shape.hidden,
+            dropout,
+            shape.value_range,
+            shape.popularities,
+            shape.temperature,
         )

@@ -5,6 +5,8 @@ decay a in (0, 1) and an input b for each of the H channels: h' = a h + b. Neith
 h is a weighted sum of the inputs, the user vector c + W h is linear in it, and what one event adds to the
 user vector is exact. The same h is computed by a scan over all events (training), by suffix sums (a whole
 history, serving) and step by step.
+
+Under cosine similarity the user vector is that sum brought to one length: what an event adds to it stays exact.
 """
 
 import math
@@ -12,6 +14,9 @@ import math
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from models.scan import scan
+from models.similarity import Direction
 
 # Past this an event forgets what was before it: e^-12 is less than float32 tells from one.
 _MOST_DECAY = 12.0
@@ -50,7 +55,13 @@ class UserEncoder(nn.Module):
     """See the module. d: width of item and user vectors; S = H: channels of the state."""
 
     def __init__(
-        self, width: int, channels: int, features: EventFeatures, hidden: int, dropout: float
+        self,
+        width: int,
+        channels: int,
+        features: EventFeatures,
+        hidden: int,
+        dropout: float,
+        temperature: float | None = None,
     ) -> None:
         super().__init__()
         self.width, self.channels = width, channels
@@ -60,7 +71,7 @@ class UserEncoder(nn.Module):
         self.inner = nn.Linear(entering, hidden)
         self.input = nn.Linear(hidden, channels)
         self.decay = nn.Linear(hidden, channels)
-        self.output = nn.Linear(channels, width)
+        self.output = Direction(channels, width, temperature)
         nn.init.normal_(self.decay.weight, std=0.01)
         # Half-lives from under one event to a hundred, evenly on a log scale.
         rates = torch.exp(torch.linspace(math.log(0.007), math.log(3.0), channels))
@@ -100,17 +111,10 @@ class UserEncoder(nn.Module):
         after = torch.flip(torch.cumsum(torch.flip(masked, [1]), 1), [1]) - masked
         weighted = torch.exp(after.clamp(max=0)) * entering * mask.unsqueeze(-1)
         state = weighted.sum(1)
-        return state, self.vector(state), functional.linear(weighted, self.output.weight)
+        return state, self.vector(state), self.output.added(weighted)
 
     def scan(self, item: Tensor, action: Tensor, gap_seconds: Tensor, value: Tensor, mask: Tensor) -> Tensor:
-        """States [b, t, H] after each event, by doubling (Hillis and Steele 1986)."""
+        """States [b, t, H] after each event."""
         log_decay, entering = self.gates(item, action, gap_seconds, value)
-        decay = torch.where(mask.unsqueeze(-1) > 0, torch.exp(log_decay), torch.ones_like(log_decay))
-        state = entering * mask.unsqueeze(-1)
-        reach = 1
-        while reach < state.shape[1]:
-            earlier = functional.pad(state[:, :-reach], (0, 0, reach, 0))
-            earlier_decay = functional.pad(decay[:, :-reach], (0, 0, reach, 0), value=1.0)
-            state, decay = state + decay * earlier, decay * earlier_decay
-            reach *= 2
-        return state
+        present = mask.unsqueeze(-1)
+        return scan(torch.exp(log_decay * present), entering * present)

@@ -60,6 +60,11 @@ def training_windows(rows: Ints, history: int, refold_every: int, rng: np.random
     return found
 
 
+def covered(rows: Ints, history: int, refold_every: int) -> Ints:
+    """Of a user's events so far those that the state covers in serving, as in `serving_windows`."""
+    return rows[max(0, (len(rows) - history) // refold_every * refold_every) :]
+
+
 def gaps(events: Events) -> Floats:
     """Seconds since the same user's event before; 0 for the first."""
     found = np.zeros(len(events), np.float32)

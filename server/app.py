@@ -4,8 +4,6 @@ import asyncio
 import gc
 import signal
 import time
-from collections.abc import Callable
-from pathlib import Path
 
 import structlog
 from grpc_health.v1 import health_pb2
@@ -13,10 +11,10 @@ from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha import reflection
 
 from catalog.catalog import Catalog
-from inference.bundle import Manifest, read
 from inference.model import Model
 from inference.settings import TritonSettings
 from inference.triton import TritonModel
+from inference.versions import Pointer, Versions
 from profiles.changes import Changes
 from profiles.store import ProfileStore
 from recstream.v1 import (
@@ -29,6 +27,7 @@ from recstream.v1 import (
     recommendation_service_pb2,
     recommendation_service_pb2_grpc,
 )
+from server import metrics
 from server.admission import Admission
 from server.after import After
 from server.config import ServerConfig
@@ -74,18 +73,19 @@ def _now_ms() -> int:
 
 
 class Server:
-    """One server process. `manifest` tells the model version of now; None: there is no model.
+    """One server process. Which versions of the model answer it reads with the catalogue; `versions` holds it.
 
     `start`, then `drain` and `close`. `failed` is a task that ends only if something broke for good.
     """
 
-    def __init__(self, config: ServerConfig, model: Model, manifest: Callable[[], Manifest | None]) -> None:
+    def __init__(self, config: ServerConfig, model: Model) -> None:
         self.config = config
         self._model = model
-        self._manifest = manifest
+        self.versions = Versions()
         self.health = Health(SERVICES)
         self.admission = Admission(config.server)
         self.catalog = Catalog(config.catalog, config.kafka, _now_ms)
+        self.catalog.served.listen(self.versions.update)
         self.port = 0
 
     async def start(self) -> None:
@@ -97,7 +97,7 @@ class Server:
         await self.http.start()
         self._store = await ProfileStore.connect(config.store)
         self._changes = await Changes.connect(config.store, self._reread)
-        self._pipeline = Pipeline(self.catalog, self._model, self._manifest, config.profiles, config.ranking)
+        self._pipeline = Pipeline(self.catalog, self._model, self.versions, config.profiles, config.ranking)
         self._writer = LogWriter(config.kafka, settings)
         self._slates = SlateLog(config.kafka, settings)
         self._reads = Reads(self._store)
@@ -108,6 +108,7 @@ class Server:
         )
         self.streams = Streams(lists, self.items, self._subscriptions, self._slates, self._store, settings)
         self.catalog.listen(self.items.changed)
+        self.versions.listen(self._flipped)
         self._add_services(lists)
         self.port = listen(self._grpc, settings)
         await self._grpc.start()
@@ -156,6 +157,13 @@ class Server:
     def _reread(self) -> None:
         self.streams.reread_now()
 
+    def _flipped(self, pointer: Pointer) -> None:
+        metrics.MODEL_SHARE.clear()
+        for live, share in ((pointer.base, 1 - pointer.share), (pointer.next, pointer.share)):
+            if live is not None:
+                metrics.MODEL_SHARE.labels(str(live.version)).set(share)
+        self.streams.look_again("model")
+
     async def _when_ready(self) -> None:
         await self.catalog.wait_ready()
         # What lives as long as the process is not looked through again: full collections cost tens of ms.
@@ -200,19 +208,20 @@ class Server:
         reflection.enable_server_reflection((*SERVICES, _HEALTH, reflection.SERVICE_NAME), self._grpc)
 
     def _version(self) -> int:
-        manifest = self._manifest()
+        manifest = self.versions().default
         return manifest.version if manifest else 0
 
 
-async def serve(config: ServerConfig, triton: TritonSettings, bundle: Path | None) -> None:
-    """Runs a server with the model of a bundle until SIGTERM or SIGINT; a second one cuts the draining short.
+async def serve(config: ServerConfig, triton: TritonSettings) -> None:
+    """Runs a server until SIGTERM or SIGINT; a second one cuts the draining short. As long as no model is published
+    lists are popular ones.
 
-    bundle: its folder; None: there is no model, and lists are popular ones. Run it under uvloop, which serves a third
-    more requests: `uvloop.run(serve(...))`. Raises BundleRefused, and OSError where a port is taken.
+    Run it under uvloop, which serves a third more requests: `uvloop.run(serve(...))`. Raises OSError where a port is
+    taken.
     """
-    manifest = read(bundle).manifest if bundle is not None else None
-    model = TritonModel(triton, [manifest] if manifest else [])
-    server = Server(config, model, lambda: manifest)
+    model = TritonModel(triton, [])
+    server = Server(config, model)
+    server.versions.listen(lambda pointer: model.serve(live.manifest for live in pointer.live.values()))
     stop, cut = asyncio.Event(), asyncio.Event()
 
     def signalled() -> None:

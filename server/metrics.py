@@ -49,6 +49,9 @@ PROFILES_ANNOUNCED = Counter(
 )
 STORE_UP = Gauge("recstream_server_store_up", "1: the last look at the store was answered")
 
+MODEL_SHARE = Gauge(
+    "recstream_server_model_share", "Share of users by the model version that answers them", ["version"]
+)
 AFTER = Counter("recstream_server_after", "Answers that had events to include", ["included"])
 RECORDED = Counter("recstream_server_recorded", "Records handed to Kafka", ["topic", "result"])
 SLATES = Counter("recstream_server_slates", "Sent lists for the topic `slates`", ["result"])

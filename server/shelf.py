@@ -103,7 +103,7 @@ class Shelf:
                     raise InvalidRequest(
                         [Violation(f"items[{at}]", v.problem) for v in error.violations]
                     ) from error
-                self._remember(item)
+                self._remember(item.without_contents())
         return [token(await self._writer.position(one, until)) for one in under_way]
 
     def _remember(self, item: Item) -> None:

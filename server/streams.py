@@ -82,6 +82,11 @@ class Streams:
         for inbox in self._open:
             inbox.leave(self._spread_ms())
 
+    def look_again(self, why: str) -> None:
+        """All lists are to be made again, when there is time."""
+        for inbox in self._open:
+            inbox.look_again(why)
+
     def reread_now(self) -> None:
         """Announcements were lost: read all revisions at once."""
         self._silent = True

@@ -45,11 +45,17 @@ async def all_counted(world: World) -> None:
     await until(counted)
 
 
-async def positives(world: World) -> dict[str, int]:
-    """What the catalogue reads."""
+async def read_catalogue(world: World) -> Catalog:
+    """What the catalogue reads, up to now."""
     catalog = Catalog(CatalogSettings(), world.kafka)
     reading = asyncio.create_task(catalog.run())
     await asyncio.wait_for(catalog.wait_ready(), 30)
     reading.cancel()
     await asyncio.gather(reading, return_exceptions=True)
+    return catalog
+
+
+async def positives(world: World) -> dict[str, int]:
+    """Positive events by item, as the catalogue reads them."""
+    catalog = await read_catalogue(world)
     return {catalog.item_id(row): int(catalog.positives[row]) for row in range(catalog.size)}

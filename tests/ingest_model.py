@@ -13,15 +13,16 @@ WIDTH = 4
 VERSION = 7
 
 
-def manifest_for(settings: ProfileSettings) -> Manifest:
+def manifest_for(settings: ProfileSettings, version: int = VERSION) -> Manifest:
     return Manifest(
-        version=VERSION,
+        version=version,
         width=WIDTH,
         state_width=WIDTH,
         actions=("click", "purchase", "like"),
         history=settings.history,
         refold_every=settings.refold_every,
         text_tokens=16,
+        popularity_half_lives_days=(14,),
         files={},
     )
 

@@ -16,6 +16,7 @@ from embedded.kafka import EmbeddedKafka
 from embedded.valkey import EmbeddedValkey
 from inference.bundle import Manifest
 from inference.model import Floats
+from inference.versions import Live, Pointer
 from ingest.groups import interactions_group
 from ingest.health import Health
 from ingest.interactions_worker import InteractionsWorker
@@ -27,7 +28,8 @@ from ingest.supervise import supervise
 from ingest.sweeper import Sweeper
 from ingest.verify import Report, verify
 from ingest.whole_topic import read_to_end
-from ingest_model import VERSION, WIDTH, ArithmeticModel, manifest_for
+from ingest_model import WIDTH, ArithmeticModel, manifest_for
+from ingest_worker import Worker
 from profiles.actions import ProfileSettings
 from profiles.profile import Profile
 from profiles.settings import StoreSettings
@@ -46,33 +48,6 @@ ManifestOf = Callable[[ProfileSettings], Manifest]
 
 
 @dataclass
-class Worker:
-    """A running worker of the profiles."""
-
-    health: Health
-    stop_event: asyncio.Event
-    task: asyncio.Task[None]
-    sweeping: asyncio.Task[None]
-    store: ProfileStore
-
-    async def stop(self) -> None:
-        self.stop_event.set()
-        await asyncio.wait_for(self.task, 30)
-        await self._close()
-
-    async def kill(self) -> None:
-        """Ends it in the middle of whatever it does; its members leave the group all the same."""
-        self.task.cancel()
-        await asyncio.gather(self.task, return_exceptions=True)
-        await self._close()
-
-    async def _close(self) -> None:
-        self.sweeping.cancel()
-        await asyncio.gather(self.sweeping, return_exceptions=True)
-        await self.store.close()
-
-
-@dataclass
 class World:
     kafka: KafkaSettings
     store_settings: StoreSettings
@@ -84,6 +59,7 @@ class World:
     without_vector: set[str] = field(default_factory=set)
     workers: list[Worker] = field(default_factory=list)
     topic_id: bytes = b""
+    pointed: Pointer | None = None
 
     def vector(self, version: int, item_id: str) -> Floats | None:
         if item_id in self.without_vector:
@@ -92,7 +68,17 @@ class World:
         return (np.frombuffer(digest, np.uint8) / 255).astype(np.float32)
 
     def states(self) -> States:
-        return States(self.model, {VERSION: manifest_for(self.profiles)}, self.vector, self.profiles)
+        return States(self.model, self.pointer, self.vector, self.profiles)
+
+    def pointer(self) -> Pointer:
+        return self.pointed or Pointer.to(manifest_for(self.profiles))
+
+    def point(self, base: int | None, next_one: int, share: float) -> None:
+        """As when a record on `model-versions` says so, to all workers."""
+        live = [Live(manifest_for(self.profiles, v)) if v is not None else None for v in (base, next_one)]
+        self.pointed = Pointer(live[0], live[1], share)
+        for worker in self.workers:
+            worker.sweeper.rescan()
 
     async def start(self, **changes: object) -> Worker:
         settings = self.settings.model_copy(update=changes)
@@ -108,6 +94,7 @@ class World:
             asyncio.create_task(supervise("interactions", work.run, health, settings, stop)),
             asyncio.create_task(sweeper.run()),
             store,
+            sweeper,
         )
         self.workers.append(worker)
         return worker

@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from inference.bundle import Bundle
-from inference.graphs import ITEM_ENCODER, RANKER, USER_FOLD, USER_STEP
+from inference.bundle import Bundle, Manifest
+from inference.graphs import ITEM_ENCODER, RANKER, USER_FOLD, USER_STEP, modality_graph
+from inference.modalities import Prepared
 from inference.model import Candidates, Floats, Folds, Histories, Ranking, States, Steps, Tokens
-from models.evaluate import LocalGraphs
+from models.evaluation.local_graphs import LocalGraphs
 
 
 class InProcess:
@@ -13,9 +14,15 @@ class InProcess:
 
     def __init__(self, bundle: Bundle) -> None:
         self._graphs = LocalGraphs(bundle, threads=1)
+        self._manifest = bundle.manifest
 
     async def encode_items(self, version: int, tokens: Tokens, *, timeout: float) -> Floats:
         return self._graphs.run(ITEM_ENCODER, tokens.ids, tokens.mask, tokens.item_index[:, None])[0]
+
+    async def add_modality(
+        self, version: int, name: str, vectors: Floats, contents: Prepared, *, timeout: float
+    ) -> Floats:
+        return self._graphs.run(modality_graph(self._manifest.modality(name)), vectors, contents)[0]
 
     async def step(self, version: int, steps: Steps, *, timeout: float) -> States:
         raw = steps.actions[:, None], steps.gap_seconds[:, None], steps.values[:, None]
@@ -30,9 +37,8 @@ class InProcess:
 
     async def rank(self, version: int, user: States, candidates: Candidates, *, timeout: float) -> Ranking:
         c = candidates
-        found = self._graphs.run(
-            RANKER, user.state, user.user_vector, c.vectors[None], c.age_seconds[None], c.popularity[None]
-        )
+        moment = np.array([[c.idle_seconds]], np.float32), c.vectors[None], c.age_seconds[None]
+        found = self._graphs.run(RANKER, user.state, user.user_vector, *moment, c.popularity[None])
         return Ranking(found[0][0], found[1][0])
 
     async def ready(self, version: int) -> bool:
@@ -59,11 +65,13 @@ def random_histories(users: int, length: int, width: int, seed: int = 0) -> Hist
     )
 
 
-def random_candidates(count: int, width: int, seed: int = 0) -> Candidates:
-    """Candidates of which some have no known age and no popularity."""
+def random_candidates(count: int, manifest: Manifest, seed: int = 0) -> Candidates:
+    """Candidates of which some have no known age and no popularity, for a user who is idle for an hour or so."""
+    popularities = count, len(manifest.popularity_half_lives_days)
     rng = np.random.default_rng(seed)
     return Candidates(
-        rng.standard_normal((count, width)).astype(np.float32),
+        rng.standard_normal((count, manifest.width)).astype(np.float32),
         np.where(rng.random(count) < 0.3, -1, rng.exponential(1e7, count)).astype(np.float32),
-        np.where(rng.random(count) < 0.3, 0, rng.exponential(10, count)).astype(np.float32),
+        np.where(rng.random(popularities) < 0.3, 0, rng.exponential(10, popularities)).astype(np.float32),
+        float(rng.exponential(3600)),
     )

@@ -10,6 +10,7 @@ import numpy as np
 from aiokafka import AIOKafkaConsumer
 
 from catalog.records import stats_key
+from catalog.served import KEY
 from inference.bundle import Manifest
 from inference.model import Candidates, Folds, Histories, ModelUnavailable, Ranking, States, Steps, Tokens
 from profiles.actions import ProfileSettings
@@ -19,6 +20,7 @@ from profiles.interactions import Refusal, parse
 from profiles.settings import StoreSettings
 from profiles.store import ProfileStore, Write
 from recstream.storage.v1 import catalog_pb2
+from recstream.storage.v1.model_pb2 import ServedVersion, ServedVersions
 from recstream.v1 import (
     catalog_service_pb2_grpc,
     interaction_pb2,
@@ -46,6 +48,7 @@ MANIFEST = Manifest(
     history=64,
     refold_every=32,
     text_tokens=8,
+    popularity_half_lives_days=(14,),
     files={},
 )
 ITEMS = tuple(f"item-{i}" for i in range(100))
@@ -200,6 +203,9 @@ async def fill_catalogue(kafka: KafkaSettings, items: Sequence[str] = ITEMS) -> 
     hour = now_ms() // 3_600_000
     producer = await start_producer(kafka, linger_ms=20)
     topics = kafka.topics
+    manifest = ServedVersion(version=VERSION, manifest=MANIFEST.model_dump_json().encode())
+    served = ServedVersions(next=manifest, share=1)
+    await producer.send_and_wait(topics.model_versions, served.SerializeToString(), KEY)
     sends = []
     for place, item_id in enumerate(items):
         item = item_pb2.Item(item_id=item_id, title=f"Title of {item_id}", categories=[f"c{place % 10}"])
@@ -239,7 +245,7 @@ async def world(
         profiles=profiles,
         ranking=RankingSettings(),
     )
-    server = Server(config, model, lambda: MANIFEST)
+    server = Server(config, model)
     await server.start()
     ingest = SmallIngest(kafka_settings, store_settings, profiles)
     ingesting = asyncio.create_task(ingest.run())

@@ -38,6 +38,45 @@ def text_model(folder: Path, width: int = 32) -> Path:
     return folder
 
 
+class TinyImages:
+    """A random image encoder: a convolution over squares of eight pixels."""
+
+    def __init__(self, width: int = 6) -> None:
+        import torch
+        from torch import nn
+
+        from inference.modalities import Modality
+
+        class Network(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.conv = nn.Conv2d(3, width, 3, stride=2)
+
+            def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+                return torch.tanh(self.conv(pixels.permute(0, 3, 1, 2).float() / 127.5 - 1)).mean((2, 3))
+
+        self.modality = Modality(name="image", shape=(8, 8, 3))
+        self.width = width
+        with torch.random.fork_rng():
+            torch.manual_seed(1)
+            self.module = Network().requires_grad_(False).eval()
+        self.fingerprint = f"tiny/{width}"
+
+    def prepare(self, content: bytes):  # type: ignore[no-untyped-def]
+        return self.modality.prepare(content)
+
+
+def image_file(color: str, size: tuple[int, int] = (32, 24), kind: str = "PNG") -> bytes:
+    """An image of one color."""
+    import io
+
+    from PIL import Image
+
+    out = io.BytesIO()
+    Image.new("RGB", size, color).save(out, kind)
+    return out.getvalue()
+
+
 def build(
     folder: Path,
     items: Sequence[str] = DEFAULT_ITEMS,
@@ -47,14 +86,22 @@ def build(
     seed: int = 0,
     history: int = 64,
     refold_every: int = 32,
+    images: bool = False,
+    high_ratings: bool | None = None,
 ) -> Path:
-    """Writes the bundle to `folder` and returns it. Item text that is alike gives vectors that are alike."""
+    """Writes the bundle to `folder` and returns it. Item text that is alike gives vectors that are alike.
+
+    With `images` it lists them as a modality; without, it is the same model without. `high_ratings`: every predicted
+    rating is near the scale's upper end, or the lower one, which tells by what bundle an item was ranked.
+    """
     import torch
 
     from models.bundling import write_bundle
+    from models.encoders.load import Encoders
+    from models.encoders.text import TextEncoder
+    from models.items import ItemHead
     from models.recommender import Recommender, Shape
     from models.settings import TrainSettings
-    from models.text import TextEncoder
 
     source = text_model(folder.with_name(f"{folder.name}-text"))
     torch.manual_seed(seed)
@@ -69,15 +116,30 @@ def build(
     )
     actions = len(settings.actions)
     text = TextEncoder(source)
+    encoders = Encoders(text, text.tokenizer(64), 64, (TinyImages(),) if images else ())
     shape = Shape(
-        text.width, width, 2 * width, 32, len(items), actions, (3.0,) * actions, (1.0,) * actions, (0.5, 5.0)
+        text.width,
+        width,
+        2 * width,
+        32,
+        len(items),
+        actions,
+        (3.0,) * actions,
+        (1.0,) * actions,
+        (0.5, 5.0),
+        len(settings.popularity_half_lives_days),
     )
     model = Recommender(shape, dropout=0.0, id_dropout=0.0)
     with torch.no_grad():
         # As if trained: no head is left at zero.
         for parameter in model.ranker.last.parameters():
             parameter.normal_(std=0.3)
-    write_bundle(
-        folder, model, text, source / "tokenizer.json", items, settings, metrics={}, fingerprint="tiny"
-    )
+        if high_ratings is not None:
+            model.ranker.last.weight[-1] = 0
+            model.ranker.last.bias[-1] = 2.0 if high_ratings else -2.0
+    if images:
+        of_text = model.item.state_dict()
+        model.item = ItemHead(text.width, width, len(items), 0.0, 0.0, encoders.media_widths)
+        model.item.load_state_dict(of_text, strict=False)
+    write_bundle(folder, model, encoders, items, settings, metrics={}, fingerprint="tiny")
     return folder

@@ -40,6 +40,11 @@ class Topics:
         return self.prefix + "item-stats"
 
     @property
+    def model_versions(self) -> str:
+        """Which model versions are served, compacted; one key, `served`."""
+        return self.prefix + "model-versions"
+
+    @property
     def slates(self) -> str:
         """Lists as they were sent; key: user id."""
         return self.prefix + "slates"
@@ -54,5 +59,6 @@ class Topics:
             self.items_dead_letter,
             self.item_vectors,
             self.item_stats,
+            self.model_versions,
             self.slates,
         )

@@ -25,7 +25,8 @@ def doctor(
     """Look at this machine and the servers; status 1 if something is missing that `recstream up` needs."""
     settings = load_settings()
     bundle = settings.bundle if "bundle" in settings.model_fields_set else data / "bundle"
-    machine = list(examine(data, bundle))
+    bundles = settings.bundles if "bundles" in settings.model_fields_set else data / "bundles"
+    machine = list(examine(data, bundle, bundles))
     servers = asyncio.run(_reach(settings, data))
     healthy = all(finding.level is not Level.MISSING for finding in machine)
     if as_json:

@@ -8,9 +8,7 @@ import uvloop
 from cli.errors import CommandError
 from cli.logs import configure_logs
 from cli.settings import load_settings
-from inference.errors import BundleRefused
 from ingest.app import ALL_ROLES, IngestConfiguration, Role, run
-from ingest.errors import SettingsDisagree
 
 
 def ingest(
@@ -26,16 +24,10 @@ def ingest(
         profiles=settings.profiles,
         catalog=settings.catalog,
         triton=settings.triton,
-        bundle=settings.bundle,
+        bundles=settings.bundles,
     )
     try:
         uvloop.run(run(configuration, frozenset(role or ALL_ROLES)))
-    except BundleRefused as error:
-        raise CommandError(
-            str(error), "`recstream train` makes a bundle; RECSTREAM_BUNDLE names its folder"
-        ) from error
-    except SettingsDisagree as error:
-        raise CommandError(str(error)) from error
     except OSError as error:
         where = f"{settings.ingest.health_host}:{settings.ingest.health_port}"
         raise CommandError(f"cannot listen at {where}: {error}", "set another ingest.health_port") from error

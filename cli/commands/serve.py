@@ -5,14 +5,15 @@ import uvloop
 from cli.errors import CommandError
 from cli.logs import configure_logs
 from cli.settings import load_settings
-from inference.bundle import MANIFEST
-from inference.errors import BundleRefused
 from server.app import serve as run_server
 from server.config import ServerConfig
 
 
 def serve() -> None:
-    """Run the gRPC server until SIGTERM; a second one cuts the draining short. Without a bundle lists are popular."""
+    """Run the gRPC server until SIGTERM; a second one cuts the draining short.
+
+    Until a model is published (`recstream model publish`) lists are popular.
+    """
     settings = load_settings()
     configure_logs()
     config = ServerConfig(
@@ -23,14 +24,8 @@ def serve() -> None:
         catalog=settings.catalog,
         ranking=settings.ranking,
     )
-    # A bundle that was named must be there; at the usual place there may be none yet.
-    named = "bundle" in settings.model_fields_set or (settings.bundle / MANIFEST).exists()
     try:
-        uvloop.run(run_server(config, settings.triton, settings.bundle if named else None))
-    except BundleRefused as error:
-        raise CommandError(
-            str(error), "`recstream train` makes a bundle; RECSTREAM_BUNDLE names its folder"
-        ) from error
+        uvloop.run(run_server(config, settings.triton))
     except OSError as error:
         where = f"{settings.server.host}, ports {settings.server.port} and {settings.server.http_port}"
         raise CommandError(

@@ -12,7 +12,6 @@ from rich.console import Console
 from cli.errors import CommandError
 from cli.settings import load_settings
 from cli.verification import verified
-from inference.errors import BundleRefused
 from profiles.errors import StoreUnavailable
 from topics.errors import TopicsError
 
@@ -31,7 +30,7 @@ def verify(
     try:
         with console.status("Folding the topic and comparing every profile"):
             report = asyncio.run(verified(load_settings(), wait=wait))
-    except (StoreUnavailable, TopicsError, KafkaError, BundleRefused, TimeoutError) as error:
+    except (StoreUnavailable, TopicsError, KafkaError, TimeoutError) as error:
         raise CommandError(
             f"cannot verify: {error or 'no answer in time'}", "`recstream doctor` says what is reachable"
         ) from error

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from cli.doctor.finding import Finding, Level
+from cli.publishing.places import kept
 from embedded.errors import EmbeddedError
 from embedded.jars import HASHES, cache_folder, check, expected, jar_folder
 from embedded.kafka import java_runtime
@@ -23,8 +24,9 @@ _MIB = 1 << 20
 _PORTS = {"Kafka": 9092, "Valkey": 6379, "Triton": 8001, "the server": 50051}
 
 
-def examine(data: Path, bundle: Path) -> Iterator[Finding]:
-    """Everything, in the order of a report. data: the folder of `recstream up`."""
+def examine(data: Path, bundle: Path, bundles: Path | None = None) -> Iterator[Finding]:
+    """Everything, in the order of a report. data: the folder of `recstream up`; bundles: where those of published
+    versions are kept, None: there."""
     yield _platform()
     yield _glibc()
     yield _python()
@@ -40,7 +42,7 @@ def examine(data: Path, bundle: Path) -> Iterator[Finding]:
     yield _memory()
     yield from _ports()
     yield _torch()
-    yield _bundle(bundle)
+    yield _bundle(bundle, bundles or data / "bundles")
 
 
 def _platform() -> Finding:
@@ -175,7 +177,9 @@ def _torch() -> Finding:
     )
 
 
-def _bundle(folder: Path) -> Finding:
+def _bundle(folder: Path, bundles: Path) -> Finding:
+    if versions := kept(bundles):
+        return Finding("model bundle", Level.OK, f"versions {', '.join(map(str, versions))} in {bundles}")
     if (folder / MANIFEST).exists():
         return Finding("model bundle", Level.OK, str(folder))
     return Finding(

@@ -8,6 +8,8 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from catalog.errors import BadRecord
+from catalog.served import read_served
 from cli.doctor.finding import Finding, Level
 from cli.settings import Settings
 from profiles.errors import ProfilesError
@@ -20,9 +22,11 @@ _START = "`recstream up` starts it, or give its address"
 
 
 async def reach(settings: Settings, data: Path) -> AsyncIterator[Finding]:
-    """Kafka and its topics, Valkey, Triton, the server. What does not answer is a note: nothing need run."""
+    """Kafka and its topics, what model is published, Valkey, Triton, the server. What does not answer is a note:
+    nothing need run."""
     settings = remembered(settings, data)
     yield await _kafka(settings)
+    yield await _versions(settings)
     yield await _valkey(settings)
     yield await _health(f"Triton at {settings.triton.address}", settings.triton.address)
     server = f"127.0.0.1:{_port(data / 'server', 'grpc') or settings.server.port}"
@@ -60,6 +64,21 @@ async def _kafka(settings: Settings) -> Finding:
             what, Level.NOTE, "; ".join(map(str, problems))[:500], "`recstream topics create`, then `check`"
         )
     return Finding(what, Level.OK, "answers, topics in order")
+
+
+async def _versions(settings: Settings) -> Finding:
+    what = "model versions"
+    try:
+        quick = settings.kafka.model_copy(update={"request_timeout_ms": int(_SECONDS * 1000)})
+        record = await read_served(quick)
+    except (TopicsError, BadRecord):
+        return Finding(what, Level.NOTE, "cannot be read from Kafka", _START)
+    if not record.next.version:
+        return Finding(what, Level.NOTE, "none is published", "`recstream model publish BUNDLE`")
+    found = f"version {record.next.version} answers {record.share:.0%} of the users"
+    if record.base.version:
+        found += f", version {record.base.version} the others"
+    return Finding(what, Level.OK, found)
 
 
 async def _valkey(settings: Settings) -> Finding:

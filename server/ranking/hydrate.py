@@ -8,8 +8,10 @@ import structlog
 
 from catalog.contents import Contents
 from inference.bundle import Manifest
+from inference.histories import idle_seconds
 from inference.model import ModelUnavailable
 from inference.refold import states_of
+from inference.versions import Pointer
 from profiles.actions import Actions, ProfileSettings
 from profiles.history import model_history, positives, taken
 from profiles.profile import Entry, ModelState, Profile, Stored
@@ -36,13 +38,13 @@ class Hydrator:
         catalog: Contents,
         folds: Folds,
         calls: Calls,
-        manifest: Callable[[], Manifest | None],
+        pointer: Callable[[], Pointer],
         profiles: ProfileSettings,
     ) -> None:
         self._catalog = catalog
         self._folds = folds
         self._calls = calls
-        self._manifest = manifest
+        self._pointer = pointer
         self._profiles = profiles
         self._actions = Actions(profiles.actions)
         self._hashes = ItemHashes(catalog)
@@ -62,7 +64,8 @@ class Hydrator:
         model down, the state that is there is taken. Never raises for the model's sake."""
         profile = stored.profile if stored is not None else None
         entries = model_history(profile, self._profiles) if profile is not None else ()
-        manifest = None if unavailable else self._manifest()
+        # Asked once: whatever is flipped meanwhile, all of this list is of one version.
+        manifest = None if unavailable else self._pointer().answers(request.user_id, profile)
         return Query(
             request=request,
             settings=settings,
@@ -71,7 +74,9 @@ class Hydrator:
             revision=stored.revision if stored is not None else 0,
             unavailable=unavailable,
             manifest=manifest,
-            user=None if manifest is None else await self._user(request, profile, manifest, entries, budget),
+            user=None
+            if manifest is None
+            else await self._user(request, profile, manifest, entries, now_ms, budget),
             model_history=entries,
             positives=self._positives(profile),
             taken=await self._taken(request, profile, tail),
@@ -97,26 +102,31 @@ class Hydrator:
         profile: Profile | None,
         manifest: Manifest,
         entries: tuple[Entry, ...],
+        now_ms: int,
         budget: Budget,
     ) -> User | None:
         version = manifest.version
+        idle = idle_seconds(entries, now_ms)
         kept = profile.state(version) if profile is not None else None
         if kept is not None and not _usable(kept, manifest):
             log.error("model_state_unusable", model_version=version, state_bytes=len(kept.state))
             kept = None
         if kept is not None and not kept.stale:
-            return User(version, states_of(kept))
+            return User(version, states_of(kept), idle)
         fold = self._folds.remembered(request.user_id, version, entries)
         if fold is None and budget.left() > 0:
             fold = await self._fold(request, manifest, entries, budget)
         if fold is not None:
-            return User(version, fold.states, behind=bool(fold.missing))
+            return User(version, fold.states, idle, behind=bool(fold.missing))
         if kept is not None:
-            return User(version, states_of(kept), behind=True)
+            # How far behind is not written in it: the user's newest event is the nearest guess.
+            return User(version, states_of(kept), idle, behind=True)
         before = (
             self._folds.before(request.user_id, version, profile.history) if profile is not None else None
         )
-        return None if before is None else User(version, before.states, behind=True)
+        if before is None:
+            return None
+        return User(version, before.states, idle_seconds(before.entries, now_ms), behind=True)
 
     async def _fold(
         self, request: ListRequest, manifest: Manifest, entries: tuple[Entry, ...], budget: Budget

@@ -32,7 +32,9 @@ class Ladder:
             except Exception as error:  # a fault of ours costs the user a tier, not the list
                 metrics.STEPS_DOWN.labels("ranker", "fault").inc()
                 log_fault("ranker_failed", error)
-            if (scores := vectors.score(query.user, item_vectors)) is not None:
-                return scores
-            metrics.STEPS_DOWN.labels("vectors", "no_vectors").inc()
+            # Near a user of whom nothing is known is nothing.
+            if query.model_history:
+                if (scores := vectors.score(query.user, item_vectors)) is not None:
+                    return scores
+                metrics.STEPS_DOWN.labels("vectors", "no_vectors").inc()
         return popular.score(self._popularity, rows, query.now_ms)

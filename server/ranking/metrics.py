@@ -18,6 +18,11 @@ LIST_SECONDS: Final = Histogram(
 LISTS: Final = Counter(
     "recstream_ranking_lists_total", "Lists made, by tier and surface", ["tier", "surface"]
 )
+LISTS_BY_VERSION: Final = Counter(
+    "recstream_ranking_lists_by_version_total",
+    "Lists made, by the model version that answered; 0: none had a part in it",
+    ["version"],
+)
 CANDIDATES: Final = Counter(
     "recstream_ranking_candidates_total", "Candidates by the source that named them first", ["source"]
 )

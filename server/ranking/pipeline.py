@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from catalog.contents import Contents
-from inference.bundle import Manifest
 from inference.model import Floats, Model
+from inference.versions import Pointer
 from profiles.actions import Actions, ProfileSettings
 from profiles.profile import Stored
 from profiles.tail import Tail
@@ -38,6 +38,7 @@ from server.ranking.similar_items import SimilarItems
 from server.ranking.slate_ids import SlateIds
 from server.ranking.sources.fresh import Fresh, is_fresh
 from server.ranking.sources.nearest import Nearest
+from server.ranking.sources.popular import Popular
 from server.ranking.sources.similar import Similar
 from server.ranking.sources.source import Source
 from server.ranking.sources.trending import Trending
@@ -63,14 +64,14 @@ class Pipeline:
         self,
         catalog: Contents,
         model: Model,
-        manifest: Callable[[], Manifest | None],
+        pointer: Callable[[], Pointer],
         profiles: ProfileSettings,
         settings: RankingSettings,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`manifest` tells the model version to answer by now; None: there is no model, lists are popular
-        ones. `clock` is in Unix seconds."""
+        """`pointer` tells which model version answers whom now; where none does, lists are popular ones. `clock`
+        is in Unix seconds."""
         actions = Actions(profiles.actions)
         self._catalog = catalog
         self._settings = settings
@@ -78,9 +79,7 @@ class Pipeline:
         self._clock = clock
         self._calls = Calls()
         self._ids = SlateIds(clock)
-        popularity = Popularity(
-            catalog, settings.trending_half_life_hours * 3600, settings.popularity_half_life_days * 86_400
-        )
+        popularity = Popularity(catalog, settings.trending_half_life_hours * 3600)
         self._popularity = popularity
         folds = Folds(
             catalog,
@@ -90,17 +89,18 @@ class Pipeline:
             kept=settings.folds_kept,
             reasons_events=settings.reasons_events,
         )
-        self._hydrator = Hydrator(catalog, folds, self._calls, manifest, profiles)
+        self._hydrator = Hydrator(catalog, folds, self._calls, pointer, profiles)
         self._filters = Filters((Eligible(catalog), Requested(catalog), Taken()))
         self._sources: Sequence[Source] = (
             Nearest(catalog),
             Similar(catalog),
             Trending(popularity),
+            Popular(popularity),
             Fresh(catalog),
         )
         self._ladder = Ladder(Ranker(catalog, model, self._calls, popularity, actions), popularity)
         self._reasons = Reasons(catalog, folds, self._calls)
-        self._similar = SimilarItems(catalog, popularity, self._filters, manifest)
+        self._similar = SimilarItems(catalog, popularity, self._filters, pointer)
 
     async def rank(
         self,
@@ -149,6 +149,7 @@ class Pipeline:
         watch.lap("slate")
         watch.stop()
         metrics.LISTS.labels(_TIERS[ranked.slate.tier], surface).inc()
+        metrics.LISTS_BY_VERSION.labels(str(ranked.slate.model_version)).inc()
         return ranked
 
     async def similar(

@@ -19,11 +19,13 @@ Mask = NDArray[np.bool_]
 class User:
     """What the model version makes of the user. states has one row.
 
+    idle_seconds: from the newest event that the state covers to the moment; -1: it covers none.
     behind: the state does not cover the whole history, and could not be folded anew in time.
     """
 
     version: int
     states: States
+    idle_seconds: float
     behind: bool = False
 
     @property

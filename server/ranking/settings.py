@@ -20,7 +20,18 @@ class SurfaceSettings(BaseModel):
     similar_seeds: int = Field(
         default=3, ge=1, le=20, description="How many of the last positive items are looked around"
     )
-    trending: int = Field(default=100, ge=0, le=2000, description="Candidates by popularity now")
+    popular: int = Field(
+        default=100,
+        ge=0,
+        le=2000,
+        description="Candidates by lasting popularity; never fewer than the list has places",
+    )
+    trending: int = Field(
+        default=100,
+        ge=0,
+        le=2000,
+        description="Candidates by popularity now; 0: none, else never fewer than the list has places",
+    )
     fresh: int = Field(default=30, ge=0, le=2000, description="Candidates that are new in the catalogue")
     fresh_days: float = Field(
         default=14, ge=0, description="An item is new for so long after its publication"
@@ -50,7 +61,7 @@ class SurfaceSettings(BaseModel):
 
 def evaluation() -> dict[str, SurfaceSettings]:
     """The surface of measurements: the model's order with nothing moved."""
-    return {"evaluation": SurfaceSettings(fresh=0, exploration_share=0, category_share=1)}
+    return {"evaluation": SurfaceSettings(trending=0, fresh=0, exploration_share=0, category_share=1)}
 
 
 class RankingSettings(BaseModel):
@@ -64,9 +75,6 @@ class RankingSettings(BaseModel):
     )
     trending_half_life_hours: float = Field(
         default=24, gt=0, description="Age at which an event counts half for trending"
-    )
-    popularity_half_life_days: float = Field(
-        default=7, gt=0, description="The same for the popularity that the ranker takes: as in its training"
     )
     model_timeout_ms: float = Field(default=150, gt=0, description="Most that one list waits for the model")
     refold_share: float = Field(

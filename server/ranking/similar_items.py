@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.contents import Contents
-from inference.bundle import Manifest
+from inference.versions import Pointer
 from recstream.v1 import slate_pb2
 from server.ranking.errors import ItemUnknown
 from server.ranking.filters.filter import Filters
@@ -25,12 +25,12 @@ class SimilarItems:
         catalog: Contents,
         popularity: Popularity,
         filters: Filters,
-        manifest: Callable[[], Manifest | None],
+        pointer: Callable[[], Pointer],
     ) -> None:
         self._catalog = catalog
         self._popularity = popularity
         self._filters = filters
-        self._manifest = manifest
+        self._pointer = pointer
 
     def find(self, item_id: str, request: ListRequest, settings: SurfaceSettings, now_ms: int) -> SimilarList:
         """At most `request.count` items of those that its filter, domain and exclusions leave. An item
@@ -46,7 +46,7 @@ class SimilarItems:
         taken = np.array([row, *left_out], np.int64)
         query = Query(request, settings, now_ms, None, 0, False, None, None, (), (), taken)
         allowed = self._filters.mask(query, self._catalog.size)
-        manifest = self._manifest()
+        manifest = self._pointer().default
         vector = self._catalog.vector(manifest.version, item_id) if manifest is not None else None
         if manifest is None or vector is None:
             rows, scores = self._by_category(row, request.count, allowed, now_ms)

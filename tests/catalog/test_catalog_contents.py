@@ -188,6 +188,7 @@ def test_a_mask_from_before_new_items_came_still_searches(catalog: Contents) -> 
             catalog_pb2.ItemVector(vector=floats(1, 2, 3).tobytes()).SerializeToString(),
         ),
         ("item-stats", b"0/a", b"\xff"),
+        ("item-stats", b"0/a", catalog_pb2.ItemStats(days=[1, 2], day_counts=[3]).SerializeToString()),
         ("item-stats", b"a", b""),
         ("item-stats", b"-1/a", b""),
         ("item-stats", b"0/", b""),

@@ -6,53 +6,108 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalog.popularity import Popularity
-from catalog.stats import HOUR_MS, MAX_HOURS, add, decayed, hour_of, merged
+from catalog.stats import HOUR_MS, MAX_DAYS, MAX_HOURS, add, decayed, hour_of, merged
 from recstream.storage.v1 import catalog_pb2
 
 NOW = 1_700_000_000_000
 NOW_HOUR = NOW // HOUR_MS
-EVENTS = st.lists(st.tuples(st.integers(NOW_HOUR - 200, NOW_HOUR), st.integers(1, 5)), max_size=150)
+DAY_MS = 24 * HOUR_MS
+EVENTS = st.lists(st.tuples(st.integers(NOW_HOUR - 24 * 300, NOW_HOUR), st.integers(1, 5)), max_size=150)
+
+
+def runs_of_days(runs: list[tuple[int, int, int, int]]) -> list[tuple[int, int]]:
+    return [
+        (NOW_HOUR - 24 * (first - day) - hour, count)
+        for first, days, hour, count in runs
+        for day in range(days)
+    ]
+
+
+RUNS = st.tuples(st.integers(0, 500), st.integers(1, 300), st.integers(0, 23), st.integers(1, 5))
+YEARS = st.lists(RUNS, max_size=4).map(runs_of_days)
+"""Events on more days than are kept, in hours of several that are and are not."""
 
 
 def fold(events: list[tuple[int, int]]) -> catalog_pb2.ItemStats:
     stats = catalog_pb2.ItemStats()
     for hour, count in events:
-        stats = add(stats, hour, count)
+        stats = add(stats, {hour: count})
     return stats
 
 
-@given(EVENTS)
-def test_the_newest_hours_are_counted_whole_and_everything_in_the_total(
-    events: list[tuple[int, int]],
-) -> None:
-    counted: Counter[int] = Counter()
+def expected(events: list[tuple[int, int]]) -> catalog_pb2.ItemStats:
+    """What is kept, by its definition."""
+    hours: Counter[int] = Counter()
     for hour, count in events:
-        counted[hour] += count
-    stats = fold(events)
-    assert stats.positives == sum(count for _, count in events)
-    assert [(b.hour, b.count) for b in stats.hours] == sorted(counted.items())[-MAX_HOURS:]
+        hours[hour] += count
+    newest = sorted(hours)[-MAX_HOURS:]
+    days: Counter[int] = Counter()
+    for hour in hours.keys() - set(newest):
+        days[hour // 24] += hours[hour]
+    kept = sorted(days)[-MAX_DAYS:]
+    return catalog_pb2.ItemStats(
+        positives=hours.total(),
+        hours=[catalog_pb2.HourBucket(hour=hour, count=hours[hour]) for hour in newest],
+        days=kept,
+        day_counts=[days[day] for day in kept],
+    )
 
 
-@given(EVENTS, st.randoms(use_true_random=False))
-def test_the_order_of_events_does_not_matter(events: list[tuple[int, int]], shuffler: random.Random) -> None:
-    shuffled = list(events)
-    shuffler.shuffle(shuffled)
-    assert fold(shuffled).SerializeToString() == fold(events).SerializeToString()
+@given(EVENTS | YEARS, st.randoms(use_true_random=False))
+@settings(max_examples=60, deadline=None)
+def test_the_newest_hours_are_whole_older_ones_summed_by_day_whatever_the_order(
+    events: list[tuple[int, int]], shuffler: random.Random
+) -> None:
+    shuffler.shuffle(events)
+    assert fold(events).SerializeToString() == expected(events).SerializeToString()
 
 
-@given(st.lists(EVENTS, max_size=4))
-def test_counted_apart_and_merged_is_counted_together(parts: list[list[tuple[int, int]]]) -> None:
-    together = fold([event for part in parts for event in part])
-    assert merged([fold(part) for part in parts]) == together
+@given(YEARS, st.integers(1, 5), st.randoms(use_true_random=False))
+@settings(max_examples=60, deadline=None)
+def test_counted_apart_and_merged_is_counted_together(
+    events: list[tuple[int, int]], parts: int, shuffler: random.Random
+) -> None:
+    shuffler.shuffle(events)
+    apart = [fold(events[part::parts]) for part in range(parts)]
+    assert merged(apart) == merged([merged(apart[:2]), *apart[2:]]) == expected(events)
+
+
+@given(YEARS, st.integers(1, 200))
+@settings(max_examples=60, deadline=None)
+def test_many_hours_at_once_are_one_after_the_other(events: list[tuple[int, int]], size: int) -> None:
+    stats = catalog_pb2.ItemStats()
+    for start in range(0, len(events), size):
+        batch: Counter[int] = Counter()
+        for hour, count in events[start : start + size]:
+            batch[hour] += count
+        stats = add(stats, batch)
+    assert stats == expected(events)
+
+
+def test_a_busy_items_past_is_weighed_like_its_events_within_two_percent() -> None:
+    rng = np.random.default_rng(4)
+    times = NOW - (rng.random(10_000) * 200 * DAY_MS).astype(np.int64)
+    stats = fold([(hour_of(int(time)), 1) for time in rng.permutation(times)])
+    for days in (3, 14, 90):
+        exact = (2.0 ** ((times - NOW) / (days * DAY_MS))).sum()
+        assert decayed(stats, NOW, days * 86_400) == pytest.approx(exact, rel=0.02)
+
+
+def test_statistics_written_before_there_were_days_are_read_and_go_on() -> None:
+    hours = [catalog_pb2.HourBucket(hour=NOW_HOUR - 64 + n, count=2) for n in range(MAX_HOURS)]
+    old = catalog_pb2.ItemStats(positives=1000, hours=hours)
+    assert decayed(old, NOW, 86_400) > 0
+    now = add(old, {NOW_HOUR: 1})
+    assert (now.positives, list(now.days), list(now.day_counts)) == (1001, [(NOW_HOUR - 64) // 24], [2])
 
 
 def test_adding_leaves_the_argument_as_it_is() -> None:
     before = fold([(5, 1)])
-    add(before, 6, 1)
+    add(before, {6: 1})
     assert before == fold([(5, 1)])
 
 
@@ -93,6 +148,66 @@ def test_figures_of_all_rows_are_those_of_each_row_at_any_later_time(
             popularity.decayed(now, half_life, len(rows)), wanted, rtol=1e-5, atol=1e-30
         )
     assert popularity.positives(len(rows)).tolist() == [each.positives for each in stats]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.integers(0, 2), EVENTS), min_size=1, max_size=12),
+    st.sampled_from([3, 14, 90]),
+)
+@settings(max_examples=60, deadline=None)
+def test_what_partitions_give_a_row_adds_up_and_each_may_change_alone(
+    puts: list[tuple[int, int, list[tuple[int, int]]]], half_life_days: int
+) -> None:
+    read_between, read_at_the_end = Popularity(reuse_ms=0), Popularity(reuse_ms=0)
+    parts: dict[tuple[int, int], catalog_pb2.ItemStats] = {}
+    for row, partition, events in puts:
+        parts[row, partition] = fold(events)
+        for popularity in (read_between, read_at_the_end):
+            popularity.put(row, parts[row, partition], partition)
+        read_between.decayed(NOW, half_life_days * 86_400, 5)
+    later = NOW + DAY_MS
+    wanted, positives = np.zeros(5), [0] * 5
+    for (row, _), stats in parts.items():
+        wanted[row] += decayed(stats, later, half_life_days * 86_400)
+        positives[row] += stats.positives
+    for popularity in (read_between, read_at_the_end):
+        np.testing.assert_allclose(popularity.decayed(later, half_life_days * 86_400, 5), wanted, rtol=1e-5)
+        assert popularity.positives(5).tolist() == positives
+
+
+@given(
+    st.lists(st.integers(0, 3), min_size=1, max_size=40),
+    st.integers(1, 50),
+    st.randoms(use_true_random=False),
+)
+def test_the_most_popular_are_those_with_the_largest_figures_first_rows_first(
+    counts: list[int], count: int, chooser: random.Random
+) -> None:
+    popularity = Popularity(reuse_ms=1000)
+    for row, events in enumerate(counts):
+        popularity.put(row, fold([(NOW_HOUR, events)]))
+    popularity.decayed(NOW, 86_400, len(counts))
+    for rows in (len(counts) // 2, len(counts)):
+        mask = np.array([chooser.random() < 0.7 for _ in range(rows)], np.bool_)
+        wanted = sorted(np.flatnonzero(mask).tolist(), key=lambda row: (-counts[row], row))[:count]
+        assert popularity.most(NOW, 86_400, mask, count).tolist() == wanted
+
+
+def test_the_most_popular_are_found_behind_the_leaders_too() -> None:
+    popularity = Popularity(reuse_ms=1000)
+    for row in range(6000):
+        popularity.put(row, fold([(NOW_HOUR, 6000 - row)]))
+    mask = np.arange(6000) >= 4090
+    assert popularity.most(NOW, 86_400, mask, 5).tolist() == list(range(4090, 4095))
+    assert popularity.most(NOW, 86_400, mask, 50).tolist() == list(range(4090, 4140))
+    assert popularity.most(NOW, 86_400, mask, 5000).tolist() == list(range(4090, 6000))
+
+
+def test_where_nothing_happened_lately_what_ever_did_decides() -> None:
+    popularity = Popularity(reuse_ms=0)
+    for row, events in enumerate((0, 5, 9)):
+        popularity.put(row, fold([(NOW_HOUR - 24 * 3000, events)]))
+    assert popularity.most(NOW, 3600, np.ones(3, np.bool_), 3).tolist() == [2, 1, 0]
 
 
 def test_a_row_without_statistics_counts_nothing() -> None:

@@ -10,9 +10,9 @@ from recstream.v1 import frame_pb2, interaction_pb2
 
 def training(pairs: list[tuple[str, str]]) -> Interactions:
     n = len(pairs)
-    return Interactions(
-        [u for u, _ in pairs], [i for _, i in pairs], ["rate"] * n, [str(k) for k in range(n)],
-        np.arange(n, dtype=np.int64), np.full(n, 5.0),
+    return Interactions.of(
+        [u for u, _ in pairs], [i for _, i in pairs], ["rate"] * n,
+        np.arange(n, dtype=np.int64), np.full(n, 5.0), [str(k) for k in range(n)],
     )  # fmt: skip
 
 

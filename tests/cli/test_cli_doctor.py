@@ -65,8 +65,11 @@ async def test_servers_that_answer_and_that_do_not(
     assert without_topics[0].level is Level.NOTE
     assert "missing" in without_topics[0].found
     await create_topics(settings.kafka, settings.profiles.time_to_live_days)
-    kafka_now, valkey_now, triton_now, _ = [finding async for finding in reach(settings, tmp_path)]
+    kafka_now, versions_now, valkey_now, triton_now, _ = [
+        finding async for finding in reach(settings, tmp_path)
+    ]
     assert kafka_now.level is Level.OK
+    assert versions_now.found == "none is published"
     assert valkey_now.level is Level.OK
     assert triton_now.level is Level.NOTE
     assert nobody in triton_now.what

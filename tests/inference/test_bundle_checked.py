@@ -50,12 +50,27 @@ def test_a_missing_file_is_refused_by_name(copy: Path) -> None:
         read(copy)
 
 
-@pytest.mark.parametrize("changes", [{"width": 17}, {"state_width": 8}, {"actions": ["view"]}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"width": 17},
+        {"state_width": 8},
+        {"actions": ["view"]},
+        {"popularity_half_lives_days": [1, 2, 4, 8, 16, 32]},
+    ],
+)
 def test_shapes_that_do_not_fit_are_refused_by_name(copy: Path, changes: dict[str, object]) -> None:
     change_manifest(copy, **changes)
     with pytest.raises(BundleRefused, match="has shape") as refused:
         read(copy)
     assert refused.value.name.endswith("model.onnx")
+
+
+@pytest.mark.parametrize("half_lives", [[], [14, 3], [3, 3], [0], [float("inf")], list(range(1, 8))])
+def test_half_lives_that_are_none_are_refused_by_name(copy: Path, half_lives: list[float]) -> None:
+    change_manifest(copy, popularity_half_lives_days=half_lives)
+    with pytest.raises(BundleRefused, match="popularity_half_lives_days"):
+        read(copy)
 
 
 def test_another_graph_in_its_place_is_refused(copy: Path) -> None:

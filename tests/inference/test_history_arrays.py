@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from inference.bundle import read
-from inference.histories import histories, step_input
+from inference.histories import histories, idle_seconds, step_input
 from inference.model import Floats
 from profiles.events import Position
 from profiles.profile import Entry, ModelState
@@ -46,3 +46,10 @@ def test_a_step_is_the_last_column_of_a_history(bundle: Path) -> None:
     assert steps.state[0].tolist() == list(range(32))
     assert steps.gap_seconds.tolist() == [3.5, 0] and steps.actions.tolist() == [9, 1]
     assert unknown == [True, False]
+
+
+def test_idle_time_is_never_negative_but_for_no_event_at_all() -> None:
+    ann = [entry("red", "view", 1000), entry("blue", "view", 4500)]
+    assert idle_seconds(ann, 10_000) == 5.5
+    assert idle_seconds(ann, 4000) == 0
+    assert idle_seconds([], 4000) == -1

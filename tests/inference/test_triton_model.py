@@ -61,7 +61,7 @@ async def test_answers_are_those_of_the_graphs(model: TritonModel, checked: Bund
 
     user = States(folds.states.state[1:2], folds.states.user_vector[1:2])
     for count in (1, 7, 300):
-        candidates = random_candidates(count, 16)
+        candidates = random_candidates(count, checked.manifest)
         ranking = await model.rank(1, user, candidates, timeout=TIMEOUT)
         wanted = await here.rank(1, user, candidates, timeout=0)
         assert_close(ranking.probabilities, wanted.probabilities)
@@ -96,17 +96,22 @@ async def test_a_batch_gives_what_each_row_gives_alone(model: TritonModel) -> No
         assert_close(together.states.user_vector[row], alone.states.user_vector[0])
 
 
-async def test_a_score_does_not_depend_on_the_other_candidates(model: TritonModel) -> None:
+async def test_a_score_does_not_depend_on_the_other_candidates(model: TritonModel, checked: Bundle) -> None:
     folds = await model.fold(1, random_histories(2, 20, 16), timeout=TIMEOUT)
     user = States(folds.states.state[1:2], folds.states.user_vector[1:2])
-    all_of_them = random_candidates(50, 16)
+    all_of_them = random_candidates(50, checked.manifest)
     together = await model.rank(1, user, all_of_them, timeout=TIMEOUT)
     for place in (0, 17, 49):
         one = slice(place, place + 1)
         alone = await model.rank(
             1,
             user,
-            Candidates(all_of_them.vectors[one], all_of_them.age_seconds[one], all_of_them.popularity[one]),
+            Candidates(
+                all_of_them.vectors[one],
+                all_of_them.age_seconds[one],
+                all_of_them.popularity[one],
+                all_of_them.idle_seconds,
+            ),
             timeout=TIMEOUT,
         )
         np.testing.assert_allclose(together.probabilities[place], alone.probabilities[0], atol=1e-5)
@@ -132,7 +137,7 @@ async def test_nothing_asked_is_nothing_answered(model: TritonModel, checked: Bu
     vectors = await model.encode_items(1, checked.tokens([], []), timeout=TIMEOUT)
     assert vectors.shape == (0, 16)
     user = States(np.zeros((1, 32), np.float32), np.zeros((1, 16), np.float32))
-    ranking = await model.rank(1, user, random_candidates(0, 16), timeout=TIMEOUT)
+    ranking = await model.rank(1, user, random_candidates(0, checked.manifest), timeout=TIMEOUT)
     assert ranking.probabilities.shape == (0, 9) and ranking.predicted_value.shape == (0,)
 
 

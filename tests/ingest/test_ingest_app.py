@@ -2,15 +2,19 @@
 
 import asyncio
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
+from catalog.served import KEY
 from catalog.settings import CatalogSettings
 from embedded.triton import EmbeddedTriton
-from inference.bundle import read
+from inference.bundle import MANIFEST, read
 from inference.settings import TritonSettings
 from inference.triton import TritonModel
+from inference.versions import Pointer
+from ingest.agreement import check_agreement
 from ingest.app import IngestConfiguration, run
 from ingest.errors import SettingsDisagree
 from ingest.settings import IngestSettings
@@ -18,14 +22,23 @@ from ingest.states import States
 from ingest.verify import verify
 from ingest_world import T0, MakeWorld, World, get, until
 from profiles.actions import ProfileSettings
+from recstream.storage.v1.model_pb2 import ServedVersion, ServedVersions
 from recstream.v1.item_pb2 import Item
 
 
 @pytest.fixture
 async def live(
-    make_world: MakeWorld, bundle: Path, triton: EmbeddedTriton
+    make_world: MakeWorld, bundle: Path, triton: EmbeddedTriton, tmp_path: Path
 ) -> tuple[World, IngestConfiguration]:
     world = await make_world(profiles=ProfileSettings())
+    manifest = read(bundle).manifest
+    shutil.copytree(bundle, tmp_path / str(manifest.version))
+    served = ServedVersion(
+        version=manifest.version, manifest=(bundle / MANIFEST).read_bytes(), published_at_ms=1
+    )
+    await world.producer.send_and_wait(
+        world.kafka.topics.model_versions, ServedVersions(next=served, share=1).SerializeToString(), KEY
+    )
     configuration = IngestConfiguration(
         IngestSettings.model_validate({**world.settings.model_dump(), "health_port": 0}),
         world.kafka,
@@ -33,7 +46,7 @@ async def live(
         world.profiles,
         CatalogSettings(),
         TritonSettings(address=triton.address),
-        bundle,
+        tmp_path,
     )
     return world, configuration
 
@@ -57,7 +70,8 @@ async def test_items_events_and_counts_go_all_the_way(live: tuple[World, IngestC
         await world.send("ann", f"item-{n % 5}", at=T0 + n * 1000)
     await world.caught_up()
 
-    version = read(configuration.bundle).manifest.version
+    manifest = next(read(folder).manifest for folder in configuration.bundles.iterdir())
+    version = manifest.version
 
     async def fresh() -> bool:
         profile = await world.profile("ann")
@@ -71,7 +85,6 @@ async def test_items_events_and_counts_go_all_the_way(live: tuple[World, IngestC
         return len(await world.records(world.kafka.topics.item_stats)) >= 5
 
     await until(counted)
-    manifest = read(configuration.bundle).manifest
     model = TritonModel(configuration.triton, [manifest])
     vectors = {
         record.key.decode().split("/", 1)[1]: record
@@ -83,7 +96,7 @@ async def test_items_events_and_counts_go_all_the_way(live: tuple[World, IngestC
     catalog = Catalog(configuration.catalog, world.kafka)
     reading = asyncio.create_task(catalog.run())
     await asyncio.wait_for(catalog.wait_ready(), 30)
-    states = States(model, {version: manifest}, catalog.vector, world.profiles)
+    states = States(model, lambda: Pointer.to(manifest), catalog.vector, world.profiles)
     report = await verify(world.kafka, world.store, world.profiles, states)
     assert report.equal, report.differences
     assert report.states_compared == 1
@@ -97,12 +110,6 @@ async def test_items_events_and_counts_go_all_the_way(live: tuple[World, IngestC
     await asyncio.wait_for(running, 30)
 
 
-async def test_settings_that_contradict_the_bundle_are_refused(
-    live: tuple[World, IngestConfiguration],
-) -> None:
-    from dataclasses import replace
-
-    _, configuration = live
-    other = replace(configuration, profiles=ProfileSettings(history=8))
+def test_settings_that_contradict_the_bundle_are_refused(bundle: Path) -> None:
     with pytest.raises(SettingsDisagree, match="history=64"):
-        await run(other, stop=asyncio.Event())
+        check_agreement(read(bundle).manifest, ProfileSettings(history=8))

@@ -16,7 +16,7 @@ from ingest.health import Health
 from ingest.offsets import committed, partitions_of
 from ingest.supervise import supervise
 from ingest_world import World, until
-from recstream.v1.item_pb2 import Item
+from recstream.v1.item_pb2 import Item, Media
 from topics.ids import topic_ids
 
 
@@ -66,7 +66,7 @@ class Shop:
 
         async def committed_all() -> bool:
             partitions = await partitions_of(kafka, kafka.topics.items)
-            found = await committed(kafka, catalogue_group(kafka, self.version, topic_id), partitions)
+            found = await committed(kafka, catalogue_group(kafka, self.version, 0, topic_id), partitions)
             records = await self.world.records(kafka.topics.items)
             ends = {tp.partition: 0 for tp in partitions}
             for record in records:
@@ -104,6 +104,33 @@ async def test_an_item_is_embedded_once_until_its_text_changes(shop: Shop) -> No
     await shop.put("a", "other title")
     await shop.caught_up()
     assert sum(shop.world.model.encoded) == 2
+
+
+async def test_a_picture_is_part_of_the_vector_and_letting_go_of_it_is_not(shop: Shop) -> None:
+    shown = [Media(modality="image", content=b"one")]
+    await shop.put("a", media=shown)
+    await shop.has_vector("a")
+    kept = shop.catalog.item(shop.catalog.row("a") or 0)
+    assert kept.media and not kept.media[0].content
+    withdrawn = kept.to_proto()
+    withdrawn.withdrawn = True
+    await shop.put_raw(b"a", withdrawn.SerializeToString())
+    await shop.put("a", media=shown)
+    await shop.caught_up()
+    assert sum(shop.world.model.encoded) == 1
+    await shop.put("a", media=[Media(modality="image", content=b"two")])
+    await shop.put("b")
+    await shop.has_vector("b")
+    await shop.caught_up()
+    assert sum(shop.world.model.encoded) == 3
+    # Made without its picture, and again when that is there.
+    await shop.put_raw(
+        b"c", Item(item_id="c", media=[Media(modality="image", content_hash=b"h" * 16)]).SerializeToString()
+    )
+    await shop.has_vector("c")
+    await shop.put("c", "", media=shown)
+    await shop.caught_up()
+    assert sum(shop.world.model.encoded) == 5
 
 
 async def test_a_removed_item_loses_its_vector_and_an_unknown_one_is_no_matter(shop: Shop) -> None:

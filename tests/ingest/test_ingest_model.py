@@ -92,7 +92,7 @@ async def test_more_stale_users_than_are_remembered_are_found_by_a_scan(world: W
         await fresh(world, f"u{n}")
 
 
-async def test_a_state_of_another_model_version_is_kept_and_marked_stale(world: World) -> None:
+async def test_a_state_of_another_model_version_is_kept_for_one_change_more(world: World) -> None:
     await world.start()
     await world.send("ann", "a")
     await world.caught_up()
@@ -110,6 +110,10 @@ async def test_a_state_of_another_model_version_is_kept_and_marked_stale(world: 
     profile = await world.profile("ann")  # type: ignore[assignment]
     assert profile.states[0] == replace(other, stale=True)
     assert not profile.states[1].stale
+    await world.send("ann", "c", at=T0 + 2)
+    await world.caught_up()
+    profile = await world.profile("ann")  # type: ignore[assignment]
+    assert [each.model_version for each in profile.states] == [VERSION], "retired: this process has heard"
 
 
 async def test_events_are_applied_in_milliseconds_and_not_in_poll_intervals(world: World) -> None:

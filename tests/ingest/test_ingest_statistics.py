@@ -1,8 +1,10 @@
-"""Positive events are counted once an item and hour, whatever becomes of the workers."""
+"""Positive events are counted once, by item, hour and day, whatever becomes of the workers."""
+
+import pytest
 
 from catalog.stats import HOUR_MS
 from ingest.statistics_reset import forget_statistics
-from ingest_counting import all_counted, positives, start_counting
+from ingest_counting import all_counted, positives, read_catalogue, start_counting
 from ingest_world import T0, World
 from recstream.v1.interaction_pb2 import Interaction
 
@@ -64,6 +66,26 @@ async def test_a_worker_goes_on_from_the_counts_that_it_finds(world: World) -> N
     assert await positives(world) == {"a": 3}
     assert await forget_statistics(world.kafka) == 1
     assert (await positives(world)).get("a", 0) == 0
+
+
+async def test_a_busy_item_remembers_what_is_older_than_its_newest_hours(world: World) -> None:
+    hours = 24 * 10
+
+    def clicks(first: int) -> list[Interaction]:
+        return [
+            Interaction(user_id="u", item_id="a", action="click", event_time_ms=T0 - HOUR_MS * n)
+            for n in range(first, hours, 2)
+        ]
+
+    for first in (1, 0):  # the second half of them is late, and counted by another worker
+        running = start_counting(world)
+        await world.send_many(clicks(first), lambda place: place % 2)
+        await all_counted(world)
+        await running.stop()
+    catalog = await read_catalogue(world)
+    assert catalog.positives.tolist() == [hours]
+    exact = sum(2 ** (-n / 24 / 14) for n in range(hours))
+    assert catalog.popularity(T0, 14 * 86_400)[0] == pytest.approx(exact, rel=0.01)
 
 
 async def test_items_past_the_bound_are_not_counted(world: World) -> None:

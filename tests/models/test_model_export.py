@@ -7,26 +7,27 @@ import torch
 
 import models.bundling
 from inference.graphs import GRAPHS, USER_FOLD, USER_STEP
+from models.encoders.load import Encoders
+from models.encoders.text import TextEncoder
 from models.errors import ExportFailed
 from models.export import BATCHES, CANDIDATES, LENGTHS, Sizes, check, export, graphs
 from models.recommender import Recommender, Shape
-from models.text import TextEncoder
 from models.user import UserEncoder
 from tiny_bundle import build, text_model
 
-SIZES = Sizes(width=8, channels=12, actions=2, items=5, vocabulary=80, tokens=64)
+SIZES = Sizes(width=8, channels=12, actions=2, items=5, vocabulary=80, tokens=64, popularities=2)
 
 
 @pytest.fixture(scope="module")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[TextEncoder, Recommender]:
+def parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Encoders, Recommender]:
     torch.manual_seed(0)
     text = TextEncoder(text_model(tmp_path_factory.mktemp("text")))
-    shape = Shape(text.width, 8, 12, 16, 5, 2, (3.0, 0.0), (1.0, 1.0), (1.0, 5.0))
-    return text, Recommender(shape, 0.0, 0.0)
+    shape = Shape(text.width, 8, 12, 16, 5, 2, (3.0, 0.0), (1.0, 1.0), (1.0, 5.0), 2)
+    return Encoders(text, text.tokenizer(64), 64), Recommender(shape, 0.0, 0.0)
 
 
 def test_every_graph_is_compared_at_several_sizes(
-    parts: tuple[TextEncoder, Recommender], tmp_path: Path
+    parts: tuple[Encoders, Recommender], tmp_path: Path
 ) -> None:
     assert max(BATCHES) >= 7 and max(LENGTHS) >= 96 and 300 in CANDIDATES
     for graph, module in graphs(*parts):
@@ -36,19 +37,19 @@ def test_every_graph_is_compared_at_several_sizes(
 
 
 def test_a_graph_that_computes_something_else_is_refused(
-    parts: tuple[TextEncoder, Recommender], tmp_path: Path
+    parts: tuple[Encoders, Recommender], tmp_path: Path
 ) -> None:
     modules = {graph.name: module for graph, module in graphs(*parts)}
     path = tmp_path / "user_step.onnx"
     export(USER_STEP, modules["user_step"], SIZES, path)
     with torch.no_grad():
-        parts[1].user.output.bias.add_(0.01)
+        parts[1].user.output.linear.bias.add_(0.01)
     with pytest.raises(ExportFailed, match="user_step: user_vector differs"):
         check(USER_STEP, modules["user_step"], SIZES, path)
 
 
 def test_a_graph_that_was_fixed_to_the_traced_length_is_refused(
-    parts: tuple[TextEncoder, Recommender], tmp_path: Path
+    parts: tuple[Encoders, Recommender], tmp_path: Path
 ) -> None:
     class Fixed(torch.nn.Module):
         def __init__(self, user: UserEncoder) -> None:

@@ -5,14 +5,17 @@ import torch
 from torch import Tensor
 
 from models.recommender import Recommender, Shape
+from models.scan import doubling, scan, stepwise
 
 ACTIONS = 3
 
 
-@pytest.fixture(scope="module")
-def model() -> Recommender:
+@pytest.fixture(scope="module", params=[None, 0.1], ids=["inner product", "cosine"])
+def model(request: pytest.FixtureRequest) -> Recommender:
     torch.manual_seed(0)
-    shape = Shape(8, 12, 20, 16, 5, ACTIONS, (3.0, 0.0, 1.0), (1.0, 1.0, 2.0), (1.0, 5.0))
+    shape = Shape(
+        8, 12, 20, 16, 5, ACTIONS, (3.0, 0.0, 1.0), (1.0, 1.0, 2.0), (1.0, 5.0), 2, temperature=request.param
+    )
     found = Recommender(shape, dropout=0.3, id_dropout=0.3).eval()
     with torch.no_grad():
         for parameter in found.parameters():
@@ -47,7 +50,25 @@ def test_scan_fold_and_steps_agree(model: Recommender, length: int) -> None:
             torch.testing.assert_close(scanned[:, t], state, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(folded, state, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(user, stepped_user, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(contributions.sum(1) + model.user.output.bias, user, rtol=1e-4, atol=1e-4)
+    direction = model.user.output
+    raw = direction.linear(folded)
+    constant = direction.linear.bias * (user.norm() / raw.norm())
+    torch.testing.assert_close(contributions.sum(1) + constant, user, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 17, 64, 500])
+def test_both_ways_to_scan_agree_and_so_do_their_gradients(length: int) -> None:
+    torch.manual_seed(length)
+    decay = torch.rand(2, length, 5, requires_grad=True)
+    entering = torch.randn(2, length, 5, requires_grad=True)
+    weight = torch.randn(2, length, 5)
+    torch.testing.assert_close(stepwise(decay, entering), doubling(decay, entering), rtol=1e-4, atol=1e-4)
+    expected = torch.autograd.grad(
+        (doubling(decay, entering) * weight).sum(), (decay, entering), materialize_grads=True
+    )
+    found = torch.autograd.grad((scan(decay, entering) * weight).sum(), (decay, entering))
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("padding", [0, 1, 190])
@@ -76,7 +97,8 @@ def test_padding_on_either_side_changes_nothing(model: Recommender, length: int,
 def test_an_empty_history_is_finite_and_has_the_constant_vector(model: Recommender) -> None:
     state, user, _ = model.user.fold(*history(4, seed=1), torch.zeros(1, 4))
     assert not state.any()
-    torch.testing.assert_close(user[0], model.user.output.bias)
+    constant = model.user.output.linear.bias
+    torch.testing.assert_close(user[0] / user.norm(), constant / constant.norm())
 
 
 def test_odd_raw_values_stay_finite(model: Recommender) -> None:
@@ -89,12 +111,45 @@ def test_odd_raw_values_stay_finite(model: Recommender) -> None:
     logits, value = model.ranker(
         state,
         user,
+        torch.tensor([[3e38]]),
         torch.randn(1, 5, 12),
         torch.tensor([[-1.0, 0.0, 1e30, 3e38, 5.0]]),
-        torch.tensor([[0.0, -1.0, 1e30, 3e38, 5.0]]),
+        torch.tensor([[0.0, -1.0, 1e30, 3e38, 5.0]])[..., None].expand(-1, -1, 2),
     )
     for out in (state, user, contributions, logits, value):
         assert out.isfinite().all()
+
+
+def test_a_candidate_is_scored_alike_whoever_stands_beside_it(model: Recommender) -> None:
+    torch.manual_seed(3)
+    state, user, idle = torch.randn(4, 20), torch.randn(4, 12), torch.tensor([[-1.0], [0.0], [60.0], [1e6]])
+    candidates, ages, popularity = torch.randn(4, 9, 12), torch.rand(4, 9) * 1e6, torch.rand(4, 9, 2) * 50
+    with torch.no_grad():
+        together, values = model.ranker(state, user, idle, candidates, ages, popularity)
+        for row in range(4):
+            for place in range(9):
+                one, two = slice(row, row + 1), slice(place, place + 1)
+                logit, value = model.ranker(
+                    state[one],
+                    user[one],
+                    idle[one],
+                    candidates[one, two],
+                    ages[one, two],
+                    popularity[one, two],
+                )
+                torch.testing.assert_close(logit[0, 0], together[row, place], rtol=1e-5, atol=1e-5)
+                torch.testing.assert_close(value[0, 0], values[row, place], rtol=1e-5, atol=1e-5)
+
+
+def test_without_history_the_middle_popularity_alone_orders_a_list(model: Recommender) -> None:
+    torch.manual_seed(4)
+    popularity = torch.rand(1, 30, 2) * 50
+    with torch.no_grad():
+        scores = model.ranker.scores(
+            torch.zeros(1, 20), torch.randn(1, 12), torch.tensor([[-1.0]]), torch.randn(1, 30, 12),
+            torch.rand(1, 30) * 1e6, popularity,
+        )  # fmt: skip
+    assert scores[0].argsort().tolist() == popularity[0, :, 1].argsort().tolist()
 
 
 def test_in_training_some_ids_are_dropped_and_unknown_ones_never_matter(model: Recommender) -> None:

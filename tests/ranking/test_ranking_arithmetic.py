@@ -22,6 +22,7 @@ MANIFEST = Manifest(
     history=8,
     refold_every=4,
     text_tokens=8,
+    popularity_half_lives_days=(14,),
     files={},
 )
 ACTIONS = {

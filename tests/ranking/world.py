@@ -8,6 +8,7 @@ import numpy as np
 
 from inference.bundle import Manifest
 from inference.model import Candidates, Folds, Histories, ModelUnavailable, Ranking, States, Steps
+from inference.versions import Pointer
 from profiles.actions import ProfileSettings
 from profiles.events import Event, Position
 from profiles.fold import fold
@@ -33,6 +34,7 @@ MANIFEST = Manifest(
     history=16,
     refold_every=8,
     text_tokens=8,
+    popularity_half_lives_days=(3, 14, 90),
     files={},
 )
 
@@ -140,7 +142,7 @@ def pipeline(
     return Pipeline(
         catalog,
         model,
-        lambda: manifest,
+        lambda: Pointer.to(manifest),
         profiles,
         RankingSettings.model_validate(settings),
         clock=lambda: NOW,

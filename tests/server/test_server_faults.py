@@ -203,7 +203,7 @@ async def test_health_follows_the_catalogue_and_reflection_names_every_service(k
 async def test_before_the_catalogue_is_read_nothing_is_ready(prefix, valkey) -> None:
     kafka = KafkaSettings(bootstrap=f"127.0.0.1:{free_port()}", topic_prefix=prefix, request_timeout_ms=500)
     settings = ServerSettings(host="127.0.0.1", port=0, http_port=0)
-    server = Server(ServerConfig(server=settings, kafka=kafka), SmallModel(), lambda: None)
+    server = Server(ServerConfig(server=settings, kafka=kafka), SmallModel())
     await server.start()
     try:
         assert (await http(server.http.port, "/livez"))[0] == 200
@@ -220,7 +220,6 @@ async def test_before_the_catalogue_is_read_nothing_is_ready(prefix, valkey) -> 
 
 MAIN = """
 import uvloop
-from pathlib import Path
 from inference.settings import TritonSettings
 from profiles.settings import StoreSettings
 from server.app import serve
@@ -233,7 +232,7 @@ config = ServerConfig(
     kafka=KafkaSettings(bootstrap="{kafka}", topic_prefix="{prefix}"),
     store=StoreSettings(addresses=("{valkey}",), key_prefix="{prefix}"),
 )
-uvloop.run(serve(config, TritonSettings(address="127.0.0.1:1"), None))
+uvloop.run(serve(config, TritonSettings(address="127.0.0.1:1")))
 """
 
 

@@ -21,6 +21,7 @@ def test_every_topic_carries_the_prefix_and_its_own_name() -> None:
         "eu-items.dead-letter",
         "eu-item-vectors",
         "eu-item-stats",
+        "eu-model-versions",
         "eu-slates",
     )
 

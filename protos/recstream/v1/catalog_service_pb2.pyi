@@ -66,7 +66,7 @@ class GetItemResponse(Message):
     """The same, weighed by 2^(-age / half-life) at the time of the read."""
     @property
     def item(self) -> Item:
-        """As it was last put."""
+        """As it was last put; its media have hashes in place of contents."""
 
     def __init__(
         self,

@@ -71,8 +71,8 @@ class CatalogServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def WithdrawItems(self, request, context):
-        """Takes items off every list, at once; they stay known and may be put again. Unknown ones are named
-        in the answer.
+        """Takes items off every list, at once; they stay known, without the contents of their media, and may be
+        put again. Unknown ones are named in the answer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -115,8 +115,8 @@ class CatalogServiceStub(typing.Generic[_CatalogServiceGetItemType, _CatalogServ
     """Adds or replaces items, at most 1,000. Answers when Kafka has them. If one is refused, none is put."""
 
     WithdrawItems: _CatalogServiceWithdrawItemsType
-    """Takes items off every list, at once; they stay known and may be put again. Unknown ones are named
-    in the answer.
+    """Takes items off every list, at once; they stay known, without the contents of their media, and may be
+    put again. Unknown ones are named in the answer.
     """
 
 CatalogServiceAsyncStub: typing_extensions.TypeAlias = CatalogServiceStub[
@@ -159,8 +159,8 @@ class CatalogServiceServicer(metaclass=abc.ABCMeta):
         request: recstream.v1.catalog_service_pb2.WithdrawItemsRequest,
         context: _ServicerContext,
     ) -> typing.Union[recstream.v1.catalog_service_pb2.WithdrawItemsResponse, collections.abc.Awaitable[recstream.v1.catalog_service_pb2.WithdrawItemsResponse]]:
-        """Takes items off every list, at once; they stay known and may be put again. Unknown ones are named
-        in the answer.
+        """Takes items off every list, at once; they stay known, without the contents of their media, and may be
+        put again. Unknown ones are named in the answer.
         """
 
 def add_CatalogServiceServicer_to_server(servicer: CatalogServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

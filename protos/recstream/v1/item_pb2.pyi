@@ -5,6 +5,7 @@ isort:skip_file
 
 from builtins import (
     bool,
+    bytes,
     float,
     int,
     str,
@@ -18,6 +19,7 @@ from google.protobuf.descriptor import (
     FileDescriptor,
 )
 from google.protobuf.internal.containers import (
+    RepeatedCompositeFieldContainer,
     RepeatedScalarFieldContainer,
     ScalarMap,
 )
@@ -81,6 +83,7 @@ class Item(Message):
     WITHDRAWN_FIELD_NUMBER: int
     EXPIRES_AT_MS_FIELD_NUMBER: int
     PUBLISHED_AT_MS_FIELD_NUMBER: int
+    MEDIA_FIELD_NUMBER: int
     item_id: str
     """At most 256 bytes of UTF-8, compared byte for byte; not blank."""
     title: str
@@ -107,6 +110,13 @@ class Item(Message):
     def numbers(self) -> ScalarMap[str, float]:
         """Facts in numbers, such as `price` to 12.5 or `year` to 1997. Filters match them by range."""
 
+    @property
+    def media(self) -> RepeatedCompositeFieldContainer[Media]:
+        """What it shows: at most 4 contents, 512 KiB each and 768 KiB together, none of them twice. Models that know
+        a modality look at its contents; others, and contents that cannot be read, are passed over. An item without
+        any is recommended by its text.
+        """
+
     def __init__(
         self,
         *,
@@ -120,5 +130,36 @@ class Item(Message):
         withdrawn: bool = ...,
         expires_at_ms: int = ...,
         published_at_ms: int = ...,
+        media: Iterable[Media] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: Literal["attributes", b"attributes", "categories", b"categories", "description", b"description", "domain", b"domain", "expires_at_ms", b"expires_at_ms", "item_id", b"item_id", "numbers", b"numbers", "published_at_ms", b"published_at_ms", "title", b"title", "withdrawn", b"withdrawn"]) -> None: ...
+    def ClearField(self, field_name: Literal["attributes", b"attributes", "categories", b"categories", "description", b"description", "domain", b"domain", "expires_at_ms", b"expires_at_ms", "item_id", b"item_id", "media", b"media", "numbers", b"numbers", "published_at_ms", b"published_at_ms", "title", b"title", "withdrawn", b"withdrawn"]) -> None: ...
+
+@final
+class Media(Message):
+    """A picture of an item, or the like."""
+
+    DESCRIPTOR: Descriptor
+
+    MODALITY_FIELD_NUMBER: int
+    CONTENT_FIELD_NUMBER: int
+    CONTENT_TYPE_FIELD_NUMBER: int
+    CONTENT_HASH_FIELD_NUMBER: int
+    modality: str
+    """What kind of thing it is, such as `image`: 1 to 32 lower-case letters, digits and underscores, a letter first."""
+    content: bytes
+    """The file itself: JPEG, PNG, WebP or GIF for an image. Required when an item is put. Answers leave it
+    out, and withdrawing an item lets go of it: put the item again with its contents to recommend it again.
+    """
+    content_type: str
+    """Its media type, such as `image/jpeg`; for people and their tools, models look at the content. At most 128 bytes."""
+    content_hash: bytes
+    """Set in answers, where it stands for the content: BLAKE2b of it, 16 bytes. Not looked at where there is content."""
+    def __init__(
+        self,
+        *,
+        modality: str = ...,
+        content: bytes = ...,
+        content_type: str = ...,
+        content_hash: bytes = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["content", b"content", "content_hash", b"content_hash", "content_type", b"content_type", "modality", b"modality"]) -> None: ...

@@ -168,7 +168,7 @@ class RankedItem(Message):
     predicted_rating: float
     """The model's predicted value of a rating, in its scale. Tier RANKED only."""
     source: str
-    """Which source proposed it: `nearest`, `similar`, `trending` or `fresh`."""
+    """Which source proposed it: `nearest`, `similar`, `trending`, `popular` or `fresh`."""
     @property
     def reason(self) -> Reason:
         """Why it is here."""

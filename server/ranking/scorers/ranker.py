@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from catalog.contents import Contents
+from inference.bundle import Manifest
 from inference.model import Candidates as RankerInput
 from inference.model import Floats, Model, ModelUnavailable, Ranking
 from profiles.actions import Action
@@ -12,7 +13,7 @@ from recstream.v1 import slate_pb2
 from server.ranking.budget import Budget
 from server.ranking.calls import Calls, own_timeout
 from server.ranking.popularity import Popularity
-from server.ranking.query import Query, Rows
+from server.ranking.query import Query, Rows, User
 from server.ranking.scorers.blend import blend
 from server.ranking.scorers.scores import Scores
 
@@ -49,7 +50,10 @@ class Ranker:
             raise ModelUnavailable("no time left for the ranker")
         task = self._calls.start(
             self._model.rank(
-                user.version, user.states, self._input(query, rows, vectors), timeout=own_timeout(seconds)
+                user.version,
+                user.states,
+                self._input(query, user, manifest, rows, vectors),
+                timeout=own_timeout(seconds),
             )
         )
         ranking = await self._calls.result(task, seconds)
@@ -61,10 +65,13 @@ class Ranker:
             raise ModelUnavailable("no candidate has a finite score")
         return Scores(values, slate_pb2.TIER_RANKED, user.version, ranking)
 
-    def _input(self, query: Query, rows: Rows, vectors: Floats) -> RankerInput:
+    def _input(
+        self, query: Query, user: User, manifest: Manifest, rows: Rows, vectors: Floats
+    ) -> RankerInput:
         published = self._catalog.published_ms[rows]
         ages = np.where(published > 0, np.maximum(0, query.now_ms - published) / 1000, -1).astype(np.float32)
-        return RankerInput(vectors, ages, self._popularity.feature(query.now_ms)[rows])
+        popularities = self._popularity.features(query.now_ms, manifest, rows)
+        return RankerInput(vectors, ages, popularities, user.idle_seconds)
 
 
 def _check(ranking: Ranking, rows: int, actions: int) -> None:

@@ -7,8 +7,8 @@ from server.ranking.query import Mask, Query, Rows
 
 
 class Trending:
-    """Items by popularity now. It needs neither a user nor a model, and keeps every list full: it
-    proposes at least as many as the list has places, as long as so many are allowed."""
+    """Items by popularity now, at least as many as the list has places, or none where the surface asks for none. It
+    needs neither a user nor a model."""
 
     name = "trending"
 
@@ -17,10 +17,7 @@ class Trending:
 
     async def propose(self, query: Query, allowed: Mask) -> Rows:
         """See `Source.propose`."""
-        rows = np.flatnonzero(allowed)
+        if not query.settings.trending:
+            return np.empty(0, np.int64)
         count = max(query.settings.trending, query.request.count)
-        scores = self._popularity.scores(query.now_ms, rows)
-        if count < len(rows):
-            best = np.argpartition(-scores, count - 1)[:count]
-            rows, scores = rows[best], scores[best]
-        return rows[np.argsort(-scores, kind="stable")]
+        return self._popularity.trending(query.now_ms, allowed, count)

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"recstream/storage/v1/catalog.proto\x12\x14recstream.storage.v1\"2\n\nItemVector\x12\x0e\n\x06vector\x18\x01 \x01(\x0c\x12\x14\n\x0c\x63ontent_hash\x18\x02 \x01(\x0c\"O\n\tItemStats\x12\x11\n\tpositives\x18\x01 \x01(\x03\x12/\n\x05hours\x18\x02 \x03(\x0b\x32 .recstream.storage.v1.HourBucket\")\n\nHourBucket\x12\x0c\n\x04hour\x18\x01 \x01(\x03\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"recstream/storage/v1/catalog.proto\x12\x14recstream.storage.v1\"2\n\nItemVector\x12\x0e\n\x06vector\x18\x01 \x01(\x0c\x12\x14\n\x0c\x63ontent_hash\x18\x02 \x01(\x0c\"q\n\tItemStats\x12\x11\n\tpositives\x18\x01 \x01(\x03\x12/\n\x05hours\x18\x02 \x03(\x0b\x32 .recstream.storage.v1.HourBucket\x12\x0c\n\x04\x64\x61ys\x18\x03 \x03(\x03\x12\x12\n\nday_counts\x18\x04 \x03(\x03\")\n\nHourBucket\x12\x0c\n\x04hour\x18\x01 \x01(\x03\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,7 +34,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ITEMVECTOR']._serialized_start=60
   _globals['_ITEMVECTOR']._serialized_end=110
   _globals['_ITEMSTATS']._serialized_start=112
-  _globals['_ITEMSTATS']._serialized_end=191
-  _globals['_HOURBUCKET']._serialized_start=193
-  _globals['_HOURBUCKET']._serialized_end=234
+  _globals['_ITEMSTATS']._serialized_end=225
+  _globals['_HOURBUCKET']._serialized_start=227
+  _globals['_HOURBUCKET']._serialized_end=268
 # @@protoc_insertion_point(module_scope)

@@ -16,6 +16,7 @@ from google.protobuf.descriptor import (
 )
 from google.protobuf.internal.containers import (
     RepeatedCompositeFieldContainer,
+    RepeatedScalarFieldContainer,
 )
 from google.protobuf.message import (
     Message,
@@ -59,21 +60,35 @@ class ItemStats(Message):
 
     POSITIVES_FIELD_NUMBER: int
     HOURS_FIELD_NUMBER: int
+    DAYS_FIELD_NUMBER: int
+    DAY_COUNTS_FIELD_NUMBER: int
     positives: int
     """Positive events ever."""
     @property
     def hours(self) -> RepeatedCompositeFieldContainer[HourBucket]:
-        """Positive events by hour of event time, newest last, at most 64 buckets; what is older counts in
-        `positives` only. Weights by age are computed at the time of the read.
+        """Positive events by hour of event time, newest last, at most 64 buckets: the newest hours that ever had
+        events. Weights by age are computed at the time of the read.
         """
+
+    @property
+    def days(self) -> RepeatedScalarFieldContainer[int]:
+        """Days since 1970 that had events in older hours than those, newest last, at most 256; what is older counts in
+        `positives` only.
+        """
+
+    @property
+    def day_counts(self) -> RepeatedScalarFieldContainer[int]:
+        """Positive events in those older hours, of each of `days` in its order. Packed, an item has a few bytes a day."""
 
     def __init__(
         self,
         *,
         positives: int = ...,
         hours: Iterable[HourBucket] | None = ...,
+        days: Iterable[int] | None = ...,
+        day_counts: Iterable[int] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: Literal["hours", b"hours", "positives", b"positives"]) -> None: ...
+    def ClearField(self, field_name: Literal["day_counts", b"day_counts", "days", b"days", "hours", b"hours", "positives", b"positives"]) -> None: ...
 
 @final
 class HourBucket(Message):

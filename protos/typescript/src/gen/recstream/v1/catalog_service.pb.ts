@@ -31,7 +31,7 @@ export interface GetItemRequest {
 }
 
 export interface GetItemResponse {
-  /** As it was last put. */
+  /** As it was last put; its media have hashes in place of contents. */
   item?:
     | Item
     | undefined;
@@ -472,8 +472,8 @@ export const CatalogServiceService = {
     responseDeserialize: (value: Buffer): PutItemsResponse => PutItemsResponse.decode(value),
   },
   /**
-   * Takes items off every list, at once; they stay known and may be put again. Unknown ones are named
-   * in the answer.
+   * Takes items off every list, at once; they stay known, without the contents of their media, and may be
+   * put again. Unknown ones are named in the answer.
    */
   withdrawItems: {
     path: "/recstream.v1.CatalogService/WithdrawItems" as const,
@@ -493,8 +493,8 @@ export interface CatalogServiceServer extends UntypedServiceImplementation {
   /** Adds or replaces items, at most 1,000. Answers when Kafka has them. If one is refused, none is put. */
   putItems: handleUnaryCall<PutItemsRequest, PutItemsResponse>;
   /**
-   * Takes items off every list, at once; they stay known and may be put again. Unknown ones are named
-   * in the answer.
+   * Takes items off every list, at once; they stay known, without the contents of their media, and may be
+   * put again. Unknown ones are named in the answer.
    */
   withdrawItems: handleUnaryCall<WithdrawItemsRequest, WithdrawItemsResponse>;
 }
@@ -533,8 +533,8 @@ export interface CatalogServiceClient extends Client {
     callback: (error: ServiceError | null, response: PutItemsResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Takes items off every list, at once; they stay known and may be put again. Unknown ones are named
-   * in the answer.
+   * Takes items off every list, at once; they stay known, without the contents of their media, and may be
+   * put again. Unknown ones are named in the answer.
    */
   withdrawItems(
     request: WithdrawItemsRequest,

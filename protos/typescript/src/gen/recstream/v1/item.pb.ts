@@ -36,6 +36,12 @@ export interface Item {
   expiresAtMs: bigint;
   /** Unix time in milliseconds at which it appeared. 0: unknown. */
   publishedAtMs: bigint;
+  /**
+   * What it shows: at most 4 contents, 512 KiB each and 768 KiB together, none of them twice. Models that know
+   * a modality look at its contents; others, and contents that cannot be read, are passed over. An item without
+   * any is recommended by its text.
+   */
+  media: Media[];
 }
 
 export interface Item_AttributesEntry {
@@ -46,6 +52,21 @@ export interface Item_AttributesEntry {
 export interface Item_NumbersEntry {
   key: string;
   value: number;
+}
+
+/** A picture of an item, or the like. */
+export interface Media {
+  /** What kind of thing it is, such as `image`: 1 to 32 lower-case letters, digits and underscores, a letter first. */
+  modality: string;
+  /**
+   * The file itself: JPEG, PNG, WebP or GIF for an image. Required when an item is put. Answers leave it
+   * out, and withdrawing an item lets go of it: put the item again with its contents to recommend it again.
+   */
+  content: Buffer;
+  /** Its media type, such as `image/jpeg`; for people and their tools, models look at the content. At most 128 bytes. */
+  contentType: string;
+  /** Set in answers, where it stands for the content: BLAKE2b of it, 16 bytes. Not looked at where there is content. */
+  contentHash: Buffer;
 }
 
 function createBaseItem(): Item {
@@ -60,6 +81,7 @@ function createBaseItem(): Item {
     withdrawn: false,
     expiresAtMs: 0n,
     publishedAtMs: 0n,
+    media: [],
   };
 }
 
@@ -100,6 +122,9 @@ export const Item: MessageFns<Item> = {
         throw new globalThis.Error("value provided for field message.publishedAtMs of type int64 too large");
       }
       writer.uint32(80).int64(message.publishedAtMs);
+    }
+    for (const v of message.media) {
+      Media.encode(v!, writer.uint32(90).fork()).join();
     }
     return writer;
   },
@@ -203,6 +228,14 @@ export const Item: MessageFns<Item> = {
             message.publishedAtMs = reader.int64() as bigint;
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.media.push(Media.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -250,6 +283,7 @@ export const Item: MessageFns<Item> = {
     message.publishedAtMs = (object.publishedAtMs !== undefined && object.publishedAtMs !== null)
       ? BigInt(object.publishedAtMs)
       : 0n;
+    message.media = object.media?.map((e) => Media.fromPartial(e)) || [];
     return message;
   },
 };
@@ -384,6 +418,97 @@ export const Item_NumbersEntry: MessageFns<Item_NumbersEntry> = {
     const message = createBaseItem_NumbersEntry();
     message.key = object.key ?? "";
     message.value = object.value ?? 0;
+    return message;
+  },
+};
+
+function createBaseMedia(): Media {
+  return { modality: "", content: Buffer.alloc(0), contentType: "", contentHash: Buffer.alloc(0) };
+}
+
+export const Media: MessageFns<Media> = {
+  encode(message: Media, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.modality !== "") {
+      writer.uint32(10).string(message.modality);
+    }
+    if (message.content.length !== 0) {
+      writer.uint32(18).bytes(message.content);
+    }
+    if (message.contentType !== "") {
+      writer.uint32(26).string(message.contentType);
+    }
+    if (message.contentHash.length !== 0) {
+      writer.uint32(34).bytes(message.contentHash);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Media {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMedia();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.modality = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.content = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.contentType = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.contentHash = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Media>): Media {
+    return Media.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Media>): Media {
+    const message = createBaseMedia();
+    message.modality = object.modality ?? "";
+    message.content = object.content ?? Buffer.alloc(0);
+    message.contentType = object.contentType ?? "";
+    message.contentHash = object.contentHash ?? Buffer.alloc(0);
     return message;
   },
 };

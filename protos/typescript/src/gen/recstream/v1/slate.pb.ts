@@ -68,7 +68,7 @@ export interface RankedItem {
   predictedRating?:
     | number
     | undefined;
-  /** Which source proposed it: `nearest`, `similar`, `trending` or `fresh`. */
+  /** Which source proposed it: `nearest`, `similar`, `trending`, `popular` or `fresh`. */
   source: string;
 }
 

@@ -1,0 +1,134 @@
+"""`recstream evaluate`: how good the lists of a bundle are, by one of three protocols, beside references."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from cli.errors import CommandError
+from cli.files import FileForm, Files, read_files, with_file_options
+from cli.progress import progress_on
+from cli.reports import report_table
+from cli.settings import load_settings
+from inference.bundle import read
+from inference.errors import BundleRefused
+
+if TYPE_CHECKING:
+    from models.evaluation.cold import ColdResult
+    from models.evaluation.results import Result
+
+_Protocol = Literal["leave-one-out", "next-item", "future", "cold-items"]
+
+
+@with_file_options
+def evaluate(
+    form: FileForm,
+    interactions: Annotated[
+        list[Path], typer.Option(help="All of them, those that are to be foretold among them; as for `train`")
+    ],
+    protocol: Annotated[
+        _Protocol,
+        typer.Option(help="What is held out: each user's last, all after one point in time, or items"),
+    ],
+    items: Annotated[list[Path] | None, typer.Option(help="As the bundle was trained with")] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Trained by `train --protocol`; else the setting `bundle`")
+    ] = None,
+    int8: Annotated[Path | None, typer.Option(help="The same model in int8, a row of its own")] = None,
+    references: Annotated[
+        str, typer.Option(help="popularity, item-knn, ease, als, bpr, sasrec, with commas, or none")
+    ] = "popularity",
+    seed: Annotated[int, typer.Option(min=0, help="Of the references' training, and of the bootstrap")] = 0,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="References are trained with so many, from --seed on")
+    ] = 1,
+    work: Annotated[
+        Path, typer.Option(help="Folder where measurements of the references' tuning are kept")
+    ] = Path(".recstream/evaluation"),
+    picture: Annotated[Path | None, typer.Option(help="SVG file of NDCG@10 with intervals")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON")] = False,
+) -> None:
+    """Measure a bundle's lists in full ranking: HR, NDCG, MRR, Recall, with intervals."""
+    console = Console(stderr=as_json)
+    files = read_files(interactions, items or (), form)
+    for report in files.reports:
+        console.print(report_table(report))
+    names = [name.strip() for name in references.split(",") if name.strip() not in ("", "none")]
+    with progress_on(console) as progress:
+        asked = _Asked(
+            files, bundle or load_settings().bundle, int8, names, range(seed, seed + seeds), work, progress
+        )
+        result = _measured(protocol, asked)
+    if as_json:
+        print(json.dumps(result.as_dict()), flush=True)
+    else:
+        from cli.evaluation_tables import any_table
+
+        console.print(any_table(result, console.width))
+    if picture is not None:
+        from cli.charts import ndcg_chart
+        from models.evaluation.results import Result
+
+        if not isinstance(result, Result):
+            raise CommandError(f"{protocol} has no picture", "leave --picture out")
+        picture.write_text(ndcg_chart([result]), encoding="utf-8")
+        console.print(f"Picture: {picture}", highlight=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the command line says."""
+
+    files: Files
+    bundle: Path
+    int8: Path | None
+    references: list[str]
+    seeds: range
+    work: Path
+    progress: Progress
+
+
+def _measured(protocol: _Protocol, asked: _Asked) -> "Result | ColdResult":
+    """Raises CommandError."""
+    try:
+        from cli.evaluation import composition, data_of, text_vectors
+        from models.errors import ModelsError
+        from models.evaluation.cold import cold_items
+        from models.evaluation.errors import TrainedOnOther
+        from models.evaluation.product import cold_rows, product_rows
+        from models.evaluation.results import result
+        from models.evaluation.run import measured_references, measured_rows
+        from models.evaluation.split import split
+    except ModuleNotFoundError as error:
+        raise CommandError(
+            f"evaluating needs {error.name}", "`make install` brings the group `models`"
+        ) from error
+    settings, show = load_settings(), asked.progress
+    threads = settings.train.threads
+    try:
+        data = data_of(asked.files, settings)
+        bundle, composed = read(asked.bundle), composition(settings)
+        if protocol == "cold-items":
+            text = text_vectors(data, settings, asked.bundle, show)
+            rows = cold_rows(data.items, bundle, composed, text, threads=threads, show=show)
+            lists = show.add_task("Lists", total=None)
+            return cold_items(data.known, rows, lambda done: show.advance(lists, done))
+        test = split(data.known, protocol)
+        int8 = read(asked.int8) if asked.int8 is not None else None
+        own = product_rows(test, data.items, bundle, composed, int8=int8, threads=threads, show=show)
+        measured = measured_rows(test, own, show)
+        measured += measured_references(
+            data.known, test, asked.references, asked.seeds, asked.work, threads, show
+        )
+        return result(test, measured, seed=asked.seeds[0])
+    except TrainedOnOther as error:
+        raise CommandError(
+            str(error),
+            f"`recstream train --protocol {protocol} --bundle {asked.bundle}` with the same files trains on it",
+        ) from error
+    except (ModelsError, BundleRefused) as error:
+        raise CommandError(str(error)) from error

@@ -1,0 +1,16 @@
+"""What figures were measured on."""
+
+import os
+import platform
+from pathlib import Path
+
+
+def machine() -> str:
+    """The processor, how many cores of it there are for us, and Python's version."""
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        models = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        name = models[0].partition(":")[2].strip() if models else name
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{name}, {cores} cores, Python {platform.python_version()}"

@@ -1,0 +1,140 @@
+"""A column of strings as codes into its different values: a hundred million ids in a few bytes each."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+Codes = NDArray[np.int32]
+if TYPE_CHECKING:
+    Cells = pa.ChunkedArray[Any]
+else:
+    Cells = pa.ChunkedArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Column(Sequence[str]):
+    """n strings. names: each different value once, used or not. codes: int32 [n] into them; -1 where nothing
+    stands, which reads as an empty string."""
+
+    names: list[str]
+    codes: Codes
+
+    @classmethod
+    def of(cls, values: Iterable[str]) -> "Column":
+        """The column of these strings."""
+        places: dict[str, int] = {}
+        codes = np.fromiter((places.setdefault(value, len(places)) for value in values), np.int32)
+        return cls(list(places), codes)
+
+    @classmethod
+    def constant(cls, name: str, length: int) -> "Column":
+        """The same string everywhere."""
+        return cls([name], np.zeros(length, np.int32))
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+    @overload
+    def __getitem__(self, place: slice) -> "Column": ...
+    def __getitem__(self, place: int | slice) -> "str | Column":
+        if isinstance(place, slice):
+            return Column(self.names, self.codes[place])
+        code = int(self.codes[place])
+        return self.names[code] if code >= 0 else ""
+
+    def __iter__(self) -> Iterator[str]:
+        names = [*self.names, ""]  # -1 is the last
+        return (names[code] for code in self.codes.tolist())
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence):
+            return NotImplemented
+        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
+
+    def take(self, rows: NDArray[np.int64]) -> "Column":
+        """The values at these indices."""
+        return Column(self.names, self.codes[rows])
+
+    def blank(self) -> NDArray[np.bool_]:
+        """Where nothing but white space stands."""
+        return np.array([*(not name.strip() for name in self.names), True])[self.codes]
+
+    def renamed(self, names: Mapping[str, str]) -> "Column":
+        """With some values called otherwise."""
+        return _merged([names.get(name, name) for name in self.names], self.codes)
+
+
+def joined(columns: Sequence[Column]) -> Column:
+    """One below the other."""
+    names = [name for column in columns for name in column.names]
+    starts = np.cumsum([0, *(len(column.names) for column in columns)])
+    codes = [np.where(c.codes < 0, -1, c.codes + s) for c, s in zip(columns, starts, strict=False)]
+    return _merged(names, np.concatenate(codes).astype(np.int32))
+
+
+def _merged(names: Sequence[str], codes: Codes) -> Column:
+    """Equal names become one."""
+    places: dict[str, int] = {}
+    place = np.array([*(places.setdefault(name, len(places)) for name in names), -1], np.int32)
+    return Column(list(places), place[codes])
+
+
+def encode(cells: Cells) -> Column:
+    """The column of an Arrow array. Whole numbers become their decimal digits, also where they became floats
+    on their way: a Parquet id 7 is `7`. Null becomes nothing."""
+    names, codes = _dictionary(cells)
+    return _merged([_name(value) for value in names], codes)
+
+
+def _name(value: object) -> str:
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def _dictionary(cells: Cells) -> tuple[list[object], Codes]:
+    found: Any = (
+        cells.unify_dictionaries() if pa.types.is_dictionary(cells.type) else cells.dictionary_encode()
+    )
+    if not found.num_chunks:
+        return [], np.zeros(0, np.int32)
+    codes = [chunk.indices.fill_null(-1).to_numpy(zero_copy_only=False) for chunk in found.chunks]
+    return found.chunk(0).dictionary.to_pylist(), np.concatenate(codes).astype(np.int32, copy=False)
+
+
+def numbers(cells: Cells, parse: Callable[[str], float] | None = None) -> NDArray[np.float64]:
+    """float64 [n], NaN for what is no finite number. parse: for strings that `float` does not read."""
+    kind: pa.DataType = cells.type
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        moments: Any = pc.cast(cells, pa.timestamp("ms"), safe=False)
+        cells = pc.cast(moments, pa.int64())
+    read = _cast(cells) if not pa.types.is_dictionary(kind) else None
+    if read is None:
+        values, codes = _dictionary(cells)
+        # Each different string is read once; the last entry is what stands for nothing.
+        read = np.array([*(_number(value, parse or float) for value in values), np.nan])[codes]
+    read[np.isinf(read)] = np.nan
+    return read
+
+
+def _cast(cells: Cells) -> NDArray[np.float64] | None:
+    """All at once, where nothing but numbers stands."""
+    try:
+        floats: Any = pc.cast(cells, pa.float64(), safe=False)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return None
+    return np.array(pc.fill_null(floats, float("nan")).to_numpy(), dtype=np.float64)
+
+
+def _number(value: object, parse: Callable[[str], float]) -> float:
+    try:
+        return parse(str(value))
+    except ValueError:
+        return float("nan")

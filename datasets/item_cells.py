@@ -1,0 +1,71 @@
+"""What stands in the cells of item files, as the contract's fields take it."""
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+# Words that some data sets write where an item has no category.
+NO_CATEGORY = frozenset({"", "(no genres listed)", "unknown", "none", "null", "nan", "0", "n/a"})
+# Amounts as shops write them: `$1,299.00`, `from 4.99`.
+AMOUNT = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """Where an item's picture is: a path or address, or its bytes (PNG, JPEG, ...) as a file held them."""
+
+    reference: str = ""
+    content: bytes = b""
+
+
+def words(cell: object) -> str:
+    """Free text; parts of a list are joined. Markup stays: it is dropped, once, where the text is used."""
+    if isinstance(cell, list):
+        return " ".join(filter(None, map(words, cell)))
+    return "" if cell is None or isinstance(cell, bytes | dict) else str(cell)
+
+
+def categories(cell: object, separator: str | None) -> list[str]:
+    """Names of categories. separator: between those of one string; None: `|` or `,` where there is one."""
+    names = list(_names(cell, separator))
+    spaced = (re.sub(r"\s+", " ", name).strip() for name in names)
+    return list(dict.fromkeys(name for name in spaced if name.casefold() not in NO_CATEGORY))
+
+
+def _names(cell: object, separator: str | None) -> Iterator[str]:
+    if isinstance(cell, list):
+        for part in cell:
+            yield from _names(part, separator) if isinstance(part, list) else [words(part)]
+        return
+    text = words(cell)
+    split = separator or next((mark for mark in ("|", ",") if mark in text), None)
+    yield from text.split(split) if split else [text]
+
+
+def number(cell: object) -> float | None:
+    """A finite number, also where a currency stands before it."""
+    text = words(cell)
+    try:
+        found = float(text)
+    except ValueError:
+        amount = AMOUNT.search(text) if len(text) < 64 else None
+        found = float(amount[0].replace(",", "")) if amount else math.nan
+    return found if math.isfinite(found) else None
+
+
+def image(cell: object, folder: Path) -> Image | None:
+    """The first picture of a cell: bytes, a path seen from the file's folder, an address, a dictionary of
+    either, or a list of those."""
+    if isinstance(cell, list):
+        return next((found for part in cell if (found := image(part, folder)) is not None), None)
+    if isinstance(cell, dict):
+        keys = ("bytes", "hi_res", "large", "path", "url", "thumb")
+        return next((f for key in keys if (f := image(cell.get(key), folder)) is not None), None)
+    if isinstance(cell, bytes):
+        return Image(content=cell) if cell else None
+    text = words(cell).strip()
+    if not text:
+        return None
+    return Image(text if "://" in text or text.startswith("data:") else str(folder / text))

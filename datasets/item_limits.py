@@ -1,0 +1,42 @@
+"""Items cut to the limits of the contract: what is past them would be refused as a whole."""
+
+from recstream.v1 import item_pb2
+
+MAX_ID_BYTES = 256
+MAX_TITLE_BYTES = 4096
+MAX_DESCRIPTION_BYTES = 32_768
+MAX_ENTRIES = 64
+MAX_NAME_BYTES = 256
+MAX_VALUE_BYTES = 1024
+
+
+def fit(item: item_pb2.Item) -> list[str]:
+    """Cuts the item in place. Returns what was cut, one word or two each."""
+    cut: list[str] = []
+    for name, limit in (("title", MAX_TITLE_BYTES), ("description", MAX_DESCRIPTION_BYTES)):
+        text = getattr(item, name)
+        if (short := shortened(text, limit)) != text:
+            setattr(item, name, short)
+            cut.append(name)
+    names = [shortened(name, MAX_NAME_BYTES) for name in item.categories]
+    if names[:MAX_ENTRIES] != list(item.categories):
+        del item.categories[:]
+        item.categories.extend(names[:MAX_ENTRIES])
+        cut.append("categories")
+    attributes = {
+        shortened(name, MAX_NAME_BYTES): shortened(value, MAX_VALUE_BYTES)
+        for name, value in list(item.attributes.items())[:MAX_ENTRIES]
+    }
+    if attributes != dict(item.attributes):
+        item.attributes.clear()
+        item.attributes.update(attributes)
+        cut.append("attributes")
+    return cut
+
+
+def shortened(text: str, limit: int) -> str:
+    """At most so many bytes of UTF-8, no character in half."""
+    if len(text) * 4 <= limit:
+        return text
+    raw = text.encode("utf-8", "surrogatepass")
+    return text if len(raw) <= limit else raw[:limit].decode("utf-8", "ignore")

@@ -1,0 +1,67 @@
+"""What joins an item's text: one small protocol, and the image encoder that is built on it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from inference.bundle import checksum
+from inference.modalities import Modality, Prepared
+from models.encoders.efficientnet import SIDE, WIDTH, EfficientNetLite0
+from models.encoders.packaged import image_weights
+from models.errors import EncoderNotFound
+
+
+class MediaEncoder(Protocol):
+    """A frozen encoder of one modality.
+
+    `modality` is what the bundle's manifest says of it: name, shape and preparation, which has to be one of
+    `inference.modalities.PREPARATIONS`, for serving prepares too. `module`: prepared contents [n, *shape] to
+    vectors [n, width], in torch and in ONNX. `fingerprint` changes with the weights.
+    """
+
+    @property
+    def modality(self) -> Modality: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def module(self) -> nn.Module: ...
+    @property
+    def fingerprint(self) -> str: ...
+    def prepare(self, content: bytes) -> Prepared:
+        """The content as the module takes it. Raises MediaUnreadable."""
+
+
+class ImageEncoder:
+    """EfficientNet-Lite0 with published weights."""
+
+    def __init__(self, model: str | Path, side: int = SIDE) -> None:
+        weights = image_weights(str(model))
+        self.modality = Modality(name="image", shape=(side, side, 3))
+        self.width = WIDTH
+        network = EfficientNetLite0()
+        try:
+            network.load_published(torch.load(weights, map_location="cpu", weights_only=True))
+        except (RuntimeError, KeyError, IndexError, AttributeError) as error:
+            raise EncoderNotFound(f"{weights} holds no weights of EfficientNet-Lite0: {error}") from error
+        self.module: nn.Module = network.requires_grad_(False).eval()
+        self.fingerprint = f"efficientnet-lite0/{side}/{checksum(weights)}"
+
+    def prepare(self, content: bytes) -> Prepared:
+        """A square of RGB bytes. Raises MediaUnreadable."""
+        return self.modality.prepare(content)
+
+
+def joined(vectors: Tensor) -> Tensor:
+    """One vector [.., w] on the unit sphere from those of an item's n contents [.., n, w]: their mean's direction."""
+    mean = vectors.mean(-2)
+    out: Tensor = mean / mean.norm(dim=-1, keepdim=True).clamp(min=1e-6)
+    return out
+
+
+def media_encoders(image_model: str | None) -> tuple[MediaEncoder, ...]:
+    """The encoders that are asked for, in the order in which they are added. Raises EncoderNotFound."""
+    found: Sequence[MediaEncoder] = [ImageEncoder(image_model)] if image_model else []
+    return tuple(found)

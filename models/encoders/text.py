@@ -1,0 +1,145 @@
+"""Item texts through a pretrained Hugging Face transformer, encoder or decoder, pooled, on the unit sphere."""
+
+import contextlib
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from inference.bundle import checksum
+from models.encoders.packaged import TextSource, text_source
+from models.encoders.settings import Pooling
+from models.errors import EncoderNotFound
+
+_WEIGHTS: Final = ("*.safetensors", "*.bin", "*.gguf")
+
+
+class TextEncoder(nn.Module):
+    """A frozen transformer with its pooling: token ids and mask [b, t] to vectors [b, width].
+
+    A decoder is recognised by what it does: its first token does not see the second. A text without tokens gets
+    the zero vector. `limit`: tokens it can take at most.
+    """
+
+    def __init__(self, model: str | Path, pooling: Pooling = "auto") -> None:
+        super().__init__()
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+        self.source = text_source(str(model))
+        self.transformer: Any = _load(self.source)
+        config = self.transformer.config
+        self.width: int = config.hidden_size
+        self.vocabulary: int = config.vocab_size
+        self.limit: int = _limit(self.transformer)
+        self.causal = _is_causal(self.transformer, self.vocabulary)
+        self.pooling = _pooling(self.source.folder) if pooling == "auto" else pooling
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        hidden = self._hidden(input_ids, attention_mask)
+        mask = attention_mask.to(hidden.dtype)
+        if self.pooling == "mean":
+            weights = mask
+        else:
+            counted = mask.cumsum(1)
+            wanted = torch.ones_like(counted[:, -1:]) if self.pooling == "cls" else counted[:, -1:]
+            weights = mask * (counted == wanted)
+        # A product with weights: picking a row by its number would fix an exported graph to it.
+        pooled = (hidden * weights.unsqueeze(-1)).sum(1) / weights.sum(1, keepdim=True).clamp(min=1.0)
+        out: Tensor = pooled / pooled.norm(dim=1, keepdim=True).clamp(min=1e-6)
+        return out
+
+    def tokenizer(self, tokens: int) -> Tokenizer:
+        """The model's own tokenizer, cut to `tokens`, without padding."""
+        if self.source.gguf is None:
+            found = Tokenizer.from_file(str(self.source.folder / "tokenizer.json"))
+        else:
+            from transformers import AutoTokenizer
+
+            found = AutoTokenizer.from_pretrained(
+                str(self.source.folder), gguf_file=self.source.gguf, local_files_only=True
+            ).backend_tokenizer
+        found.no_padding()
+        found.enable_truncation(tokens)
+        return found
+
+    def fingerprint(self) -> str:
+        """Changes with weights, tokenizer and pooling."""
+        folder = self.source.folder
+        files = [folder / self.source.gguf] if self.source.gguf else _files(folder)
+        return "/".join(["text", self.pooling, *map(checksum, files)])
+
+    def _hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        if not self.causal:
+            given = {"input_ids": input_ids, "attention_mask": attention_mask}
+            hidden: Tensor = self.transformer(**given).last_hidden_state
+            return hidden
+        # Spelt out: what transformers makes of a flat mask does not survive a trace with a free length.
+        places = torch.ones_like(attention_mask).cumsum(1)
+        seen = (places[:, None, :] <= places[:, :, None]) & (attention_mask[:, None, :] > 0)
+        seen = seen | (places[:, None, :] == places[:, :, None])  # padding sees itself: no row is empty
+        least = torch.finfo(torch.float32).min
+        hidden = self.transformer(
+            input_ids=input_ids,
+            attention_mask=torch.where(seen, 0.0, least)[:, None],
+            position_ids=(attention_mask.cumsum(1) - 1).clamp(min=0),
+            use_cache=False,
+        ).last_hidden_state
+        return hidden
+
+
+def _load(source: TextSource) -> Any:
+    # Here, because it takes seconds, and reads HF_HUB_OFFLINE.
+    from transformers import AutoConfig, AutoModel
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    options: dict[str, Any] = {"local_files_only": True}
+    if source.gguf:
+        options["gguf_file"] = source.gguf
+    try:
+        config = AutoConfig.from_pretrained(str(source.folder), **options)
+        if config.is_encoder_decoder:
+            raise EncoderNotFound(f"{source.folder} holds an encoder and a decoder; one of them is wanted")
+        # A bar over a .gguf file's tensors cannot be switched off, and would break through our own bars.
+        with contextlib.redirect_stderr(io.StringIO()) if source.gguf else contextlib.nullcontext():
+            # Plain attention: the fused one has no form in ONNX with a free length.
+            model = AutoModel.from_pretrained(
+                str(source.folder), attn_implementation="eager", dtype=torch.float32, **options
+            )
+    except ImportError as error:
+        raise EncoderNotFound(f"{source.folder} needs a package that is not installed: {error}") from error
+    return model.requires_grad_(False).eval()
+
+
+def _files(folder: Path) -> list[Path]:
+    return [*sorted(path for kind in _WEIGHTS for path in folder.glob(kind)), folder / "tokenizer.json"]
+
+
+def _limit(transformer: Any) -> int:
+    """Positions, less those that RoBERTa and its kin keep for padding."""
+    embeddings = getattr(getattr(transformer, "embeddings", None), "position_embeddings", None)
+    reserved = getattr(embeddings, "padding_idx", None)
+    most = int(getattr(transformer.config, "max_position_embeddings", 512))
+    return most - (reserved + 1 if reserved is not None else 0)
+
+
+def _is_causal(transformer: Any, vocabulary: int) -> bool:
+    pair = torch.tensor([[1, 2], [1, 3]]).clamp(max=vocabulary - 1)
+    with torch.inference_mode():
+        hidden = transformer(input_ids=pair, attention_mask=torch.ones_like(pair)).last_hidden_state
+    return bool(torch.allclose(hidden[0, 0], hidden[1, 0], atol=1e-6))
+
+
+def _pooling(folder: Path) -> Pooling:
+    """As a sentence encoder's folder says, else the mean."""
+    try:
+        said = json.loads((folder / "1_Pooling" / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return "mean"
+    if said.get("pooling_mode_cls_token"):
+        return "cls"
+    return "last" if said.get("pooling_mode_lasttoken") else "mean"

@@ -1,0 +1,149 @@
+"""Items that nobody has touched: are they recommended, and as well as others?
+
+A tenth of the items is hidden from training and from all histories; the last tenth in time of the events asks for them.
+Three questions, of every row:
+
+- `full`: recall@10 for hidden items among all items, beside what chance would reach
+- `cold`: the same when hidden items alone are ranked
+- `warm`: recall@10 for as many items that training knows, when these alone are ranked
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.data import Events, Floats, Ints
+from models.evaluation.intervals import Bootstrap
+from models.evaluation.measure import AT, measure
+from models.evaluation.metrics import Numbers
+from models.evaluation.parts import pools
+from models.evaluation.rows import Asks, Row
+from models.evaluation.split import Split, split
+
+
+@dataclass(frozen=True, slots=True)
+class ColdRow:
+    """A row's mean recall@10 for each question, with its interval of 95 %."""
+
+    name: str
+    recall: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]]
+
+    def as_dict(self) -> dict[str, object]:
+        """For `--json`."""
+        return {"name": self.name} | {
+            f"recall@{AT}:{question}": {
+                "mean": self.recall[question],
+                "interval": list(self.intervals[question]),
+            }
+            for question in self.recall
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ColdResult:
+    """hidden: how many items. asks: how many lists, by question. chance: recall@10 of lists drawn at random."""
+
+    hidden: int
+    asks: Mapping[str, int]
+    chance: Mapping[str, float]
+    rows: Sequence[ColdRow]
+
+    def as_dict(self) -> dict[str, object]:
+        """For `--json`."""
+        return {
+            "protocol": "cold-items", "hidden": self.hidden, "asks": dict(self.asks), "chance": dict(self.chance),
+            "models": [row.as_dict() for row in self.rows],
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A row that lists what it would serve, and the same row ranking everything, for questions where few items are
+    left: what it does not retrieve is no fault of its order there."""
+
+    served: Row
+    ranking_all: Row
+
+
+def cold_items(
+    known: Events,
+    rows: Callable[[Split], Sequence[Asked]],
+    advance: Callable[[int], None] = lambda done: None,
+) -> ColdResult:
+    """rows: makes the rows for a split, from a model that was trained on its training part (that of `cold-items`: all
+    splits have the same). Raises TimesMissing, NothingToMeasure."""
+    hidden, warm = pools(known)
+    cold_split, warm_split = split(known, "cold-items"), split(known, "warm-items")
+    made = list(zip(rows(cold_split), rows(warm_split), strict=True))
+    questions: dict[str, tuple[Split, list[Row]]] = {
+        "full": (cold_split, [one.served for one, _ in made]),
+        "cold": (cold_split, [Pooled(one.ranking_all, hidden) for one, _ in made]),
+        "warm": (warm_split, [Pooled(other.ranking_all, warm) for _, other in made]),
+    }
+    figures: list[dict[str, Numbers]] = [{} for _ in made]
+    for question, (asked, asked_rows) in questions.items():
+        for place, row in enumerate(asked_rows):
+            figures[place][question] = measure(asked, row, advance=advance).figure(f"recall@{AT}")
+    samples = {question: Bootstrap(asked.asks.users) for question, (asked, _) in questions.items()}
+    return ColdResult(
+        len(hidden),
+        {question: len(asked.asks) for question, (asked, _) in questions.items()},
+        {
+            "full": _chance(cold_split, np.arange(len(known.item_ids))),
+            "cold": _chance(cold_split, hidden),
+            "warm": _chance(warm_split, warm),
+        },
+        [
+            ColdRow(
+                one.served.name,
+                {question: float(values.mean()) for question, values in own.items()},
+                {question: samples[question].interval(values) for question, values in own.items()},
+            )
+            for (one, _), own in zip(made, figures, strict=True)
+        ],
+    )
+
+
+class Pooled:
+    """A row whose lists hold items of one pool alone."""
+
+    def __init__(self, row: Row, pool: Ints) -> None:
+        self.name, self._row, self._pool = row.name, row, pool
+
+    def scores(self, asks: Asks) -> Floats:
+        """[b, items], -inf outside the pool."""
+        scores = self._row.scores(asks)
+        found = np.full_like(scores, -np.inf)
+        found[:, self._pool] = scores[:, self._pool]
+        return found
+
+
+class NearestText:
+    """Items whose text is near the texts of what the user liked: what can be said without any model. vectors [n, w]."""
+
+    name = "nearest text"
+
+    def __init__(self, known: Events, vectors: Floats) -> None:
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        self._known, self._vectors = known, vectors / np.maximum(lengths, 1e-9)
+
+    def scores(self, asks: Asks) -> Floats:
+        """[b, items]: the mean cosine to the liked items of the history; all equal where there is none."""
+        liked = [rows[self._known.positive[rows]] for rows in asks.before]
+        width = self._vectors.shape[1]
+        users = np.stack(
+            [
+                self._vectors[self._known.items[rows]].mean(0) if len(rows) else np.zeros(width)
+                for rows in liked
+            ]
+        )
+        scores: Floats = (users @ self._vectors.T).astype(np.float32)
+        return scores
+
+
+def _chance(asked: Split, pool: Ints) -> float:
+    """Expected recall@10 of a random order of the pool, without what was taken."""
+    free = [len(pool) - np.isin(pool, asked.taken(place)).sum() for place in range(len(asked.asks))]
+    return float(np.mean(np.minimum(1, AT / np.maximum(free, 1))))

@@ -1,0 +1,120 @@
+"""How each protocol parts the events: into what is learned from, and what is asked after which history."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.data import Events, Ints
+from models.evaluation.errors import TimesMissing
+
+Mask = NDArray[np.bool_]
+Protocol = Literal["leave-one-out", "next-item", "future"]
+Name = Literal["leave-one-out", "next-item", "future", "cold-items", "warm-items"]
+Variant = Literal["test", "validation"]
+
+PROTOCOLS: Final[tuple[Protocol, ...]] = get_args(Protocol)
+TEST_FROM: Final = 0.9
+VALIDATION_FROM: Final = 0.8
+HIDDEN: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """known: what may be seen at all. training [rows of known]. Of each ask the rows of the positive events that it is
+    about, the user's history, and below which row everybody's events may be counted."""
+
+    known: Events
+    training: Mask
+    targets: Sequence[Ints]
+    before: Sequence[Ints]
+    visible: Ints
+    too_short: int = 0
+
+
+def leave_one_out(known: Events, variant: Variant) -> Parts:
+    """Users with fewer than three positive events are learned from alone."""
+    target_from_end = {"test": 1, "validation": 2}[variant]
+    training, seen = np.ones(len(known), np.bool_), np.ones(len(known), np.bool_)
+    targets: list[int] = []
+    before: list[Ints] = []
+    too_short = 0
+    for rows in known.by_user():
+        liked = np.flatnonzero(known.positive[rows])
+        if len(liked) < 3:
+            too_short += 1
+            continue
+        training[rows[liked[-2] :]] = False
+        place = liked[-target_from_end]
+        seen[rows[place + 1 :]] = False
+        targets.append(int(rows[place]))
+        before.append(rows[:place])
+    whole = known.take(np.flatnonzero(seen))
+    index = np.cumsum(seen) - 1
+    order = np.argsort(targets, kind="stable").tolist()
+    return Parts(
+        whole,
+        training[seen],
+        [index[targets[i] : targets[i] + 1] for i in order],
+        [index[before[i]] for i in order],
+        np.full(len(targets), len(whole), np.int64),
+        too_short,
+    )
+
+
+def from_one_moment(known: Events, protocol: Protocol, variant: Variant) -> Parts:
+    """Raises TimesMissing."""
+    _require_times(known, protocol)
+    start, end = int(len(known) * TEST_FROM), len(known)
+    if variant == "validation":
+        start, end = int(len(known) * VALIDATION_FROM), start
+    whole = known.take(np.arange(end))
+    targets: list[Ints] = []
+    before: list[Ints] = []
+    for rows in whole.by_user():
+        places = np.flatnonzero(whole.positive[rows] & (rows >= start))
+        if protocol == "next-item":
+            targets += [rows[place : place + 1] for place in places]
+            before += [rows[:place] for place in places]
+        elif len(places):
+            targets.append(rows[places])
+            before.append(rows[rows < start])
+    order = np.argsort([rows[0] for rows in targets], kind="stable").tolist()
+    targets, before = [targets[i] for i in order], [before[i] for i in order]
+    first = np.array([rows[0] for rows in targets], np.int64)
+    visible = first if protocol == "next-item" else np.full(len(first), start, np.int64)
+    return Parts(whole, np.arange(end) < start, targets, before, visible)
+
+
+def hidden_items(known: Events, name: Name) -> Parts:
+    """As `next-item`, but that some items have not been seen by anybody: they are in no training and in no history, and
+    are what is asked for (`cold-items`), or as many others are (`warm-items`). Raises TimesMissing."""
+    _require_times(known, name)
+    hidden, warm = pools(known)
+    late = np.arange(len(known)) >= int(len(known) * TEST_FROM)
+    unseen = np.isin(known.items, hidden)
+    wanted = late & known.positive & np.isin(known.items, hidden if name == "cold-items" else warm)
+    targets: list[Ints] = []
+    before: list[Ints] = []
+    for rows in known.by_user():
+        seen = rows[~unseen[rows]]
+        for row in rows[wanted[rows]]:
+            targets.append(np.array([row], np.int64))
+            before.append(seen[seen < row])
+    return Parts(known, ~late & ~unseen, targets, before, np.full(len(targets), len(known), np.int64))
+
+
+def pools(known: Events, seed: int = 0) -> tuple[Ints, Ints]:
+    """Items that are hidden, a tenth of all that occur, and as many others that do not."""
+    items = np.random.default_rng(seed).permutation(np.unique(known.items))
+    count = max(1, int(len(items) * HIDDEN))
+    return np.sort(items[:count]), np.sort(items[count : 2 * count])
+
+
+def _require_times(known: Events, name: Name) -> None:
+    if not known.timed:
+        raise TimesMissing(
+            f"{name} needs one point in time for all users, and these events have no times: take leave-one-out"
+        )

@@ -1,0 +1,86 @@
+"""The rows of the product, from a bundle that was trained on the split's training part."""
+
+from collections.abc import Callable, Sequence
+
+from rich.progress import Progress
+
+from inference.bundle import Bundle
+from models.data import Floats, ItemText
+from models.evaluation.cold import Asked, NearestText
+from models.evaluation.composition import Composition, CompositionSettings, Retrieval
+from models.evaluation.errors import TrainedOnOther
+from models.evaluation.rows import Row
+from models.evaluation.served_model import BundleModel
+from models.evaluation.split import Split
+
+
+def product_rows(
+    split: Split,
+    items: Sequence[ItemText],
+    bundle: Bundle,
+    settings: CompositionSettings,
+    *,
+    int8: Bundle | None = None,
+    threads: int = 1,
+    show: Progress | None = None,
+) -> list[Row]:
+    """`recstream`, `recstream-retrieval`, and `recstream-int8` where its bundle is given.
+
+    Raises TrainedOnOther.
+    """
+    show = show or Progress(disable=True)
+
+    def composed(one: Bundle, name: str) -> Composition:
+        check_trained_on(one, split)
+        task = show.add_task(f"Item vectors, {name}", total=len(split.known.item_ids))
+        model = BundleModel(
+            one, split.known.item_ids, items, threads=threads, advance=lambda done: show.advance(task, done)
+        )
+        return Composition(split, items, model, settings, name)
+
+    whole = composed(bundle, "recstream")
+    rows: list[Row] = [whole, Retrieval(whole)]
+    if int8 is not None:
+        rows.append(composed(int8, "recstream-int8"))
+    return rows
+
+
+def cold_rows(
+    items: Sequence[ItemText],
+    bundle: Bundle,
+    settings: CompositionSettings,
+    text: Floats,
+    *,
+    threads: int = 1,
+    show: Progress | None = None,
+) -> Callable[[Split], list[Asked]]:
+    """For `models.evaluation.cold.cold_items`: `recstream`, its retrieval, and the nearest by text alone. text [n, w]:
+    text vectors of the events' items. What is returned raises TrainedOnOther."""
+    show = show or Progress(disable=True)
+    models: list[BundleModel] = []
+
+    def rows(split: Split) -> list[Asked]:
+        check_trained_on(bundle, split)
+        ids = split.known.item_ids
+        if not models:
+            task = show.add_task("Item vectors", total=len(ids))
+            models.append(
+                BundleModel(
+                    bundle, ids, items, threads=threads, advance=lambda done: show.advance(task, done)
+                )
+            )
+        every = settings.candidates.model_copy(update={"nearest": len(ids), "popular": len(ids)})
+        served = Composition(split, items, models[0], settings)
+        ranking = Composition(split, items, models[0], settings.model_copy(update={"candidates": every}))
+        near, by_text = Retrieval(served), NearestText(split.known, text)
+        return [Asked(served, ranking), Asked(near, near), Asked(by_text, by_text)]
+
+    return rows
+
+
+def check_trained_on(bundle: Bundle, split: Split) -> None:
+    """Raises TrainedOnOther unless the bundle learned from the split's training part, no more and no less."""
+    if bundle.manifest.data_fingerprint != split.learned.fingerprint():
+        raise TrainedOnOther(
+            f"{bundle.folder} was trained on other events than the training part of {split.name} of these files"
+        )

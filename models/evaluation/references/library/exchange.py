@@ -1,0 +1,74 @@
+"""How a library's process is spoken to: a line of JSON in, a line of JSON out, arrays in .npz files beside.
+
+Runs in the environment of the references, by path: it imports nothing of this project.
+"""
+
+import ctypes
+import itertools
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, TextIO
+
+import numpy as np
+
+Arrays = dict[str, Any]
+Say = Callable[[str], None]
+
+
+class Model(Protocol):
+    """One reference of a library."""
+
+    def fit(self, arrays: Arrays, parameters: dict[str, Any], say: Say) -> tuple[dict[str, Any], Arrays]:
+        """Trains. Facts found on the way (epochs, ...), and `items` [items, d] with `listed` [items]."""
+        ...
+
+    def encode(self, arrays: Arrays) -> Arrays:
+        """`users` [b, d] for histories, and `found` [b]: whether there is anything to say of the user."""
+        ...
+
+
+def serve(models: dict[str, Callable[[], Model]]) -> None:
+    """Answers until the input ends."""
+    if sys.platform == "linux":
+        # A training may take an hour, and nobody waits for it when the parent is gone.
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    # What a library prints must not come between the lines of the answers.
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    model: Model | None = None
+    for number, line in enumerate(sys.stdin):
+        task = json.loads(line)
+        try:
+            with np.load(task["arrays"]) as file:
+                arrays = dict(file)
+            facts: dict[str, Any] = {}
+            if task["do"] == "fit":
+                model = models[task["model"]]()
+                facts, found = model.fit(
+                    arrays, task["parameters"], lambda text: _say(answers, progress=text)
+                )
+            elif model is not None:
+                found = model.encode(arrays)
+            else:
+                raise ValueError("nothing was fitted yet")
+            path = Path(task["arrays"]).with_name(f"answer-{number}.npz")
+            np.savez(path, **found)
+            _say(answers, done=facts, arrays=str(path))
+        except Exception as error:
+            traceback.print_exc()
+            _say(answers, error=f"{type(error).__name__}: {error}")
+
+
+def _say(answers: TextIO, **fields: object) -> None:
+    answers.write(json.dumps(fields) + "\n")
+
+
+def histories(arrays: Arrays) -> list[tuple[Any, Any]]:
+    """Items and weights of each ask: `items` and `weights` in a row, `bounds` [b + 1] between asks."""
+    bounds = arrays["bounds"]
+    return [(arrays["items"][a:b], arrays["weights"][a:b]) for a, b in itertools.pairwise(bounds.tolist())]

@@ -1,0 +1,115 @@
+"""What is learned from and what is asked, three ways.
+
+- `leave-one-out`: of each user the last positive event is to be found, after everything that he did before it; the one
+  before that is the validation's. What comes before the validation's target is training.
+- `next-item`: one point in time; then each later positive event is to be found, after everything that its user did
+  before it. The history grows, the weights stay.
+- `future`: the same point in time; one list a user made at it is to hold all that he will like later.
+
+Only items that a user has not taken are asked for, among all items. For items that nobody has seen yet there are two
+more, see `models.evaluation.cold`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from models.data import Events, Ints
+from models.evaluation.errors import NothingToMeasure
+from models.evaluation.parts import Mask, Name, Parts, Variant, from_one_moment, hidden_items, leave_one_out
+from models.evaluation.rows import Asks
+from models.preparation import tied
+
+
+@dataclass(frozen=True, slots=True)
+class Excluded:
+    """What is not asked, and what is asked but uncertain.
+
+    users_too_short: users with fewer than three positive events (leave-one-out). targets_taken_before: their item
+    cannot be recommended to their user any more. targets_tied: they are asked, and share user and moment with another
+    event: a hash (or the file) says which came first.
+    """
+
+    users_too_short: int = 0
+    targets_taken_before: int = 0
+    targets_tied: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        """For `--json`."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A protocol on one data set.
+
+    known: all events that this variant may see at all, ascending. training [rows]: those that may be learned from.
+    relevant: for each ask the items that its list should hold, at least one, none twice, none of them taken.
+    """
+
+    name: Name
+    variant: Variant
+    known: Events
+    training: Mask
+    asks: Asks
+    relevant: Sequence[Ints]
+    excluded: Excluded
+
+    @property
+    def learned(self) -> Events:
+        """The training part."""
+        return self.known.take(np.flatnonzero(self.training))
+
+    def taken(self, place: int) -> Ints:
+        """Items that the list of this ask must not hold, some perhaps twice."""
+        before = self.asks.before[place]
+        return self.known.items[before[~self.known.repeats[before]]]
+
+
+def split(known: Events, name: Name, variant: Variant = "test") -> Split:
+    """The protocol on all events of a data set. What the test asks for is not in the validation's split at all.
+
+    Raises TimesMissing, NothingToMeasure.
+    """
+    found = _asked(_parts(known, name, variant), name, variant)
+    if not len(found.asks):
+        raise NothingToMeasure(
+            f"{name} has no target in {len(known):,} events of {len(known.user_ids):,} users"
+        )
+    return found
+
+
+def training_part(known: Events, name: Name) -> Events:
+    """What a model may learn from that is to be measured by this protocol. Raises TimesMissing."""
+    parts = _parts(known, name, "test")
+    return parts.known.take(np.flatnonzero(parts.training))
+
+
+def _parts(known: Events, name: Name, variant: Variant) -> Parts:
+    if name == "leave-one-out":
+        return leave_one_out(known, variant)
+    if name == "next-item" or name == "future":
+        return from_one_moment(known, name, variant)
+    return hidden_items(known, name)
+
+
+def _asked(parts: Parts, name: Name, variant: Variant) -> Split:
+    """The asks that have something to be found."""
+    known, together = parts.known, tied(parts.known)
+    relevant: list[Ints] = []
+    taken_before = targets_tied = 0
+    for rows, history in zip(parts.targets, parts.before, strict=True):
+        taken = known.items[history[~known.repeats[history]]]
+        free = rows[~np.isin(known.items[rows], taken)]
+        taken_before += len(rows) - len(free)
+        targets_tied += int(together[free].sum())
+        relevant.append(np.unique(known.items[free]))
+    kept = [place for place, items in enumerate(relevant) if len(items)]
+    first = np.array([parts.targets[place][0] for place in kept], np.int64)
+    visible = parts.visible[kept]
+    # Of one moment for all, that of the first event after training.
+    moments = known.time_ms[visible] if name == "future" else known.time_ms[first]
+    asks = Asks(known.users[first], [parts.before[place] for place in kept], moments, visible)
+    excluded = Excluded(parts.too_short, taken_before, targets_tied)
+    return Split(name, variant, known, parts.training, asks, [relevant[place] for place in kept], excluded)

@@ -1,0 +1,176 @@
+"""Second stage: by what lists are ordered, learned from events that the encoder has not seen.
+
+The encoder knows the events it was trained on too well: weighed on them, its scores would count for more than they
+are worth afterwards. So a first encoder is trained on the earlier part, the mixture is fitted to the later part, and
+what it found is handed to the encoder of the whole.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from models.data import Events, Floats, Ints
+from models.fit_encoder import ItemTable
+from models.lists import lists
+from models.occasions import Occasions, later_occasions, next_occasions
+from models.popularity import PopularityHistory
+from models.recommender import Recommender
+from models.schedule import Schedule
+from models.settings import TrainSettings
+from models.windows import Window, batch, covered, gaps
+
+_LISTS = 64
+_FOLDS = 256
+_CALIBRATION_LISTS = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What is known of all items at b moments (Unix milliseconds): popularity [b, n, P], and seconds since
+    publication [b, n], -1 where unknown."""
+
+    popularity: tuple[PopularityHistory, ...]
+    ages: Callable[[Ints], Floats]
+
+    def at(self, time_ms: Ints) -> tuple[Tensor, Tensor]:
+        popularity = np.stack([history.at(time_ms) for history in self.popularity], -1)
+        return torch.from_numpy(popularity), torch.from_numpy(self.ages(time_ms))
+
+
+def fit_mixture(
+    model: Recommender,
+    events: Events,
+    held: NDArray[np.bool_],
+    items: ItemTable,
+    surroundings: Surroundings,
+    settings: TrainSettings,
+    advance: Callable[[float, float], None],
+) -> float:
+    """Fits mixture and calibration of the ranker in place, the rest held fixed; returns the mean loss of the last
+    quarter of the steps.
+
+    held [rows]: the events that the encoder was not trained on. Half of the lists are those asked for just before
+    a positive one of them, half those at moments out of the blue (see `models.occasions`); the loss is a softmax over
+    the list. Where times are not real there are only the first, and popularity says nothing.
+    """
+    rng = np.random.default_rng(settings.seed + 1)
+    model.eval()
+    with torch.no_grad():
+        vectors = items.vectors(model)
+        kinds = [_Asked(model, vectors, events, next_occasions(events, held), surroundings, settings, rng)]
+        if events.timed:
+            later = later_occasions(events, held, rng)
+            kinds.append(_Asked(model, vectors, events, later, surroundings, settings, rng))
+    kinds = [kind for kind in kinds if kind.count]
+    if not kinds:
+        return 0.0
+    schedule = Schedule(
+        list(model.ranker.mixture.parameters()), settings.mixture_learning_rate, 0.0, settings.mixture_steps
+    )
+    losses = []
+    for _ in range(settings.mixture_steps):
+        loss = torch.stack([kind.loss() for kind in kinds]).mean()
+        schedule.step(loss, 1)
+        losses.append(loss.item())
+        advance(1, losses[-1])
+    kinds[0].calibrate()
+    return float(np.mean(losses[-max(1, len(losses) // 4) :]))
+
+
+class _Asked:
+    """Occasions of one kind with their states, and the loss of lists made at some of them."""
+
+    def __init__(
+        self,
+        model: Recommender,
+        vectors: Tensor,
+        events: Events,
+        occasions: Occasions,
+        surroundings: Surroundings,
+        settings: TrainSettings,
+        rng: np.random.Generator,
+    ) -> None:
+        self._ranker, self._vectors, self._events = model.ranker, vectors, events
+        self._occasions, self._surroundings = occasions, surroundings
+        self._settings, self._rng = settings, rng
+        self.count = len(occasions)
+        self._states, self._users = _folded(model, vectors, events, occasions, settings)
+
+    def loss(self) -> Tensor:
+        """Mean over `_LISTS` occasions of -log p of one item that was to be found."""
+        scores, weights, _ = self._scored(self._rng.integers(self.count, size=_LISTS))
+        return functional.cross_entropy(scores + weights, torch.zeros(len(scores), dtype=torch.long))
+
+    def calibrate(self) -> None:
+        """Fits slope and offset by Newton steps on the binary loss over lists, each item weighed by how many it
+        stands for."""
+        ranker = self._ranker
+        places = self._rng.permutation(self.count)[:_CALIBRATION_LISTS]
+        with torch.no_grad():
+            parts = [self._scored(places[i : i + _LISTS])[:2] for i in range(0, len(places), _LISTS)]
+            scores = torch.cat([scores.flatten() for scores, _ in parts])
+            weights = torch.cat([weights.exp().flatten() for _, weights in parts])
+            found = torch.cat([functional.one_hot(torch.zeros(len(s), dtype=torch.long), s.shape[1]).flatten()
+                               for s, _ in parts]).to(scores.dtype)  # fmt: skip
+        parameters = [ranker.slope, ranker.offset]
+        optimizer = torch.optim.LBFGS(parameters, max_iter=100, line_search_fn="strong_wolfe")
+
+        def closure() -> float:
+            optimizer.zero_grad()
+            each = functional.binary_cross_entropy_with_logits(
+                ranker.calibrated(scores), found, reduction="none"
+            )
+            loss = (each * weights).sum() / len(places)
+            loss.backward()  # type: ignore[no-untyped-call]
+            return float(loss.item())
+
+        optimizer.step(closure)  # type: ignore[no-untyped-call]
+
+    def _scored(self, places: Ints) -> tuple[Tensor, Tensor, Tensor]:
+        """Scores and log weights [b, m] of lists, the item to be found first, and the lists' items."""
+        occasions, events = self._occasions, self._events
+        wanted = np.array([self._rng.choice(occasions.liked[place]) for place in places])
+        targets = torch.from_numpy(events.items[wanted])
+        popularity, ages = self._surroundings.at(occasions.time_ms[places])
+        if not events.timed:
+            popularity = torch.zeros_like(popularity)
+        near = self._users[places] @ self._vectors.T
+        for row, place in enumerate(places):
+            before = occasions.before[place]
+            near[row, torch.from_numpy(events.items[before][~events.repeats[before]])] = -torch.inf
+        middle = popularity[..., self._ranker.mixture.middle]
+        candidates, weights = lists(near, middle, targets, self._settings.ranker_candidates)
+        scores = self._ranker.scores(
+            self._states[places],
+            self._users[places],
+            torch.from_numpy(occasions.idle_seconds[places])[:, None],
+            self._vectors[candidates],
+            ages.gather(1, candidates),
+            popularity.gather(1, candidates.unsqueeze(-1).expand(-1, -1, popularity.shape[-1])),
+        )
+        return scores, weights, candidates
+
+
+@torch.no_grad()
+def _folded(
+    model: Recommender, vectors: Tensor, events: Events, occasions: Occasions, settings: TrainSettings
+) -> tuple[Tensor, Tensor]:
+    """States and user vectors at the occasions."""
+    gap_seconds = gaps(events)
+    states, users = torch.zeros(0, model.shape.channels), torch.zeros(0, model.shape.width)
+    for start in range(0, len(occasions), _FOLDS):
+        windows = [
+            Window(covered(rows, settings.history, settings.refold_every), 0, rows[:0])
+            for rows in occasions.before[start : start + _FOLDS]
+        ]
+        given = batch(events, gap_seconds, windows)
+        state, user, _ = model.user.fold(
+            vectors[given.items], given.actions, given.gap_seconds, given.values, given.mask
+        )
+        states, users = torch.cat([states, state]), torch.cat([users, user])
+    return states, users

@@ -1,0 +1,162 @@
+"""The record of what is served: seen by everybody, and gone by only with the vectors that it builds upon."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import numpy as np
+import pytest
+from aiokafka.errors import KafkaError
+
+from catalog.catalog import Catalog
+from catalog.errors import BadRecord
+from catalog.records import vector_key
+from catalog.served import KEY, Served, ServedWriter, decode_served, read_served
+from catalog.settings import CatalogSettings
+from embedded.kafka import EmbeddedKafka
+from recstream.storage.v1.catalog_pb2 import ItemVector
+from recstream.storage.v1.model_pb2 import ServedVersion, ServedVersions
+from topics.create import create_topics
+from topics.producer import start_producer
+from topics.settings import KafkaSettings
+
+WITHIN = 30.0
+
+
+def record(version: int, share: float = 1.0, **ends: int) -> ServedVersions:
+    vector_ends = {int(name[1:]): end for name, end in ends.items()}
+    return ServedVersions(next=ServedVersion(version=version), share=share, vector_ends=vector_ends)
+
+
+@pytest.fixture
+async def kafka_settings(kafka: EmbeddedKafka, prefix: str) -> KafkaSettings:
+    made = KafkaSettings(bootstrap=kafka.bootstrap, topic_prefix=prefix, partitions=1)
+    await create_topics(made, 1)
+    return made
+
+
+@asynccontextmanager
+async def running(settings: KafkaSettings) -> AsyncIterator[Catalog]:
+    catalog = Catalog(CatalogSettings(), settings)
+    task = asyncio.create_task(catalog.run())
+    try:
+        yield catalog
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+@asynccontextmanager
+async def writing(settings: KafkaSettings) -> AsyncIterator[ServedWriter]:
+    writer = await ServedWriter.begin(settings)
+    try:
+        yield writer
+    finally:
+        await writer.close()
+
+
+async def vectors(settings: KafkaSettings, version: int, count: int) -> None:
+    producer = await start_producer(settings)
+    value = ItemVector(vector=np.ones(4, "<f4").tobytes(), content_hash=b"h").SerializeToString()
+    for number in range(count):
+        await producer.send_and_wait(
+            settings.topics.item_vectors, value, key=vector_key(version, f"item-{number}")
+        )
+    await producer.stop()
+
+
+async def serves(catalog: Catalog, version: int) -> None:
+    async with asyncio.timeout(WITHIN):
+        while catalog.served.record.next.version != version:
+            await asyncio.sleep(0.02)
+
+
+async def test_what_is_written_is_read(kafka_settings: KafkaSettings) -> None:
+    assert await read_served(kafka_settings) == ServedVersions()
+    async with writing(kafka_settings) as writer:
+        for version in (1, 2, 3):
+            await writer.write(record(version))
+    assert await read_served(kafka_settings) == record(3)
+
+
+async def test_who_begins_later_takes_over(kafka_settings: KafkaSettings) -> None:
+    async with writing(kafka_settings) as first, writing(kafka_settings) as second:
+        with pytest.raises(KafkaError):
+            await first.write(record(1))
+        await second.write(record(2))
+    assert await read_served(kafka_settings) == record(2)
+
+
+async def test_a_record_counts_when_its_vectors_are_read(kafka_settings: KafkaSettings) -> None:
+    async with running(kafka_settings) as catalog, writing(kafka_settings) as writer:
+        await asyncio.wait_for(catalog.wait_ready(), WITHIN)
+        await vectors(kafka_settings, 2, 5)
+        await writer.write(record(2, p0=5))
+        await serves(catalog, 2)
+        assert all(catalog.vector(2, f"item-{number}") is not None for number in range(5))
+
+
+async def test_a_process_that_starts_later_is_ready_with_the_record(kafka_settings: KafkaSettings) -> None:
+    await vectors(kafka_settings, 2, 5)
+    async with writing(kafka_settings) as writer:
+        await writer.write(record(2, p0=5))
+    async with running(kafka_settings) as catalog:
+        await asyncio.wait_for(catalog.wait_ready(), WITHIN)
+        assert catalog.served.record == record(2, p0=5)
+        assert catalog.vector(2, "item-4") is not None
+
+
+async def test_ends_past_the_topic_are_those_of_one_before_it(kafka_settings: KafkaSettings) -> None:
+    async with writing(kafka_settings) as writer:
+        await writer.write(record(2, p0=1_000))
+    async with running(kafka_settings) as catalog:
+        await asyncio.wait_for(catalog.wait_ready(), WITHIN)
+        assert catalog.served.record.next.version == 2
+
+
+async def test_vectors_of_versions_that_are_served_are_held_before_newer_ones(
+    kafka_settings: KafkaSettings,
+) -> None:
+    for version in (5, 7, 8, 9, 10):
+        await vectors(kafka_settings, version, 1)
+    async with writing(kafka_settings) as writer:
+        await writer.write(record(5))
+    async with running(kafka_settings) as catalog:
+        await asyncio.wait_for(catalog.wait_ready(), WITHIN)
+        assert catalog.vector(5, "item-0") is not None
+        assert len(catalog.versions) == 3
+
+
+async def test_of_records_that_wait_the_newest_counts() -> None:
+    served, reached, told = Served(), asyncio.Event(), []
+    served.listen(lambda now: told.append(now.next.version))
+
+    async def reach(ends: object) -> None:
+        if ends:
+            await reached.wait()
+
+    following = asyncio.create_task(served.follow(reach))
+    served.hear(record(1, p0=10))
+    await asyncio.sleep(0.05)
+    assert told == [] and not served.settled.is_set()
+    served.hear(record(2))
+    await asyncio.wait_for(served.settled.wait(), 5)
+    reached.set()
+    await asyncio.sleep(0.05)
+    assert told == [2]
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+
+
+def test_records_that_are_none_are_refused() -> None:
+    for key, value in (
+        (None, b""),
+        (b"other", b""),
+        (KEY, b"\xff"),
+        (KEY, record(1, 2.0).SerializeToString()),
+    ):
+        with pytest.raises(BadRecord):
+            decode_served(key, value)
+    assert decode_served(KEY, None) == ServedVersions()

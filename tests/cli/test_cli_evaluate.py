@@ -1,0 +1,186 @@
+"""`recstream evaluate`: tables and JSON of a bundle, and what it says when it cannot measure."""
+
+import io
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from cli.app import app
+from cli.charts import ndcg_chart
+from cli.errors import CommandError
+from cli.evaluation import composition, data_of
+from cli.evaluation_tables import any_table, result_tables
+from cli.files import FileForm, read_files
+from cli.settings import Settings
+from evaluation_world import crowd, known
+from models.evaluation.cold import ColdResult, ColdRow
+from models.evaluation.measure import measure
+from models.evaluation.parts import Name
+from models.evaluation.references.popularity import Popularity
+from models.evaluation.results import Result, RowOf, result
+from models.evaluation.split import split, training_part
+from tiny_bundle import build
+
+
+def recstream(*arguments: str):
+    return CliRunner().invoke(app, list(arguments), catch_exceptions=False, env={"COLUMNS": "120"})
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Interactions, and a bundle that says it was trained on what comes before the last tenth of them."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    rows = crowd(length=14)
+    lines = [f"{user},{item},rate,{at},{value}" for user, item, _, at, value in rows]
+    head = "user_id,item_id,action,timestamp,rating"
+    (folder / "interactions.csv").write_text("\n".join([head, *lines]) + "\n")
+    items = sorted({item for _, item, *_ in rows})
+    build(folder / "bundle", items)
+    trained_on(folder, "next-item")
+    return folder
+
+
+def trained_on(folder: Path, protocol: Name) -> None:
+    """Makes the bundle say so."""
+    manifest = json.loads((folder / "bundle" / "manifest.json").read_text())
+    read = read_files([folder / "interactions.csv"], (), FileForm(time_unit="milliseconds"))
+    manifest["data_fingerprint"] = training_part(data_of(read, Settings()).known, protocol).fingerprint()
+    (folder / "bundle" / "manifest.json").write_text(json.dumps(manifest))
+
+
+def run(files: Path, *more: str, protocol: str = "next-item"):
+    return recstream(
+        "evaluate", "--interactions", str(files / "interactions.csv"), "--time-unit", "milliseconds",
+        "--bundle", str(files / "bundle"), "--work", str(files / "work"), "--protocol", protocol, *more,
+    )  # fmt: skip
+
+
+def test_json_ends_with_one_line_for_the_protocol(files: Path) -> None:
+    answer = run(
+        files, "--references", "popularity,item-knn", "--json", "--picture", str(files / "picture.svg")
+    )
+    assert answer.exit_code == 0, answer.output
+    found = json.loads(answer.stdout.strip().splitlines()[-1])
+    assert found["protocol"] == "next-item"
+    rows = {row["name"]: row for row in found["models"]}
+    assert list(rows) == ["recstream", "recstream-retrieval", "popularity", "item-knn"]
+    for row in rows.values():
+        assert (
+            0 <= row["ndcg@10"] <= row["hr@10"] <= row["hr@20"] <= 1 and len(row["intervals"]["ndcg@10"]) == 2
+        )
+        assert sum(group["count"] for group in row["by_history"].values()) == found["asks"]
+    assert set(rows["recstream"]["above"]) == {"popularity", "item-knn"} and "above" not in rows["popularity"]
+    assert "tuned" in rows["popularity"]["note"]
+    drawn = ElementTree.parse(files / "picture.svg").getroot()
+    assert sum(element.tag.endswith("rect") for element in drawn.iter()) == 4
+
+
+def test_a_person_gets_tables(files: Path) -> None:
+    answer = run(files)
+    assert answer.exit_code == 0, answer.output
+    for part in (
+        "next-item",
+        "recstream-retrieval",
+        "popularity",
+        "NDCG@10 by events before the list",
+        "coverage",
+    ):
+        assert part in answer.output
+
+
+def test_a_bundle_of_other_training_is_refused_with_the_command_that_trains_the_right_one(
+    files: Path,
+) -> None:
+    (files / "more.csv").write_text(f"user_id,item_id,action,timestamp,rating\nnew,i01,rate,{10**12},5.0\n")
+    with pytest.raises(CommandError, match="training part of future") as failure:
+        run(files, "--interactions", str(files / "more.csv"), protocol="future")
+    assert "recstream train --protocol future" in failure.value.next_step
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [(("--references", "magic"), "no reference is called magic"), (("--int8", "nowhere"), "manifest.json")],
+)
+def test_what_is_not_there_is_named(files: Path, more: tuple[str, ...], message: str) -> None:
+    with pytest.raises(CommandError, match=message):
+        run(files, *more)
+
+
+def test_hidden_items_are_asked_for_beside_chance(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = {"text_model": str(files / "bundle-text")}
+    monkeypatch.setenv("RECSTREAM_TRAIN__ENCODERS", json.dumps(encoder))
+    trained_on(files, "cold-items")
+    try:
+        answer = run(files, "--json", protocol="cold-items")
+        with pytest.raises(CommandError, match="has no picture"):
+            run(files, "--picture", str(files / "none.svg"), protocol="cold-items")
+    finally:
+        trained_on(files, "next-item")
+    assert answer.exit_code == 0, answer.output
+    found = json.loads(answer.stdout.strip().splitlines()[-1])
+    assert found["protocol"] == "cold-items" and found["hidden"] == 3 and 0 < found["chance"]["full"] < 1
+    assert [row["name"] for row in found["models"]] == ["recstream", "recstream-retrieval", "nearest text"]
+    # Three items have room on a list of ten.
+    assert all(row["recall@10:cold"]["mean"] == 1 for row in found["models"])
+
+
+def test_lists_are_composed_as_the_surface_says() -> None:
+    settings = Settings.model_validate(
+        {
+            "ranking": {
+                "default": {"popular": 7},
+                "surfaces": {
+                    "evaluation": {"nearest": 5, "action_weights": {"rate": 3.0}, "rating_weight": 0.5}
+                },
+            }
+        }
+    )
+    found = composition(settings)
+    assert (found.candidates.nearest, found.candidates.popular, found.candidates.similar) == (5, 7, 100)
+    assert found.actions["rate"].weight == 3.0 and found.actions["view"].weight == 0.2
+    assert found.rating_weight == 0.5
+
+
+def test_hidden_items_have_a_table_of_their_own(measured: Result) -> None:
+    row = measured.rows[0]
+    found = ColdResult(
+        3, dict.fromkeys(("full", "cold", "warm"), 7), {"full": 0.01, "cold": 0.1, "warm": 0.1},
+        [ColdRow(row.name, {"full": 0.05, "cold": 0.3, "warm": 0.4}, {})],
+    )  # fmt: skip
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(any_table(found, 80))
+    text = console.export_text()
+    assert "cold-items" in text and "0.3000" in text and "0.0100" in text and "3 items are hidden" in text
+
+
+@pytest.fixture
+def measured() -> Result:
+    events = known(crowd())
+    found = split(events, "future")
+    popular = Popularity(events, found.training, None)
+    chance = Popularity(events, np.zeros(len(events), np.bool_), None)
+    chance.name = "recstream & co"  # type: ignore[misc]
+    return result(
+        found,
+        [RowOf(measure(found, chance), False), RowOf(measure(found, popular), True, note="tuned <well>")],
+    )
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_tables_fit_the_terminal(measured: Result, width: int) -> None:
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(result_tables(measured, width))
+    text = console.export_text()
+    assert "…" not in text and f"{measured.rows[0].figures['ndcg@10']:.4f}" in text
+    assert all(len(line) <= width for line in text.splitlines())
+
+
+def test_the_picture_is_well_formed_and_has_a_bar_a_row(measured: Result) -> None:
+    drawn = ElementTree.fromstring(ndcg_chart([measured, measured]))
+    assert sum(element.tag.endswith("rect") for element in drawn.iter()) == 4
+    assert any("recstream & co" in (element.text or "") for element in drawn.iter())

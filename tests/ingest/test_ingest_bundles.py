@@ -1,0 +1,82 @@
+"""Catalogue workers come and go with the versions that are live."""
+
+import asyncio
+import shutil
+from pathlib import Path
+
+import pytest
+
+from catalog.catalog import Catalog
+from catalog.settings import CatalogSettings
+from inference.bundle import read
+from inference.versions import Live, Pointer
+from ingest.catalogue_workers import CatalogueWorkers, published_bundle
+from ingest.errors import BundleNotThere
+from ingest.groups import catalogue_group
+from ingest.health import Health
+from ingest.offsets import committed, partitions_of
+from ingest_world import World, until
+from recstream.v1.item_pb2 import Item
+from topics.ids import topic_ids
+from topics.producer import start_producer
+
+
+def test_the_bundle_is_the_published_one_or_none(bundle: Path, tmp_path: Path) -> None:
+    manifest = read(bundle).manifest
+    with pytest.raises(BundleNotThere, match="version 1"):
+        published_bundle(tmp_path, Live(manifest))
+    shutil.copytree(bundle, tmp_path / "1")
+    assert published_bundle(tmp_path, Live(manifest)).manifest == manifest
+    with pytest.raises(BundleNotThere, match="not the published one"):
+        published_bundle(tmp_path, Live(manifest.model_copy(update={"created": "another day"})))
+
+
+async def test_a_worker_waits_for_its_bundle_and_ends_with_its_version(
+    world: World, bundle: Path, tmp_path: Path
+) -> None:
+    live = Live(read(bundle).manifest, 5)
+    pointer = Pointer(None, live, 0)
+    catalog, health, stop = Catalog(CatalogSettings(), world.kafka), Health(), asyncio.Event()
+    reading = asyncio.create_task(catalog.run())
+    workers = CatalogueWorkers(
+        world.kafka, world.settings, tmp_path, world.model, catalog, health, lambda: pointer
+    )
+    running = asyncio.create_task(workers.run(stop))
+    topics = world.kafka.topics
+    # Transactions end in a marker that no consumer is shown; the worker says all the same that it is through.
+    producer = await start_producer(world.kafka, transactional_id=topics.prefix)
+    async with producer.transaction():
+        item = Item(item_id="a", title="red shoe")
+        await producer.send(topics.items, item.SerializeToString(), key=b"a", partition=0)
+    await producer.stop()
+
+    async def says_what_it_lacks() -> bool:
+        return any("recstream model publish" in reason for reason in health.lacks.values())
+
+    await until(says_what_it_lacks)
+    shutil.copytree(bundle, tmp_path / "1")
+
+    async def embedded() -> bool:
+        return catalog.vector(1, "a") is not None and health.ready
+
+    await until(embedded)
+    topic_id = (await topic_ids(world.kafka, [topics.items]))[topics.items]
+    partitions = await partitions_of(world.kafka, topics.items)
+    group = catalogue_group(world.kafka, 1, 5, topic_id)
+
+    async def through() -> bool:
+        found = await committed(world.kafka, group, partitions)
+        return {tp.partition: each.offset for tp, each in found.items()} == {0: 2, 1: 0}
+
+    await until(through)
+    pointer = Pointer()
+    workers.changed()
+
+    async def gone() -> bool:
+        return not workers.at_work
+
+    await until(gone)
+    stop.set()
+    await asyncio.wait_for(running, 30)
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)

@@ -1,0 +1,77 @@
+"""Items that nobody has touched are in no training and in no history, and are asked for."""
+
+import numpy as np
+import pytest
+
+from evaluation_world import crowd, ids, known
+from models.evaluation.cold import Asked, NearestText, Pooled, cold_items
+from models.evaluation.errors import TimesMissing
+from models.evaluation.parts import pools
+from models.evaluation.references.popularity import Popularity
+from models.evaluation.split import Split, split, training_part
+
+EVENTS = known(crowd(users=120, items=40))
+
+
+def test_hidden_items_are_seen_by_nobody_and_asked_for() -> None:
+    found = split(EVENTS, "cold-items")
+    hidden, warm = pools(EVENTS)
+    assert len(hidden) == len(warm) == 4 and not set(hidden) & set(warm)
+    assert not np.isin(found.learned.items, hidden).any() and np.isin(found.learned.items, warm).any()
+    assert all(not np.isin(found.known.items[rows], hidden).any() for rows in found.asks.before)
+    assert all(np.isin(items, hidden).all() for items in found.relevant)
+    others = split(EVENTS, "warm-items")
+    assert all(np.isin(items, warm).all() for items in others.relevant)
+    assert (
+        others.learned.fingerprint()
+        == found.learned.fingerprint()
+        == training_part(EVENTS, "cold-items").fingerprint()
+    )
+    with pytest.raises(TimesMissing):
+        split(known(crowd(), timed=False), "cold-items")
+
+
+def test_histories_are_what_came_before_without_the_hidden() -> None:
+    found = split(EVENTS, "cold-items")
+    hidden, _ = pools(EVENTS)
+    for user, before, time_ms in zip(found.asks.users, found.asks.before, found.asks.time_ms, strict=True):
+        own = (EVENTS.users == user) & (EVENTS.time_ms < time_ms) & ~np.isin(EVENTS.items, hidden)
+        assert ids(EVENTS, EVENTS.items[before]) == ids(EVENTS, EVENTS.items[own])
+
+
+def test_a_row_that_knows_texts_is_above_chance_and_one_that_counts_is_below() -> None:
+    # Films that are neighbours have texts that are: a circle.
+    angle = 2 * np.pi * np.array([int(item[1:]) for item in EVENTS.item_ids]) / 40
+    vectors = np.stack([np.cos(angle), np.sin(angle)], 1).astype(np.float32)
+
+    def rows(asked: Split) -> list[Asked]:
+        text, popular = NearestText(asked.known, vectors), Popularity(asked.known, asked.training, None)
+        return [Asked(text, text), Asked(popular, popular)]
+
+    found = cold_items(EVENTS, rows)
+    text, popular = found.rows
+    assert (
+        text.recall["full"] > 1.5 * found.chance["full"]
+        and popular.recall["full"] < 0.5 * found.chance["full"]
+    )
+    # Ten places are more than the pool has.
+    assert found.chance["cold"] == found.chance["warm"] == text.recall["cold"] == 1
+    low, high = text.intervals["full"]
+    assert low <= text.recall["full"] <= high
+    said = found.as_dict()
+    assert said["protocol"] == "cold-items" and said["hidden"] == 4
+
+
+def test_a_pooled_row_lists_its_pool_alone() -> None:
+    found = split(EVENTS, "warm-items")
+    pool = np.array([3, 5])
+    scores = Pooled(Popularity(found.known, found.training, None), pool).scores(found.asks)
+    assert np.isfinite(scores[:, pool]).all() and np.isinf(np.delete(scores, pool, axis=1)).all()
+
+
+def test_a_user_without_history_is_near_no_text() -> None:
+    found = split(EVENTS, "cold-items")
+    row = NearestText(found.known, np.eye(len(EVENTS.item_ids), dtype=np.float32))
+    alone = found.asks.part(0, 1)
+    nobody = type(alone)(alone.users, [np.zeros(0, np.int64)], alone.time_ms, alone.visible)
+    assert (row.scores(nobody) == 0).all()

@@ -1,0 +1,101 @@
+"""Tables of codes and tables of strings become the same events."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from datasets.interactions import Interactions
+from models.data import ItemText, events
+from models.errors import NothingToLearn
+from profiles.actions import Action, Actions
+
+ACTIONS = Actions(
+    {"rate": Action(positive_from=4.0), "dislike": Action(positive=False), "view": Action(repeats=True)}
+)
+
+
+@dataclass(frozen=True)
+class Strings:
+    """A table that knows neither codes nor ties."""
+
+    user_ids: list[str]
+    item_ids: list[str]
+    actions: list[str]
+    time_ms: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+
+ROWS = st.lists(
+    st.tuples(
+        st.text("aé\u03010", min_size=1, max_size=3),
+        st.text("x07", min_size=1, max_size=3),
+        st.sampled_from(["rate", "dislike", "view", "impression", "other"]),
+        st.sampled_from([float("nan"), 1.0, 4.0, 4.5]),
+    ),
+    min_size=1,
+    max_size=40,
+)
+Row = tuple[str, str, str, float]
+
+
+def columns(
+    rows: list[Row],
+) -> tuple[list[str], list[str], list[str], NDArray[np.int64], NDArray[np.float64]]:
+    times = np.arange(len(rows), dtype=np.int64) * 1000 + 10**12
+    return (
+        [r[0] for r in rows],
+        [r[1] for r in rows],
+        [r[2] for r in rows],
+        times,
+        np.array([r[3] for r in rows]),
+    )
+
+
+@given(ROWS)
+def test_codes_and_strings_give_the_same_events(rows: list[Row]) -> None:
+    coded, plain = Interactions.of(*columns(rows)), Strings(*columns(rows))
+    items = [ItemText("x", "an x"), ItemText("never", "seen by nobody")]
+    if not any(row[2] in ACTIONS for row in rows):
+        with pytest.raises(NothingToLearn):
+            events([coded], items, ACTIONS)
+        return
+    one, two = events([coded], items, ACTIONS), events([plain], items, ACTIONS)
+    assert one.fingerprint() == two.fingerprint()
+    assert np.array_equal(one.positive, two.positive) and np.array_equal(one.repeats, two.repeats)
+    kept = [row for row in rows if row[2] in ACTIONS]
+    assert [one.user_ids[u] for u in one.users] == [row[0] for row in kept]
+    assert [one.item_ids[i] for i in one.items] == [row[1] for row in kept]
+    value = [None if np.isnan(row[3]) else row[3] for row in kept]
+    expected = [ACTIONS[row[2]].speaks_for(v) for row, v in zip(kept, value, strict=True)]
+    assert one.positive.tolist() == expected
+
+
+def test_names_that_occur_in_held_out_rows_alone_are_in_no_vocabulary() -> None:
+    rows: list[Row] = [("a", "x", "rate", 5.0), ("b", "y", "rate", 5.0), ("c", "secret", "rate", 5.0)]
+    training, rest = Interactions.of(*columns(rows)).split(0.7)
+    learned = events([training], [], ACTIONS)
+    assert learned.user_ids == ["a", "b"] and learned.item_ids == ["x", "y"]
+    whole = events([training, rest], [], ACTIONS)
+    assert whole.item_ids == ["secret", "x", "y"] and len(whole) == 3
+
+
+def test_the_order_of_a_moment_is_the_tables_whatever_was_done_to_it() -> None:
+    rows: list[Row] = [("a", f"{n:02}", "view", float("nan")) for n in range(30)]
+    user, item, action, _, value = columns(rows)
+    table = Interactions.of(user, item, action, np.full(30, 10**12, np.int64), value)
+    shuffled = table.take(np.random.default_rng(0).permutation(30))
+    assert events([shuffled], [], ACTIONS).items.tolist() == list(range(30))
+
+
+def test_made_up_times_are_known_to_be() -> None:
+    table = Interactions.of(["a"], ["x"], ["view"], np.array([10**12], np.int64))
+    assert events([table], [], ACTIONS).timed
+    untimed = Interactions(
+        table.user_ids, table.item_ids, table.actions, table.time_ms, table.values, table.ties, timed=False
+    )
+    assert not events([table, untimed], [], ACTIONS).timed
+    assert not events([untimed], [], ACTIONS).take(np.array([0])).timed

@@ -1,0 +1,170 @@
+"""What the ranker is told of the moment: how long the user has been idle, and how popular things are by then."""
+
+import numpy as np
+import pytest
+
+from inference.model import Candidates as RankerInput
+from profiles.events import Erasure, Event, Position
+from profiles.fold import fold
+from profiles.profile import Stored
+from ranking.shelf import Shelf
+from ranking.world import (
+    MANIFEST,
+    NOW_MS,
+    PROFILES,
+    PaperModel,
+    ask,
+    ids,
+    item,
+    numbered,
+    pipeline,
+    user,
+    vector,
+    with_state,
+)
+from recstream.v1 import slate_pb2
+
+TOPIC = b"t" * 16
+
+
+class Listening(PaperModel):
+    """Keeps what the ranker was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[RankerInput] = []
+
+    async def rank(self, version, user, candidates, *, timeout):
+        self.seen.append(candidates)
+        return await super().rank(version, user, candidates, timeout=timeout)
+
+
+@pytest.fixture
+def shelf() -> Shelf:
+    made = Shelf(lambda: NOW_MS)
+    for n, item_id in enumerate(numbered(30)):
+        made.put(item(item_id), vector(n / 10, 1))
+    return made
+
+
+def folded(*records) -> Stored:
+    return Stored(1, fold(None, "ann", records, PROFILES).profile)
+
+
+def event(n: int, item_id: str, seconds_ago: float, action: str = "like") -> Event:
+    moment = NOW_MS - int(seconds_ago * 1000)
+    return Event("ann", Position(TOPIC, 0, n), NOW_MS, f"e{n}", item_id, action, moment)
+
+
+async def idle(shelf: Shelf, stored: Stored | None) -> float:
+    """As the ranker is told, from a fold and from a state that is kept."""
+    model = Listening()
+    made = pipeline(shelf, model)
+    await ask(made, stored)
+    if stored is not None:
+        await ask(made, with_state(stored, vector(1)))
+    assert len({candidates.idle_seconds for candidates in model.seen}) == 1
+    return model.seen[0].idle_seconds
+
+
+async def test_idle_time_runs_from_the_newest_event_however_late_others_come(shelf):
+    assert await idle(shelf, folded(event(0, "i001", 3600), event(1, "i002", 90.5))) == 90.5
+    assert await idle(shelf, folded(event(0, "i002", 90.5), event(1, "i001", 3600))) == 90.5
+
+
+async def test_an_event_of_the_future_is_one_of_now(shelf):
+    assert await idle(shelf, folded(event(0, "i001", -60))) == 0
+
+
+async def test_what_is_taken_back_does_not_end_the_idle_time(shelf):
+    assert await idle(shelf, user(("like", "i001"), ("like", "i002"), undo="e1")) == 1000
+    assert await idle(shelf, user(("like", "i001"), undo="e0")) == -1
+
+
+async def test_impressions_do_not_end_the_idle_time(shelf):
+    seen = event(1, "i002", 5, "impression")
+    assert await idle(shelf, folded(event(0, "i001", 3600), seen)) == 3600
+
+
+async def test_who_has_done_nothing_or_is_forgotten_has_no_idle_time(shelf):
+    assert await idle(shelf, None) == -1
+    erasure = Erasure("ann", Position(TOPIC, 0, 1), NOW_MS, (Position(TOPIC, 0, 1),))
+    assert await idle(shelf, folded(event(0, "i001", 60), erasure)) == -1
+    assert await idle(shelf, folded(event(0, "i001", 60), erasure, event(2, "i002", 7))) == 7
+
+
+async def test_a_state_that_is_behind_is_as_old_as_the_newest_event_in_it(shelf):
+    model = Listening()
+    made = pipeline(shelf, model)
+    await ask(made, folded(event(0, "i001", 3600)))
+    model.fold_trouble = "raise"
+    await ask(made, folded(event(0, "i001", 3600), event(1, "i002", 7)))
+    assert [candidates.idle_seconds for candidates in model.seen] == [3600, 3600]
+
+
+async def test_popularities_stand_in_the_order_of_the_manifests_half_lives(shelf):
+    model = Listening()
+    shelf.popular({"i007": 800}, hours_ago=14 * 24)
+    await ask(pipeline(shelf, model), with_state(user(("like", "i001")), vector(1)), count=29)
+    given = model.seen[0]
+    assert given.popularity.shape == (len(given.vectors), 3) and given.popularity.dtype == np.float32
+    assert MANIFEST.popularity_half_lives_days == (3, 14, 90)
+    wanted = [800 * 2 ** (-14 / days) for days in (3, 14, 90)]
+    assert given.popularity[given.popularity[:, 1].argmax()] == pytest.approx(wanted)
+    assert np.count_nonzero(given.popularity.any(axis=1)) == 1
+
+
+async def test_each_model_version_is_given_its_own_half_lives(shelf):
+    model = Listening()
+    shelf.popular({"i007": 8})
+    one = MANIFEST.model_copy(update={"popularity_half_lives_days": (30.0,)})
+    await ask(pipeline(shelf, model, manifest=one), user(("like", "i001")))
+    assert model.seen[0].popularity.shape == (len(model.seen[0].vectors), 1)
+
+
+async def test_lists_for_measurements_are_the_rankers_order_of_near_similar_and_popular_things():
+    shelf = Shelf(lambda: NOW_MS)
+    for n, item_id in enumerate(numbered(450)):
+        shelf.put(item(item_id, categories=["all"], published_at_ms=NOW_MS - 1000), vector(n / 1000, 1))
+    shelf.put(item("odd"), vector(0, 0, 5))
+    shelf.put(item("odd too"), vector(0, 0, 4))
+    shelf.popular({"i100": 9})
+    stored = with_state(user(("like", "odd")), vector(1, 1))
+    slate = (await ask(pipeline(shelf, PaperModel()), stored, count=500)).slate
+    sources = {each.item_id: each.source for each in slate.items}
+    assert (sources["i449"], sources["odd too"], sources["i100"]) == ("nearest", "similar", "popular")
+    assert set(sources.values()) == {"nearest", "similar", "popular"}
+    scores = [each.score for each in slate.items]
+    assert len(scores) == 451 and scores == sorted(scores, reverse=True)
+
+
+async def test_a_stranger_is_ranked_among_the_popular_things(shelf):
+    shelf.popular({item_id: 1 + n for n, item_id in enumerate(numbered(10))}, hours_ago=60 * 24)
+    ranked = await ask(
+        pipeline(shelf, PaperModel(), surfaces={"evaluation": {"trending": 0, "popular": 5}}), count=5
+    )
+    assert {each.source for each in ranked.slate.items} == {"popular"}
+    assert sorted(ids(ranked)) == numbered(10)[5:]
+
+
+async def test_what_stays_popular_is_found_beside_what_is_popular_for_an_hour():
+    shelf = Shelf(lambda: NOW_MS)
+    for item_id in numbered(50):
+        shelf.put(item(item_id), vector(1))
+    shelf.put(item("classic"), vector(9))
+    shelf.popular(dict.fromkeys(numbered(20), 1))
+    shelf.popular({"classic": 500}, hours_ago=21 * 24)
+    made = pipeline(shelf, PaperModel(), default={"trending": 5, "popular": 5})
+    first = (await ask(made, count=5, surface="home")).slate.items[0]
+    assert (first.item_id, first.source) == ("classic", "popular")
+
+
+async def test_a_stranger_gets_popular_things_when_the_ranker_is_down(shelf):
+    model = PaperModel()
+    made = pipeline(shelf, model)
+    await ask(made)
+    model.trouble = "raise"
+    shelf.popular({"i003": 2, "i004": 1})
+    ranked = await ask(made)
+    assert ranked.slate.tier == slate_pb2.TIER_POPULAR
+    assert ids(ranked)[:2] == ["i003", "i004"]

@@ -1,0 +1,101 @@
+"""A list is made of one model version, whatever the pointer does meanwhile."""
+
+import numpy as np
+import pytest
+
+from inference.versions import Live, Pointer
+from profiles.profile import Stored
+from ranking.shelf import Shelf
+from ranking.world import MANIFEST, NOW, NOW_MS, PROFILES, PaperModel, ask, item, numbered, user
+from ranking.world import with_state as with_state_of
+from recstream.v1 import slate_pb2
+from server.ranking.pipeline import Pipeline
+from server.ranking.settings import RankingSettings
+
+OLD, NEW = MANIFEST.version, MANIFEST.version + 1
+WIDE = MANIFEST.model_copy(
+    update={"version": NEW, "width": 12, "state_width": 12, "actions": ("like", "view", "buy")}
+)
+BEFORE = Pointer(Live(MANIFEST), Live(WIDE), 0.0)
+AFTER = Pointer(Live(MANIFEST), Live(WIDE), 1.0)
+ITEMS = numbered(60)
+
+
+class Flipping(PaperModel):
+    """Moves the pointer in the middle of a call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pointer = BEFORE
+        self.at = ""
+        self.ranked: list[tuple[int, int]] = []
+
+    async def _answer(self, name: str, trouble: str | None) -> None:
+        await super()._answer(name, trouble)
+        if name == self.at:
+            self.pointer = AFTER if self.pointer is BEFORE else BEFORE
+
+    async def rank(self, version, user, candidates, *, timeout):
+        self.ranked.append((version, candidates.vectors.shape[1]))
+        assert user.user_vector.shape[1] == candidates.vectors.shape[1]
+        return await super().rank(version, user, candidates, timeout=timeout)
+
+
+@pytest.fixture
+def shelf() -> Shelf:
+    made, rng = Shelf(lambda: NOW_MS), np.random.default_rng(1)
+    for item_id in ITEMS:
+        made.put(item(item_id), rng.normal(size=8).astype(np.float32), OLD)
+        made.put_vector(NEW, item_id, rng.normal(size=12).astype(np.float32))
+    return made
+
+
+def made(shelf: Shelf, model: Flipping) -> Pipeline:
+    return Pipeline(shelf, model, lambda: model.pointer, PROFILES, RankingSettings(), clock=lambda: NOW)
+
+
+def with_state(stored: Stored, version: int) -> Stored:
+    return with_state_of(stored, np.ones(8 if version == OLD else 12, np.float32), version=version)
+
+
+def check(ranked, version: int) -> None:
+    manifest = MANIFEST if version == OLD else WIDE
+    assert (ranked.slate.model_version, ranked.slate.tier) == (version, slate_pb2.TIER_RANKED)
+    assert all(set(each.probabilities) == set(manifest.actions) for each in ranked.slate.items)
+
+
+@pytest.mark.parametrize("at", ["fold", "rank"])
+async def test_a_flip_in_the_middle_is_for_the_next_list(shelf: Shelf, at: str) -> None:
+    model = Flipping()
+    lists = made(shelf, model)
+    stored = user(("like", ITEMS[0]), ("like", ITEMS[1]))
+    model.at = at
+    for version in (OLD, NEW, OLD, NEW):
+        model.pointer = BEFORE if version == OLD else AFTER
+        check(await ask(lists, stored, user_id=f"user-{version}"), version)
+    assert set(model.ranked) == {(OLD, 8), (NEW, 12)}
+    await lists.close()
+
+
+async def test_a_profile_that_has_not_moved_is_answered_by_the_version_that_it_has(shelf: Shelf) -> None:
+    model = Flipping()
+    model.pointer = AFTER
+    lists = made(shelf, model)
+    stored = user(("like", ITEMS[0]))
+    check(await ask(lists, with_state(stored, OLD)), OLD)
+    check(await ask(lists, with_state(stored, NEW)), NEW)
+    check(await ask(lists, with_state(stored, 99)), NEW)
+    check(await ask(lists, stored), NEW)
+    await lists.close()
+
+
+async def test_an_item_that_is_new_under_one_version_only_does_not_mix_them(shelf: Shelf) -> None:
+    model = Flipping()
+    model.pointer = AFTER
+    lists = made(shelf, model)
+    shelf.put(item("fresh"), np.ones(8, np.float32), OLD)
+    ranked = await ask(lists, with_state(user(("like", ITEMS[0])), NEW), count=61)
+    check_items = [each for each in ranked.slate.items if each.item_id != "fresh"]
+    assert ranked.slate.model_version == NEW
+    assert all(set(each.probabilities) == set(WIDE.actions) for each in check_items)
+    await lists.close()
