@@ -5,7 +5,6 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 _NOTHING: Mapping[str, Tensor] = {}
 
@@ -77,7 +76,8 @@ class ItemHead(nn.Module):
         return self._finished(vector + self.media[name](content))
 
     def _finished(self, vector: Tensor) -> Tensor:
-        return functional.normalize(vector, dim=-1, eps=1e-6) if self.unit else vector
+        # Not functional.normalize: its form in ONNX loses the width.
+        return vector / vector.norm(dim=-1, keepdim=True).clamp(min=1e-6) if self.unit else vector
 
 
 def _kept(shape: torch.Size, dropout: float, device: torch.device) -> Tensor:

@@ -30,7 +30,7 @@ class TrainSettings(BaseModel):
         "user without history",
     )
     actions: dict[str, Action] = Field(default_factory=default_actions, description="Actions by name")
-    epochs: int = Field(20, ge=1, description="Passes over the events")
+    epochs: int = Field(12, ge=1, description="Passes over the events")
     batch: int = Field(16, ge=1, description="Histories in a batch")
     learning_rate: float = Field(3e-3, gt=0, description="The highest learning rate")
     weight_decay: float = Field(1e-4, ge=0, description="Weight decay (AdamW)")
@@ -38,7 +38,7 @@ class TrainSettings(BaseModel):
     id_dropout: float = Field(0.1, ge=0, lt=1, description="Share of item ids dropped in training")
     media_dropout: float = Field(0.2, ge=0, lt=1, description="Share of images dropped in training")
     temperature: float | None = Field(
-        None,
+        0.1,
         gt=0,
         description="Where the temperature of cosine similarity begins; none: similarity is the inner product",
     )

@@ -7,6 +7,7 @@ import torch
 
 import models.bundling
 from inference.graphs import GRAPHS, USER_FOLD, USER_STEP
+from inference.onnx_shapes import signature
 from models.encoders.load import Encoders
 from models.encoders.text import TextEncoder
 from models.errors import ExportFailed
@@ -18,11 +19,15 @@ from tiny_bundle import build, text_model
 SIZES = Sizes(width=8, channels=12, actions=2, items=5, vocabulary=80, tokens=64, popularities=2)
 
 
-@pytest.fixture(scope="module")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Encoders, Recommender]:
+@pytest.fixture(scope="module", params=[None, 0.1], ids=["inner product", "cosine"])
+def parts(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Encoders, Recommender]:
     torch.manual_seed(0)
     text = TextEncoder(text_model(tmp_path_factory.mktemp("text")))
-    shape = Shape(text.width, 8, 12, 16, 5, 2, (3.0, 0.0), (1.0, 1.0), (1.0, 5.0), 2)
+    shape = Shape(
+        text.width, 8, 12, 16, 5, 2, (3.0, 0.0), (1.0, 1.0), (1.0, 5.0), 2, temperature=request.param
+    )
     return Encoders(text, text.tokenizer(64), 64), Recommender(shape, 0.0, 0.0)
 
 
@@ -33,6 +38,12 @@ def test_every_graph_is_compared_at_several_sizes(
     for graph, module in graphs(*parts):
         export(graph, module, SIZES, tmp_path / f"{graph.name}.onnx")
         assert (tmp_path / f"{graph.name}.onnx").is_file()
+        widths = {tensor.name: tensor.dims[-1] for tensor in graph.outputs if tensor.dims[-1] in ("d", "S")}
+        declared = signature(tmp_path / f"{graph.name}.onnx").outputs
+        # A bundle whose graphs do not declare their widths is refused when it is read.
+        assert {name: declared[name].dims[-1] for name in widths} == {
+            name: {"d": 8, "S": 12}[dim] for name, dim in widths.items()
+        }
     assert {path.stem for path in tmp_path.glob("*.onnx")} == set(GRAPHS)
 
 
