@@ -73,7 +73,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> TrainSettings:
         hidden=32,
         history=8,
         refold_every=4,
-        epochs=6,
+        epochs=15,
         learning_rate=0.01,
         actions=ACTIONS,
         version=7,
