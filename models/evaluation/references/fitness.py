@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from models.data import Events
 from models.evaluation.references.fit import close, fit
-from models.evaluation.references.interface import Row
+from models.evaluation.references.interface import Parameters, Row
 from models.evaluation.references.trials import Trial, leave_one_out, measured, random_eighths
 from models.evaluation.references.tune import Grids, read_grids, tune
 
@@ -95,7 +95,8 @@ def fitness(
     """Tunes and trains a reference as the figure for it on `data` was made, and compares. A reference that stays
     more than 5 % under the published NDCG@10 or HR@10 is unfit.
 
-    known: that data set. folder: where tuning keeps its measurements. grids: those of grids.yaml.
+    known: that data set. folder: where tuning keeps its measurements. grids: those of grids.yaml; of one
+    value a parameter there is nothing to tune.
 
     Raises ReferenceFailed, EnvironmentMissing.
     """
@@ -108,9 +109,14 @@ def fitness(
     def on_validation(row: Row) -> float:
         return measured(row, known, trial.validation)[1]
 
-    tuned = tune(reference, trial, on_validation, folder, grids=grids, seed=seed, threads=threads, say=say)
     popular = grids.first("popularity")
-    row, _ = fit(reference, trial, tuned.parameters, popular=popular, seed=seed, threads=threads, say=say)
+    parameters: Parameters = grids.first(reference)
+    if any(len(options) > 1 for options in grids.values[reference].values()):
+        tuned = tune(
+            reference, trial, on_validation, folder, grids=grids, seed=seed, threads=threads, say=say
+        )
+        parameters = tuned.parameters
+    row, _ = fit(reference, trial, parameters, popular=popular, seed=seed, threads=threads, say=say)
     try:
         hr, ndcg = measured(row, known, trial.test)
     finally:

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.data import Events, Ints
+from models.evaluation.metrics import NAMES, judged, places
 from models.evaluation.references.interface import Row
 
 _ASKS_A_BATCH = 256
-_AT = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +81,14 @@ def random_eighths(known: Events, seed: int) -> Trial:
 
 def measured(row: Row, known: Events, asks: TrialAsks) -> tuple[float, float]:
     """HR@10 and NDCG@10, means over lists; what a user has had is not listed."""
-    discounts = 1 / np.log2(np.arange(2, _AT + 2))
-    hits, gains = [], []
+    parts = []
     for part in asks.batches():
         scores = row.scores(part)
-        for place, (before, relevant) in enumerate(zip(part.before, part.relevant, strict=True)):
+        for place, before in enumerate(part.before):
             scores[place, known.items[before]] = -np.inf
-            best = np.argsort(-scores[place], kind="stable")[:_AT]
-            hit = np.isin(best, relevant) & np.isfinite(scores[place, best])
-            hits.append(bool(hit.any()))
-            gains.append(float(discounts[: len(hit)] @ hit / discounts[: len(relevant)].sum()))
-    return float(np.mean(hits)), float(np.mean(gains))
+        parts.append(judged(places(scores, part.relevant), len(part.users)))
+    means = np.concatenate(parts).mean(0)
+    return float(means[NAMES.index("hr@10")]), float(means[NAMES.index("ndcg@10")])
 
 
 def _asks(known: Events, parts: Sequence[tuple[Ints, Ints]]) -> TrialAsks:
