@@ -17,36 +17,36 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent.parent / part) for part in (".", "protos", "tests")]
 
-import uvloop  # noqa: E402
-from prometheus_client import REGISTRY  # noqa: E402
+import uvloop
+from prometheus_client import REGISTRY
 
-from catalog.catalog import Catalog  # noqa: E402
-from catalog.settings import CatalogSettings  # noqa: E402
-from embedded.kafka import EmbeddedKafka  # noqa: E402
-from embedded.ports import free_port  # noqa: E402
-from embedded.triton import EmbeddedTriton  # noqa: E402
-from embedded.valkey import EmbeddedValkey  # noqa: E402
-from inference.bundle import read  # noqa: E402
-from inference.model import Floats, Model  # noqa: E402
-from inference.repository import install  # noqa: E402
-from inference.settings import TritonSettings  # noqa: E402
-from inference.triton import TritonModel  # noqa: E402
-from inference.versions import Pointer  # noqa: E402
-from ingest.health import Health  # noqa: E402
-from ingest.interactions_worker import InteractionsWorker  # noqa: E402
-from ingest.settings import IngestSettings  # noqa: E402
-from ingest.states import States  # noqa: E402
-from ingest.supervise import supervise  # noqa: E402
-from ingest.sweeper import Sweeper  # noqa: E402
-from ingest_world import ArithmeticModel, manifest_for  # noqa: E402
-from profiles.actions import ProfileSettings  # noqa: E402
-from profiles.changes import Announcement, Changes  # noqa: E402
-from profiles.settings import StoreSettings  # noqa: E402
-from profiles.store import ProfileStore  # noqa: E402
-from recstream.v1.interaction_pb2 import Interaction  # noqa: E402
-from topics.create import create_topics  # noqa: E402
-from topics.producer import start_producer  # noqa: E402
-from topics.settings import KafkaSettings  # noqa: E402
+from catalog.catalog import Catalog
+from catalog.settings import CatalogSettings
+from embedded.kafka import EmbeddedKafka
+from embedded.ports import free_port
+from embedded.triton import EmbeddedTriton
+from embedded.valkey import EmbeddedValkey
+from inference.bundle import read
+from inference.model import Floats, Model
+from inference.repository import install
+from inference.settings import TritonSettings
+from inference.triton import TritonModel
+from inference.versions import Pointer
+from ingest.health import Health
+from ingest.interactions_worker import InteractionsWorker
+from ingest.settings import IngestSettings
+from ingest.states import States
+from ingest.supervise import supervise
+from ingest.sweeper import Sweeper
+from ingest_world import ArithmeticModel, manifest_for
+from profiles.actions import ProfileSettings
+from profiles.changes import Announcement, Changes
+from profiles.settings import StoreSettings
+from profiles.store import ProfileStore
+from recstream.v1.interaction_pb2 import Interaction
+from topics.create import create_topics
+from topics.producer import start_producer
+from topics.settings import KafkaSettings
 
 STAGES = ("read", "fold", "model", "write", "batch")
 

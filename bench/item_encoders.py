@@ -15,18 +15,18 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "protos")]
 
-import numpy as np  # noqa: E402
-import onnxruntime  # noqa: E402
-import torch  # noqa: E402
-from PIL import Image  # noqa: E402
-from rich.console import Console  # noqa: E402
-from rich.table import Table  # noqa: E402
+import numpy as np
+import onnxruntime
+import torch
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
 
-from catalog.items import from_proto  # noqa: E402
-from datasets import movielens  # noqa: E402
-from models.encoders.load import Encoders, load  # noqa: E402
-from models.encoders.media import ImageEncoder  # noqa: E402
-from models.encoders.settings import EncoderSettings  # noqa: E402
+from catalog.items import from_proto
+from datasets import movielens
+from models.encoders.load import Encoders, load
+from models.encoders.media import ImageEncoder
+from models.encoders.settings import EncoderSettings
 
 TEXTS = 192
 IMAGES = 32

@@ -19,13 +19,13 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent.parent / part) for part in (".", "protos")]
 
-import numpy as np  # noqa: E402
-import pyarrow as pa  # noqa: E402
-import pyarrow.parquet  # noqa: E402
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 
-from datasets.reading import read_interactions  # noqa: E402
-from models.data import events  # noqa: E402
-from profiles.actions import Actions, default_actions  # noqa: E402
+from datasets.reading import read_interactions
+from models.data import events
+from profiles.actions import Actions, default_actions
 
 
 def write(path: Path, rows: int) -> None:

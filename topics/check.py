@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]
 
 from topics.admin import with_admin
-from topics.describe import existing
+from topics.describe import MISSING, existing
 from topics.layout import DAY_MS, MAX_RECORD_BYTES, Layout, layouts
 from topics.settings import KafkaSettings
 
@@ -33,14 +34,13 @@ async def check_topics(
         problems: list[TopicProblem] = []
         wanted = layouts(settings, time_to_live_days)
         there = existing(admin, [layout.name for layout in wanted], seconds)
+        configs = _configs(admin, [layout.name for layout in wanted if layout.name in there], seconds)
         for layout in wanted:
-            if layout.name not in there:
+            if layout.name not in configs:
                 problems.append(
                     TopicProblem(layout.name, "missing; create it: `recstream topics create`", True)
                 )
-        present = [layout for layout in wanted if layout.name in there]
-        configs = _configs(admin, [layout.name for layout in present], seconds)
-        for layout in present:
+                continue
             ttl_ms = time_to_live_days * DAY_MS if layout.name == settings.topics.interactions else 0
             problems += [
                 TopicProblem(layout.name, text) for text in faults(layout, configs[layout.name], ttl_ms)
@@ -78,15 +78,17 @@ def faults(layout: Layout, config: Mapping[str, str], time_to_live_ms: float) ->
 
 
 def _configs(admin: AdminClient, names: list[str], seconds: float) -> dict[str, dict[str, str]]:
+    """By topic; one that was deleted since it was seen is left out."""
     if not names:
         return {}
     resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
-    answers = admin.describe_configs(resources, request_timeout=seconds)
-    return {
-        resource.name: {
-            entry.name: entry.value
-            for entry in answer.result(timeout=seconds + 1).values()
-            if entry.value is not None
-        }
-        for resource, answer in answers.items()
-    }
+    found = {}
+    for resource, answer in admin.describe_configs(resources, request_timeout=seconds).items():
+        try:
+            entries = answer.result(timeout=seconds + 1).values()
+        except KafkaException as error:
+            if error.args[0].code() not in MISSING:
+                raise
+            continue
+        found[resource.name] = {entry.name: entry.value for entry in entries if entry.value is not None}
+    return found

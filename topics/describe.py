@@ -10,7 +10,7 @@ from topics.admin import with_admin
 from topics.errors import TopicMissing
 from topics.settings import KafkaSettings
 
-_MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
+MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
 
 
 class Description(Protocol):
@@ -29,7 +29,7 @@ def existing(admin: AdminClient, names: Sequence[str], seconds: float) -> dict[s
         try:
             found[name] = answer.result(timeout=seconds + 1)
         except KafkaException as error:
-            if error.args[0].code() not in _MISSING:
+            if error.args[0].code() not in MISSING:
                 raise
     return found
 

@@ -7,6 +7,7 @@ from typing import Protocol
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
+import topics.check
 from topics.check import check_topics
 from topics.create import create_topics
 from topics.errors import KafkaUnreachable, TopicMissing, TopicNotCreated
@@ -88,6 +89,21 @@ async def test_a_topic_made_anew_has_another_id(settings: KafkaSettings) -> None
             await asyncio.sleep(0.05)
         assert await create_topics(settings, 30) == [name]
     assert (await topic_ids(settings, [name]))[name] != before[name]
+
+
+async def test_a_topic_that_goes_while_it_is_looked_at_is_missing(
+    settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await create_topics(settings, 30)
+    gone = settings.topics.slates
+    admin = AdminClient(settings.admin_options())
+    await asyncio.to_thread(admin.delete_topics([gone])[gone].result, 10)
+    # What was seen a moment before its deletion was heard of.
+    monkeypatch.setattr(topics.check, "existing", lambda admin, names, seconds: dict.fromkeys(names))
+    async with asyncio.timeout(20):
+        while not (problems := [p for p in await check_topics(settings, 30) if p.topic == gone]):
+            await asyncio.sleep(0.05)
+    assert [problem.missing for problem in problems] == [True]
 
 
 async def test_ids_of_absent_topics_name_each_of_them(settings: KafkaSettings) -> None:
