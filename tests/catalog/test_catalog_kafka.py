@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]
 
 from catalog.catalog import Catalog, Change
@@ -129,6 +130,19 @@ async def test_bad_records_are_passed_and_their_neighbours_count(settings: Kafka
         assert catalog.vector(1, "b") is not None
 
 
+async def written(settings: KafkaSettings, topic: str, end: int) -> None:
+    """Waits until both partitions of the topic can be read up to this offset."""
+    consumer = AIOKafkaConsumer(**settings.client_options(), isolation_level="read_committed")
+    partitions = [TopicPartition(topic, number) for number in range(2)]
+    async with asyncio.timeout(20):
+        await consumer.start()
+        try:
+            while min((await consumer.end_offsets(partitions)).values()) < end:
+                await asyncio.sleep(0.05)
+        finally:
+            await consumer.stop()
+
+
 @pytest.mark.parametrize("last", ["commit", "abort", "both"])
 async def test_ends_that_are_markers_of_transactions_are_reached(settings: KafkaSettings, last: str) -> None:
     producer = await start_producer(settings, transactional_id=f"{settings.topic_prefix}statistics")
@@ -142,6 +156,8 @@ async def test_ends_that_are_markers_of_transactions_are_reached(settings: Kafka
             await (producer.commit_transaction() if name == "commit" else producer.abort_transaction())
     finally:
         await producer.stop()
+    # A transaction is answered before its markers are written: until then its records are not there to be read.
+    await written(settings, topic, 4 if last == "both" else 2)
     async with running(settings) as catalog:
         await ready(catalog)
         assert catalog.positives.tolist() == ([] if last == "abort" else [9])

@@ -22,6 +22,7 @@ from topics.producer import start_producer
 from topics.settings import KafkaSettings
 
 WITHIN = 30.0
+pytestmark = pytest.mark.usefixtures("collected")
 
 
 def record(version: int, share: float = 1.0, **ends: int) -> ServedVersions:

@@ -2,6 +2,8 @@
 
 import math
 import random
+import subprocess
+import sys
 from collections import Counter
 
 import numpy as np
@@ -235,3 +237,28 @@ def test_figures_are_used_again_for_a_while_and_not_longer() -> None:
     assert popularity.decayed(NOW + 999, 3600, 1)[0] == first[0]
     assert popularity.decayed(NOW + 1000, 3600, 1)[0] > 1.9 * first[0]
     assert popularity.decayed(NOW, 3600, 1)[0] > 1.9 * first[0], "a clock that went back does not freeze them"
+
+
+def test_nothing_is_imported_while_figures_are_read() -> None:
+    """An import holds the event loop for as long as its module takes: what is used lies loaded before."""
+    script = """
+import sys
+import numpy as np
+from catalog.popularity import Popularity
+from recstream.storage.v1.catalog_pb2 import HourBucket, ItemStats
+
+popularity = Popularity(reuse_ms=0)
+loaded = set(sys.modules)
+for round in range(3):
+    for row in range(5):
+        for partition in range(2):
+            hours = [HourBucket(hour=490000 + round, count=1)]
+            popularity.put(row, ItemStats(positives=round + 1, hours=hours), partition)
+    popularity.decayed(490003 * 3600000, 3600.0, 5)
+    popularity.most(490003 * 3600000, 3600.0, np.ones(5, np.bool_), 3)
+print(sorted(set(sys.modules) - loaded))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]"

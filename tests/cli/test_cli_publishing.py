@@ -36,6 +36,7 @@ from topics.create import create_topics
 from topics.producer import start_producer
 from topics.settings import KafkaSettings
 
+pytestmark = pytest.mark.usefixtures("collected")
 ITEMS = tuple(f"item-{number}" for number in range(30))
 
 
