@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.encoders.settings import EncoderSettings
+from models.preparation import PreparationSettings
 from profiles.actions import Action, default_actions
 
 
@@ -14,6 +15,9 @@ class TrainSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     encoders: EncoderSettings = Field(EncoderSettings(), description="Pretrained encoders of items")
+    preparation: PreparationSettings = Field(
+        PreparationSettings(), description="What events are not learned from"
+    )
     width: int = Field(64, ge=4, le=1024, description="d: width of item and user vectors")
     channels: int = Field(192, ge=4, le=4096, description="S: width of a user's state")
     hidden: int = Field(128, ge=4, le=4096, description="Width of the hidden layers")

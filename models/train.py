@@ -14,6 +14,7 @@ from inference.bundle import Manifest
 from models.bundling import write_bundle
 from models.data import Events, Floats, InteractionTable, Ints, ItemText, events
 from models.encoders.load import Encoders, load
+from models.errors import NothingToLearn
 from models.fit_encoder import ItemTable, fit_encoder
 from models.fit_mixture import Surroundings, fit_mixture
 from models.fit_ranker import fit_ranker
@@ -48,9 +49,13 @@ def train_on(
     settings: TrainSettings,
     bundle: Path,
     progress: Progress | None = None,
+    fingerprint: str | None = None,
 ) -> Manifest:
     """As `train`, for events that are indexed already: rows of `learned` are what is learned from, whatever else its
-    lists of ids name."""
+    lists of ids name. fingerprint: of the events before preparation, which is how an evaluation knows its own part;
+    None: that of `learned`."""
+    if not len(learned):
+        raise NothingToLearn("preparation left no event to learn from: lower its minimum counts")
     show = progress or Progress(disable=True)
     started = time.monotonic()
     torch.set_num_threads(settings.threads)
@@ -74,7 +79,7 @@ def train_on(
             "events": float(len(learned)),
             "seconds": time.monotonic() - started,
         },
-        fingerprint=learned.fingerprint(),
+        fingerprint=fingerprint or learned.fingerprint(),
         exported=lambda name: show.advance(export),
     )
 

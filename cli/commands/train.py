@@ -5,6 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -12,7 +13,7 @@ from rich.table import Table
 from cli.errors import CommandError
 from cli.files import FileForm, Files, read_files, with_file_options
 from cli.progress import progress_on
-from cli.reports import report_table
+from cli.reports import preparation_table, report_table
 from cli.settings import load_settings
 from datasets.interactions import Interactions
 from profiles.actions import Actions
@@ -72,6 +73,7 @@ def _train(
         from models.data import events
         from models.errors import ModelsError
         from models.evaluation.split import training_part
+        from models.preparation import prepare
         from models.train import train_on
     except ModuleNotFoundError as error:
         raise CommandError(
@@ -92,10 +94,15 @@ def _train(
     started = time.monotonic()
     try:
         with progress_on(console) as progress:
-            learned = events([rows], texts, Actions(wanted.actions))
+            actions = Actions(wanted.actions)
+            learned = events([rows], texts, actions)
             if protocol is not None:
                 learned = training_part(learned, protocol.value)
-            manifest = train_on(learned, texts, wanted, bundle, progress)
+            prepared = prepare(learned, np.ones(len(learned), np.bool_), wanted.preparation, actions)
+            console.print(preparation_table(prepared.report))
+            fingerprint = learned.fingerprint()
+            learned = learned.take(np.flatnonzero(prepared.keep))
+            manifest = train_on(learned, texts, wanted, bundle, progress, fingerprint)
     except ModelsError as error:
         raise CommandError(f"training failed: {error}") from error
     table = Table(title=f"{bundle}: version {manifest.version}", title_justify="left", show_header=False)

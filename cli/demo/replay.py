@@ -48,8 +48,8 @@ async def replay(
 ) -> Replay:
     """Sends the rows in order at a steady rate, holding the streams of the users with the most of them.
 
-    Before each event with a rating of four or more it asks for the user's list, which must include what
-    the user did before. `shown` gets every list that a stream brings.
+    Each event happens at the moment at which it is sent. Before each with a rating of four or more it asks for the
+    user's list, which must include what the user did before. `shown` gets every list that a stream brings.
     """
     result = Replay(rates)
     held_users = [user for user, _ in Counter(rows.user_ids).most_common(held)]
@@ -93,6 +93,7 @@ async def _one(
         answer = await client.recommend(user, count=COUNT, after=after)
         result.rates.judge(user, item, [ranked.item_id for ranked in answer])
     message = interaction(rows, row, "film")
+    message.event_time_ms = time.time_ns() // 1_000_000
     at = time.monotonic()
     record = await producer.send_and_wait(topic, key=user.encode(), value=message.SerializeToString())
     result.sent += 1

@@ -64,11 +64,12 @@ async def run(settings: Settings, plan: Plan, console: Console) -> dict[str, obj
     past, rest = movielens.interactions().split(TRAINED_SHARE)
     bundle = plan.folder / "bundle"
     await training.ensure(past, films, bundle, plan.folder, console)
-    # The ratings are of 1997 and 1998. Moved so that they end now, they are inside the time to live.
-    shift = int(time.time() * 1000) - int(rest.time_ms[-1])
+    # The ratings are of 1997 and 1998. Moved so that what was trained on ends now, it is inside the time to live; what
+    # is replayed happens when it is sent.
+    shift = int(time.time() * 1000) - int(past.time_ms[-1])
     if plan.limit is not None:
         rest = rest.split(min(1.0, plan.limit / len(rest)))[0]
-    scene = Scene(past.shifted(shift), rest.shifted(shift), films)
+    scene = Scene(past.shifted(shift), rest, films)
     servers = plan.folder / "servers"
     shutil.rmtree(servers, ignore_errors=True)
 
