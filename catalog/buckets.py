@@ -21,14 +21,15 @@ class Buckets:
         self._counts = Column(np.int32, 0)
         self._starts = Column(np.int64, 0)
         self._rooms = Column(np.int64, 0)
+        self._newest = Column(np.int32, 0)
         self._used = 0
         self._parts = 0
 
     def put(self, part: int, stats: catalog_pb2.ItemStats) -> None:
         """Replaces the part's hours and days."""
         self._parts = max(self._parts, part + 1)
-        self._starts.reserve(part + 1)
-        self._rooms.reserve(part + 1)
+        for column in (self._starts, self._rooms, self._newest):
+            column.reserve(part + 1)
         days = len(stats.days)
         size = days + len(stats.hours)
         start, room = int(self._starts.array[part]), int(self._rooms.array[part])
@@ -39,6 +40,7 @@ class Buckets:
             self._hours.reserve(self._used)
             self._counts.reserve(self._used)
             self._starts.array[part], self._rooms.array[part] = start, room
+        self._newest.array[part] = 0
         if size:
             hours, counts = np.empty(size, np.int64), np.empty(size, np.int64)
             hours[:days] = stats.days[:]
@@ -50,11 +52,19 @@ class Buckets:
             # Half the width, half the time; no true hour or count comes near the ends.
             hours, counts = hours.clip(-(2**31), 2**31 - 1), counts.clip(-(2**31), 2**31 - 1)
             self._hours.array[start : start + size] = hours
+            self._newest.array[part] = hours.max()
             self._hours.array[start + size : start + room] = hours[-1]  # near the others, see `_weights`
             self._counts.array[start : start + size] = counts
 
-    def sums(self, parts: NDArray[np.int64], now_ms: int, half_life_s: float) -> NDArray[np.float64]:
-        """The counts of each of these parts, weighed by age as `catalog.stats.decayed` does."""
+    def ahead(self, parts: NDArray[np.int64], now_ms: int) -> NDArray[np.int64]:
+        """Of these parts those with an hour that lies too far ahead of now to weigh as much as it would."""
+        return parts[self._newest.array[parts] > now_ms / HOUR_MS + HOURS_AHEAD]
+
+    def sums(
+        self, parts: NDArray[np.int64], reference_ms: int, now_ms: int, half_life_s: float
+    ) -> NDArray[np.float64]:
+        """The counts of each of these parts, weighed by age as `catalog.stats.decayed` does now, and brought to the
+        reference moment: times 2^((reference - now) / half-life)."""
         sums = np.zeros(len(parts))
         places = np.flatnonzero(self._rooms.array[parts])
         for at in range(0, len(places), _AT_ONCE):
@@ -64,13 +74,13 @@ class Buckets:
             # The places of all spans, one after the other.
             spans = np.repeat(self._starts.array[parts[some]] - firsts, rooms)
             spans += np.arange(len(spans))
-            weights = _weights(self._hours.array[spans], now_ms, half_life_s)
+            weights = _weights(self._hours.array[spans], reference_ms, now_ms, half_life_s)
             weights *= self._counts.array[spans]
             sums[some] = np.add.reduceat(weights, firsts)
         return sums
 
     def all_sums(self, now_ms: int, half_life_s: float) -> NDArray[np.float64]:
-        """The same of all parts."""
+        """The same of all parts, with now as the reference."""
         sums = np.zeros(self._parts)
         parts = np.flatnonzero(self._rooms.array[: self._parts])
         parts = parts[np.argsort(self._starts.array[parts])]
@@ -79,25 +89,30 @@ class Buckets:
             starts = self._starts.array[some]
             # Spans that were left behind lie between them and count 0.
             span = slice(int(starts[0]), int(starts[-1] + self._rooms.array[some[-1]]))
-            weights = _weights(self._hours.array[span], now_ms, half_life_s)
+            weights = _weights(self._hours.array[span], now_ms, now_ms, half_life_s)
             weights *= self._counts.array[span]
             sums[some] = np.add.reduceat(weights, starts - starts[0])
         return sums
 
 
-def _weights(hours: NDArray[np.int32], now_ms: int, half_life_s: float) -> NDArray[np.float64]:
+def _weights(
+    hours: NDArray[np.int32], reference_ms: int, now_ms: int, half_life_s: float
+) -> NDArray[np.float64]:
     """Weights of these hours. Many buckets share few hours: each is worked out once, unless they are far apart."""
     low, high = int(hours.min()), int(hours.max())
     if high - low > len(hours):
-        return _worked_out(hours.astype(np.float64), now_ms, half_life_s)
-    table = _worked_out(np.arange(low, high + 1, dtype=np.float64), now_ms, half_life_s)
+        return _worked_out(hours.astype(np.float64), reference_ms, now_ms, half_life_s)
+    table = _worked_out(np.arange(low, high + 1, dtype=np.float64), reference_ms, now_ms, half_life_s)
     found: NDArray[np.float64] = table[hours - low]
     return found
 
 
-def _worked_out(hours: NDArray[np.float64], now_ms: int, half_life_s: float) -> NDArray[np.float64]:
-    np.subtract(now_ms / HOUR_MS, hours, out=hours)
-    np.maximum(hours, -HOURS_AHEAD, out=hours)
-    hours *= -3600 / half_life_s
+def _worked_out(
+    hours: NDArray[np.float64], reference_ms: int, now_ms: int, half_life_s: float
+) -> NDArray[np.float64]:
+    # Ahead of now, not of the reference: hours come that had not begun at that moment.
+    np.minimum(hours, now_ms / HOUR_MS + HOURS_AHEAD, out=hours)
+    hours -= reference_ms / HOUR_MS
+    hours *= 3600 / half_life_s
     np.exp2(hours, out=hours)
     return hours

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from catalog.buckets import Buckets
 from catalog.columns import Column
 from catalog.parts import Parts
+from catalog.stats import HOUR_MS
 from recstream.storage.v1 import catalog_pb2
 
 EVER: Final = 1e-6
@@ -26,14 +27,17 @@ _CARRIED = 200.0
 class _Decay:
     """Weights add up and age alike: the sum at one moment times one factor is the sum at another.
 
-    parts, sums: at the reference moment, by part and by row. changed: parts that are to be summed anew.
+    parts, sums: at the reference moment, by part and by row. summed_ms: the latest moment at which parts were summed.
+    changed: parts that are to be summed anew. ahead: those with hours that lay too far ahead when they were summed.
     read, leaders: the figures that were last read, and the rows that lead by them, best first.
     """
 
     reference_ms: int
+    summed_ms: int
     parts: Column[np.float64]
     sums: Column[np.float64]
     changed: set[int] = field(default_factory=set)
+    ahead: set[int] = field(default_factory=set)
     read_at_ms: int = 0
     read: NDArray[np.float32] | None = None
     leaders: NDArray[np.int64] | None = None
@@ -78,7 +82,11 @@ class Popularity:
         self._decays.move_to_end(half_life_s)
         read = decay.read
         if read is None or len(read) < rows or not 0 <= now_ms - decay.read_at_ms < self._reuse_ms:
-            if abs(now_ms - decay.reference_ms) > _CARRIED * half_life_s * 1000:
+            # Hours that lay behind the moment of the sums may lie far ahead of an earlier one.
+            if (
+                abs(now_ms - decay.reference_ms) > _CARRIED * half_life_s * 1000
+                or now_ms < decay.summed_ms - HOUR_MS
+            ):
                 decay = self._decays[half_life_s] = self._summed(now_ms, half_life_s)
             read = decay.read = self._read(decay, now_ms, half_life_s, rows)
             decay.read_at_ms = now_ms
@@ -110,13 +118,15 @@ class Popularity:
         return rows[np.argsort(-scores, kind="stable")]
 
     def _read(self, decay: _Decay, now_ms: int, half_life_s: float, rows: int) -> NDArray[np.float32]:
-        if decay.changed:
-            parts = np.fromiter(decay.changed, np.int64, len(decay.changed))
+        if due := decay.changed | decay.ahead:
+            parts = np.fromiter(due, np.int64, len(due))
             decay.parts.reserve(len(self._parts))
-            decay.parts.array[parts] = self._buckets.sums(parts, decay.reference_ms, half_life_s)
+            decay.parts.array[parts] = self._buckets.sums(parts, decay.reference_ms, now_ms, half_life_s)
             changed = self._parts.rows(parts)
             decay.sums.reserve(self._rows)
             decay.sums.array[changed] = self._parts.totals(changed, decay.parts.array)
+            decay.summed_ms = max(decay.summed_ms, now_ms)
+            decay.ahead = set(self._buckets.ahead(parts, now_ms).tolist())
             decay.changed.clear()
         decay.sums.reserve(rows)
         halvings = (now_ms - decay.reference_ms) / (half_life_s * 1000)
@@ -130,4 +140,5 @@ class Popularity:
         sums.reserve(self._rows)
         parts.array[: len(self._parts)] = self._buckets.all_sums(now_ms, half_life_s)
         sums.array[: self._rows] = self._parts.all_totals(self._rows, parts.array)
-        return _Decay(now_ms, parts, sums)
+        ahead = self._buckets.ahead(np.arange(len(self._parts)), now_ms)
+        return _Decay(now_ms, now_ms, parts, sums, ahead=set(ahead.tolist()))

@@ -1,6 +1,7 @@
 """Pictures of results: bars with intervals, as SVG by hand, readable on light and on dark paper."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 
 from models.evaluation.results import Result
@@ -50,3 +51,57 @@ def _panel(result: Result, figure: str, top: int) -> list[str]:
             f'<text x="{_LABEL + _CHART + 10}" y="{middle + 4}" fill="{_INK}">{value:.4f}</text>',
         ]
     return parts
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A line of a picture: its points by ascending x."""
+
+    name: str
+    points: Sequence[tuple[float, float]]
+
+
+def curve_chart(title: str, curves: Sequence[Curve]) -> str:
+    """Lines over one pair of axes from zero, each named at its end; the first is the one that is shown."""
+    across, high, left, right, head, foot = 420, 240, 52, 210, 36, 30
+    most_x = max((x for curve in curves for x, _ in curve.points), default=0) or 1
+    most_y = max((y for curve in curves for _, y in curve.points), default=0) or 1
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return round(left + x / most_x * across, 1), round(head + (1 - y / most_y) * high, 1)
+
+    parts = [f'<text x="0" y="18" fill="{_INK}" font-weight="600">{escape(title)}</text>']
+    for share in (0, 0.25, 0.5, 0.75, 1):
+        y = at(0, share * most_y)[1]
+        parts += [
+            f'<path d="M{left} {y}h{across}" stroke="{_OTHERS}" stroke-opacity="0.35"/>',
+            f'<text x="{left - 8}" y="{y + 4}" text-anchor="end" fill="{_INK}">{share * most_y:.3f}</text>',
+        ]
+    for x in dict.fromkeys(x for curve in curves for x, _ in curve.points):
+        parts.append(
+            f'<text x="{at(x, 0)[0]}" y="{head + high + 18}" text-anchor="middle" fill="{_INK}">{x:g}</text>'
+        )
+    # Names that would lie over each other are moved apart, from the highest down.
+    last = -1e9
+    for place, curve in sorted(enumerate(curves), key=lambda pair: -pair[1].points[-1][1]):
+        color, dash = (
+            (_OURS, "") if place == 0 else (_OTHERS, f' stroke-dasharray="{2 + 2 * place} {1 + place}"')
+        )
+        line = "L".join(f"{x} {y}" for x, y in (at(*point) for point in curve.points))
+        x, y = at(*curve.points[-1])
+        last = max(y + 4, last + 15)
+        parts += [
+            f'<path d="M{line}" fill="none" stroke="{color}" stroke-width="2"{dash}/>',
+            f'<text x="{x + 8}" y="{last}" fill="{_INK}">{escape(curve.name)}, {curve.points[-1][1]:.4f}</text>',
+        ]
+    width, height = left + across + right, head + high + foot
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
+            f'height="{height}" font-family="system-ui, sans-serif" font-size="13" role="img">',
+            f"<title>{escape(title)}</title>",
+            *parts,
+            "</svg>",
+            "",
+        ]
+    )

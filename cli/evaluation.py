@@ -13,7 +13,12 @@ from cli.settings import Settings
 from models.data import Events, Floats, ItemText, Media, events
 from models.evaluation.candidates import CandidateSettings
 from models.evaluation.composition import CompositionSettings
+from models.evaluation.rows import Row
+from models.evaluation.split import Split
+from models.evaluation.taught import TeacherRow
+from models.teacher.weights import load_teacher, teacher_file
 from profiles.actions import Actions
+from recstream.v1 import item_pb2
 
 SURFACE = "evaluation"
 
@@ -40,10 +45,42 @@ def item_texts(files: Files) -> list[ItemText]:
     ]
 
 
+def labelled(items: Sequence[item_pb2.Item]) -> bool:
+    """Whether all that is said of the items is numbers in the place of categories: ids of attributes, no language."""
+    labels = [label for item in items for label in item.categories]
+    return (
+        bool(labels)
+        and all(map(str.isdecimal, labels))
+        and not any(item.title or item.description or item.attributes or item.media for item in items)
+    )
+
+
 def data_of(files: Files, settings: Settings) -> Data:
     """Raises NothingToLearn where no event has an action that is configured."""
     items = item_texts(files)
     return Data(events([files.interactions], items, Actions(settings.profiles.actions)), items)
+
+
+def teacher_rows(
+    test: Split, data: Data, settings: Settings, bundle: Path, file: Path | None, show: Progress
+) -> list[Row]:
+    """The row of the bundle's teacher, where there is one. file: it; None: that beside the bundle, where it learned
+    from the same events.
+
+    Raises WeightsMissing, TrainedOnOther, EncoderNotFound.
+    """
+    from models.encoders.load import load
+
+    beside = teacher_file(bundle)
+    if file is None and not beside.is_file():
+        return []
+    teacher, record = load_teacher(file or beside)
+    if file is None and record.data_fingerprint != test.learned.fingerprint():
+        return []
+    encoders = load(settings.train.encoders, data.items)
+    cache = settings.train.cache or bundle.with_name("item-vectors")
+    inputs = encoders.vectors(data.known.item_ids, data.items, cache, show)
+    return [TeacherRow(test, teacher, record, inputs, encoders.text.fingerprint())]
 
 
 def text_vectors(data: Data, settings: Settings, bundle: Path, show: Progress) -> Floats:
@@ -52,7 +89,9 @@ def text_vectors(data: Data, settings: Settings, bundle: Path, show: Progress) -
 
     cache = settings.train.cache or bundle.with_name("item-vectors")
     found: Floats = (
-        load(settings.train.encoders).vectors(data.known.item_ids, data.items, cache, show).text.numpy()
+        load(settings.train.encoders, data.items)
+        .vectors(data.known.item_ids, data.items, cache, show)
+        .text.numpy()
     )
     return found
 

@@ -1,5 +1,6 @@
 """The result of an evaluation as a person reads it in a terminal."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 from rich.bar import Bar
@@ -8,7 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from models.evaluation.cold import ColdResult
+from models.evaluation.cold import ColdResult, ColdRow
 from models.evaluation.groups import Group
 from models.evaluation.results import Result, RowResult
 
@@ -53,12 +54,35 @@ def cold_table(result: ColdResult) -> RenderableType:
     table.add_column("", no_wrap=True)
     for question, title in titles.items():
         table.add_column(f"{title} ({result.asks[question]:,})", justify="right")
+        if question == "full":
+            table.add_column("x chance", justify="right")
+    table.add_column("hidden / known", justify="right")
     for row in result.rows:
-        table.add_row(row.name, *(f"{row.recall[question]:.4f}" for question in titles))
-    table.add_row("chance", *(f"{result.chance[question]:.4f}" for question in titles), style="dim")
+        cells = [_recall(row, question) for question in titles]
+        cells.insert(1, _times(row.recall["full"], result.chance["full"]))
+        table.add_row(row.name, *cells, _share(row))
+    chances = [f"{result.chance[question]:.4f}" for question in titles]
+    table.add_row("chance", chances[0], "1.0", *chances[1:], "", style="dim")
     return Together(
         table, Text(f"{result.hidden:,} items are hidden from training and from all histories", "dim")
     )
+
+
+def _recall(row: ColdRow, question: str) -> str:
+    mean = f"{row.recall[question]:.4f}"
+    if question not in row.intervals:
+        return mean
+    return mean + "\n{:.4f}-{:.4f}".format(*row.intervals[question])
+
+
+def _times(recall: float, chance: float) -> str:
+    return f"{recall / chance:.1f}" if chance else ""
+
+
+def _share(row: ColdRow) -> str:
+    if not math.isfinite(row.of_warm):
+        return ""
+    return f"{row.of_warm:.2f}\n" + "{:.2f}-{:.2f}".format(*row.of_warm_interval)
 
 
 def _explained(result: Result) -> list[RenderableType]:

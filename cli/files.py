@@ -19,6 +19,7 @@ from datasets.item_files import read_items
 from datasets.items import ItemFormat
 from datasets.reading import SHAPES, read_interactions
 from datasets.report import Report
+from datasets.sharding import parquet_rows
 from datasets.text import Layout
 from recstream.v1 import item_pb2
 
@@ -112,6 +113,17 @@ def read_files(
         raise CommandError(str(error)) from error
     images = {row.item.item_id: row.image for row in rows if row.image is not None}
     return Files(events, [row.item for row in rows], reports, images)
+
+
+def on_disk(paths: Sequence[Path], form: FileForm, from_rows: int) -> bool:
+    """Whether training is to leave the files on disk: Parquet files of events with so many rows in all."""
+    if form.format not in (None, "events"):
+        return False
+    try:
+        rows = parquet_rows(paths)
+    except UnreadableFile:
+        return False  # whoever reads it says what is wrong
+    return rows is not None and rows >= from_rows
 
 
 def with_file_options(command: Callable[Concatenate[FileForm, P], R]) -> Callable[P, R]:

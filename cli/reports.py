@@ -33,7 +33,7 @@ class PreparationStep(Protocol):
     @property
     def users(self) -> int: ...
     @property
-    def items(self) -> int: ...
+    def items(self) -> int | None: ...
 
 
 class Preparation(Protocol):
@@ -58,7 +58,13 @@ def preparation_table(report: Preparation) -> RenderableType:
         tied = f"{report.held_out_tied:,} of them share user and moment with another event"
         parts.append(Text(f"  held out: {report.held_out:,} events; {tied}", style="dim"))
     rows = (
-        (step.name, f"{step.rows:,}", f"{step.users:,}", f"{step.items:,}", step.done)
+        (
+            step.name,
+            f"{step.rows:,}",
+            f"{step.users:,}",
+            "" if step.items is None else f"{step.items:,}",
+            step.done,
+        )
         for step in report.steps
         if step.rows
     )

@@ -42,10 +42,23 @@ def read_times(
             report.notes.append("times read as ISO 8601, UTC where no zone is given")
         return numbers(cells, spelled or iso_ms)
     if unit is None:
-        # One unit for the file, by its middle: single outliers are then seen to be impossible.
-        unit = next(name for limit, name, _ in UNITS if float(np.median(usable)) < limit)
+        unit = _unit_of(usable)
         report.notes.append(f"times read as {unit} since 1970, by their magnitude")
     return found * next(factor for _, name, factor in UNITS if name == unit)
+
+
+def unit_of(cells: Cells) -> str | None:
+    """The unit of times that are plain numbers, by their magnitude; None for other kinds of times, or none."""
+    if pa.types.is_timestamp(cells.type) or pa.types.is_date(cells.type):
+        return None
+    found = numbers(cells)
+    usable = found[np.isfinite(found) & (found > 0)]
+    return _unit_of(usable) if len(usable) else None
+
+
+def _unit_of(usable: NDArray[np.float64]) -> str:
+    # One unit for all, by their middle: single outliers are then seen to be impossible.
+    return next(name for limit, name, _ in UNITS if float(np.median(usable)) < limit)
 
 
 def iso_ms(text: str) -> float:

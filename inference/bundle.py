@@ -5,6 +5,8 @@
 - `items.json`: ids of the items that were trained on; an item's index is its place + 1
 - `triton/<graph>/config.pbtxt`, `triton/<graph>/<version>/{model.onnx, model.py}`: four graphs, and one for each
   modality that the manifest lists
+- `triton-onnxruntime/<graph>/config.pbtxt`, `triton-tensorrt/...`: for Triton's other backends; nothing here reads
+  them, see `inference.backends`
 """
 
 import hashlib
@@ -38,6 +40,10 @@ class Manifest(BaseModel):
 
     format: Literal[1] = 1
     version: int = Field(gt=0, lt=2**62, description="The model version: Unix seconds of its training")
+    precision: Literal["float32", "int8"] = Field("float32", description="Of the large weights of its graphs")
+    compressed_from: int | None = Field(
+        None, gt=0, description="The version that this one is the int8 form of"
+    )
     width: int = Field(ge=1, le=8192, description="d: width of item and user vectors")
     state_width: int = Field(ge=1, le=65536, description="S: width of a user's state")
     actions: tuple[str, ...] = Field(

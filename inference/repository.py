@@ -12,6 +12,8 @@ import structlog
 import tritonclient.grpc.aio as triton_aio  # type: ignore[import-untyped]
 from tritonclient.utils import InferenceServerException  # type: ignore[import-untyped]
 
+from inference.backends import Backend
+from inference.beside import check_beside, configure
 from inference.bundle import Bundle, checksum
 from inference.errors import InstallFailed
 from inference.graphs import GRAPHS
@@ -29,8 +31,9 @@ _POLICY: Final = re.compile(
 )
 
 
-def install(bundle: Bundle, repository: Path) -> None:
-    """Puts the bundle's version into `repository`, to be served beside the versions that are.
+def install(bundle: Bundle, repository: Path, backend: Backend | None = None) -> None:
+    """Puts the bundle's version into `repository`, to be served beside the versions that are. `backend` runs it; none:
+    the python backend, as the bundle has it.
 
     Files are copied aside, checked, and moved into place by renames, one graph after another, so that
     Triton never sees half a graph. Doing it again is harmless. What an interrupted install left behind
@@ -45,12 +48,17 @@ def install(bundle: Bundle, repository: Path) -> None:
             shutil.rmtree(leftover)
         shutil.copytree(bundle.folder / "triton", staging)
         _check(bundle, staging)
+        configure(bundle, staging, backend or Backend())
+        for graph in bundle.manifest.graphs():
+            if others := _served(repository / graph) - {version}:
+                check_beside(staging / graph / _CONFIG, repository / graph / _CONFIG, max(others))
         for graph in bundle.manifest.graphs():
             served = _served(repository / graph) | {version}
             _write_policy(staging / graph / _CONFIG, served)
             # Where a file has its name, Python writes no folder of compiled files: with one, the version would look
             # changed to Triton, and be loaded anew when the next one comes.
-            (staging / graph / str(version) / "__pycache__").touch()
+            if (staging / graph / str(version) / "model.py").exists():
+                (staging / graph / str(version) / "__pycache__").touch()
             _move(staging / graph, repository / graph, str(version))
     except OSError as error:
         raise InstallFailed(f"version {version} could not be put into {repository}: {error}") from error

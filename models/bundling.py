@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from inference.backends import SHIPPED, config
 from inference.bundle import ITEMS, MANIFEST, TOKENIZER, Manifest, checksum
-from inference.graphs import triton_config
 from models.encoders.load import Encoders
 from models.export import Sizes, export, graphs
 from models.recommender import Recommender
@@ -56,13 +56,11 @@ def write_bundle(
             shape.popularities,
         )
         model.eval()
-        for graph, module in graphs(encoders, model):
+        for graph, module in graphs(encoders, model, item_ids):
             place = partial / "triton" / graph.name
             export(graph, module, sizes, place / str(version) / "model.onnx")
             shutil.copyfile(SERVED, place / str(version) / "model.py")
-            (place / "config.pbtxt").write_text(triton_config(graph), encoding="utf-8")
             exported(graph.name)
-        files = sorted(path for path in partial.rglob("*") if path.is_file())
         manifest = Manifest(
             version=version,
             width=shape.width,
@@ -78,16 +76,35 @@ def write_bundle(
             seeds=(settings.seed,),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             libraries={name: importlib.metadata.version(name) for name in _LIBRARIES},
-            files={path.relative_to(partial).as_posix(): checksum(path) for path in files},
+            files={},
         )
+        write_configs(partial, manifest)
+        manifest = manifest.model_copy(update={"files": checksums(partial)})
         (partial / MANIFEST).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
-        _replace(partial, folder)
+        replace_folder(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return manifest
 
 
-def _replace(partial: Path, folder: Path) -> None:
+def write_configs(folder: Path, manifest: Manifest) -> None:
+    """Writes the graphs' configurations for each of Triton's backends into the bundle's folder."""
+    for place, backend in SHIPPED.items():
+        for graph in manifest.graphs().values():
+            (folder / place / graph.name).mkdir(parents=True, exist_ok=True)
+            (folder / place / graph.name / "config.pbtxt").write_text(
+                config(graph, manifest, backend), encoding="utf-8"
+            )
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    """Of all files that are there, by path inside the folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): checksum(path) for path in files}
+
+
+def replace_folder(partial: Path, folder: Path) -> None:
+    """One folder takes the place of another, which is removed."""
     if not folder.exists():
         os.rename(partial, folder)
         return

@@ -1,7 +1,7 @@
 """Events and items as training takes them: indices instead of ids, one sequence a user."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -116,6 +116,10 @@ class Events:
             repeats=self.repeats[rows],
         )
 
+    def parts(self, rng: np.random.Generator) -> Iterator[tuple["Events", float]]:
+        """All of them, in one part: see `models.learned.Parts`."""
+        yield self, 1.0
+
     def by_user(self) -> list[Ints]:
         """For each user, the indices of its events in time order."""
         order = np.argsort(self.users, kind="stable")
@@ -124,14 +128,18 @@ class Events:
     def fingerprint(self) -> str:
         """BLAKE2b-128 of the events, in hex: equal events, equal fingerprint, whatever else the lists name."""
         digest = hashlib.blake2b(digest_size=16)
-        places = []
+        places: list[Ints] = []
         for names, column in ((self.user_ids, self.users), (self.item_ids, self.items)):
-            used = np.bincount(column, minlength=len(names)) > 0
-            digest.update("\0".join(names[i] for i in np.flatnonzero(used)).encode("utf-8", "surrogatepass"))
-            places.append((np.cumsum(used) - 1)[column])
+            # In an order of their own: the lists' depends on what else they name.
+            used = sorted(np.unique(column).tolist(), key=names.__getitem__)
+            digest.update("\0".join(names[i] for i in used).encode("utf-8", "surrogatepass"))
+            place = np.zeros(len(names), np.int64)
+            place[used] = np.arange(len(used))
+            places.append(place[column])
         digest.update("\0".join(self.action_names).encode("utf-8", "surrogatepass"))
-        for numbers in (*places, self.actions, self.time_ms, self.values):
+        for numbers in (*places, self.actions, self.time_ms):
             digest.update(numbers.tobytes())
+        digest.update(self.values.tobytes())
         return digest.hexdigest()
 
 

@@ -1,5 +1,6 @@
 """From the trained model to its ONNX graphs, each compared with torch before it counts."""
 
+import json
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from inference.bundle import ITEMS, Bundle
 from inference.graphs import (
     GRAPHS,
     INT,
@@ -23,11 +25,13 @@ from inference.graphs import (
     Graph,
     modality_graph,
 )
+from models.encoders.labels import LabelEncoder
 from models.encoders.load import Encoders
 from models.encoders.media import MediaEncoder, joined
 from models.encoders.text import TextEncoder
 from models.errors import ExportFailed
 from models.items import ItemHead
+from models.labelled_graph import LabelledItemGraph
 from models.recommender import Recommender
 
 OPSET: Final = 17
@@ -124,11 +128,33 @@ class Sizes:
     popularities: int
 
 
-def graphs(encoders: Encoders, model: Recommender) -> list[tuple[Graph, nn.Module]]:
-    """The graphs as torch modules, in evaluation mode: the four, and one for each modality."""
+def sizes_of(bundle: Bundle) -> Sizes:
+    """Those of the graphs of a bundle that is there."""
+    manifest = bundle.manifest
+    return Sizes(
+        manifest.width,
+        manifest.state_width,
+        len(manifest.actions),
+        len(json.loads((bundle.folder / ITEMS).read_text(encoding="utf-8"))),
+        bundle.tokenizer().get_vocab_size(),
+        manifest.text_tokens,
+        len(manifest.popularity_half_lives_days),
+    )
+
+
+def graphs(
+    encoders: Encoders, model: Recommender, item_ids: Sequence[str] = ()
+) -> list[tuple[Graph, nn.Module]]:
+    """The graphs as torch modules, in evaluation mode: the four, and one for each modality. item_ids: of the id
+    embedding, in its order."""
+    item: nn.Module
+    if isinstance(encoders.text, LabelEncoder):
+        item = LabelledItemGraph(encoders.text, model.item, item_ids)
+    else:
+        item = ItemEncoderGraph(encoders.text, model)
     return [
         *((modality_graph(e.modality), ModalityGraph(e, model.item).eval()) for e in encoders.media),
-        (ITEM_ENCODER, ItemEncoderGraph(encoders.text, model).eval()),
+        (ITEM_ENCODER, item.eval()),
         (USER_STEP, UserStepGraph(model).eval()),
         (USER_FOLD, UserFoldGraph(model).eval()),
         (RANKER, RankerGraph(model).eval()),

@@ -1,10 +1,11 @@
 """Second stage: by what lists are ordered, learned from events that the encoder has not seen.
 
 The encoder knows the events it was trained on too well: weighed on them, its scores would count for more than they
-are worth afterwards. So a first encoder is trained on the earlier part, the mixture is fitted to the later part, and
-what it found is handed to the encoder of the whole.
+are worth afterwards. So the encoder is trained on the earlier part first, the mixture is fitted to the later part, and
+only then the encoder goes on with everything.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from models import workers
+from models.checkpoint import Checkpoint
 from models.data import Events, Floats, Ints
 from models.fit_encoder import ItemTable
 from models.lists import lists
@@ -50,6 +53,8 @@ def fit_mixture(
     surroundings: Surroundings,
     settings: TrainSettings,
     advance: Callable[[float, float], None],
+    *,
+    keep: Checkpoint | None = None,
 ) -> float:
     """Fits mixture and calibration of the ranker in place, the rest held fixed; returns the mean loss of the last
     quarter of the steps.
@@ -59,6 +64,11 @@ def fit_mixture(
     the list. Where times are not real there are only the first, and popularity says nothing.
     """
     rng = np.random.default_rng(settings.seed + 1)
+    schedule = Schedule(
+        list(model.ranker.mixture.parameters()), settings.mixture_learning_rate, 0.0, settings.mixture_steps
+    )
+    # Before anything is drawn.
+    loop = (keep or Checkpoint()).loop(schedule, rng, advance)
     model.eval()
     with torch.no_grad():
         vectors = items.vectors(model)
@@ -69,17 +79,12 @@ def fit_mixture(
     kinds = [kind for kind in kinds if kind.count]
     if not kinds:
         return 0.0
-    schedule = Schedule(
-        list(model.ranker.mixture.parameters()), settings.mixture_learning_rate, 0.0, settings.mixture_steps
-    )
-    losses = []
-    for _ in range(settings.mixture_steps):
+    for _ in loop.steps(range(settings.mixture_steps), *(kind.chances for kind in kinds)):
         loss = torch.stack([kind.loss() for kind in kinds]).mean()
-        schedule.step(loss, 1)
-        losses.append(loss.item())
-        advance(1, losses[-1])
+        loop.step(loss, 1)
     kinds[0].calibrate()
-    return float(np.mean(losses[-max(1, len(losses) // 4) :]))
+    workers.agree(model.ranker)
+    return float(np.mean(loop.losses[-max(1, len(loop.losses) // 4) :]))
 
 
 class _Asked:
@@ -97,26 +102,27 @@ class _Asked:
     ) -> None:
         self._ranker, self._vectors, self._events = model.ranker, vectors, events
         self._occasions, self._surroundings = occasions, surroundings
-        self._settings, self._rng = settings, rng
+        self._settings, self.chances = settings, workers.own(rng)
         self.count = len(occasions)
         self._states, self._users = _folded(model, vectors, events, occasions, settings)
 
     def loss(self) -> Tensor:
-        """Mean over `_LISTS` occasions of -log p of one item that was to be found."""
-        scores, weights, _ = self._scored(self._rng.integers(self.count, size=_LISTS))
-        return functional.cross_entropy(scores + weights, torch.zeros(len(scores), dtype=torch.long))
+        """Mean over `_LISTS` occasions of -log p of one item that was to be found: this process's part of it."""
+        lists_here = math.ceil(_LISTS / workers.count())
+        scores, weights, _ = self._scored(self.chances.integers(self.count, size=lists_here))
+        wanted = torch.zeros(len(scores), dtype=torch.long, device=scores.device)
+        return functional.cross_entropy(scores + weights, wanted) / workers.count()
 
     def calibrate(self) -> None:
         """Fits slope and offset by Newton steps on the binary loss over lists, each item weighed by how many it
         stands for."""
         ranker = self._ranker
-        places = self._rng.permutation(self.count)[:_CALIBRATION_LISTS]
+        places = self.chances.permutation(self.count)[:_CALIBRATION_LISTS]
         with torch.no_grad():
             parts = [self._scored(places[i : i + _LISTS])[:2] for i in range(0, len(places), _LISTS)]
             scores = torch.cat([scores.flatten() for scores, _ in parts])
             weights = torch.cat([weights.exp().flatten() for _, weights in parts])
-            found = torch.cat([functional.one_hot(torch.zeros(len(s), dtype=torch.long), s.shape[1]).flatten()
-                               for s, _ in parts]).to(scores.dtype)  # fmt: skip
+            found = torch.cat([(torch.arange(s.shape[1]) == 0).repeat(len(s)) for s, _ in parts]).to(scores)
         parameters = [ranker.slope, ranker.offset]
         optimizer = torch.optim.LBFGS(parameters, max_iter=100, line_search_fn="strong_wolfe")
 
@@ -134,21 +140,23 @@ class _Asked:
     def _scored(self, places: Ints) -> tuple[Tensor, Tensor, Tensor]:
         """Scores and log weights [b, m] of lists, the item to be found first, and the lists' items."""
         occasions, events = self._occasions, self._events
-        wanted = np.array([self._rng.choice(occasions.liked[place]) for place in places])
-        targets = torch.from_numpy(events.items[wanted])
-        popularity, ages = self._surroundings.at(occasions.time_ms[places])
+        wanted = np.array([self.chances.choice(occasions.liked[place]) for place in places])
+        device = self._vectors.device
+        targets = torch.from_numpy(events.items[wanted]).to(device)
+        popularity, ages = (part.to(device) for part in self._surroundings.at(occasions.time_ms[places]))
         if not events.timed:
             popularity = torch.zeros_like(popularity)
         near = self._users[places] @ self._vectors.T
         for row, place in enumerate(places):
             before = occasions.before[place]
-            near[row, torch.from_numpy(events.items[before][~events.repeats[before]])] = -torch.inf
+            taken = torch.from_numpy(events.items[before][~events.repeats[before]])
+            near[row, taken.to(device)] = -torch.inf
         middle = popularity[..., self._ranker.mixture.middle]
         candidates, weights = lists(near, middle, targets, self._settings.ranker_candidates)
         scores = self._ranker.scores(
             self._states[places],
             self._users[places],
-            torch.from_numpy(occasions.idle_seconds[places])[:, None],
+            torch.from_numpy(occasions.idle_seconds[places]).to(device)[:, None],
             self._vectors[candidates],
             ages.gather(1, candidates),
             popularity.gather(1, candidates.unsqueeze(-1).expand(-1, -1, popularity.shape[-1])),
@@ -162,15 +170,17 @@ def _folded(
 ) -> tuple[Tensor, Tensor]:
     """States and user vectors at the occasions."""
     gap_seconds = gaps(events)
-    states, users = torch.zeros(0, model.shape.channels), torch.zeros(0, model.shape.width)
-    for start in range(0, len(occasions), _FOLDS):
-        windows = [
-            Window(covered(rows, settings.history, settings.refold_every), 0, rows[:0])
-            for rows in occasions.before[start : start + _FOLDS]
-        ]
-        given = batch(events, gap_seconds, windows)
-        state, user, _ = model.user.fold(
+    device = vectors.device
+    states = torch.zeros(len(occasions), model.shape.channels, device=device)
+    users = torch.zeros(len(occasions), model.shape.width, device=device)
+    histories = [covered(rows, settings.history, settings.refold_every) for rows in occasions.before]
+    # Of about one length together: what is short is padded.
+    order = np.argsort([len(rows) for rows in histories], kind="stable")
+    for start in range(0, len(order), _FOLDS):
+        places = order[start : start + _FOLDS]
+        windows = [Window(histories[place], 0, histories[place][:0]) for place in places]
+        given = batch(events, gap_seconds, windows).to(device)
+        states[places], users[places], _ = model.user.fold(
             vectors[given.items], given.actions, given.gap_seconds, given.values, given.mask
         )
-        states, users = torch.cat([states, state]), torch.cat([users, user])
     return states, users

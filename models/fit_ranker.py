@@ -7,12 +7,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from models import workers
+from models.checkpoint import Checkpoint
 from models.data import Events
 from models.fit_encoder import ItemTable
 from models.recommender import Recommender
 from models.schedule import Schedule
 from models.settings import TrainSettings
-from models.windows import batch, gaps, serving_windows
+from models.windows import batch, batches, gaps, serving_windows, share_of
 
 _WINDOWS = 64
 _VALUE = 0.5
@@ -24,11 +26,13 @@ def fit_ranker(
     items: ItemTable,
     settings: TrainSettings,
     advance: Callable[[float, float], None],
+    *,
+    keep: Checkpoint | None = None,
 ) -> float:
     """Trains the ranker's network of pairs in place, the rest held fixed, and returns the mean loss of the last
-    quarter: cross entropy of the action, and a half of the squared error of the value, as a share of
+    quarter of the last pass: cross entropy of the action, and a half of the squared error of the value, as a share of
     half its range.
-    `advance` is told of each step's share of a pass and its loss.
+    `advance` is told of each step's share of a pass and its loss. keep: has a safe point behind each step.
     """
     rng = np.random.default_rng(settings.seed + 2)
     ranker = model.ranker
@@ -42,14 +46,13 @@ def fit_ranker(
     model.eval()
     with torch.no_grad():
         vectors = items.vectors(model)
-    parameters = [*ranker.from_user.parameters(), *ranker.from_item.parameters(), *ranker.last.parameters()]
-    schedule = Schedule(parameters, settings.learning_rate, settings.weight_decay, settings.ranker_epochs)
-    losses: list[float] = []
-    for _ in range(settings.ranker_epochs):
-        order = rng.permutation(len(windows))
-        for start in range(0, len(windows), _WINDOWS):
-            chosen = [windows[i] for i in order[start : start + _WINDOWS]]
-            given = batch(events, gap_seconds, chosen)
+    schedule = Schedule(
+        ranker.pair_parameters(), settings.learning_rate, settings.weight_decay, settings.ranker_epochs
+    )
+    loop = (keep or Checkpoint()).loop(schedule, rng, advance)
+    for _ in loop.epochs(settings.ranker_epochs):
+        for chosen in loop.steps(batches(windows, _WINDOWS, rng)):
+            given = batch(events, gap_seconds, share_of(chosen)).to(items.text.device)
             with torch.no_grad():
                 states = model.user.scan(
                     vectors[given.items], given.actions, given.gap_seconds, given.values, given.mask
@@ -65,16 +68,16 @@ def fit_ranker(
                 given.values[given.target],
                 ranker.half_value,
             )
-            schedule.step(loss, len(chosen) / len(windows))
-            losses.append(loss.item())
-            advance(len(chosen) / len(windows), losses[-1])
+            loop.step(loss, len(chosen) / len(windows))
     model.eval()
-    return float(np.mean(losses[-max(1, len(losses) // 4) :]))
+    return float(np.mean(loop.losses[-max(1, len(loop.losses) // 4) :]))
 
 
 def _loss(action: Tensor, value: Tensor, actions: Tensor, values: Tensor, half_range: float) -> Tensor:
     """log probabilities [b, A] and values [b] against what came."""
     valued = values == values
     error = torch.where(valued, (value - torch.nan_to_num(values)) / half_range, 0.0) ** 2
-    loss: Tensor = functional.nll_loss(action, actions) + _VALUE * error.sum() / valued.sum().clamp(min=1)
+    misses = functional.nll_loss(action, actions, reduction="sum")
+    count, known = workers.total(torch.stack([torch.ones_like(valued).sum(), valued.sum()]))
+    loss: Tensor = misses / count + _VALUE * error.sum() / known.clamp(min=1)
     return loss

@@ -20,7 +20,8 @@ class ItemHead(nn.Module):
     Index 0 has no embedding: text says what it can, ids add the rest. In training whole ids, and whole modalities,
     are dropped, so that an item without history, or without an image, gets a vector of the same kind.
 
-    Text vectors are taken as they are unless `standardise` was called.
+    Text vectors are taken as they are unless `standardise` was called. A sparse table of them, of labels, is multiplied
+    as such: most of it is zeros.
     """
 
     text_mean: Tensor
@@ -62,7 +63,7 @@ class ItemHead(nn.Module):
     def forward(self, text: Tensor, index: Tensor, media: Mapping[str, Tensor] = _NOTHING) -> Tensor:
         if self.training and self.id_dropout:
             index = index * _kept(index.shape, self.id_dropout, index.device)
-        vector = self._finished(self.head((text - self.text_mean) * self.text_scale) + self.ids(index))
+        vector = self.finished(self.read(text) + self.ids(index))
         for name in self.media:
             if name in media:
                 there = (media[name] != 0).any(-1)
@@ -71,11 +72,24 @@ class ItemHead(nn.Module):
                 vector = torch.where(there.unsqueeze(-1), self.with_media(name, vector, media[name]), vector)
         return vector
 
+    def read(self, text: Tensor) -> Tensor:
+        """What the head makes of text vectors [.., text_width]: [.., d]."""
+        if not text.is_sparse:
+            out: Tensor = self.head((text - self.text_mean) * self.text_scale)
+            return out
+        dropout, linear = self.head
+        kept = torch.sparse_coo_tensor(
+            text.indices(), dropout(text.values()), text.shape, is_coalesced=True, check_invariants=False
+        )
+        found: Tensor = torch.sparse.mm(kept, linear.weight.T) + linear.bias
+        return found
+
     def with_media(self, name: str, vector: Tensor, content: Tensor) -> Tensor:
         """The vectors [.., d] with a modality added, from its encoder's vectors [.., w]."""
-        return self._finished(vector + self.media[name](content))
+        return self.finished(vector + self.media[name](content))
 
-    def _finished(self, vector: Tensor) -> Tensor:
+    def finished(self, vector: Tensor) -> Tensor:
+        """Brought to length one, where vectors are."""
         # Not functional.normalize: its form in ONNX loses the width.
         return vector / vector.norm(dim=-1, keepdim=True).clamp(min=1e-6) if self.unit else vector
 

@@ -23,13 +23,13 @@ def lists(near: Tensor, popular: Tensor, targets: Tensor, count: int) -> tuple[T
     liked = popular.masked_fill(~left, -1.0).topk(min(count // 6, size), dim=1).indices
     rest = left.scatter(1, liked, False)
     drawn = (
-        torch.rand(near.shape)
+        torch.rand(near.shape, device=near.device)
         .masked_fill(~rest, -1.0)
         .topk(min(count - count // 2 - count // 6, size), dim=1)
     )
     stands_for = rest.sum(1, keepdim=True) / (drawn.values >= 0).sum(1, keepdim=True).clamp(min=1)
     weights = [
-        torch.zeros(len(targets), 1),
+        torch.zeros(len(targets), 1, device=near.device),
         _counted(free.gather(1, nearest)),
         _counted(left.gather(1, liked)),
         _counted(drawn.values >= 0) + torch.log(stands_for.clamp(min=1)),

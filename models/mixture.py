@@ -21,11 +21,13 @@ class Mixture(nn.Module):
     answer to the idle time. Where there is no history they mean nothing, and popularity alone decides: the
     half-life in the middle of `popularities`.
 
-    At first the near taste alone counts.
+    At first the near taste alone counts. timed: whether the times that it learns from are real; else the idle time says
+    no more than whether there is a history, and popularity orders nothing but the lists of those without one.
     """
 
-    def __init__(self, popularities: int) -> None:
+    def __init__(self, popularities: int, timed: bool = True) -> None:
         super().__init__()
+        self.timed = timed
         self.middle = popularities // 2
         last = nn.Linear(32, 4 + popularities)
         self.weights = nn.Sequential(nn.Linear(_IDLE, 32), nn.GELU(), last)
@@ -41,8 +43,12 @@ class Mixture(nn.Module):
         popular = torch.log(popularity.clamp(0, 1e12) + _LEAST_POPULARITY)
         has_age = (age_seconds >= 0).to(popular.dtype)
         age = torch.log1p(age_seconds.clamp(0, 1e11) / 86400) / _YEAR_LOG_DAYS * has_age
-        parts = torch.cat([torch.stack([near, taste, has_age, age], -1), popular], -1)
-        weights = self.weights(self._idle(idle_seconds)).unsqueeze(1)
+        parts = torch.stack([near, taste, has_age, age], -1)
+        # Popularity that was nothing all through training has the weights that rounding gave it.
+        parts = torch.cat([parts, popular if self.timed else torch.zeros_like(popular)], -1)
+        weights = self.weights(
+            self._idle(idle_seconds if self.timed else idle_seconds.clamp(0, 0))
+        ).unsqueeze(1)
         known = idle_seconds >= 0
         return torch.where(known, (parts * weights).sum(-1), popular[..., self.middle])
 

@@ -35,13 +35,14 @@ class PreparationSettings(BaseModel):
 
 @dataclass(slots=True)
 class Step:
-    """One thing that was looked for: training rows, users and items it concerns, and what was done."""
+    """One thing that was looked for: training rows, users and items it concerns, and what was done. items: None where
+    they were not counted."""
 
     name: str
     done: str
     rows: int
     users: int = 0
-    items: int = 0
+    items: int | None = 0
 
 
 @dataclass(slots=True)

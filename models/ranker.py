@@ -27,11 +27,12 @@ class Ranker(nn.Module):
         value_range: tuple[float, float],
         popularities: int,
         temperature: float | None = None,
+        timed: bool = True,
     ) -> None:
         super().__init__()
         # What the user likes in the long run: taught by everything that was to come, not by the next event.
         self.taste = Direction(channels, width, temperature)
-        self.mixture = Mixture(popularities)
+        self.mixture = Mixture(popularities, timed)
         # Probabilities start small: a candidate is one of thousands.
         self.slope = nn.Parameter(torch.tensor(1.0))
         self.offset = nn.Parameter(torch.tensor(-8.0))
@@ -68,12 +69,9 @@ class Ranker(nn.Module):
         value = self.middle_value + self.half_value * torch.tanh(out[..., -1])
         return functional.log_softmax(out[..., :-1], -1), value
 
-    def take_order(self, other: "Ranker") -> None:
-        """Takes over by what lists are ordered, and the calibration, from a ranker of the same shape."""
-        self.mixture.load_state_dict(other.mixture.state_dict())
-        with torch.no_grad():
-            self.slope.copy_(other.slope)
-            self.offset.copy_(other.offset)
+    def pair_parameters(self) -> list[nn.Parameter]:
+        """Those of `pair`."""
+        return [*self.from_user.parameters(), *self.from_item.parameters(), *self.last.parameters()]
 
     def calibrated(self, scores: Tensor) -> Tensor:
         """The logit of an event on the item, of scores."""

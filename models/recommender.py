@@ -3,18 +3,20 @@
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from models.items import ItemHead
 from models.ranker import Ranker
 from models.user import EventFeatures, UserEncoder
+from models.windows import Batch
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
     """Widths of a model. items: ids that have an embedding. values: mean and scale of each action's values,
     and the range of what is predicted. popularities: half-lives of popularity. media: widths of modalities by name.
-    temperature: where that of cosine similarity begins; None: similarity is the inner product."""
+    temperature: where that of cosine similarity begins; None: similarity is the inner product. direct: whether items'
+    vectors enter the user's state as they are too. timed: whether times are real."""
 
     text_width: int
     width: int
@@ -28,10 +30,13 @@ class Shape:
     popularities: int
     media: tuple[tuple[str, int], ...] = ()
     temperature: float | None = None
+    direct: bool = False
+    timed: bool = True
 
 
 class Recommender(nn.Module):
-    """Item head, user encoder and ranker. The text encoder is frozen and stands apart."""
+    """Item head, user encoder and ranker; `models.foretelling.Foretelling`. The text encoder is frozen and stands
+    apart."""
 
     def __init__(self, shape: Shape, dropout: float, id_dropout: float, media_dropout: float = 0.0) -> None:
         super().__init__()
@@ -52,9 +57,10 @@ class Recommender(nn.Module):
             # Row 0 is for actions that are not known.
             torch.tensor((0.0, *shape.value_mean)),
             torch.tensor((1.0, *shape.value_scale)),
+            shape.timed,
         )
         self.user = UserEncoder(
-            shape.width, shape.channels, features, shape.hidden, dropout, shape.temperature
+            shape.width, shape.channels, features, shape.hidden, dropout, shape.temperature, shape.direct
         )
         self.ranker = Ranker(
             shape.width,
@@ -65,4 +71,29 @@ class Recommender(nn.Module):
             shape.value_range,
             shape.popularities,
             shape.temperature,
+            shape.timed,
         )
+
+    def states(self, vectors: Tensor, given: Batch) -> Tensor:
+        """See `Foretelling`."""
+        return self.user.scan(
+            vectors[given.items], given.actions, given.gap_seconds, given.values, given.mask
+        )
+
+    def loosened(self, state: Tensor) -> Tensor:
+        """See `Foretelling`."""
+        out: Tensor = self.user.dropout(state)
+        return out
+
+    def near(self, state: Tensor) -> Tensor:
+        """See `Foretelling`."""
+        return self.user.vector(state)
+
+    def taste(self, state: Tensor) -> Tensor:
+        """See `Foretelling`."""
+        out: Tensor = self.ranker.taste(state)
+        return out
+
+    def foretelling_parameters(self) -> list[nn.Parameter]:
+        """See `Foretelling`."""
+        return [*self.item.parameters(), *self.user.parameters(), *self.ranker.taste.parameters()]

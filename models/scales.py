@@ -1,7 +1,7 @@
-"""The scales on which training sees ratings and time gaps, of training rows alone.
+"""The scale on which each user rates, of training rows alone.
 
-The graphs that serve take raw values and raw gaps: these are for what training derives, such as the target of a
-rating head.
+The graphs that serve take raw values: this is for what training derives, such as how far a rating is from what was
+expected.
 """
 
 from dataclasses import dataclass
@@ -55,27 +55,3 @@ def rating_scale(
     # Someone who always gives the same rating has no scale of their own.
     deviations = np.where(spread > (0.1 * deviation) ** 2, np.sqrt(spread), deviation)
     return RatingScale(means.astype(np.float32), deviations.astype(np.float32), mean, deviation)
-
-
-@dataclass(frozen=True, slots=True)
-class GapScale:
-    """Time gaps as log(1 + seconds), in deviations from the mean over training."""
-
-    mean: float
-    deviation: float
-
-    def normalised(self, seconds: Floats) -> Floats:
-        """Negative gaps count as none."""
-        logs = np.log1p(np.maximum(seconds, 0))
-        return ((logs - self.mean) / self.deviation).astype(np.float32)
-
-
-def gap_scale(known: Events, training: Mask) -> GapScale:
-    """Of the gaps between neighbouring training events of a user."""
-    rows = np.flatnonzero(training)
-    order = rows[np.argsort(known.users[rows], kind="stable")]
-    same = np.diff(known.users[order]) == 0
-    logs = np.log1p(np.maximum(np.diff(known.time_ms[order])[same], 0) / 1000)
-    if not len(logs):
-        return GapScale(0.0, 1.0)
-    return GapScale(float(logs.mean()), float(logs.std()) or 1.0)

@@ -30,7 +30,7 @@ class _Scan(torch.autograd.Function):
 
 
 def _states(decay: Tensor, entering: Tensor) -> Tensor:
-    return doubling(decay, entering) if decay.is_cuda else stepwise(decay, entering)
+    return stepwise(decay, entering) if decay.device.type == "cpu" else doubling(decay, entering)
 
 
 def stepwise(decay: Tensor, entering: Tensor) -> Tensor:

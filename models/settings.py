@@ -4,9 +4,31 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from models.devices import Device
 from models.encoders.settings import EncoderSettings
+from models.fresh_settings import FreshSettings
 from models.preparation import PreparationSettings
+from models.teacher.settings import TeacherSettings
 from profiles.actions import Action, default_actions
+
+
+class StreamingSettings(BaseModel):
+    """When events are learned from on disk, and what is held of them in memory."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    from_rows: int = Field(
+        20_000_000,
+        ge=0,
+        description="Parquet files with so many events in all are not read into memory at once",
+    )
+    shard_rows: int = Field(1_000_000, ge=1, description="Events of a shard: what is held at a time")
+    sample_rows: int = Field(
+        1_000_000, ge=1, description="Events of the users that lists, actions and values are learned from"
+    )
+    folder: Path | None = Field(
+        None, description="Where the shards are while a training lasts; none: beside the bundle"
+    )
 
 
 class TrainSettings(BaseModel):
@@ -21,6 +43,10 @@ class TrainSettings(BaseModel):
     width: int = Field(64, ge=4, le=1024, description="d: width of item and user vectors")
     channels: int = Field(192, ge=4, le=4096, description="S: width of a user's state")
     hidden: int = Field(128, ge=4, le=4096, description="Width of the hidden layers")
+    direct: bool = Field(
+        True,
+        description="Whether an item's vector enters the state as it is too, beside what is learned of it",
+    )
     history: int = Field(
         64, ge=1, le=1024, description="N: events that a state always covers; as the profiles have it"
     )
@@ -34,9 +60,15 @@ class TrainSettings(BaseModel):
         "user without history",
     )
     actions: dict[str, Action] = Field(default_factory=default_actions, description="Actions by name")
-    epochs: int = Field(12, ge=1, description="Passes over the events")
+    epochs: int = Field(24, ge=1, description="Passes over the events, those held out left aside")
+    final_epochs: int = Field(
+        12, ge=1, description="Passes over all events afterwards, where some were held out before"
+    )
     batch: int = Field(16, ge=1, description="Histories in a batch")
     learning_rate: float = Field(3e-3, gt=0, description="The highest learning rate")
+    final_learning_rate: float = Field(
+        2e-3, gt=0, description="The highest learning rate of the passes over all"
+    )
     weight_decay: float = Field(1e-4, ge=0, description="Weight decay (AdamW)")
     dropout: float = Field(0.2, ge=0, lt=1, description="Share of inputs dropped in training")
     id_dropout: float = Field(0.1, ge=0, lt=1, description="Share of item ids dropped in training")
@@ -52,6 +84,12 @@ class TrainSettings(BaseModel):
         ge=0,
         description="Weight of foretelling any later positive event against foretelling the next event",
     )
+    advantage: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of the next event's loss in which log p weighs by rating minus predicted rating",
+    )
     negatives: int = Field(
         4096, ge=16, description="Items that an event is told from; a sample where there are more"
     )
@@ -60,14 +98,29 @@ class TrainSettings(BaseModel):
         ge=0,
         lt=1,
         description="Share of the events, the latest, that the order of lists is learned from: the encoder is trained "
-        "without them first, then on everything. 0: lists are ordered by the user vector alone",
+        "without them first, and goes on with everything. 0: lists are ordered by the user vector alone",
     )
     mixture_steps: int = Field(500, ge=1, description="Steps of learning the order of lists, 128 lists each")
     mixture_learning_rate: float = Field(2e-2, gt=0, description="The highest learning rate of these steps")
     ranker_epochs: int = Field(1, ge=1, description="Passes of learning actions and values")
     ranker_candidates: int = Field(400, ge=8, description="Candidates of a list in training")
     seed: int = Field(0, ge=0, description="Seed of everything random")
-    threads: int = Field(2, ge=1, description="Threads of torch")
+    threads: int = Field(2, ge=1, description="Threads of torch on a machine; its processes share them")
+    device: Device = Field(
+        "auto", description="What is computed on: cpu, cuda, or auto, which is a GPU where there is one"
+    )
+    worker_timeout_seconds: float = Field(
+        1800, gt=0, description="How long processes that train together wait for one that hangs"
+    )
+    streaming: StreamingSettings = Field(
+        StreamingSettings(), description="Trainings from Parquet files that do not fit in memory"
+    )
+    fresh: FreshSettings = Field(
+        FreshSettings(), description="How `recstream train --continue` learns what came since"
+    )
+    teacher: TeacherSettings = Field(
+        TeacherSettings(), description="A larger model, trained first, from which the model learns"
+    )
     version: int | None = Field(
         None, gt=0, description="The model version; none: the Unix time of the training"
     )

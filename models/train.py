@@ -1,26 +1,36 @@
 """From events and items to a bundle."""
 
 import random
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from rich.progress import Progress
 
 from inference.bundle import Manifest
+from models import workers
+from models.bars import Bar
 from models.bundling import write_bundle
+from models.checkpoint import Checkpoint
 from models.data import Events, Floats, InteractionTable, Ints, ItemText, events
-from models.encoders.load import Encoders, load
+from models.devices import device_of
+from models.encoders.labels import LabelEncoder
+from models.encoders.load import Encoders, ItemInputs, load
 from models.errors import NothingToLearn
 from models.fit_encoder import ItemTable, fit_encoder
 from models.fit_mixture import Surroundings, fit_mixture
 from models.fit_ranker import fit_ranker
-from models.popularity import PopularityHistory
+from models.identity import identity_of
+from models.launch import own_place
+from models.learned import InMemory, Latest, Learned, Parts
 from models.recommender import Recommender, Shape
 from models.settings import TrainSettings
+from models.teacher.lesson import Lesson
+from models.teacher.teacher import Teacher
+from models.teacher.training import Teaching
+from models.teacher.weights import TeacherRecord, save_teacher, teacher_file
+from models.training_weights import Record, TrainingWeights, save_weights, weights_folder
 from profiles.actions import Actions
 
 
@@ -44,44 +54,113 @@ def train(
 
 
 def train_on(
-    learned: Events,
+    learned: Events | Learned,
     items: Sequence[ItemText],
     settings: TrainSettings,
     bundle: Path,
     progress: Progress | None = None,
     fingerprint: str | None = None,
+    *,
+    keep: Checkpoint | None = None,
+    to_be_continued: bool = False,
 ) -> Manifest:
     """As `train`, for events that are indexed already: rows of `learned` are what is learned from, whatever else its
     lists of ids name. fingerprint: of the events before preparation, which is how an evaluation knows its own part;
-    None: that of `learned`."""
+    None: that of `learned`. keep: where the training stands meanwhile; removed when the bundle is written.
+    to_be_continued: whether to leave beside the bundle what `models.continuation` goes on from.
+
+    Raises TrainingStopped, CheckpointRefused and CheckpointUnwritten besides.
+    """
+    if isinstance(learned, Events):
+        learned = InMemory(learned)
     if not len(learned):
         raise NothingToLearn("preparation left no event to learn from: lower its minimum counts")
     show = progress or Progress(disable=True)
-    started = time.monotonic()
-    torch.set_num_threads(settings.threads)
+    keep = keep or Checkpoint()
+    here = own_place()
+    device = device_of(settings.device, here.local_rank)
+    if device.type == "cuda":
+        # What makes no choice, the processes' own traffic among it, takes this one.
+        torch.cuda.set_device(device)
+    torch.set_num_threads(max(1, settings.threads // here.local_count))
     random.seed(settings.seed)
     np.random.seed(settings.seed)
     torch.manual_seed(settings.seed)
-    encoders = load(settings.encoders)
-    inputs = encoders.vectors(learned.item_ids, items, settings.cache, show)
-    training = _Training(learned, items, encoders, inputs.text, inputs.media, settings, show)
+    encoders = load(settings.encoders, items)
+    if place := keep.open(identity_of(learned, items, encoders, settings)):
+        show.console.print(f"Going on from {keep.path}: {place}", markup=False, highlight=False)
+    inputs = _inputs(encoders, learned, items, settings, show, device)
+    training = _Training(learned, items, encoders, inputs.text, inputs.media, settings, show, keep)
     model, losses = training.run()
+    if workers.rank():
+        return Manifest.model_validate_json(workers.told(None))
 
     export = show.add_task("Export and check", total=4 + len(encoders.media))
-    return write_bundle(
+
+    def exported(name: str) -> None:
+        show.advance(export)
+        keep.stop_if_asked_here()
+
+    item_ids = [learned.item_ids[place] for place in np.flatnonzero(training.trained)]
+    manifest = write_bundle(
         bundle,
-        model,
+        model.cpu(),
         encoders,
-        [learned.item_ids[place] for place in np.flatnonzero(training.trained)],
+        item_ids,
         settings,
         metrics={
             **losses,
             "events": float(len(learned)),
-            "seconds": time.monotonic() - started,
+            "seconds": keep.seconds,
         },
         fingerprint=fingerprint or learned.fingerprint(),
-        exported=lambda name: show.advance(export),
+        exported=exported,
     )
+    teacher_file(bundle).unlink(missing_ok=True)
+    if training.teacher is not None:
+        of = TeacherRecord(
+            settings=settings,
+            shape=model.shape,
+            item_ids=tuple(item_ids),
+            text_encoder=encoders.text.fingerprint(),
+            data_fingerprint=manifest.data_fingerprint,
+        )
+        save_teacher(teacher_file(bundle), training.teacher.cpu(), of)
+    if to_be_continued:
+        record = Record(
+            version=manifest.version,
+            settings=settings,
+            shape=model.shape,
+            item_ids=tuple(item_ids),
+            text_encoder=encoders.text.fingerprint(),
+            newest_ms=learned.newest_ms(),
+            data_fingerprint=manifest.data_fingerprint,
+        )
+        save_weights(weights_folder(bundle), TrainingWeights(record, model.state_dict()))
+    keep.remove()
+    workers.told(manifest.model_dump_json())
+    return manifest
+
+
+def _inputs(
+    encoders: Encoders,
+    learned: Learned,
+    items: Sequence[ItemText],
+    settings: TrainSettings,
+    show: Progress,
+    device: torch.device,
+) -> ItemInputs:
+    """Of all items, on the device; each process encodes its part of them, but labels, which cost nothing."""
+    labels = isinstance(encoders.text, LabelEncoder)
+    first, end = (0, len(learned.item_ids)) if labels else workers.span(len(learned.item_ids))
+    mine = encoders.vectors(learned.item_ids[first:end], items, settings.cache, show, device)
+
+    def whole(part: torch.Tensor) -> torch.Tensor:
+        if labels:
+            return part.to(device)
+        return workers.rows_of_all(part, first, len(learned.item_ids)).to(device)
+
+    return ItemInputs(whole(mine.text), {name: whole(part) for name, part in mine.media.items()})
 
 
 class _Training:
@@ -89,94 +168,105 @@ class _Training:
 
     def __init__(
         self,
-        learned: Events,
+        learned: Learned,
         items: Sequence[ItemText],
         encoders: Encoders,
         text: torch.Tensor,
         media: dict[str, torch.Tensor],
         settings: TrainSettings,
         show: Progress,
+        keep: Checkpoint,
     ) -> None:
+        self._keep = keep
         self._learned, self._items, self._settings, self._show = learned, items, settings, show
         self._encoders = encoders
-        self.trained = np.zeros(len(learned.item_ids), np.bool_)
-        self.trained[learned.items] = True
+        self.teacher: Teacher | None = None
+        self.trained = learned.known()
         index = np.where(self.trained, np.cumsum(self.trained), 0)
-        self._table = ItemTable(text, torch.from_numpy(index), media)
-        self._shape = _shape(encoders, learned, int(self.trained.sum()), settings)
+        self._table = ItemTable(text, torch.from_numpy(index).to(text.device), media)
+        self._shape = shape_of(encoders, learned, int(self.trained.sum()), settings)
 
     def run(self) -> tuple[Recommender, dict[str, float]]:
         """The trained model, and the last loss of each stage by name."""
         settings, losses = self._settings, {}
-        held = _held_out(self._learned, settings.held_out)
-        earlier = None
-        if held.any() and not held.all():
-            earlier, _ = self._encoder(
-                "Encoder without the latest", self._learned.take(np.flatnonzero(~held))
+        # First: a student begins with the same numbers whether it has a teacher or not.
+        teaching = self._teaching()
+        model = self._untrained()
+        self._keep.follow("model", model)
+        latest = self._learned.latest(settings.held_out)
+        if latest is not None:
+            # An item that only later events name has no embedding yet.
+            table = self._table.of(latest.known)
+            lesson = teaching.lesson("Teacher without the latest", latest.earlier, table)
+            self._encoder(model, "Encoder without the latest", latest.earlier, table, settings, lesson)
+            losses["list_loss"] = self._mixture(model, latest, table)
+            settings = settings.model_copy(
+                update={"epochs": settings.final_epochs, "learning_rate": settings.final_learning_rate}
             )
-            losses["list_loss"] = self._mixture(earlier, held)
-        model, losses["encoder_loss"] = self._encoder("Encoder", self._learned)
-        if earlier is not None:
-            model.ranker.take_order(earlier.ranker)
-        bar = _Bar(self._show, "Actions and values", settings.ranker_epochs)
-        losses["pair_loss"] = fit_ranker(model, self._learned, self._table, settings, bar.advance)
+        lesson = teaching.lesson("Teacher", self._learned, self._table, goes_on=latest is not None)
+        losses["encoder_loss"] = self._encoder(model, "Encoder", self._learned, self._table, settings, lesson)
+        losses["pair_loss"] = self._pairs(model)
+        self.teacher = teaching.teacher
         return model, losses
 
-    def _encoder(self, title: str, learned: Events) -> tuple[Recommender, float]:
+    def _teaching(self) -> Teaching:
+        text, standardise = self._table.text, self._encoders.text.causal
+        return Teaching(self._shape, self._settings, text, self._keep, self._show, standardise=standardise)
+
+    def _untrained(self) -> Recommender:
         settings = self._settings
         torch.manual_seed(settings.seed)
         model = Recommender(self._shape, settings.dropout, settings.id_dropout, settings.media_dropout)
+        model.to(self._table.text.device)
         if self._encoders.text.causal:
             model.item.standardise(self._table.text)
-        bar = _Bar(self._show, title, settings.epochs)
-        # An item that only later events name has no embedding yet.
-        seen = np.zeros(len(learned.item_ids), np.bool_)
-        seen[learned.items] = True
-        table = ItemTable(self._table.text, self._table.index * torch.from_numpy(seen), self._table.media)
-        return model, fit_encoder(model, learned, table, settings, bar.advance)
+        workers.agree(model)
+        workers.part_chances(settings.seed)
+        return model
 
-    def _mixture(self, model: Recommender, held: NDArray[np.bool_]) -> float:
-        settings, learned = self._settings, self._learned
-        bar = _Bar(self._show, "Order of lists", settings.mixture_steps)
-        popularity = tuple(PopularityHistory(learned, days) for days in settings.popularity_half_lives_days)
-        surroundings = Surroundings(popularity, _ages(learned, self._items))
-        seen = np.zeros(len(learned.item_ids), np.bool_)
-        seen[learned.items[~held]] = True
-        table = ItemTable(self._table.text, self._table.index * torch.from_numpy(seen), self._table.media)
-        return fit_mixture(model, learned, held, table, surroundings, settings, bar.advance)
+    def _encoder(
+        self,
+        model: Recommender,
+        title: str,
+        learned: Parts,
+        table: ItemTable,
+        settings: TrainSettings,
+        lesson: Lesson | None,
+    ) -> float:
+        def run() -> float:
+            bar = Bar(self._show, title, settings.epochs)
+            return fit_encoder(model, learned, table, settings, bar.advance, keep=self._keep, lesson=lesson)
+
+        return self._keep.stage(title, run)
+
+    def _mixture(self, model: Recommender, latest: Latest, table: ItemTable) -> float:
+        settings = self._settings
+        title = "Order of lists"
+
+        def run() -> float:
+            bar = Bar(self._show, title, settings.mixture_steps)
+            popularity = tuple(latest.popularity(days) for days in settings.popularity_half_lives_days)
+            surroundings = Surroundings(popularity, _ages(self._learned.item_ids, self._items))
+            return fit_mixture(
+                model, latest.events, latest.held, table, surroundings, settings, bar.advance, keep=self._keep
+            )
+
+        return self._keep.stage(title, run)
+
+    def _pairs(self, model: Recommender) -> float:
+        title = "Actions and values"
+
+        def run() -> float:
+            bar = Bar(self._show, title, self._settings.ranker_epochs)
+            events = self._learned.sample()
+            return fit_ranker(model, events, self._table, self._settings, bar.advance, keep=self._keep)
+
+        return self._keep.stage(title, run)
 
 
-class _Bar:
-    """A progress bar in epochs or steps, with the loss beside it."""
-
-    def __init__(self, progress: Progress, title: str, total: int) -> None:
-        self._progress, self._title = progress, title
-        self._task = progress.add_task(title, total=total)
-
-    def advance(self, share: float, loss: float) -> None:
-        self._progress.update(self._task, advance=share, description=f"{self._title}, loss {loss:.3f}")
-
-
-def _held_out(learned: Events, share: float) -> NDArray[np.bool_]:
-    """The latest events [rows]; where times are not real, the last one of every user who has three."""
-    held = np.zeros(len(learned), np.bool_)
-    if learned.timed:
-        held[int(len(learned) * (1 - share)) :] = share > 0
-    elif share:
-        held[[rows[-1] for rows in learned.by_user() if len(rows) >= 3]] = True
-    return held
-
-
-def _shape(encoders: Encoders, learned: Events, trained: int, settings: TrainSettings) -> Shape:
+def shape_of(encoders: Encoders, learned: Learned, trained: int, settings: TrainSettings) -> Shape:
     """The model's widths, and the scale of each action's values as the events have them."""
-    means, scales = [], []
-    for action in range(len(learned.action_names)):
-        values = learned.values[learned.actions == action]
-        values = values[np.isfinite(values)]
-        means.append(float(values.mean()) if len(values) else 0.0)
-        scales.append(max(float(values.std()), 1e-3) if len(values) else 1.0)
-    every = learned.values[np.isfinite(learned.values)]
-    value_range = (float(every.min()), float(every.max())) if len(every) else (0.0, 1.0)
+    scales = learned.scales()
     return Shape(
         encoders.text.width,
         settings.width,
@@ -184,18 +274,20 @@ def _shape(encoders: Encoders, learned: Events, trained: int, settings: TrainSet
         settings.hidden,
         trained,
         len(learned.action_names),
-        tuple(means),
-        tuple(scales),
-        value_range,
+        scales.means,
+        scales.deviations,
+        scales.range,
         len(settings.popularity_half_lives_days),
         tuple(encoders.media_widths.items()),
         settings.temperature,
+        settings.direct,
+        not isinstance(learned, InMemory) or learned.events.timed,
     )
 
 
-def _ages(learned: Events, items: Sequence[ItemText]) -> Callable[[Ints], Floats]:
+def _ages(item_ids: Sequence[str], items: Sequence[ItemText]) -> Callable[[Ints], Floats]:
     published_by_id = {item.item_id: item.published_ms for item in items}
-    published = np.array([published_by_id.get(i) or 0 for i in learned.item_ids], np.int64)
+    published = np.array([published_by_id.get(i) or 0 for i in item_ids], np.int64)
 
     def ages(time_ms: Ints) -> Floats:
         seconds = np.maximum(time_ms[:, None] - published, 0) / 1000

@@ -7,6 +7,10 @@ user vector is exact. The same h is computed by a scan over all events (training
 history, serving) and step by step.
 
 Under cosine similarity the user vector is that sum brought to one length: what an event adds to it stays exact.
+
+With a direct way the item's vector itself enters the state too, beside what the network makes of it (a skip connection:
+He et al. 2016, arXiv:1512.03385). That part of the user vector begins as a fading mean of what was taken, so lists are
+near it from the first step on: where each item has few events, a network alone learns such likeness only slowly.
 """
 
 import math
@@ -21,16 +25,21 @@ from models.similarity import Direction
 # Past this an event forgets what was before it: e^-12 is less than float32 tells from one.
 _MOST_DECAY = 12.0
 _YEAR_LOG_SECONDS = math.log1p(365 * 86400.0)
+# Of the copies of items' vectors: half-lives of fourteen events and of a third of one.
+_SLOW, _FAST = 0.05, 2.0
 
 
 class EventFeatures(nn.Module):
-    """What is known of an event, from raw values: [.., d + features]."""
+    """What is known of an event, from raw values: [.., d + features]. timed: whether the gaps that the model learns
+    from are real; else no gap says anything to it, in serving neither."""
 
     width_added = 5
 
-    def __init__(self, actions: int, width: int, value_mean: Tensor, value_scale: Tensor) -> None:
+    def __init__(
+        self, actions: int, width: int, value_mean: Tensor, value_scale: Tensor, timed: bool = True
+    ) -> None:
         super().__init__()
-        self.embedding_width = width
+        self.embedding_width, self.timed = width, timed
         self.action = nn.Embedding(actions + 1, width)
         nn.init.normal_(self.action.weight, std=0.1)
         self.value_mean: Tensor
@@ -44,6 +53,8 @@ class EventFeatures(nn.Module):
         has_value = (value == value).to(value.dtype)
         known = torch.where(value == value, value, torch.zeros_like(value))
         scaled = ((known - self.value_mean[action]) / self.value_scale[action]).clamp(-4, 4) * has_value
+        if not self.timed:
+            gap_seconds = gap_seconds.clamp(0, 1e10) * 0
         gap = torch.log1p(gap_seconds.clamp(0, 1e10)) / _YEAR_LOG_SECONDS
         # Same moment, same sitting, another day: three soft steps of the gap.
         sitting = torch.sigmoid((gap * _YEAR_LOG_SECONDS - math.log(1800.0)) * 2)
@@ -62,6 +73,7 @@ class UserEncoder(nn.Module):
         hidden: int,
         dropout: float,
         temperature: float | None = None,
+        direct: bool = False,
     ) -> None:
         super().__init__()
         self.width, self.channels = width, channels
@@ -77,16 +89,23 @@ class UserEncoder(nn.Module):
         rates = torch.exp(torch.linspace(math.log(0.007), math.log(3.0), channels))
         with torch.no_grad():
             self.decay.bias.copy_(torch.log(torch.expm1(rates)))
+        self.direct = nn.Linear(width, channels, bias=False) if direct else None
+        if self.direct is not None:
+            self._begin_with(self.direct)
 
     def gates(
         self, item: Tensor, action: Tensor, gap_seconds: Tensor, value: Tensor
     ) -> tuple[Tensor, Tensor]:
         """log a (<= 0) and b of events, [.., H] each."""
         embedded, numbers = self.features(action, gap_seconds, value)
-        hidden = functional.gelu(self.inner(torch.cat([self.dropout(item), embedded, numbers], -1)))
+        item = self.dropout(item)
+        hidden = functional.gelu(self.inner(torch.cat([item, embedded, numbers], -1)))
         hidden = self.dropout(hidden)
         rate = functional.softplus(self.decay(hidden)).clamp(max=_MOST_DECAY)
-        return -rate, (1 - torch.exp(-rate)) * self.input(hidden)
+        entering = self.input(hidden)
+        if self.direct is not None:
+            entering = entering + self.direct(item)
+        return -rate, (1 - torch.exp(-rate)) * entering
 
     def vector(self, state: Tensor) -> Tensor:
         """The user vector [.., d] of a state [.., H]."""
@@ -118,3 +137,16 @@ class UserEncoder(nn.Module):
         log_decay, entering = self.gates(item, action, gap_seconds, value)
         present = mask.unsqueeze(-1)
         return scan(torch.exp(log_decay * present), entering * present)
+
+    @torch.no_grad()
+    def _begin_with(self, direct: nn.Linear) -> None:
+        """The channels are copies of the item's vector, one after another, the later ones forgetting faster; the user
+        vector is their mean."""
+        place, copy = torch.arange(self.channels) % self.width, torch.arange(self.channels) // self.width
+        copies = int(copy[-1]) + 1
+        same = functional.one_hot(place, self.width).float()
+        rates = torch.exp(torch.linspace(math.log(_SLOW), math.log(_FAST), copies))
+        self.decay.bias.copy_(torch.log(torch.expm1(rates[copy])))
+        direct.weight.copy_(same)
+        self.output.linear.weight.copy_(same.T / copies)
+        self.output.linear.bias.zero_()

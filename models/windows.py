@@ -1,13 +1,17 @@
 """Stretches of users' histories, as the model sees them in serving and in training."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from models import workers
 from models.data import Events, Floats, Ints
+
+_MOSTLY_PADDING = 4
+_BATCHES_SORTED = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,8 @@ class Window:
 class Batch:
     """Windows padded to one length t: [b, t] each, `vectors` aside, which are looked up by `items`.
 
-    actions count from 1. target marks the events to be foretold. rows: indices into the events.
+    actions count from 1. target marks the events to be foretold. rows: indices into the events [b, t], and foretold:
+    those of the events to be foretold, in order; both stay on the CPU.
     """
 
     items: Tensor
@@ -34,6 +39,15 @@ class Batch:
     mask: Tensor
     target: Tensor
     rows: Ints
+    foretold: Ints
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same on this device."""
+        moved = {
+            name: getattr(self, name).to(device)
+            for name in ("items", "actions", "gap_seconds", "values", "mask", "target")
+        }
+        return replace(self, **moved)
 
 
 def serving_windows(rows: Ints, history: int, refold_every: int) -> list[Window]:
@@ -47,13 +61,16 @@ def serving_windows(rows: Ints, history: int, refold_every: int) -> list[Window]
     return found
 
 
-def training_windows(rows: Ints, history: int, refold_every: int, rng: np.random.Generator) -> list[Window]:
-    """As `serving_windows`, but with random ends, so that the model is not tied to them."""
+def training_windows(
+    rows: Ints, history: int, refold_every: int, rng: np.random.Generator, first: int = 0
+) -> list[Window]:
+    """As `serving_windows`, but with random ends, so that the model is not tied to them. first: those before this place
+    are not to be foretold."""
     length = history + refold_every
-    found = [Window(rows[:length], 0, rows[:0])]
-    next_row = min(len(rows), length)
+    found: list[Window] = []
+    next_row = first
     while next_row < len(rows):
-        start = next_row - history - int(rng.integers(0, max(1, refold_every // 2)))
+        start = next_row - history - int(rng.integers(0, max(1, refold_every // 2))) if next_row else 0
         start = max(start, 0)
         found.append(Window(rows[start : start + length], next_row - start, rows[:start]))
         next_row = start + length
@@ -65,6 +82,33 @@ def covered(rows: Ints, history: int, refold_every: int) -> Ints:
     return rows[max(0, (len(rows) - history) // refold_every * refold_every) :]
 
 
+def batches(windows: Sequence[Window], size: int, rng: np.random.Generator) -> list[list[Window]]:
+    """The windows in batches of `size`, in random order. Where most are much shorter than the longest, those of
+    about one length come together, sorted many batches at a time: else most of what is computed is padding."""
+    order = rng.permutation(len(windows))
+    starts = np.arange(0, len(windows), size)
+    lengths = np.array([len(window.events) for window in windows])
+    if len(windows) and _MOSTLY_PADDING * lengths.mean() < lengths.max():
+        for start in range(0, len(order), _BATCHES_SORTED * size):
+            part = order[start : start + _BATCHES_SORTED * size]
+            part[:] = part[np.argsort(lengths[part], kind="stable")]
+        starts = rng.permutation(starts)
+    return [[windows[i] for i in order[start : start + size]] for start in starts.tolist()]
+
+
+def with_history(windows: Iterable[Window]) -> list[Window]:
+    """The same without what would be foretold from nothing."""
+    later = (replace(window, first=max(1, window.first)) for window in windows)
+    return [window for window in later if window.first < len(window.events)]
+
+
+def share_of(windows: Sequence[Window]) -> Sequence[Window]:
+    """This process's part of a batch; where there is none left for it, a window in which nothing is to be foretold, so
+    that it takes part in the step."""
+    mine = workers.share(windows)
+    return mine or [Window(windows[0].events[:1], 1, windows[0].events[:0])]
+
+
 def gaps(events: Events) -> Floats:
     """Seconds since the same user's event before; 0 for the first."""
     found = np.zeros(len(events), np.float32)
@@ -74,8 +118,8 @@ def gaps(events: Events) -> Floats:
 
 
 def batch(events: Events, gap_seconds: Floats, windows: Sequence[Window]) -> Batch:
-    """Right-padded arrays of the windows. The first event of each has no gap, as in serving."""
-    shape = len(windows), max(len(w.events) for w in windows)
+    """Right-padded arrays of the windows, of length 1 at least. The first event of each has no gap, as in serving."""
+    shape = len(windows), max(1, *(len(w.events) for w in windows))
     rows = np.zeros(shape, np.int64)
     mask = np.zeros(shape, np.float32)
     target = np.zeros(shape, np.bool_)
@@ -95,6 +139,7 @@ def batch(events: Events, gap_seconds: Floats, windows: Sequence[Window]) -> Bat
         torch.from_numpy(mask),
         torch.from_numpy(target),
         rows,
+        rows[target],
     )
 
 

@@ -28,7 +28,8 @@ UNAVAILABLE = Known(None, None, unavailable=True)
 
 
 class Lists:
-    """Knows how to answer "what should this user see". `now_ms` is the wall clock in Unix milliseconds."""
+    """Knows how to answer "what should this user see". `now_ms` is the wall clock in Unix milliseconds, which counts
+    where a request does not name its moment."""
 
     def __init__(
         self,
@@ -58,7 +59,7 @@ class Lists:
         """The profile, or UNAVAILABLE if it does not come within this time. Never raises for the store.
 
         `announced`: the profile as it came with an announcement. It is not read again, unless it has expired: then
-        the store may not have it. Its tail is.
+        the store, which goes by its own clock, may not have it. Its tail is.
         """
         current = announced is not None and announced.profile.expires_at_ms > self._now_ms()
         try:
@@ -86,15 +87,16 @@ class Lists:
         budget = min(budget, max(0.0, 8 * budget - late))
         return await self._rank(request, known, time.monotonic() + budget)
 
-    def gone(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which of these catalogue rows may not be shown now."""
+    def gone(self, rows: NDArray[np.int64], as_of_ms: int | None = None) -> NDArray[np.bool_]:
+        """Which of these catalogue rows may not be shown now, or as of a moment."""
         if not len(rows):
             return np.zeros(0, bool)
-        return np.logical_not(self._catalog.eligible(self._now_ms())[rows])
+        moment = self._now_ms() if as_of_ms is None else as_of_ms
+        return np.logical_not(self._catalog.eligible(moment)[rows])
 
-    def prune(self, ranked: Ranked) -> Ranked:
-        """The list without what may not be shown now; the same object where all may."""
-        gone = self.gone(ranked.rows)
+    def prune(self, ranked: Ranked, as_of_ms: int | None = None) -> Ranked:
+        """The list without what may not be shown now, or as of a moment; the same object where all may."""
+        gone = self.gone(ranked.rows, as_of_ms)
         if not gone.any():
             return ranked
         ids = frozenset(ranked.slate.items[int(at)].item_id for at in np.flatnonzero(gone))
@@ -107,4 +109,4 @@ class Lists:
         )
         metrics.LISTS.labels(slate_pb2.Tier.Name(ranked.slate.tier)).inc()
         # An item may have been withdrawn since the filters looked.
-        return self.prune(ranked)
+        return self.prune(ranked, request.as_of_ms)

@@ -123,11 +123,11 @@ class Check:
 
 
 def recommend(
-    request: rpc.RecommendRequest, served: frozenset[int]
+    request: rpc.RecommendRequest, served: frozenset[int], as_of_ms: int | None = None
 ) -> tuple[ListRequest, tuple[Position, ...]]:
     """The list that is asked for, and the events that it must include. Raises InvalidRequest."""
     check = Check()
-    wanted = _list(check, request, served)
+    wanted = _list(check, request, served, as_of_ms)
     after = check.after(request.after)
     check.done()
     return wanted, after
@@ -186,7 +186,10 @@ def fields(problems: Iterable[tuple[str, str]], path: str) -> None:
 
 
 def _list(
-    check: Check, request: rpc.RecommendRequest | rpc.StreamRecommendationsRequest, served: frozenset[int]
+    check: Check,
+    request: rpc.RecommendRequest | rpc.StreamRecommendationsRequest,
+    served: frozenset[int],
+    as_of_ms: int | None = None,
 ) -> ListRequest:
     check.identifier("user_id", request.user_id)
     count = check.count(request.count)
@@ -204,4 +207,5 @@ def _list(
         excluded=excluded,
         served=served,
         experiments=dict(request.experiments),
+        as_of_ms=as_of_ms,
     )

@@ -18,6 +18,7 @@ from inference.bundle import read
 from inference.errors import BundleRefused
 
 if TYPE_CHECKING:
+    from cli.served.agreement import Agreement
     from models.evaluation.cold import ColdResult
     from models.evaluation.results import Result
 
@@ -39,6 +40,12 @@ def evaluate(
         Path | None, typer.Option(help="Trained by `train --protocol`; else the setting `bundle`")
     ] = None,
     int8: Annotated[Path | None, typer.Option(help="The same model in int8, a row of its own")] = None,
+    teacher: Annotated[
+        Path | None, typer.Option(help="Teacher of the bundle, a row of its own; else the file beside it")
+    ] = None,
+    alone: Annotated[
+        Path | None, typer.Option(help="The same model trained without a teacher, a row of its own")
+    ] = None,
     references: Annotated[
         str, typer.Option(help="popularity, item-knn, ease, als, bpr, sasrec, with commas, or none")
     ] = "popularity",
@@ -49,10 +56,27 @@ def evaluate(
     work: Annotated[
         Path, typer.Option(help="Folder where measurements of the references' tuning are kept")
     ] = Path(".recstream/evaluation"),
+    served: Annotated[
+        bool,
+        typer.Option(
+            "--served",
+            help="Ask a running server too: a private stack gets the events at their turn through Kafka",
+        ),
+    ] = False,
+    served_requests: Annotated[
+        int,
+        typer.Option(
+            min=1, help="With --served: as many lists at most, evenly spread; all rows are of these"
+        ),
+    ] = 1_000,
     picture: Annotated[Path | None, typer.Option(help="SVG file of NDCG@10 with intervals")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON")] = False,
 ) -> None:
-    """Measure a bundle's lists in full ranking: HR, NDCG, MRR, Recall, with intervals."""
+    """Measure a bundle's lists in full ranking: HR, NDCG, MRR, Recall, with intervals.
+
+    With --served it fails where HR@10 or NDCG@10 of the server's lists differs by more than 2 % from what is composed
+    here.
+    """
     console = Console(stderr=as_json)
     files = read_files(interactions, items or (), form)
     for report in files.reports:
@@ -60,15 +84,19 @@ def evaluate(
     names = [name.strip() for name in references.split(",") if name.strip() not in ("", "none")]
     with progress_on(console) as progress:
         asked = _Asked(
-            files, bundle or load_settings().bundle, int8, names, range(seed, seed + seeds), work, progress
-        )
-        result = _measured(protocol, asked)
+            files, bundle or load_settings().bundle, int8, names, range(seed, seed + seeds), work, progress,
+            console, served_requests if served else None, teacher, alone,
+        )  # fmt: skip
+        result, agreement = _measured(protocol, asked)
     if as_json:
-        print(json.dumps(result.as_dict()), flush=True)
+        more = {"served": agreement.as_dict()} if agreement is not None else {}
+        print(json.dumps(result.as_dict() | more), flush=True)
     else:
         from cli.evaluation_tables import any_table
 
         console.print(any_table(result, console.width))
+    if agreement is not None:
+        console.print(agreement.table())
     if picture is not None:
         from cli.charts import ndcg_chart
         from models.evaluation.results import Result
@@ -77,11 +105,16 @@ def evaluate(
             raise CommandError(f"{protocol} has no picture", "leave --picture out")
         picture.write_text(ndcg_chart([result]), encoding="utf-8")
         console.print(f"Picture: {picture}", highlight=False)
+    if agreement is not None and not agreement.agrees:
+        raise CommandError(
+            agreement.sentence(),
+            "lists are composed in two places, server/ranking and models/evaluation: one of them is wrong",
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What the command line says."""
+    """What the command line says. served_requests: lists to be asked of a server at most; None: of none."""
 
     files: Files
     bundle: Path
@@ -90,19 +123,25 @@ class _Asked:
     seeds: range
     work: Path
     progress: Progress
+    console: Console
+    served_requests: int | None
+    teacher: Path | None
+    alone: Path | None
 
 
-def _measured(protocol: _Protocol, asked: _Asked) -> "Result | ColdResult":
+def _measured(protocol: _Protocol, asked: _Asked) -> "tuple[Result | ColdResult, Agreement | None]":
     """Raises CommandError."""
     try:
-        from cli.evaluation import composition, data_of, text_vectors
+        from cli.evaluation import composition, data_of, teacher_rows, text_vectors
         from models.errors import ModelsError
         from models.evaluation.cold import cold_items
         from models.evaluation.errors import TrainedOnOther
+        from models.evaluation.listed import sampled
         from models.evaluation.product import cold_rows, product_rows
         from models.evaluation.results import result
         from models.evaluation.run import measured_references, measured_rows
         from models.evaluation.split import split
+        from models.evaluation.taught import noted
     except ModuleNotFoundError as error:
         raise CommandError(
             f"evaluating needs {error.name}", "`make install` brings the group `models`"
@@ -113,18 +152,38 @@ def _measured(protocol: _Protocol, asked: _Asked) -> "Result | ColdResult":
         data = data_of(asked.files, settings)
         bundle, composed = read(asked.bundle), composition(settings)
         if protocol == "cold-items":
+            if asked.served_requests is not None:
+                raise CommandError(
+                    "--served asks for what users will do, and cold-items hides items", "leave --served out"
+                )
             text = text_vectors(data, settings, asked.bundle, show)
             rows = cold_rows(data.items, bundle, composed, text, threads=threads, show=show)
             lists = show.add_task("Lists", total=None)
-            return cold_items(data.known, rows, lambda done: show.advance(lists, done))
-        test = split(data.known, protocol)
+            return cold_items(data.known, rows, lambda done: show.advance(lists, done)), None
+        whole = test = split(data.known, protocol)
+        if asked.served_requests is not None:
+            test = sampled(whole, asked.served_requests)
         int8 = read(asked.int8) if asked.int8 is not None else None
-        own = product_rows(test, data.items, bundle, composed, int8=int8, threads=threads, show=show)
-        measured = measured_rows(test, own, show)
+        alone = read(asked.alone) if asked.alone is not None else None
+        own = product_rows(
+            test, data.items, bundle, composed, int8=int8, alone=alone, threads=threads, show=show
+        )
+        own += teacher_rows(test, data, settings, asked.bundle, asked.teacher, show)
+        measured = noted(test, measured_rows(test, own, show), seed=asked.seeds[0])
+        agreement = None
+        if asked.served_requests is not None:
+            # Not before the lists of this process: usearch comes with it, and onnxruntime must be loaded first.
+            from cli.served.row import Plan, served_row
+
+            plan = Plan(
+                settings, asked.bundle, asked.files, test, len(whole.asks), asked.work, asked.console, show
+            )
+            row, agreement = served_row(plan, measured[0].measured)
+            measured.append(row)
         measured += measured_references(
             data.known, test, asked.references, asked.seeds, asked.work, threads, show
         )
-        return result(test, measured, seed=asked.seeds[0])
+        return result(test, measured, seed=asked.seeds[0]), agreement
     except TrainedOnOther as error:
         raise CommandError(
             str(error),

@@ -1,4 +1,4 @@
-"""`recstream model`: which versions of the model answer whom."""
+"""`recstream model`: which versions of the model answer whom, and which forms they come in."""
 
 import asyncio
 import json
@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from catalog.errors import BadRecord
+from cli.commands.model_compress import compress
+from cli.commands.model_repository import repository
 from cli.errors import CommandError
 from cli.progress import progress_on
 from cli.publishing.places import located
@@ -109,6 +111,10 @@ def list_(
         console.print(f"{report.left:,} of {report.profiles:,} profiles have yet to move.")
     if report.leftovers:
         console.print(f"Left behind: {report.leftovers}. `recstream model retire` removes it.")
+
+
+model.command()(compress)
+model.command()(repository)
 
 
 def _table(report: Survey) -> Table:

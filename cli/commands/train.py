@@ -1,9 +1,11 @@
 """`recstream train`: from files to a model bundle."""
 
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import numpy as np
 import typer
@@ -11,21 +13,41 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.errors import CommandError
-from cli.files import FileForm, Files, read_files, with_file_options
+from cli.files import FileForm, Files, on_disk, read_files, with_file_options
 from cli.progress import progress_on
 from cli.reports import preparation_table, report_table
 from cli.settings import load_settings
 from datasets.interactions import Interactions
+from inference.errors import BundleRefused
+from models.launch import own_place
 from profiles.actions import Actions
+
+if TYPE_CHECKING:
+    from models.evaluation.parts import Name
+
+INTERRUPTED = 130
+STOPPING = "\nStopping after this step, with a checkpoint; once more ends it at once\n"
 
 
 class Protocol(StrEnum):
-    """As `recstream evaluate` names them; the two with one point in time learn from the same."""
+    """As `recstream evaluate` names them; the two with one point in time learn from the same. `all`: nothing is held
+    out."""
 
     LEAVE_ONE_OUT = "leave-one-out"
     NEXT_ITEM = "next-item"
     FUTURE = "future"
     COLD_ITEMS = "cold-items"
+    ALL = "all"
+
+
+_LEFT: Final[Mapping[Protocol, "Name | None"]] = {
+    Protocol.LEAVE_ONE_OUT: "leave-one-out",
+    Protocol.NEXT_ITEM: "next-item",
+    Protocol.FUTURE: "future",
+    Protocol.COLD_ITEMS: "cold-items",
+    Protocol.ALL: None,
+}
+"""Whose training part is learned from; None: everything is."""
 
 
 @with_file_options
@@ -45,13 +67,35 @@ def train(
     ] = 1.0,
     protocol: Annotated[
         Protocol | None,
-        typer.Option(help="Learn from what `recstream evaluate --protocol` leaves to training, and no more"),
+        typer.Option(
+            help="Learn from what `recstream evaluate --protocol` leaves to training, and no more; else from all, but "
+            "of files without times, such as sequences, as for leave-one-out"
+        ),
     ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start anew, whatever an interrupted training left")
+    ] = False,
+    continued: Annotated[
+        bool,
+        typer.Option(
+            "--continue", help="Go on from the bundle that is there with the events that came since"
+        ),
+    ] = False,
 ) -> None:
-    """Train the model on a CPU or GPU and write the bundle that Triton and the servers take."""
+    """Train the model on a CPU or GPU and write the bundle that Triton and the servers take.
+
+    Several processes train one model together: `torchrun --nproc-per-node N -m cli train ...`. Ctrl-C leaves a
+    checkpoint, from which the same command goes on.
+    """
     settings = load_settings()
-    console = Console()
-    files = read_files(interactions, items or (), form)
+    console = Console(quiet=not own_place().first)
+    stays = on_disk(interactions, form, settings.train.streaming.from_rows)
+    if stays and (until < 1 or protocol not in (None, Protocol.ALL)):
+        raise CommandError(
+            "--until and --protocol need all events in memory, and these are many",
+            "leave them out, or raise train.streaming.from_rows where there is memory for all (docs/model.md)",
+        )
+    files = read_files(() if stays else interactions, items or (), form)
     for report in files.reports:
         console.print(report_table(report))
     if until < 1 and not files.interactions.timed:
@@ -59,22 +103,53 @@ def train(
             "--until needs times, and these files have none",
             "leave it out, or hold out each user's last item",
         )
-    if until < 1 and protocol is not None:
+    if until < 1 and protocol not in (None, Protocol.ALL):
         raise CommandError("--until and --protocol both say what to learn from", "name one of them")
     rows = files.interactions.split(until)[0]
-    _train(rows, files, protocol, bundle or settings.bundle, console)
+    if protocol is None and not continued and not files.interactions.timed:
+        protocol = Protocol.LEAVE_ONE_OUT
+        console.print(
+            "These files have no times: each user's last two positive events are held out, as `recstream evaluate "
+            "--protocol leave-one-out` wants it; `--protocol all` learns from everything",
+            markup=False, highlight=False, soft_wrap=True,
+        )  # fmt: skip
+    held_out = _LEFT[protocol] if protocol is not None else None
+    if continued and (stays or held_out is not None or own_place().count > 1):
+        raise CommandError(
+            "--continue takes one process, events that fit in memory, and no --protocol",
+            "give it the newer events and some history, or train anew without it",
+        )
+    source = _Source(interactions, form, held_out, stays, fresh, continued)
+    _train(rows, files, source, bundle or settings.bundle, console)
 
 
-def _train(
-    rows: Interactions, files: Files, protocol: Protocol | None, bundle: Path, console: Console
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What is learned from. held_out: the protocol whose training part that is; None: everything. stays: the files stay
+    on disk, and no row of them has been read. fresh: no checkpoint is gone on from; continued: the bundle is."""
+
+    paths: list[Path]
+    form: FileForm
+    held_out: "Name | None"
+    stays: bool
+    fresh: bool
+    continued: bool
+
+
+def _train(rows: Interactions, files: Files, source: _Source, bundle: Path, console: Console) -> None:
     try:
-        from cli.evaluation import item_texts
+        from cli.evaluation import item_texts, labelled
+        from cli.streaming import ShardFolder
+        from models.checkpoint import Checkpoint
+        from models.continuation import continue_on
         from models.data import events
-        from models.errors import ModelsError
+        from models.errors import CheckpointRefused, ModelsError, TrainingStopped, WeightsMissing
         from models.evaluation.split import training_part
         from models.preparation import prepare
+        from models.stopping import stop_on_signals
+        from models.suited import suited
         from models.train import train_on
+        from models.workers import together
     except ModuleNotFoundError as error:
         raise CommandError(
             f"training needs {error.name}", "`make install` brings the group `models`"
@@ -90,24 +165,71 @@ def _train(
         }
     )
     texts = item_texts(files)
+    told = any(item.text or item.media for item in texts)
+    wanted, better = suited(wanted, timed=files.interactions.timed, told=told, labelled=labelled(files.items))
+    if better:
+        words = ", ".join(f"{name} {value}" for name, value in better.items())
+        console.print(
+            f"Settings that suit these files, unless set: {words}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
     bundle.parent.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     try:
-        with progress_on(console) as progress:
-            actions = Actions(wanted.actions)
-            learned = events([rows], texts, actions)
-            if protocol is not None:
-                learned = training_part(learned, protocol.value)
-            prepared = prepare(learned, np.ones(len(learned), np.bool_), wanted.preparation, actions)
-            console.print(preparation_table(prepared.report))
-            fingerprint = learned.fingerprint()
-            learned = learned.take(np.flatnonzero(prepared.keep))
-            manifest = train_on(learned, texts, wanted, bundle, progress, fingerprint)
+        with (
+            stop_on_signals(STOPPING) as stop,
+            together(own_place(), wanted.worker_timeout_seconds),
+            progress_on(console) as progress,
+        ):
+            keep = Checkpoint(bundle.with_name(f"{bundle.name}.checkpoint"), stop)
+            if source.fresh:
+                keep.remove()
+            if source.stays:
+                folder = ShardFolder(bundle, wanted)
+                shards = folder.shards(source.paths, texts, source.form, console, progress)
+                manifest = train_on(shards, texts, wanted, bundle, progress, keep=keep, to_be_continued=True)
+                folder.remove()
+            else:
+                actions = Actions(wanted.actions)
+                learned = events([rows], texts, actions)
+                if source.held_out is not None:
+                    learned = training_part(learned, source.held_out)
+                prepared = prepare(learned, np.ones(len(learned), np.bool_), wanted.preparation, actions)
+                console.print(preparation_table(prepared.report))
+                fingerprint = learned.fingerprint()
+                learned = learned.take(np.flatnonzero(prepared.keep))
+                if source.continued:
+                    manifest = continue_on(learned, texts, wanted, bundle, progress, fingerprint)
+                else:
+                    manifest = train_on(
+                        learned, texts, wanted, bundle, progress, fingerprint, keep=keep, to_be_continued=True
+                    )
+    except TrainingStopped as stopped:
+        console.print(
+            f"Stopped. The checkpoint is {stopped.checkpoint}: the same command goes on from it, --fresh starts anew",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+        raise typer.Exit(INTERRUPTED) from stopped
+    except KeyboardInterrupt as interrupted:
+        console.print("Interrupted: the same command goes on from the last checkpoint, where there is one")
+        raise typer.Exit(INTERRUPTED) from interrupted
+    except CheckpointRefused as error:
+        raise CommandError(str(error), "put that back, or start anew with --fresh") from error
+    except WeightsMissing as error:
+        raise CommandError(
+            str(error), "put that back, or train anew without --continue, which leaves what it needs"
+        ) from error
+    except BundleRefused as error:
+        raise CommandError(f"{bundle}: {error}", "train anew without --continue") from error
     except ModelsError as error:
         raise CommandError(f"training failed: {error}") from error
     table = Table(title=f"{bundle}: version {manifest.version}", title_justify="left", show_header=False)
     table.add_row("trained in", f"{time.monotonic() - started:.0f} s")
-    table.add_row("events, items", f"{len(learned):,}, {len(texts):,}")
+    table.add_row("events, items", f"{manifest.metrics['events']:,.0f}, {len(texts):,}")
     for name, value in sorted(manifest.metrics.items()):
         table.add_row(name, f"{value:,.4g}")
     console.print(table)

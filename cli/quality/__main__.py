@@ -23,6 +23,9 @@ from models.evaluation.references.fit import NAMES
 def quality(
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each model")] = 5,
     references: Annotated[str, typer.Option(help="With commas")] = ",".join(NAMES),
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Trainings at a time; they share the setting train.threads")
+    ] = 2,
     folder: Annotated[
         Path, typer.Option(help="Models and measurements are kept here: an interrupted run goes on")
     ] = Path(".recstream/quality"),
@@ -37,7 +40,7 @@ def quality(
     console = Console(stderr=as_json)
     names = tuple(name.strip() for name in references.split(",") if name.strip())
     try:
-        made = Quality(load_settings(), Plan(folder, tuple(range(seeds)), names), console).run()
+        made = Quality(load_settings(), Plan(folder, tuple(range(seeds)), names, jobs=jobs), console).run()
     except (ModelsError, BundleRefused, UnreadableFile) as error:
         raise CommandError(str(error)) from error
     write_page(page, made, machine())

@@ -1,5 +1,6 @@
 """docs/quality.md and its picture."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -29,7 +30,8 @@ Coverage: share of the items that stand on any list. Novelty: mean -log2 of an i
 bits. Diversity: 1 - mean cosine of two items of a list, an item being the set of its training users.
 
 `recstream` is the served path in one process: candidates near the user vector, near the last liked items, and popular
-ones; the ranker; the blend. `recstream-retrieval` orders all items by the user vector alone."""
+ones; the ranker; the blend. `recstream-retrieval` orders all items by the user vector alone.
+`recstream-int8` is `recstream` from the same model with its large weights in eight bits."""
 
 
 def write_page(path: Path, made: Made, machine: str) -> None:
@@ -88,6 +90,7 @@ def _protocol(result: Result) -> list[str]:
         f"## {result.protocol}",
         f"{_ASKED.get(result.protocol, '')} {asked}".strip(),
         _table(list(columns), [[cell(row) for cell in columns.values()] for row in result.rows]),
+        "\n".join(f"- {row.name}: {row.note}" for row in result.rows if row.product and row.note),
         "NDCG@10 by the number of events before the list:",
         _groups([(row.name, row.histories) for row in result.rows]),
         f"NDCG@10 by the item: without any training event (cold), first seen less than {NEW_DAYS} days before the list "
@@ -102,14 +105,22 @@ def _cold(result: ColdResult) -> list[str]:
         "cold": "hidden items among hidden ones",
         "warm": "known items among as many known ones",
     }
-    rows = [[row.name, *(_number(row.recall[question]) for question in questions)] for row in result.rows]
+    rows = [
+        [row.name, *(_number(row.recall[question]) for question in questions),
+         f"{row.of_warm:.2f}" if math.isfinite(row.of_warm) else ""]
+        for row in result.rows
+    ]  # fmt: skip
     return [
         "## Items that nobody has touched",
         f"{result.hidden:,} items, a tenth of all, are hidden from training and from all histories; the last tenth in "
         "time asks for them. Recall@10, one training; chance is a random order:",
         _table(
-            ["", *(f"{title} ({result.asks[question]:,})" for question, title in questions.items())],
-            [*rows, ["chance", *(_number(result.chance[question]) for question in questions)]],
+            [
+                "",
+                *(f"{title} ({result.asks[question]:,})" for question, title in questions.items()),
+                "hidden / known",
+            ],
+            [*rows, ["chance", *(_number(result.chance[question]) for question in questions), ""]],
         ),
         "`nearest text` orders items by the mean cosine of their text to the texts of what the user liked.",
     ]

@@ -7,33 +7,38 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cli.evaluation import Data, composition, data_of, text_vectors
+from cli.evaluation import Data, composition, data_of, teacher_rows, text_vectors
 from cli.files import Files
 from cli.progress import progress_on
 from cli.quality.trained import Trainer
 from cli.settings import Settings
 from datasets import movielens
+from models.compression.comparison import told_of_int8
+from models.compression.int8_bundle import compression_code
 from models.evaluation.beyond import Beyond
 from models.evaluation.cold import ColdResult, cold_items
 from models.evaluation.compared import POPULARITY, SEEDED, measured, tuned
 from models.evaluation.kept import Kept, key_of, measuring_code, reference_code
 from models.evaluation.measure import Measured, mean, measure
-from models.evaluation.parts import PROTOCOLS, Protocol
+from models.evaluation.parts import PROTOCOLS, Name, Protocol
 from models.evaluation.product import cold_rows, product_rows
 from models.evaluation.references.fitness import Fitness, fitness
 from models.evaluation.references.tune import Tuned
 from models.evaluation.results import Result, RowOf, result
 from models.evaluation.split import Split, split
+from models.evaluation.taught import noted
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is made. folder holds all that is kept. cold: whether hidden items are asked for too."""
+    """What is made. folder holds all that is kept. cold: whether hidden items are asked for too. jobs: trainings at a
+    time."""
 
     folder: Path
     seeds: Sequence[int]
     references: Sequence[str]
     cold: bool = True
+    jobs: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,7 @@ class Quality:
         self._data = data or data_of(Files(movielens.interactions(), movielens.items(), []), settings)
         self._kept = Kept(plan.folder / "measured")
         self._trainer = Trainer(settings, plan.folder / "trained", self._data, console)
+        self._alone = self._trainer.without_teacher()
         self._published = published
         self._threads = settings.train.threads
 
@@ -73,6 +79,14 @@ class Quality:
         """Raises ModelsError."""
         tests = {protocol: split(self._data.known, protocol) for protocol in PROTOCOLS}
         beyond = {protocol: Beyond(test) for protocol, test in tests.items()}
+        wanted: list[tuple[Name, int]] = [
+            (protocol, seed) for protocol in PROTOCOLS for seed in self._plan.seeds
+        ]
+        if self._plan.cold:
+            wanted.append(("cold-items", self._plan.seeds[0]))
+        self._trainer.train(wanted, self._plan.jobs)
+        if self._alone is not None:
+            self._alone.train([each for each in wanted if each[0] in PROTOCOLS], self._plan.jobs)
         products = {protocol: self._product(test, beyond[protocol]) for protocol, test in tests.items()}
         cold = self._cold() if self._plan.cold else None
         verdicts = [self._fitness(name) for name in self._plan.references]
@@ -89,10 +103,12 @@ class Quality:
     def _product(self, test: Split, beyond: Beyond) -> list[RowOf]:
         """Rows of the product, means over the seeds."""
         runs = [self._one_seed(test, beyond, seed) for seed in self._plan.seeds]
-        return [RowOf(mean(seeds), reference=False, seeds=len(seeds)) for seeds in zip(*runs, strict=True)]
+        rows = [RowOf(mean(seeds), reference=False, seeds=len(seeds)) for seeds in zip(*runs, strict=True)]
+        return told_of_int8(noted(test, rows))
 
     def _one_seed(self, test: Split, beyond: Beyond, seed: int) -> list[Measured]:
         trained = self._trainer.trained(test.name, seed)
+        alone = None if self._alone is None else self._alone.trained(test.name, seed)
         composed = composition(self._settings)
         key = key_of(
             "product",
@@ -100,15 +116,18 @@ class Quality:
             test.name,
             composed.model_dump(mode="json"),
             measuring_code(),
-            trained.int8 is not None,
+            compression_code(),
+            None if alone is None else alone.key,
         )
 
         def now() -> list[Measured]:
             with progress_on(self._console) as show:
                 rows = product_rows(
                     test, self._data.items, trained.bundle(), composed,
-                    int8=trained.int8, threads=self._threads, show=show,
+                    int8=trained.int8(), alone=None if alone is None else alone.bundle(),
+                    threads=self._threads, show=show,
                 )  # fmt: skip
+                rows += teacher_rows(test, self._data, self._settings, trained.folder, None, show)
                 lists = show.add_task(f"{test.name}, seed {seed}", total=len(test.asks) * len(rows))
                 found = [measure(test, row, beyond, lambda done: show.advance(lists, done)) for row in rows]
             ndcg = found[0].figure("ndcg@10").mean()

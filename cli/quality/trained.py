@@ -1,7 +1,10 @@
 """Models of the runs, each trained once."""
 
 import json
-from dataclasses import dataclass, field
+import multiprocessing
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -10,10 +13,13 @@ from cli.evaluation import Data
 from cli.progress import progress_on
 from cli.settings import Settings
 from inference.bundle import MANIFEST, Bundle, read
+from models.compression.int8_bundle import compression_code, write_int8
+from models.data import Events, ItemText
 from models.evaluation.kept import key_of, training_code
 from models.evaluation.parts import Name
 from models.evaluation.split import training_part
 from models.settings import TrainSettings
+from models.teacher.settings import TeacherSettings
 from models.train import train_on
 
 
@@ -28,11 +34,13 @@ class Trained:
         """Raises BundleRefused."""
         return read(self.folder)
 
-    @property
-    def int8(self) -> Bundle | None:
-        """The same model in int8, where it was written beside it."""
-        beside = self.folder.with_name(f"{self.folder.name}-int8")
-        return read(beside) if (beside / MANIFEST).is_file() else None
+    def int8(self) -> Bundle:
+        """The same model in int8, beside it: made now unless the code as it is has made it. Whether it loses too much
+        is for the table to say. Raises CompressionFailed."""
+        beside = self.folder.with_name(f"{self.folder.name}-int8-{compression_code()[:8]}")
+        if not (beside / MANIFEST).is_file():
+            write_int8(self.bundle(), beside)
+        return read(beside)
 
 
 @dataclass(slots=True)
@@ -50,21 +58,57 @@ class Trainer:
     def seconds(self) -> list[float]:
         return list(self._seconds.values())
 
+    def train(self, wanted: Sequence[tuple[Name, int]], jobs: int) -> None:
+        """Trains what is not there yet of these protocols and seeds, `jobs` at a time: a model of this size leaves
+        a second core idle half of the time. Raises ModelsError."""
+        missing = {}
+        for protocol, seed in wanted:
+            learned = training_part(self.data.known, protocol)
+            found = self._found(learned, seed)
+            if not (found.folder / MANIFEST).is_file():
+                missing[found.key] = (protocol, seed, learned, found.folder)
+        if jobs < 2 or len(missing) < 2:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(jobs, spawn) as pool, progress_on(self.console) as show:
+            bar = show.add_task(f"Trainings, {jobs} at a time", total=len(missing))
+            running = {}
+            for protocol, seed, learned, folder in missing.values():
+                settings = self._with_cache(self._wanted(seed))
+                alone = settings.model_copy(update={"threads": max(1, settings.threads // jobs)})
+                task = pool.submit(_train, learned, self.data.items, alone, folder)
+                running[task] = f"{protocol}, seed {seed}"
+            for task in as_completed(running):
+                self.console.print(f"Trained for {running[task]}: {task.result():.0f} s", highlight=False)
+                show.advance(bar)
+
     def trained(self, protocol: Name, seed: int) -> Trained:
         """The model of this protocol and seed: trained now unless it is there. Raises ModelsError."""
         learned = training_part(self.data.known, protocol)
-        wanted = self._wanted(seed)
-        texts = [(item.item_id, item.text, item.published_ms) for item in self.data.items]
-        key = key_of(learned.fingerprint(), texts, wanted.model_dump(mode="json"), training_code())
-        found = Trained(key, self.folder / key)
+        found = self._found(learned, seed)
         if not (found.folder / MANIFEST).is_file():
             self.folder.mkdir(parents=True, exist_ok=True)
             self.console.print(f"Training for {protocol}, seed {seed}", highlight=False)
             with progress_on(self.console) as show:
-                train_on(learned, self.data.items, self._with_cache(wanted), found.folder, show)
+                train_on(learned, self.data.items, self._with_cache(self._wanted(seed)), found.folder, show)
         manifest = json.loads((found.folder / MANIFEST).read_text(encoding="utf-8"))
-        self._seconds[key] = float(manifest["metrics"].get("seconds", 0.0))
+        self._seconds[found.key] = float(manifest["metrics"].get("seconds", 0.0))
         return found
+
+    def without_teacher(self) -> "Trainer | None":
+        """What trains the same students alone; None where they have no teacher anyway."""
+        train = self.settings.train
+        if not train.teacher.members:
+            return None
+        alone = train.model_copy(update={"teacher": TeacherSettings()})
+        return replace(self, settings=self.settings.model_copy(update={"train": alone}))
+
+    def _found(self, learned: Events, seed: int) -> Trained:
+        texts = [(item.item_id, item.text, item.published_ms) for item in self.data.items]
+        wanted = self._wanted(seed).model_dump(mode="json", exclude={"threads"})
+        key = key_of(learned.fingerprint(), texts, wanted, training_code())
+        return Trained(key, self.folder / key)
 
     def _wanted(self, seed: int) -> TrainSettings:
         """As `recstream train` trains."""
@@ -80,3 +124,8 @@ class Trainer:
 
     def _with_cache(self, wanted: TrainSettings) -> TrainSettings:
         return wanted.model_copy(update={"cache": wanted.cache or self.folder.with_name("item-vectors")})
+
+
+def _train(learned: Events, items: Sequence[ItemText], settings: TrainSettings, folder: Path) -> float:
+    """Seconds that it took; in a process of its own."""
+    return train_on(learned, items, settings, folder).metrics["seconds"]

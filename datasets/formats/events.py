@@ -44,7 +44,7 @@ def read(
     return Raw(
         users,
         items,
-        _actions(optional(table, form, "action", ACTION), default, form, table.rows),
+        actions(optional(table, form, "action", ACTION), default, form, table.rows),
         times,
         values,
         _event_ids(given) if given is not None else None,
@@ -73,7 +73,8 @@ def optional(table: Table, form: InteractionFormat, what: str, usual: Sequence[s
     return table.column(name) if name is not None else None
 
 
-def _actions(cells: Cells | None, default: str, form: InteractionFormat, rows: int) -> Column:
+def actions(cells: Cells | None, default: str, form: InteractionFormat, rows: int) -> Column:
+    """As they are called here; `default` where nothing stands."""
     if cells is None:
         return Column.constant(default, rows)
     found = encode(cells)

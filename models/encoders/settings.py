@@ -15,7 +15,8 @@ class EncoderSettings(BaseModel):
     text_model: str = Field(
         "all-MiniLM-L6-v2",
         min_length=1,
-        description="Hugging Face encoder or decoder for item texts: a folder, a .gguf file, or a packaged name",
+        description="Hugging Face encoder or decoder for item texts: a folder, a .gguf file, or a packaged name; or "
+        "`labels`, where items have categories that are no language",
     )
     pooling: Pooling = Field(
         "auto",

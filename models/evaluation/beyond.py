@@ -27,7 +27,7 @@ def top_lists(scores: Floats, k: int) -> Ints:
     items = scores.shape[1]
     shuffled = np.random.default_rng(0).permutation(items)
     k = min(k, items)
-    mixed = np.nan_to_num(scores[:, shuffled], nan=-np.inf, posinf=-np.inf)
+    mixed = np.nan_to_num(scores[:, shuffled], nan=-np.inf, posinf=-np.inf, neginf=-np.inf)
     best = np.argpartition(-mixed, k - 1, axis=1)[:, :k]
     listed = np.isfinite(np.take_along_axis(mixed, best, 1))
     return np.where(listed, shuffled[best], -1)

@@ -85,7 +85,8 @@ def _similar(seeds: Sequence[Ints], allowed: Mask, vectors: Floats, settings: Ca
         return found
     items = np.concatenate([np.zeros(0, np.int64), *seeds])
     near = np.where(allowed[lists], vectors[items] @ vectors.T, -np.inf)
-    near[np.arange(len(items)), items] = -np.inf
+    for row, place in enumerate(lists.tolist()):
+        near[row, seeds[place]] = -np.inf
     count = min(settings.similar, near.shape[1])
     best = np.argpartition(-near, count - 1, axis=1)[:, :count]
     best = np.take_along_axis(best, np.argsort(-np.take_along_axis(near, best, 1), axis=1, kind="stable"), 1)

@@ -6,6 +6,8 @@ Three questions, of every row:
 - `full`: recall@10 for hidden items among all items, beside what chance would reach
 - `cold`: the same when hidden items alone are ranked
 - `warm`: recall@10 for as many items that training knows, when these alone are ranked
+
+What a user has taken is on none of his lists, hidden or not, so both pools are as large.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,28 +19,34 @@ from models.data import Events, Floats, Ints
 from models.evaluation.intervals import Bootstrap
 from models.evaluation.measure import AT, measure
 from models.evaluation.metrics import Numbers
-from models.evaluation.parts import pools
+from models.evaluation.parts import Variant, pools
 from models.evaluation.rows import Asks, Row
 from models.evaluation.split import Split, split
 
 
 @dataclass(frozen=True, slots=True)
 class ColdRow:
-    """A row's mean recall@10 for each question, with its interval of 95 %."""
+    """A row's mean recall@10 for each question, with its interval of 95 %. of_warm: recall in the pool of hidden items
+    over that in the pool of known ones, where both are above nothing, and its interval."""
 
     name: str
     recall: Mapping[str, float]
     intervals: Mapping[str, tuple[float, float]]
+    of_warm: float = float("nan")
+    of_warm_interval: tuple[float, float] = (float("nan"), float("nan"))
 
     def as_dict(self) -> dict[str, object]:
         """For `--json`."""
-        return {"name": self.name} | {
+        found: dict[str, object] = {"name": self.name} | {
             f"recall@{AT}:{question}": {
                 "mean": self.recall[question],
                 "interval": list(self.intervals[question]),
             }
             for question in self.recall
         }
+        if np.isfinite(self.of_warm):
+            found["cold_of_warm"] = {"mean": self.of_warm, "interval": list(self.of_warm_interval)}
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +79,16 @@ def cold_items(
     known: Events,
     rows: Callable[[Split], Sequence[Asked]],
     advance: Callable[[int], None] = lambda done: None,
+    *,
+    variant: Variant = "test",
+    seed: int = 0,
 ) -> ColdResult:
     """rows: makes the rows for a split, from a model that was trained on its training part (that of `cold-items`: all
-    splits have the same). Raises TimesMissing, NothingToMeasure."""
-    hidden, warm = pools(known)
-    cold_split, warm_split = split(known, "cold-items"), split(known, "warm-items")
+    splits have the same). seed: of which items are hidden. Raises TimesMissing, NothingToMeasure."""
+    cold_split = split(known, "cold-items", variant, seed)
+    warm_split = split(known, "warm-items", variant, seed)
+    known = cold_split.known
+    hidden, warm = pools(known, seed)
     made = list(zip(rows(cold_split), rows(warm_split), strict=True))
     questions: dict[str, tuple[Split, list[Row]]] = {
         "full": (cold_split, [one.served for one, _ in made]),
@@ -100,6 +113,7 @@ def cold_items(
                 one.served.name,
                 {question: float(values.mean()) for question, values in own.items()},
                 {question: samples[question].interval(values) for question, values in own.items()},
+                *_of_warm(cold_split.asks.users, own["cold"], warm_split.asks.users, own["warm"]),
             )
             for (one, _), own in zip(made, figures, strict=True)
         ],
@@ -141,6 +155,22 @@ class NearestText:
         )
         scores: Floats = (users @ self._vectors.T).astype(np.float32)
         return scores
+
+
+def _of_warm(
+    cold_users: Ints, cold: Numbers, warm_users: Ints, warm: Numbers
+) -> tuple[float, tuple[float, float]]:
+    """Mean of `cold` over mean of `warm`, with its interval: the users of both are drawn together."""
+    is_cold = np.repeat([1.0, 0.0], [len(cold), len(warm)])
+    columns = np.stack([np.concatenate([cold, warm]) * is_cold, is_cold,
+                        np.concatenate([cold, warm]) * (1 - is_cold), 1 - is_cold], 1)  # fmt: skip
+    if not cold.any() or not warm.any():
+        return float("nan"), (float("nan"), float("nan"))
+    means = Bootstrap(np.concatenate([cold_users, warm_users])).means(columns)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        drawn = (means[:, 0] / means[:, 1]) / (means[:, 2] / means[:, 3])
+    low, high = np.quantile(drawn[np.isfinite(drawn)], [0.025, 0.975]).tolist()
+    return float(cold.mean() / warm.mean()), (low, high)
 
 
 def _chance(asked: Split, pool: Ints) -> float:

@@ -15,6 +15,7 @@ from models.evaluation.references.popularity import Popularity
 from models.evaluation.rows import Asks
 from models.evaluation.served_model import Lists, ServedModel, nothing_of
 from models.evaluation.split import Split
+from models.evaluation.told import told
 from models.windows import covered, gaps
 from profiles.actions import Action, default_actions
 
@@ -50,10 +51,15 @@ class _Asked:
     idle_seconds: Floats
 
 
+def counted(split: Split) -> Mask:
+    """Which events make an item popular [rows]: positive ones that a running product would have been told of."""
+    return split.known.positive & told(split)
+
+
 class Composition:
     """Lists as they are served: retrieved, ranked, ordered by the blend. What is no candidate is not listed.
 
-    Everything that is counted is the training's, or in `next-item` what came before each ask.
+    What is counted is what a running product would have been told before each ask (see `told`).
     """
 
     def __init__(
@@ -72,10 +78,10 @@ class Composition:
         self._blend = Blend(model.actions, settings.actions, settings.rating_weight)
         index = {action: place for place, action in enumerate(model.actions, start=1)}
         self._actions = np.array([index.get(action, 0) for action in split.known.action_names], np.int64)
-        live = np.ones(len(split.known), np.bool_) if split.name == "next-item" else split.training
+        liked = counted(split)
         # Without times nothing is later than anything: events ever are all that popularity can mean.
         self._popularity = [
-            Popularity(split.known, live & split.known.positive, days if split.known.timed else None)
+            Popularity(split.known, liked, days if split.known.timed else None)
             for days in model.half_lives_days
         ]
 

@@ -15,12 +15,15 @@ from models.evaluation.measure import Measured
 
 _MODELS: Final = Path(__file__).resolve().parents[1]
 _EVALUATION: Final = _MODELS / "evaluation"
+_COMPRESSION: Final = _MODELS / "compression"
 _REFERENCES: Final = _EVALUATION / "references"
 
 
 def training_code() -> str:
     """Digest of the code that trains: a model of other code is another model."""
-    return _digest(path for path in _MODELS.rglob("*.py") if _EVALUATION not in path.parents)
+    return _digest(
+        path for path in _MODELS.rglob("*.py") if not {_EVALUATION, _COMPRESSION} & set(path.parents)
+    )
 
 
 def measuring_code() -> str:

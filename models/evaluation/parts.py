@@ -12,7 +12,8 @@ from models.evaluation.errors import TimesMissing
 
 Mask = NDArray[np.bool_]
 Protocol = Literal["leave-one-out", "next-item", "future"]
-Name = Literal["leave-one-out", "next-item", "future", "cold-items", "warm-items"]
+Hiding = Literal["cold-items", "warm-items", "shown-items"]
+Name = Literal["leave-one-out", "next-item", "future", "cold-items", "warm-items", "shown-items"]
 Variant = Literal["test", "validation"]
 
 PROTOCOLS: Final[tuple[Protocol, ...]] = get_args(Protocol)
@@ -24,7 +25,8 @@ HIDDEN: Final = 0.1
 @dataclass(frozen=True, slots=True)
 class Parts:
     """known: what may be seen at all. training [rows of known]. Of each ask the rows of the positive events that it is
-    about, the user's history, and below which row everybody's events may be counted."""
+    about, the user's history, and below which row everybody's events may be counted. taken: what of the user's own
+    events may not be listed any more, where that is more than the history."""
 
     known: Events
     training: Mask
@@ -32,6 +34,7 @@ class Parts:
     before: Sequence[Ints]
     visible: Ints
     too_short: int = 0
+    taken: Sequence[Ints] | None = None
 
 
 def leave_one_out(known: Events, variant: Variant) -> Parts:
@@ -66,10 +69,16 @@ def leave_one_out(known: Events, variant: Variant) -> Parts:
 
 def from_one_moment(known: Events, protocol: Protocol, variant: Variant) -> Parts:
     """Raises TimesMissing."""
-    _require_times(known, protocol)
     start, end = int(len(known) * TEST_FROM), len(known)
     if variant == "validation":
         start, end = int(len(known) * VALIDATION_FROM), start
+    return between(known, protocol, start, end)
+
+
+def between(known: Events, protocol: Protocol, start: int, end: int) -> Parts:
+    """Training ends before row `start`, and what is asked is before row `end`, as all that may be seen. Raises
+    TimesMissing."""
+    _require_times(known, protocol)
     whole = known.take(np.arange(end))
     targets: list[Ints] = []
     before: list[Ints] = []
@@ -88,22 +97,30 @@ def from_one_moment(known: Events, protocol: Protocol, variant: Variant) -> Part
     return Parts(whole, np.arange(end) < start, targets, before, visible)
 
 
-def hidden_items(known: Events, name: Name) -> Parts:
+def hidden_items(known: Events, name: Hiding, variant: Variant, seed: int) -> Parts:
     """As `next-item`, but that some items have not been seen by anybody: they are in no training and in no history, and
-    are what is asked for (`cold-items`), or as many others are (`warm-items`). Raises TimesMissing."""
+    are what is asked for (`cold-items`), or as many others are (`warm-items`), or all others (`shown-items`). What a
+    user has taken is on no list of his, hidden or not. seed: of which are hidden. Raises TimesMissing."""
     _require_times(known, name)
-    hidden, warm = pools(known)
-    late = np.arange(len(known)) >= int(len(known) * TEST_FROM)
+    start = int(len(known) * TEST_FROM)
+    if variant == "validation":
+        known, start = known.take(np.arange(start)), int(len(known) * VALIDATION_FROM)
+    hidden, warm = pools(known, seed)
+    late = np.arange(len(known)) >= start
     unseen = np.isin(known.items, hidden)
-    wanted = late & known.positive & np.isin(known.items, hidden if name == "cold-items" else warm)
+    asked = {"cold-items": unseen, "warm-items": np.isin(known.items, warm), "shown-items": ~unseen}
+    wanted = late & known.positive & asked[name]
     targets: list[Ints] = []
     before: list[Ints] = []
+    taken: list[Ints] = []
     for rows in known.by_user():
         seen = rows[~unseen[rows]]
         for row in rows[wanted[rows]]:
             targets.append(np.array([row], np.int64))
             before.append(seen[seen < row])
-    return Parts(known, ~late & ~unseen, targets, before, np.full(len(targets), len(known), np.int64))
+            taken.append(rows[rows < row])
+    visible = np.full(len(targets), len(known), np.int64)
+    return Parts(known, ~late & ~unseen, targets, before, visible, taken=taken)
 
 
 def pools(known: Events, seed: int = 0) -> tuple[Ints, Ints]:

@@ -1,6 +1,7 @@
 """The rows of the product, from a bundle that was trained on the split's training part."""
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from rich.progress import Progress
 
@@ -13,6 +14,9 @@ from models.evaluation.rows import Row
 from models.evaluation.served_model import BundleModel
 from models.evaluation.split import Split
 
+ALONE: Final = "student alone"
+INT8: Final = "recstream-int8"
+
 
 def product_rows(
     split: Split,
@@ -21,10 +25,12 @@ def product_rows(
     settings: CompositionSettings,
     *,
     int8: Bundle | None = None,
+    alone: Bundle | None = None,
     threads: int = 1,
     show: Progress | None = None,
 ) -> list[Row]:
-    """`recstream`, `recstream-retrieval`, and `recstream-int8` where its bundle is given.
+    """`recstream`, `recstream-retrieval`, `recstream-int8` where its bundle is given, and `student alone`, the
+    retrieval of a bundle that was trained without a teacher.
 
     Raises TrainedOnOther.
     """
@@ -41,7 +47,9 @@ def product_rows(
     whole = composed(bundle, "recstream")
     rows: list[Row] = [whole, Retrieval(whole)]
     if int8 is not None:
-        rows.append(composed(int8, "recstream-int8"))
+        rows.append(composed(int8, INT8))
+    if alone is not None:
+        rows.append(Retrieval(composed(alone, ALONE), ALONE))
     return rows
 
 

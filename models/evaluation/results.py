@@ -1,15 +1,17 @@
 """What came of an evaluation: a protocol's table, as a value and as `--json` has it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from models.evaluation.groups import Group, by_history, by_item_age
 from models.evaluation.intervals import Bootstrap
 from models.evaluation.measure import AT, Measured
-from models.evaluation.metrics import NAMES
+from models.evaluation.metrics import LENGTHS, NAMES
 from models.evaluation.split import Split
 
 Interval = tuple[float, float]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +68,20 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class RowOf:
-    """A measured row (the mean over `seeds` trainings), and whether it is a reference."""
+    """A measured row (the mean over `seeds` trainings), and whether it is a reference. listed: how long its lists are,
+    where nothing is known past them."""
 
     measured: Measured
     reference: bool
     seeds: int = 1
     note: str = ""
+    listed: int | None = None
+
+    def known(self, values: Iterable[T]) -> dict[str, T]:
+        """Those of the values in the order of NAMES that the lists are long enough for, by name."""
+        longest = max(LENGTHS) if self.listed is None else self.listed
+        named = zip(NAMES, values, strict=True)
+        return {name: value for name, value in named if int(name.rsplit("@", 1)[1]) <= longest}
 
 
 def result(
@@ -102,7 +112,7 @@ def _row(
     }
     advance()
     return RowResult(
-        found.name, dict(zip(NAMES, means, strict=True)), dict(zip(NAMES, intervals, strict=True)),
+        found.name, row.known(means), row.known(intervals),
         found.coverage, found.novelty, found.diversity, by_history(split, found), by_item_age(split, found),
         not row.reference, above, row.seeds, row.note,
     )  # fmt: skip

@@ -17,7 +17,16 @@ import numpy as np
 
 from models.data import Events, Ints
 from models.evaluation.errors import NothingToMeasure
-from models.evaluation.parts import Mask, Name, Parts, Variant, from_one_moment, hidden_items, leave_one_out
+from models.evaluation.parts import (
+    Mask,
+    Name,
+    Parts,
+    Variant,
+    between,
+    from_one_moment,
+    hidden_items,
+    leave_one_out,
+)
 from models.evaluation.rows import Asks
 from models.preparation import tied
 
@@ -46,6 +55,8 @@ class Split:
 
     known: all events that this variant may see at all, ascending. training [rows]: those that may be learned from.
     relevant: for each ask the items that its list should hold, at least one, none twice, none of them taken.
+    off_lists: for each ask the rows of its user's events whose items may not be listed again, where that is more than
+    the history.
     """
 
     name: Name
@@ -55,6 +66,7 @@ class Split:
     asks: Asks
     relevant: Sequence[Ints]
     excluded: Excluded
+    off_lists: Sequence[Ints] | None = None
 
     @property
     def learned(self) -> Events:
@@ -63,16 +75,17 @@ class Split:
 
     def taken(self, place: int) -> Ints:
         """Items that the list of this ask must not hold, some perhaps twice."""
-        before = self.asks.before[place]
+        before = (self.asks.before if self.off_lists is None else self.off_lists)[place]
         return self.known.items[before[~self.known.repeats[before]]]
 
 
-def split(known: Events, name: Name, variant: Variant = "test") -> Split:
-    """The protocol on all events of a data set. What the test asks for is not in the validation's split at all.
+def split(known: Events, name: Name, variant: Variant = "test", seed: int = 0) -> Split:
+    """The protocol on all events of a data set. What the test asks for is not in the validation's split at all. seed:
+    of the choice of hidden items, where some are.
 
     Raises TimesMissing, NothingToMeasure.
     """
-    found = _asked(_parts(known, name, variant), name, variant)
+    found = _asked(_parts(known, name, variant, seed), name, variant)
     if not len(found.asks):
         raise NothingToMeasure(
             f"{name} has no target in {len(known):,} events of {len(known.user_ids):,} users"
@@ -80,18 +93,27 @@ def split(known: Events, name: Name, variant: Variant = "test") -> Split:
     return found
 
 
+def next_items(known: Events, start: int, end: int) -> Split:
+    """`next-item` for the events of rows start to end: a stretch of the time after training. Raises TimesMissing,
+    NothingToMeasure."""
+    found = _asked(between(known, "next-item", start, end), "next-item", "test")
+    if not len(found.asks):
+        raise NothingToMeasure(f"no target in events {start:,} to {end:,}")
+    return found
+
+
 def training_part(known: Events, name: Name) -> Events:
     """What a model may learn from that is to be measured by this protocol. Raises TimesMissing."""
-    parts = _parts(known, name, "test")
+    parts = _parts(known, name, "test", 0)
     return parts.known.take(np.flatnonzero(parts.training))
 
 
-def _parts(known: Events, name: Name, variant: Variant) -> Parts:
+def _parts(known: Events, name: Name, variant: Variant, seed: int) -> Parts:
     if name == "leave-one-out":
         return leave_one_out(known, variant)
     if name == "next-item" or name == "future":
         return from_one_moment(known, name, variant)
-    return hidden_items(known, name)
+    return hidden_items(known, name, variant, seed)
 
 
 def _asked(parts: Parts, name: Name, variant: Variant) -> Split:
@@ -99,8 +121,9 @@ def _asked(parts: Parts, name: Name, variant: Variant) -> Split:
     known, together = parts.known, tied(parts.known)
     relevant: list[Ints] = []
     taken_before = targets_tied = 0
-    for rows, history in zip(parts.targets, parts.before, strict=True):
-        taken = known.items[history[~known.repeats[history]]]
+    off_lists = parts.before if parts.taken is None else parts.taken
+    for rows, own in zip(parts.targets, off_lists, strict=True):
+        taken = known.items[own[~known.repeats[own]]]
         free = rows[~np.isin(known.items[rows], taken)]
         taken_before += len(rows) - len(free)
         targets_tied += int(together[free].sum())
@@ -112,4 +135,7 @@ def _asked(parts: Parts, name: Name, variant: Variant) -> Split:
     moments = known.time_ms[visible] if name == "future" else known.time_ms[first]
     asks = Asks(known.users[first], [parts.before[place] for place in kept], moments, visible)
     excluded = Excluded(parts.too_short, taken_before, targets_tied)
-    return Split(name, variant, known, parts.training, asks, [relevant[place] for place in kept], excluded)
+    return Split(
+        name, variant, known, parts.training, asks, [relevant[place] for place in kept], excluded,
+        [off_lists[place] for place in kept],
+    )  # fmt: skip

@@ -71,7 +71,7 @@ class Pipeline:
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`pointer` tells which model version answers whom now; where none does, lists are popular ones. `clock`
-        is in Unix seconds."""
+        is in Unix seconds, and looked at where a request does not name its moment."""
         actions = Actions(profiles.actions)
         self._catalog = catalog
         self._settings = settings
@@ -128,7 +128,7 @@ class Pipeline:
             stored,
             tail,
             self._surfaces[surface],
-            int(self._clock() * 1000),
+            self._moment_ms(request),
             budget.share(settings.refold_share, settings.model_timeout_ms / 1000),
             unavailable=unavailable,
         )
@@ -160,15 +160,18 @@ class Pipeline:
         filter: filter_pb2.Filter | None = None,
         domain: str = "",
         excluded: frozenset[str] = frozenset(),
+        as_of_ms: int | None = None,
     ) -> SimilarList:
         """Items like this one, nearest first. Raises ItemUnknown."""
-        now_ms = int(self._clock() * 1000)
-        request = ListRequest("", count, DEFAULT_SURFACE, domain, filter, excluded)
-        return self._similar.find(item_id, request, self._surfaces[DEFAULT_SURFACE], now_ms)
+        request = ListRequest("", count, DEFAULT_SURFACE, domain, filter, excluded, as_of_ms=as_of_ms)
+        return self._similar.find(item_id, request, self._surfaces[DEFAULT_SURFACE], self._moment_ms(request))
 
     async def close(self) -> None:
         """Ends calls to the model that nobody waits for any more."""
         await self._calls.close()
+
+    def _moment_ms(self, request: ListRequest) -> int:
+        return int(self._clock() * 1000) if request.as_of_ms is None else request.as_of_ms
 
     async def _scored(self, query: Query, budget: Budget, watch: Stopwatch) -> _Scored:
         allowed = self._filters.mask(query, self._catalog.size)
@@ -191,7 +194,7 @@ class Pipeline:
     def _select(self, query: Query, scored: _Scored) -> Selection:
         """Who of the candidates is listed."""
         rows = scored.candidates.rows
-        still = np.flatnonzero(self._filters.still(query, rows, int(self._clock() * 1000)))
+        still = np.flatnonzero(self._filters.still(query, rows, self._moment_ms(query.request)))
         metrics.DROPPED_LATE.inc(len(rows) - len(still))
         rows = rows[still]
         selection = select(

@@ -18,6 +18,7 @@ class ListRequest:
     excluded: item ids to leave out; unknown ones do no harm.
     served: `profiles.tail.hash64` of the ids on earlier pages of the session, which stay away as well.
     experiments: experiment name to arm; carried to the slate's record, of no effect here.
+    as_of_ms: the moment that the list is of, Unix milliseconds; None: that at which it is made.
     """
 
     user_id: str
@@ -28,3 +29,4 @@ class ListRequest:
     excluded: frozenset[str] = frozenset()
     served: frozenset[int] = frozenset()
     experiments: Mapping[str, str] = field(default_factory=dict)
+    as_of_ms: int | None = None

@@ -10,6 +10,7 @@ from recstream.v1.catalog_service_pb2_grpc import CatalogServiceServicer
 from server import validation
 from server.admission import Admission
 from server.lists import Lists
+from server.moment import as_of
 from server.services.interaction import writing_deadline
 from server.settings import ServerSettings
 from server.shelf import Shelf
@@ -28,7 +29,7 @@ class CatalogService(CatalogServiceServicer):
     settings: ServerSettings
 
     async def GetItem(self, request: rpc.GetItemRequest, context: Context) -> rpc.GetItemResponse:
-        return await answer("GetItem", context, lambda: self._get(request))
+        return await answer("GetItem", context, lambda: self._get(request, context))
 
     async def PutItems(self, request: rpc.PutItemsRequest, context: Context) -> rpc.PutItemsResponse:
         until = writing_deadline(context, self.settings)
@@ -40,11 +41,12 @@ class CatalogService(CatalogServiceServicer):
         until = writing_deadline(context, self.settings)
         return await answer("WithdrawItems", context, lambda: self._withdraw(request, until))
 
-    async def _get(self, request: rpc.GetItemRequest) -> rpc.GetItemResponse:
+    async def _get(self, request: rpc.GetItemRequest, context: Context) -> rpc.GetItemResponse:
         with self.admission.call():
+            moment = as_of(context, self.settings)
             validation.item(request.item_id)
             self.lists.check_ready()
-            return self.shelf.get(request.item_id)
+            return self.shelf.get(request.item_id, moment)
 
     async def _put(self, request: rpc.PutItemsRequest, until: float) -> rpc.PutItemsResponse:
         with self.admission.call():

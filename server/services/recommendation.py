@@ -18,6 +18,7 @@ from server.after import After
 from server.deadline import Deadline, deadline
 from server.errors import InvalidRequest, UnknownItem, Violation
 from server.lists import Lists
+from server.moment import as_of, only_now
 from server.pages import Pages
 from server.ranking.errors import ItemUnknown
 from server.ranking.pipeline import Pipeline
@@ -53,7 +54,7 @@ class RecommendationService(RecommendationServiceServicer):
 
     async def Recommend(self, request: rpc.RecommendRequest, context: Context) -> rpc.RecommendResponse:
         limit = deadline(context.time_remaining(), self.settings)
-        return await answer("Recommend", context, lambda: self._recommend(request, limit))
+        return await answer("Recommend", context, lambda: self._recommend(request, context, limit))
 
     async def StreamRecommendations(  # type: ignore[override]
         self, request: rpc.StreamRecommendationsRequest, context: Context
@@ -69,15 +70,18 @@ class RecommendationService(RecommendationServiceServicer):
     async def SimilarItems(
         self, request: rpc.SimilarItemsRequest, context: Context
     ) -> rpc.SimilarItemsResponse:
-        return await answer("SimilarItems", context, lambda: self._similar(request))
+        return await answer("SimilarItems", context, lambda: self._similar(request, context))
 
-    async def _recommend(self, request: rpc.RecommendRequest, limit: Deadline) -> rpc.RecommendResponse:
+    async def _recommend(
+        self, request: rpc.RecommendRequest, context: Context, limit: Deadline
+    ) -> rpc.RecommendResponse:
         with self.admission.call():
             self.lists.check_ready()
+            moment = as_of(context, self.settings)
             validation.page_token(request)
-            wanted, after = validation.recommend(request, frozenset())
+            wanted, after = validation.recommend(request, frozenset(), moment)
             if request.page_token:
-                wanted, after = validation.recommend(request, self.pages.served(request))
+                wanted, after = validation.recommend(request, self.pages.served(request), moment)
             known, included = await self.after.known(wanted.user_id, after, limit.events)
             ranked = await self.lists.for_call(wanted, known, limit.answer)
             given = [item.item_id for item in ranked.slate.items]
@@ -92,12 +96,14 @@ class RecommendationService(RecommendationServiceServicer):
         async def send(frame: frame_pb2.Frame) -> None:
             await context.write(rpc.StreamRecommendationsResponse(frame=frame))
 
+        only_now(context)
         wanted = validation.stream(request)
         with self.admission.stream(wanted.user_id):
             self.lists.check_ready()
             await self.streams.run_one(wanted, request.deltas, request.resume_token, send)
 
     async def _session(self, requests: AsyncIterator[rpc.SessionRequest], context: Context) -> None:
+        only_now(context)
         opening = await _opening(requests)
         wanted = validation.stream(opening, "open.")
         writing = asyncio.Lock()
@@ -127,9 +133,10 @@ class RecommendationService(RecommendationServiceServicer):
             with suppress(_HalfClosed):  # an orderly end, and so status OK
                 await together(self.streams.run_one(wanted, opening.deltas, opening.resume_token, send), up())
 
-    async def _similar(self, request: rpc.SimilarItemsRequest) -> rpc.SimilarItemsResponse:
+    async def _similar(self, request: rpc.SimilarItemsRequest, context: Context) -> rpc.SimilarItemsResponse:
         with self.admission.call():
             self.lists.check_ready()
+            moment = as_of(context, self.settings)
             count = validation.similar(request)
             try:
                 found = await self.pipeline.similar(
@@ -138,6 +145,7 @@ class RecommendationService(RecommendationServiceServicer):
                     filter=request.filter if request.HasField("filter") else None,
                     domain=request.domain,
                     excluded=frozenset(request.excluded_item_ids),
+                    as_of_ms=moment,
                 )
             except ItemUnknown as error:
                 raise UnknownItem from error

@@ -153,6 +153,35 @@ def test_figures_of_all_rows_are_those_of_each_row_at_any_later_time(
 
 
 @given(
+    st.lists(
+        st.tuples(st.integers(-60, 400), st.integers(0, 4), st.integers(-3, 30)), min_size=1, max_size=20
+    ),
+    st.sampled_from([1, 24, 14 * 24]),
+)
+@settings(max_examples=60, deadline=None)
+def test_events_that_come_after_the_first_reading_weigh_what_their_age_says(
+    turns: list[tuple[int, int, int]], half_life_hours: int
+) -> None:
+    """In each turn time goes on (or back: who asks may name an earlier moment), an event of about then comes, and all
+    is read."""
+    popularity = Popularity(reuse_ms=0)
+    half_life, hour = half_life_hours * 3600.0, NOW_HOUR
+    stats = [fold([(NOW_HOUR, 1)]) for _ in range(5)]
+    for row, each in enumerate(stats):
+        popularity.put(row, each)
+    for passed, row, ahead in turns:
+        popularity.decayed(hour * HOUR_MS, half_life, 5)
+        hour += passed
+        stats[row] = add(stats[row], {hour + ahead // 10: 1})
+        popularity.put(row, stats[row])
+        for moment in (hour, hour + 1):
+            wanted = [decayed(each, moment * HOUR_MS, half_life) for each in stats]
+            np.testing.assert_allclose(
+                popularity.decayed(moment * HOUR_MS, half_life, 5), wanted, rtol=1e-5, atol=1e-30
+            )
+
+
+@given(
     st.lists(st.tuples(st.integers(0, 4), st.integers(0, 2), EVENTS), min_size=1, max_size=12),
     st.sampled_from([3, 14, 90]),
 )

@@ -13,6 +13,7 @@ from cli.evaluation import Data
 from cli.quality.machine import machine
 from cli.quality.page import write_page
 from cli.quality.run import Plan, Quality
+from cli.quality.trained import Trainer
 from cli.settings import Settings
 from evaluation_world import ACTIONS, crowd, known
 from models.data import ItemText
@@ -27,7 +28,8 @@ from tiny_bundle import text_model
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     text = text_model(tmp_path_factory.mktemp("text") / "model")
     train = {
-        "encoders": {"text_model": str(text)}, "width": 8, "channels": 16, "hidden": 16, "epochs": 1, "threads": 1,
+        "encoders": {"text_model": str(text)}, "width": 8, "channels": 16, "hidden": 16, "epochs": 1, "final_epochs": 1,
+        "threads": 1,
         "mixture_steps": 2, "version": 3,
     }  # fmt: skip
     return Settings.model_validate(
@@ -80,12 +82,13 @@ def test_it_goes_on_where_it_was_interrupted_and_ends_in_a_page(
         assert [row.name for row in result.rows] == [
             "recstream",
             "recstream-retrieval",
+            "recstream-int8",
             "popularity",
             "item-knn",
         ]
-        assert [row.seeds for row in result.rows] == [2, 2, 1, 1]
+        assert [row.seeds for row in result.rows] == [2, 2, 2, 1, 1]
         assert f"{result.rows[0].figures['ndcg@10']:.4f}" in page
-    assert (tmp_path / "docs" / "quality.svg").read_text().count("<rect") == 12
+    assert (tmp_path / "docs" / "quality.svg").read_text().count("<rect") == 15
     assert made.cold is not None and f"{made.cold.hidden} items, a tenth of all, are hidden" in page
     tables = [line for line in page.splitlines() if line.startswith("|")]
     assert all(line.endswith("|") for line in tables) and machine() in page
@@ -113,3 +116,18 @@ def test_what_is_half_written_is_measured_again(data: Data, tmp_path: Path) -> N
 def test_keys_differ_where_anything_does() -> None:
     assert key_of("a", {"b": 1, "c": None}) == key_of("a", {"c": None, "b": 1})
     assert len({key_of("a", 1), key_of("a", "1"), key_of("a1"), key_of("a", {"b": 1}), key_of("a", [1])}) == 5
+
+
+def test_trainings_beside_each_other_are_those_that_would_be_made_one_by_one(
+    settings: Settings, data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    console = Console(file=io.StringIO())
+    together, alone = (Trainer(settings, tmp_path / name, data, console) for name in ("together", "alone"))
+    together.train([("leave-one-out", 0), ("leave-one-out", 1)], jobs=2)
+    one = alone.trained("leave-one-out", 1)
+    monkeypatch.setattr(trained_module, "train_on", None)  # nothing is left to be trained
+    two = together.trained("leave-one-out", 1)
+    together.train([("leave-one-out", 0), ("leave-one-out", 1)], jobs=2)
+    assert one.key == two.key
+    graphs = [sorted((t.folder / "triton").rglob("model.onnx")) for t in (one, two)]
+    assert graphs[0] and [g.read_bytes() for g in graphs[0]] == [g.read_bytes() for g in graphs[1]]

@@ -50,6 +50,13 @@ def test_similar_items_come_in_turns_and_none_twice() -> None:
     assert len(found[1]) == 5 and {4, 6, 9} < set(found[1]) and 5 not in found[1]
 
 
+def test_items_liked_last_are_not_similar_to_each_other() -> None:
+    """Where they may be recommended again they are near the user if anything: these are what lies around them."""
+    seeds = [np.array([2, 3]), np.zeros(0, np.int64)]
+    found = propose(NONE.model_copy(update={"similar": 4}), seeds=seeds)[0]
+    assert not {2, 3} & set(found) and len(found) == 5
+
+
 def test_the_last_word_on_an_item_decides_whether_it_was_liked() -> None:
     rows = [
         *liked("ann", "abc"),

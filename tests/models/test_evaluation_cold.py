@@ -39,6 +39,54 @@ def test_histories_are_what_came_before_without_the_hidden() -> None:
         assert ids(EVENTS, EVENTS.items[before]) == ids(EVENTS, EVENTS.items[own])
 
 
+def test_what_a_user_has_taken_is_on_none_of_his_lists_hidden_or_not() -> None:
+    found = split(EVENTS, "cold-items")
+    hidden, _ = pools(EVENTS)
+    again = 0
+    for place, (user, time_ms) in enumerate(zip(found.asks.users, found.asks.time_ms, strict=True)):
+        own = set(EVENTS.items[(EVENTS.users == user) & (EVENTS.time_ms < time_ms)].tolist())
+        assert set(found.taken(place).tolist()) == own and not own & set(found.relevant[place].tolist())
+        again += len(own & set(hidden.tolist()))
+    # Or else nothing was shown by this.
+    assert again
+
+
+def test_validation_hides_other_items_and_does_not_see_what_the_test_asks_for() -> None:
+    test, validation = split(EVENTS, "cold-items"), split(EVENTS, "cold-items", "validation")
+    assert len(validation.known) == int(len(EVENTS) * 0.9)
+    assert validation.known.time_ms.max() <= test.asks.time_ms.min()
+    assert validation.training.sum() < test.training.sum()
+    other = split(EVENTS, "cold-items", seed=1)
+    assert set(pools(EVENTS, 1)[0]) != set(pools(EVENTS)[0])
+    assert all(np.isin(items, pools(EVENTS, 1)[0]).all() for items in other.relevant)
+
+
+def test_all_other_items_can_be_asked_for_on_the_same_training_part() -> None:
+    hidden, _ = pools(EVENTS)
+    found = split(EVENTS, "shown-items")
+    assert found.learned.fingerprint() == split(EVENTS, "cold-items").learned.fingerprint()
+    wanted = np.unique(np.concatenate(found.relevant))
+    assert not np.isin(wanted, hidden).any() and len(wanted) > len(pools(EVENTS)[1])
+
+
+def test_recall_of_the_hidden_is_set_against_that_of_the_known() -> None:
+    events = known(crowd(users=200, items=200, length=20))
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(len(events.item_ids), 4)).astype(np.float32)
+
+    def rows(asked: Split) -> list[Asked]:
+        text = NearestText(asked.known, vectors)
+        nothing = Pooled(text, np.zeros(0, np.int64))
+        return [Asked(text, text), Asked(nothing, nothing)]
+
+    text, nothing = cold_items(events, rows).rows
+    low, high = text.of_warm_interval
+    assert text.of_warm == pytest.approx(text.recall["cold"] / text.recall["warm"])
+    assert 0 < low < text.of_warm < high
+    # What lists nothing has no share of anything, and JSON has no number for it.
+    assert np.isnan(nothing.of_warm) and "cold_of_warm" not in nothing.as_dict()
+
+
 def test_a_row_that_knows_texts_is_above_chance_and_one_that_counts_is_below() -> None:
     # Films that are neighbours have texts that are: a circle.
     angle = 2 * np.pi * np.array([int(item[1:]) for item in EVENTS.item_ids]) / 40

@@ -24,6 +24,7 @@ from models.evaluation.product import check_trained_on, product_rows
 from models.evaluation.rows import Asks
 from models.evaluation.served_model import BundleModel
 from models.evaluation.split import Split, split
+from models.evaluation.told import told
 from models.evaluation.torch_model import TorchModel
 from models.recommender import Recommender
 from models.settings import TrainSettings
@@ -221,12 +222,13 @@ def test_a_model_that_was_not_exported_makes_the_same_lists(
     np.testing.assert_allclose(*lists, rtol=5e-3)
 
 
-def test_without_times_popularity_is_the_trainings_count(bundle: Bundle) -> None:
+def test_without_times_popularity_is_the_count_of_what_was_told(bundle: Bundle) -> None:
     events = known(past(9), DEFAULT_ITEMS, timed=False)
     found = split(events, "leave-one-out")
     few = CompositionSettings(candidates=CandidateSettings(nearest=0, similar=0, popular=20))
     scores = Composition(found, ITEMS, BundleModel(bundle, events.item_ids, ITEMS), few).scores(found.asks)
-    counts = np.bincount(found.learned.items[found.learned.positive], minlength=len(events.item_ids))
+    rows = np.flatnonzero(told(found) & found.known.positive)
+    counts = np.bincount(found.known.items[rows], minlength=len(events.item_ids))
     for place in range(len(found.asks)):
         free = np.setdiff1d(np.arange(len(counts)), found.taken(place))
         listed = np.flatnonzero(np.isfinite(scores[place]))

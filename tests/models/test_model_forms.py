@@ -10,12 +10,18 @@ from models.scan import doubling, scan, stepwise
 ACTIONS = 3
 
 
-@pytest.fixture(scope="module", params=[None, 0.1], ids=["inner product", "cosine"])
+@pytest.fixture(
+    scope="module",
+    params=[(None, False), (0.1, False), (None, True), (0.1, True)],
+    ids=["inner product", "cosine", "inner product, direct", "cosine, direct"],
+)
 def model(request: pytest.FixtureRequest) -> Recommender:
     torch.manual_seed(0)
+    temperature, direct = request.param
     shape = Shape(
-        8, 12, 20, 16, 5, ACTIONS, (3.0, 0.0, 1.0), (1.0, 1.0, 2.0), (1.0, 5.0), 2, temperature=request.param
-    )
+        8, 12, 20, 16, 5, ACTIONS, (3.0, 0.0, 1.0), (1.0, 1.0, 2.0), (1.0, 5.0), 2,
+        temperature=temperature, direct=direct,
+    )  # fmt: skip
     found = Recommender(shape, dropout=0.3, id_dropout=0.3).eval()
     with torch.no_grad():
         for parameter in found.parameters():
@@ -166,3 +172,38 @@ def test_in_training_some_ids_are_dropped_and_unknown_ones_never_matter(model: R
     model.item.eval()
     share = torch.isclose(vectors, only_text, atol=1e-6).all(1).float().mean()
     assert 0.2 < share < 0.4
+
+
+def test_the_direct_way_begins_as_a_fading_mean_of_what_was_taken() -> None:
+    torch.manual_seed(0)
+    shape = Shape(8, 12, 36, 16, 5, 1, (0.0,), (1.0,), (0.0, 1.0), 1, temperature=0.1, direct=True)
+    user = Recommender(shape, dropout=0.0, id_dropout=0.0).user.eval()
+    items = torch.eye(12)
+    with torch.no_grad():
+        for parameter in user.input.parameters():
+            parameter.zero_()
+        nothing, ones = torch.full((1, 3), torch.nan), torch.ones(1, 3)
+        _, vector, _ = user.fold(items[None, :3], ones.long(), torch.zeros(1, 3), nothing, ones)
+        near = vector[0] @ items.T
+    assert near[2] > near[1] > near[0] > 0.1  # the latest most
+    torch.testing.assert_close(near[3:], torch.zeros(9))
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_gaps_and_idle_times_count_only_where_the_model_has_learned_from_real_ones(timed: bool) -> None:
+    torch.manual_seed(0)
+    shape = Shape(8, 12, 20, 16, 5, ACTIONS, (3.0, 0.0, 1.0), (1.0, 1.0, 2.0), (1.0, 5.0), 2, timed=timed)
+    model = Recommender(shape, dropout=0.0, id_dropout=0.0).eval()
+    items, actions, gaps, values = history(9, seed=1)
+    with torch.no_grad():
+        model.ranker.mixture.weights[-1].weight.normal_()
+        now, _, _ = model.user.fold(items, actions, gaps, values, torch.ones(1, 9))
+        later, user, _ = model.user.fold(items, actions, gaps + 1e6, values, torch.ones(1, 9))
+        near, ages, popularity = torch.randn(1, 7, 12), torch.full((1, 7), -1.0), torch.rand(1, 7, 2)
+        idle = [
+            model.ranker.scores(now, user, torch.tensor([[seconds]]), near, ages, popularity)
+            for seconds in (5.0, 1e6, -1.0)
+        ]
+    assert torch.equal(now, later) == (not timed)
+    assert torch.equal(idle[0], idle[1]) == (not timed)
+    assert not torch.equal(idle[0], idle[2])  # without a history popularity decides

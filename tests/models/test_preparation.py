@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from models.data import Events
 from models.preparation import DAY_MS, PreparationSettings, core, prepare, tied
-from models.scales import gap_scale, rating_scale
+from models.scales import rating_scale
 from profiles.actions import Action, Actions
 
 ACTIONS = Actions({"rate": Action(positive_from=4.0, value_range=(1, 5)), "view": Action(repeats=True)})
@@ -72,7 +72,6 @@ def test_held_out_rows_touch_nothing(known: Events, cut: int) -> None:
     scales = [rating_scale(k, training) for k in (known, other)]
     assert np.array_equal(scales[0].means, scales[1].means)
     assert np.array_equal(scales[0].deviations, scales[1].deviations)
-    assert gap_scale(known, training) == gap_scale(other, training)
 
 
 def test_every_step_is_counted() -> None:
@@ -136,12 +135,3 @@ def test_ratings_of_other_actions_and_missing_ones_do_not_count() -> None:
     assert scale.mean == 4.0 and np.isnan(scale.normalised(known.users, known.values)[2])
     nothing = rating_scale(known, np.zeros(4, np.bool_))
     assert nothing.normalised(known.users, known.values)[0] == 5
-
-
-def test_gaps_are_on_a_log_scale_within_users() -> None:
-    known = table([(0, 0, 0, 5), (1, 0, 1, 5), (0, 1, 10, 5), (0, 2, 1000, 5)])
-    scale = gap_scale(known, everything(known))
-    logs = np.log1p([10, 990])
-    assert scale.mean == pytest.approx(logs.mean()) and scale.deviation == pytest.approx(logs.std())
-    assert scale.normalised(np.array([-5.0], np.float32))[0] == scale.normalised(np.zeros(1, np.float32))[0]
-    assert gap_scale(known, np.arange(4) < 1).deviation == 1

@@ -74,6 +74,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> TrainSettings:
         history=8,
         refold_every=4,
         epochs=15,
+        final_epochs=8,
         learning_rate=0.01,
         actions=ACTIONS,
         version=7,
@@ -114,8 +115,10 @@ def test_held_out_behaviour_touches_nothing(settings: TrainSettings, tmp_path: P
     learned = events([known], items, Actions(ACTIONS))
     place = learned.item_ids.index("secret")
     assert not (learned.items == place).any()
-    assert not PopularityHistory(learned, 7).at(whole.time_ms)[:, place].any()
-    manifest = train(known, items, settings.model_copy(update={"epochs": 1}), tmp_path / "bundle")
+    assert not PopularityHistory.of(learned, 7).at(whole.time_ms)[:, place].any()
+    manifest = train(
+        known, items, settings.model_copy(update={"epochs": 1, "final_epochs": 1}), tmp_path / "bundle"
+    )
     bundle = read(tmp_path / "bundle")
     assert bundle.item_index("secret") == 0 and bundle.item_index("0") > 0
     assert manifest.data_fingerprint == learned.fingerprint()
@@ -135,7 +138,7 @@ def test_the_order_of_a_file_tells_nothing() -> None:
 def test_popularity_is_what_came_before_weighed_by_age() -> None:
     table = walks(30, 20)
     known = events([table], ITEMS, Actions(ACTIONS))
-    history = PopularityHistory(known, half_life_days=0.5, snapshots=len(known))
+    history = PopularityHistory.of(known, half_life_days=0.5, snapshots=len(known))
     for row in (0, 1, 300, 599):
         moment = int(known.time_ms[row])
         expected = np.zeros(40)
@@ -147,7 +150,7 @@ def test_popularity_is_what_came_before_weighed_by_age() -> None:
 
 
 def test_equal_data_and_seed_give_an_equal_model(settings: TrainSettings, tmp_path: Path) -> None:
-    table, short = walks(15, 8), settings.model_copy(update={"epochs": 1})
+    table, short = walks(15, 8), settings.model_copy(update={"epochs": 1, "final_epochs": 1})
     first = train(table, ITEMS, short, tmp_path / "first")
     second = train(table.rows(np.random.default_rng(1).permutation(120)), ITEMS, short, tmp_path / "second")
     assert first.files == second.files and first.data_fingerprint == second.data_fingerprint
@@ -164,7 +167,7 @@ def test_users_with_every_item_and_catalogues_of_one_end(settings: TrainSettings
         np.full(19, 5.0),
     )
     one = everything.rows(np.array([0]))
-    short = settings.model_copy(update={"epochs": 1})
+    short = settings.model_copy(update={"epochs": 1, "final_epochs": 1})
     for table, items in ((everything, few), (one, few[:1])):
         metrics = train(table, items, short, tmp_path / "bundle").metrics
         assert all(math.isfinite(number) for number in metrics.values())

@@ -9,6 +9,7 @@ from profiles.fold import fold
 from profiles.profile import Stored
 from ranking.shelf import Shelf
 from ranking.world import (
+    DAY_MS,
     MANIFEST,
     NOW_MS,
     PROFILES,
@@ -22,6 +23,7 @@ from ranking.world import (
     vector,
     with_state,
 )
+from recstream.storage.v1 import catalog_pb2
 from recstream.v1 import slate_pb2
 
 TOPIC = b"t" * 16
@@ -168,3 +170,86 @@ async def test_a_stranger_gets_popular_things_when_the_ranker_is_down(shelf):
     ranked = await ask(made)
     assert ranked.slate.tier == slate_pb2.TIER_POPULAR
     assert ids(ranked)[:2] == ["i003", "i004"]
+
+
+EARLIER_MS = NOW_MS - 50 * DAY_MS
+
+
+async def test_a_list_as_of_a_moment_counts_idle_time_ages_and_popularity_from_it():
+    """The clock of the process stands fifty days later, and nothing but the moment that is named counts."""
+    shelf = Shelf(lambda: NOW_MS)
+    for item_id in numbered(30):
+        shelf.put(item(item_id, published_at_ms=EARLIER_MS - 3 * DAY_MS), vector(1))
+    shelf.put(item("later", published_at_ms=EARLIER_MS + DAY_MS), vector(1))
+    shelf.popular({"i007": 8}, hours_ago=64 * 24)
+    model = Listening()
+    stored = folded(event(0, "i001", 50 * 86_400 + 90))
+    await ask(pipeline(shelf, model), stored, count=40, as_of_ms=EARLIER_MS)
+    given = model.seen[0]
+    assert given.idle_seconds == 90
+    assert sorted(set(given.age_seconds.tolist())) == [0, 3 * 86_400]
+    wanted = [8 * 2 ** (-14 / days) for days in (3, 14, 90)]
+    assert given.popularity[given.popularity[:, 1].argmax()] == pytest.approx(wanted)
+
+
+async def test_popularity_as_of_a_moment_is_what_was_known_then_whoever_asked_in_between(shelf):
+    """Events come as time goes on; lists of now are asked for between those of then."""
+    shelf.popular({"i003": 4}, hours_ago=50 * 24)
+    model, told = Listening(), Listening()
+    made = pipeline(shelf, model)
+    await ask(made, as_of_ms=EARLIER_MS)
+    await ask(made)
+    shelf.popular({"i004": 9}, hours_ago=40 * 24)
+    for moment in (EARLIER_MS + 10 * DAY_MS, None, EARLIER_MS + 10 * DAY_MS, NOW_MS):
+        await ask(made, as_of_ms=moment)
+    await ask(pipeline(shelf, told), as_of_ms=EARLIER_MS + 10 * DAY_MS)
+    then, now, again, named = (candidates.popularity for candidates in model.seen[2:])
+    np.testing.assert_allclose(then, told.seen[0].popularity, rtol=1e-5)
+    np.testing.assert_allclose(then, again, rtol=1e-5)
+    np.testing.assert_allclose(now, named, rtol=1e-5)
+    assert then[:, 1].max() == pytest.approx(9) and now[:, 1].max() == pytest.approx(9 * 2 ** (-40 / 14))
+
+
+async def test_what_expires_after_the_moment_is_on_its_list_and_nothing_else_that_has_expired():
+    shelf = Shelf(lambda: NOW_MS)
+    shelf.put(item("there then", expires_at_ms=EARLIER_MS + 1), vector(1))
+    shelf.put(item("gone then", expires_at_ms=EARLIER_MS), vector(1))
+    shelf.put(item("always"), vector(1))
+    made = pipeline(shelf, PaperModel())
+    assert sorted(ids(await ask(made, as_of_ms=EARLIER_MS))) == ["always", "there then"]
+    assert ids(await ask(made)) == ["always"]
+
+
+async def test_what_is_new_is_new_as_of_the_moment():
+    shelf = Shelf(lambda: NOW_MS)
+    shelf.put(item("new then", published_at_ms=EARLIER_MS - DAY_MS), vector(1))
+    shelf.put(item("new now", published_at_ms=NOW_MS - DAY_MS), vector(1))
+    made = pipeline(shelf, PaperModel(), default={"popular": 0, "trending": 0, "nearest": 0, "similar": 0})
+    for moment, wanted in ((EARLIER_MS, "new then"), (None, "new now")):
+        listed = (await ask(made, surface="home", count=1, as_of_ms=moment)).slate.items
+        assert [each.item_id for each in listed] == [wanted]
+
+
+async def test_similar_things_of_one_without_a_vector_are_those_popular_as_of_the_moment(shelf):
+    shelf.put(item("odd"))
+    hour = NOW_MS // 3_600_000
+    for item_id, buckets in (("i001", {hour - 50 * 24: 9}), ("i002", {hour: 5})):
+        hours = [catalog_pb2.HourBucket(hour=at, count=count) for at, count in buckets.items()]
+        shelf.put_stats(item_id, catalog_pb2.ItemStats(positives=sum(buckets.values()), hours=hours))
+    made = pipeline(shelf, PaperModel())
+    first = [(await made.similar("odd", 1, as_of_ms=moment)).items[0] for moment in (None, EARLIER_MS)]
+    assert [each.item_id for each in first] == ["i002", "i001"]
+    # Of that moment the later burst is an hour ahead at the most.
+    assert first[1].score == pytest.approx(9, rel=0.01)
+
+
+async def test_things_liked_last_that_are_alike_bring_as_many_similar_things_as_others():
+    shelf = Shelf(lambda: NOW_MS)
+    for n, item_id in enumerate(numbered(60)):
+        shelf.put(item(item_id), vector(n, 60 - n))
+    for liked in ("a", "b", "c"):
+        shelf.put(item(liked), vector(30, 30))
+    stored = with_state(user(("like", "a"), ("like", "b"), ("like", "c")), vector(1, 1))
+    made = pipeline(shelf, PaperModel(), surfaces={"evaluation": {"nearest": 0, "similar": 12}})
+    slate = (await ask(made, stored, count=60)).slate
+    assert [each.source for each in slate.items].count("similar") == 12

@@ -30,8 +30,9 @@ class Similar:
         ]
         if not seeds:
             return none
-        # One more for each seed, which is the nearest to itself.
-        each = -(-query.settings.similar // len(seeds)) + len(seeds)
+        # As many around each as are wanted in all, and the seeds themselves: seeds that are alike have the same items
+        # around them, and what they share counts once.
+        each = query.settings.similar + len(seeds)
         vectors = np.stack([vector for _, vector in seeds])
         found = self._catalog.search_many(version, vectors, [each] * len(seeds), allowed)
         own = {self._catalog.row(item_id) for item_id, _ in seeds}

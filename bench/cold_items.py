@@ -1,0 +1,166 @@
+"""Items that nobody has touched: how they fare by how many ids are dropped in training, and what that costs the others.
+
+    PYTHONPATH=.:protos .venv/bin/python bench/cold_items.py [--id-dropout 0.1,0.3,0.5] [--seeds 3] [--validation]
+
+MovieLens-100K, a tenth of the films hidden from training and all histories (another tenth for each seed), as
+`recstream evaluate --protocol cold-items` has it for the first seed. The last column asks for all the other films in
+the same events, one at a time, by the same model. `--validation` takes 80 to 90 % of the events in place of the last
+tenth: settings are chosen there.
+"""
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "protos")]
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from cli.evaluation import Data, composition, data_of
+from cli.files import Files
+from cli.settings import load_settings
+from datasets import movielens
+from models.data import Floats
+from models.encoders.load import load
+from models.evaluation.cold import Asked, ColdResult, NearestText, cold_items
+from models.evaluation.composition import Composition, Retrieval
+from models.evaluation.kept import key_of, training_code
+from models.evaluation.measure import measure
+from models.evaluation.parts import Variant
+from models.evaluation.split import Split, split
+from models.evaluation.torch_model import TorchModel
+from models.fit_encoder import ItemTable
+from models.settings import TrainSettings
+from models.train import train_on
+from models.training_weights import TrainingWeights, load_weights, weights_folder
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Of one seed: hidden items, and NDCG@10 of all others by row."""
+
+    cold: ColdResult
+    shown: dict[str, float]
+
+
+class Bench:
+    """The data, and models of it in this process."""
+
+    def __init__(self, asked: argparse.Namespace) -> None:
+        self._all, self._folder = load_settings(), asked.folder
+        self._variant: Variant = "validation" if asked.validation else "test"
+        self.data: Data = data_of(Files(movielens.interactions(), movielens.items(), []), self._all)
+        profiles, train = self._all.profiles, self._all.train
+        self.settings: TrainSettings = train.model_copy(
+            update={
+                "history": profiles.history, "refold_every": profiles.refold_every, "actions": profiles.actions,
+                "epochs": asked.epochs or train.epochs, "final_epochs": asked.final_epochs or train.final_epochs,
+                "cache": asked.folder / "item-vectors", "threads": asked.threads, "device": "cpu",
+            }
+        )  # fmt: skip
+        torch.set_num_threads(asked.threads)
+        self._inputs = load(self.settings.encoders).vectors(
+            self.data.known.item_ids, self.data.items, self.settings.cache, Progress(disable=True)
+        )
+
+    def measured(self, id_dropout: float, seed: int) -> Measured:
+        """With this share of ids dropped in training, and the hidden items of this seed."""
+        settings = self.settings.model_copy(update={"id_dropout": id_dropout})
+        shown = split(self.data.known, "shown-items", self._variant, seed)
+        weights = self._trained(shown, settings)
+        text = self._inputs.text.numpy()
+
+        def rows(part: Split) -> list[Asked]:
+            lists = self._lists(part, weights, settings, everything=False)
+            every = self._lists(part, weights, settings, everything=True)
+            near, by_text = Retrieval(lists), NearestText(part.known, text)
+            return [Asked(lists, every), Asked(near, near), Asked(by_text, by_text)]
+
+        cold = cold_items(self.data.known, rows, variant=self._variant, seed=seed)
+        others = {
+            row.served.name: float(measure(shown, row.served).figure("ndcg@10").mean()) for row in rows(shown)
+        }
+        return Measured(cold, others)
+
+    def _lists(
+        self, part: Split, weights: TrainingWeights, settings: TrainSettings, *, everything: bool
+    ) -> Composition:
+        model, composed = weights.model(settings), composition(self._all)
+        if everything:
+            count = len(part.known.item_ids)
+            wanted = composed.candidates.model_copy(update={"nearest": count, "popular": count})
+            composed = composed.model_copy(update={"candidates": wanted})
+        index = torch.from_numpy(weights.indices(part.known.item_ids))
+        with torch.inference_mode():
+            vectors: Floats = ItemTable(self._inputs.text, index).vectors(model.eval()).numpy()
+        return Composition(part, self.data.items, TorchModel(model, vectors, settings), composed)
+
+    def _trained(self, part: Split, settings: TrainSettings) -> TrainingWeights:
+        """Kept for the next time."""
+        learned = part.learned
+        wanted = settings.model_dump(mode="json", exclude={"threads", "cache", "fresh", "streaming"})
+        bundle = self._folder / key_of(learned.fingerprint(), wanted, training_code())
+        if not weights_folder(bundle).exists():
+            self._folder.mkdir(parents=True, exist_ok=True)
+            train_on(learned, self.data.items, settings, bundle, to_be_continued=True)
+        return load_weights(weights_folder(bundle))
+
+
+def main() -> None:
+    """Trains, measures and prints one table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--id-dropout", default="", help="shares, with commas; else the setting's")
+    parser.add_argument("--seeds", type=int, default=1, help="of which films are hidden")
+    parser.add_argument("--validation", action="store_true")
+    parser.add_argument("--epochs", type=int, default=None)
+    parser.add_argument("--final-epochs", type=int, default=None)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--folder", type=Path, default=Path(".recstream/cold-items"))
+    asked = parser.parse_args()
+    console, bench = Console(width=130), Bench(asked)
+    shares = [float(share) for share in asked.id_dropout.split(",") if share] or [bench.settings.id_dropout]
+    table = Table(
+        "ids dropped", "row", "hidden among all", "x chance", "hidden among hidden", "known among as many",
+        "hidden / known", "NDCG@10 of the others",
+        title=f"Recall@10, mean of {asked.seeds} choice(s) of hidden films (least to most)", title_justify="left",
+    )  # fmt: skip
+    for share in shares:
+        seeds = [bench.measured(share, seed) for seed in range(asked.seeds)]
+        for place, row in enumerate(seeds[0].cold.rows):
+            table.add_row(f"{share:g}", row.name, *_cells(seeds, place, row.name))
+        console.print(f"{share:g} of ids dropped: measured", highlight=False)
+    chance = {name: np.mean([seed.cold.chance[name] for seed in seeds]) for name in ("full", "cold", "warm")}
+    table.add_row(
+        "", "chance", f"{chance['full']:.4f}", "1", f"{chance['cold']:.4f}", f"{chance['warm']:.4f}", ""
+    )
+    console.print(table)
+    asks = [sum(seed.cold.asks[name] for seed in seeds) for name in ("cold", "warm")]
+    console.print(
+        f"{asks[0]:,} lists ask for hidden films, {asks[1]:,} for as many known ones", highlight=False
+    )
+
+
+def _cells(seeds: list[Measured], place: int, name: str) -> list[str]:
+    rows = [(seed.cold.rows[place], seed.cold.chance["full"]) for seed in seeds]
+    return [
+        _range([row.recall["full"] for row, _ in rows], 4),
+        _range([row.recall["full"] / chance for row, chance in rows], 1),
+        _range([row.recall["cold"] for row, _ in rows], 3),
+        _range([row.recall["warm"] for row, _ in rows], 3),
+        _range([row.of_warm for row, _ in rows], 2),
+        _range([seed.shown[name] for seed in seeds], 4),
+    ]
+
+
+def _range(values: list[float], digits: int) -> str:
+    mean = f"{np.mean(values):.{digits}f}"
+    return mean if len(values) < 2 else f"{mean} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+
+if __name__ == "__main__":
+    main()

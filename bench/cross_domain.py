@@ -1,0 +1,263 @@
+"""Films and groceries in one model: what each domain gains or loses by it, and what text alone says of a third kind.
+
+    make cross-domain [ARGS="--epochs 6 --users 500 --households 1000 --products 2000 --third PRODUCE"]
+
+MovieLens-100K and Complete Journey, a part of each; users and items of each are its own, and film times are moved so
+that the tenth of events that is held out begins at one moment in both. All that the domains share is the model: the
+same head reads the texts of both, the same recurrence the histories of both.
+
+Three tables: each domain's held-out events by the model of that domain alone and by the model of both; purchases in a
+department of which no training event was, ranked among that department's products alone, which the models know by
+their text; and the same for a whole domain by the model of the other.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "protos")]
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from cli.evaluation import composition, item_texts
+from cli.files import Files
+from cli.settings import load_settings
+from datasets import completejourney, movielens
+from datasets.bounds import bounded
+from datasets.domains import items_told_apart, moment, moved_to, together, told_apart
+from datasets.interactions import Interactions
+from models.data import Events, Floats, Ints, ItemText, events
+from models.encoders.load import load
+from models.evaluation.cold import NearestText, Pooled
+from models.evaluation.compared import POPULARITY, tuned
+from models.evaluation.composition import Composition, Retrieval
+from models.evaluation.domains import Chance, about, some
+from models.evaluation.intervals import Bootstrap
+from models.evaluation.kept import key_of, training_code
+from models.evaluation.measure import measure
+from models.evaluation.parts import TEST_FROM
+from models.evaluation.references.fit import fit
+from models.evaluation.rows import Row
+from models.evaluation.split import Split, split
+from models.evaluation.torch_model import TorchModel
+from models.fit_encoder import ItemTable
+from models.settings import TrainSettings
+from models.train import train_on
+from models.training_weights import TrainingWeights, load_weights, weights_folder
+from profiles.actions import Actions
+
+Numbers = NDArray[np.float64]
+FILMS, GROCERIES = "films", "groceries"
+
+
+class Bench:
+    """Both data sets, and models of parts of them."""
+
+    def __init__(self, asked: argparse.Namespace, console: Console) -> None:
+        self.all, self.asked, self.console = load_settings(), asked, console
+        groceries = bounded(
+            completejourney.interactions(),
+            users=asked.households, items=asked.products, events=asked.events, seed=asked.seed,
+        )  # fmt: skip
+        films = bounded(movielens.interactions(), users=asked.users, items=10**9, events=asked.events)
+        films = moved_to(films, TEST_FROM, moment(groceries, TEST_FROM))
+        self.rows = {FILMS: told_apart(films, FILMS), GROCERIES: told_apart(groceries, GROCERIES)}
+        products = {groceries.item_ids.names[code] for code in np.unique(groceries.items)}
+        catalogue = [item for item in completejourney.items() if item.item_id in products]
+        messages = {
+            FILMS: items_told_apart(movielens.items(), FILMS),
+            GROCERIES: items_told_apart(catalogue, GROCERIES),
+        }
+        self.items = {name: item_texts(Files(rows, messages[name], [])) for name, rows in self.rows.items()}
+        department = {item.item_id: next(iter(item.categories), "") for item in messages[GROCERIES]}
+        self.third = {item_id for item_id, name in department.items() if name == asked.third}
+        profiles = self.all.profiles
+        self.settings: TrainSettings = self.all.train.model_copy(
+            update={
+                "history": profiles.history, "refold_every": profiles.refold_every, "actions": profiles.actions,
+                "epochs": asked.epochs, "final_epochs": max(1, asked.epochs // 2), "negatives": 8192,
+                "cache": asked.folder / "item-vectors", "threads": asked.threads, "seed": asked.seed, "device": "cpu",
+            }
+        )  # fmt: skip
+        torch.set_num_threads(asked.threads)
+        self._encoders = load(self.settings.encoders)
+        self._code = training_code()
+
+    def events(self, rows: Interactions, items: Sequence[ItemText]) -> Events:
+        """As training and evaluation take them."""
+        return events([rows], items, Actions(self.settings.actions))
+
+    def trained(self, names: Sequence[str], *, but: set[str] = frozenset()) -> TrainingWeights:  # type: ignore[assignment]
+        """A model of the training parts of these domains, without the events of some items; kept for the next time."""
+        parts = [self.rows[name].split(TEST_FROM)[0] for name in names]
+        rows = together(parts)
+        left = np.array([name not in but for name in rows.item_ids.names])[rows.items]
+        items = [item for name in names for item in self.items[name] if item.item_id not in but]
+        learned = self.events(rows.take(np.flatnonzero(left)), items)
+        wanted = self.settings.model_dump(mode="json", exclude={"threads", "cache", "fresh", "streaming"})
+        bundle = self.asked.folder / key_of(learned.fingerprint(), wanted, self._code)
+        title = " and ".join(names) + (f" without {self.asked.third}" if but else "")
+        if not weights_folder(bundle).exists():
+            self.asked.folder.mkdir(parents=True, exist_ok=True)
+            manifest = train_on(learned, items, self.settings, bundle, to_be_continued=True)
+            said = f"{title}: {len(learned):,} events, {manifest.metrics['seconds']:.0f} s"
+            self.console.print(said, highlight=False)
+        return load_weights(weights_folder(bundle))
+
+    def texts(self, part: Split, items: Sequence[ItemText]) -> Floats:
+        """Text vectors of the split's items."""
+        show = Progress(disable=True)
+        found: Floats = self._encoders.vectors(
+            part.known.item_ids, items, self.settings.cache, show, torch.device("cpu")
+        ).text.numpy()
+        return found
+
+    def lists(self, part: Split, items: Sequence[ItemText], weights: TrainingWeights) -> Composition:
+        """Lists as they are served by this model; what it has not learned from it knows by text alone."""
+        model = weights.model(self.settings)
+        index = torch.from_numpy(weights.indices(part.known.item_ids))
+        with torch.inference_mode():
+            table = ItemTable(torch.from_numpy(self.texts(part, items)), index)
+            vectors = table.vectors(model.eval()).numpy()
+        return Composition(part, items, TorchModel(model, vectors, self.settings), composition(self.all))
+
+    def popularity(self, known: Events, part: Split) -> Row:
+        """With the half-life that is best on the validation part."""
+        validation = some(split(known, "next-item", "validation"), self.asked.asks)
+        found = tuned(validation, [POPULARITY], self.asked.folder / "tuning")[POPULARITY].parameters
+        return fit(POPULARITY, part, found, popular=found)[0]
+
+
+class Figures:
+    """A table of rows on one split, each beside the first."""
+
+    def __init__(self, title: str, part: Split) -> None:
+        self._part, self._bootstrap = part, Bootstrap(part.asks.users)
+        users = len(set(part.asks.users.tolist()))
+        self.table = Table(
+            "", "NDCG@10", "95 %", "HR@10", "less the first, 95 %", "above it",
+            title=f"{title}: {len(part.asks):,} lists of {users:,} users", title_justify="left",
+        )  # fmt: skip
+        self._first: Numbers | None = None
+
+    def add(self, name: str, row: Row, part: Split | None = None) -> None:
+        """part: the same asks over other items."""
+        found = measure(part or self._part, row)
+        ndcg = found.figure("ndcg@10")
+        self._first = ndcg if self._first is None else self._first
+        gain = ndcg - self._first
+        beside = ("", "")
+        if gain.any():
+            low, high = self._bootstrap.interval(gain)
+            above = self._bootstrap.above(ndcg, self._first)
+            beside = f"{gain.mean():+.4f} ({low:+.4f} to {high:+.4f})", f"{above:.3f}"
+        interval = "{:.4f} to {:.4f}".format(*self._bootstrap.interval(ndcg))
+        self.table.add_row(
+            name, f"{ndcg.mean():.4f}", interval, f"{found.figure('hr@10').mean():.4f}", *beside
+        )
+
+
+def main() -> None:
+    """Trains, measures and prints the tables."""
+    asked, console = _asked(), Console(width=120)
+    bench = Bench(asked, console)
+    models = {name: bench.trained([name]) for name in (FILMS, GROCERIES)}
+    both = bench.trained([FILMS, GROCERIES])
+    for name in (FILMS, GROCERIES):
+        console.print(_own_domain(bench, name, models[name], both).table)
+    console.print(_third_kind(bench, models[FILMS], both).table)
+    for name, other in ((FILMS, GROCERIES), (GROCERIES, FILMS)):
+        console.print(_other_domain(bench, name, models[other], other).table)
+
+
+def _parts(bench: Bench, name: str) -> tuple[Events, Split, Split]:
+    """A domain's events, its split over its own items, and the same over those of both."""
+    known = bench.events(bench.rows[name], bench.items[name])
+    whole = bench.events(bench.rows[name], [*bench.items[FILMS], *bench.items[GROCERIES]])
+    own, of_both = (some(split(one, "next-item"), bench.asked.asks) for one in (known, whole))
+    return known, own, of_both
+
+
+def _own_domain(bench: Bench, name: str, alone: TrainingWeights, both: TrainingWeights) -> Figures:
+    known, own, of_both = _parts(bench, name)
+    found = Figures(f"{name}, held-out events", own)
+    every = [*bench.items[FILMS], *bench.items[GROCERIES]]
+    for model, weights in (("alone", alone), ("with the other", both)):
+        lists = bench.lists(own, bench.items[name], weights)
+        found.add(f"{model}: lists", lists)
+        found.add(f"{model}: user vector", Retrieval(lists))
+    lists = bench.lists(of_both, every, both)
+    found.add("with the other, among items of both: lists", lists, of_both)
+    found.add("with the other, among items of both: user vector", Retrieval(lists), of_both)
+    found.add("popularity", bench.popularity(known, own))
+    found.add("chance", Chance(len(known.item_ids)))
+    return found
+
+
+def _third_kind(bench: Bench, films: TrainingWeights, both: TrainingWeights) -> Figures:
+    known = bench.events(bench.rows[GROCERIES], bench.items[GROCERIES])
+    pool = _places(known, bench.third)
+    part = some(about(split(known, "next-item"), pool), bench.asked.asks)
+    title = f"{bench.asked.third}, {len(pool)} products that no training knew, among themselves"
+    models: dict[str, Callable[[], TrainingWeights]] = {
+        "films and the other groceries": lambda: bench.trained([FILMS, GROCERIES], but=bench.third),
+        "the other groceries": lambda: bench.trained([GROCERIES], but=bench.third),
+        "films": lambda: films,
+        "for comparison, trained on them too": lambda: both,
+    }
+    return _by_text(bench, GROCERIES, part, pool, title, models)
+
+
+def _other_domain(bench: Bench, name: str, weights: TrainingWeights, other: str) -> Figures:
+    known, own, _ = _parts(bench, name)
+    title = f"{name} by the model of {other}"
+    return _by_text(bench, name, own, np.arange(len(known.item_ids)), title, {other: lambda: weights})
+
+
+def _by_text(
+    bench: Bench,
+    name: str,
+    part: Split,
+    pool: Ints,
+    title: str,
+    models: dict[str, Callable[[], TrainingWeights]],
+) -> Figures:
+    found = Figures(title, part)
+    items, known = bench.items[name], part.known
+    found.add("nearest text", Pooled(NearestText(known, bench.texts(part, items)), pool))
+    for model, trained in models.items():
+        found.add(f"user vector of {model}", Pooled(Retrieval(bench.lists(part, items, trained())), pool))
+    found.add("popularity", Pooled(bench.popularity(known, part), pool))
+    found.add("chance", Pooled(Chance(len(known.item_ids)), pool))
+    return found
+
+
+def _places(known: Events, item_ids: set[str]) -> Ints:
+    return np.flatnonzero([item_id in item_ids for item_id in known.item_ids])
+
+
+def _asked() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--epochs", type=int, default=6, help="half as many after the order of lists")
+    parser.add_argument("--users", type=int, default=500, help="of films")
+    parser.add_argument("--households", type=int, default=1000, help="of groceries")
+    parser.add_argument(
+        "--products", type=int, default=2000, help="the most bought before the events that are taken"
+    )
+    parser.add_argument("--events", type=int, default=100_000, help="of each, the latest")
+    parser.add_argument("--third", default="PRODUCE", help="a department, the third kind")
+    parser.add_argument("--asks", type=int, default=3000, help="lists of a table, at most")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--folder", type=Path, default=Path(".recstream/cross-domain"))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""What a teacher is worth: the student alone, the teacher, and the student that learned from it, on MovieLens-100K.
+
+    PYTHONPATH=.:protos .venv/bin/python bench/distillation.py [--seeds 1] [--variant validation] [--epochs 24] \
+        [--set members=2 --set width=128]
+
+`next-item`, by the user vector alone, mean over the seeds; intervals of differences are a paired bootstrap over users.
+Beside: parameters of what makes user and item vectors, and microseconds on one core to have a user's vector after one
+more event. The student steps; the teacher goes through its window again.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "protos")]
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from cli.evaluation import Data, composition, data_of, teacher_rows
+from cli.files import Files
+from cli.progress import progress_on
+from cli.settings import Settings, load_settings
+from datasets import movielens
+from inference.bundle import read
+from models.evaluation.intervals import Bootstrap
+from models.evaluation.measure import measure
+from models.evaluation.product import product_rows
+from models.evaluation.rows import Row
+from models.evaluation.split import Split, split
+from models.recommender import Recommender
+from models.settings import TrainSettings
+from models.teacher.settings import TeacherSettings
+from models.teacher.teacher import Teacher
+from models.teacher.weights import load_teacher, teacher_file
+from models.train import train_on
+from models.training_weights import load_weights, weights_folder
+from models.windows import Batch
+
+Numbers = NDArray[np.float64]
+_CALLS = 200
+ROWS = ("student alone", "teacher", "distilled student")
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """Of one seed: NDCG@10 of each ask by row, and the models."""
+
+    figures: dict[str, Numbers]
+    student: Recommender
+    teacher: Teacher
+    seconds: dict[str, float]
+
+
+def main() -> None:
+    """Trains, measures and prints a table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--variant", choices=("validation", "test"), default="validation")
+    parser.add_argument("--epochs", type=int, default=None, help="of the student")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--set", action="append", default=[], help="NAME=VALUE of train.teacher")
+    asked = parser.parse_args()
+    settings, console = load_settings(), Console(width=120)
+    data = data_of(Files(movielens.interactions(), movielens.items(), []), settings)
+    part = split(data.known, "next-item", asked.variant)
+    chosen = {name: json.loads(value) for name, _, value in (each.partition("=") for each in asked.set)}
+    wanted = settings.train.model_copy(
+        update={
+            "held_out": 0.0,
+            "threads": asked.threads,
+            "epochs": asked.epochs or settings.train.epochs,
+            "cache": Path(".recstream/item-vectors"),
+            "teacher": TeacherSettings.model_validate({"members": 1, **chosen}),
+        }
+    )
+    console.print(wanted.teacher)
+    runs = []
+    for seed in range(asked.seeds):
+        runs.append(_run(wanted.model_copy(update={"seed": seed}), settings, data, part, console))
+        console.print(f"seed {seed}", {name: f"{each.mean():.4f}" for name, each in runs[-1].figures.items()})
+    console.print(_table(part, runs, asked.variant))
+    console.print(_costs(runs[0], wanted))
+
+
+def _run(wanted: TrainSettings, settings: Settings, data: Data, part: Split, console: Console) -> Trained:
+    with tempfile.TemporaryDirectory() as folder, progress_on(console) as show:
+        places = {name: Path(folder) / name for name in ("alone", "taught")}
+        seconds = {}
+        for name, place in places.items():
+            began = time.monotonic()
+            own = wanted if name == "taught" else wanted.model_copy(update={"teacher": TeacherSettings()})
+            train_on(part.learned, data.items, own, place, show, to_be_continued=True)
+            seconds[name] = time.monotonic() - began
+        rows: dict[str, Row] = {}
+        for title, place in (("student alone", places["alone"]), ("distilled student", places["taught"])):
+            composed = composition(settings)
+            rows[title] = product_rows(part, data.items, read(place), composed, show=show)[1]
+        rows["teacher"] = teacher_rows(part, data, settings, places["taught"], None, show)[0]
+        figures = {title: measure(part, rows[title]).figure("ndcg@10") for title in ROWS}
+        student = load_weights(weights_folder(places["taught"])).model(wanted)
+        return Trained(figures, student, load_teacher(teacher_file(places["taught"]))[0], seconds)
+
+
+def _table(part: Split, runs: list[Trained], variant: str) -> Table:
+    bootstrap = Bootstrap(part.asks.users)
+    mean = {title: np.mean([run.figures[title] for run in runs], axis=0) for title in ROWS}
+    table = Table(
+        title=f"next-item, {variant}, {len(part.asks):,} lists, {len(runs)} seeds", title_justify="left"
+    )
+    for name in ("", "NDCG@10", "95 %", "less the student alone", "less the teacher"):
+        table.add_column(name)
+    for title in ROWS:
+        low, high = bootstrap.interval(mean[title])
+        against = [_difference(bootstrap, mean[title], mean[other]) for other in ROWS[:2]]
+        table.add_row(title, f"{mean[title].mean():.4f}", f"{low:.4f} to {high:.4f}", *against)
+    return table
+
+
+def _difference(bootstrap: Bootstrap, one: Numbers, other: Numbers) -> str:
+    if one is other:
+        return ""
+    low, high = bootstrap.interval(one - other)
+    share = (one - other).mean() / other.mean()
+    return f"{(one - other).mean():+.4f} ({low:+.4f} to {high:+.4f}), {share:+.1%}"
+
+
+def _costs(run: Trained, settings: TrainSettings) -> Table:
+    torch.set_num_threads(1)
+    student, teacher = run.student.eval(), run.teacher
+    length = settings.history + settings.refold_every // 2
+    given = Batch(
+        torch.zeros(1, length, dtype=torch.long), torch.ones(1, length, dtype=torch.long), torch.ones(1, length),
+        torch.full((1, length), 4.0), torch.ones(1, length), torch.zeros(1, length, dtype=torch.bool),
+        np.zeros((1, length), np.int64), np.zeros(0, np.int64),
+    )  # fmt: skip
+    vectors = torch.randn(1, sum(member.item.ids.embedding_dim for member in teacher.each()))
+    state, item = torch.zeros(1, settings.channels), torch.randn(1, settings.width)
+    action, gap, value = torch.ones(1, dtype=torch.long), torch.ones(1), torch.full((1,), 4.0)
+    table = Table(title="One more event of one user, one core", title_justify="left")
+    for name in ("", "parameters", "MB", "microseconds"):
+        table.add_column(name)
+    for title, modules, call in (
+        ("student", (student.item, student.user), lambda: student.user.step(state, item, action, gap, value)),
+        (f"teacher, {length} events", (teacher,), lambda: teacher.after(vectors, given)),
+    ):
+        count = sum(p.numel() for module in modules for p in module.parameters())
+        table.add_row(title, f"{count:,}", f"{count * 4 / 1e6:.2f}", f"{_microseconds(call):.0f}")
+    seconds = {name: f"{each:.0f}" for name, each in run.seconds.items()}
+    table.caption = f"seconds of training: {seconds}"
+    return table
+
+
+@torch.inference_mode()
+def _microseconds(call: Callable[[], object]) -> float:
+    """The median of some calls, by the time that this process had a core."""
+    spent = []
+    for _ in range(_CALLS):
+        began = time.process_time_ns()
+        call()
+        spent.append((time.process_time_ns() - began) / 1000)
+    return float(np.median(spent))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""What fresh weights are worth: MovieLens-100K up to a point in time, then slice by slice what came after it.
+
+    PYTHONPATH=.:protos .venv/bin/python bench/fresh_weights.py [--slices 5] [--anew] [--validation] [--seeds 1]
+
+Before each slice the model of the slice before goes on with that slice's events, as `recstream train --continue` does.
+Each slice after the first is then asked for event by event (`next-item`): with the weights that stayed as they were,
+with the continued ones, and with a model trained anew on everything so far (`--anew`). All see the same histories and
+the same popularity, so weights are all that differs. `--validation` takes 80 to 90 % of the events in place of the last
+tenth: settings are chosen there.
+"""
+
+import argparse
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "protos")]
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from cli.evaluation import Data, composition, data_of
+from cli.files import Files
+from cli.settings import load_settings
+from datasets import movielens
+from models.continuation import continued
+from models.encoders.load import ItemInputs, load
+from models.evaluation.composition import Composition, Retrieval
+from models.evaluation.intervals import Bootstrap
+from models.evaluation.kept import key_of, training_code
+from models.evaluation.measure import measure
+from models.evaluation.parts import TEST_FROM, VALIDATION_FROM
+from models.evaluation.rows import Row
+from models.evaluation.split import Split, next_items
+from models.evaluation.torch_model import TorchModel
+from models.fit_encoder import ItemTable
+from models.settings import TrainSettings
+from models.train import train_on
+from models.training_weights import TrainingWeights, load_weights, weights_folder
+
+Numbers = NDArray[np.float64]
+ROWS = ("lists", "user vector")
+
+
+@dataclass
+class Ways:
+    """NDCG@10 by way and row, of all asks so far, and seconds that each update took."""
+
+    figures: dict[tuple[str, str], list[Numbers]] = field(default_factory=dict)
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+    users: list[NDArray[np.int64]] = field(default_factory=list)
+
+
+class Bench:
+    """The data, and models of it in this process."""
+
+    def __init__(self, folder: Path, threads: int, seed: int) -> None:
+        self._all, self._folder = load_settings(), folder
+        self.data: Data = data_of(Files(movielens.interactions(), movielens.items(), []), self._all)
+        profiles = self._all.profiles
+        self.settings: TrainSettings = self._all.train.model_copy(
+            update={
+                "history": profiles.history,
+                "refold_every": profiles.refold_every,
+                "actions": profiles.actions,
+                "cache": folder / "item-vectors",
+                "threads": threads,
+                "seed": seed,
+                "device": "cpu",
+            }
+        )
+        torch.set_num_threads(threads)
+        encoders = load(self.settings.encoders)
+        self.inputs: ItemInputs = encoders.vectors(
+            self.data.known.item_ids, self.data.items, self.settings.cache, Progress(disable=True)
+        )
+
+    def trained(self, end: int) -> tuple[TrainingWeights, float]:
+        """Weights of a training on the events before row `end`, kept for the next time, and what it took."""
+        learned = self.data.known.take(np.arange(end))
+        wanted = self.settings.model_dump(mode="json", exclude={"threads", "cache", "fresh"})
+        bundle = self._folder / key_of(learned.fingerprint(), wanted, training_code())
+        if not weights_folder(bundle).exists():
+            self._folder.mkdir(parents=True, exist_ok=True)
+            began = time.monotonic()
+            train_on(learned, self.data.items, self.settings, bundle, to_be_continued=True)
+            (self._folder / f"{bundle.name}.seconds").write_text(str(time.monotonic() - began))
+        return load_weights(weights_folder(bundle)), float(
+            (self._folder / f"{bundle.name}.seconds").read_text()
+        )
+
+    def continued(self, weights: TrainingWeights, end: int) -> tuple[TrainingWeights, float]:
+        """The weights, gone on with to row `end`, and seconds."""
+        began = time.monotonic()
+        known = self.data.known.take(np.arange(end))
+        show = Progress(disable=True)
+        made = continued(weights, known, self.inputs, self.settings, show, torch.device("cpu"))
+        return made.weights, time.monotonic() - began
+
+    def measured(self, part: Split, weights: TrainingWeights) -> dict[str, Numbers]:
+        """NDCG@10 of each ask, of the served lists and of the user vector alone."""
+        model = weights.model(self.settings)
+        index = torch.from_numpy(weights.indices(part.known.item_ids))
+        with torch.inference_mode():
+            vectors = ItemTable(self.inputs.text, index, self.inputs.media).vectors(model.eval()).numpy()
+        lists = Composition(
+            part, self.data.items, TorchModel(model, vectors, self.settings), composition(self._all)
+        )
+        rows: dict[str, Row] = dict(zip(ROWS, (lists, Retrieval(lists)), strict=True))
+        return {name: measure(part, row).figure("ndcg@10") for name, row in rows.items()}
+
+
+def main() -> None:
+    """Trains, goes on, measures and prints one table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--slices", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--anew", action="store_true")
+    parser.add_argument("--validation", action="store_true")
+    parser.add_argument("--folder", type=Path, default=Path(".recstream/fresh-weights"))
+    asked = parser.parse_args()
+    console = Console(width=120)
+    seeds = [_run(Bench(asked.folder, asked.threads, seed), asked, console) for seed in range(asked.seeds)]
+    _print(seeds, console)
+
+
+def _run(bench: Bench, asked: argparse.Namespace, console: Console) -> Ways:
+    rows = len(bench.data.known)
+    start, end = (VALIDATION_FROM, TEST_FROM) if asked.validation else (TEST_FROM, 1.0)
+    cuts = np.linspace(int(rows * start), int(rows * end), asked.slices + 1).astype(int).tolist()
+    old, seconds = bench.trained(cuts[0])
+    fresh, ways = old, Ways(seconds={"first training": [seconds]})
+    for place in range(1, asked.slices):
+        part = next_items(bench.data.known, cuts[place], cuts[place + 1])
+        fresh, took = bench.continued(fresh, cuts[place])
+        ways.seconds.setdefault("continued", []).append(took)
+        models = {"as they were": old, "continued": fresh}
+        if asked.anew:
+            models["trained anew"], took = bench.trained(cuts[place])
+            ways.seconds.setdefault("trained anew", []).append(took)
+        ways.users.append(part.asks.users)
+        for way, weights in models.items():
+            for row, figures in bench.measured(part, weights).items():
+                ways.figures.setdefault((way, row), []).append(figures)
+        said = {way: f"{ways.figures[way, ROWS[0]][-1].mean():.4f}" for way in models}
+        console.print(f"slice {place + 1}, {len(part.asks)} asks, NDCG@10 of lists: {said}", highlight=False)
+    return ways
+
+
+def _print(seeds: list[Ways], console: Console) -> None:
+    users = np.concatenate(seeds[0].users)
+    bootstrap = Bootstrap(users)
+    table = Table(
+        "weights", "row", "NDCG@10", "gain on as they were, 95 %", "probability", "seconds",
+        title=f"{len(users):,} asks of {len(set(users.tolist()))} users, {len(seeds)} seed(s)", title_justify="left",
+    )  # fmt: skip
+    for way, row in seeds[0].figures:
+        one, other = (
+            np.mean([np.concatenate(seed.figures[name, row]) for seed in seeds], axis=0)
+            for name in (way, "as they were")
+        )
+        low, high = bootstrap.interval(one - other)
+        seconds = [took for seed in seeds for took in seed.seconds.get(way, [])]
+        gain = (
+            f"{(one - other).mean():+.4f} ({low:+.4f} to {high:+.4f})",
+            f"{bootstrap.above(one, other):.3f}",
+        )
+        table.add_row(
+            way, row, f"{one.mean():.4f}", *(("", "") if way == "as they were" else gain),
+            f"{np.mean(seconds):.1f}" if seconds else "",
+        )  # fmt: skip
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

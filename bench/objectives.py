@@ -1,0 +1,119 @@
+"""Which objective wins where: the user vector alone, trained with each, on MovieLens-100K's validation part.
+
+    PYTHONPATH=.:protos .venv/bin/python bench/objectives.py [--seeds 1] [--epochs 12] [--only NAME,NAME]
+
+`next-item` asks for the item that comes next; what is liked and what is disliked among the films that a user rates
+later is told apart by the share of pairs in the right order, of the same model.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "protos")]
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from cli.evaluation import Data, composition, data_of
+from cli.files import Files
+from cli.settings import load_settings
+from datasets import movielens
+from inference.bundle import read
+from models.evaluation.composition import Retrieval
+from models.evaluation.intervals import Bootstrap
+from models.evaluation.measure import measure
+from models.evaluation.product import product_rows
+from models.evaluation.split import Split, split
+from models.settings import TrainSettings
+from models.train import train_on
+
+OBJECTIVES: dict[str, dict[str, object]] = {
+    "cosine, full softmax": {},
+    "inner product, full softmax": {"temperature": None},
+    "cosine, sample of 256 with logQ": {"negatives": 256},
+    "cosine, next event only": {"taste_weight": 0.0},
+    "cosine, half by advantage": {"advantage": 0.5},
+    "cosine, all by advantage": {"advantage": 1.0},
+}
+
+Numbers = NDArray[np.float64]
+
+
+def main() -> None:
+    """Trains, measures and prints one table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--epochs", type=int, default=None)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", default=",".join(str(n) for n in range(len(OBJECTIVES))), help="by number")
+    asked = parser.parse_args()
+    settings, console = load_settings(), Console(width=120)
+    data = data_of(Files(movielens.interactions(), movielens.items(), []), settings)
+    parts = split(data.known, "next-item", "validation"), split(data.known, "future", "validation")
+    base = settings.train.model_copy(
+        update={
+            "held_out": 0.0,
+            "threads": asked.threads,
+            "epochs": asked.epochs or settings.train.epochs,
+            "cache": Path(".recstream/item-vectors"),
+        }
+    )
+    table = Table("objective", "NDCG@10", "95 %", "above the first", "liked above disliked", "seconds")
+    bootstrap, first = Bootstrap(parts[0].asks.users), None
+    for place in (int(part) for part in asked.only.split(",")):
+        name = list(OBJECTIVES)[place]
+        runs = [
+            _run(base.model_copy(update={**OBJECTIVES[name], "seed": seed}), data, *parts)
+            for seed in range(asked.seeds)
+        ]
+        figures: Numbers = np.mean([run[0] for run in runs], axis=0)
+        first = figures if first is None else first
+        low, high = bootstrap.interval(figures)
+        table.add_row(
+            name,
+            f"{figures.mean():.4f}",
+            f"{low:.4f} to {high:.4f}",
+            f"{bootstrap.above(figures, first):.3f}",
+            f"{np.mean([run[1] for run in runs]):.4f}",
+            f"{np.mean([run[2] for run in runs]):.0f}",
+        )
+        console.print(name, table.rows and f"{figures.mean():.4f}", highlight=False)
+    console.print(table)
+
+
+def _run(
+    settings: TrainSettings, data: Data, following: Split, future: Split
+) -> tuple[Numbers, float, float]:
+    """NDCG@10 of each ask, the share of pairs in the right order, and seconds of training."""
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.monotonic()
+        train_on(following.learned, data.items, settings, Path(folder) / "bundle")
+        seconds = time.monotonic() - began
+        bundle, composed = read(Path(folder) / "bundle"), composition(load_settings())
+        rows = [product_rows(part, data.items, bundle, composed)[1] for part in (following, future)]
+        assert all(isinstance(row, Retrieval) for row in rows)
+        return measure(following, rows[0]).figure("ndcg@10"), _in_order(future, rows[1]), seconds  # type: ignore[arg-type]
+
+
+def _in_order(part: Split, row: Retrieval) -> float:
+    """Over users who rate both kinds later: the mean share of (liked, disliked) pairs with the liked above."""
+    known, start = part.known, int(part.asks.visible[0])
+    later = np.arange(start, len(known))
+    later = later[np.isfinite(known.values[later])]
+    shares = []
+    for place, user in enumerate(part.asks.users):
+        own = later[known.users[later] == user]
+        liked, other = known.items[own[known.positive[own]]], known.items[own[~known.positive[own]]]
+        if len(liked) and len(other):
+            scores = row.scores(part.asks.part(place, place + 1))[0]
+            shares.append(float((scores[liked][:, None] > scores[other]).mean()))
+    return float(np.mean(shares))
+
+
+if __name__ == "__main__":
+    main()

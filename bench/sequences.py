@@ -1,0 +1,151 @@
+"""Learning curves on sequences of ids: NDCG@10 of the user vector on each user's last item but one, epoch by epoch.
+
+    .venv/bin/python bench/sequences.py --interactions FILE [--items FILE] [--epochs 12] [--every 2] \
+      [--only NAME,NAME] [--curves curves.jsonl] [--picture FILE.svg]
+
+One line of JSON a point is added to `--curves`; the picture is of all that stands there.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "protos")]
+
+import torch
+from rich.progress import Progress
+
+from cli.charts import Curve, curve_chart
+from cli.evaluation import composition, data_of, labelled
+from cli.files import FileForm, Files, read_files
+from cli.settings import load_settings
+from models.checkpoint import Checkpoint
+from models.data import ItemText
+from models.devices import device_of
+from models.encoders.load import load
+from models.evaluation.composition import Composition, Retrieval
+from models.evaluation.measure import measure
+from models.evaluation.split import Split, split
+from models.evaluation.torch_model import TorchModel
+from models.fit_encoder import fit_encoder
+from models.foretelling import ItemTable
+from models.learned import InMemory
+from models.recommender import Recommender
+from models.settings import TrainSettings
+from models.suited import suited
+from models.train import shape_of
+
+VARIANTS: dict[str, dict[str, object]] = {
+    "as it is": {},
+    "without attributes": {"labels": False},
+    "width 128": {"width": 128, "channels": 384},
+    "without the direct way": {"direct": False},
+}
+"""What each changes."""
+
+
+def trained(
+    name: str, files: Files, test: Split, items: list[ItemText], arguments: argparse.Namespace
+) -> None:
+    """Trains this variant and adds its points to the curves."""
+    settings = load_settings()
+    changes = dict(VARIANTS[name])
+    if not changes.pop("labels", True):
+        items = [ItemText(item.item_id, "") for item in items]
+    told = any(item.text for item in items)
+    wanted, _ = suited(settings.train, timed=False, told=told, labelled=told and labelled(files.items))
+    wanted = wanted.model_copy(update={"epochs": arguments.epochs, **changes})
+    torch.manual_seed(wanted.seed)
+    learned, device = test.learned, device_of("cpu", 0)
+    encoders = load(wanted.encoders, items)
+    inputs = encoders.vectors(test.known.item_ids, items, None, Progress(disable=True), device)
+    trained_on = InMemory(learned).known()
+    index = torch.from_numpy(trained_on.cumsum() * trained_on)
+    model = Recommender(
+        shape_of(encoders, InMemory(learned), int(trained_on.sum()), wanted),
+        wanted.dropout, wanted.id_dropout, wanted.media_dropout,
+    )  # fmt: skip
+    table = ItemTable(inputs.text, index, inputs.media)
+    fit_encoder(
+        model, InMemory(learned), table, wanted,
+        _points(name, model, table, test, items, wanted, arguments), keep=Checkpoint(),
+    )  # fmt: skip
+
+
+def _points(
+    name: str,
+    model: Recommender,
+    table: ItemTable,
+    test: Split,
+    items: list[ItemText],
+    settings: TrainSettings,
+    arguments: argparse.Namespace,
+) -> Callable[[float, float], None]:
+    """What is told of each step: measures where some epochs are over."""
+    done, measured, spent, started = 0.0, 0, 0.0, time.process_time()
+
+    def advance(share: float, loss: float) -> None:
+        nonlocal done, measured, spent, started
+        done += share
+        if done + 1e-6 < measured + arguments.every:
+            return
+        measured += arguments.every
+        spent += time.process_time() - started
+        model.eval()
+        with torch.no_grad():
+            vectors = table.vectors(model).numpy()
+        row = Retrieval(
+            Composition(test, items, TorchModel(model, vectors, settings), composition(load_settings()))
+        )
+        found = measure(test, row)
+        point = {
+            "name": name,
+            "epoch": measured,
+            "seconds": round(spent, 1),
+            "loss": round(loss, 4),
+            "hr@10": round(float(found.figure("hr@10").mean()), 5),
+            "ndcg@10": round(float(found.figure("ndcg@10").mean()), 5),
+        }
+        print(json.dumps(point), flush=True)
+        with arguments.curves.open("a") as file:
+            file.write(json.dumps(point) + "\n")
+        model.train()
+        started = time.process_time()
+
+    return advance
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--interactions", type=Path, required=True)
+    parser.add_argument("--items", type=Path)
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--every", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--only", default=",".join(VARIANTS))
+    parser.add_argument("--curves", type=Path, default=Path("curves.jsonl"))
+    parser.add_argument("--picture", type=Path)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    files = read_files(
+        [arguments.interactions], [arguments.items] if arguments.items else [], FileForm("sequences")
+    )
+    data = data_of(files, load_settings())
+    test = split(data.known, "leave-one-out", "validation")
+    for name in filter(None, arguments.only.split(",")):
+        trained(name, files, test, list(data.items), arguments)
+    if arguments.picture is not None:
+        points = [json.loads(line) for line in arguments.curves.read_text().splitlines()]
+        curves = [
+            Curve(name, [(p["epoch"], p["ndcg@10"]) for p in points if p["name"] == name])
+            for name in dict.fromkeys(p["name"] for p in points)
+        ]
+        title = f"{arguments.interactions.stem}: NDCG@10 on the last item but one, by epochs"
+        arguments.picture.write_text(curve_chart(title, curves), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

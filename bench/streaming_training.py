@@ -1,0 +1,164 @@
+"""Peak memory of learning from a Parquet file that stays on disk, and of the same file read into memory.
+
+    python bench/streaming_training.py [--rows 20000000] [--steps 5] [--folder DIR]
+
+Makes the file in a temporary folder: string ids, half a million users of very unequal length, a hundred thousand items
+with a long tail, a time, an action and a rating. Each way runs in a process of its own: what lies between file and
+model, then an epoch of the encoder cut short to some steps in each part, then what the later stages take (the latest
+tenth, popularity, the sample of users). Prints one line of JSON for each; `peak_mb` is of the whole process, libraries
+included (`base_mb`).
+"""
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parent.parent / part) for part in (".", "protos")]
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import torch
+
+from datasets.form import InteractionFormat
+from datasets.reading import read_interactions
+from datasets.sharding import deal_out
+from models.data import events
+from models.fit_encoder import _Epoch
+from models.foretelling import ItemTable
+from models.learned import InMemory, Learned
+from models.preparation import PreparationSettings
+from models.recommender import Recommender, Shape
+from models.schedule import Schedule
+from models.settings import TrainSettings
+from models.shard_files import write_shards
+from models.shards import Shards
+from profiles.actions import Actions, default_actions
+
+USERS, ITEMS, TEXT, GROUP = 500_000, 100_000, 32, 500_000
+
+
+def write(path: Path, rows: int) -> None:
+    """A group of rows at a time."""
+    rng = np.random.default_rng(0)
+    activity = rng.lognormal(0, 1.2, USERS)
+    share = np.cumsum(activity / activity.sum())
+    users = np.array([f"user-{user:07}" for user in range(USERS)])
+    items = np.array([f"item-{item:06}" for item in range(ITEMS)])
+    writer = None
+    for start in range(0, rows, GROUP):
+        n = min(GROUP, rows - start)
+        columns = {
+            "user_id": users[np.minimum(np.searchsorted(share, rng.random(n)), USERS - 1)],
+            "item_id": items[rng.zipf(1.2, n) % ITEMS],
+            "action": np.array(["view", "click", "purchase"])[rng.integers(0, 3, n)],
+            "timestamp": 1_600_000_000 + start + np.arange(n),
+            "rating": rng.integers(1, 6, n).astype(np.float64),
+        }
+        table = pa.table(columns)
+        writer = writer or pa.parquet.ParquetWriter(path, table.schema)
+        writer.write_table(table)
+    if writer is not None:
+        writer.close()
+
+
+def in_memory(path: Path) -> Learned:
+    rows, _ = read_interactions([path])
+    return InMemory(events([rows], [], Actions(default_actions())))
+
+
+def on_disk(path: Path, rows: int, settings: TrainSettings) -> Learned:
+    folder, form = path.parent / "shards", InteractionFormat()
+    dealt = deal_out([path], folder, form, settings.streaming.shard_rows)
+    actions = Actions(default_actions())
+    write_shards(dealt.tables(form), [], actions, PreparationSettings(), folder, "bench", rows)
+    found = Shards.read(folder, "bench", settings.streaming.sample_rows)
+    if found is None:
+        raise RuntimeError("no shards were written")
+    return found
+
+
+def epoch(learned: Learned, settings: TrainSettings, steps: int) -> int:
+    """So many steps in each part, and how many parts there were."""
+    n, rng = len(learned.item_ids), np.random.default_rng(0)
+    scales = learned.scales()
+    shape = Shape(
+        TEXT, settings.width, settings.channels, settings.hidden, n, len(learned.action_names), scales.means,
+        scales.deviations, scales.range, len(settings.popularity_half_lives_days), temperature=settings.temperature,
+    )  # fmt: skip
+    model = Recommender(shape, settings.dropout, settings.id_dropout)
+    table = ItemTable(torch.randn(n, TEXT), torch.arange(1, n + 1))
+    parameters = [*model.item.parameters(), *model.user.parameters(), *model.ranker.taste.parameters()]
+    schedule, parts = Schedule(parameters, 1e-3, 0.0, 1), 0
+    for part, _ in learned.parts(rng):
+        whole = _Epoch(part, settings, rng)
+        for chosen in whole.batches[:steps]:
+            schedule.step(whole.loss(model, table, chosen), 1e-6)
+        parts += 1
+    return parts
+
+
+def peak_mb() -> int:
+    """Of this process; getrusage would tell its parent's too."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) // 1000
+
+
+def measure(way: str, path: Path, rows: int, steps: int) -> dict[str, object]:
+    torch.set_num_threads(1)
+    settings = TrainSettings()
+    base, started = peak_mb(), time.monotonic()
+    learned = in_memory(path) if way == "memory" else on_disk(path, rows, settings)
+    read, read_peak = time.monotonic() - started, peak_mb()
+    parts = epoch(learned, settings, steps)
+    epoch_peak = peak_mb()
+    latest = learned.latest(settings.held_out)
+    if latest is not None:
+        histories = [latest.popularity(days) for days in settings.popularity_half_lives_days]
+        learned.sample()
+        del histories
+    return {
+        "way": way,
+        "rows": len(learned),
+        "parts": parts,
+        "steps": parts * steps,
+        "base_mb": base,
+        "after_reading_mb": read_peak,
+        "after_epoch_mb": epoch_peak,
+        "peak_mb": peak_mb(),
+        "reading_seconds": round(read),
+        "seconds": round(time.monotonic() - started),
+        "machine": platform.processor() or platform.machine(),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rows", type=int, default=20_000_000)
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument(
+        "--folder", type=Path, help="for the file and the shards; else a temporary one's place"
+    )
+    parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--way", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.file is not None:
+        print(json.dumps(measure(asked.way, asked.file, asked.rows, asked.steps)), flush=True)
+        return
+    with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
+        path = Path(folder) / "events.parquet"
+        write(path, asked.rows)
+        for way in ("disk", "memory"):
+            command = [sys.executable, __file__, "--file", str(path), "--way", way]
+            subprocess.run([*command, "--rows", str(asked.rows), "--steps", str(asked.steps)], check=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""`recstream model compress`: the int8 form of a bundle, where it loses little."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cli.errors import CommandError
+from cli.files import FileForm, read_files, with_file_options
+from cli.progress import progress_on
+from cli.settings import load_settings
+from inference.bundle import Bundle, read
+from inference.errors import BundleRefused
+
+if TYPE_CHECKING:
+    from models.compression.comparison import Comparison
+
+
+@with_file_options
+def compress(
+    form: FileForm,
+    bundle: Annotated[Path, typer.Argument(help="In float32, from `recstream train`")],
+    out: Annotated[Path, typer.Option(help="Folder of the int8 bundle; what is there is replaced")],
+    interactions: Annotated[
+        list[Path], typer.Option(help="What both are measured on: the files that the bundle was trained with")
+    ],
+    protocol: Annotated[
+        Literal["leave-one-out", "next-item", "future"], typer.Option(help="How, as for `recstream evaluate`")
+    ],
+    items: Annotated[list[Path] | None, typer.Option(help="As the bundle was trained with")] = None,
+) -> None:
+    """Write a bundle in int8, unless it loses more than 1 % of NDCG@10.
+
+    It is a version of its own, to be published like any other.
+    """
+    console = Console(highlight=False)
+    try:
+        from cli.evaluation import composition, data_of
+        from models.compression.comparison import check, compare
+        from models.compression.int8_bundle import write_int8
+        from models.errors import ModelsError
+        from models.evaluation.split import split
+    except ModuleNotFoundError as error:
+        raise CommandError(
+            f"compressing needs {error.name}", "`make install` brings the group `models`"
+        ) from error
+    settings = load_settings()
+    try:
+        float32 = read(bundle)
+        data = data_of(read_files(interactions, items or (), form), settings)
+        test, composed = split(data.known, protocol), composition(settings)
+        with progress_on(console) as show:
+            task = show.add_task("Graphs to int8", total=len(float32.manifest.graphs()))
+
+            def judge(int8: Bundle) -> dict[str, float]:
+                found = compare(
+                    data.known, test, data.items, composed, float32, int8,
+                    threads=settings.train.threads, show=show,
+                )  # fmt: skip
+                console.print(comparison_table(found))
+                check(found)
+                return found.metrics()
+
+            out.parent.mkdir(parents=True, exist_ok=True)
+            manifest = write_int8(float32, out, judge, compressed=lambda name: show.advance(task))
+    except (ModelsError, BundleRefused) as error:
+        raise CommandError(str(error)) from error
+    console.print(f"Version {manifest.version} in int8: {out}", soft_wrap=True)
+
+
+def comparison_table(found: "Comparison") -> Table:
+    """Both bundles, and by graph what each costs."""
+    kept = "it has not seen" if found.unseen else "it was trained on"
+    table = Table(
+        title=f"{found.protocol}: NDCG@10 in {found.asks:,} lists of events that {kept}: {found.ndcg_float32:.4f} in "
+        f"float32, {found.ndcg_int8:.4f} in int8, loss {found.loss:.2%}",
+        caption="us: microseconds of a call on one core, by rows in it",
+        title_justify="left", caption_justify="left",
+    )  # fmt: skip
+    batches = sorted({batch for cost in found.float32.values() for batch in cost.microseconds})
+    table.add_column("graph")
+    table.add_column("length", justify="right")
+    for name in ("MB float32", "MB int8"):
+        table.add_column(name, justify="right")
+    for batch in batches:
+        for kind in ("float32", "int8"):
+            table.add_column(f"us {kind}, {batch}", justify="right")
+    for name, cost in found.float32.items():
+        small = found.int8[name]
+        times = [
+            f"{each.microseconds[batch]:,.0f}" if batch in each.microseconds else ""
+            for batch in batches
+            for each in (cost, small)
+        ]
+        table.add_row(name, str(cost.length), f"{cost.size / 1e6:.2f}", f"{small.size / 1e6:.2f}", *times)
+    whole = (sum(cost.size for cost in costs.values()) / 1e6 for costs in (found.float32, found.int8))
+    table.add_section()
+    table.add_row("all", "", *(f"{size:.2f}" for size in whole))
+    return table

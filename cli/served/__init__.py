@@ -1,0 +1,1 @@
+"""An evaluation through the front door: events through Kafka, lists from the gRPC server."""

@@ -1,0 +1,1 @@
+"""A larger attention model, and what the served model learns from it."""

@@ -1,0 +1,104 @@
+"""Weights in eight bits are half a step off at most, and a graph in int8 is the same graph."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from onnx import TensorProto, helper, numpy_helper
+
+from models.compression.quantise import quantised
+from models.compression.rewrite import rewrite
+
+WEIGHTS = arrays.arrays(
+    np.float32,
+    arrays.array_shapes(min_dims=2, max_dims=4, min_side=1, max_side=6),
+    elements=st.floats(-(2.0**99), 2.0**99, width=32, allow_subnormal=False),
+)
+
+
+@settings(deadline=None)
+@given(WEIGHTS, st.integers(0, 3))
+def test_each_weight_is_half_a_step_of_its_channel_off_at_most(weights: np.ndarray, axis: int) -> None:
+    axis %= weights.ndim
+    found = quantised(weights, axis)
+    others = tuple(place for place in range(weights.ndim) if place != axis)
+    largest = np.abs(weights).max(axis=others, keepdims=True)
+    assert found.values.dtype == np.int8 and found.values.min() >= -127
+    assert (np.abs(found.weights() - weights) <= largest / 127 * 0.5001 + 1e-37).all()
+    # A channel's scale is its own: what the others hold does not matter.
+    alone = quantised(np.take(weights, [0], axis), axis)
+    np.testing.assert_array_equal(alone.values, np.take(found.values, [0], axis))
+
+
+def test_what_is_no_number_is_refused() -> None:
+    with pytest.raises(ValueError, match="not finite"):
+        quantised(np.array([[1.0, np.inf]], np.float32), 0)
+
+
+def graph(path: Path) -> dict[str, np.ndarray]:
+    """A table, a product either way, a convolution, a table that is a weight too, and what is none of these."""
+    rng = np.random.default_rng(0)
+    weights = {
+        "table": (20, 8), "product": (8, 12), "turned": (6, 12), "kernel": (4, 1, 3), "both": (6, 6), "added": (1, 6),
+        "small": (2, 2),
+    }  # fmt: skip
+    made = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in weights.items()}
+    nodes = [
+        helper.make_node("Gather", ["table", "ids"], ["rows"]),
+        helper.make_node("MatMul", ["rows", "product"], ["hidden"]),
+        helper.make_node("Gemm", ["hidden", "turned"], ["out"], transB=1),
+        helper.make_node("Gather", ["both", "classes"], ["class"]),
+        helper.make_node("Add", ["out", "class"], ["with_class"]),
+        helper.make_node("MatMul", ["with_class", "both"], ["mixed"]),
+        helper.make_node("Add", ["mixed", "added"], ["moved"]),
+        helper.make_node("Constant", [], ["one"], value=numpy_helper.from_array(np.array([1], np.int64))),
+        helper.make_node("Unsqueeze", ["moved", "one"], ["channelled"]),
+        helper.make_node("Conv", ["channelled", "kernel"], ["folded"]),
+    ]
+    found = helper.make_graph(
+        nodes,
+        "all",
+        [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch"]) for name in ("ids", "classes")],
+        [helper.make_tensor_value_info("folded", TensorProto.FLOAT, ["batch", 4, 4])],
+        [numpy_helper.from_array(array, name) for name, array in made.items()],
+    )
+    onnx.save(helper.make_model(found, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
+    return made
+
+
+def test_a_graph_computes_with_the_rounded_weights_and_keeps_the_rest(tmp_path: Path) -> None:
+    made = graph(tmp_path / "float.onnx")
+    assert rewrite(tmp_path / "float.onnx", tmp_path / "int8.onnx", least=5) == 4
+    left = {each.name: each for each in onnx.load(str(tmp_path / "int8.onnx")).graph.initializer}
+    # One is a table and a weight at once, one is added, one is small: they stay.
+    assert {name for name in left if ":" not in name} == {"both", "added", "small"}
+    assert {left[f"{name}:int8"].data_type for name in ("table", "product", "turned", "kernel")} == {
+        TensorProto.INT8
+    }
+    w = dict(made)
+    for name, axis in {"table": 0, "product": 1, "turned": 0, "kernel": 0}.items():
+        w[name] = quantised(made[name], axis).weights()
+    ids, classes = np.array([3, 19, 0, 3]), np.array([5, 0, 1, 1])
+    moved = (w["table"][ids] @ w["product"] @ w["turned"].T + w["both"][classes]) @ w["both"] + w["added"]
+    windows = np.lib.stride_tricks.sliding_window_view(moved, 3, axis=1)
+    session = onnxruntime.InferenceSession(str(tmp_path / "int8.onnx"), providers=["CPUExecutionProvider"])
+    found = session.run(None, {"ids": ids, "classes": classes})[0]
+    np.testing.assert_allclose(
+        found, np.einsum("bwk,ck->bcw", windows, w["kernel"][:, 0]), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_weights_that_are_no_numbers_are_named(tmp_path: Path) -> None:
+    graph(tmp_path / "float.onnx")
+    model = onnx.load(str(tmp_path / "float.onnx"))
+    for tensor in model.graph.initializer:
+        if tensor.name == "product":
+            tensor.CopyFrom(numpy_helper.from_array(np.full((8, 12), np.nan, np.float32), "product"))
+    onnx.save(model, str(tmp_path / "float.onnx"))
+    with pytest.raises(ValueError, match="product: a weight is not finite"):
+        rewrite(tmp_path / "float.onnx", tmp_path / "int8.onnx", least=5)

@@ -1,0 +1,196 @@
+"""A training with a teacher: what it leaves, how it goes on, and the rows that say what it was worth."""
+
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.progress import Progress
+
+from inference.bundle import Manifest, read
+from models.checkpoint import Checkpoint
+from models.data import Events
+from models.encoders.load import load
+from models.encoders.settings import EncoderSettings
+from models.errors import TrainingStopped, WeightsMissing
+from models.evaluation.composition import CompositionSettings
+from models.evaluation.errors import TrainedOnOther
+from models.evaluation.measure import measure
+from models.evaluation.product import product_rows
+from models.evaluation.results import RowOf
+from models.evaluation.rows import Asks
+from models.evaluation.split import Split, split
+from models.evaluation.taught import TeacherRow, noted
+from models.settings import TrainSettings
+from models.teacher.settings import TeacherSettings
+from models.teacher.weights import load_teacher, teacher_file
+from models.train import train_on
+from profiles.actions import Action
+from stopped_runs import FILMS, StopAt, visits
+from tiny_bundle import text_model
+
+ACTIONS = {"rate": Action(positive_from=5.0, value_range=(1, 5))}
+EVENTS = visits(20)
+PART: Split = split(EVENTS, "next-item")
+SHOW = Progress(disable=True)
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> TrainSettings:
+    folder = tmp_path_factory.mktemp("text")
+    return TrainSettings(
+        encoders=EncoderSettings(text_model=str(text_model(folder / "model"))),
+        cache=folder / "vectors",
+        width=8,
+        channels=12,
+        hidden=16,
+        history=6,
+        refold_every=4,
+        epochs=2,
+        final_epochs=1,
+        mixture_steps=3,
+        batch=9,
+        actions=ACTIONS,
+        version=7,
+        threads=1,
+        teacher=TeacherSettings(members=2, width=8, heads=2, layers=1, epochs=2, final_epochs=1, batch=9),
+    )
+
+
+@pytest.fixture(scope="module")
+def bundle(settings: TrainSettings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("taught") / "bundle"
+    train_on(PART.learned, FILMS, settings, place)
+    return place
+
+
+def figures(manifest: Manifest) -> dict[str, float]:
+    return {name: value for name, value in manifest.metrics.items() if name != "seconds"}
+
+
+def row_of(settings: TrainSettings, bundle: Path, part: Split = PART) -> TeacherRow:
+    teacher, record = load_teacher(teacher_file(bundle))
+    encoders = load(settings.encoders, FILMS)
+    inputs = encoders.vectors(part.known.item_ids, FILMS, settings.cache, SHOW)
+    return TeacherRow(part, teacher, record, inputs, encoders.text.fingerprint())
+
+
+def test_without_members_nothing_else_of_a_teacher_matters(settings: TrainSettings, tmp_path: Path) -> None:
+    bundles = []
+    for name, teacher in (("none", TeacherSettings()), ("other", TeacherSettings(width=16, weight=1.0))):
+        wanted = settings.model_copy(update={"teacher": teacher})
+        bundles.append(train_on(EVENTS, FILMS, wanted, tmp_path / name))
+        assert not teacher_file(tmp_path / name).exists()
+    assert bundles[0].files == bundles[1].files and figures(bundles[0]) == figures(bundles[1])
+
+
+def test_the_teacher_lies_beside_the_bundle_and_nothing_of_it_inside(
+    settings: TrainSettings, bundle: Path
+) -> None:
+    teacher, record = load_teacher(teacher_file(bundle))
+    assert len(teacher.each()) == 2 and record.settings.teacher == settings.teacher
+    kept = read(bundle)
+    assert [kept.item_index(item) for item in record.item_ids] == list(range(1, len(record.item_ids) + 1))
+    alone = train_on(
+        PART.learned,
+        FILMS,
+        settings.model_copy(update={"teacher": TeacherSettings()}),
+        bundle.with_name("alone"),
+    )
+    taught = kept.manifest
+    assert sorted(alone.files) == sorted(taught.files), "the same graphs"
+    assert alone.files != taught.files, "of other numbers"
+
+
+def test_a_training_with_a_teacher_goes_on_where_it_was_stopped(
+    settings: TrainSettings, bundle: Path, tmp_path: Path
+) -> None:
+    stops, manifest = 0, None
+    for run in count():
+        keep = Checkpoint(tmp_path / "bundle.checkpoint", StopAt((2, 5, 3)[run % 3]))
+        try:
+            manifest = train_on(PART.learned, FILMS, settings, tmp_path / "bundle", keep=keep)
+            break
+        except TrainingStopped:
+            stops += 1
+    whole_run = read(bundle).manifest
+    assert stops > 6 and manifest.files == whole_run.files and figures(manifest) == figures(whole_run)
+    one, other = (
+        load_teacher(teacher_file(place))[0].state_dict() for place in (bundle, tmp_path / "bundle")
+    )
+    assert all(torch.equal(one[name], numbers) for name, numbers in other.items())
+
+
+def test_a_new_training_without_a_teacher_leaves_no_old_one(settings: TrainSettings, tmp_path: Path) -> None:
+    place = tmp_path / "bundle"
+    short = settings.model_copy(update={"epochs": 1, "held_out": 0.0})
+    train_on(EVENTS, FILMS, short, place)
+    assert teacher_file(place).is_file()
+    train_on(EVENTS, FILMS, short.model_copy(update={"teacher": TeacherSettings()}), place)
+    assert not teacher_file(place).exists()
+
+
+def test_a_list_of_the_teacher_is_that_of_its_window(settings: TrainSettings, bundle: Path) -> None:
+    """Whatever else is asked for, and popularity for whom nothing is known of."""
+    row = row_of(settings, bundle)
+    asks = PART.asks.part(0, 12)
+    scores = row.scores(asks)
+    for place in range(len(asks)):
+        np.testing.assert_allclose(
+            row.scores(asks.part(place, place + 1))[0], scores[place], rtol=1e-4, atol=1e-4
+        )
+    nobody = Asks(asks.users[:1], [np.zeros(0, np.int64)], asks.time_ms[:1], asks.visible[:1])
+    alone = row.scores(nobody)[0]
+    liked = np.bincount(EVENTS.items[: asks.visible[0]][EVENTS.positive[: asks.visible[0]]], minlength=24)
+    assert alone.shape == (24,) and alone[liked == 0].max(initial=0) <= alone.max()
+    assert (alone[liked == 0] == 0).all() and (alone[liked > 0] > 0).all()
+
+
+def test_evaluation_says_how_far_the_student_is_from_its_teacher_and_from_itself_alone(
+    settings: TrainSettings, bundle: Path, tmp_path: Path
+) -> None:
+    alone = train_on(
+        PART.learned, FILMS, settings.model_copy(update={"teacher": TeacherSettings()}), tmp_path / "alone"
+    )
+    assert alone.version == 7
+    composed = CompositionSettings(actions=ACTIONS)
+    rows = product_rows(PART, FILMS, read(bundle), composed, alone=read(tmp_path / "alone"))
+    rows.append(row_of(settings, bundle))
+    assert [row.name for row in rows] == ["recstream", "recstream-retrieval", "student alone", "teacher"]
+    found = noted(PART, [RowOf(measure(PART, row), reference=False) for row in rows])
+    assert [bool(row.note) for row in found] == [False, False, True, True]
+    difference = found[1].measured.figure("ndcg@10").mean() - found[3].measured.figure("ndcg@10").mean()
+    assert f"{difference:+.4f} (95 % " in found[3].note
+
+
+def test_a_teacher_of_other_events_is_refused(settings: TrainSettings, bundle: Path) -> None:
+    with pytest.raises(TrainedOnOther):
+        row_of(settings, bundle, split(EVENTS, "leave-one-out"))
+
+
+def test_a_teacher_of_another_text_encoder_is_refused(
+    settings: TrainSettings, bundle: Path, tmp_path: Path
+) -> None:
+    encoders = EncoderSettings(text_model=str(text_model(tmp_path / "model", width=16)))
+    with pytest.raises(WeightsMissing, match="another text encoder"):
+        row_of(settings.model_copy(update={"encoders": encoders, "cache": None}), bundle)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"nothing of the kind"])
+def test_what_is_no_teacher_is_refused(content: bytes | None, tmp_path: Path) -> None:
+    file = tmp_path / "bundle.teacher"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(WeightsMissing, match=r"bundle\.teacher"):
+        load_teacher(file)
+
+
+def test_events_of_other_actions_are_none_for_it(settings: TrainSettings, bundle: Path) -> None:
+    known = PART.known
+    renamed = Events(
+        **{n: getattr(known, n) for n in Events.__dataclass_fields__} | {"action_names": ("view",)}
+    )
+    part = Split(**{n: getattr(PART, n) for n in Split.__dataclass_fields__} | {"known": renamed})
+    with pytest.raises((WeightsMissing, TrainedOnOther)):
+        row_of(settings, bundle, part)

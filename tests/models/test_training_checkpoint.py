@@ -1,0 +1,216 @@
+"""A training that is interrupted anywhere ends with the numbers of one that is not."""
+
+import os
+import pickle
+import signal
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import models.identity
+import stopped_runs
+import worker_runs
+from inference.bundle import Manifest
+from models import chances
+from models.checkpoint import Checkpoint
+from models.encoders.settings import EncoderSettings
+from models.errors import CheckpointRefused, CheckpointUnwritten, TrainingStopped
+from models.settings import TrainSettings
+from models.stopping import Stop, stop_on_signals
+from models.teacher.settings import TeacherSettings
+from models.train import train_on
+from profiles.actions import Action
+from stopped_runs import FILMS, LosePower, PowerLost, StopAt, visits
+from tiny_bundle import text_model
+
+EVENTS = visits(20)
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> TrainSettings:
+    folder = tmp_path_factory.mktemp("text")
+    return TrainSettings(
+        encoders=EncoderSettings(text_model=str(text_model(folder / "model"))),
+        cache=folder / "vectors",
+        width=8,
+        channels=12,
+        hidden=16,
+        history=6,
+        refold_every=4,
+        epochs=2,
+        final_epochs=2,
+        mixture_steps=3,
+        batch=9,
+        negatives=16,
+        teacher=TeacherSettings(members=1, width=8, heads=2, layers=1, epochs=1, final_epochs=1, batch=9),
+        actions={"rate": Action(positive_from=5.0, value_range=(1, 5))},
+        version=7,
+        threads=1,
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(settings: TrainSettings, tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    """Of the training that nobody interrupts."""
+    return train_on(EVENTS, FILMS, settings, tmp_path_factory.mktemp("whole") / "bundle")
+
+
+def figures(manifest: Manifest) -> dict[str, float]:
+    return {name: value for name, value in manifest.metrics.items() if name != "seconds"}
+
+
+def test_a_training_stopped_again_and_again_ends_with_the_same_bundle(
+    settings: TrainSettings, whole: Manifest, tmp_path: Path
+) -> None:
+    stops, manifest = 0, None
+    for run in count():
+        keep = Checkpoint(tmp_path / "bundle.checkpoint", StopAt((2, 3, 7, 8)[run % 4]))
+        try:
+            manifest = train_on(EVENTS, FILMS, settings, tmp_path / "bundle", keep=keep)
+            break
+        except TrainingStopped:
+            stops += 1
+        assert [path.name for path in tmp_path.iterdir()] == ["bundle.checkpoint"]
+    assert stops > 6, "in every stage"
+    assert manifest.files == whole.files, "every weight, to the last bit"
+    assert figures(manifest) == figures(whole)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "bundle.teacher"]
+
+
+def test_a_lost_process_costs_what_came_after_the_last_epoch(
+    settings: TrainSettings, whole: Manifest, tmp_path: Path
+) -> None:
+    path = tmp_path / "bundle.checkpoint"
+    for look in (7, 9, 16):
+        before = path.read_bytes() if path.exists() else None
+        with pytest.raises(PowerLost):
+            train_on(EVENTS, FILMS, settings, tmp_path / "bundle", keep=Checkpoint(path, LosePower(look)))
+        assert path.read_bytes() != before, "an epoch or more was over"
+    manifest = train_on(EVENTS, FILMS, settings, tmp_path / "bundle", keep=Checkpoint(path))
+    assert manifest.files == whole.files and figures(manifest) == figures(whole)
+
+
+def test_stages_that_are_over_are_not_repeated(settings: TrainSettings, tmp_path: Path) -> None:
+    ran = []
+    for _ in range(2):
+        keep = Checkpoint(tmp_path / "checkpoint")
+        keep.open({"events": "a"})
+        assert keep.stage("one", lambda: ran.append("one") or 0.5) == 0.5  # type: ignore[func-returns-value]
+    assert ran == ["one"]
+
+
+def test_two_processes_stop_at_one_step_and_go_on_together(tmp_path: Path) -> None:
+    trainings = {"whole": [], "stopped": [1, 3, 2]}
+    assert worker_runs.spawned(2, stopped_runs.encoder_stage, tmp_path, trainings) == [0, 0]
+    weights, loss = torch.load(tmp_path / "whole.pt")
+    again, loss_again = torch.load(tmp_path / "stopped.pt")
+    assert loss == loss_again
+    assert all(torch.equal(again[name], numbers) for name, numbers in weights.items())
+
+
+def stopped(settings: TrainSettings, folder: Path) -> Path:
+    path = folder / "checkpoint"
+    with pytest.raises(TrainingStopped):
+        train_on(EVENTS, FILMS, settings, folder / "bundle", keep=Checkpoint(path, StopAt(2)))
+    return path
+
+
+def test_a_checkpoint_of_other_things_is_refused_by_their_names(
+    settings: TrainSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = stopped(settings, tmp_path)
+
+    def refusal(events=EVENTS, films=FILMS, **changed: object) -> str:  # type: ignore[no-untyped-def]
+        wanted = settings.model_copy(update=changed)
+        with pytest.raises(CheckpointRefused) as refused:
+            train_on(events, films, wanted, tmp_path / "bundle", keep=Checkpoint(path))
+        return str(refused.value)
+
+    before = path.read_bytes()
+    assert "setting train.epochs (2 there, 3 here)" in refusal(epochs=3)
+    fewer = EVENTS.take(np.arange(len(EVENTS) - 1))
+    assert "events" in refusal(fewer) and "setting" not in refusal(fewer)
+    assert "items" in refusal(films=[*FILMS[1:], replace(FILMS[0], text="other")])
+    with monkeypatch.context() as patched:
+        patched.setattr(models.identity, "training_code", lambda: "0" * 24)
+        assert "code" in refusal()
+    assert path.read_bytes() == before
+    keep = Checkpoint(path, StopAt(1))
+    # What only says how fast, and what the result is called.
+    faster = settings.model_copy(update={"threads": 2, "version": 8, "cache": tmp_path / "vectors"})
+    with pytest.raises(TrainingStopped):
+        train_on(EVENTS, FILMS, faster, tmp_path / "bundle", keep=keep)
+
+
+class Harm:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, ("harm",)
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", pickle.dumps({"format": 1, "identity": Harm()})])
+def test_what_is_no_checkpoint_is_refused_and_runs_nothing(
+    content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "checkpoint").write_bytes(content)
+    with pytest.raises(CheckpointRefused, match="cannot be read"):
+        Checkpoint(tmp_path / "checkpoint").open({})
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+
+
+def test_a_checkpoint_that_cannot_be_written_says_so_and_leaves_the_one_before(
+    settings: TrainSettings, tmp_path: Path
+) -> None:
+    path = stopped(settings, tmp_path)
+    before = path.read_bytes()
+    path.with_name(f".{path.name}.partial").mkdir()
+    with pytest.raises((CheckpointUnwritten, OSError), match="checkpoint"):
+        train_on(EVENTS, FILMS, settings, tmp_path / "bundle", keep=Checkpoint(path, StopAt(1)))
+    assert path.read_bytes() == before
+
+
+def test_every_source_of_chance_goes_on_from_where_it_stood() -> None:
+    import random
+
+    def drawn() -> list[float]:
+        generators = [random.random(), random.gauss(0, 1), np.random.normal(), np.random.random()]
+        return [*generators, float(torch.rand(())), float(rng.random()), int(rng.integers(9))]
+
+    rng = np.random.default_rng(5)
+    rng.integers(9, dtype=np.uint32)  # half a word is left over
+    np.random.normal()  # and half a pair
+    process, own = chances.of_process(), chances.of_generators([rng])
+    expected = drawn()
+    drawn()
+    chances.put_process(process)
+    chances.put_generators(own, [rng])
+    assert drawn() == expected
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_waits_for_a_safe_point_and_the_second_does_not(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with stop_on_signals() as stop:
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+        stop.waits = True
+        os.kill(os.getpid(), number)
+        assert stop.asked
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+        assert signal.getsignal(number) == signal.SIG_DFL
+    assert signal.getsignal(number) == before
+
+
+def test_without_a_file_a_stop_is_a_stop() -> None:
+    stop = Stop()
+    keep = Checkpoint(None, stop)
+    keep.open({})
+    keep.follow("model", torch.nn.Linear(1, 1))
+    stop.ask()
+    with pytest.raises(TrainingStopped, match="stopped"):
+        keep.stage("one", lambda: 0.0)

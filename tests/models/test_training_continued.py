@@ -1,0 +1,197 @@
+"""A model goes on with what came since: it learns it, keeps its form, and does not forget."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from inference.bundle import read
+from models.continuation import continue_on
+from models.data import Events, ItemText
+from models.encoders.load import load
+from models.encoders.settings import EncoderSettings
+from models.errors import NothingToLearn, WeightsMissing
+from models.evaluation.composition import CompositionSettings
+from models.evaluation.measure import ndcg
+from models.evaluation.product import product_rows
+from models.evaluation.split import Split, next_items
+from models.fresh_events import FreshWindows, chosen_events
+from models.fresh_settings import FreshSettings
+from models.settings import TrainSettings
+from models.train import train_on
+from models.training_weights import load_weights, save_weights, weights_folder
+from profiles.actions import Action
+from stopped_runs import DAY, FILMS, visits
+from tiny_bundle import text_model
+
+ACTIONS = {"rate": Action(positive_from=5.0, value_range=(1, 5))}
+# At first nobody visits the last eight.
+OLD, SINCE = visits(60, items=16), visits(60, start=10**12 + 20 * DAY, seed=1)
+BOTH = replace(
+    SINCE,
+    user_ids=[*OLD.user_ids, *(f"v{user}" for user in range(60))],
+    users=np.concatenate([OLD.users, SINCE.users + 60]),
+    **{
+        name: np.concatenate([getattr(OLD, name), getattr(SINCE, name)])
+        for name in ("items", "actions", "time_ms", "values", "positive", "repeats")
+    },
+)
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> TrainSettings:
+    folder = tmp_path_factory.mktemp("text")
+    return TrainSettings(
+        encoders=EncoderSettings(text_model=str(text_model(folder / "model"))),
+        cache=folder / "vectors",
+        width=12,
+        channels=24,
+        hidden=16,
+        history=6,
+        refold_every=4,
+        epochs=12,
+        final_epochs=4,
+        mixture_steps=20,
+        learning_rate=0.01,
+        actions=ACTIONS,
+        fresh=FreshSettings(epochs=24, learning_rate=0.01),
+        version=7,
+        threads=1,
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(settings: TrainSettings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    bundle = tmp_path_factory.mktemp("trained") / "bundle"
+    train_on(OLD, FILMS, settings, bundle, to_be_continued=True)
+    return bundle
+
+
+@pytest.fixture
+def bundle(trained: Path, tmp_path: Path) -> Path:
+    """A copy to go on from."""
+    import shutil
+
+    for folder in (trained, weights_folder(trained)):
+        shutil.copytree(folder, tmp_path / folder.name)
+    return tmp_path / trained.name
+
+
+def quality(bundle: Path, part: Split) -> float:
+    return ndcg(part, product_rows_of(bundle, part))
+
+
+def product_rows_of(bundle: Path, part: Split):  # type: ignore[no-untyped-def]
+    from models.evaluation import product
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(product, "check_trained_on", lambda bundle, split: None)
+        return product_rows(part, FILMS, read(bundle), CompositionSettings(actions=ACTIONS))[1]
+
+
+def test_what_is_new_is_learned_and_what_is_old_is_not_forgotten(
+    settings: TrainSettings, bundle: Path
+) -> None:
+    middle = len(OLD) + len(SINCE) // 2
+    coming = next_items(BOTH, middle, len(BOTH))
+    before, first = quality(bundle, coming), read(bundle).manifest
+    again = next_items(OLD, len(OLD) // 2, len(OLD))
+    old_before = quality(bundle, again)
+    made = continue_on(BOTH.take(np.arange(middle)), FILMS, settings, bundle)
+    assert made.version == 8 and read(bundle).manifest == made
+    assert (made.width, made.state_width, made.actions) == (first.width, first.state_width, first.actions)
+    assert quality(bundle, coming) > before + 0.1
+    assert quality(bundle, again) > old_before - 0.1
+
+
+def test_items_get_places_behind_those_that_were_there(settings: TrainSettings, bundle: Path) -> None:
+    before = load_weights(weights_folder(bundle))
+    continue_on(BOTH, FILMS, settings, bundle)
+    after = load_weights(weights_folder(bundle))
+    assert len(before.record.item_ids) == 16 and len(after.record.item_ids) == 24
+    assert after.record.item_ids[:16] == before.record.item_ids
+    assert [read(bundle).item_index(item_id) for item_id in after.record.item_ids] == list(range(1, 25))
+    assert after.numbers["item.ids.weight"][17:].norm(dim=1).min() > 0, "learned"
+    assert (after.record.version, after.record.newest_ms) == (8, int(BOTH.time_ms[-1]))
+    # From there on there is nothing more to learn.
+    with pytest.raises(NothingToLearn, match="no event is later than 2001-10"):
+        continue_on(BOTH, FILMS, settings, bundle)
+    for name in ("ranker.mixture", "ranker.slope", "ranker.offset", "user.features.value"):
+        same = [
+            torch.equal(n, after.numbers[key]) for key, n in before.numbers.items() if key.startswith(name)
+        ]
+        assert same and all(same), f"{name} stays"
+
+
+def test_a_new_item_begins_as_what_has_no_embedding(trained: Path, settings: TrainSettings) -> None:
+    model = load_weights(weights_folder(trained)).model(settings, ["one", "two"]).eval()
+    text = torch.randn(3, 32)
+    with torch.inference_mode():
+        vectors = [model.item(text, torch.tensor([place] * 3)) for place in (0, 17, 18)]
+    assert torch.equal(vectors[0], vectors[1]) and torch.equal(vectors[0], vectors[2])
+
+
+def test_labels_stay_the_places_that_they_are_when_new_ones_come() -> None:
+    films = [ItemText(str(place), f"{'new' if place > 3 else 'old'}, both") for place in range(8)]
+    chosen = EncoderSettings(text_model="labels")
+    first = load(chosen, films[:4])
+    later = load(chosen, films, first.tokenizer)
+    assert load(chosen, films).text.fingerprint() != first.text.fingerprint()
+    assert later.text.fingerprint() == first.text.fingerprint()
+    assert later.tokenizer.encode("new, both, old").ids == first.tokenizer.encode("new, both, old").ids
+
+
+def test_the_older_events_of_others_are_a_bounded_sample() -> None:
+    newest = int(OLD.time_ms[-1])
+    few = BOTH.take(np.flatnonzero((BOTH.users < 60) | (BOTH.users == 70)))
+    for rehearsal, most, users in ((0.0, 9, 1), (3.0, 9, 4), (30.0, 9, 10)):
+        chosen = chosen_events(few, newest, FreshSettings(rehearsal=rehearsal, most_users=most), 0)
+        assert len(set(chosen.users.tolist())) == users and 70 in chosen.users
+    chosen = chosen_events(few, newest, FreshSettings(rehearsal=3), 0)
+    windows = FreshWindows(newest, 2.0, 6, 4)(chosen, np.random.default_rng(0))
+    foretold = [window.events[window.first :] for window in windows]
+    new = [rows for rows in foretold if chosen.time_ms[rows[-1]] > newest]
+    assert (chosen.time_ms[np.concatenate(new)] > newest).all(), "a new window foretells nothing old"
+    assert sorted(np.concatenate(new)) == np.flatnonzero(chosen.time_ms > newest).tolist(), (
+        "and all that is new"
+    )
+    assert len(windows) == 3 * len(new)
+
+
+def test_a_users_new_events_are_told_from_all_that_came_before() -> None:
+    one = visits(1, length=12)
+    newest = int(one.time_ms[8])
+    (window,) = FreshWindows(newest, 0.0, 6, 4)(one, np.random.default_rng(0))
+    assert window.events[window.first :].tolist() == [9, 10, 11]
+    assert window.first >= 6 and len(window.taken) + window.first == 9
+
+
+def refusal(events: Events, settings: TrainSettings, bundle: Path, films: list[ItemText] = FILMS) -> str:
+    before = {path: path.read_bytes() for path in bundle.rglob("*") if path.is_file()}
+    with pytest.raises((WeightsMissing, NothingToLearn)) as refused:
+        continue_on(events, films, settings, bundle)
+    assert before == {path: path.read_bytes() for path in bundle.rglob("*") if path.is_file()}
+    return str(refused.value)
+
+
+def test_what_cannot_be_gone_on_from_is_refused_by_name(
+    settings: TrainSettings, bundle: Path, tmp_path: Path
+) -> None:
+    other = settings.model_copy(update={"width": 16, "history": 8})
+    assert "train.width (12 then, 16 now), train.history (6 then, 8 now)" in refusal(BOTH, other, bundle)
+    renamed = settings.model_copy(update={"actions": {"view": Action()}})
+    assert "the actions' names" in refusal(BOTH, renamed, bundle)
+    text = EncoderSettings(text_model=str(text_model(tmp_path / "other", width=24)))
+    assert "the text encoder" in refusal(BOTH, settings.model_copy(update={"encoders": text}), bundle)
+    assert "train anew" in refusal(replace(BOTH, timed=False), settings, bundle)
+
+    folder = weights_folder(bundle)
+    weights = load_weights(folder)
+    save_weights(folder, replace(weights, record=weights.record.model_copy(update={"version": 3})))
+    assert "not of one training" in refusal(BOTH, settings, bundle)
+    (folder / "weights.pt").write_bytes(b"other")
+    assert "changed or not copied whole" in refusal(BOTH, settings, bundle)
+    (folder / "training.json").unlink()
+    assert "training.json is missing" in refusal(BOTH, settings, bundle)

@@ -1,0 +1,55 @@
+"""Training makes every tensor on the model's device, and what it writes is the CPU's."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import device_runs
+import worker_runs
+from inference.bundle import read
+from models.devices import device_of
+from models.errors import DeviceMissing
+from models.scan import doubling, stepwise
+
+# A process starts, and loads torch.
+pytestmark = pytest.mark.timeout(300)
+
+
+def test_a_training_on_another_device_is_that_on_the_cpu(tmp_path: Path) -> None:
+    """With all items in the softmax, and with a sample of them."""
+    assert worker_runs.spawned(1, device_runs.train_there, tmp_path, (16, 4096)) == [0]
+    for negatives in (16, 4096):
+        near = device_runs.train(tmp_path / "near", negatives)
+        far = read(tmp_path / f"far-{negatives}").manifest
+        for name in ("encoder_loss", "list_loss", "pair_loss"):
+            assert far.metrics[name] == pytest.approx(near.metrics[name], rel=1e-3)
+
+
+def test_the_pretended_device_refuses_what_a_gpu_would() -> None:
+    assert worker_runs.spawned(1, device_runs.mix) == [0]
+
+
+def test_both_scans_are_one() -> None:
+    decay, entering = torch.rand(2, 3, 37, 4)
+    torch.testing.assert_close(doubling(decay, entering), stepwise(decay, entering))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "rank", "gpus", "found"),
+    [("auto", 0, 0, "cpu"), ("auto", 1, 2, "cuda:1"), ("cpu", 0, 2, "cpu"), ("cuda", 0, 1, "cuda:0")],
+)
+def test_each_process_has_a_gpu_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, wanted: str, rank: int, gpus: int, found: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    assert str(device_of(wanted, rank)) == found  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("wanted", "gpus"), [("cuda", 0), ("cuda", 1), ("auto", 1)])
+def test_a_gpu_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, wanted: str, gpus: int) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    with pytest.raises(DeviceMissing, match=f"torch sees {gpus}"):
+        device_of(wanted, 1)  # type: ignore[arg-type]
