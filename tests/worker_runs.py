@@ -86,35 +86,40 @@ def histories() -> Events:
 
 def train_both_stages(place: Place, folder: Path) -> None:
     """Saves the model and the losses that this process was told of."""
-    events = histories()
-    shape = Shape(5, 8, 12, 16, ITEMS, 1, (3.0,), (1.0,), (1.0, 5.0), 1, temperature=0.1)
-    losses: list[float] = []
     with together(place, 200):
-        torch.manual_seed(place.rank)
-        model = Recommender(shape, 0.0, 0.0)
-        agree(model)
-        part_chances(0)
-        text = torch.randn(ITEMS, 5, generator=torch.Generator().manual_seed(0))
-        items = ItemTable(text, torch.arange(1, ITEMS + 1))
-        fit_encoder(model, events, items, SETTINGS, lambda share, loss: losses.append(loss))
-        fit_ranker(model, events, items, SETTINGS, lambda share, loss: losses.append(loss))
-    torch.save((model.state_dict(), losses), folder / f"{place.count}-{place.rank}.pt")
+        _both_stages(place, folder)
 
 
 def train_and_draw(place: Place, folder: Path) -> None:
-    """Both, for processes take seconds to start."""
-    train_both_stages(place, folder)
-    draw(place, folder)
+    """Both, for processes take seconds to start; in one group, for a second one could meet what is left of the first on
+    its port."""
+    with together(place, 200):
+        _both_stages(place, folder)
+        _draw(place, folder)
 
 
-def draw(place: Place, folder: Path) -> None:
+def _both_stages(place: Place, folder: Path) -> None:
+    events = histories()
+    shape = Shape(5, 8, 12, 16, ITEMS, 1, (3.0,), (1.0,), (1.0, 5.0), 1, temperature=0.1)
+    losses: list[float] = []
+    torch.manual_seed(place.rank)
+    model = Recommender(shape, 0.0, 0.0)
+    agree(model)
+    part_chances(0)
+    text = torch.randn(ITEMS, 5, generator=torch.Generator().manual_seed(0))
+    items = ItemTable(text, torch.arange(1, ITEMS + 1))
+    fit_encoder(model, events, items, SETTINGS, lambda share, loss: losses.append(loss))
+    fit_ranker(model, events, items, SETTINGS, lambda share, loss: losses.append(loss))
+    torch.save((model.state_dict(), losses), folder / f"{place.count}-{place.rank}.pt")
+
+
+def _draw(place: Place, folder: Path) -> None:
     """Saves what this process gets of a batch, and what it draws by chance."""
     rng = np.random.default_rng(0)
-    with together(place, 200):
-        alone = own(rng)
-        part_chances(0)
-        mine = share([f"w{number}" for number in rng.permutation(11)])
-        torch.save((mine, alone.random(), float(torch.rand(()))), folder / f"drawn-{place.rank}.pt")
+    alone = own(rng)
+    part_chances(0)
+    mine = share([f"w{number}" for number in rng.permutation(11)])
+    torch.save((mine, alone.random(), float(torch.rand(()))), folder / f"drawn-{place.rank}.pt")
 
 
 def lose_one(place: Place, folder: Path, dies: bool, timeout: float) -> None:
