@@ -29,7 +29,7 @@ demo: install .envs/datasets/installed
 quality: .venv/installed .envs/datasets/installed .envs/references/installed
 	@exec .venv/bin/python -m cli.quality $(ARGS)
 
-# Films and groceries in one model: the tables of "Across domains" in docs/model.md.
+# Films and groceries in one model, each beside the model of its own kind alone; ends with tables.
 cross-domain: .venv/installed .envs/datasets/installed groceries
 	@exec .venv/bin/python bench/cross_domain.py $(ARGS)
 
