@@ -13,7 +13,7 @@ their text; and the same for a whole domain by the model of the other.
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "protos")]
@@ -93,7 +93,7 @@ class Bench:
         """As training and evaluation take them."""
         return events([rows], items, Actions(self.settings.actions))
 
-    def trained(self, names: Sequence[str], *, but: set[str] = frozenset()) -> TrainingWeights:  # type: ignore[assignment]
+    def trained(self, names: Sequence[str], *, but: Collection[str] = ()) -> TrainingWeights:
         """A model of the training parts of these domains, without the events of some items; kept for the next time."""
         parts = [self.rows[name].split(TEST_FROM)[0] for name in names]
         rows = together(parts)

@@ -24,10 +24,10 @@ from cli.files import Files
 from cli.settings import load_settings
 from datasets import movielens
 from inference.bundle import read
-from models.evaluation.composition import Retrieval
 from models.evaluation.intervals import Bootstrap
 from models.evaluation.measure import measure
 from models.evaluation.product import product_rows
+from models.evaluation.rows import Row
 from models.evaluation.split import Split, split
 from models.settings import TrainSettings
 from models.train import train_on
@@ -82,7 +82,7 @@ def main() -> None:
             f"{np.mean([run[1] for run in runs]):.4f}",
             f"{np.mean([run[2] for run in runs]):.0f}",
         )
-        console.print(name, table.rows and f"{figures.mean():.4f}", highlight=False)
+        console.print(f"{name}: {figures.mean():.4f}", highlight=False)
     console.print(table)
 
 
@@ -95,12 +95,11 @@ def _run(
         train_on(following.learned, data.items, settings, Path(folder) / "bundle")
         seconds = time.monotonic() - began
         bundle, composed = read(Path(folder) / "bundle"), composition(load_settings())
-        rows = [product_rows(part, data.items, bundle, composed)[1] for part in (following, future)]
-        assert all(isinstance(row, Retrieval) for row in rows)
-        return measure(following, rows[0]).figure("ndcg@10"), _in_order(future, rows[1]), seconds  # type: ignore[arg-type]
+        near, far = (product_rows(part, data.items, bundle, composed)[1] for part in (following, future))
+        return measure(following, near).figure("ndcg@10"), _in_order(future, far), seconds
 
 
-def _in_order(part: Split, row: Retrieval) -> float:
+def _in_order(part: Split, row: Row) -> float:
     """Over users who rate both kinds later: the mean share of (liked, disliked) pairs with the liked above."""
     known, start = part.known, int(part.asks.visible[0])
     later = np.arange(start, len(known))
