@@ -1,13 +1,11 @@
 """Learning from disk sees the events that learning from memory sees."""
 
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import models.shards
 from models.checkpoint import Checkpoint
@@ -23,30 +21,12 @@ from models.train import train_on
 from profiles.actions import Action, Actions
 from stopped_runs import StopAt
 from tiny_bundle import text_model
+from tiny_training import Table
 
 ACTIONS = {"rate": Action(positive_from=4.0, value_range=(1, 5)), "view": Action(repeats=True)}
 ITEMS = [ItemText(name, f"film {name}") for name in ("z", "i3", "i1")]
 HOUR = 3_600_000
 USERS = 60
-
-
-@dataclass(frozen=True)
-class Table:
-    user_ids: list[str]
-    item_ids: list[str]
-    actions: list[str]
-    time_ms: NDArray[np.int64]
-    values: NDArray[np.float64]
-
-    def of(self, users: set[str]) -> "Table":
-        rows = [row for row, user in enumerate(self.user_ids) if user in users]
-        return Table(
-            [self.user_ids[r] for r in rows],
-            [self.item_ids[r] for r in rows],
-            [self.actions[r] for r in rows],
-            self.time_ms[rows],
-            self.values[rows],
-        )
 
 
 def table(rows: int = 1500) -> Table:
@@ -64,7 +44,8 @@ def table(rows: int = 1500) -> Table:
 
 
 def parts(whole: Table, count: int = 4) -> list[Table]:
-    return [whole.of({f"u{u}" for u in range(USERS) if u % count == place}) for place in range(count)]
+    part = np.array([int(user[1:]) % count for user in whole.user_ids])
+    return [whole.rows(np.flatnonzero(part == place)) for place in range(count)]
 
 
 def written(tables: list[Table], folder: Path, sample: int = 10**6) -> tuple[Shards, PreparationReport]:

@@ -29,6 +29,7 @@ from models.train import train_on
 from profiles.actions import Action
 from stopped_runs import FILMS, StopAt, visits
 from tiny_bundle import text_model
+from tiny_training import tiny_settings
 
 ACTIONS = {"rate": Action(positive_from=5.0, value_range=(1, 5))}
 EVENTS = visits(20)
@@ -38,22 +39,13 @@ SHOW = Progress(disable=True)
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> TrainSettings:
-    folder = tmp_path_factory.mktemp("text")
-    return TrainSettings(
-        encoders=EncoderSettings(text_model=str(text_model(folder / "model"))),
-        cache=folder / "vectors",
-        width=8,
-        channels=12,
-        hidden=16,
-        history=6,
-        refold_every=4,
+    return tiny_settings(
+        tmp_path_factory.mktemp("text"),
         epochs=2,
         final_epochs=1,
         mixture_steps=3,
         batch=9,
         actions=ACTIONS,
-        version=7,
-        threads=1,
         teacher=TeacherSettings(members=2, width=8, heads=2, layers=1, epochs=2, final_epochs=1, batch=9),
     )
 

@@ -1,16 +1,14 @@
 """Training learns from the events it was given, from nothing else, and beats popularity where there is order."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from inference.bundle import read
 from models.data import ItemText, events
-from models.encoders.settings import EncoderSettings
 from models.errors import NothingToLearn
 from models.evaluation.composition import CompositionSettings
 from models.evaluation.measure import measure
@@ -21,29 +19,11 @@ from models.popularity import PopularityHistory
 from models.settings import TrainSettings
 from models.train import train
 from profiles.actions import Action, Actions
-from tiny_bundle import text_model
+from tiny_training import Table, tiny_settings
 
 ITEMS = [ItemText(str(i), f"film {i}", 10**12 if i % 2 else None) for i in range(40)]
 ACTIONS = {"rate": Action(positive_from=4.0, value_range=(1, 5))}
 HOUR = 3_600_000
-
-
-@dataclass(frozen=True)
-class Table:
-    user_ids: list[str]
-    item_ids: list[str]
-    actions: list[str]
-    time_ms: NDArray[np.int64]
-    values: NDArray[np.float64]
-
-    def rows(self, chosen: NDArray[np.int64]) -> "Table":
-        return Table(
-            [self.user_ids[i] for i in chosen],
-            [self.item_ids[i] for i in chosen],
-            [self.actions[i] for i in chosen],
-            self.time_ms[chosen],
-            self.values[chosen],
-        )
 
 
 def walks(users: int, length: int, start: int = 10**12, first_user: int = 0) -> Table:
@@ -64,21 +44,16 @@ def walks(users: int, length: int, start: int = 10**12, first_user: int = 0) -> 
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> TrainSettings:
-    folder = tmp_path_factory.mktemp("text")
-    return TrainSettings(
-        encoders=EncoderSettings(text_model=str(text_model(folder / "model"))),
-        cache=folder / "vectors",
+    return tiny_settings(
+        tmp_path_factory.mktemp("text"),
         width=16,
         channels=32,
         hidden=32,
         history=8,
-        refold_every=4,
         epochs=15,
         final_epochs=8,
         learning_rate=0.01,
         actions=ACTIONS,
-        version=7,
-        threads=1,
     )
 
 

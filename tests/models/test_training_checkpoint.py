@@ -17,7 +17,6 @@ import worker_runs
 from inference.bundle import Manifest
 from models import chances
 from models.checkpoint import Checkpoint
-from models.encoders.settings import EncoderSettings
 from models.errors import CheckpointRefused, CheckpointUnwritten, TrainingStopped
 from models.settings import TrainSettings
 from models.stopping import Stop, stop_on_signals
@@ -25,22 +24,15 @@ from models.teacher.settings import TeacherSettings
 from models.train import train_on
 from profiles.actions import Action
 from stopped_runs import FILMS, LosePower, PowerLost, StopAt, visits
-from tiny_bundle import text_model
+from tiny_training import tiny_settings
 
 EVENTS = visits(20)
 
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> TrainSettings:
-    folder = tmp_path_factory.mktemp("text")
-    return TrainSettings(
-        encoders=EncoderSettings(text_model=str(text_model(folder / "model"))),
-        cache=folder / "vectors",
-        width=8,
-        channels=12,
-        hidden=16,
-        history=6,
-        refold_every=4,
+    return tiny_settings(
+        tmp_path_factory.mktemp("text"),
         epochs=2,
         final_epochs=2,
         mixture_steps=3,
@@ -48,8 +40,6 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> TrainSettings:
         negatives=16,
         teacher=TeacherSettings(members=1, width=8, heads=2, layers=1, epochs=1, final_epochs=1, batch=9),
         actions={"rate": Action(positive_from=5.0, value_range=(1, 5))},
-        version=7,
-        threads=1,
     )
 
 

@@ -25,6 +25,7 @@ from models.training_weights import load_weights, save_weights, weights_folder
 from profiles.actions import Action
 from stopped_runs import DAY, FILMS, visits
 from tiny_bundle import text_model
+from tiny_training import tiny_settings
 
 ACTIONS = {"rate": Action(positive_from=5.0, value_range=(1, 5))}
 # At first nobody visits the last eight.
@@ -42,23 +43,16 @@ BOTH = replace(
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> TrainSettings:
-    folder = tmp_path_factory.mktemp("text")
-    return TrainSettings(
-        encoders=EncoderSettings(text_model=str(text_model(folder / "model"))),
-        cache=folder / "vectors",
+    return tiny_settings(
+        tmp_path_factory.mktemp("text"),
         width=12,
         channels=24,
-        hidden=16,
-        history=6,
-        refold_every=4,
         epochs=12,
         final_epochs=4,
         mixture_steps=20,
         learning_rate=0.01,
         actions=ACTIONS,
         fresh=FreshSettings(epochs=24, learning_rate=0.01),
-        version=7,
-        threads=1,
     )
 
 
