@@ -16,6 +16,9 @@ from rich.progress import (
 
 LINE_EVERY_SECONDS = 15.0
 
+# Per cent from which a line would say 100 %: the task after it is the one under way.
+_OVER = 99.5
+
 
 @contextmanager
 def progress_on(console: Console) -> Iterator[Progress]:
@@ -35,7 +38,8 @@ def progress_on(console: Console) -> Iterator[Progress]:
     def lines() -> None:
         while not over.wait(LINE_EVERY_SECONDS):
             for task in progress.tasks:
-                if not task.finished:
+                # Shares of an epoch add up to it but for rounding.
+                if not task.finished and task.percentage < _OVER:
                     console.print(f"{task.description}: {task.percentage:.0f} %", highlight=False)
                     break
 

@@ -1,0 +1,28 @@
+"""Where nobody sees bars, lines say what is under way."""
+
+import io
+import time
+
+import pytest
+from rich.console import Console
+
+import cli.progress
+from cli.progress import progress_on
+
+
+def test_lines_name_the_task_under_way_and_not_one_that_is_over_but_for_rounding(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cli.progress, "LINE_EVERY_SECONDS", 0.01)
+    out = io.StringIO()
+    with progress_on(Console(file=out)) as progress:
+        first = progress.add_task("First", total=3)
+        for _ in range(30):
+            progress.advance(first, 0.1 - 1e-9)
+        second = progress.add_task("Second", total=2)
+        progress.advance(second)
+        before = len(out.getvalue())
+        end = time.monotonic() + 30
+        while out.getvalue().count("\n", before) < 3 and time.monotonic() < end:
+            time.sleep(0.01)
+    assert set(out.getvalue()[before:].splitlines()[1:3]) == {"Second: 50 %"}
