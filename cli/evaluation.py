@@ -10,7 +10,8 @@ from catalog.items import check, from_proto
 from cli.files import Files
 from cli.pictures import picture
 from cli.settings import Settings
-from models.data import Events, Floats, ItemText, Media, events
+from inference.bundle import Bundle
+from models.data import Events, Floats, ItemText, Media, events, texts_fingerprint
 from models.evaluation.candidates import CandidateSettings
 from models.evaluation.composition import CompositionSettings
 from models.evaluation.rows import Row
@@ -59,6 +60,17 @@ def data_of(files: Files, settings: Settings) -> Data:
     """Raises NothingToLearn where no event has an action that is configured."""
     items = item_texts(files)
     return Data(events([files.interactions], items, Actions(settings.profiles.actions)), items)
+
+
+def told_otherwise(bundle: Bundle, items: Sequence[ItemText]) -> str:
+    """A warning where these are not the texts that the bundle's items were trained with, else nothing."""
+    trained_with = bundle.manifest.texts_fingerprint
+    if not trained_with or trained_with == texts_fingerprint(bundle.trained_items(), items):
+        return ""
+    return (
+        f"{bundle.folder} was trained with other texts of its items: their vectors, and so the figures, are not those "
+        "of its training. `--items` names the files it was trained with."
+    )
 
 
 def teacher_rows(

@@ -64,6 +64,10 @@ class Manifest(BaseModel):
         default_factory=dict, description="Figures of the training's evaluation"
     )
     data_fingerprint: str = Field("", description="BLAKE2b of what was trained on")
+    texts_fingerprint: str = Field(
+        "",
+        description="BLAKE2b of the texts of items.json's items, in its order; empty where it is not known",
+    )
     seeds: tuple[int, ...] = ()
     created: str = Field("", description="ISO time of the training")
     libraries: Mapping[str, str] = Field(default_factory=dict, description="Versions of what trained it")
@@ -120,6 +124,10 @@ class Bundle:
     def tokenizer(self) -> Tokenizer:
         """The bundle's tokenizer, cut to `text_tokens`, without padding."""
         return self._tokenizer
+
+    def trained_items(self) -> list[str]:
+        """Ids of the items that were trained on, in the order of the id embedding."""
+        return list(self._indices)
 
     def item_index(self, item_id: str) -> int:
         """The item's row in the id embedding; 0 for one that was not trained on."""

@@ -31,6 +31,7 @@ def write_bundle(
     *,
     metrics: Mapping[str, float],
     fingerprint: str,
+    texts_fingerprint: str = "",
     exported: Callable[[str], None] = lambda name: None,
 ) -> Manifest:
     """Writes the bundle to `folder`, whole or not at all: beside it first, then by one rename; what was
@@ -73,6 +74,7 @@ def write_bundle(
             modalities=tuple(encoder.modality for encoder in encoders.media),
             metrics=dict(metrics),
             data_fingerprint=fingerprint,
+            texts_fingerprint=texts_fingerprint,
             seeds=(settings.seed,),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             libraries={name: importlib.metadata.version(name) for name in _LIBRARIES},

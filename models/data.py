@@ -78,6 +78,16 @@ class ItemText:
     media: tuple[Media, ...] = ()
 
 
+def texts_fingerprint(item_ids: Sequence[str], items: Sequence[ItemText]) -> str:
+    """BLAKE2b-128, in hex, of the texts of the items of these ids, in this order; one that `items` lacks has none."""
+    texts = {item.item_id: item.text for item in items}
+    digest = hashlib.blake2b(digest_size=16)
+    for item_id in item_ids:
+        text = texts.get(item_id, "").encode("utf-8", "surrogatepass")
+        digest.update(len(text).to_bytes(8, "big") + text)
+    return digest.hexdigest()
+
+
 @dataclass(frozen=True, slots=True)
 class Events:
     """n events in ascending time; those of one moment as their table orders them, else by a hash of user and

@@ -13,7 +13,7 @@ from models import workers
 from models.bars import Bar
 from models.bundling import write_bundle
 from models.checkpoint import Checkpoint
-from models.data import Events, Floats, InteractionTable, Ints, ItemText, events
+from models.data import Events, Floats, InteractionTable, Ints, ItemText, events, texts_fingerprint
 from models.devices import device_of
 from models.encoders.labels import LabelEncoder
 from models.encoders.load import Encoders, ItemInputs, load
@@ -114,6 +114,10 @@ def train_on(
             "seconds": keep.seconds,
         },
         fingerprint=fingerprint or learned.fingerprint(),
+        # A trained item without labels is taken to have those of its training.
+        texts_fingerprint=""
+        if isinstance(encoders.text, LabelEncoder)
+        else texts_fingerprint(item_ids, items),
         exported=exported,
     )
     teacher_file(bundle).unlink(missing_ok=True)

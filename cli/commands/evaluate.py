@@ -132,7 +132,7 @@ class _Asked:
 def _measured(protocol: _Protocol, asked: _Asked) -> "tuple[Result | ColdResult, Agreement | None]":
     """Raises CommandError."""
     try:
-        from cli.evaluation import composition, data_of, teacher_rows, text_vectors
+        from cli.evaluation import composition, data_of, teacher_rows, text_vectors, told_otherwise
         from models.errors import ModelsError
         from models.evaluation.cold import cold_items
         from models.evaluation.errors import TrainedOnOther
@@ -151,6 +151,8 @@ def _measured(protocol: _Protocol, asked: _Asked) -> "tuple[Result | ColdResult,
     try:
         data = data_of(asked.files, settings)
         bundle, composed = read(asked.bundle), composition(settings)
+        if warning := told_otherwise(bundle, data.items):
+            asked.console.print(f"warning: {warning}", style="yellow", highlight=False, markup=False)
         if protocol == "cold-items":
             if asked.served_requests is not None:
                 raise CommandError(

@@ -18,6 +18,7 @@ from cli.evaluation_tables import any_table, result_tables
 from cli.files import FileForm, read_files
 from cli.settings import Settings
 from evaluation_world import crowd, known
+from models.data import ItemText, texts_fingerprint
 from models.evaluation.cold import ColdResult, ColdRow
 from models.evaluation.measure import measure
 from models.evaluation.parts import Name
@@ -100,6 +101,21 @@ def test_a_bundle_of_other_training_is_refused_with_the_command_that_trains_the_
     with pytest.raises(CommandError, match="training part of future") as failure:
         run(files, "--interactions", str(files / "more.csv"), protocol="future")
     assert "recstream train --protocol future" in failure.value.next_step
+
+
+def test_a_bundle_that_is_judged_with_other_texts_than_it_was_trained_with_is_warned_of(files: Path) -> None:
+    place = files / "bundle" / "manifest.json"
+    before = place.read_text()
+    item_ids = json.loads((files / "bundle" / "items.json").read_text())
+    try:
+        for trained_with, warned in (([], False), ([ItemText(item_ids[0], "a text")], True)):
+            manifest = json.loads(before) | {"texts_fingerprint": texts_fingerprint(item_ids, trained_with)}
+            place.write_text(json.dumps(manifest))
+            answer = run(files)
+            assert answer.exit_code == 0, answer.output
+            assert ("trained with other texts" in answer.output.replace("\n", " ")) == warned
+    finally:
+        place.write_text(before)
 
 
 @pytest.mark.parametrize(

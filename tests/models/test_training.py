@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from inference.bundle import read
-from models.data import ItemText, events
+from models.data import ItemText, events, texts_fingerprint
 from models.errors import NothingToLearn
 from models.evaluation.composition import CompositionSettings
 from models.evaluation.measure import measure
@@ -97,6 +97,7 @@ def test_held_out_behaviour_touches_nothing(settings: TrainSettings, tmp_path: P
     bundle = read(tmp_path / "bundle")
     assert bundle.item_index("secret") == 0 and bundle.item_index("0") > 0
     assert manifest.data_fingerprint == learned.fingerprint()
+    assert manifest.texts_fingerprint == texts_fingerprint(bundle.trained_items(), items)
 
 
 def test_the_order_of_a_file_tells_nothing() -> None:
