@@ -29,6 +29,7 @@ from models.data import Floats
 from models.encoders.load import load
 from models.evaluation.cold import Asked, ColdResult, NearestText, cold_items
 from models.evaluation.composition import Composition, Retrieval
+from models.evaluation.exploration import Explored, without_events
 from models.evaluation.kept import key_of, training_code
 from models.evaluation.measure import measure
 from models.evaluation.parts import Variant
@@ -79,7 +80,11 @@ class Bench:
             lists = self._lists(part, weights, settings, everything=False)
             every = self._lists(part, weights, settings, everything=True)
             near, by_text = Retrieval(lists), NearestText(part.known, text)
-            return [Asked(lists, every), Asked(near, near), Asked(by_text, by_text)]
+            new = without_events(part.known, np.flatnonzero(part.training))
+            exploring = Explored(lists, part.known, new, self._all.ranking.default.exploration_share)
+            return [
+                Asked(lists, every), Asked(exploring, every), Asked(near, near), Asked(by_text, by_text),
+            ]  # fmt: skip
 
         cold = cold_items(self.data.known, rows, variant=self._variant, seed=seed)
         others = {

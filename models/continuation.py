@@ -141,6 +141,9 @@ def continued(
         torch.from_numpy(index).to(device),
         {name: part.to(device) for name, part in inputs.media.items()},
     )
+    if len(first):
+        rows = torch.from_numpy(first).to(device)
+        model.item.begin(table.index[rows], table.text.index_select(0, rows))
     gently = settings.model_copy(update={"epochs": fresh.epochs, "learning_rate": fresh.learning_rate})
     windows = FreshWindows(newest_ms, fresh.rehearsal, settings.history, settings.refold_every)
     bar = Bar(show, "Encoder", fresh.epochs)

@@ -239,7 +239,9 @@ class _Training:
     ) -> float:
         def run() -> float:
             bar = Bar(self._show, title, settings.epochs)
-            return fit_encoder(model, learned, table, settings, bar.advance, keep=self._keep, lesson=lesson)
+            loss = fit_encoder(model, learned, table, settings, bar.advance, keep=self._keep, lesson=lesson)
+            model.item.foretell_unseen(table.text, table.index)
+            return loss
 
         return self._keep.stage(title, run)
 

@@ -58,8 +58,8 @@ class TrainingWeights:
         return np.array([places.get(item_id, 0) for item_id in item_ids], np.int64)
 
     def model(self, settings: TrainSettings, item_ids: Sequence[str] = ()) -> Recommender:
-        """With these dropouts. The items come after the record's own; their embeddings are zeros, which is what every
-        item has that was not learned from: so far they are told by their text, and so it begins."""
+        """With these dropouts. The items come after the record's own; their embeddings are zeros: see
+        `ItemHead.begin`."""
         shape = self.record.shape
         grown = Shape(**{**asdict(shape), "items": shape.items + len(item_ids)})
         model = Recommender(grown, settings.dropout, settings.id_dropout, settings.media_dropout)

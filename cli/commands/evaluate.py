@@ -159,7 +159,10 @@ def _measured(protocol: _Protocol, asked: _Asked) -> "tuple[Result | ColdResult,
                     "--served asks for what users will do, and cold-items hides items", "leave --served out"
                 )
             text = text_vectors(data, settings, asked.bundle, show)
-            rows = cold_rows(data.items, bundle, composed, text, threads=threads, show=show)
+            share = settings.ranking.default.exploration_share
+            rows = cold_rows(
+                data.items, bundle, composed, text, exploration_share=share, threads=threads, show=show
+            )
             lists = show.add_task("Lists", total=None)
             return cold_items(data.known, rows, lambda done: show.advance(lists, done)), None
         whole = test = split(data.known, protocol)

@@ -143,8 +143,9 @@ class Quality:
         with progress_on(self._console) as show:
             text = text_vectors(self._data, self._settings, trained.folder.parent, show)
             rows = cold_rows(
-                self._data.items, trained.bundle(), composed, text, threads=self._threads, show=show
-            )
+                self._data.items, trained.bundle(), composed, text,
+                exploration_share=self._settings.ranking.default.exploration_share, threads=self._threads, show=show,
+            )  # fmt: skip
             lists = show.add_task("Lists of hidden items", total=None)
             return cold_items(self._data.known, rows, lambda done: show.advance(lists, done))
 

@@ -98,7 +98,14 @@ def cold_items(
     figures: list[dict[str, Numbers]] = [{} for _ in made]
     for question, (asked, asked_rows) in questions.items():
         for place, row in enumerate(asked_rows):
-            figures[place][question] = measure(asked, row, advance=advance).figure(f"recall@{AT}")
+            # Rows that differ in what they serve may rank everything by the same order.
+            same = next(
+                (i for i in range(place) if made[i][0].ranking_all is made[place][0].ranking_all), place
+            )
+            if question != "full" and same < place:
+                figures[place][question] = figures[same][question]
+            else:
+                figures[place][question] = measure(asked, row, advance=advance).figure(f"recall@{AT}")
     samples = {question: Bootstrap(asked.asks.users) for question, (asked, _) in questions.items()}
     return ColdResult(
         len(hidden),

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import numpy as np
 from rich.progress import Progress
 
 from inference.bundle import Bundle
@@ -10,6 +11,7 @@ from models.data import Floats, ItemText
 from models.evaluation.cold import Asked, NearestText
 from models.evaluation.composition import Composition, CompositionSettings, Retrieval
 from models.evaluation.errors import TrainedOnOther
+from models.evaluation.exploration import Explored, without_events
 from models.evaluation.rows import Row
 from models.evaluation.served_model import BundleModel
 from models.evaluation.split import Split
@@ -59,11 +61,13 @@ def cold_rows(
     settings: CompositionSettings,
     text: Floats,
     *,
+    exploration_share: float = 0.0,
     threads: int = 1,
     show: Progress | None = None,
 ) -> Callable[[Split], list[Asked]]:
-    """For `models.evaluation.cold.cold_items`: `recstream`, its retrieval, and the nearest by text alone. text [n, w]:
-    text vectors of the events' items. What is returned raises TrainedOnOther."""
+    """For `models.evaluation.cold.cold_items`: `recstream`, the same with so large a share of its places for items
+    without a training event (not where it is 0), its retrieval, and the nearest by text alone. text [n, w]: text
+    vectors of the events' items. What is returned raises TrainedOnOther."""
     show = show or Progress(disable=True)
     models: list[BundleModel] = []
 
@@ -81,7 +85,11 @@ def cold_rows(
         served = Composition(split, items, models[0], settings)
         ranking = Composition(split, items, models[0], settings.model_copy(update={"candidates": every}))
         near, by_text = Retrieval(served), NearestText(split.known, text)
-        return [Asked(served, ranking), Asked(near, near), Asked(by_text, by_text)]
+        found = [Asked(served, ranking), Asked(near, near), Asked(by_text, by_text)]
+        if exploration_share:
+            new = without_events(split.known, np.flatnonzero(split.training))
+            found.insert(1, Asked(Explored(served, split.known, new, exploration_share), ranking))
+        return found
 
     return rows
 

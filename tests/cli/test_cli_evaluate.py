@@ -140,7 +140,9 @@ def test_hidden_items_are_asked_for_beside_chance(files: Path, monkeypatch: pyte
     assert answer.exit_code == 0, answer.output
     found = json.loads(answer.stdout.strip().splitlines()[-1])
     assert found["protocol"] == "cold-items" and found["hidden"] == 3 and 0 < found["chance"]["full"] < 1
-    assert [row["name"] for row in found["models"]] == ["recstream", "recstream-retrieval", "nearest text"]
+    assert [row["name"] for row in found["models"]] == [
+        "recstream", "recstream, places for new items", "recstream-retrieval", "nearest text",
+    ]  # fmt: skip
     # Three items have room on a list of ten.
     assert all(row["recall@10:cold"]["mean"] == 1 for row in found["models"])
 
