@@ -6,7 +6,7 @@ only then the encoder goes on with everything.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from models import workers
 from models.checkpoint import Checkpoint
-from models.data import Events, Floats, Ints
+from models.data import Events, Floats, Ints, ItemText
 from models.fit_encoder import ItemTable
 from models.lists import lists
 from models.occasions import Occasions, later_occasions, next_occasions
@@ -43,6 +43,18 @@ class Surroundings:
     def at(self, time_ms: Ints) -> tuple[Tensor, Tensor]:
         popularity = np.stack([history.at(time_ms) for history in self.popularity], -1)
         return torch.from_numpy(popularity), torch.from_numpy(self.ages(time_ms))
+
+
+def ages_of(item_ids: Sequence[str], items: Sequence[ItemText]) -> Callable[[Ints], Floats]:
+    """For `Surroundings`: of the items of these ids, at b moments."""
+    published_by_id = {item.item_id: item.published_ms for item in items}
+    published = np.array([published_by_id.get(i) or 0 for i in item_ids], np.int64)
+
+    def ages(time_ms: Ints) -> Floats:
+        seconds = np.maximum(time_ms[:, None] - published, 0) / 1000
+        return np.where(published > 0, seconds, -1.0).astype(np.float32)
+
+    return ages
 
 
 def fit_mixture(

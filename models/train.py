@@ -1,7 +1,7 @@
 """From events and items to a bundle."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +13,13 @@ from models import workers
 from models.bars import Bar
 from models.bundling import write_bundle
 from models.checkpoint import Checkpoint
-from models.data import Events, Floats, InteractionTable, Ints, ItemText, events, texts_fingerprint
+from models.data import Events, InteractionTable, ItemText, events, texts_fingerprint
 from models.devices import device_of
 from models.encoders.labels import LabelEncoder
 from models.encoders.load import Encoders, ItemInputs, load
 from models.errors import NothingToLearn
 from models.fit_encoder import ItemTable, fit_encoder
-from models.fit_mixture import Surroundings, fit_mixture
+from models.fit_mixture import Surroundings, ages_of, fit_mixture
 from models.fit_ranker import fit_ranker
 from models.identity import identity_of
 from models.launch import own_place
@@ -252,7 +252,7 @@ class _Training:
         def run() -> float:
             bar = Bar(self._show, title, settings.mixture_steps)
             popularity = tuple(latest.popularity(days) for days in settings.popularity_half_lives_days)
-            surroundings = Surroundings(popularity, _ages(self._learned.item_ids, self._items))
+            surroundings = Surroundings(popularity, ages_of(self._learned.item_ids, self._items))
             return fit_mixture(
                 model, latest.events, latest.held, table, surroundings, settings, bar.advance, keep=self._keep
             )
@@ -289,14 +289,3 @@ def shape_of(encoders: Encoders, learned: Learned, trained: int, settings: Train
         settings.direct,
         not isinstance(learned, InMemory) or learned.events.timed,
     )
-
-
-def _ages(item_ids: Sequence[str], items: Sequence[ItemText]) -> Callable[[Ints], Floats]:
-    published_by_id = {item.item_id: item.published_ms for item in items}
-    published = np.array([published_by_id.get(i) or 0 for i in item_ids], np.int64)
-
-    def ages(time_ms: Ints) -> Floats:
-        seconds = np.maximum(time_ms[:, None] - published, 0) / 1000
-        return np.where(published > 0, seconds, -1.0).astype(np.float32)
-
-    return ages
