@@ -71,7 +71,7 @@ annotations:
 
 {{/* dict root, image. */}}
 {{- define "recstream.image" -}}
-{{- $registry := coalesce .image.registry .root.Values.global.imageRegistry .root.Values.image.registry }}
+{{- $registry := coalesce .root.Values.global.imageRegistry .image.registry .root.Values.image.registry }}
 {{- with $registry }}{{ trimSuffix "/" . }}/{{ end }}{{ .image.repository }}
 {{- if .image.digest }}@{{ .image.digest }}{{ else }}:{{ default .root.Chart.AppVersion .image.tag }}{{ end }}
 {{- end }}
