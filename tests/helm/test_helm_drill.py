@@ -1,0 +1,312 @@
+"""The programs themselves, started as the chart's containers start them: its arguments, environment, files and probes.
+
+Paths and names that only a cluster has are put in a folder and on loopback; the rest is as rendered.
+"""
+
+import asyncio
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import yaml
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from cli.service import http_get
+from embedded.jars import kafka_jars
+from embedded.kafka import EmbeddedKafka, java_runtime
+from embedded.ports import free_port
+from embedded.process import Process
+from embedded.python_runtime import PythonRuntime, python_runtime, triton_environment
+from embedded.triton import _link_backend
+from embedded.valkey import EmbeddedValkey, command, valkey_server
+from helm_chart import ROOT, Object, containers, of, pod, rendered
+
+pytestmark = [pytest.mark.drill, pytest.mark.timeout(240)]
+PREFIX = "helm-drill."
+
+
+class Cluster:
+    """One machine in a cluster's stead: what the chart renders, and its processes."""
+
+    def __init__(self, objects: list[Object], folder: Path, names: Mapping[str, str]) -> None:
+        self.objects = objects
+        self.folder = folder
+        self._names = {"/models": str(folder / "models"), "/tmp": str(folder / "tmp"), **names}
+        (folder / "tmp").mkdir()
+        (folder / "models").mkdir()
+
+    def here(self, text: str) -> str:
+        """The text with names and paths that there are here."""
+        pattern = "|".join(map(re.escape, self._names))
+        return re.sub(pattern, lambda found: self._names[found[0]], text)
+
+    def environment(self, kind: str, component: str) -> dict[str, str]:
+        """Of the workload's containers; its settings' file is written."""
+        spec = pod(of(self.objects, kind, component))["spec"]
+        found = {"PATH": os.environ["PATH"]}
+        for variable in spec["containers"][0]["env"]:
+            value = variable["value"]
+            if variable["name"] == "RECSTREAM_CONFIG":
+                volume = next(each for each in spec["volumes"] if each["name"] == "settings")
+                name = volume["configMap"]["name"]
+                one = next(
+                    each
+                    for each in self.objects
+                    if each["kind"] == "ConfigMap" and each["metadata"]["name"] == name
+                )
+                file = self.folder / f"{component}.yaml"
+                file.write_text(self.here(one["data"][Path(value).name]))
+                found[variable["name"]] = str(file)
+            else:
+                found[variable["name"]] = self.here(value)
+        return found
+
+    def command(self, container: Object) -> list[str]:
+        """The image's entry point with the container's arguments."""
+        return [str(ROOT / "bin" / "recstream"), *map(self.here, container["args"])]
+
+    def run(self, kind: str, component: str) -> None:
+        """A job, its containers one after the other."""
+        for container in containers(of(self.objects, kind, component)):
+            done = subprocess.run(
+                self.command(container), env=self.environment(kind, component), cwd=self.folder / "tmp",
+                capture_output=True, text=True, timeout=120, check=False,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stdout + done.stderr
+
+    def start(self, component: str) -> Process:
+        """A process of a Deployment, when its probes succeed: startup, then readiness and liveness."""
+        container = pod(of(self.objects, "Deployment", component))["spec"]["containers"][0]
+        process = Process(component, self.folder / f"{component}.log")
+        process.spawn(self.command(container), self.environment("Deployment", component), self.folder / "tmp")
+        ports = {each["name"]: each["containerPort"] for each in container["ports"]}
+        for name in ("startupProbe", "readinessProbe", "livenessProbe"):
+            asyncio.run(process.ready(lambda name=name: probe(container[name], ports), 60))
+        return process
+
+
+async def probe(given: Mapping[str, Any], ports: Mapping[str, int]) -> bool:
+    """As the kubelet does it."""
+    if "grpc" in given:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{given['grpc']['port']}") as channel:
+            try:
+                answer = await health_pb2_grpc.HealthStub(channel).Check(
+                    health_pb2.HealthCheckRequest(), timeout=2
+                )
+            except grpc.aio.AioRpcError:
+                return False
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+    status, _ = await http_get("127.0.0.1", ports[given["httpGet"]["port"]], given["httpGet"]["path"])
+    return status == 200
+
+
+@pytest.fixture(scope="module")
+def ports() -> dict[str, int]:
+    found: dict[str, int] = {}
+    for name in ("grpc", "http", "ingest", "catalogue", "triton", "triton-http", "triton-metrics"):
+        found[name] = free_port(frozenset(found.values()))
+    return found
+
+
+@pytest.fixture(scope="module")
+def cluster(
+    kafka: EmbeddedKafka,
+    valkey: EmbeddedValkey,
+    bundle: Path,
+    ports: dict[str, int],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Cluster:
+    triton = {"grpc": ports["triton"], "http": ports["triton-http"], "metrics": ports["triton-metrics"]}
+    values = {
+        "kafka": {
+            "bootstrap": kafka.bootstrap,
+            "topicPrefix": PREFIX,
+            "partitions": 3,
+            "bundled": {"enabled": False},
+        },
+        "valkey": {"addresses": [valkey.address], "bundled": {"enabled": False}},
+        "config": {"store": {"key_prefix": PREFIX}},
+        "server": {"ports": {"grpc": ports["grpc"], "http": ports["http"]}, "drainSeconds": 3},
+        "ingest": {"ports": {"http": ports["ingest"]}},
+        "catalogue": {"ports": {"http": ports["catalogue"]}},
+        "triton": {"ports": triton},
+        "jobs": {"publish": {"enabled": True}},
+    }
+    folder = tmp_path_factory.mktemp("cluster")
+    runtime = python_runtime(triton_environment())
+    server = runtime.site_packages / "pytriton" / "tritonserver"
+    names = {
+        "rel-recstream-triton.shop.svc.cluster.local": "127.0.0.1",
+        "/opt/triton/backends": str(_link_backend(folder, server, runtime)),
+        "/opt/triton/server": str(server),
+    }
+    found = Cluster(rendered(values=values), folder, names)
+    shutil.copytree(bundle, folder / "models" / "training" / "bundle")
+    return found
+
+
+@pytest.fixture
+def triton(cluster: Cluster) -> Iterator[Process]:
+    """Triton on an empty repository, with the folders that the init container makes."""
+    process = Process("triton", cluster.folder / "triton.log")
+    first = pod(of(cluster.objects, "StatefulSet", "triton"))["spec"]["initContainers"][0]
+    subprocess.run([cluster.here(word) for word in first["command"]], check=True, timeout=10)
+    start_triton(cluster, process)
+    yield process
+    process.kill()
+
+
+def start_triton(cluster: Cluster, process: Process, arguments: list[str] | None = None) -> None:
+    container = pod(of(cluster.objects, "StatefulSet", "triton"))["spec"]["containers"][0]
+    runtime: PythonRuntime = python_runtime(triton_environment())
+    libraries = [runtime.site_packages / "nvidia_pytriton.libs", runtime.library]
+    # What the image sets.
+    environment = {
+        "PATH": f"{runtime.environment.absolute() / 'bin'}:{os.defpath}",
+        "LD_LIBRARY_PATH": ":".join(str(path) for path in libraries if path),
+    }
+    program = cluster.here("/opt/triton/server/bin/tritonserver")
+    process.spawn([program, *map(cluster.here, arguments or container["args"])], environment, cluster.folder)
+    ports = {each["name"]: each["containerPort"] for each in container["ports"]}
+    for name in ("startupProbe", "livenessProbe"):
+        asyncio.run(process.ready(lambda name=name: probe(container[name], ports), 60))
+
+
+def test_what_the_chart_starts_becomes_ready_serves_and_drains(
+    cluster: Cluster, triton: Process, ports: dict[str, int]
+) -> None:
+    cluster.run("Job", "topics")
+    cluster.run("Job", "topics")  # as after an upgrade
+    started = {name: cluster.start(name) for name in ("ingest", "catalogue", "server")}
+    try:
+        cluster.run("Job", "publish")
+        cluster.run("Job", "publish")
+        assert shares(ports["http"], "server") == [1.0]
+        # A process that starts anew has what was published.
+        asyncio.run(triton.stop(20))
+        start_triton(cluster, triton)
+        index = asyncio.run(posted(ports["triton-http"], "/v2/repository/index"))
+        assert index.count('"state":"READY"') == 4, index
+        drain = yaml.safe_load((cluster.folder / "server.yaml").read_text())["server"]["drain_seconds"]
+        for name, process in started.items():
+            assert process.pid is not None
+            begun = time.monotonic()
+            os.kill(process.pid, signal.SIGTERM)
+            asyncio.run(process.wait(60))
+            assert process.exit_code == 0, process.tail()
+            grace = pod(of(cluster.objects, "Deployment", name))["spec"]["terminationGracePeriodSeconds"]
+            assert time.monotonic() - begun < grace
+        assert drain == 3
+        assert not list((cluster.folder / "tmp").iterdir())
+    finally:
+        for process in started.values():
+            process.kill()
+
+
+def test_a_triton_that_watches_its_repository_finds_a_version_by_itself(
+    cluster: Cluster, ports: dict[str, int]
+) -> None:
+    """As on GPUs; here the Python backend stands in for the others, which the wheel does not have."""
+    numbers = {"grpc": ports["triton"], "http": ports["triton-http"], "metrics": ports["triton-metrics"]}
+    triton = {"backend": "onnxruntime", "ports": numbers, "pollSeconds": 1}
+    found = rendered(values={"triton": triton, "jobs": {"publish": {"enabled": True}}})
+    arguments = pod(of(found, "StatefulSet", "triton"))["spec"]["containers"][0]["args"]
+    assert arguments[0] == "tritonserver"
+    writing = pod(of(found, "Job", "publish"))["spec"]["initContainers"][0]["args"]
+    others = {"/models/repository": "/models/watched", "onnxruntime": "python"}
+    process = Process("watching", cluster.folder / "watching.log")
+    (cluster.folder / "models" / "watched").mkdir()
+    start_triton(
+        cluster,
+        process,
+        [
+            *(word.replace("/models/repository", "/models/watched") for word in arguments[1:]),
+            "--backend-directory=/opt/triton/backends",
+        ],
+    )
+    try:
+        write = cluster.command({"args": [others.get(word, word) for word in writing]})
+        subprocess.run(write, check=True, timeout=60, capture_output=True)
+
+        async def loaded() -> bool:
+            index = await posted(ports["triton-http"], "/v2/repository/index")
+            return index.count('"state":"READY"') == 4
+
+        asyncio.run(process.ready(loaded, 60))
+    finally:
+        process.kill()
+
+
+def shares(port: int, room: str) -> list[float]:
+    """The shares of the users that versions of the model have."""
+    _, text = asyncio.run(http_get("127.0.0.1", port, "/metrics"))
+    return [float(found) for found in re.findall(rf"^recstream_{room}_model_share{{.*}} (\S+)$", text, re.M)]
+
+
+async def posted(port: int, path: str) -> str:
+    """The answer to an empty POST."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    head = f"POST {path} HTTP/1.1\r\nHost: triton\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}"
+    writer.write(head.encode())
+    answer = (await asyncio.wait_for(reader.read(), 10)).decode()
+    writer.close()
+    return answer
+
+
+def test_the_bundled_valkey_evicts_nothing(tmp_path: Path) -> None:
+    container = pod(of(rendered(), "StatefulSet", "valkey"))["spec"]["containers"][0]
+    port = free_port()
+    process = Process("valkey", tmp_path / "valkey.log")
+    arguments = [str(tmp_path) if word == "/data" else word for word in container["args"]]
+    process.spawn([str(valkey_server()), *arguments, "--port", str(port)], {"PATH": os.defpath})
+
+    async def answers() -> bool:
+        return await command("127.0.0.1", port, "PING") == b"PONG"
+
+    try:
+        asyncio.run(process.ready(answers, 30))
+        info = asyncio.run(command("127.0.0.1", port, "INFO", "memory")).decode()
+        assert "maxmemory_policy:noeviction" in info and "maxmemory:419430400" in info
+    finally:
+        process.kill()
+
+
+def test_the_bundled_kafka_starts_from_its_properties(tmp_path: Path) -> None:
+    found = rendered()
+    container = pod(of(found, "StatefulSet", "kafka"))["spec"]["containers"][0]
+    text = next(
+        each["data"]["server.properties"]
+        for each in found
+        if each["kind"] == "ConfigMap" and "server.properties" in each["data"]
+    )
+    broker, controller = free_port(), free_port()
+    host = "rel-recstream-kafka.shop.svc.cluster.local"
+    text = text.replace(host, "127.0.0.1").replace("/data/log", str(tmp_path / "log"))
+    text = text.replace("9092", str(broker)).replace("9093", str(controller))
+    properties = tmp_path / "server.properties"
+    properties.write_text(text)
+    options = re.search(r"format (.*) -c ", container["command"][2])
+    assert options is not None
+    java = [str(java_runtime()), "-Xmx256m", "-cp", f"{asyncio.run(kafka_jars())}/*"]
+    for _ in range(2):  # as after a restart
+        done = subprocess.run(
+            [*java, "kafka.tools.StorageTool", "format", *options[1].split(), "-c", str(properties)],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+    process = Process("kafka", tmp_path / "kafka.log")
+    process.spawn([*java, "kafka.Kafka", str(properties)], {"PATH": os.defpath})
+    started = EmbeddedKafka(tmp_path, broker)
+    started.port = broker
+    try:
+        asyncio.run(process.ready(started._serves, 60))
+    finally:
+        process.kill()
