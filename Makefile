@@ -1,6 +1,7 @@
 # make demo    the whole system on MovieLens-100K, live        make demo ARGS=--json
 # make quality   docs/quality.md from nothing: trains, and measures beside references       make quality ARGS=--json
 # make test    every check and every test                      make test ARGS="-k kafka"  (make lint: the checks alone)
+# make test-kubernetes   the Helm chart in a real API server, built first from Go modules: some eight minutes, once
 # make recstream ARGS="doctor"   any command from the checkout
 # make protos  generated code from the .proto files            make lock   the lock files of requirements/
 # make weights   encoders for `recstream train` beside the default one: SmolLM2-135M for texts, EfficientNet for images
@@ -14,8 +15,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .ONESHELL:
-.PHONY: demo quality cross-domain test lint format reference chart recstream protos lock install install-test weights \
-	groceries client-environments clean
+.PHONY: demo quality cross-domain test test-kubernetes lint format reference chart recstream protos lock install \
+	install-test weights groceries client-environments clean
 
 ARGS ?=
 ROOMS := catalog cli datasets embedded inference ingest models profiles server topics
@@ -39,6 +40,10 @@ recstream: install
 
 test: lint install-test
 	@.venv/bin/python -m pytest $(ARGS)
+
+test-kubernetes: .venv/installed .cache/crds/installed
+	@helm/build-kubernetes .cache/kubernetes
+	.venv/bin/python -m pytest -m kubernetes tests/helm $(ARGS)
 
 lint: .venv/installed .envs/protos/installed
 	@.venv/bin/ruff check .
