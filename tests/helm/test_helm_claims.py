@@ -256,3 +256,11 @@ def test_on_gpus_the_repository_is_written_before_and_triton_watches_it() -> Non
     spec = pod(of(found, "Job", "publish"))["spec"]
     assert spec["initContainers"][0]["args"][:2] == ["model", "repository"]
     assert "--gpu" in spec["initContainers"][0]["args"]
+
+
+def test_without_a_claim_all_that_read_the_models_fetch_them() -> None:
+    found = rendered(EXTERNAL, values={"triton": {"enabled": True}})
+    for kind, component in (("StatefulSet", "triton"), ("Deployment", "catalogue"), ("Job", "publish")):
+        spec = pod(of(found, kind, component))["spec"]
+        assert "fetch" in [container["name"] for container in spec["initContainers"]]
+        assert "emptyDir" in next(volume for volume in spec["volumes"] if volume["name"] == "models")

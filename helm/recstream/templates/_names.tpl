@@ -69,9 +69,9 @@ annotations:
 {{ default (ternary (include "recstream.fullname" .) "default" .Values.serviceAccount.create) .Values.serviceAccount.name }}
 {{- end }}
 
-{{/* dict root, image. */}}
+{{/* dict root, image, public: whether it is somebody else's, which lies in no registry of ours. */}}
 {{- define "recstream.image" -}}
-{{- $registry := coalesce .root.Values.global.imageRegistry .image.registry .root.Values.image.registry }}
+{{- $registry := coalesce .root.Values.global.imageRegistry .image.registry (ternary "" .root.Values.image.registry (default false .public)) }}
 {{- with $registry }}{{ trimSuffix "/" . }}/{{ end }}{{ .image.repository }}
 {{- if .image.digest }}@{{ .image.digest }}{{ else }}:{{ default .root.Chart.AppVersion .image.tag }}{{ end }}
 {{- end }}

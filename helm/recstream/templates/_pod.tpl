@@ -2,6 +2,7 @@
 root, component, values (its part of the values), and, where they apply,
 config: the ConfigMap of its settings, by suffix; then the container gets settings and credentials
 models: "ro" or "rw", how it sees /models
+public: true where the image is somebody else's
 mounts, volumes: lists of its own */}}
 
 {{/* metadata of the pod template. */}}
@@ -77,7 +78,7 @@ securityContext:
 
 {{/* Of the container: image, security, environment, resources and mounts; the rest is the workload's own. */}}
 {{- define "recstream.container" -}}
-image: {{ include "recstream.image" (dict "root" .root "image" .values.image) | quote }}
+image: {{ include "recstream.image" (dict "root" .root "image" .values.image "public" .public) | quote }}
 imagePullPolicy: {{ default .root.Values.image.pullPolicy .values.image.pullPolicy }}
 {{- include "recstream.securityContext" . }}
 env:
