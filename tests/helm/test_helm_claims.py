@@ -109,14 +109,15 @@ def test_secrets_are_named_and_never_made(objects: list[Object]) -> None:
                     assert set(variable) == {"name", "valueFrom"}
 
 
-@pytest.mark.parametrize("release", ["r", "recstream", LONG])
+@pytest.mark.parametrize("release", ["r", "recstream", "20260101", "1e3", LONG])
 def test_names_stay_within_their_limits(release: str) -> None:
     for each in rendered(values=ALL, release=release):
         name = each["metadata"]["name"]
         # Pods of a StatefulSet carry its name and a hash as a label, CronJobs add a time.
         assert len(name) <= (52 if each["kind"] in ("StatefulSet", "CronJob") else 63), name
-        labels = {**each["metadata"].get("labels", {})}
-        assert all(len(value) <= 63 for value in labels.values())
+        assert all(
+            isinstance(value, str) and len(value) <= 63 for value in each["metadata"]["labels"].values()
+        )
 
 
 def test_long_release_names_that_differ_at_the_end_do_not_meet() -> None:
@@ -264,3 +265,22 @@ def test_without_a_claim_all_that_read_the_models_fetch_them() -> None:
         spec = pod(of(found, kind, component))["spec"]
         assert "fetch" in [container["name"] for container in spec["initContainers"]]
         assert "emptyDir" in next(volume for volume in spec["volumes"] if volume["name"] == "models")
+
+
+def test_names_that_look_like_numbers_stay_names() -> None:
+    secret = {"existingSecret": "1", "passwordKey": "2"}
+    values = {
+        "namespaceOverride": "3",
+        "fullnameOverride": "4",
+        "kafka": {"sasl": {"mechanism": "PLAIN", "usernameKey": "5", **secret}},
+        "valkey": {"auth": secret},
+        "ingest": {"autoscaling": {"enabled": True}},
+    }
+    found = rendered(values=values)
+    assert {each["metadata"]["namespace"] for each in found} == {"3"}
+    spec = pod(of(found, "Deployment", "server"))["spec"]
+    assert spec["serviceAccountName"] == "4"
+    keys = [each["valueFrom"]["secretKeyRef"] for each in spec["containers"][0]["env"] if "valueFrom" in each]
+    assert [(key["name"], key["key"]) for key in keys] == [("1", "5"), ("1", "2"), ("1", "2")]
+    login = next(each for each in found if each["kind"] == "TriggerAuthentication")["spec"]["secretTargetRef"]
+    assert [(each["name"], each["key"]) for each in login] == [("1", "5"), ("1", "2")]

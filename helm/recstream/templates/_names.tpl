@@ -23,8 +23,8 @@
 
 {{/* Of an object: dict root, component (may be empty). */}}
 {{- define "recstream.selector" -}}
-app.kubernetes.io/name: {{ include "recstream.chartName" .root }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/name: {{ include "recstream.chartName" .root | quote }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 {{- with .component }}
 app.kubernetes.io/component: {{ . }}
 {{- end }}
@@ -46,8 +46,8 @@ app.kubernetes.io/component: {{ . }}
 
 {{/* metadata of an object: dict root, component, suffix, labels, annotations (lists of maps), namespace. */}}
 {{- define "recstream.metadata" -}}
-name: {{ include "recstream.fullname" .root }}{{ with .suffix }}-{{ . }}{{ end }}
-namespace: {{ default (include "recstream.namespace" .root) .namespace }}
+name: {{ printf "%s%s" (include "recstream.fullname" .root) (ternary (printf "-%s" (toString .suffix)) "" (hasKey . "suffix")) | quote }}
+namespace: {{ default (include "recstream.namespace" .root) .namespace | quote }}
 labels:
   {{- include "recstream.labels" . | nindent 2 }}
 {{- $annotations := deepCopy .root.Values.commonAnnotations }}

@@ -23,7 +23,7 @@ annotations:
 {{/* Of the pod's spec: all but containers and volumes. */}}
 {{- define "recstream.pod.settings" -}}
 {{- $values := .root.Values -}}
-serviceAccountName: {{ include "recstream.serviceAccount" .root }}
+serviceAccountName: {{ include "recstream.serviceAccount" .root | quote }}
 automountServiceAccountToken: {{ $values.serviceAccount.automountToken }}
 enableServiceLinks: false
 {{- with include "recstream.pullSecrets" .root }}
@@ -38,10 +38,10 @@ securityContext:
 terminationGracePeriodSeconds: {{ . | int }}
 {{- end }}
 {{- with .values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .values.runtimeClassName }}
-runtimeClassName: {{ . }}
+runtimeClassName: {{ . | quote }}
 {{- end }}
 {{- with default $values.nodeSelector .values.nodeSelector }}
 nodeSelector:
@@ -104,15 +104,15 @@ volumeMounts:
 {{- with .root.Values.kafka.sasl }}
 {{- if .mechanism }}
 - name: RECSTREAM_KAFKA__USERNAME
-  valueFrom: {secretKeyRef: {name: {{ .existingSecret }}, key: {{ .usernameKey }}}}
+  valueFrom: {secretKeyRef: {name: {{ .existingSecret | quote }}, key: {{ .usernameKey | quote }}}}
 - name: RECSTREAM_KAFKA__PASSWORD
-  valueFrom: {secretKeyRef: {name: {{ .existingSecret }}, key: {{ .passwordKey }}}}
+  valueFrom: {secretKeyRef: {name: {{ .existingSecret | quote }}, key: {{ .passwordKey | quote }}}}
 {{- end }}
 {{- end }}
 {{- with .root.Values.valkey.auth }}
 {{- if .existingSecret }}
 - name: RECSTREAM_STORE__PASSWORD
-  valueFrom: {secretKeyRef: {name: {{ .existingSecret }}, key: {{ .passwordKey }}}}
+  valueFrom: {secretKeyRef: {name: {{ .existingSecret | quote }}, key: {{ .passwordKey | quote }}}}
 {{- end }}
 {{- end }}
 {{- with .root.Values.extraEnv }}
@@ -157,7 +157,7 @@ volumeMounts:
 {{- with (get $.root.Values $server).tls }}
 {{- if and .enabled .existingSecret }}
 - name: {{ $server }}-tls
-  secret: {secretName: {{ .existingSecret }}}
+  secret: {secretName: {{ .existingSecret | quote }}}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -166,7 +166,7 @@ volumeMounts:
 {{- with .root.Values.models }}
 - name: models
   {{- if .persistence.enabled }}
-  persistentVolumeClaim: {claimName: {{ default (printf "%s-models" (include "recstream.fullname" $.root)) .persistence.existingClaim }}}
+  persistentVolumeClaim: {claimName: {{ default (printf "%s-models" (include "recstream.fullname" $.root)) .persistence.existingClaim | quote }}}
   {{- else }}
   emptyDir: {sizeLimit: {{ .size }}}
   {{- end }}
