@@ -10,14 +10,11 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import grpc
 import pytest
 import yaml
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from cli.service import http_get
 from embedded.jars import kafka_jars
@@ -27,85 +24,11 @@ from embedded.process import Process
 from embedded.python_runtime import PythonRuntime, python_runtime, triton_environment
 from embedded.triton import _link_backend
 from embedded.valkey import EmbeddedValkey, command, valkey_server
-from helm_chart import ROOT, Object, containers, of, pod, rendered
+from helm_chart import of, pod, rendered
+from helm_cluster import Cluster, probe
 
 pytestmark = [pytest.mark.drill, pytest.mark.timeout(240)]
 PREFIX = "helm-drill."
-
-
-class Cluster:
-    """One machine in a cluster's stead: what the chart renders, and its processes."""
-
-    def __init__(self, objects: list[Object], folder: Path, names: Mapping[str, str]) -> None:
-        self.objects = objects
-        self.folder = folder
-        self._names = {"/models": str(folder / "models"), "/tmp": str(folder / "tmp"), **names}
-        (folder / "tmp").mkdir()
-        (folder / "models").mkdir()
-
-    def here(self, text: str) -> str:
-        """The text with names and paths that there are here."""
-        pattern = "|".join(map(re.escape, self._names))
-        return re.sub(pattern, lambda found: self._names[found[0]], text)
-
-    def environment(self, kind: str, component: str) -> dict[str, str]:
-        """Of the workload's containers; its settings' file is written."""
-        spec = pod(of(self.objects, kind, component))["spec"]
-        found = {"PATH": os.environ["PATH"]}
-        for variable in spec["containers"][0]["env"]:
-            value = variable["value"]
-            if variable["name"] == "RECSTREAM_CONFIG":
-                volume = next(each for each in spec["volumes"] if each["name"] == "settings")
-                name = volume["configMap"]["name"]
-                one = next(
-                    each
-                    for each in self.objects
-                    if each["kind"] == "ConfigMap" and each["metadata"]["name"] == name
-                )
-                file = self.folder / f"{component}.yaml"
-                file.write_text(self.here(one["data"][Path(value).name]))
-                found[variable["name"]] = str(file)
-            else:
-                found[variable["name"]] = self.here(value)
-        return found
-
-    def command(self, container: Object) -> list[str]:
-        """The image's entry point with the container's arguments."""
-        return [str(ROOT / "bin" / "recstream"), *map(self.here, container["args"])]
-
-    def run(self, kind: str, component: str) -> None:
-        """A job, its containers one after the other."""
-        for container in containers(of(self.objects, kind, component)):
-            done = subprocess.run(
-                self.command(container), env=self.environment(kind, component), cwd=self.folder / "tmp",
-                capture_output=True, text=True, timeout=120, check=False,
-            )  # fmt: skip
-            assert done.returncode == 0, done.stdout + done.stderr
-
-    def start(self, component: str) -> Process:
-        """A process of a Deployment, when its probes succeed: startup, then readiness and liveness."""
-        container = pod(of(self.objects, "Deployment", component))["spec"]["containers"][0]
-        process = Process(component, self.folder / f"{component}.log")
-        process.spawn(self.command(container), self.environment("Deployment", component), self.folder / "tmp")
-        ports = {each["name"]: each["containerPort"] for each in container["ports"]}
-        for name in ("startupProbe", "readinessProbe", "livenessProbe"):
-            asyncio.run(process.ready(lambda name=name: probe(container[name], ports), 60))
-        return process
-
-
-async def probe(given: Mapping[str, Any], ports: Mapping[str, int]) -> bool:
-    """As the kubelet does it."""
-    if "grpc" in given:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{given['grpc']['port']}") as channel:
-            try:
-                answer = await health_pb2_grpc.HealthStub(channel).Check(
-                    health_pb2.HealthCheckRequest(), timeout=2
-                )
-            except grpc.aio.AioRpcError:
-                return False
-        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
-    status, _ = await http_get("127.0.0.1", ports[given["httpGet"]["port"]], given["httpGet"]["path"])
-    return status == 200
 
 
 @pytest.fixture(scope="module")
