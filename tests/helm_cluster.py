@@ -1,4 +1,4 @@
-"""One machine in a cluster's stead: processes started as the chart's containers are, for tests/helm/test_helm_drill.py."""
+"""One machine in a cluster's stead: processes started as the containers of the chart are, for tests of the chart."""
 
 import asyncio
 import os
