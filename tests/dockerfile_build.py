@@ -1,4 +1,6 @@
-"""Builds images the way BuildKit does, from the Dockerfile itself, without a base image: a folder a stage, COPY from what the .dockerignore leaves of the checkout, RUN as root with that folder as its root."""
+"""Builds images the way BuildKit does, from the Dockerfile itself, without a base image: a folder a stage, COPY from
+what the .dockerignore leaves of the checkout, RUN as root with that folder as its root.
+"""
 
 import json
 import os

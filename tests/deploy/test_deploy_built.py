@@ -1,5 +1,5 @@
-"""Images as the Dockerfile builds them: with only what it copies and installs, run by a user that nobody knows, on a root
-that nothing can be written to, cut off from every network.
+"""Images as the Dockerfile builds them: with only what it copies and installs, run by a user that nobody knows, on a
+root that nothing can be written to, cut off from every network.
 """
 
 import json

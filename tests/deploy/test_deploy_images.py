@@ -125,7 +125,8 @@ def test_every_room_is_in_the_images_and_nothing_else_of_the_checkout() -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        ".git/config", ".venv/bin/python", ".recstream/bundle/manifest.json", "deploy/secrets/store.env", "tests/conftest.py",
+        ".git/config", ".venv/bin/python", ".recstream/bundle/manifest.json", "deploy/secrets/store.env",
+        "tests/conftest.py",
         "cli/__pycache__/app.cpython-311.pyc", "protos/typescript/package.json", "requirements/dev.in",
     ],
 )  # fmt: skip
