@@ -47,7 +47,7 @@ variable "BUNDLE" {
 
 function "tags" {
   params = [role]
-  result = ["${IMAGE_REGISTRY}recstream/${role}:${IMAGE_VERSION}"]
+  result = ["${IMAGE_REGISTRY}recstream-${role}:${IMAGE_VERSION}"]
 }
 
 group "default" {

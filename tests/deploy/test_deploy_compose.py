@@ -91,7 +91,7 @@ def test_images_are_those_that_are_built_or_of_a_fixed_version(file: Path, every
         else:
             assert re.search(r":v?\d+\.\d+\.\d+", service["image"]), name
     moved = compose(file, "config", "--images", "server", IMAGE_REGISTRY="r.example/x/", IMAGE_VERSION="7")
-    assert "r.example/x/recstream/server:7" in moved.stdout.split()
+    assert "r.example/x/recstream-server:7" in moved.stdout.split()
 
 
 def test_every_service_is_bounded(every: Services) -> None:

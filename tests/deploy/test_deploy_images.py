@@ -192,5 +192,5 @@ def test_buildx_takes_the_bake_file_and_refuses_bases_without_digests() -> None:
         command, cwd=CHECKOUT, capture_output=True, text=True, check=True, env=env
     ).stdout
     targets = json.loads(printed)["target"]
-    assert targets["server-release"]["tags"] == ["registry.example/recstream/server:0.1.0"]
+    assert targets["server-release"]["tags"] == ["registry.example/recstream-server:0.1.0"]
     assert all(digest in target["args"]["PYTHON_IMAGE"] for target in targets.values())
