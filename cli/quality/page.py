@@ -9,6 +9,7 @@ from cli.quality.run import Made
 from models.evaluation.cold import ColdResult
 from models.evaluation.groups import NEW_DAYS, Group
 from models.evaluation.parts import TEST_FROM
+from models.evaluation.references.fit import NAMES
 from models.evaluation.references.fitness import Fitness
 from models.evaluation.references.tune import Tuned
 from models.evaluation.results import Result, RowResult
@@ -48,7 +49,7 @@ def page(made: Made, machine: str, picture: str) -> str:
     took = f"{min(seconds):.0f} to {max(seconds):.0f} seconds" if seconds else "no time"
     parts = [
         "# Quality",
-        f"MovieLens-100K, seeds: {made.seeds}. `make quality` makes this page from nothing, and goes on where it was "
+        f"MovieLens-100K, seeds: {made.seeds}. `make quality` makes this page from nothing, and goes on where it was\n"
         "interrupted; `recstream evaluate` measures other data the same way.",
         f"![NDCG@10 of each row, with intervals]({picture})",
     ]
@@ -62,6 +63,7 @@ def page(made: Made, machine: str, picture: str) -> str:
         "## The references",
         "Each was tuned on the validation variant of the split, over the grid in "
         "`models/evaluation/references/grids.yaml`, by NDCG@10, and then trained on the test variant.",
+        _not_measured(made),
         *(_parameters(protocol, tuned) for protocol, tuned in made.parameters.items()),
         _published(made.fitness),
     ]
@@ -122,7 +124,9 @@ def _cold(result: ColdResult) -> list[str]:
             ],
             [*rows, ["chance", *(_number(result.chance[question]) for question in questions), ""]],
         ),
-        "`nearest text` orders items by the mean cosine of their text to the texts of what the user liked.",
+        "`nearest text` orders items by the mean cosine of their text to the texts of what the user liked. `places for "
+        "new items`: one place in ten of a list is for the best of the items without an event, as other surfaces than "
+        "that for measurements have it for new items.",
     ]
 
 
@@ -135,6 +139,12 @@ def _left_out(excluded: Mapping[str, int]) -> str:
     return " ".join(
         texts[name].format(f"{count:,}") for name, count in excluded.items() if count and name in texts
     )
+
+
+def _not_measured(made: Made) -> str:
+    measured = {name for tuned in made.parameters.values() for name in tuned}
+    missing = [name for name in NAMES if name not in measured]
+    return f"Not measured here, though it can be (`--references`): {', '.join(missing)}." if missing else ""
 
 
 def _parameters(protocol: str, tuned: Mapping[str, Tuned]) -> str:
