@@ -11,6 +11,7 @@ from catalog.changes import Change
 from catalog.contents import Contents, wall_clock_ms
 from catalog.index.hnsw import BuildStopped
 from catalog.index.live import LiveIndex
+from catalog.measured import measure_indexes
 from catalog.reader import Reader
 from catalog.records import appliers
 from catalog.served import Served, decode_served
@@ -40,6 +41,7 @@ class Catalog(Contents):
         self.served = Served()
         self._ready = asyncio.Event()
         self._vectors_topic = topics.item_vectors
+        self._measured: frozenset[int] = frozenset()
         self._reader = Reader(
             kafka,
             {**appliers(self, topics), topics.model_versions: self._hear_served},
@@ -89,10 +91,11 @@ class Catalog(Contents):
     async def _merge(self) -> None:
         while True:
             await asyncio.sleep(_MERGE_LOOK_SECONDS)
-            for index in self._vectors:
-                await self._merge_one(index)
+            self._measured = measure_indexes(self._vectors, self._measured)
+            for version, index in self._vectors:
+                await self._merge_one(version, index)
 
-    async def _merge_one(self, index: LiveIndex) -> None:
+    async def _merge_one(self, version: int, index: LiveIndex) -> None:
         merge = index.due()
         if merge is None:
             return
@@ -103,6 +106,7 @@ class Catalog(Contents):
             graph = await asyncio.to_thread(index.make, merge, lambda: not stop.is_set())
             index.install(merge, graph)
             metrics.MERGES.observe(loop.time() - began)
+            metrics.INDEX_BUILT.labels(str(version)).set_to_current_time()
         except BuildStopped:
             index.abandon()
         except (RuntimeError, ValueError, MemoryError) as error:

@@ -1,4 +1,6 @@
-"""What the catalogue counts. `topic` is the name of one of its topics."""
+"""What the catalogue counts. `topic` is the name of one of its topics, `version` one that it holds vectors of."""
+
+from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -10,6 +12,21 @@ BAD_RECORDS = Counter(
 )
 ITEMS = Gauge("recstream_catalog_items", "Items that are known, withdrawn and expired ones included")
 VECTORS = Gauge("recstream_catalog_vectors", "Vectors held, of all model versions")
+INDEX_VECTORS = Gauge(
+    "recstream_catalog_index_vectors",
+    "Vectors of a model version by where a search finds them: in the graph, or scanned beside it",
+    ["version", "place"],
+)
+INDEX_BUILT = Gauge(
+    "recstream_catalog_index_built_timestamp_seconds",
+    "When the version's graph was built or extended last, Unix time; none while all vectors are scanned",
+    ["version"],
+)
+CURRENT = Gauge(
+    "recstream_catalog_current_timestamp_seconds",
+    "The newest moment, Unix time, of which it is known that all records before it are applied",
+)
+PLACES: Final = ("graph", "scanned")
 READY = Gauge("recstream_catalog_ready", "1 when the ends of the topics seen at the start are reached")
 RECONNECTS = Counter(
     "recstream_catalog_reconnects", "Times that reading the topics began anew after a failure"

@@ -25,6 +25,8 @@ _SLICE_SECONDS = 0.002
 _RETRY_SECONDS = 0.2, 5.0
 # A poll's answer is worth nothing when a broker is gone; a question about positions may then hang.
 _ASK_SECONDS = 2.0
+_ENDS_SECONDS = 10.0
+_CURRENT_SECONDS = 5.0
 
 
 @dataclass(slots=True)
@@ -93,6 +95,7 @@ class Reader:
             fetch_max_wait_ms=_POLL_MS,
         )
         watch: asyncio.Task[None] | None = None
+        following: asyncio.Task[None] | None = None
         try:
             async with asyncio.timeout(self._kafka.request_timeout_ms / 1000):
                 await consumer.start()
@@ -103,6 +106,7 @@ class Reader:
             async with asyncio.timeout(self._kafka.request_timeout_ms / 1000):
                 await self._begin(consumer, partitions)
             watch = asyncio.create_task(self._grown(counts))
+            following = asyncio.create_task(self._note_current(consumer, partitions))
             while not watch.done():
                 batches = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_RECORDS_A_POLL)
                 for partition, records in batches.items():
@@ -110,8 +114,9 @@ class Reader:
                 if self._goals:
                     await self._look_whether_reached(consumer)
         finally:
-            if watch is not None:
-                watch.cancel()
+            for task in (watch, following):
+                if task is not None:
+                    task.cancel()
             await consumer.stop()
 
     async def _take(self, partition: TopicPartition, records: list[ConsumerRecord]) -> None:
@@ -172,6 +177,29 @@ class Reader:
         for goal in [goal for goal in self._goals if not goal.left]:
             self._goals.remove(goal)
             goal.reached.set()
+
+    async def _note_current(self, consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> None:
+        """Keeps `CURRENT`: with Kafka away, or this process behind, it stays where it was."""
+        while True:
+            moment = time.time()
+            # In a task of its own: a connection that closes cancels what waits for it.
+            asking = asyncio.ensure_future(consumer.end_offsets(partitions))
+            try:
+                await asyncio.wait({asking}, timeout=_ENDS_SECONDS)
+            finally:
+                asking.cancel()
+            if not asking.done() or asking.cancelled() or asking.exception() is not None:
+                log.warning("catalog_ends_unknown", seconds=_ENDS_SECONDS)
+            else:
+                goal = _Goal(dict(asking.result()), checked=True)
+                self._goals.append(goal)
+                try:
+                    await goal.reached.wait()
+                finally:
+                    if goal in self._goals:
+                        self._goals.remove(goal)
+                metrics.CURRENT.set(moment)
+            await asyncio.sleep(_CURRENT_SECONDS)
 
     async def _grown(self, counts: Mapping[str, int]) -> None:
         """Ends when a topic has other partitions than these."""

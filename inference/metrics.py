@@ -1,9 +1,12 @@
-"""What this room measures. `graph` is one of four names; `reason` one of `FAILURES`."""
+"""What this room measures. `graph` is one of `GRAPHS`, or one that adds a modality; `reason` one of `FAILURES`."""
 
 from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from inference.graphs import GRAPHS as _ALL
+
+GRAPHS: Final = tuple(_ALL)
 FAILURES: Final = (
     "deadline",
     "unreachable",
@@ -29,6 +32,11 @@ CALL_ROWS = Histogram(
 CALL_FAILURES = Counter(
     "recstream_inference_call_failures_total", "Triton calls without a usable answer.", ["graph", "reason"]
 )
+for _graph in GRAPHS:
+    for _reason in FAILURES:
+        CALL_FAILURES.labels(_graph, _reason)
 BREAKER_OPEN = Gauge(
     "recstream_inference_breaker_open", "1 while calls of the graph fail at once.", ["graph"]
 )
+for _graph in GRAPHS:
+    BREAKER_OPEN.labels(_graph)

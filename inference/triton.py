@@ -73,7 +73,8 @@ class TritonModel:
         """Serve these versions, and no others. Calls in progress go on."""
         self._manifests = {m.version: m for m in manifests}
         for key in [key for key in self._breakers if key[1] not in self._manifests]:
-            del self._breakers[key]
+            if self._breakers.pop(key).open:
+                metrics.BREAKER_OPEN.labels(key[0]).set(0)
 
     async def encode_items(self, version: int, tokens: Tokens, *, timeout: float) -> Floats:
         """Item vectors [b, d]. See `Model.encode_items`."""

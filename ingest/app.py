@@ -16,6 +16,7 @@ from catalog.catalog import Catalog
 from catalog.settings import CatalogSettings
 from inference.settings import TritonSettings
 from inference.triton import TritonModel
+from inference.version_labels import Retiring
 from inference.versions import Pointer, Versions
 from ingest import metrics
 from ingest.agreement import check_agreement
@@ -24,6 +25,7 @@ from ingest.errors import SettingsDisagree
 from ingest.health import Health
 from ingest.health_server import HealthServer
 from ingest.interactions_worker import InteractionsWorker
+from ingest.quality_worker import QualityWorker
 from ingest.settings import IngestSettings
 from ingest.states import States
 from ingest.statistics_worker import StatisticsWorker
@@ -43,6 +45,7 @@ class Role(StrEnum):
     INTERACTIONS = "interactions"
     CATALOGUE = "catalogue"
     STATISTICS = "statistics"
+    QUALITY = "quality"
 
 
 ALL_ROLES = frozenset(Role)
@@ -50,7 +53,8 @@ ALL_ROLES = frozenset(Role)
 
 @dataclass(frozen=True, slots=True)
 class IngestConfiguration:
-    """The settings of every room that ingest is made of, and the folder of the published bundles, by version."""
+    """The settings of every room that ingest is made of, the folder of the published bundles, by version, and the
+    surfaces that are configured: others are `other` in the figures of online quality."""
 
     ingest: IngestSettings
     kafka: KafkaSettings
@@ -59,6 +63,7 @@ class IngestConfiguration:
     catalog: CatalogSettings
     triton: TritonSettings
     bundles: Path
+    surfaces: frozenset[str] = frozenset()
 
 
 async def run(
@@ -150,6 +155,27 @@ async def _work(
         if Role.STATISTICS in roles:
             count = StatisticsWorker(configuration.kafka, configuration.profiles, settings, health)
             tasks.create_task(supervise(Role.STATISTICS, count.run, health, settings, stop))
+        if Role.QUALITY in roles and settings.quality_slates:
+            tasks.create_task(_quality(configuration, versions, stop))
+
+
+async def _quality(configuration: IngestConfiguration, versions: Versions, stop: asyncio.Event) -> None:
+    versions.listen(
+        Retiring(
+            [metrics.LISTED, metrics.IMPRESSIONS, metrics.RESPONSES, metrics.EXPECTED, metrics.OBSERVED]
+        ).follow
+    )
+    # A health of its own: that figures are missing does not make a process unready.
+    health = Health()
+    worker = QualityWorker(
+        configuration.kafka,
+        configuration.profiles,
+        configuration.ingest,
+        configuration.surfaces,
+        versions,
+        health,
+    )
+    await supervise(Role.QUALITY, worker.run, health, configuration.ingest, stop)
 
 
 async def _interactions(

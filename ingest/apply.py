@@ -99,7 +99,7 @@ class Apply:
         named = asyncio.create_task(self._store.identity())
         try:
             changes, outdated = await self._fold(bases, records)
-            with metrics.STAGE_SECONDS.labels("model").time():
+            with metrics.STAGE["model"].time():
                 budget = self._settings.model_budget_ms / 1000
                 profiles = await self._states.after([c.folded for c in changes], timeout=budget)
             tails = await self._tails(changes)
@@ -115,7 +115,7 @@ class Apply:
             self._write(change, profile, tails.get(change.user_id))
             for change, profile in zip(changes, profiles, strict=True)
         ]
-        with metrics.STAGE_SECONDS.labels("write").time():
+        with metrics.STAGE["write"].time():
             accepted = await self._store.write(writes)
         refused = []
         for change, write, done in zip(changes, writes, accepted, strict=True):
@@ -141,12 +141,12 @@ class Apply:
                 bases[user_id] = _Base(kept, True)
             else:
                 others.append(user_id)
-        metrics.PROFILES.labels("remembered").inc(len(bases))
+        metrics.PROFILES_FROM["remembered"].inc(len(bases))
         if others:
-            with metrics.STAGE_SECONDS.labels("read").time():
+            with metrics.STAGE["read"].time():
                 read = await self._store.read(others)
             bases |= {u: _Base(stored, False) for u, stored in zip(others, read, strict=True)}
-            metrics.PROFILES.labels("read").inc(len(others))
+            metrics.PROFILES_FROM["read"].inc(len(others))
         return bases
 
     async def _fold(
@@ -170,7 +170,7 @@ class Apply:
                     _count(folded)
                 continue
             changes.append(_Change(user_id, before.revision if before is not None else 0, folded))
-        metrics.STAGE_SECONDS.labels("fold").observe(time.perf_counter() - started)
+        metrics.STAGE["fold"].observe(time.perf_counter() - started)
         return changes, outdated
 
     async def _tails(self, changes: Sequence[_Change]) -> dict[str, Tail]:
@@ -201,6 +201,6 @@ class Apply:
 
 
 def _count(folded: Folded) -> None:
-    metrics.RECORDS.labels("applied").inc(len(folded.applied))
-    metrics.RECORDS.labels("passed").inc(folded.count - len(folded.applied))
-    metrics.RECORDS.labels("before").inc(folded.dropped)
+    metrics.RECORDS_OF["applied"].inc(len(folded.applied))
+    metrics.RECORDS_OF["passed"].inc(folded.count - len(folded.applied))
+    metrics.RECORDS_OF["before"].inc(folded.dropped)

@@ -171,7 +171,7 @@ class Catalogue(ConsumerRebalanceListener):  # type: ignore[misc]
             except UnicodeDecodeError:
                 letters.append(Letter(raw, self._topic_id, "key", "the key is not UTF-8"))
             except BadRecord as error:
-                letters.append(Letter(raw, self._topic_id, "item", error.reason))
+                letters.append(Letter(raw, self._topic_id, metrics.ITEM, error.reason))
         return _Work(items, frozenset(removed), tuple(letters))
 
     async def _embed(self, work: _Work, attempt: int) -> Embedded:

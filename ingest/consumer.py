@@ -16,6 +16,7 @@ from ingest.bounded import bounded
 from ingest.closing import stop_client
 from ingest.errors import OffsetOutOfRange
 from ingest.groups import interactions_group
+from ingest.lag import Lag, watch_lag
 from ingest.offsets import committed, extents, out_of_range, store_mark, to_metadata
 from ingest.polling import Records, poll
 from ingest.settings import IngestSettings
@@ -71,6 +72,8 @@ class InteractionsConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._marked = asyncio.Event()
         self._committing = asyncio.Lock()
         self._committer: asyncio.Task[None] | None = None
+        self._lag = Lag()
+        self._watching: asyncio.Task[None] | None = None
 
     @property
     def epoch(self) -> int:
@@ -87,6 +90,7 @@ class InteractionsConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._consumer.subscribe([self._topic], listener=self)
         await self._consumer.start()
         self._committer = asyncio.create_task(self._commit_marks(), name="commit offsets")
+        self._watching = asyncio.create_task(watch_lag(self._consumer, self._lag), name="watch lag")
 
     async def close(self) -> None:
         """Commit what is applied and leave the group."""
@@ -95,6 +99,10 @@ class InteractionsConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
                 await self._commit()
             self._committer.cancel()
             await asyncio.gather(self._committer, return_exceptions=True)
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+        self._lag.close()
         await stop_client(self._consumer)
         metrics.ASSIGNED.set(0)
 
@@ -119,9 +127,11 @@ class InteractionsConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         return epoch, records
 
     @contextlib.contextmanager
-    def working(self) -> Iterator[None]:
-        """While inside, a revocation waits, for a bounded time."""
+    def working(self, records: Records) -> Iterator[None]:
+        """While inside, with these records in hand, a revocation waits, for a bounded time."""
         self._idle.clear()
+        for tp, part in records.items():
+            self._lag.begin(tp.partition, part[0].offset, part[0].timestamp)
         try:
             yield
         finally:
@@ -140,8 +150,7 @@ class InteractionsConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             self._marks[tp] = OffsetAndMetadata(
                 offset, to_metadata(self._store, offset if safe is None else safe)
             )
-            if (high := self._consumer.highwater(tp)) is not None:
-                metrics.LAG.labels(str(tp.partition)).set(max(0, high - offset))
+            self._lag.applied(tp.partition, offset, part[-1].timestamp)
         self._marked.set()
 
     def forget(self, epoch: int) -> None:
@@ -182,6 +191,7 @@ class InteractionsConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             self._count_lost(OffsetOutOfRange(self._topic, ranges))
         now = time.monotonic()
         starts: dict[TopicPartition, OffsetAndMetadata] = {}
+        positions: dict[int, int] = {}
         for tp in assignment:
             known = found.get(tp)
             if known is None:
@@ -197,7 +207,9 @@ class InteractionsConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             self._applied.start(tp.partition, max(min(earlier, start), there[tp].first), now)
             self._committed[tp] = -1 if known is None else known.offset
             self._consumer.seek(tp, start)
+            positions[tp.partition] = start
         # Empty partitions get a commit as well, so that whoever measures lag does not count expired history.
+        self._lag.start(positions)
         self._marks.update(starts)
         if starts:
             self._marked.set()

@@ -19,6 +19,11 @@ def statistics_transactions(kafka: KafkaSettings, partition: int) -> str:
     return f"{kafka.topic_prefix}recstream-statistics-{partition}"
 
 
+def quality_group(kafka: KafkaSettings) -> str:
+    """Who measures what users make of lists. It commits nothing."""
+    return f"{kafka.topic_prefix}recstream-quality"
+
+
 def catalogue_group(kafka: KafkaSettings, model_version: int, published_at_ms: int, topic_id: bytes) -> str:
     """Who embeds items. A version that is published, for the first time or again, and an items topic made anew, are
     read from the start by a new group."""

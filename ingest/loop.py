@@ -70,7 +70,7 @@ class Interactions:
                 self._epoch = epoch
                 self._apply.forget()
             if polled:
-                with self._consumer.working():
+                with self._consumer.working(polled):
                     await self._finish(epoch, polled, stop)
 
     async def _finish(self, epoch: int, polled: Records, stop: asyncio.Event) -> None:
@@ -92,9 +92,9 @@ class Interactions:
             attempt += 1
         self._consumer.mark(epoch, polled)
         self._succeeded()
-        metrics.RECORDS.labels("refused").inc(len(batch.letters))
+        metrics.RECORDS_OF["refused"].inc(len(batch.letters))
         metrics.BATCH_RECORDS.observe(sum(map(len, polled.values())))
-        metrics.STAGE_SECONDS.labels("batch").observe(time.perf_counter() - started)
+        metrics.STAGE["batch"].observe(time.perf_counter() - started)
         metrics.RECORD_AGE_SECONDS.observe(max(0.0, time.time() - batch.oldest_ms / 1000))
 
     async def _try(self, batch: Batch) -> None:

@@ -1,29 +1,46 @@
-"""What ingest measures, in one list. Labels are bounded: names of this file or enumerations."""
+"""What ingest measures, in one list. Labels are bounded: names of this file, enumerations, partitions, live versions.
+What a fixed set of names labels is there from the start, at zero."""
 
 from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from profiles.interactions import Reason
+
 RETRY_CAUSES: Final = ("store", "contention", "dead_letter", "error")
 STAGES: Final = ("read", "fold", "model", "write", "batch")
+OUTCOMES: Final = ("applied", "passed", "before", "refused")
+PROFILE_SOURCES: Final = ("remembered", "read")
+STATES_HOW: Final = ("step", "fold", "stale")
+WORKERS: Final = ("store", "interactions", "catalogue", "statistics", "quality")
+ITEM: Final = "item"
+"""Why a record of `items` becomes a dead letter: it is no item."""
+LETTER_REASONS: Final = {
+    "interactions": tuple(reason.value for reason in Reason),
+    "items": (ITEM,),
+}
+"""Reasons of dead letters by source."""
 
 RECORDS = Counter(
     "recstream_ingest_records_total", "Records of interactions, by what became of them.", ["outcome"]
 )
 """outcome: applied (with effect), passed (a repeat, too late, without effect), before (at or below a watermark),
 refused (a dead letter)."""
+RECORDS_OF = {outcome: RECORDS.labels(outcome) for outcome in OUTCOMES}
 STAGE_SECONDS = Histogram(
     "recstream_ingest_stage_seconds",
     "Time of a batch, by stage.",
     ["stage"],
     buckets=(0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.0, 4.0),
 )
+STAGE = {stage: STAGE_SECONDS.labels(stage) for stage in STAGES}
 PROFILES = Counter(
     "recstream_ingest_profiles_total",
     "Profiles that records were folded onto, by where they came from.",
     ["source"],
 )
 """source: remembered (this process wrote it last), read (from the store)."""
+PROFILES_FROM = {source: PROFILES.labels(source) for source in PROFILE_SOURCES}
 RECORD_AGE_SECONDS = Histogram(
     "recstream_ingest_record_age_seconds",
     "From a record's Kafka timestamp to its profile's acknowledged write; the oldest of each batch.",
@@ -52,6 +69,8 @@ BATCH_RECORDS = Histogram(
 )
 WRITES_REFUSED = Counter("recstream_ingest_writes_refused_total", "Profile writes that the fence refused.")
 RETRIES = Counter("recstream_ingest_batch_retries_total", "Batches tried again, by cause.", ["cause"])
+for _cause in RETRY_CAUSES:
+    RETRIES.labels(_cause)
 ABANDONED = Counter(
     "recstream_ingest_batches_abandoned_total", "Batches left to the next owner of their partitions."
 )
@@ -65,12 +84,21 @@ LAG = Gauge(
     "Records not yet applied, by partition that this process holds.",
     ["partition"],
 )
+LAG_SECONDS = Gauge(
+    "recstream_ingest_lag_seconds",
+    "How long the oldest record not yet applied has lain in Kafka, by partition that this process holds; 0: none.",
+    ["partition"],
+)
 ASSIGNED = Gauge("recstream_ingest_assigned_partitions", "Partitions that this process holds.")
 DEAD_LETTERS = Counter(
     "recstream_ingest_dead_letters_total", "Dead letters, by source and reason.", ["source", "reason"]
 )
+for _source, _reasons in LETTER_REASONS.items():
+    for _reason in _reasons:
+        DEAD_LETTERS.labels(_source, _reason)
 STATES = Counter("recstream_ingest_states_total", "Model states written, by how they came about.", ["how"])
 """how: step, fold, stale."""
+STATES_BY = {how: STATES.labels(how) for how in STATES_HOW}
 STALE_USERS = Gauge("recstream_ingest_stale_users", "Users waiting for the sweeper.")
 REFOLDED = Counter("recstream_ingest_refolded_total", "States that the sweeper refolded.")
 MOVED = Counter(
@@ -94,4 +122,45 @@ UNCOUNTED = Counter("recstream_ingest_positives_uncounted_total", "Positive even
 READY = Gauge("recstream_ingest_ready", "1 while the component is in order.", ["component"])
 RESTARTS = Counter(
     "recstream_ingest_worker_restarts_total", "Workers that failed and were started again.", ["worker"]
+)
+for _worker in WORKERS:
+    RESTARTS.labels(_worker)
+
+POSITIONS: Final = (*map(str, range(10)), "10-19", "20-49", "50+")
+QUALITY_OUTCOMES: Final = ("counted", "repeated", "unseen", "no_slate", "unknown_slate", "not_on_slate")
+QUALITY_EVENTS = Counter(
+    "recstream_quality_events_total",
+    "Impressions and actions of users, by whether they could be placed on the list that they name.",
+    ["outcome"],
+)
+"""outcome: counted, repeated (counted for this place before), unseen (an action, and no impression of its place so
+far), no_slate (names no list), unknown_slate (one that is not remembered), not_on_slate (the item is not on it)."""
+QUALITY_EVENT = {outcome: QUALITY_EVENTS.labels(outcome) for outcome in QUALITY_OUTCOMES}
+LISTED = Counter(
+    "recstream_quality_listed_total",
+    "Places of lists that were sent, looked at or not.",
+    ["surface", "version", "position"],
+)
+IMPRESSIONS = Counter(
+    "recstream_quality_impressions_total",
+    "Places of lists that clients report as seen, each once.",
+    ["surface", "version", "position"],
+)
+RESPONSES = Counter(
+    "recstream_quality_responses_total",
+    "Seen places whose item got a positive action that names the list, each once.",
+    ["surface", "version", "position"],
+)
+EXPECTED = Counter(
+    "recstream_quality_expected_actions_total",
+    "Sum of the ranker's probabilities of the action over seen places.",
+    ["action", "version"],
+)
+OBSERVED = Counter(
+    "recstream_quality_observed_actions_total",
+    "Seen places of ranked lists on which the action happened, each once.",
+    ["action", "version"],
+)
+SLATES_REMEMBERED = Gauge(
+    "recstream_quality_slates_remembered", "Lists that actions can be placed on, in this process."
 )

@@ -92,3 +92,11 @@ class IngestSettings(BaseModel):
         ge=1,
         description="Item counts held at most, an item and a partition each; past it new ones are not",
     )
+
+    quality_slates: int = Field(
+        20_000,
+        ge=0,
+        le=1_000_000,
+        description="Sent lists remembered to place actions on them for the figures of online quality, about a "
+        "kilobyte each at 20 items; 0: these are not measured",
+    )

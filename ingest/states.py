@@ -201,7 +201,7 @@ def _with(profile: Profile, new: Mapping[int, ModelState], pointer: Pointer, cha
         left = [v for v, state in states.items() if v not in new and not state.stale]
         for version in left:
             states[version] = replace(states[version], stale=True)
-        metrics.STATES.labels("stale").inc(len(left))
+        metrics.STATES_BY["stale"].inc(len(left))
     states.update(new)
     # Of two versions, the live ones first. Others stay while there is room: this process may be the last to hear.
     ranked = sorted(states, key=lambda version: (version in pointer.live, version), reverse=True)
@@ -213,4 +213,4 @@ def _keep(
 ) -> None:
     for job, state in zip(jobs, states, strict=True):
         found[job.place][state.model_version] = state
-    metrics.STATES.labels(how).inc(len(jobs))
+    metrics.STATES_BY[how].inc(len(jobs))

@@ -1,14 +1,35 @@
-"""What this room counts."""
+"""What this room counts. What a fixed set of names labels is there from the start, at zero."""
 
 from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
+
+OPERATIONS: Final = (
+    "read",
+    "read tails",
+    "read revisions",
+    "write",
+    "scan",
+    "answer a ping",
+    "name itself",
+    "name the connection",
+    "subscribe",
+    "unsubscribe",
+    "list subscriptions",
+    "remember topics",
+    "read topics",
+)
+OUTCOMES: Final = ("ok", "error", "unavailable", "not_sent")
+WRITE_OUTCOMES: Final = ("written", "refused", "unannounced", "failed")
 
 REQUESTS: Final = Counter(
     "recstream_profiles_store_requests_total",
     "Requests to the store",
     ["operation", "outcome"],
 )
+for _operation in OPERATIONS:
+    for _outcome in OUTCOMES:
+        REQUESTS.labels(_operation, _outcome)
 SECONDS: Final = Histogram(
     "recstream_profiles_store_seconds",
     "Duration of requests to the store",
@@ -21,12 +42,19 @@ CONNECTIONS: Final = Counter(
 )
 WRITES: Final = Counter(
     "recstream_profiles_writes_total",
-    "Writes of profiles: written, refused by the fence, or written without being announced",
+    "Writes of profiles: written, refused by the fence, written without being announced, or failed",
     ["outcome"],
 )
+for _outcome in WRITE_OUTCOMES:
+    WRITES.labels(_outcome)
 SCRIPTS: Final = Counter(
     "recstream_profiles_script_reloads_total",
     "Writes that were sent again with their script, because the server did not have it",
+)
+WRITTEN_BYTES: Final = Histogram(
+    "recstream_profiles_written_bytes",
+    "Size of a profile's stored value as it was sent to the store, without the tail",
+    buckets=(256, 512, 1024, 2048, 4096, 8192, 16_384, 32_768, 65_536, 131_072, 262_144),
 )
 CORRUPT: Final = Counter(
     "recstream_profiles_corrupt_total",

@@ -13,7 +13,7 @@ from profiles.codec import REVISION_BYTES, decode, decode_revision
 from profiles.connection import Client, Connection
 from profiles.errors import ProfileCorrupt, StoreUnavailable
 from profiles.keys import Keys
-from profiles.metrics import CORRUPT, SCRIPTS, WRITES
+from profiles.metrics import CORRUPT, SCRIPTS, WRITES, WRITTEN_BYTES
 from profiles.profile import Profile, Stored
 from profiles.script import REFUSED, UNANNOUNCED, digest, script
 from profiles.servers import run_ids, scan
@@ -97,6 +97,7 @@ class ProfileStore:
         chunk: list[list[str | bytes]] = []
         size = 0
         for write in writes:
+            WRITTEN_BYTES.observe(len(write.value))
             arguments = script_arguments(write, self._keys)
             chunk.append(arguments)
             size += sum(map(len, arguments))

@@ -34,10 +34,10 @@ class After:
         known = await self._lists.known(user_id, self._left(until) * (1 if after else _PROFILE_SHARE))
         if _includes(known, after):
             if after:
-                metrics.AFTER.labels("true").inc()
+                metrics.AFTER_INCLUDED[True].inc()
             return known, True
         known, included = await self._wait(user_id, after, until, known)
-        metrics.AFTER.labels("true" if included else "false").inc()
+        metrics.AFTER_INCLUDED[included].inc()
         return known, included
 
     async def _wait(

@@ -14,6 +14,7 @@ from catalog.catalog import Catalog
 from inference.model import Model
 from inference.settings import TritonSettings
 from inference.triton import TritonModel
+from inference.version_labels import Retiring
 from inference.versions import Pointer, Versions
 from profiles.changes import Changes
 from profiles.store import ProfileStore
@@ -38,6 +39,7 @@ from server.item_watch import ItemWatch
 from server.lists import Lists
 from server.log_writer import LogWriter
 from server.pages import Pages
+from server.ranking.metrics import LIST_SECONDS, LISTS_BY_VERSION
 from server.ranking.pipeline import Pipeline
 from server.reads import Reads
 from server.recording import Recording
@@ -86,6 +88,7 @@ class Server:
         self.admission = Admission(config.server)
         self.catalog = Catalog(config.catalog, config.kafka, _now_ms)
         self.catalog.served.listen(self.versions.update)
+        self.versions.listen(Retiring([LIST_SECONDS, LISTS_BY_VERSION]).follow)
         self.port = 0
 
     async def start(self) -> None:

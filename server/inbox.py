@@ -73,7 +73,7 @@ class Inbox:
             if self._news.newest is not None:  # a look is due: it may as well take the newest
                 self._news.hear(announcement)
             return
-        metrics.WAKES.labels("event").inc()
+        metrics.WAKES_BY["event"].inc()
         self.causes.add(announcement.applied)
         # Revision 0 says only that announcements are heard from now on.
         heard = announcement.revision > 0
@@ -82,12 +82,12 @@ class Inbox:
 
     def catalogue(self, gone: bool) -> None:
         """Items on the list changed; `gone`: some may no longer be shown."""
-        metrics.WAKES.labels("gone" if gone else "item").inc()
+        metrics.WAKES_BY["gone" if gone else "item"].inc()
         self._tell(News(recompute=True, gone=gone))
 
     def look_again(self, why: str) -> None:
-        """Make the list again, when there is time."""
-        metrics.WAKES.labels(why).inc()
+        """Make the list again, when there is time. `why` is one of `metrics.WAKE_CAUSES`."""
+        metrics.WAKES_BY[why].inc()
         self._tell(News(recompute=True))
 
     def check(self, revision: int, silent: bool = False) -> None:
@@ -96,7 +96,7 @@ class Inbox:
         if self.revision is None:
             self.look_again("store")  # it answers again
         elif revision != self.revision:
-            metrics.WAKES.labels("revision").inc()
+            metrics.WAKES_BY["revision"].inc()
             self._tell(News(recompute=True, reread=True), urgent=True)
         if self._heard == revision:
             self._behind = None

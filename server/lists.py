@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from catalog.catalog import Catalog
 from profiles.errors import StoreUnavailable
 from profiles.profile import Stored
-from recstream.v1 import slate_pb2
 from server import metrics
 from server.errors import NotAvailable
 from server.frames import without
@@ -47,6 +46,7 @@ class Lists:
         self._now_ms = now_ms
         self._ids = SlateIds()
         self.turns = turns
+        self.labels = pipeline.labels
 
     def check_ready(self) -> None:
         """Raises NotAvailable while the catalogue is not whole."""
@@ -107,6 +107,5 @@ class Lists:
         ranked = await self._pipeline.rank(
             request, known.stored, known.tail, deadline=deadline, unavailable=known.unavailable
         )
-        metrics.LISTS.labels(slate_pb2.Tier.Name(ranked.slate.tier)).inc()
         # An item may have been withdrawn since the filters looked.
         return self.prune(ranked, request.as_of_ms)

@@ -1,10 +1,48 @@
-"""The server's figures. Labels are bounded: methods, statuses, causes and tiers, never users or items."""
+"""The server's figures. Labels are bounded: methods, statuses, causes, tiers, configured surfaces, live versions;
+never users or items. What a fixed set of names labels is there from the start, at zero."""
+
+from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
+
+METHODS: Final = (
+    "Recommend",
+    "StreamRecommendations",
+    "Session",
+    "SimilarItems",
+    "Record",
+    "RecordStream",
+    "GetProfile",
+    "ExportProfile",
+    "EraseProfile",
+    "GetItem",
+    "PutItems",
+    "WithdrawItems",
+)
+CODES: Final = (
+    "OK",
+    "CANCELLED",
+    "INVALID_ARGUMENT",
+    "NOT_FOUND",
+    "FAILED_PRECONDITION",
+    "RESOURCE_EXHAUSTED",
+    "UNAVAILABLE",
+    "ABORTED",
+    "INTERNAL",
+)
+LIMITS: Final = ("streams", "streams_per_user", "unary")
+FRAME_KINDS: Final = ("snapshot", "delta", "heartbeat", "go_away")
+WAKE_CAUSES: Final = ("event", "item", "gone", "revision", "store", "tier", "model", "age")
+RECORDED_TOPICS: Final = ("interactions", "items")
+RECORDED_RESULTS: Final = ("ok", "failed")
+SLATE_RESULTS: Final = ("sent", "dropped")
 
 _FINE = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 CALLS = Counter("recstream_server_calls", "Calls that ended", ["method", "code"])
+for _method in METHODS:
+    for _code in CODES:
+        CALLS.labels(_method, _code)
 # A stream's seconds are its life.
 CALL_SECONDS = Histogram(
     "recstream_server_call_seconds",
@@ -12,11 +50,20 @@ CALL_SECONDS = Histogram(
     ["method"],
     buckets=(*_FINE, 60, 600, 3600),
 )
+CALL_SECONDS_OF = {method: CALL_SECONDS.labels(method) for method in METHODS}
 OPEN_STREAMS = Gauge("recstream_server_open_streams", "Streams that are open")
+STREAMS_SHOWING = Gauge(
+    "recstream_server_streams_showing",
+    "Streams by surface and by the model version of the list that they show; 0: none had a part in it",
+    ["surface", "version"],
+)
 UNARY_IN_FLIGHT = Gauge("recstream_server_unary_in_flight", "Unary calls in progress")
 REFUSED = Counter("recstream_server_refused", "Calls refused by a limit", ["limit"])
+for _limit in LIMITS:
+    REFUSED.labels(_limit)
 
 FRAMES = Counter("recstream_server_frames", "Frames sent", ["kind"])
+FRAMES_OF = {kind: FRAMES.labels(kind) for kind in FRAME_KINDS}
 FRAME_SECONDS = Histogram(
     "recstream_server_frame_seconds",
     "From the first news of a change to its frame having been sent",
@@ -25,9 +72,11 @@ FRAME_SECONDS = Histogram(
 EVENT_TO_FRAME_SECONDS = Histogram(
     "recstream_server_event_to_frame_seconds",
     "From the event's timestamp in Kafka to the frame that names it having been sent",
-    buckets=_FINE,
+    ["surface"],
+    buckets=(*_FINE, 30, 60),
 )
 WAKES = Counter("recstream_server_wakes", "What made streams look again", ["cause"])
+WAKES_BY = {cause: WAKES.labels(cause) for cause in WAKE_CAUSES}
 UNCHANGED = Counter(
     "recstream_server_unchanged", "Lists that came out the same without an event, and were not sent"
 )
@@ -37,7 +86,6 @@ MISSED = Counter(
 CAUSES_DROPPED = Counter("recstream_server_causes_dropped", "Causes that did not fit into a frame")
 STUCK = Counter("recstream_server_stuck_readers", "Streams ended because the client read nothing")
 
-LISTS = Counter("recstream_server_lists", "Lists made", ["tier"])
 RANKING_WAIT_SECONDS = Histogram(
     "recstream_server_ranking_wait_seconds", "Waiting for a turn to rank", buckets=_FINE
 )
@@ -53,6 +101,12 @@ MODEL_SHARE = Gauge(
     "recstream_server_model_share", "Share of users by the model version that answers them", ["version"]
 )
 AFTER = Counter("recstream_server_after", "Answers that had events to include", ["included"])
+AFTER_INCLUDED = {included: AFTER.labels(str(included).lower()) for included in (True, False)}
 RECORDED = Counter("recstream_server_recorded", "Records handed to Kafka", ["topic", "result"])
+for _topic in RECORDED_TOPICS:
+    for _result in RECORDED_RESULTS:
+        RECORDED.labels(_topic, _result)
 SLATES = Counter("recstream_server_slates", "Sent lists for the topic `slates`", ["result"])
+for _result in SLATE_RESULTS:
+    SLATES.labels(_result)
 READY = Gauge("recstream_server_ready", "1: the catalogue is whole and the server takes calls")

@@ -85,7 +85,7 @@ async def answer(
     """
     code = "OK"
     try:
-        with metrics.CALL_SECONDS.labels(method).time():
+        with metrics.CALL_SECONDS_OF[method].time():
             return await work()
     except errors.ServerError as error:
         status = call_status(to_status(error))

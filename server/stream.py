@@ -18,6 +18,7 @@ from server.ranking.ranked import Ranked
 from server.ranking.request import ListRequest
 from server.reads import Known
 from server.settings import ServerSettings
+from server.showing import Showing
 from server.slates import SlateLog
 from server.turns import Lane
 
@@ -59,11 +60,19 @@ class Stream:
         self._watermarks: Mapping[Partition, int] = {}
         self._begun = False
         self._missed = False
+        self._showing = Showing(lists.labels.surface(request.surface))
+        self._event_to_frame = metrics.EVENT_TO_FRAME_SECONDS.labels(lists.labels.surface(request.surface))
         self._sent_at = time.monotonic()
         self._made_at = time.monotonic()
 
     async def run(self) -> None:
         """Until cancelled. Raises Draining after the go-away, and StuckReader."""
+        try:
+            await self._run()
+        finally:
+            self._showing.ends()
+
+    async def _run(self) -> None:
         await self._look()
         if len(self._inbox.causes):
             await self._look()  # what was announced before the first frame is named by the next
@@ -138,6 +147,7 @@ class Stream:
             self._missed = False
         list_digest = digest(self._request.user_id, ranked.slate)
         first, self._resumed = self._resumed, None
+        self._showing.shows(self._lists.labels.version(ranked.slate.model_version))
         if self._held is None and first == list_digest:
             self._held, self._digest = ranked, list_digest
             await self._send(frame_pb2.Frame(heartbeat=frame_pb2.Heartbeat()), "heartbeat")
@@ -152,7 +162,7 @@ class Stream:
         self._held, self._digest, self._whole = ranked, list_digest, True
         await self._send(frame, kind)
         self._token = frame.resume_token
-        _observe(news, named)
+        self._observe(news, named)
         if fresh:
             self._slates.sent(self._request, ranked.slate)
 
@@ -178,13 +188,12 @@ class Stream:
             metrics.STUCK.inc()
             raise StuckReader(self._settings.stuck_reader_seconds) from error
         self._sent_at = time.monotonic()
-        metrics.FRAMES.labels(kind).inc()
+        metrics.FRAMES_OF[kind].inc()
 
-
-def _observe(news: News, named: list[frame_pb2.Cause]) -> None:
-    if news.since:
-        metrics.FRAME_SECONDS.observe(time.monotonic() - news.since)
-    now_ms = time.time() * 1000
-    for cause in named:
-        if cause.record_time_ms:
-            metrics.EVENT_TO_FRAME_SECONDS.observe(max(0.0, now_ms - cause.record_time_ms) / 1000)
+    def _observe(self, news: News, named: list[frame_pb2.Cause]) -> None:
+        if news.since:
+            metrics.FRAME_SECONDS.observe(time.monotonic() - news.since)
+        now_ms = time.time() * 1000
+        for cause in named:
+            if cause.record_time_ms:
+                self._event_to_frame.observe(max(0.0, now_ms - cause.record_time_ms) / 1000)

@@ -47,6 +47,11 @@ class LiveIndex:
         self._in_graph = 0
         self._touched: set[int] | None = None
 
+    @property
+    def in_graph(self) -> int:
+        """How many of `count` the graph holds; the others are scanned."""
+        return self._in_graph
+
     def put(self, row: int, vector: Floats) -> None:
         """Sets the row's vector [d], finite."""
         for column in (self._vectors, self._present, self._node):

@@ -9,6 +9,7 @@ from cli.errors import CommandError
 from cli.logs import configure_logs
 from cli.settings import load_settings
 from ingest.app import ALL_ROLES, IngestConfiguration, Role, run
+from server.ranking.request import DEFAULT_SURFACE
 
 
 def ingest(
@@ -25,6 +26,7 @@ def ingest(
         catalog=settings.catalog,
         triton=settings.triton,
         bundles=settings.bundles,
+        surfaces=frozenset({DEFAULT_SURFACE, *settings.ranking.surfaces}),
     )
     try:
         uvloop.run(run(configuration, frozenset(role or ALL_ROLES)))

@@ -1,8 +1,21 @@
-"""What the pipeline counts."""
+"""What the pipeline counts. Labels are bounded: names of this file, configured surfaces, live versions, `other`."""
 
 from typing import Final
 
 from prometheus_client import Counter, Histogram
+
+STAGES: Final = ("hydrate", "filter", "source", "score", "select", "slate")
+TIERS: Final = ("ranked", "vectors", "popular")
+STEPS: Final = (
+    ("ranker", "unavailable"),
+    ("ranker", "fault"),
+    ("vectors", "no_vectors"),
+    ("refold", "unavailable"),
+    ("refold", "fault"),
+    ("reasons", "late"),
+    ("reasons", "unavailable"),
+    ("reasons", "fault"),
+)
 
 _BUCKETS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
@@ -12,8 +25,12 @@ STAGE_SECONDS: Final = Histogram(
     ["stage"],
     buckets=_BUCKETS,
 )
+STAGE: Final = {stage: STAGE_SECONDS.labels(stage) for stage in STAGES}
 LIST_SECONDS: Final = Histogram(
-    "recstream_ranking_list_seconds", "Time from request to list", buckets=_BUCKETS
+    "recstream_ranking_list_seconds",
+    "Time from request to list, by the model version that answered; 0: none had a part in it",
+    ["version"],
+    buckets=_BUCKETS,
 )
 LISTS: Final = Counter(
     "recstream_ranking_lists_total", "Lists made, by tier and surface", ["tier", "surface"]
@@ -32,6 +49,8 @@ STEPS_DOWN: Final = Counter(
     "Times that a tier, a refold or a list's reasons had to be gone without, by what and why",
     ["what", "why"],
 )
+for _what, _why in STEPS:
+    STEPS_DOWN.labels(_what, _why)
 SOURCE_FAILURES: Final = Counter(
     "recstream_ranking_source_failures_total",
     "Sources that raised or came late, and were left out",

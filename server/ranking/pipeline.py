@@ -23,6 +23,7 @@ from server.ranking.filters.requested import Requested
 from server.ranking.filters.taken import Taken
 from server.ranking.folds import Folds, Parts
 from server.ranking.hydrate import Hydrator
+from server.ranking.labels import Labels
 from server.ranking.ladder import Ladder
 from server.ranking.popularity import Popularity
 from server.ranking.propose import propose
@@ -76,6 +77,7 @@ class Pipeline:
         self._catalog = catalog
         self._settings = settings
         self._surfaces = {name: settings.surface(name) for name in (DEFAULT_SURFACE, *settings.surfaces)}
+        self.labels = Labels(self._surfaces, pointer)
         self._clock = clock
         self._calls = Calls()
         self._ids = SlateIds(clock)
@@ -147,9 +149,10 @@ class Pipeline:
             raise
         ranked = self._slate(query, scored, selection, parts)
         watch.lap("slate")
-        watch.stop()
-        metrics.LISTS.labels(_TIERS[ranked.slate.tier], surface).inc()
-        metrics.LISTS_BY_VERSION.labels(str(ranked.slate.model_version)).inc()
+        version = self.labels.version(ranked.slate.model_version)
+        watch.stop(version)
+        metrics.LISTS.labels(_TIERS[ranked.slate.tier], self.labels.surface(request.surface)).inc()
+        metrics.LISTS_BY_VERSION.labels(version).inc()
         return ranked
 
     async def similar(

@@ -14,11 +14,11 @@ class Stopwatch:
         self._began = self._lap = time.perf_counter()
 
     def lap(self, stage: str) -> None:
-        """The stage that ends now; one of a fixed few names."""
+        """The stage that ends now; one of `metrics.STAGES`."""
         now = time.perf_counter()
-        metrics.STAGE_SECONDS.labels(stage).observe(now - self._lap)
+        metrics.STAGE[stage].observe(now - self._lap)
         self._lap = now
 
-    def stop(self) -> None:
-        """The list is made."""
-        metrics.LIST_SECONDS.observe(time.perf_counter() - self._began)
+    def stop(self, version: str) -> None:
+        """The list is made, by this version (a label's value)."""
+        metrics.LIST_SECONDS.labels(version).observe(time.perf_counter() - self._began)

@@ -1,0 +1,34 @@
+"""Model versions as values of a metric's label: few at any time, however many are published while a process lives."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from inference.versions import Pointer
+
+NO_VERSION: Final = "0"
+"""No model had a part in it."""
+OTHER: Final = "other"
+"""A name or a version that is not known here."""
+
+
+def version_label(version: int, pointer: Pointer) -> str:
+    """The version if it is live, `0` for none, else `other`."""
+    return str(version) if version == 0 or version in pointer.live else OTHER
+
+
+class Retiring:
+    """Takes away the series of versions that are not live any more. The metrics have a label `version`."""
+
+    def __init__(self, metrics: Sequence[Counter | Gauge | Histogram]) -> None:
+        self._metrics = tuple(metrics)
+        self._live: frozenset[int] = frozenset()
+
+    def follow(self, pointer: Pointer) -> None:
+        """The versions that are live now."""
+        live = frozenset(pointer.live)
+        for version in self._live - live:
+            for metric in self._metrics:
+                metric.remove_by_labels({"version": str(version)})
+        self._live = live
