@@ -91,8 +91,8 @@ class Catalog(Contents):
     async def _merge(self) -> None:
         while True:
             await asyncio.sleep(_MERGE_LOOK_SECONDS)
-            self._measured = measure_indexes(self._vectors, self._measured)
-            for version, index in self._vectors:
+            self._measured = measure_indexes(self._vectors.items(), self._measured)
+            for version, index in self._vectors.items():
                 await self._merge_one(version, index)
 
     async def _merge_one(self, version: int, index: LiveIndex) -> None:

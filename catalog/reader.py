@@ -59,6 +59,9 @@ class Reader:
         self._apply = apply
         self._applied = applied
         self._check_seconds = partitions_check_seconds
+        for topic in apply:
+            metrics.RECORDS.labels(topic)
+            metrics.BAD_RECORDS.labels(topic)
         self._next: dict[TopicPartition, int] = {}
         self._first = first
         self._goals: list[_Goal] = []

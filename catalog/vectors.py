@@ -37,9 +37,12 @@ class Vectors:
         """Vectors of all versions."""
         return sum(index.count for index in self._indexes.values())
 
-    def __iter__(self) -> Iterator[tuple[int, LiveIndex]]:
+    def __iter__(self) -> Iterator[LiveIndex]:
+        return iter(tuple(self._indexes.values()))
+
+    def items(self) -> tuple[tuple[int, LiveIndex], ...]:
         """The indexes with their versions, as they are now."""
-        return iter(tuple(self._indexes.items()))
+        return tuple(self._indexes.items())
 
     def index(self, version: int) -> LiveIndex | None:
         """The index of a version, if it has vectors."""

@@ -5,6 +5,8 @@ from typing import Final
 from prometheus_client import Counter, Histogram
 
 STAGES: Final = ("hydrate", "filter", "source", "score", "select", "slate")
+SOURCES: Final = ("nearest", "similar", "trending", "popular", "fresh")
+FOLDED_FROM: Final = ("memory", "model")
 TIERS: Final = ("ranked", "vectors", "popular")
 STEPS: Final = (
     ("ranker", "unavailable"),
@@ -56,9 +58,13 @@ SOURCE_FAILURES: Final = Counter(
     "Sources that raised or came late, and were left out",
     ["source"],
 )
+for _source in SOURCES:
+    SOURCE_FAILURES.labels(_source)
 FOLDS: Final = Counter(
     "recstream_ranking_folds_total", "Histories folded here, and those remembered from before", ["from"]
 )
+for _from in FOLDED_FROM:
+    FOLDS.labels(_from)
 DROPPED_LATE: Final = Counter(
     "recstream_ranking_dropped_late_total",
     "Candidates that ceased to be eligible while they were being scored",

@@ -8,6 +8,7 @@ import numpy as np
 
 from catalog.contents import Contents
 from inference.model import Floats, Model
+from inference.version_labels import OTHER
 from inference.versions import Pointer
 from profiles.actions import Actions, ProfileSettings
 from profiles.profile import Stored
@@ -78,6 +79,9 @@ class Pipeline:
         self._settings = settings
         self._surfaces = {name: settings.surface(name) for name in (DEFAULT_SURFACE, *settings.surfaces)}
         self.labels = Labels(self._surfaces, pointer)
+        for tier in metrics.TIERS:
+            for name in (*self._surfaces, OTHER):
+                metrics.LISTS.labels(tier, name)  # there from the start, at zero
         self._clock = clock
         self._calls = Calls()
         self._ids = SlateIds(clock)

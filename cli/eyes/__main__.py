@@ -1,0 +1,13 @@
+"""`python -m cli.eyes` writes docs/metrics.md and deploy/dashboards/."""
+
+import sys
+
+from cli.eyes.dashboards import FOLDER, files
+from cli.eyes.page import PAGE, page
+
+if __name__ == "__main__":
+    PAGE.parent.mkdir(exist_ok=True)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for path, text in {PAGE: page(), **files()}.items():
+        path.write_text(text, encoding="utf-8")
+        sys.stdout.write(f"{path}\n")
