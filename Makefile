@@ -7,7 +7,9 @@
 # make weights   encoders for `recstream train` beside the default one: SmolLM2-135M for texts, EfficientNet for images
 # make chart   values, schema and README of the Helm chart, from helm/values
 # make image-digests   pins the bases of the images    make sbom   what the images install, as CycloneDX, in dist/sbom
-# make format  what ruff can put right by itself             make reference   docs/configuration.md
+# make format  what ruff can put right by itself
+# make reference   docs/configuration.md, docs/metrics.md and deploy/dashboards/, from the code
+# make prometheus  prometheus and promtool for the tests, from the system's package, into .cache/bin
 #
 # What it needs before: git, make, and Python 3.11 or 3.12 with venv and the shared libpython. All the rest comes
 # from the package index, checked against the hashes in requirements/, into .venv and .envs.
@@ -17,7 +19,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .ONESHELL:
 .PHONY: demo quality cross-domain test test-kubernetes lint format reference chart recstream protos lock install \
-	install-test weights groceries client-environments image-digests sbom clean
+	install-test weights groceries client-environments image-digests sbom prometheus clean
 
 ARGS ?=
 ROOMS := catalog cli datasets embedded inference ingest models profiles server topics
@@ -59,6 +61,12 @@ format: .venv/installed
 
 reference: .venv/installed
 	@.venv/bin/python -m cli.reference
+	.venv/bin/python -m cli.eyes
+
+# Without them the tests that ask a Prometheus are skipped, with that reason; .ci/run fetches them.
+prometheus: .cache/bin/promtool
+.cache/bin/promtool:
+	@bin/fetch-prometheus .cache/bin
 
 # The README is left as it is where helm-docs is not there.
 chart: .venv/installed

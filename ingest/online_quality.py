@@ -9,8 +9,9 @@ that another process has read, is counted as such and left out.
 
 import math
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection
+from functools import lru_cache
 from typing import Final
 
 from inference.version_labels import OTHER, version_label
@@ -33,6 +34,12 @@ def position_label(place: int) -> str:
     if place < 10:
         return str(place)
     return "10-19" if place < 20 else "20-49" if place < 50 else "50+"
+
+
+@lru_cache(maxsize=512)
+def _positions(length: int) -> tuple[tuple[str, int], ...]:
+    """The labels of a list's places, each with how many places have it."""
+    return tuple(Counter(map(position_label, range(length))).items())
 
 
 class OnlineQuality:
@@ -68,8 +75,8 @@ class OnlineQuality:
         if added is None:
             return
         version = self._version(added)
-        for place in range(len(added.items)):
-            metrics.LISTED.labels(surface, version, position_label(place)).inc()
+        for label, places in _positions(len(added.items)):
+            metrics.LISTED.labels(surface, version, label).inc(places)
         metrics.SLATES_REMEMBERED.set(len(self._lists))
         _, waiting = self._waiting.pop(record.slate.slate_id, (0.0, []))
         self._waiting_count -= len(waiting)

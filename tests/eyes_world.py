@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 import urllib.parse
 from collections.abc import AsyncIterator, Mapping
@@ -14,9 +15,10 @@ from cli.service import http_get
 from embedded.ports import free_port
 from embedded.process import Process
 
+_PLACES = os.pathsep.join([os.environ.get("PATH", ""), str(Path(__file__).parents[1] / ".cache" / "bin")])
+PROMETHEUS, PROMTOOL = (shutil.which(tool, path=_PLACES) or "" for tool in ("prometheus", "promtool"))
 needs_prometheus = pytest.mark.skipif(
-    shutil.which("prometheus") is None or shutil.which("promtool") is None,
-    reason="prometheus and promtool are not on PATH",
+    not (PROMETHEUS and PROMTOOL), reason="prometheus and promtool are not there: make prometheus"
 )
 
 _CONFIGURATION = """\
@@ -43,7 +45,7 @@ class Prometheus:
 
     async def start(self) -> None:
         command = [
-            shutil.which("prometheus") or "prometheus",
+            PROMETHEUS,
             f"--config.file={self._folder / 'prometheus.yaml'}",
             f"--storage.tsdb.path={self._folder / 'tsdb'}",
             f"--web.listen-address=127.0.0.1:{self.port}",

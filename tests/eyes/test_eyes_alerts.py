@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from eyes_world import needs_prometheus
+from eyes_world import PROMTOOL, needs_prometheus
 
 ALERTS = Path(__file__).parents[2] / "deploy" / "alerts"
 TESTS = sorted(ALERTS.glob("*_test.yaml"))
@@ -19,7 +19,7 @@ NAMES = {
 
 def promtool(*arguments: str) -> str:
     done = subprocess.run(
-        ["promtool", *arguments], cwd=ALERTS, capture_output=True, text=True, timeout=100, check=False
+        [PROMTOOL, *arguments], cwd=ALERTS, capture_output=True, text=True, timeout=100, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
