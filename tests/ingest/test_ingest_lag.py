@@ -1,0 +1,36 @@
+"""How far ingest is behind is told while it stands still, too."""
+
+from prometheus_client import REGISTRY
+
+from embedded.valkey import EmbeddedValkey
+from ingest_world import T0, MakeWorld, until
+
+
+def told(of: str, partition: int = 0) -> float | None:
+    return REGISTRY.get_sample_value(f"recstream_ingest_lag_{of}", {"partition": str(partition)})
+
+
+async def test_while_a_batch_is_stuck_its_age_and_what_comes_after_it_are_told(
+    make_world: MakeWorld, own_valkey: EmbeddedValkey
+) -> None:
+    world = await make_world(store_address=own_valkey.address, partitions=1)
+    worker = await world.start()
+    await world.send("ann", "a")
+    await world.caught_up()
+
+    async def level() -> bool:
+        return told("records") == 0 and told("seconds") == 0
+
+    await until(level)
+    own_valkey.kill()
+    for n in range(5):
+        await world.send("ann", f"b{n}", at=T0 + 1 + n)
+
+    async def behind() -> bool:
+        return told("records") == 5 and (told("seconds") or 0) > 2
+
+    await until(behind)
+    await own_valkey.start()
+    await until(level)
+    await worker.stop()
+    assert told("records") is None and told("seconds") is None
