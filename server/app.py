@@ -88,7 +88,8 @@ class Server:
         self.admission = Admission(config.server)
         self.catalog = Catalog(config.catalog, config.kafka, _now_ms)
         self.catalog.served.listen(self.versions.update)
-        self.versions.listen(Retiring([LIST_SECONDS, LISTS_BY_VERSION]).follow)
+        by_version = (LIST_SECONDS, LISTS_BY_VERSION, metrics.EVENT_TO_FRAME_SECONDS)
+        self.versions.listen(Retiring(by_version).follow)
         self.port = 0
 
     async def start(self) -> None:

@@ -71,8 +71,8 @@ FRAME_SECONDS = Histogram(
 )
 EVENT_TO_FRAME_SECONDS = Histogram(
     "recstream_server_event_to_frame_seconds",
-    "From the event's timestamp in Kafka to the frame that names it having been sent",
-    ["surface"],
+    "From the event's timestamp in Kafka to the frame that names it having been sent, by the version of its list",
+    ["surface", "version"],
     buckets=(*_FINE, 30, 60),
 )
 WAKES = Counter("recstream_server_wakes", "What made streams look again", ["cause"])

@@ -60,8 +60,8 @@ class Stream:
         self._watermarks: Mapping[Partition, int] = {}
         self._begun = False
         self._missed = False
-        self._showing = Showing(lists.labels.surface(request.surface))
-        self._event_to_frame = metrics.EVENT_TO_FRAME_SECONDS.labels(lists.labels.surface(request.surface))
+        self._surface = lists.labels.surface(request.surface)
+        self._showing = Showing(self._surface)
         self._sent_at = time.monotonic()
         self._made_at = time.monotonic()
 
@@ -147,7 +147,8 @@ class Stream:
             self._missed = False
         list_digest = digest(self._request.user_id, ranked.slate)
         first, self._resumed = self._resumed, None
-        self._showing.shows(self._lists.labels.version(ranked.slate.model_version))
+        version = self._lists.labels.version(ranked.slate.model_version)
+        self._showing.shows(version)
         if self._held is None and first == list_digest:
             self._held, self._digest = ranked, list_digest
             await self._send(frame_pb2.Frame(heartbeat=frame_pb2.Heartbeat()), "heartbeat")
@@ -162,7 +163,7 @@ class Stream:
         self._held, self._digest, self._whole = ranked, list_digest, True
         await self._send(frame, kind)
         self._token = frame.resume_token
-        self._observe(news, named)
+        self._observe(news, named, version)
         if fresh:
             self._slates.sent(self._request, ranked.slate)
 
@@ -190,10 +191,12 @@ class Stream:
         self._sent_at = time.monotonic()
         metrics.FRAMES_OF[kind].inc()
 
-    def _observe(self, news: News, named: list[frame_pb2.Cause]) -> None:
+    def _observe(self, news: News, named: list[frame_pb2.Cause], version: str) -> None:
         if news.since:
             metrics.FRAME_SECONDS.observe(time.monotonic() - news.since)
-        now_ms = time.time() * 1000
-        for cause in named:
-            if cause.record_time_ms:
-                self._event_to_frame.observe(max(0.0, now_ms - cause.record_time_ms) / 1000)
+        if named:
+            seconds = metrics.EVENT_TO_FRAME_SECONDS.labels(self._surface, version)
+            now_ms = time.time() * 1000
+            for cause in named:
+                if cause.record_time_ms:
+                    seconds.observe(max(0.0, now_ms - cause.record_time_ms) / 1000)

@@ -83,13 +83,13 @@ _STREAMS = Row(
             Shape.STACK,
         ),
         Panel(
-            "Event to frame by surface, p99",
+            "Event to frame by surface and version, p99",
             "From an event's timestamp in Kafka to the frame that names it having been sent.",
             "s",
             (
                 Query(
-                    quantile(0.99, "recstream_server_event_to_frame_seconds", "surface"),
-                    legend("surface"),
+                    quantile(0.99, "recstream_server_event_to_frame_seconds", "surface, version"),
+                    legend("surface, version"),
                 ),
             ),
         ),

@@ -19,6 +19,8 @@ from drill_world import ITEMS, Events, in_background
 from eyes_world import needs_prometheus, prometheus
 from recstream.client import Client, RecstreamError
 
+pytestmark = [needs_prometheus, pytest.mark.drill, pytest.mark.timeout(180)]
+
 RULES = Path(__file__).parents[2] / "deploy" / "alerts" / "recstream.yaml"
 SECONDS = 12
 KNOWN = every()
@@ -100,7 +102,7 @@ async def _look(stack: Stack, folder: Path) -> Mapping[str, object]:
 
 def _now(expr: str) -> str:
     """The query for a run of seconds: short windows, and nothing before them."""
-    return re.sub(r" offset \w+", "", expr.replace("$__rate_interval", "10s"))
+    return re.sub(r" offset \w+", "", expr.replace("$__rate_interval", "1m"))
 
 
 def _compared(expr: str) -> str:
@@ -109,8 +111,6 @@ def _compared(expr: str) -> str:
     return expr.replace("absent(", "count(")
 
 
-@needs_prometheus
-@pytest.mark.timeout(180)
 def test_every_query_of_every_dashboard_has_data(seen: Mapping[str, dict]) -> None:
     empty = [key for key, found in seen["panels"].items() if not found]
     assert not empty
@@ -121,8 +121,6 @@ def test_every_query_of_every_dashboard_has_data(seen: Mapping[str, dict]) -> No
     assert not no_number
 
 
-@needs_prometheus
-@pytest.mark.timeout(180)
 def test_every_alert_looks_at_something(seen: Mapping[str, dict]) -> None:
     empty = [name for name, found in seen["alerts"].items() if not found]
     assert not empty
@@ -132,8 +130,6 @@ def test_every_alert_looks_at_something(seen: Mapping[str, dict]) -> None:
     assert {rule["name"] for rule in seen["rules"]} == set(seen["alerts"])
 
 
-@needs_prometheus
-@pytest.mark.timeout(180)
 def test_every_metric_of_the_list_is_served_with_its_type_by_who_is_said_to(seen: Mapping[str, dict]) -> None:
     for metric in KNOWN.values():
         for job in metric.by:
@@ -142,8 +138,6 @@ def test_every_metric_of_the_list_is_served_with_its_type_by_who_is_said_to(seen
             assert found.get(metric.name, found.get(name)) == metric.kind, (metric.name, job)
 
 
-@needs_prometheus
-@pytest.mark.timeout(180)
 def test_nothing_of_ours_is_served_that_is_not_in_the_list(seen: Mapping[str, dict]) -> None:
     listed = {metric.name for metric in own()}
     for series in (*seen["series"]["server"], *seen["series"]["ingest"]):
@@ -155,8 +149,6 @@ def test_nothing_of_ours_is_served_that_is_not_in_the_list(seen: Mapping[str, di
             assert metric is not None and metric.name in listed, series
 
 
-@needs_prometheus
-@pytest.mark.timeout(180)
 def test_every_label_has_a_value_within_its_bounds(seen: Mapping[str, dict]) -> None:
     for series in (*seen["series"]["server"], *seen["series"]["ingest"]):
         metric = metric_of(series["__name__"], KNOWN)
@@ -168,8 +160,6 @@ def test_every_label_has_a_value_within_its_bounds(seen: Mapping[str, dict]) -> 
             assert bound(metric, label).holds(value), series
 
 
-@needs_prometheus
-@pytest.mark.timeout(180)
 def test_a_surface_that_a_client_made_up_is_other(seen: Mapping[str, dict]) -> None:
     surfaces = {
         series["surface"]

@@ -107,6 +107,14 @@ def test_every_command_is_one(page: Path) -> None:
                 pytest.fail(f"{other} is not known here")
 
 
+@pytest.mark.parametrize(
+    "line", ["bin/recstream topics adopt --nope", "bin/recstream mend", "bin/recstream recommend"]
+)
+def test_a_command_that_is_none_is_found_out(line: str) -> None:
+    with pytest.raises((click.UsageError, KeyError)):
+        run_by_hand(line)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_query_asks_for_what_there_is(page: Path) -> None:
     for query in blocks(page, "promql"):
