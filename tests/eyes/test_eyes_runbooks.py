@@ -5,10 +5,10 @@ import shlex
 import subprocess
 from pathlib import Path
 
-import click
 import pytest
 import typer
 import yaml
+from typer.core import TyperGroup
 
 from cli.app import app
 from cli.eyes.expressions import problems
@@ -52,13 +52,15 @@ def spans(page: Path) -> list[str]:
 def run_by_hand(line: str) -> None:
     """Raises where one of our own commands does not take these arguments."""
     tokens = shlex.split(line)[1:]
-    command: click.Command = typer.main.get_command(app)
-    path = []
-    while isinstance(command, click.Group):
-        path.append(tokens.pop(0))
-        command = command.commands[path[-1]]
+    command = typer.main.get_command(app)
+    context = command.make_context("recstream", ["--help"], resilient_parsing=True)
+    while isinstance(command, TyperGroup):
+        name = tokens.pop(0)
+        found = command.get_command(context, name)
+        assert found is not None, f"recstream has no command {name}"
+        command = found
     if tokens != ["--help"]:
-        command.make_context(" ".join(path), tokens)
+        command.make_context(command.name, tokens, parent=context)
 
 
 def kubectl(line: str) -> None:
@@ -111,7 +113,7 @@ def test_every_command_is_one(page: Path) -> None:
     "line", ["bin/recstream topics adopt --nope", "bin/recstream mend", "bin/recstream recommend"]
 )
 def test_a_command_that_is_none_is_found_out(line: str) -> None:
-    with pytest.raises((click.UsageError, KeyError)):
+    with pytest.raises(Exception, match="No such option|has no command|Missing parameter"):
         run_by_hand(line)
 
 
