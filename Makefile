@@ -61,7 +61,7 @@ format: .venv/installed
 
 reference: .venv/installed
 	@.venv/bin/python -m cli.reference
-	.venv/bin/python -m cli.eyes
+	.venv/bin/python -m cli.observability
 
 # Without them the tests that ask a Prometheus are skipped, with that reason; .ci/run fetches them.
 prometheus: .cache/bin/promtool

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 from typing import Final
 
-from cli.eyes.ingest import INGEST
-from cli.eyes.overview import OVERVIEW
-from cli.eyes.panels import Dashboard, grafana
-from cli.eyes.quality import QUALITY
-from cli.eyes.serving import SERVING
+from cli.observability.ingest import INGEST
+from cli.observability.overview import OVERVIEW
+from cli.observability.panels import Dashboard, grafana
+from cli.observability.quality import QUALITY
+from cli.observability.serving import SERVING
 
 FOLDER: Final = Path(__file__).resolve().parents[2] / "deploy" / "dashboards"
 DASHBOARDS: Final[tuple[Dashboard, ...]] = (OVERVIEW, INGEST, SERVING, QUALITY)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from cli.eyes.metrics import Kind, Metric
+from cli.observability.metrics import Kind, Metric
 
 _SELECTOR: Final = re.compile(r"\b((?:recstream|process|nv)_[a-z0-9_]+)(\{[^}]*\})?(\[[^\]]+\])?")
 _MATCHER: Final = re.compile(r"(\w+)\s*(?:=~|!~|!=|=)")

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cli.eyes.bounds import bound
-from cli.eyes.dashboards import DASHBOARDS, FOLDER, NOT_SHOWN, files
-from cli.eyes.expressions import problems
-from cli.eyes.metrics import Kind, Metric, every, own
-from cli.eyes.page import PAGE, page, shown_on
+from cli.observability.bounds import bound
+from cli.observability.dashboards import DASHBOARDS, FOLDER, NOT_SHOWN, files
+from cli.observability.expressions import problems
+from cli.observability.metrics import Kind, Metric, every, own
+from cli.observability.page import PAGE, page, shown_on
 
 ALERTS = Path(__file__).parents[2] / "deploy" / "alerts"
 RULES = [

@@ -1,7 +1,7 @@
 """The dashboard of ingest: from Kafka to profiles, vectors and statistics."""
 
-from cli.eyes.panels import Dashboard, Panel, Query, Row, Shape
-from cli.eyes.queries import a_second, largest, legend, mean, quantile, quantiles, rate, share, total
+from cli.observability.panels import Dashboard, Panel, Query, Row, Shape
+from cli.observability.queries import a_second, largest, legend, mean, quantile, quantiles, rate, share, total
 
 INGEST = Dashboard(
     "recstream-ingest",

@@ -11,8 +11,8 @@ import yaml
 from typer.core import TyperGroup
 
 from cli.app import app
-from cli.eyes.expressions import problems
-from cli.eyes.metrics import every
+from cli.observability.expressions import problems
+from cli.observability.metrics import every
 from cli.reference import settings_of
 from cli.settings import Settings, variable
 from topics.names import Topics
@@ -30,7 +30,7 @@ SOURCE = "\n".join(
     path.read_text()
     for room in ("catalog", "cli", "inference", "ingest", "profiles", "server", "topics")
     for path in (ROOT / room).rglob("*.py")
-    if path.parent != ROOT / "cli" / "eyes"
+    if path.parent != ROOT / "cli" / "observability"
 )
 HTTP = {f"localhost:{port}{path}" for port in (50052, 9100) for path in ("/livez", "/readyz", "/metrics")}
 COMPONENTS = {"server", "ingest", "triton", "valkey"}

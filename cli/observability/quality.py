@@ -1,7 +1,7 @@
 """The dashboard of the model's quality as users show it."""
 
-from cli.eyes.panels import Dashboard, Panel, Query, Row, Shape
-from cli.eyes.queries import a_second, largest, legend, summed
+from cli.observability.panels import Dashboard, Panel, Query, Row, Shape
+from cli.observability.queries import a_second, largest, legend, summed
 
 _HOUR = "1h"
 

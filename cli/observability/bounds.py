@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from cli.eyes.metrics import Metric
+from cli.observability.metrics import Metric
 from inference.metrics import FAILURES, GRAPHS
 from inference.version_labels import NO_VERSION, OTHER
 from ingest import metrics as ingest

@@ -1,9 +1,9 @@
-"""`python -m cli.eyes` writes docs/metrics.md and deploy/dashboards/."""
+"""`python -m cli.observability` writes docs/metrics.md and deploy/dashboards/."""
 
 import sys
 
-from cli.eyes.dashboards import FOLDER, files
-from cli.eyes.page import PAGE, page
+from cli.observability.dashboards import FOLDER, files
+from cli.observability.page import PAGE, page
 
 if __name__ == "__main__":
     PAGE.parent.mkdir(exist_ok=True)

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cli.eyes.bounds import bound
-from cli.eyes.dashboards import DASHBOARDS
-from cli.eyes.expressions import metric_of
-from cli.eyes.metrics import every, own
+from cli.observability.bounds import bound
+from cli.observability.dashboards import DASHBOARDS
+from cli.observability.expressions import metric_of
+from cli.observability.metrics import every, own
 from cli.stack import Stack
 from drill_world import ITEMS, Events, in_background
-from eyes_world import needs_prometheus, prometheus
+from observability_world import needs_prometheus, prometheus
 from recstream.client import Client, RecstreamError
 
 pytestmark = [needs_prometheus, pytest.mark.drill, pytest.mark.timeout(180)]

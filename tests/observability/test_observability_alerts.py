@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from eyes_world import PROMTOOL, needs_prometheus
+from observability_world import PROMTOOL, needs_prometheus
 
 ALERTS = Path(__file__).parents[2] / "deploy" / "alerts"
 TESTS = sorted(ALERTS.glob("*_test.yaml"))

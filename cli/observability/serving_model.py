@@ -1,7 +1,7 @@
 """The lower half of the dashboard of the servers: the index, and the model on Triton."""
 
-from cli.eyes.panels import Panel, Query, Row, Shape
-from cli.eyes.queries import STEP, a_second, largest, legend, mean, quantile, rate
+from cli.observability.panels import Panel, Query, Row, Shape
+from cli.observability.queries import STEP, a_second, largest, legend, mean, quantile, rate
 
 
 def _triton(duration: str) -> str:

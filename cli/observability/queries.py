@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from cli.eyes.panels import Query
+from cli.observability.panels import Query
 
 STEP: Final = "$__rate_interval"
 """Grafana puts in a window that holds at least four scrapes."""

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from cli.eyes.bounds import bound
-from cli.eyes.dashboards import DASHBOARDS, NOT_SHOWN
-from cli.eyes.expressions import metric_of, uses
-from cli.eyes.metrics import Metric, every, own, runtime, triton
+from cli.observability.bounds import bound
+from cli.observability.dashboards import DASHBOARDS, NOT_SHOWN
+from cli.observability.expressions import metric_of, uses
+from cli.observability.metrics import Metric, every, own, runtime, triton
 
 PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
 

@@ -1,7 +1,7 @@
 """The first dashboard: is it well, is it fast, is it fresh, which model answers."""
 
-from cli.eyes.panels import Dashboard, Panel, Query, Row, Shape
-from cli.eyes.queries import STEP, a_second, largest, legend, quantile, quantiles, share, total
+from cli.observability.panels import Dashboard, Panel, Query, Row, Shape
+from cli.observability.queries import STEP, a_second, largest, legend, quantile, quantiles, share, total
 
 _NUMBER = Shape.NUMBER
 _ERRORS = 'code=~"INTERNAL|UNAVAILABLE|RESOURCE_EXHAUSTED"'

@@ -16,9 +16,9 @@ from tiny_bundle import build
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Kafka, Valkey, Triton, ingest and the server, filled with the drills' items."""
-    bundle: Path = build(tmp_path_factory.mktemp("eyes-bundle") / "tiny", ITEMS)
+    bundle: Path = build(tmp_path_factory.mktemp("observability-bundle") / "tiny", ITEMS)
     settings = Settings(bundle=bundle, catalog=CatalogSettings(exact_below=100))
-    running = Stack(settings, tmp_path_factory.mktemp("eyes-stack"))
+    running = Stack(settings, tmp_path_factory.mktemp("observability-stack"))
     asyncio.run(running.start())
     try:
         asyncio.run(fill(running))

@@ -1,8 +1,8 @@
 """The dashboard of the servers: calls, streams, the pipeline."""
 
-from cli.eyes.panels import Dashboard, Panel, Query, Row, Shape
-from cli.eyes.queries import a_second, legend, quantile, quantiles, rate, total
-from cli.eyes.serving_model import INDEX, MODEL
+from cli.observability.panels import Dashboard, Panel, Query, Row, Shape
+from cli.observability.queries import a_second, legend, quantile, quantiles, rate, total
+from cli.observability.serving_model import INDEX, MODEL
 
 _CALLS = Row(
     "Calls",
