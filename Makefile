@@ -5,7 +5,7 @@
 # make recstream ARGS="doctor"   any command from the checkout
 # make protos  generated code from the .proto files            make lock   the lock files of requirements/
 # make weights   encoders for `recstream train` beside the default one: SmolLM2-135M for texts, EfficientNet for images
-# make chart   values, schema and README of the Helm chart, from helm/values
+# make chart   values, schema, README and files of the Helm chart, from helm/values and deploy
 # make image-digests   pins the bases of the images    make sbom   what the images install, as CycloneDX, in dist/sbom
 # make format  what ruff can put right by itself
 # make reference   docs/configuration.md, docs/metrics.md and deploy/dashboards/, from the code
@@ -71,6 +71,7 @@ prometheus: .cache/bin/promtool
 # The README is left as it is where helm-docs is not there.
 chart: .venv/installed
 	@.venv/bin/python helm/write_values.py
+	.venv/bin/python helm/write_copies.py
 	if command -v helm-docs >/dev/null; then
 	  helm-docs --log-level warning --chart-search-root helm/recstream --sort-values-order file
 	else

@@ -26,6 +26,7 @@ ALL: Mapping[str, Any] = {
     "ingest": {"autoscaling": {"enabled": True}},
     "serviceMonitor": {"enabled": True},
     "prometheusRule": {"enabled": True},
+    "dashboards": {"enabled": True},
     "jobs": {"publish": {"enabled": True}, "retrain": {"enabled": True, "publish": {"enabled": True}}},
 }
 

@@ -34,7 +34,7 @@ PREFIX = "helm-drill."
 @pytest.fixture(scope="module")
 def ports() -> dict[str, int]:
     found: dict[str, int] = {}
-    for name in ("grpc", "http", "ingest", "catalogue", "triton", "triton-http", "triton-metrics"):
+    for name in ("grpc", "http", "ingest", "catalogue", "quality", "triton", "triton-http", "triton-metrics"):
         found[name] = free_port(frozenset(found.values()))
     return found
 
@@ -60,6 +60,7 @@ def cluster(
         "server": {"ports": {"grpc": ports["grpc"], "http": ports["http"]}, "drainSeconds": 3},
         "ingest": {"ports": {"http": ports["ingest"]}},
         "catalogue": {"ports": {"http": ports["catalogue"]}},
+        "quality": {"ports": {"http": ports["quality"]}},
         "triton": {"ports": triton},
         "jobs": {"publish": {"enabled": True}},
     }
@@ -108,7 +109,7 @@ def test_what_the_chart_starts_becomes_ready_serves_and_drains(
 ) -> None:
     cluster.run("Job", "topics")
     cluster.run("Job", "topics")  # as after an upgrade
-    started = {name: cluster.start(name) for name in ("ingest", "catalogue", "server")}
+    started = {name: cluster.start(name) for name in ("ingest", "catalogue", "quality", "server")}
     try:
         cluster.run("Job", "publish")
         cluster.run("Job", "publish")

@@ -1,26 +1,19 @@
 """What the chart tells the processes is what the processes know."""
 
 import os
-import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from prometheus_client.metrics import MetricWrapperBase
 from typer.main import get_command
 
-import catalog.metrics
-import inference.metrics
-import ingest.metrics
-import server.metrics
 from cli.app import app
 from cli.settings import PREFIX, Settings, load_settings
 from helm_chart import CHART, ROOT, VALUES, Object, containers, of, pod, rendered, workloads
 from ingest.groups import interactions_group, statistics_group
 
-MEASURING = (catalog.metrics, inference.metrics, ingest.metrics, server.metrics)
 SECRET = "p@ss/w#rd%41:?&é"
 
 
@@ -150,24 +143,6 @@ def test_the_scaler_looks_at_the_groups_and_the_topic_that_ingest_has(loaded: An
         (group(kafka), kafka.topics.interactions) for group in (interactions_group, statistics_group)
     }
     assert {each["metadata"]["bootstrapServers"] for each in triggers} == {kafka.bootstrap}
-
-
-def test_alerts_and_the_autoscaler_name_metrics_that_there_are() -> None:
-    known = {
-        sample
-        for room in MEASURING
-        for metric in vars(room).values()
-        if isinstance(metric, MetricWrapperBase)
-        for family in metric.collect()
-        for sample in (family.name, f"{family.name}_total", f"{family.name}_bucket")
-    }
-    values = {"prometheusRule": {"enabled": True}, "server": {"autoscaling": {"enabled": True}}}
-    found = rendered(values=values)
-    rules = next(each for each in found if each["kind"] == "PrometheusRule")["spec"]["groups"][0]["rules"]
-    named = {name for rule in rules for name in re.findall(r"recstream_\w+", rule["expr"])}
-    metric = of(found, "HorizontalPodAutoscaler", "server")["spec"]["metrics"][0]["pods"]["metric"]["name"]
-    assert len(rules) >= 5
-    assert {*named, metric} <= known
 
 
 def test_the_images_are_of_the_version_of_the_program() -> None:

@@ -68,7 +68,7 @@ def kubectl(line: str) -> None:
     words = shlex.split(line)[1:]
     assert words[0] in VERBS, line
     for name in re.findall(r"\brecstream-[\w-]+", line):
-        assert name in ("recstream-server", "recstream-ingest"), line
+        assert name in ("recstream-server", "recstream-ingest", "recstream-quality"), line
     for component in re.findall(r"app\.kubernetes\.io/component=(\w+)", line):
         assert component in COMPONENTS, line
     flags = {word.split("=")[0] for word in words if word.startswith("-")}

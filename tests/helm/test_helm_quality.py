@@ -1,0 +1,84 @@
+"""Online quality is measured by one process at a time, which nothing scales and which no other process joins."""
+
+from typing import Any
+
+import pytest
+import yaml
+
+from helm_chart import VALUES, Object, component_of, containers, of, pod, refusal, rendered, workloads
+from ingest.app import Role
+from server.ranking.settings import RankingSettings
+
+
+@pytest.fixture(scope="module", params=VALUES, ids=lambda file: file.name)
+def objects(request: pytest.FixtureRequest) -> list[Object]:
+    return rendered(request.param)
+
+
+def roles(each: Object) -> list[str]:
+    """The roles of an ingest process; all of them where the command names none."""
+    arguments: list[str] = containers(each)[-1].get("args", [])
+    if arguments[:1] != ["ingest"]:
+        return []
+    named = [arguments[at + 1] for at, word in enumerate(arguments) if word == "--role"]
+    return named or list(Role)
+
+
+def test_one_process_measures_and_it_does_nothing_else(objects: list[Object]) -> None:
+    measuring = [each for each in workloads(objects) if "quality" in roles(each)]
+    assert [(each["kind"], component_of(each), roles(each)) for each in measuring] == [
+        ("Deployment", "quality", ["quality"])
+    ]
+    # During an upgrade too.
+    assert measuring[0]["spec"]["replicas"] == 1
+    assert measuring[0]["spec"]["strategy"] == {"type": "Recreate"}
+
+
+def test_every_role_is_played_by_some_process(objects: list[Object]) -> None:
+    assert {role for each in workloads(objects) for role in roles(each)} == set(Role)
+
+
+def test_nothing_scales_it(objects: list[Object]) -> None:
+    for each in objects:
+        if each["kind"] in ("ScaledObject", "HorizontalPodAutoscaler"):
+            assert not each["spec"]["scaleTargetRef"]["name"].endswith("-quality")
+        assert each["kind"] != "PodDisruptionBudget" or component_of(each) != "quality"
+
+
+def test_it_has_a_switch() -> None:
+    found = rendered(
+        values={
+            "quality": {"enabled": False},
+            "catalogue": {"enabled": False},
+            "serviceMonitor": {"enabled": True},
+        }
+    )
+    assert not [each for each in found if "quality" in (component_of(each), *roles_of(each))]
+
+
+def roles_of(each: Object) -> list[str]:
+    return roles(each) if each["kind"] == "Deployment" else []
+
+
+def test_a_worker_that_would_remember_nothing_is_refused() -> None:
+    nothing: dict[str, Any] = {"config": {"ingest": {"quality_slates": 0}}}
+    assert "set quality.enabled to false" in refusal(nothing)
+    assert rendered(values={**nothing, "quality": {"enabled": False}})
+
+
+def test_it_knows_the_surfaces_that_the_servers_know() -> None:
+    surface = next(iter(RankingSettings().surfaces), "home")
+    given = {"config": {"ranking": {"surfaces": {surface: {}}}}}
+    for component in ("server", "quality"):
+        text = of(rendered(values=given), "ConfigMap", component)["data"]["recstream.yaml"]
+        assert surface in yaml.safe_load(text)["ranking"]["surfaces"], component
+
+
+def test_it_reaches_kafka_and_nothing_else() -> None:
+    found = rendered(values={"networkPolicy": {"restrictEgress": True}})
+    rules = of(found, "NetworkPolicy", "quality")["spec"]["egress"]
+    assert [port["port"] for rule in rules for port in rule["ports"]] == [53, 53, 9092]
+    peers = of(found, "NetworkPolicy", "kafka")["spec"]["ingress"][0]["from"]
+    named = {each["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for each in peers}
+    assert "quality" in named
+    assert pod(of(found, "Deployment", "quality"))["spec"]["containers"][0]["name"] == "quality"
