@@ -10,13 +10,13 @@ import shutil
 import signal
 import subprocess
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-from cli.service import http_get
 from embedded.jars import kafka_jars
 from embedded.kafka import EmbeddedKafka, java_runtime
 from embedded.ports import free_port
@@ -113,7 +113,10 @@ def test_what_the_chart_starts_becomes_ready_serves_and_drains(
     try:
         cluster.run("Job", "publish")
         cluster.run("Job", "publish")
-        assert shares(ports["http"], "server") == [1.0]
+        assert shares(ports["http"], "server") == shares(ports["quality"], "ingest") == [1.0]
+        # Only the process whose role it is measures, and it is at work.
+        measuring = [name for name in ("ingest", "catalogue", "quality") if told(ports[name], "quality")]
+        assert measuring == ["quality"] and told(ports["quality"], "quality") == ["1.0"]
         # A process that starts anew has what was published.
         asyncio.run(triton.stop(20))
         start_triton(cluster, triton)
@@ -171,8 +174,20 @@ def test_a_triton_that_watches_its_repository_finds_a_version_by_itself(
 
 def shares(port: int, room: str) -> list[float]:
     """The shares of the users that versions of the model have."""
-    _, text = asyncio.run(http_get("127.0.0.1", port, "/metrics"))
-    return [float(found) for found in re.findall(rf"^recstream_{room}_model_share{{.*}} (\S+)$", text, re.M)]
+    found = re.findall(rf"^recstream_{room}_model_share{{.*}} (\S+)$", figures(port), re.M)
+    return [float(each) for each in found]
+
+
+def told(port: int, component: str) -> list[str]:
+    """What an ingest process says of a component: 1.0 where it is in order, nothing where it has none."""
+    return re.findall(rf'^recstream_ingest_ready{{component="{component}"}} (\S+)$', figures(port), re.M)
+
+
+def figures(port: int) -> str:
+    """All of /metrics, which is long."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        text: str = answer.read().decode()
+    return text
 
 
 async def posted(port: int, path: str) -> str:
