@@ -137,9 +137,8 @@ async def _work(
     settings = configuration.ingest
     health.down("catalog", "reading its topics")
     if Role.INTERACTIONS in roles:
-        health.down(
-            Role.INTERACTIONS, "waits for the catalogue"
-        )  # told from the start: its absence is an alert
+        # Told from the start, since its absence is an alert.
+        health.down(Role.INTERACTIONS, "waits for the catalogue")
     if not await unless_stopped(catalog.wait_ready(), stop):
         return
     # What lives as long as the process is not looked through again: full collections cost tens of ms.

@@ -1,0 +1,49 @@
+"""What a process says of its roles while it can do none of them yet."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from catalog.catalog import Catalog
+from catalog.settings import CatalogSettings
+from embedded.ports import free_port
+from inference.settings import TritonSettings
+from ingest.app import IngestConfiguration, Role, run
+from ingest.settings import IngestSettings
+from ingest_world import get
+from profiles.actions import ProfileSettings
+from profiles.settings import StoreSettings
+from topics.settings import KafkaSettings
+
+
+@pytest.mark.parametrize("role", list(Role))
+async def test_who_takes_in_events_says_so_before_the_catalogue_is_read(
+    role: Role, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RecstreamIngestMissing goes by it: other processes of ingest are no ground to be quiet."""
+
+    async def reads_for_ever(_: Catalog) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Catalog, "run", reads_for_ever)
+    nothing = f"127.0.0.1:{free_port()}"
+    configuration = IngestConfiguration(
+        IngestSettings(health_port=0),
+        KafkaSettings(bootstrap=nothing),
+        StoreSettings(addresses=[nothing]),
+        ProfileSettings(),
+        CatalogSettings(),
+        TritonSettings(address=nothing),
+        tmp_path,
+    )
+    stop, listening = asyncio.Event(), asyncio.get_running_loop().create_future()
+    running = asyncio.create_task(run(configuration, {role}, stop=stop, listening=listening.set_result))
+    port = await asyncio.wait_for(listening, 30)
+    status, body = await get(port, b"GET /readyz HTTP/1.1\r\n\r\n")
+    lacks = json.loads(body)["lacks"]
+    stop.set()
+    await asyncio.wait_for(running, 30)
+    assert status == 503 and "catalog" in lacks
+    assert ("interactions" in lacks) == (role is Role.INTERACTIONS)
