@@ -88,7 +88,7 @@ class World:
 
     def image(self, name: str) -> Image | None:
         """The built image that the file names; None where it is others'."""
-        role = self.services[name]["image"].partition("recstream/")[2].partition(":")[0]
+        role = self.services[name]["image"].partition("recstream-")[2].partition(":")[0]
         return self._build.image(role) if role else None
 
     def command(self, name: str) -> list[str]:

@@ -85,7 +85,7 @@ def test_nothing_starts_without_its_secrets(tmp_path: Path) -> None:
 
 def test_images_are_those_that_are_built_or_of_a_fixed_version(file: Path, every: Services) -> None:
     for name, service in every.items():
-        role = re.fullmatch(r"recstream/([a-z-]+):0\.1\.0", service["image"])
+        role = re.fullmatch(r"recstream-([a-z-]+):0\.1\.0", service["image"])
         if role:
             assert role[1] in OWN and role[1] in stages(), name
         else:
@@ -108,7 +108,7 @@ def test_every_service_is_bounded(every: Services) -> None:
 
 def test_whoever_runs_on_can_be_asked_how_it_is(every: Services) -> None:
     for name, service in every.items():
-        own = service["image"].startswith("recstream/")
+        own = service["image"].startswith("recstream-")
         check = service.get("healthcheck")
         if service["restart"] == "no":
             assert check in (None, {"disable": True}), name
@@ -167,6 +167,19 @@ def test_prometheus_asks_where_figures_are(every: Services) -> None:
         ("triton", 8002),
     }
     assert {name for name, _ in asked} <= set(every)
+
+
+def test_prometheus_finds_the_alerts_and_grafana_the_dashboards(every: Services) -> None:
+    def outside(name: str, inside: str) -> Path:
+        (mount,) = [v for v in every[name]["volumes"] if Path(inside).is_relative_to(v["target"])]
+        return Path(mount["source"]) / Path(inside).relative_to(mount["target"])
+
+    config = yaml.safe_load((CHECKOUT / "deploy/prometheus/prometheus.yml").read_text())
+    (rules,) = config["rule_files"]
+    assert yaml.safe_load(outside("prometheus", rules).read_text())["groups"]
+    provisioned = CHECKOUT / "deploy/grafana/provisioning/dashboards/recstream.yaml"
+    (provider,) = yaml.safe_load(provisioned.read_text())["providers"]
+    assert len(list(outside("grafana", provider["options"]["path"]).glob("recstream-*.json"))) == 4
 
 
 def test_grafana_is_told_where_prometheus_is(every: Services) -> None:
