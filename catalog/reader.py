@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 from catalog import metrics
 from catalog.errors import BadRecord
 from catalog.records import Apply
+from topics.closing import close_client
 from topics.errors import TopicsError
 from topics.partitions import partition_counts
 from topics.settings import KafkaSettings
@@ -120,7 +121,7 @@ class Reader:
             for task in (watch, following):
                 if task is not None:
                     task.cancel()
-            await consumer.stop()
+            await close_client(consumer)
 
     async def _take(self, partition: TopicPartition, records: list[ConsumerRecord]) -> None:
         apply = self._apply[partition.topic]

@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 
 from catalog.errors import BadRecord
 from recstream.storage.v1.model_pb2 import ServedVersions
+from topics.closing import close_client
 from topics.errors import KafkaUnreachable
 from topics.partitions import partition_counts
 from topics.producer import start_producer
@@ -129,7 +130,7 @@ async def read_served(kafka: KafkaSettings) -> ServedVersions:
     except (KafkaError, OSError, TimeoutError) as error:
         raise KafkaUnreachable(kafka.bootstrap, error or "no answer in time") from error
     finally:
-        await consumer.stop()
+        await close_client(consumer)
     return found
 
 
@@ -158,4 +159,4 @@ class ServedWriter:
 
     async def close(self) -> None:
         """Ends the connection."""
-        await self._producer.stop()
+        await close_client(self._producer)

@@ -23,7 +23,6 @@ from catalog.records import vector_key
 from inference.model import ModelUnavailable
 from ingest import metrics
 from ingest.bounded import bounded
-from ingest.closing import stop_client
 from ingest.dead_letters import DeadLetters, Letter
 from ingest.embedding import Embedded, Embedding
 from ingest.errors import DeadLetterNotWritten
@@ -31,6 +30,7 @@ from ingest.polling import poll
 from ingest.settings import IngestSettings
 from ingest.supervise import unless_stopped
 from recstream.storage.v1.catalog_pb2 import ItemVector
+from topics.closing import close_client
 from topics.settings import KafkaSettings
 
 log = structlog.get_logger()
@@ -111,7 +111,7 @@ class Catalogue(ConsumerRebalanceListener):  # type: ignore[misc]
                 else:
                     await self._commit_end(consumer)
         finally:
-            await stop_client(consumer)
+            await close_client(consumer)
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         """Called by aiokafka: what is in hand is abandoned unless it is being written right now, so that an older

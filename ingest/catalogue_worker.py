@@ -7,13 +7,13 @@ from catalog.catalog import Catalog
 from inference.bundle import Bundle
 from inference.model import Model
 from ingest.catalogue import Catalogue
-from ingest.closing import stop_client
 from ingest.dead_letters import DeadLetters
 from ingest.embedding import Embedding
 from ingest.fitness import check_fit
 from ingest.groups import catalogue_group
 from ingest.health import Health
 from ingest.settings import IngestSettings
+from topics.closing import close_client
 from topics.ids import topic_ids
 from topics.producer import start_producer
 from topics.settings import KafkaSettings
@@ -77,4 +77,4 @@ class CatalogueWorker:
             self._health.up(self._component)
             await worker.run(stop)
         finally:
-            await stop_client(producer)
+            await close_client(producer)

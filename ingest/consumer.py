@@ -13,13 +13,13 @@ from aiokafka.structs import OffsetAndMetadata
 from ingest import metrics
 from ingest.applied import Applied
 from ingest.bounded import bounded
-from ingest.closing import stop_client
 from ingest.errors import OffsetOutOfRange
 from ingest.groups import interactions_group
 from ingest.lag import Lag, watch_lag
 from ingest.offsets import committed, extents, out_of_range, store_mark, to_metadata
 from ingest.polling import Records, poll
 from ingest.settings import IngestSettings
+from topics.closing import close_client
 from topics.settings import KafkaSettings
 
 log = structlog.get_logger()
@@ -103,7 +103,7 @@ class InteractionsConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
         self._lag.close()
-        await stop_client(self._consumer)
+        await close_client(self._consumer)
         metrics.ASSIGNED.set(0)
 
     async def poll(self) -> tuple[int, Records]:

@@ -1,7 +1,9 @@
 """Several works of which the first to end decides."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection
+
+_AGAIN_SECONDS = 30.0
 
 
 async def first_of(*works: Awaitable[None]) -> None:
@@ -10,8 +12,18 @@ async def first_of(*works: Awaitable[None]) -> None:
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancelled(tasks)
     for task in done:
         task.result()
+
+
+async def cancelled(tasks: Collection["asyncio.Future[None]"]) -> None:
+    """Cancels the tasks until they have ended: in the depths of a library a cancellation may be lost."""
+    running = {task for task in tasks if not task.done()}
+    while running:
+        for task in running:
+            task.cancel()
+        _, running = await asyncio.wait(running, timeout=_AGAIN_SECONDS)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # seen

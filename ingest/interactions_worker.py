@@ -4,7 +4,6 @@ import asyncio
 import time
 
 from ingest.apply import Apply
-from ingest.closing import stop_client
 from ingest.consumer import InteractionsConsumer
 from ingest.dead_letters import DeadLetters
 from ingest.first_of import first_of
@@ -19,6 +18,7 @@ from ingest.sweeper import Sweeper
 from profiles.actions import ProfileSettings
 from profiles.errors import StoreUnavailable
 from profiles.store import ProfileStore
+from topics.closing import close_client
 from topics.producer import start_producer
 from topics.settings import KafkaSettings
 
@@ -94,7 +94,7 @@ class InteractionsWorker:
             try:
                 await consumer.close()
             finally:
-                await stop_client(producer)
+                await close_client(producer)
 
     async def _watch_store(self, loop: Interactions) -> None:
         """So that a store that restarts while nothing flows is noticed, and one that is away makes us unready."""

@@ -12,6 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import CommitFailedError, KafkaError
 
 from ingest.errors import GroupActive, OffsetOutOfRange
+from topics.closing import close_client
 from topics.partitions import partition_counts
 from topics.settings import KafkaSettings
 
@@ -70,7 +71,7 @@ async def committed(
                     raise
                 await asyncio.sleep(_RETRY_SECONDS)
     finally:
-        await admin.close()
+        await close_client(admin)
     return {tp: from_metadata(o.offset, o.metadata) for tp, o in found.items() if o.offset >= 0}
 
 
@@ -145,7 +146,7 @@ async def reader(kafka: KafkaSettings, **options: object) -> AsyncIterator[AIOKa
         await consumer.start()
         yield consumer
     finally:
-        await consumer.stop()
+        await close_client(consumer)
 
 
 async def partitions_of(kafka: KafkaSettings, topic: str) -> list[TopicPartition]:

@@ -10,7 +10,6 @@ from google.protobuf.json_format import Parse, ParseError
 from google.protobuf.message import DecodeError
 
 from inference.versions import Pointer
-from ingest.closing import stop_client
 from ingest.fitness import check_fit
 from ingest.groups import quality_group
 from ingest.health import Health
@@ -22,6 +21,7 @@ from profiles.actions import Actions, ProfileSettings
 from profiles.interactions import KIND_HEADER, check
 from recstream.storage.v1.slate_pb2 import SlateRecord
 from recstream.v1.interaction_pb2 import Interaction
+from topics.closing import close_client
 from topics.settings import KafkaSettings
 
 COMPONENT = "quality"
@@ -79,7 +79,7 @@ class QualityWorker:
                     await self._take(polled[tp], is_slate=tp.topic == topics.slates)
                 self._quality.give_up()
         finally:
-            await stop_client(consumer)
+            await close_client(consumer)
 
     async def _take(self, records: Collection[ConsumerRecord], *, is_slate: bool) -> None:
         began = time.monotonic()

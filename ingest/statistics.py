@@ -24,7 +24,6 @@ from catalog.errors import BadRecord
 from catalog.records import parse_stats_key, stats_key
 from ingest import metrics
 from ingest.bounded import bounded
-from ingest.closing import stop_client
 from ingest.counting import Counted, Counts, is_counted
 from ingest.errors import OffsetOutOfRange, TopicMadeAnew
 from ingest.groups import statistics_group, statistics_transactions
@@ -36,6 +35,7 @@ from ingest.whole_topic import read_to_end
 from profiles.actions import ProfileSettings
 from profiles.events import Event, Position
 from profiles.interactions import parse
+from topics.closing import close_client
 from topics.producer import start_producer
 from topics.settings import KafkaSettings
 
@@ -99,7 +99,7 @@ class Statistics(ConsumerRebalanceListener):  # type: ignore[misc]
                     await unless_stopped(asyncio.sleep(self._settings.statistics_interval_ms / 1000), stop)
         finally:
             await self._release()
-            await stop_client(consumer)
+            await close_client(consumer)
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         """Called by aiokafka. A transaction under way may still be committed: the next owner waits for its end."""
@@ -182,7 +182,7 @@ class Statistics(ConsumerRebalanceListener):  # type: ignore[misc]
             async for record in read_to_end(consumer, chosen):
                 _restore_one(stats, record)
         finally:
-            await stop_client(consumer)
+            await close_client(consumer)
         return {partition: Counts(found) for partition, found in stats.items()}, targets
 
     async def _count(self, tp: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
@@ -223,7 +223,7 @@ class Statistics(ConsumerRebalanceListener):  # type: ignore[misc]
         self._held = {}
         while self._producers:
             # One that cannot stop: its transaction is ended by the next owner, or by its timeout.
-            await stop_client(self._producers.pop())
+            await close_client(self._producers.pop())
 
 
 def _restore_one(stats: dict[int, dict[str, bytes]], record: ConsumerRecord) -> None:

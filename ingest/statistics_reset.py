@@ -3,6 +3,7 @@
 import asyncio
 
 from ingest.whole_topic import read_stats
+from topics.closing import close_client
 from topics.producer import start_producer
 from topics.settings import KafkaSettings
 
@@ -26,5 +27,5 @@ async def forget_statistics(kafka: KafkaSettings) -> int:
         ]
         await asyncio.gather(*sent)
     finally:
-        await producer.stop()
+        await close_client(producer)
     return len(there)

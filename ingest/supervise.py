@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError
 
 from ingest import metrics
 from ingest.errors import Halted, IngestError, StoreChanged
+from ingest.first_of import cancelled
 from ingest.health import Health
 from ingest.settings import IngestSettings
 from profiles.errors import StoreUnavailable
@@ -74,9 +75,7 @@ async def _in_its_own_task(work: Awaitable[None]) -> None:
     try:
         await asyncio.wait([working])
     finally:
-        if not working.done():
-            working.cancel()
-            await asyncio.wait([working])
+        await cancelled([working])
     if working.cancelled():
         raise ConnectionError("broken off: a connection to Kafka was closed")
     working.result()

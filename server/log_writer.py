@@ -16,6 +16,7 @@ from server import metrics
 from server.errors import InvalidRequest, NotAvailable, Violation
 from server.settings import ServerSettings
 from server.topic_state import TopicState, topic_states
+from topics.closing import close_client
 from topics.errors import TopicsError
 from topics.producer import start_producer
 from topics.settings import KafkaSettings
@@ -23,7 +24,7 @@ from topics.settings import KafkaSettings
 log = structlog.get_logger()
 Headers = Sequence[tuple[str, bytes]]
 _RETRY_MS: Final = 1_000
-_STOP_SECONDS: Final = 2.0
+STOP_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ class LogWriter:
             finally:
                 self._started.clear()
                 self._producer = None
-                await stop_producer(producer)
+                await close_client(producer, STOP_SECONDS)
 
     async def _keep_states(self) -> None:
         topics = self._kafka.topics
@@ -148,19 +149,6 @@ class LogWriter:
 
     def _label(self, topic: str) -> str:
         return topic.removeprefix(self._kafka.topic_prefix)
-
-
-async def stop_producer(producer: AIOKafkaProducer) -> None:
-    """Ends a producer, after two seconds at the latest: with Kafka down it would wait for ever."""
-    try:
-        async with asyncio.timeout(_STOP_SECONDS):
-            await producer.stop()
-    except (TimeoutError, KafkaError) as error:
-        log.warning("producer_stop_failed", cause=repr(error))
-        # What it would have waited for is lost; its tasks and sockets need not be.
-        if producer._sender is not None:
-            await producer._sender.close()
-        await producer.client.close()
 
 
 def _unavailable(message: str) -> NotAvailable:

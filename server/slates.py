@@ -10,9 +10,10 @@ from aiokafka.errors import KafkaError
 from recstream.storage.v1 import slate_pb2 as stored_slate_pb2
 from recstream.v1 import slate_pb2
 from server import metrics
-from server.log_writer import stop_producer
+from server.log_writer import STOP_SECONDS
 from server.ranking.request import ListRequest
 from server.settings import ServerSettings
+from topics.closing import close_client
 from topics.errors import KafkaUnreachable
 from topics.producer import start_producer
 from topics.settings import KafkaSettings
@@ -63,7 +64,7 @@ class SlateLog:
                 log.warning("slates_unwritten", cause=repr(error))
                 await asyncio.sleep(pause)
             finally:
-                await stop_producer(producer)
+                await close_client(producer, STOP_SECONDS)
 
     async def flush(self, seconds: float) -> None:
         """Waits until the queue is empty, at most so long."""

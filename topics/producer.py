@@ -6,6 +6,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from topics.closing import close_client
 from topics.errors import KafkaUnreachable
 from topics.layout import MAX_RECORD_BYTES
 from topics.settings import KafkaSettings
@@ -31,7 +32,7 @@ async def start_producer(settings: KafkaSettings, **overrides: Any) -> AIOKafkaP
             await producer.start()
     except BaseException as error:
         # Cancelled or failed half-way, its background tasks would live on.
-        await producer.stop()
+        await close_client(producer)
         if isinstance(error, (KafkaError, OSError, TimeoutError)):
             raise KafkaUnreachable(settings.bootstrap, error or "no answer in time") from error
         raise

@@ -20,6 +20,7 @@ from cli.settings import load_settings
 from datasets.interactions import Interactions
 from datasets.report import Report
 from recstream.v1 import item_pb2
+from topics.closing import close_client
 from topics.names import Topics
 from topics.producer import start_producer
 from topics.settings import KafkaSettings
@@ -101,5 +102,5 @@ async def _send(
                     partial(progress.advance, task),
                 )
     finally:
-        await producer.stop()
+        await close_client(producer)
     return sent

@@ -27,6 +27,7 @@ from ingest.groups import interactions_group, statistics_group
 from profiles.store import ProfileStore, StoreSettings
 from recstream.client import Client, RecstreamError
 from recstream.v1 import item_pb2
+from topics.closing import close_client
 from topics.ids import topic_ids
 from topics.names import Topics
 from topics.producer import start_producer
@@ -104,7 +105,7 @@ async def _live(stack: Stack, scene: Scene, plan: Plan, console: Console) -> dic
                     rates=rates, per_second=plan.per_second, held=plan.held, shown=stage.shown, advance=stage.advance,
                 )  # fmt: skip
     finally:
-        await producer.stop()
+        await close_client(producer)
     await wait_caught_up(kafka, interactions_group(kafka), interactions, seconds=CATCH_UP_SECONDS)
     applied = await _events(stack.settings.store) - before
     report = await verified(stack.settings)

@@ -14,6 +14,7 @@ from cli.settings import Settings
 from inference.repository import load, restrict, sweep, versions
 from ingest.offsets import partitions_of, reader
 from ingest.whole_topic import read_to_end
+from topics.closing import close_client
 from topics.producer import start_producer
 from topics.settings import KafkaSettings
 
@@ -65,7 +66,7 @@ async def clear(
         try:
             await _tombstones(producer, settings.kafka, keys, advance)
         finally:
-            await producer.stop()
+            await close_client(producer)
     found.vectors = Counter(parse_vector_key(key)[0] for key in keys)
     return found
 

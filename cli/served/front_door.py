@@ -15,6 +15,7 @@ from profiles.actions import Actions
 from recstream.client import Client, NotFound, Tier
 from recstream.v1 import interaction_pb2, item_pb2
 from server.moment import AS_OF
+from topics.closing import close_client
 from topics.ids import topic_ids
 from topics.names import Topics
 from topics.producer import start_producer
@@ -70,7 +71,7 @@ class FrontDoor:
         finally:
             await door._client.close()
             await door._as_of.close()
-            await producer.stop()
+            await close_client(producer)
 
     async def put(
         self, items: Iterable[item_pb2.Item], item_ids: Sequence[str], advance: Callable[[int], None]

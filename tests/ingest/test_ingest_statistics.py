@@ -1,6 +1,9 @@
 """Positive events are counted once, by item, hour and day, whatever becomes of the workers."""
 
+import asyncio
+
 import pytest
+from aiokafka.client import AIOKafkaClient
 
 from catalog.stats import HOUR_MS
 from ingest.statistics_reset import forget_statistics
@@ -55,6 +58,26 @@ async def test_counts_are_exact_though_workers_join_leave_and_die(world: World) 
     await all_counted(world)
     await third.stop()
     assert sum((await positives(world)).values()) == sent
+
+
+@pytest.mark.parametrize("nth", range(4))
+async def test_a_worker_ends_though_it_is_cancelled_while_a_client_closes(
+    world: World, monkeypatch: pytest.MonkeyPatch, nth: int
+) -> None:
+    closed = 0
+    close = AIOKafkaClient.close
+    running = start_counting(world)
+
+    async def cancelling(client: AIOKafkaClient) -> None:
+        nonlocal closed
+        if closed == nth:
+            asyncio.get_running_loop().call_soon(running.task.cancel)
+        closed += 1
+        await close(client)
+
+    monkeypatch.setattr(AIOKafkaClient, "close", cancelling)
+    done, _ = await asyncio.wait({running.task}, timeout=20)
+    assert done
 
 
 async def test_a_worker_goes_on_from_the_counts_that_it_finds(world: World) -> None:
