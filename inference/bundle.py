@@ -36,7 +36,9 @@ ITEMS: Final = "items.json"
 class Manifest(BaseModel):
     """What a bundle is. Widths are in float32 numbers."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Fields of later releases are passed over, so that one can go back to this release; what this one cannot serve
+    # comes under another format.
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     format: Literal[1] = 1
     version: int = Field(gt=0, lt=2**62, description="The model version: Unix seconds of its training")

@@ -99,6 +99,12 @@ def test_a_path_out_of_the_bundle_is_refused(copy: Path) -> None:
         read(copy)
 
 
+def test_what_a_later_release_adds_to_a_manifest_is_passed_over(copy: Path) -> None:
+    before = read(copy).manifest
+    change_manifest(copy, learned_later={"x": 1})
+    assert read(copy).manifest == before
+
+
 def test_an_unknown_format_is_refused(copy: Path) -> None:
     change_manifest(copy, format=2)
     with pytest.raises(BundleRefused, match="format"):
