@@ -11,6 +11,7 @@ from embedded.errors import StartFailed
 from embedded.process import Process
 
 _ROOT = Path(__file__).resolve().parent.parent
+_ANSWER_BYTES = 65_536
 
 
 class Service:
@@ -74,14 +75,18 @@ class Service:
 
 
 async def http_get(host: str, port: int, path: str) -> tuple[int, str]:
-    """Status and body of a small answer. Raises OSError, EOFError."""
+    """Status and body of a small answer, as far as it goes; the caller sets the deadline. Raises OSError, EOFError."""
     reader, writer = await asyncio.open_connection(host, port)
     try:
         writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
         head = (await reader.readuntil(b"\r\n\r\n")).split()
         if len(head) < 2 or not head[1].isdigit():
             raise ConnectionError(f"{host}:{port} does not speak HTTP")
-        return int(head[1]), (await reader.read(65_536)).decode(errors="replace")
+        try:
+            body = await reader.readexactly(_ANSWER_BYTES)
+        except asyncio.IncompleteReadError as error:
+            body = error.partial  # all of it
+        return int(head[1]), body.decode(errors="replace")
     except asyncio.LimitOverrunError as error:
         raise ConnectionError(f"{host}:{port} does not speak HTTP") from error
     finally:

@@ -1,0 +1,43 @@
+"""What the processes of a stack took from the machine, as the kernel counts it."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cli.stack import Stack
+
+PARTS = ("kafka", "valkey", "triton", "ingest", "server")
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """Of one part, its children with it: seconds of CPU so far, resident bytes."""
+
+    seconds: float
+    bytes: int
+
+
+def used(stack: Stack) -> dict[str, Used]:
+    """Of every part."""
+    found = {}
+    for name in PARTS:
+        seconds = size = 0.0
+        for pid in _tree(stack.parts[name].process.pid or 0):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            seconds += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+            size += int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
+        found[name] = Used(seconds, int(size))
+    return found
+
+
+def _tree(pid: int) -> Iterator[int]:
+    yield pid
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            yield from _tree(int(child))
+
+
+def spent(before: dict[str, Used], after: dict[str, Used], count: float) -> dict[str, float]:
+    """Microseconds of CPU for each of so many, by part."""
+    return {name: round((after[name].seconds - before[name].seconds) / count * 1e6, 1) for name in PARTS}
