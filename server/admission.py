@@ -41,7 +41,7 @@ class Admission:
         """A place for a stream; it counts towards its user's, if it has one. Raises TooMuch and Draining."""
         limits = self._settings
         if self.closed.is_set():
-            raise Draining(self.delay_ms())
+            raise Draining(0)  # it was on its way when this process left: other servers take it at once
         if self._open >= limits.max_streams:
             raise self._refuse("streams", "open streams", limits.max_streams)
         if user_id and self._streams[user_id] >= limits.max_streams_per_user:

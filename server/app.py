@@ -128,13 +128,17 @@ class Server:
         log.info("server_listens", port=self.port, http_port=self.http.port)
 
     async def drain(self, cut: asyncio.Event | None = None) -> None:
-        """Not ready at once; streams are sent away; what is in progress ends, at the latest after the grace of the
-        settings, or when `cut` is set."""
+        """Not ready at once; streams are sent away one by one; what is in progress ends, at the latest after the grace
+        of the settings, or when `cut` is set."""
+        settings = self.config.server
         await self.health.leave()
         self.admission.close()
-        self.streams.leave()
         log.info("server_drains", streams=self.admission.streams, unary=self.admission.unary)
-        stopping = asyncio.ensure_future(self._grpc.stop(self.config.server.drain_seconds))
+        # New calls are turned away first, so that nobody who is sent away comes back here.
+        stopping = asyncio.ensure_future(self._grpc.stop(settings.drain_seconds))
+        # The other half is for the last ones, who may be reading slowly.
+        spread = min(settings.reconnect_spread_ms / 1000, settings.drain_seconds / 2)
+        leaving = asyncio.ensure_future(self.streams.leave(spread))
         cutting = asyncio.ensure_future((cut or asyncio.Event()).wait())
         try:
             await asyncio.wait({stopping, cutting}, return_when=asyncio.FIRST_COMPLETED)
@@ -143,6 +147,7 @@ class Server:
             await stopping
         finally:
             cutting.cancel()
+            leaving.cancel()
             stopping.cancel()
 
     async def close(self) -> None:

@@ -103,5 +103,8 @@ class ServerSettings(BaseModel):
 
     drain_seconds: float = Field(10, gt=0, description="From SIGTERM until what is still open is cut off")
     reconnect_spread_ms: int = Field(
-        2_000, ge=0, description="Streams that are sent away come back spread over so long"
+        5_000,
+        ge=0,
+        description="From SIGTERM on streams are sent away one by one over so long, at most half of drain_seconds, and "
+        "fewer than 250 sooner; until its turn each goes on as before",
     )

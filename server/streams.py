@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 
 import structlog
 
@@ -20,6 +21,7 @@ from server.subscriptions import Subscriptions
 
 log = structlog.get_logger()
 _REREAD_AT_ONCE = 1_000
+_CROWD = 250
 
 
 class Streams:
@@ -54,7 +56,7 @@ class Streams:
         inbox = Inbox()
         self._open[inbox] = request.user_id
         if self._leaving:
-            inbox.leave(self._spread_ms())
+            inbox.leave(0)
         stream = Stream(
             request,
             inbox,
@@ -76,11 +78,17 @@ class Streams:
             self._items.drop(inbox)
             self._degraded.drop(inbox)
 
-    def leave(self) -> None:
-        """Sends every stream away, and whatever still comes."""
+    async def leave(self, seconds: float) -> None:
+        """Sends every stream away, one after the other over so long, a few in less, and whatever still comes at once.
+        Until its turn a stream goes on as before: nobody waits without a server, and those that they come to meet no
+        crowd."""
         self._leaving = True
-        for inbox in self._open:
-            inbox.leave(self._spread_ms())
+        leaving = list(self._open)
+        random.shuffle(leaving)
+        begun = time.monotonic()
+        for place, inbox in enumerate(leaving):
+            await asyncio.sleep(begun + seconds * place / max(len(leaving), _CROWD) - time.monotonic())
+            inbox.leave(0)
 
     def look_again(self, why: str) -> None:
         """All lists are to be made again, when there is time."""
@@ -126,6 +134,3 @@ class Streams:
             revision = revisions.get(user_id) if user_id is not None else None
             if revision is not None and inbox.revision == before and inbox.opened:
                 inbox.check(revision, silent)
-
-    def _spread_ms(self) -> int:
-        return random.randint(0, self._settings.reconnect_spread_ms)

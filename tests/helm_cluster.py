@@ -76,10 +76,11 @@ class Cluster:
         return process
 
 
-async def probe(given: Mapping[str, Any], ports: Mapping[str, int]) -> bool:
+async def probe(given: Mapping[str, Any], ports: Mapping[str, int], host: str = "127.0.0.1") -> bool:
     """As the kubelet does it."""
     if "grpc" in given:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{given['grpc']['port']}") as channel:
+        alone = [("grpc.use_local_subchannel_pool", 1)]
+        async with grpc.aio.insecure_channel(f"{host}:{given['grpc']['port']}", alone) as channel:
             try:
                 answer = await health_pb2_grpc.HealthStub(channel).Check(
                     health_pb2.HealthCheckRequest(), timeout=2
@@ -87,5 +88,5 @@ async def probe(given: Mapping[str, Any], ports: Mapping[str, int]) -> bool:
             except grpc.aio.AioRpcError:
                 return False
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
-    status, _ = await http_get("127.0.0.1", ports[given["httpGet"]["port"]], given["httpGet"]["path"])
+    status, _ = await http_get(host, ports[given["httpGet"]["port"]], given["httpGet"]["path"])
     return status == 200

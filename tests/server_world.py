@@ -249,7 +249,7 @@ async def world(
     await server.start()
     ingest = SmallIngest(kafka_settings, store_settings, profiles)
     ingesting = asyncio.create_task(ingest.run())
-    channel = grpc.aio.insecure_channel(f"127.0.0.1:{server.port}")
+    channel = grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", [("grpc.use_local_subchannel_pool", 1)])
     try:
         await eventually(lambda: not server.health.lacks)
         yield World(server, channel, ingest, model)

@@ -280,3 +280,13 @@ def test_an_event_time_is_milliseconds_whatever_its_zone():
         assert interaction("ann", "a", "view", event_time=given).event_time_ms == 1_714_564_800_250
     with pytest.raises(ValueError, match="no time zone"):
         interaction("ann", "a", "view", event_time=moment.replace(tzinfo=None))
+
+
+async def test_each_client_has_connections_of_its_own(server: ScriptedServer):
+    async def peer(request: object, context: grpc.aio.ServicerContext) -> RecommendResponse:
+        return RecommendResponse(slate=slate(context.peer()))
+
+    server.play("Recommend", peer)
+    async with Client(server.target) as one, Client(server.target) as other:
+        peers = {(await client.recommend("ann")).item_ids for client in (one, other, one)}
+    assert len(peers) == 2

@@ -208,7 +208,7 @@ async def test_before_the_catalogue_is_read_nothing_is_ready(prefix, valkey) -> 
     try:
         assert (await http(server.http.port, "/livez"))[0] == 200
         assert (await http(server.http.port, "/readyz"))[0] == 503
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", ALONE) as channel:
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await RecommendationServiceStub(channel).Recommend(
                     rpc.RecommendRequest(user_id="u"), timeout=5
@@ -218,6 +218,7 @@ async def test_before_the_catalogue_is_read_nothing_is_ready(prefix, valkey) -> 
         await server.close()
 
 
+ALONE = [("grpc.use_local_subchannel_pool", 1)]
 MAIN = """
 import uvloop
 from inference.settings import TritonSettings
@@ -258,7 +259,7 @@ async def test_sigterm_sends_streams_away_and_ends_with_status_zero(
                 return False
 
         await eventually(ready, 60)
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", ALONE) as channel:
             stub = RecommendationServiceStub(channel)
             calls = [
                 stub.StreamRecommendations(rpc.StreamRecommendationsRequest(user_id=f"u{i}", count=5))

@@ -11,7 +11,9 @@ from recstream.client.frames import apply
 from recstream.v1 import catalog_service_pb2, item_pb2, slate_pb2
 from recstream.v1 import recommendation_service_pb2 as rpc
 from server_streams import ids, next_frame, open_stream, put, record, until
-from server_world import ITEMS, World, eventually, now_ms, world
+from server_world import ITEMS, World, event, eventually, now_ms, world
+from topics.closing import close_client
+from topics.producer import start_producer
 
 
 @pytest_asyncio.fixture
@@ -181,6 +183,30 @@ async def test_a_drained_server_sends_streams_away_with_a_token_and_a_delay(kafk
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
         await asyncio.wait_for(draining, 5)
         assert around.server.health.lacks
+
+
+async def test_until_its_turn_to_leave_comes_a_stream_goes_on(kafka, valkey, prefix) -> None:
+    slowly = {"drain_seconds": 10_000, "reconnect_spread_ms": 5_000_000}  # 20 s between two streams
+    async with world(kafka, valkey, prefix, **slowly) as around:
+        calls = {user: open_stream(around, user) for user in ("ann", "bob")}
+        for call in calls.values():
+            await next_frame(call)
+        cut = asyncio.Event()
+        draining = asyncio.create_task(around.server.drain(cut))
+        frames = {user: asyncio.create_task(next_frame(call)) for user, call in calls.items()}
+        (first,), (second,) = await asyncio.wait(frames.values(), return_when=asyncio.FIRST_COMPLETED)
+        assert first.result().HasField("go_away")
+        staying = next(user for user, task in frames.items() if task is second)
+        acted = event(staying, "item-1", event_id="late")
+        producer = await start_producer(around.kafka)
+        try:
+            topic = around.kafka.topics.interactions
+            await producer.send_and_wait(topic, acted.SerializeToString(), staying.encode())
+        finally:
+            await close_client(producer, 5)
+        assert [cause.event_id for cause in (await second).caused_by] == ["late"]
+        cut.set()
+        await asyncio.wait_for(draining, 30)
 
 
 async def test_a_dead_model_lowers_the_tier_and_its_return_raises_it_by_itself(kafka, valkey, prefix) -> None:

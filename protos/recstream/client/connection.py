@@ -47,6 +47,12 @@ CHANNEL_OPTIONS: dict[str, str | int] = {
     "grpc.min_reconnect_backoff_ms": 5_000,  # in truth the time that one attempt to connect may take
     # A name with several addresses (a headless service) is spread over all of them.
     "grpc.service_config": json.dumps({"loadBalancingConfig": [{"round_robin": {}}]}),
+    # A server that goes is when the name is looked up again, by default not twice in half a minute: in a rolling
+    # restart the next server would go before the one that replaces it is known.
+    "grpc.dns_min_time_between_resolutions_ms": 5_000,
+    # Connections of its own. By default clients of one process with equal options share theirs, and with them the
+    # back-off: whom a dead server kept waiting would make a client that starts later wait too.
+    "grpc.use_local_subchannel_pool": 1,
 }
 
 
