@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from opentelemetry.trace import NonRecordingSpan, use_span
@@ -13,12 +14,12 @@ from opentelemetry.trace import NonRecordingSpan, use_span
 from catalog.settings import CatalogSettings
 from cli.settings import Settings
 from cli.stack import Stack
+from cli.waterfall import Span, read_traces, waterfall, way
 from drill_world import ITEMS, fill
 from ingest.offsets import partitions_of, reader
 from recstream.client import Client, interaction
 from tiny_bundle import build
 from topics.producer import start_producer
-from traces import Seen, seen, way
 from tracing.settings import TracingSettings
 from tracing.w3c import parse
 
@@ -38,12 +39,12 @@ CALLER = "00-eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee-5555555555555555-01"
 class Told:
     """What a run left: spans, the events that frames named, and what was recorded by whom."""
 
-    spans: list[Seen]
+    spans: list[Span]
     named: set[str]
     sent: Mapping[str, str]
     refused: int
 
-    def of(self, trace_id: str) -> list[Seen]:
+    def of(self, trace_id: str) -> list[Span]:
         return [span for span in self.spans if span.trace_id == trace_id]
 
 
@@ -79,7 +80,7 @@ async def _run(settings: Settings, folder: Path) -> Told:
                 await client.record(USER, ITEMS[9], "like", event_id=sent["by the client"])
             await _until_named(named, sent["by the client"])
         refused = await _count(stack, kafka.topics.interactions_dead_letter)
-    return Told(seen(settings.tracing.file), named, sent, refused)
+    return Told(read_traces(settings.tracing.file), named, sent, refused)
 
 
 @asynccontextmanager
@@ -164,3 +165,13 @@ def test_no_span_says_who_did_what(told: Told) -> None:
     for span in told.spans:
         values = [span.name, *(str(value) for value in span.attributes.values())]
         assert not [value for value in values for secret in private if secret in value]
+
+
+def test_a_trace_is_drawn_with_a_bar_a_span(told: Told) -> None:
+    trace = told.of("e" * 32)
+    picture = ElementTree.fromstring(waterfall(trace, "An <event>"))
+    texts = [each.text for each in picture.iter("{http://www.w3.org/2000/svg}text")]
+    assert texts[0] == "An <event>"
+    for span in trace:
+        assert texts.count(span.name) == sum(each.name == span.name for each in trace)
+    assert texts.index("process interactions") < texts.index("EVALSHA profiles") < texts.index("send frame")

@@ -3,10 +3,20 @@
 import json
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import grpc
 import pytest
 from aiokafka import ConsumerRecord, TopicPartition
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
+    TraceServiceServicer,
+    add_TraceServiceServicer_to_server,
+)
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import (
     BatchSpanProcessor,
@@ -213,3 +223,36 @@ def test_a_full_file_takes_no_more(tmp_path: Path) -> None:
 def test_without_an_exporter_nothing_is_loaded_and_nothing_is_on() -> None:
     with Running(TracingSettings(), "recstream-server"):
         assert not spans.on()
+
+
+class Collector(TraceServiceServicer):
+    """Keeps what it is sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[ExportTraceServiceRequest] = []
+
+    def Export(
+        self, request: ExportTraceServiceRequest, context: grpc.ServicerContext
+    ) -> ExportTraceServiceResponse:
+        self.sent.append(request)
+        return ExportTraceServiceResponse()
+
+
+def test_a_collector_is_sent_what_was_traced_before_the_process_ends() -> None:
+    collector = Collector()
+    server = grpc.server(ThreadPoolExecutor(1))
+    add_TraceServiceServicer_to_server(collector, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    settings = TracingSettings(exporter="otlp", endpoint=f"http://127.0.0.1:{port}", flush_seconds=20)
+    try:
+        with Running(settings, "recstream-ingest"), Followed("work", SpanKind.CONSUMER, [origin()]):
+            pass
+    finally:
+        server.stop(None)
+    (request,) = collector.sent
+    (resource,) = request.resource_spans
+    (span,) = resource.scope_spans[0].spans
+    assert span.name == "work" and span.parent_span_id.hex() == "b7ad6b7169203331"
+    named = {each.key: each.value.string_value for each in resource.resource.attributes}
+    assert named["service.name"] == "recstream-ingest"
