@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, Final
 
-_LABEL, _CHART, _VALUE, _ROW, _HEAD = 300, 520, 70, 22, 64
+_LABEL, _CHART, _VALUE, _ROW, _HEAD = 300, 520, 70, 22, 76
 _INK, _GRID, _WAIT = "#6b7280", "#9ca3af", "#9ca3af"
 _COLORS: Final = ("#d97706", "#2563eb", "#059669", "#7c3aed")
 _TICKS: Final = (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
@@ -55,8 +55,8 @@ def way(span: Span, trace: Iterable[Span]) -> list[str]:
 
 
 def waterfall(trace: Sequence[Span], title: str) -> str:
-    """The trace from its first span to its last, children below their parents. What lies hatched before a bar is the
-    time that its record waited in Kafka."""
+    """The trace from its first span to its last, children below their parents; before that of a record, hatched, the
+    time that it waited in Kafka, by clocks of whole milliseconds."""
     began = min(span.start_ns for span in trace)
     whole = max(span.end_ns for span in trace) - began or 1
     services = list(dict.fromkeys(span.service for span in trace))
@@ -67,11 +67,12 @@ def waterfall(trace: Sequence[Span], title: str) -> str:
         return round(_LABEL + (at_ns - began) / whole * _CHART, 1)
 
     parts = [f'<text x="0" y="16" fill="{_INK}" font-weight="600">{escape(title)}</text>']
-    for place, service in enumerate(services):
-        left = place * 170
+    keys = [(service, _color(services, service)) for service in services]
+    for place, (name, fill) in enumerate([*keys, ("in Kafka", "url(#waits)")]):
+        left = place * 150
         parts += [
-            f'<rect x="{left}" y="28" width="12" height="12" rx="2" fill="{_color(services, service)}"/>',
-            f'<text x="{left + 18}" y="38" fill="{_INK}">{escape(service)}</text>',
+            f'<rect x="{left}" y="28" width="12" height="12" rx="2" fill="{fill}"/>',
+            f'<text x="{left + 18}" y="38" fill="{_INK}">{escape(name)}</text>',
         ]
     step = next((tick for tick in _TICKS if whole / 1e6 / tick <= 8), 1000.0)
     for number in range(int(whole / 1e6 / step) + 1):

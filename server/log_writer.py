@@ -22,7 +22,7 @@ from topics.closing import close_client
 from topics.errors import TopicsError
 from topics.producer import start_producer
 from topics.settings import KafkaSettings
-from tracing.spans import SpanKind, start
+from tracing.spans import SpanKind, on, start
 from tracing.w3c import TRACEPARENT, write
 
 log = structlog.get_logger()
@@ -179,6 +179,8 @@ def _seen(future: "asyncio.Future[RecordMetadata]") -> None:
 
 def _publishing(topic: str, headers: Headers) -> tuple[Span | None, Headers]:
     """The span of a record's way to Kafka, and the headers with which whoever reads it goes on from there."""
+    if not on():
+        return None, headers
     attributes = {
         "messaging.system": "kafka",
         "messaging.operation.name": "send",
