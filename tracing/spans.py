@@ -96,7 +96,7 @@ class Followed:
     def add(self, origins: Iterable[Origin]) -> None:
         """Follows these too."""
         if _tracer is not None:
-            self.traceparents += [self._add(origin) for origin in origins]
+            self.traceparents += [self._add(_tracer, origin) for origin in origins]
 
     def note(self, name: str, value: str | int | float | bool) -> None:
         """An attribute for each."""
@@ -123,10 +123,10 @@ class Followed:
             contexts.detach(self._token)  # type: ignore[arg-type]
         _end(self._spans, kind)
 
-    def _add(self, origin: Origin) -> str:
+    def _add(self, tracer: Tracer, origin: Origin) -> str:
         if len(self._spans) == MOST:
             return ""
-        span = _begin(self._name, self._kind, origin)
+        span = _begin(tracer, self._name, self._kind, origin)
         self._current = self._current or span
         if not span.is_recording():
             return ""
@@ -139,7 +139,8 @@ def start(name: str, kind: SpanKind, attributes: Attributes) -> Span | None:
     if _tracer is None:
         return None
     current = get_current_span().get_span_context()
-    return _begin(name, kind, Origin(current if current.is_valid else root(), attributes=attributes))
+    parent = current if current.is_valid else root()
+    return _begin(_tracer, name, kind, Origin(parent, attributes=attributes))
 
 
 def child(
@@ -181,13 +182,13 @@ def _children(
         _end(spans, failed)
 
 
-def _begin(name: str, kind: SpanKind, origin: Origin) -> Span:
-    parent = origin.parent
-    if _tracer is None or (parent is not None and not parent.trace_flags.sampled):
-        return NonRecordingSpan(parent) if parent is not None else NonRecordingSpan(SpanContext(0, 0, False))
-    empty = contexts.Context()
-    above = set_span_in_context(NonRecordingSpan(parent), empty) if parent is not None else empty
-    return _tracer.start_span(name, above, kind, origin.attributes, start_time=origin.began_ns)
+def _begin(tracer: Tracer, name: str, kind: SpanKind, origin: Origin) -> Span:
+    above = contexts.Context()
+    if origin.parent is not None:
+        if not origin.parent.trace_flags.sampled:
+            return NonRecordingSpan(origin.parent)
+        above = set_span_in_context(NonRecordingSpan(origin.parent), above)
+    return tracer.start_span(name, above, kind, origin.attributes, start_time=origin.began_ns)
 
 
 def _end(spans: list[Span], failed: type[BaseException] | None) -> None:

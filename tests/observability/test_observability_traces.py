@@ -33,6 +33,7 @@ HEADERS = {
     "oversized": b"00-dddddddddddddddddddddddddddddddd-4444444444444444-01" * 1000,
 }
 CALLER = "00-eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee-5555555555555555-01"
+STREAMER = "00-ffffffffffffffffffffffffffffffff-6666666666666666-01"
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,13 @@ async def _run(settings: Settings, folder: Path) -> Told:
                 sent["by the client"] = secrets.token_hex(8)
                 await client.record(USER, ITEMS[9], "like", event_id=sent["by the client"])
             await _until_named(named, sent["by the client"])
+            streamer = parse(STREAMER)
+            assert streamer is not None
+            with use_span(NonRecordingSpan(streamer)):
+                event = interaction(USER, ITEMS[10], "like")
+                sent["on a stream"] = event.event_id
+                assert [each.error async for each in client.record_many([event])] == [None]
+            await _until_named(named, sent["on a stream"])
         refused = await _count(stack, kafka.topics.interactions_dead_letter)
     return Told(read_traces(settings.tracing.file), named, sent, refused)
 
@@ -153,10 +161,21 @@ def test_a_recorded_event_goes_on_from_its_caller(told: Told) -> None:
     assert ways[*path, "process announcement", "send frame"].end_ns > ways[call,].start_ns
 
 
+def test_an_event_of_a_stream_goes_on_from_its_caller_without_a_span_as_long_as_the_stream(
+    told: Told,
+) -> None:
+    trace = told.of("f" * 32)
+    (sent,) = [span for span in trace if span.name == "send interactions"]
+    assert sent.parent == "6" * 16
+    assert ["send interactions", "process interactions", "process announcement", "send frame"] in [
+        way(span, trace) for span in trace
+    ]
+
+
 @pytest.mark.parametrize("how", ["not sampled", "malformed", "oversized"])
 def test_what_is_not_sampled_or_cannot_be_read_is_applied_without_a_span(told: Told, how: str) -> None:
     assert told.sent[how] in told.named
-    assert {span.trace_id for span in told.spans} == {"a" * 32, "e" * 32}
+    assert {span.trace_id for span in told.spans} == {"a" * 32, "e" * 32, "f" * 32}
     assert told.refused == 0
 
 
