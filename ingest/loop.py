@@ -83,6 +83,7 @@ class Interactions:
         origins = [one.origin for one in batch.traced]
         with Followed("process interactions", SpanKind.CONSUMER, origins) as followed:
             if not await self._finished(batch, by_user(batch.traced, followed), epoch, stop):
+                followed.failed("abandoned")
                 return
         self._consumer.mark(epoch, polled)
         self._succeeded()
