@@ -1,6 +1,6 @@
 """One event as a picture: from the backend that records it to the frame on a stream.
 
-    python bench/trace_picture.py [--bundle .recstream/demo/bundle] [--events 60] [--out docs/trace.svg]
+    python bench/trace_picture.py [--bundle .recstream/demo/bundle] [--events 200] [--out docs/trace.svg]
     python bench/trace_picture.py --traces traces.jsonl --out trace.svg
 
 Starts the whole system in a temporary folder with the exporter `file`, puts MovieLens-100K's films, and records the
@@ -113,7 +113,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--bundle", type=Path, default=Path(".recstream/demo/bundle"))
-    parser.add_argument("--events", type=int, default=60)
+    parser.add_argument("--events", type=int, default=200)
     parser.add_argument("--traces", type=Path)
     parser.add_argument("--out", type=Path, default=Path("docs/trace.svg"))
     options = parser.parse_args()
