@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-import yaml
 
 from helm_chart import (
     VALUES,
@@ -232,19 +231,6 @@ def test_a_restricted_pod_reaches_what_it_needs_and_nothing_else() -> None:
     assert ports == [53, 53, 9093, 9094, 6379, 6380, 443]
     kept = of(rendered(values=values), "NetworkPolicy", "triton")["spec"]
     assert [port["port"] for rule in kept["egress"] for port in rule["ports"]] == [53, 53]
-
-
-def test_who_traces_reaches_the_collector_and_knows_where_it_is() -> None:
-    tracing = {"exporter": "otlp", "endpoint": "https://collector.watch.svc:4319", "sample_ratio": 0.5}
-    peer = {"namespaceSelector": {"matchLabels": {"name": "watch"}}}
-    policy = {"restrictEgress": True, "tracing": {"to": [peer]}}
-    found = rendered(values={"networkPolicy": policy, "config": {"tracing": tracing}})
-    for component in ("server", "ingest", "catalogue"):
-        rules = of(found, "NetworkPolicy", component)["spec"]["egress"]
-        rule = {"to": [peer], "ports": [{"port": 4319, "protocol": "TCP"}]}
-        assert (rule in rules) == (component != "catalogue"), component
-        text = of(found, "ConfigMap", component)["data"]["recstream.yaml"]
-        assert yaml.safe_load(text).get("tracing") == (tracing if component != "catalogue" else None)
 
 
 def test_a_version_is_loaded_on_every_triton_before_it_gets_users() -> None:
