@@ -22,7 +22,7 @@ SHELL := /bin/bash
 	install-test weights groceries client-environments image-digests sbom prometheus clean
 
 ARGS ?=
-ROOMS := catalog cli datasets embedded inference ingest models profiles server topics
+ROOMS := catalog cli datasets embedded inference ingest models profiles server topics tracing
 export UV_PYTHON_DOWNLOADS := never
 export PYTHONPATH := $(CURDIR):$(CURDIR)/protos
 unexport VIRTUAL_ENV

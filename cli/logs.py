@@ -4,8 +4,9 @@ import logging
 import sys
 
 import structlog
+from opentelemetry.trace import format_span_id, format_trace_id, get_current_span
 from structlog.tracebacks import ExceptionDictTransformer
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 # Without the values of local variables: they are long, and hold what users did.
 _TRACEBACKS = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
@@ -15,6 +16,7 @@ def configure_logs(level: int = logging.INFO) -> None:
     """For this process: structlog, and the libraries' own logging from WARNING on, in one form."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        _add_trace,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -36,3 +38,13 @@ def configure_logs(level: int = logging.INFO) -> None:
         )
     )
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+
+
+def _add_trace(_: WrappedLogger, __: str, line: EventDict) -> EventDict:
+    """Which trace the line belongs to, where what is done now is traced; of a batch, the first."""
+    span = get_current_span()
+    if span.is_recording():
+        context = span.get_span_context()
+        line["trace_id"] = format_trace_id(context.trace_id)
+        line["span_id"] = format_span_id(context.span_id)
+    return line

@@ -27,6 +27,7 @@ from profiles.settings import StoreSettings
 from server.ranking.settings import RankingSettings
 from server.settings import ServerSettings
 from topics.settings import KafkaSettings
+from tracing.settings import TracingSettings
 
 PREFIX: Final = "RECSTREAM_"
 DELIMITER: Final = "__"
@@ -68,6 +69,9 @@ class Settings(BaseSettings):
     ingest: IngestSettings = Field(default_factory=IngestSettings, description="Ingest and its workers")
     ranking: RankingSettings = Field(default_factory=RankingSettings, description="How lists are made")
     server: ServerSettings = Field(default_factory=ServerSettings, description="The gRPC server")
+    tracing: TracingSettings = Field(
+        default_factory=TracingSettings, description="Traces of single events, by OpenTelemetry"
+    )
     train: TrainSettings = Field(default_factory=TrainSettings, description="How `recstream train` trains")
 
     @classmethod

@@ -5,7 +5,9 @@ What this process wrote a moment ago is remembered instead of read: one hop to t
 import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Protocol
 
 from ingest import metrics
@@ -20,9 +22,11 @@ from profiles.fold import Folded, fold
 from profiles.profile import Profile, Stored
 from profiles.store import ProfileStore, Write
 from profiles.tail import Tail
+from tracing.spans import SpanKind, child
 
 # Decoding and folding are plain computing: after so many users the loop turns once, for heartbeats and probes.
 _USERS_A_TURN = 32
+_NOBODY: Mapping[str, str] = MappingProxyType({})
 
 
 class Behind(Protocol):
@@ -69,8 +73,14 @@ class Apply:
         """Reads every profile anew: partitions have moved, so that others may have written them meanwhile."""
         self._recent.clear()
 
-    async def __call__(self, records: Mapping[str, Sequence[Record]], identity: str) -> None:
-        """Returns when the store has acknowledged every record, by user.
+    async def __call__(
+        self,
+        records: Mapping[str, Sequence[Record]],
+        identity: str,
+        traceparents: Mapping[str, str] = _NOBODY,
+    ) -> None:
+        """Returns when the store has acknowledged every record, by user. `traceparents`: those that the announcements
+        of some users carry.
 
         Raises StoreDown and WritesRefused, upon which all may be applied again: what was written is dropped by
         its watermark then. Raises StoreChanged, before anything is written, when the store is not the one that
@@ -79,7 +89,7 @@ class Apply:
         try:
             pending = dict(records)
             for _ in range(self._settings.write_attempts):
-                refused = await self._once(pending, identity)
+                refused = await self._once(pending, identity, traceparents)
                 if not refused:
                     return
                 pending = {user_id: pending[user_id] for user_id in refused}
@@ -90,7 +100,9 @@ class Apply:
             self.forget()
             raise
 
-    async def _once(self, records: Mapping[str, Sequence[Record]], identity: str) -> list[str]:
+    async def _once(
+        self, records: Mapping[str, Sequence[Record]], identity: str, traceparents: Mapping[str, str]
+    ) -> list[str]:
         """The users whose profile was not what it was taken for: to be read, and folded again."""
         bases = await self._bases(records)
         # Beside the rest, it costs no time. Not before the read is over: what was read came from the store that
@@ -112,10 +124,10 @@ class Apply:
         if not changes:
             return outdated
         writes = [
-            self._write(change, profile, tails.get(change.user_id))
+            self._write(change, profile, tails.get(change.user_id), traceparents.get(change.user_id, ""))
             for change, profile in zip(changes, profiles, strict=True)
         ]
-        with metrics.STAGE["write"].time():
+        with metrics.STAGE["write"].time(), _valkey("EVALSHA", len(writes)):
             accepted = await self._store.write(writes)
         refused = []
         for change, write, done in zip(changes, writes, accepted, strict=True):
@@ -143,7 +155,7 @@ class Apply:
                 others.append(user_id)
         metrics.PROFILES_FROM["remembered"].inc(len(bases))
         if others:
-            with metrics.STAGE["read"].time():
+            with metrics.STAGE["read"].time(), _valkey("GET", len(others)):
                 read = await self._store.read(others)
             bases |= {u: _Base(stored, False) for u, stored in zip(others, read, strict=True)}
             metrics.PROFILES_FROM["read"].inc(len(others))
@@ -187,7 +199,7 @@ class Apply:
             for change, tail in zip(grown, there, strict=True)
         }
 
-    def _write(self, change: _Change, profile: Profile, tail: Tail | None) -> Write:
+    def _write(self, change: _Change, profile: Profile, tail: Tail | None, traceparent: str) -> Write:
         folded = change.folded
         return Write(
             user_id=change.user_id,
@@ -197,7 +209,18 @@ class Apply:
             delete_tail=folded.erased and tail is None,
             quiet=folded.quiet,
             applied=folded.applied,
+            traceparent=traceparent,
         )
+
+
+def _valkey(operation: str, profiles: int) -> AbstractContextManager[object]:
+    """A step of traced events: a command to the store for so many profiles."""
+    attributes: dict[str, str | int | float | bool] = {
+        "db.system.name": "valkey",
+        "db.operation.name": operation,
+        "db.operation.batch.size": profiles,
+    }
+    return child(f"{operation} profiles", SpanKind.CLIENT, attributes)
 
 
 def _count(folded: Folded) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from collections.abc import Mapping
 
 import structlog
 
@@ -15,7 +16,9 @@ from ingest.health import Health
 from ingest.polling import Records
 from ingest.records import Batch, read_batch
 from ingest.settings import IngestSettings
+from ingest.traced import by_user
 from profiles.actions import ProfileSettings
+from tracing.spans import Followed, SpanKind
 
 log = structlog.get_logger()
 
@@ -77,19 +80,11 @@ class Interactions:
         started = time.perf_counter()
         batch = read_batch(polled, self._topic_id, self._profile_settings)
         self._dead_letters.admit(batch.letters)
-        attempt = 0
-        while True:
-            try:
-                await self._try(batch)
-                break
-            except StoreChanged:
-                raise
-            except Exception as error:  # a fault of ours too: the batch stays, and says so
-                self._failed(error, attempt)
-            if await self._pause(attempt, epoch, stop):
-                self._consumer.forget(epoch)
+        origins = [one.origin for one in batch.traced]
+        with Followed("process interactions", SpanKind.CONSUMER, origins) as followed:
+            if not await self._finished(batch, by_user(batch.traced, followed), epoch, stop):
+                followed.failed("abandoned")
                 return
-            attempt += 1
         self._consumer.mark(epoch, polled)
         self._succeeded()
         metrics.RECORDS_OF["refused"].inc(len(batch.letters))
@@ -97,9 +92,27 @@ class Interactions:
         metrics.STAGE["batch"].observe(time.perf_counter() - started)
         metrics.RECORD_AGE_SECONDS.observe(max(0.0, time.time() - batch.oldest_ms / 1000))
 
-    async def _try(self, batch: Batch) -> None:
+    async def _finished(
+        self, batch: Batch, traceparents: Mapping[str, str], epoch: int, stop: asyncio.Event
+    ) -> bool:
+        """Tries until the batch is applied; False where it was abandoned instead."""
+        attempt = 0
+        while True:
+            try:
+                await self._try(batch, traceparents)
+                return True
+            except StoreChanged:
+                raise
+            except Exception as error:  # a fault of ours too: the batch stays, and says so
+                self._failed(error, attempt)
+            if await self._pause(attempt, epoch, stop):
+                self._consumer.forget(epoch)
+                return False
+            attempt += 1
+
+    async def _try(self, batch: Batch, traceparents: Mapping[str, str]) -> None:
         if batch.records:
-            await self._apply(batch.records, self._identity)
+            await self._apply(batch.records, self._identity, traceparents)
         if batch.letters:
             await self._dead_letters.write(batch.letters)
 

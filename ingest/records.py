@@ -6,18 +6,24 @@ from dataclasses import dataclass
 from aiokafka import ConsumerRecord, TopicPartition
 
 from ingest.dead_letters import Letter
+from ingest.traced import Traced, traced
 from profiles.actions import ProfileSettings
 from profiles.events import Position, Record, Skip
 from profiles.interactions import Refusal, parse
+from tracing import spans
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Checked records by user, in log order within each partition, and what was refused."""
+    """Checked records by user, in log order within each partition, and what was refused.
+
+    traced: the first of them that have a trace, at most 16.
+    """
 
     records: dict[str, list[Record]]
     letters: tuple[Letter, ...]
     oldest_ms: int
+    traced: tuple[Traced, ...] = ()
 
 
 def read_record(
@@ -41,6 +47,8 @@ def read_batch(
     """Checks and groups what was polled. Never raises for a record, whatever is in it."""
     records: dict[str, list[Record]] = {}
     letters: list[Letter] = []
+    followed: list[Traced] = []
+    tracing = spans.on()
     oldest = 2**62
     for part in polled.values():
         for raw in part:
@@ -50,4 +58,6 @@ def read_batch(
                 records.setdefault(record.user_id, []).append(record)
             if letter is not None:
                 letters.append(letter)
-    return Batch(records, tuple(letters), oldest)
+            if tracing and len(followed) < spans.MOST and (one := traced(raw, record, letter)) is not None:
+                followed.append(one)
+    return Batch(records, tuple(letters), oldest, tuple(followed))

@@ -62,6 +62,7 @@ class Announcement:
     quiet: nothing that a list could depend on has changed.
     applied: the newest of the events that were applied, at most 32, impressions aside.
     carried: what was written, where the announcement brought it.
+    traceparent: W3C's, of the newest of the events that is traced; as it came, and empty where none is.
     """
 
     user_id: str
@@ -70,6 +71,7 @@ class Announcement:
     quiet: bool
     applied: tuple[Applied, ...]
     carried: Carried | None = field(default=None, compare=False, repr=False)
+    traceparent: str = ""
 
     @property
     def stored(self) -> Stored | None:
@@ -78,7 +80,9 @@ class Announcement:
         return stored if stored and stored.revision == self.revision else None
 
 
-def encode_announcement(base_revision: int, revision: int, *, quiet: bool, applied: Sequence[Event]) -> bytes:
+def encode_announcement(
+    base_revision: int, revision: int, *, quiet: bool, applied: Sequence[Event], traceparent: str = ""
+) -> bytes:
     """The payload of an announcement; of `applied` what it has room for."""
     named = [event for event in applied if event.action != IMPRESSION][-_APPLIED:]
     return storage.Announcement(
@@ -98,6 +102,7 @@ def encode_announcement(base_revision: int, revision: int, *, quiet: bool, appli
             )
             for event in named
         ],
+        traceparent=traceparent,
     ).SerializeToString()
 
 
@@ -135,4 +140,5 @@ def decode_announcement(user_id: str, payload: bytes) -> Announcement:
             for each in message.applied
         ),
         carried=Carried(user_id, message.value) if message.value else None,
+        traceparent=message.traceparent,
     )

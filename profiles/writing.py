@@ -29,7 +29,7 @@ class Write:
 
     base_revision: what was read; 0 where there was no profile.
     tail: its new value; None leaves what is there. delete_tail: there is none any more.
-    quiet, applied: for the announcement, as in `Folded`.
+    quiet, applied: for the announcement, as in `Folded`. traceparent: for it too, W3C's; empty: nothing is traced.
     revision, value: what the profile has, and what is stored, once it is written.
     """
 
@@ -40,6 +40,7 @@ class Write:
     delete_tail: bool = False
     quiet: bool = False
     applied: Sequence[Event] = ()
+    traceparent: str = ""
     revision: int = field(init=False)
     value: bytes = field(init=False, repr=False)
 
@@ -66,6 +67,12 @@ def script_arguments(write: Write, keys: Keys) -> list[str | bytes]:
         tail,
         tail_value,
         keys.channel(user_id),
-        encode_announcement(write.base_revision, write.revision, quiet=write.quiet, applied=write.applied),
+        encode_announcement(
+            write.base_revision,
+            write.revision,
+            quiet=write.quiet,
+            applied=write.applied,
+            traceparent=write.traceparent,
+        ),
         carrying(write.value),
     ]

@@ -8,8 +8,16 @@ from profiles.announcements import Announcement
 from profiles.profile import Stored
 from server import metrics
 from server.causes import Causes
+from tracing import spans
+from tracing.spans import Origin
+from tracing.w3c import parse
 
 _AHEAD_LIMIT = 256
+_HEARD = {
+    "messaging.system": "valkey",
+    "messaging.operation.name": "process",
+    "messaging.operation.type": "process",
+}
 
 
 @dataclass(slots=True)
@@ -20,6 +28,7 @@ class News:
     urgent: the user did something. gone: items on the list may no longer be shown.
     missed: an announcement was lost. since: time.monotonic() of the first of it.
     reread: the store may have what was not announced. newest: the announcement of the highest revision.
+    traced: where the traces of what was announced go on, at most 16.
     """
 
     recompute: bool = False
@@ -30,6 +39,7 @@ class News:
     announced: int = 0
     reread: bool = False
     newest: Announcement | None = None
+    traced: tuple[Origin, ...] = ()
 
     def add(self, later: "News") -> None:
         """What came after it, as part of it."""
@@ -40,6 +50,8 @@ class News:
         self.since = self.since or later.since
         self.announced = max(self.announced, later.announced)
         self.reread |= later.reread
+        if later.traced:
+            self.traced = (*self.traced, *later.traced)[: spans.MOST]
         if later.newest is not None:
             self.hear(later.newest)
 
@@ -78,6 +90,12 @@ class Inbox:
         # Revision 0 says only that announcements are heard from now on.
         heard = announcement.revision > 0
         news = News(announced=announcement.revision, reread=not heard, newest=announcement if heard else None)
+        if (
+            announcement.traceparent
+            and spans.on()
+            and (parent := parse(announcement.traceparent)) is not None
+        ):
+            news.traced = (Origin(parent, time.time_ns(), _HEARD),)
         self._tell(news, urgent=True)
 
     def catalogue(self, gone: bool) -> None:

@@ -21,8 +21,10 @@ from server.ranking.slate_ids import SlateIds
 from server.reads import Known, Reads
 from server.settings import ServerSettings
 from server.turns import Turns
+from tracing.spans import SpanKind, child
 
 log = structlog.get_logger()
+_READING = {"db.system.name": "valkey", "db.operation.name": "GET"}
 UNAVAILABLE = Known(None, None, unavailable=True)
 
 
@@ -68,7 +70,8 @@ class Lists:
                     tail = await self._reads.tail(user_id) if announced.profile.has_tail else None
                     metrics.PROFILES_ANNOUNCED.inc()
                     return Known(announced, tail)
-                return await self._reads.read(user_id)
+                with child("GET profiles", SpanKind.CLIENT, _READING):
+                    return await self._reads.read(user_id)
         except (StoreUnavailable, TimeoutError):
             metrics.PROFILES_UNAVAILABLE.inc()
             return UNAVAILABLE

@@ -4,12 +4,14 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
 from aiokafka.structs import RecordMetadata
+from opentelemetry.trace import Span, StatusCode
 
 from profiles.events import Position
 from server import metrics
@@ -20,6 +22,8 @@ from topics.closing import close_client
 from topics.errors import TopicsError
 from topics.producer import start_producer
 from topics.settings import KafkaSettings
+from tracing.spans import SpanKind, on, start
+from tracing.w3c import TRACEPARENT, write
 
 log = structlog.get_logger()
 Headers = Sequence[tuple[str, bytes]]
@@ -61,19 +65,32 @@ class LogWriter:
         Raises NotAvailable, and InvalidRequest where the record is larger than the topic takes. A record whose
         acknowledgement did not come may still arrive: its event id lets a second send count once.
         """
+        span, headers = _publishing(topic, headers)
+        try:
+            future = await self._send(topic, key, value, until, headers)
+        except BaseException as error:
+            _end(span, type(error).__name__)
+            raise
+        future.add_done_callback(_seen if span is None else partial(_acknowledged, span))
+        return Appending(topic, future)
+
+    async def _send(
+        self, topic: str, key: bytes, value: bytes, until: float, headers: Headers
+    ) -> "asyncio.Future[RecordMetadata]":
         try:
             async with asyncio.timeout(max(0.0, until - time.monotonic())):
                 await self._started.wait()
                 if self._producer is None:
                     raise _unavailable("Kafka does not answer")
-                future = await self._producer.send(topic, value, key, headers=list(headers))
+                sent: asyncio.Future[RecordMetadata] = await self._producer.send(
+                    topic, value, key, headers=list(headers)
+                )
+                return sent
         except MessageSizeTooLargeError as error:
             raise InvalidRequest([Violation("", "is larger than a record may be")]) from error
         except (TimeoutError, KafkaError) as error:
             self._judge(topic, error)
             raise _unavailable("Kafka does not answer") from error
-        future.add_done_callback(_seen)
-        return Appending(topic, future)
 
     async def position(self, appending: Appending, until: float) -> Position:
         """Where the record came to lie. Raises NotAvailable if the acknowledgement does not come in time."""
@@ -158,3 +175,41 @@ def _unavailable(message: str) -> NotAvailable:
 def _seen(future: "asyncio.Future[RecordMetadata]") -> None:
     if not future.cancelled():
         future.exception()  # whoever waited for it may have gone
+
+
+def _publishing(topic: str, headers: Headers) -> tuple[Span | None, Headers]:
+    """The span of a record's way to Kafka, and the headers with which whoever reads it goes on from there."""
+    if not on():
+        return None, headers
+    attributes = {
+        "messaging.system": "kafka",
+        "messaging.operation.name": "send",
+        "messaging.operation.type": "send",
+        "messaging.destination.name": topic,
+    }
+    span = start(f"send {topic}", SpanKind.PRODUCER, attributes)
+    if span is None:
+        return None, headers
+    return span, [*headers, (TRACEPARENT, write(span.get_span_context()).encode())]
+
+
+def _acknowledged(span: Span, future: "asyncio.Future[RecordMetadata]") -> None:
+    """The record's span ends when Kafka has it, whoever waits for that."""
+    _seen(future)
+    if future.cancelled():
+        _end(span, "CancelledError")
+    elif (error := future.exception()) is not None:
+        _end(span, type(error).__name__)
+    else:
+        span.set_attribute("messaging.destination.partition.id", str(future.result().partition))
+        span.set_attribute("messaging.kafka.offset", future.result().offset)
+        _end(span)
+
+
+def _end(span: Span | None, failed: str = "") -> None:
+    if span is None:
+        return
+    if failed:
+        span.set_attribute("error.type", failed)
+        span.set_status(StatusCode.ERROR)
+    span.end()

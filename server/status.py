@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from server import errors, metrics
+from server.calls import call, ended
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -84,24 +85,27 @@ async def answer(
     An error that is not of our tree is logged with a number and answered as INTERNAL with that number alone.
     """
     code = "OK"
-    try:
-        with metrics.CALL_SECONDS_OF[method].time():
-            return await work()
-    except errors.ServerError as error:
-        status = call_status(to_status(error))
-        code = status.code.name
-        if error.__cause__ is not None:
-            log.warning("call_failed", method=method, reason=error.reason, cause=repr(error.__cause__))
-    except asyncio.CancelledError:
-        code = "CANCELLED"
-        raise
-    except Exception:
-        number = secrets.token_hex(6)
-        code = "INTERNAL"
-        log.exception("call_crashed", method=method, number=number)
-        crash = status_pb2.Status(code=code_pb2.INTERNAL, message=f"internal error {number}")
-        crash.details.add().Pack(error_details_pb2.ErrorInfo(reason="INTERNAL", domain=DOMAIN))
-        status = call_status(crash)
-    finally:
-        metrics.CALLS.labels(method, code).inc()
+    with call(method, context) as followed:
+        try:
+            with metrics.CALL_SECONDS_OF[method].time():
+                return await work()
+        except errors.ServerError as error:
+            status = call_status(to_status(error))
+            code = status.code.name
+            if error.__cause__ is not None:
+                log.warning("call_failed", method=method, reason=error.reason, cause=repr(error.__cause__))
+        except asyncio.CancelledError:
+            code = "CANCELLED"
+            raise
+        except Exception:
+            number = secrets.token_hex(6)
+            code = "INTERNAL"
+            log.exception("call_crashed", method=method, number=number)
+            crash = status_pb2.Status(code=code_pb2.INTERNAL, message=f"internal error {number}")
+            crash.details.add().Pack(error_details_pb2.ErrorInfo(reason="INTERNAL", domain=DOMAIN))
+            status = call_status(crash)
+        finally:
+            metrics.CALLS.labels(method, code).inc()
+            if followed is not None:
+                ended(followed, code)
     await context.abort_with_status(status)

@@ -21,6 +21,7 @@ from server.settings import ServerSettings
 from server.showing import Showing
 from server.slates import SlateLog
 from server.turns import Lane
+from tracing.spans import Followed, SpanKind, child
 
 Send = Callable[[frame_pb2.Frame], Awaitable[None]]
 
@@ -93,8 +94,12 @@ class Stream:
 
     async def _look(self) -> None:
         """Does what there is to do, with all that comes while it waits for its turn."""
+        news = self._inbox.take()
+        with Followed("process announcement", SpanKind.CONSUMER, news.traced) as followed:
+            await self._answer(news, followed)
+
+    async def _answer(self, news: News, followed: Followed) -> None:
         inbox, turns = self._inbox, self._lists.turns
-        news = inbox.take()
         if self._held is not None and not inbox.calls_for(news) and inbox.causes.all_in(self._watermarks):
             await self._show(self._held, news)  # the list includes the events already: name them
             return
@@ -106,7 +111,9 @@ class Stream:
         async with turns.turn(lane, inbox.hurry):
             if inbox.go_away_ms is not None:
                 return
-            news.add(inbox.take())
+            later = inbox.take()
+            news.add(later)
+            followed.add(later.traced)
             known, ranked = await self._make(news, time.monotonic() - due)
             self._items.hold(inbox, ranked.rows)
         inbox.opened = True
@@ -183,8 +190,9 @@ class Stream:
         self._sequence += 1
         frame.sequence = self._sequence
         try:
-            async with asyncio.timeout(self._settings.stuck_reader_seconds):
-                await self._write(frame)
+            with child("send frame", attributes={"recstream.frame": kind}):
+                async with asyncio.timeout(self._settings.stuck_reader_seconds):
+                    await self._write(frame)
         except TimeoutError as error:
             metrics.STUCK.inc()
             raise StuckReader(self._settings.stuck_reader_seconds) from error

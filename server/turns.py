@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Literal
 
 from server import metrics
+from tracing.spans import child
 
 
 class Lane(Enum):
@@ -57,10 +58,11 @@ class Turns:
     async def turn(self, lane: Lane, hurry: asyncio.Event) -> AsyncIterator[None]:
         """A turn, however long it takes. Who waits in another lane changes to that of events when `hurry` is set."""
         started = time.monotonic()
-        semaphore = await self._unless(hurry, self._lanes[lane]) if lane is not Lane.EVENT else None
-        if semaphore is None:
-            semaphore = self._lanes[Lane.EVENT]
-            await semaphore.acquire()
+        with child("turn"):
+            semaphore = await self._unless(hurry, self._lanes[lane]) if lane is not Lane.EVENT else None
+            if semaphore is None:
+                semaphore = self._lanes[Lane.EVENT]
+                await semaphore.acquire()
         metrics.RANKING_WAIT_SECONDS.observe(time.monotonic() - started)
         try:
             yield

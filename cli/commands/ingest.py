@@ -8,6 +8,7 @@ import uvloop
 from cli.errors import CommandError
 from cli.logs import configure_logs
 from cli.settings import load_settings
+from cli.traces import traced
 from ingest.app import ALL_ROLES, IngestConfiguration, Role, run
 from server.ranking.request import DEFAULT_SURFACE
 
@@ -29,7 +30,8 @@ def ingest(
         surfaces=frozenset({DEFAULT_SURFACE, *settings.ranking.surfaces}),
     )
     try:
-        uvloop.run(run(configuration, frozenset(role or ALL_ROLES)))
+        with traced(settings.tracing, "recstream-ingest"):
+            uvloop.run(run(configuration, frozenset(role or ALL_ROLES)))
     except OSError as error:
         where = f"{settings.ingest.health_host}:{settings.ingest.health_port}"
         raise CommandError(f"cannot listen at {where}: {error}", "set another ingest.health_port") from error

@@ -5,6 +5,7 @@ import uvloop
 from cli.errors import CommandError
 from cli.logs import configure_logs
 from cli.settings import load_settings
+from cli.traces import traced
 from server.app import serve as run_server
 from server.config import ServerConfig
 
@@ -25,7 +26,8 @@ def serve() -> None:
         ranking=settings.ranking,
     )
     try:
-        uvloop.run(run_server(config, settings.triton))
+        with traced(settings.tracing, "recstream-server"):
+            uvloop.run(run_server(config, settings.triton))
     except OSError as error:
         where = f"{settings.server.host}, ports {settings.server.port} and {settings.server.http_port}"
         raise CommandError(

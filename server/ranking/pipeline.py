@@ -129,30 +129,30 @@ class Pipeline:
         whole = Budget(deadline)
         budget = Budget(deadline - min(settings.reserve_ms / 1000, whole.left() / 3))
         surface = request.surface if request.surface in self._surfaces else DEFAULT_SURFACE
-        query = await self._hydrator.hydrate(
-            request,
-            stored,
-            tail,
-            self._surfaces[surface],
-            self._moment_ms(request),
-            budget.share(settings.refold_share, settings.model_timeout_ms / 1000),
-            unavailable=unavailable,
-        )
-        watch.lap("hydrate")
+        with watch.stage("hydrate"):
+            query = await self._hydrator.hydrate(
+                request,
+                stored,
+                tail,
+                self._surfaces[surface],
+                self._moment_ms(request),
+                budget.share(settings.refold_share, settings.model_timeout_ms / 1000),
+                unavailable=unavailable,
+            )
         # The fold for the reasons is on its way while the candidates are found and scored.
         model_budget = budget.share(1, settings.model_timeout_ms / 1000)
         explanation = self._reasons.begin(query, model_budget)
         try:
             scored = await self._scored(query, model_budget, watch)
-            selection = self._select(query, scored)
-            watch.lap("select")
-            parts = await self._reasons.finish(explanation, budget.left(settings.reasons_wait_ms / 1000))
+            with watch.stage("select"):
+                selection = self._select(query, scored)
+            with watch.stage("slate"):
+                parts = await self._reasons.finish(explanation, budget.left(settings.reasons_wait_ms / 1000))
+                ranked = self._slate(query, scored, selection, parts)
         except BaseException:
             if explanation.task is not None:
                 explanation.task.cancel()
             raise
-        ranked = self._slate(query, scored, selection, parts)
-        watch.lap("slate")
         version = self.labels.version(ranked.slate.model_version)
         watch.stop(version)
         metrics.LISTS.labels(_TIERS[ranked.slate.tier], self.labels.surface(request.surface)).inc()
@@ -181,21 +181,21 @@ class Pipeline:
         return int(self._clock() * 1000) if request.as_of_ms is None else request.as_of_ms
 
     async def _scored(self, query: Query, budget: Budget, watch: Stopwatch) -> _Scored:
-        allowed = self._filters.mask(query, self._catalog.size)
-        watch.lap("filter")
-        candidates = await propose(self._sources, query, allowed, budget)
-        counts = np.bincount(candidates.sources, minlength=len(candidates.names)).tolist()
-        for name, count in zip(candidates.names, counts, strict=True):
-            metrics.CANDIDATES.labels(name).inc(count)
-        version = query.user.version if query.user is not None else 0
-        vectors = (
-            self._catalog.vectors(version, candidates.rows)
-            if version
-            else np.zeros((len(candidates), 1), np.float32)
-        )
-        watch.lap("source")
-        scores = await self._ladder.score(query, candidates.rows, vectors, budget)
-        watch.lap("score")
+        with watch.stage("filter"):
+            allowed = self._filters.mask(query, self._catalog.size)
+        with watch.stage("source"):
+            candidates = await propose(self._sources, query, allowed, budget)
+            counts = np.bincount(candidates.sources, minlength=len(candidates.names)).tolist()
+            for name, count in zip(candidates.names, counts, strict=True):
+                metrics.CANDIDATES.labels(name).inc(count)
+            version = query.user.version if query.user is not None else 0
+            vectors = (
+                self._catalog.vectors(version, candidates.rows)
+                if version
+                else np.zeros((len(candidates), 1), np.float32)
+            )
+        with watch.stage("score"):
+            scores = await self._ladder.score(query, candidates.rows, vectors, budget)
         return _Scored(candidates, scores, vectors, int(np.count_nonzero(allowed)))
 
     def _select(self, query: Query, scored: _Scored) -> Selection:

@@ -1,23 +1,28 @@
 """Times the stages of one list."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from server.ranking import metrics
+from tracing.spans import child
 
 
 class Stopwatch:
-    """Each lap ends one stage and begins the next."""
+    """Started when it is made."""
 
-    __slots__ = ("_began", "_lap")
+    __slots__ = ("_began",)
 
     def __init__(self) -> None:
-        self._began = self._lap = time.perf_counter()
+        self._began = time.perf_counter()
 
-    def lap(self, stage: str) -> None:
-        """The stage that ends now; one of `metrics.STAGES`."""
-        now = time.perf_counter()
-        metrics.STAGE[stage].observe(now - self._lap)
-        self._lap = now
+    @contextmanager
+    def stage(self, stage: str) -> Iterator[None]:
+        """One of `metrics.STAGES`, while inside; a step of the events that are traced."""
+        began = time.perf_counter()
+        with child(stage):
+            yield
+        metrics.STAGE[stage].observe(time.perf_counter() - began)
 
     def stop(self, version: str) -> None:
         """The list is made, by this version (a label's value)."""

@@ -69,6 +69,7 @@ def test_profiles_choose_the_triton_and_nothing_is_missing(file: Path) -> None:
     assert set(services(file)) == always
     assert set(services(file, "cpu")) == always | {"triton"}
     assert set(services(file, "gpu")) == always | {"triton-gpu"}
+    assert set(services(file, "cpu", "tracing")) == always | {"triton", "collector"}
 
 
 def test_nothing_starts_without_its_secrets(tmp_path: Path) -> None:
@@ -112,6 +113,8 @@ def test_whoever_runs_on_can_be_asked_how_it_is(every: Services) -> None:
         check = service.get("healthcheck")
         if service["restart"] == "no":
             assert check in (None, {"disable": True}), name
+        elif name == "collector":  # an image without anything that could ask: from outside
+            assert [port["target"] for port in service["ports"]] == [13133]
         else:
             assert (own and check is None) or check["test"], name
 
@@ -180,6 +183,26 @@ def test_prometheus_finds_the_alerts_and_grafana_the_dashboards(every: Services)
     provisioned = CHECKOUT / "deploy/grafana/provisioning/dashboards/recstream.yaml"
     (provider,) = yaml.safe_load(provisioned.read_text())["providers"]
     assert len(list(outside("grafana", provider["options"]["path"]).glob("recstream-*.json"))) == 4
+
+
+def test_traces_are_sent_where_the_collector_listens_once_they_are_wanted(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collector = yaml.safe_load((CHECKOUT / "deploy/otel/collector.yaml").read_text())
+    port = collector["receivers"]["otlp"]["protocols"]["grpc"]["endpoint"].rpartition(":")[2]
+    (pipeline,) = collector["service"]["pipelines"].values()
+    for kind, named in pipeline.items():
+        assert set(named) <= set(collector[kind])
+    assert collector["extensions"]["health_check"]["endpoint"] == "0.0.0.0:13133"
+    for wanted in ("none", "otlp"):
+        done = compose(file, "--profile", "*", "config", "--format", "json", TRACING_EXPORTER=wanted)
+        found = json.loads(done.stdout)["services"]
+        for name in ("server", "ingest"):
+            with monkeypatch.context() as given:
+                for variable, value in environment(found[name]).items():
+                    given.setenv(variable, value)
+                tracing = load_settings().tracing
+            assert tracing.exporter == wanted and tracing.endpoint == f"http://collector:{port}"
 
 
 def test_grafana_is_told_where_prometheus_is(every: Services) -> None:

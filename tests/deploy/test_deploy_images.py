@@ -167,7 +167,7 @@ def test_digests_are_asked_of_the_registries_and_written_into_the_bake_file(tmp_
     assert text.count(f'default = "{digest}"') == 2
     assert text.replace(digest, "") == (IMAGES / "docker-bake.hcl").read_text()
     pinned = subprocess.run([script, "--compose"], env=env, check=True, capture_output=True, text=True).stdout
-    assert f"KAFKA_IMAGE=apache/kafka:4.4.0@{digest}" in pinned.splitlines() and len(pinned.splitlines()) == 5
+    assert f"KAFKA_IMAGE=apache/kafka:4.4.0@{digest}" in pinned.splitlines() and len(pinned.splitlines()) == 6
     docker.write_text("#!/bin/sh\necho no such image\n")
     assert subprocess.run([script], env=env, check=False, capture_output=True).returncode != 0
 

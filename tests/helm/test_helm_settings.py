@@ -145,6 +145,19 @@ def test_the_scaler_looks_at_the_groups_and_the_topic_that_ingest_has(loaded: An
     assert {each["metadata"]["bootstrapServers"] for each in triggers} == {kafka.bootstrap}
 
 
+def test_who_traces_reaches_the_collector_and_knows_where_it_is() -> None:
+    tracing = {"exporter": "otlp", "endpoint": "https://collector.watch.svc:4319", "sample_ratio": 0.5}
+    peer = {"namespaceSelector": {"matchLabels": {"name": "watch"}}}
+    policy = {"restrictEgress": True, "tracing": {"to": [peer]}}
+    found = rendered(values={"networkPolicy": policy, "config": {"tracing": tracing}})
+    for component in ("server", "ingest", "catalogue"):
+        rules = of(found, "NetworkPolicy", component)["spec"]["egress"]
+        rule = {"to": [peer], "ports": [{"port": 4319, "protocol": "TCP"}]}
+        assert (rule in rules) == (component != "catalogue"), component
+        text = of(found, "ConfigMap", component)["data"]["recstream.yaml"]
+        assert yaml.safe_load(text).get("tracing") == (tracing if component != "catalogue" else None)
+
+
 def test_the_images_are_of_the_version_of_the_program() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"] == project

@@ -6,14 +6,27 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tracing.exporting import spans_of
+
 ROOT = Path(__file__).parents[2]
 SAYS = """
 import logging
+import sys
 import structlog
 from cli.logs import configure_logs
 
 configure_logs()
 log = structlog.get_logger()
+from tracing.running import Running
+from tracing.settings import TracingSettings
+from tracing.spans import Followed, Origin, SpanKind, child
+from tracing.w3c import parse
+
+with Running(TracingSettings(exporter="file", file=sys.argv[1]), "test"):
+    header = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    with Followed("batch", SpanKind.CONSUMER, [Origin(parse(header))]), child("step"):
+        log.info("traced")
+        logging.getLogger("aiokafka").warning("traced too")
 log.info("server_ready", items=3, name="two\\nlines \\u00e9 \\ud83d\\ude00")
 structlog.contextvars.bind_contextvars(stream=7)
 log.warning("call_failed", cause=repr(OSError("no")), raw=b"\\xff", where={1: object()})
@@ -28,9 +41,9 @@ log.debug("not said")
 """
 
 
-def test_every_line_is_json_with_its_event_level_and_time() -> None:
+def test_every_line_is_json_with_its_event_level_time_and_trace(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", SAYS],
+        [sys.executable, "-c", SAYS, tmp_path / "traces.jsonl"],
         capture_output=True,
         text=True,
         timeout=60,
@@ -38,7 +51,17 @@ def test_every_line_is_json_with_its_event_level_and_time() -> None:
         env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'protos'}", "PYTHONUTF8": "1"},
     )
     assert done.stdout == ""
-    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    *traced, _, _, _, _ = lines = [json.loads(line) for line in done.stderr.splitlines()]
+    (step,) = [
+        span
+        for line in (tmp_path / "traces.jsonl").read_text().splitlines()
+        for span in spans_of(json.loads(line))
+        if span["name"] == "step"
+    ]
+    assert [line["event"] for line in traced] == ["traced", "traced too"]
+    assert all((line["trace_id"], line["span_id"]) == (step["traceId"], step["spanId"]) for line in traced)
+    lines = lines[len(traced) :]
+    assert not any("trace_id" in line for line in lines)
     assert [line["event"] for line in lines] == [
         "server_ready",
         "call_failed",

@@ -12,6 +12,7 @@ from profiles.codec import decode, decode_revision, encode, encode_revision
 from profiles.errors import ProfileCorrupt
 from profiles.events import Event, Position, Record
 from profiles.profile import ModelState, Profile, Stored
+from recstream.storage.v1 import profile_pb2
 from tests.profiles.profile_records import OTHER_TOPIC, SMALL, TOPIC, erasure, event, logs, run
 
 states = st.lists(
@@ -76,6 +77,15 @@ def test_a_damaged_profile_is_read_or_called_corrupt(data: st.DataObject) -> Non
         value[data.draw(st.integers(8, len(value) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(ProfileCorrupt):
         decode(bytes(value))
+
+
+def test_an_announcement_of_a_writer_that_traces_nothing_is_read_as_before() -> None:
+    before = profile_pb2.Announcement(base_revision=7, revision=8).SerializeToString()
+    assert encode_announcement(7, 8, quiet=False, applied=()) == before
+    assert decode_announcement("ann", before).traceparent == ""
+    traced = encode_announcement(7, 8, quiet=False, applied=(), traceparent="00-ab-cd-01")
+    heard = decode_announcement("ann", traced + carrying(b"value") + b"value")
+    assert heard.traceparent == "00-ab-cd-01" and heard.carried is not None
 
 
 def test_an_announcement_names_the_newest_events_but_no_impressions() -> None:

@@ -15,6 +15,7 @@ import grpc.aio
 from recstream.client.backoff import Backoff
 from recstream.client.errors import ClientClosed, RecstreamError, Unavailable
 from recstream.client.status import from_cancellation, from_rpc_error
+from recstream.client.tracing import trace_headers
 from recstream.v1 import (
     catalog_service_pb2_grpc,
     interaction_service_pb2_grpc,
@@ -157,11 +158,10 @@ class Connection:
         return self._open().catalog
 
     def metadata(self) -> grpc.aio.Metadata | None:
-        """What goes with a call now."""
-        if self._metadata is None:
-            return None
-        pairs = self._metadata() if callable(self._metadata) else self._metadata
-        return grpc.aio.Metadata(*((key.lower(), value) for key, value in pairs.items()))
+        """What goes with a call now, `traceparent` with it where the caller is being traced."""
+        given = self._metadata() if callable(self._metadata) else self._metadata or {}
+        pairs = {**trace_headers(), **{key.lower(): value for key, value in given.items()}}
+        return grpc.aio.Metadata(*pairs.items()) if pairs else None
 
     async def call(
         self, method: UnaryMethod[_Request, _Response], request: _Request, timeout: float | None

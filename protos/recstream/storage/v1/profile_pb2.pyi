@@ -287,6 +287,7 @@ class Announcement(Message):
     QUIET_FIELD_NUMBER: int
     APPLIED_FIELD_NUMBER: int
     VALUE_FIELD_NUMBER: int
+    TRACEPARENT_FIELD_NUMBER: int
     base_revision: int
     """The revision that the writer had read, and the one it wrote."""
     revision: int
@@ -296,6 +297,8 @@ class Announcement(Message):
     """The value that was written, revision and all. The store itself appends it: it stands last. Empty where it is
     too large, or where nobody listens.
     """
+    traceparent: str
+    """W3C `traceparent` of the newest of the events that is traced; empty: none is."""
     @property
     def applied(self) -> RepeatedCompositeFieldContainer[Applied]:
         """The newest events that were applied, at most 32."""
@@ -308,8 +311,9 @@ class Announcement(Message):
         quiet: bool = ...,
         applied: Iterable[Applied] | None = ...,
         value: bytes = ...,
+        traceparent: str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: Literal["applied", b"applied", "base_revision", b"base_revision", "quiet", b"quiet", "revision", b"revision", "value", b"value"]) -> None: ...
+    def ClearField(self, field_name: Literal["applied", b"applied", "base_revision", b"base_revision", "quiet", b"quiet", "revision", b"revision", "traceparent", b"traceparent", "value", b"value"]) -> None: ...
 
 @final
 class Applied(Message):
