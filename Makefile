@@ -1,7 +1,8 @@
 # make demo    the whole system on MovieLens-100K, live        make demo ARGS=--json
 # make quality   docs/quality.md from nothing: trains, and measures beside references       make quality ARGS=--json
 # make test    every check and every test                      make test ARGS="-k kafka"  (make lint: the checks alone)
-# make test-kubernetes   the Helm chart in a real API server, built first from Go modules: some eight minutes, once
+# make test-kubernetes   the Helm chart in a real API server, built first from Go modules: needs Go and openssl; a quarter
+#   of an hour the first time on two busy cores, five minutes after that
 # make recstream ARGS="doctor"   any command from the checkout
 # make protos  generated code from the .proto files            make lock   the lock files of requirements/
 # make weights   encoders for `recstream train` beside the default one: SmolLM2-135M for texts, EfficientNet for images
