@@ -1,7 +1,8 @@
 # make demo    the whole system on MovieLens-100K, live        make demo ARGS=--json
 # make quality   docs/quality.md from nothing: trains, and measures beside references       make quality ARGS=--json
 # make test    every check and every test                      make test ARGS="-k kafka"  (make lint: the checks alone)
-# make test-kubernetes   the Helm chart in a real API server, built first from Go modules: some eight minutes, once
+# make test-kubernetes   the Helm chart in a real API server, built first from Go modules: needs Go and openssl; a quarter
+#   of an hour the first time on two busy cores, five minutes after that
 # make recstream ARGS="doctor"   any command from the checkout
 # make protos  generated code from the .proto files            make lock   the lock files of requirements/
 # make weights   encoders for `recstream train` beside the default one: SmolLM2-135M for texts, EfficientNet for images
@@ -9,6 +10,7 @@
 # make image-digests   pins the bases of the images    make sbom   what the images install, as CycloneDX, in dist/sbom
 # make format  what ruff can put right by itself
 # make reference   docs/configuration.md, docs/metrics.md and deploy/dashboards/, from the code
+# make helm-tools   helm and helm-docs, built from Go modules into .cache/bin
 # make prometheus  prometheus and promtool for the tests, from the system's package, into .cache/bin
 #
 # What it needs before: git, make, and Python 3.11 or 3.12 with venv and the shared libpython. All the rest comes
@@ -18,8 +20,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .ONESHELL:
-.PHONY: demo quality cross-domain test test-kubernetes lint format reference chart recstream protos lock install \
-	install-test weights groceries client-environments image-digests sbom prometheus clean
+.PHONY: demo quality cross-domain test test-kubernetes lint format reference chart helm-tools recstream protos lock \
+	install install-test weights groceries client-environments image-digests sbom prometheus clean
 
 ARGS ?=
 ROOMS := catalog cli datasets embedded inference ingest models profiles server topics tracing
@@ -44,9 +46,8 @@ recstream: install
 test: lint install-test
 	@.venv/bin/python -m pytest $(ARGS)
 
-test-kubernetes: .venv/installed .cache/crds/installed
-	@helm/build-kubernetes .cache/kubernetes
-	.venv/bin/python -m pytest -m kubernetes tests/helm $(ARGS)
+test-kubernetes: .venv/installed .cache/crds/installed .cache/kubernetes/installed helm-tools
+	@.venv/bin/python -m pytest -m kubernetes tests/helm $(ARGS)
 
 lint: .venv/installed .envs/protos/installed
 	@.venv/bin/ruff check .
@@ -132,6 +133,17 @@ protos/typescript/node_modules/installed: protos/typescript/package-lock.json
 	  helm/fetch-crds .cache/crds
 	  touch $@
 	fi
+
+.cache/kubernetes/installed: helm/build-kubernetes
+	@helm/build-kubernetes .cache/kubernetes
+	touch $@
+
+# Those on PATH are left alone, whatever their version.
+helm-tools: .cache/bin/helm .cache/bin/helm-docs
+.cache/bin/helm: PACKAGE = helm.sh/helm/v4/cmd/helm@v4.3.1
+.cache/bin/helm-docs: PACKAGE = github.com/norwoodj/helm-docs/cmd/helm-docs@v1.14.2
+.cache/bin/helm .cache/bin/helm-docs:
+	@command -v $(@F) >/dev/null || GOBIN=$(CURDIR)/.cache/bin go install $(PACKAGE)
 
 # Universal, with hashes and without addresses.
 COMPILE = .envs/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \

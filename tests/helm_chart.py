@@ -25,11 +25,11 @@ except ImportError:  # PyYAML without libyaml is slower, and right too
 
 
 def tool(name: str) -> str:
-    """The path of a program that `.ci/run` installs with Go. Skips where it is not."""
+    """The path of a program of the chart. Skips where it is not."""
     kept = ROOT / ".cache" / "bin" / name
     found = shutil.which(name) or (str(kept) if kept.is_file() else None)
     if found is None:
-        pytest.skip(f"{name} is not on PATH: .ci/run installs it where Go is")
+        pytest.skip(f"{name} is not on PATH: make helm-tools, with Go")
     return found
 
 

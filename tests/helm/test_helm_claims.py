@@ -47,15 +47,20 @@ def test_pods_are_fit_for_the_restricted_standard(objects: list[Object]) -> None
         assert spec["securityContext"]["runAsNonRoot"] is True
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         for container in containers(each):
-            if container["name"] == "wait":  # the user's own
-                continue
             security = container["securityContext"]
             assert security["readOnlyRootFilesystem"] is True, container["name"]
             assert security["allowPrivilegeEscalation"] is False
             assert security["capabilities"] == {"drop": ["ALL"]}
-            assert "/tmp" in {mount["mountPath"] for mount in container["volumeMounts"]} | (
-                {"/tmp"} if container["name"] == "folders" else set()
-            )
+            if container["name"] not in ("folders", "wait"):  # the second is the user's own
+                assert "/tmp" in {mount["mountPath"] for mount in container["volumeMounts"]}
+
+
+def test_pods_say_what_a_quota_wants_to_know(objects: list[Object]) -> None:
+    for each in workloads(objects):
+        for container in containers(each):
+            given = container["resources"]
+            assert {"cpu", "memory"} <= set(given["requests"]), container["name"]
+            assert "memory" in given["limits"], container["name"]
 
 
 def test_what_is_mounted_is_there(objects: list[Object]) -> None:

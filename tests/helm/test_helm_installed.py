@@ -1,161 +1,89 @@
 """The chart in a real API server: `make test-kubernetes`, which builds one first.
 
-A server refuses what no check of files finds: names that are taken, fields that do not go together, Jobs that change.
+A server refuses what no check of files finds: names that are taken, fields that do not go together, pods that the
+namespace forbids. Its warnings, of deprecated fields too, fail these tests.
 """
 
-from collections.abc import Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from helm_chart import CHART, ROOT, VALUES, rendered, tool
-from kubernetes_world import NAMES, PROGRAMS, Kubernetes, Object, until
+from helm_chart import CHART, VALUES, Object
+from kubernetes_namespace import Namespace, key, said
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(600)]
-CRDS = ROOT / ".cache" / "crds"
+INSTALL = "helm install recstream helm/recstream -f values.yaml"
+MORE = f"{INSTALL} -f more.yaml"
+DEFAULTS = CHART / "ci" / "defaults-values.yaml"
 UNITS = {"m": "0.001", "k": "1e3", "M": "1e6", "G": "1e9", "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
-AUTOSCALING = next(file for file in VALUES if file.name.startswith("autoscaling"))
-GONE = {"models": {"persistence": {"keep": False}}}
 
-
-@pytest.fixture(scope="module")
-def kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubernetes]:
-    tool("helm")
-    if lacking := [name for name in NAMES if not (PROGRAMS / name).is_file()]:
-        pytest.fail(f"{', '.join(lacking)} of Kubernetes not built: make test-kubernetes")
-    found = Kubernetes(tmp_path_factory.mktemp("kubernetes"))
-    try:
-        found.start()
-        for file in sorted(CRDS.glob("*.yaml")):
-            for definition in yaml.safe_load_all(file.read_text()):
-                if definition:
-                    found.define(definition)
-        yield found
-    finally:
-        found.kill()
-
-
-@pytest.fixture
-def namespace(kubernetes: Kubernetes, request: pytest.FixtureRequest) -> Iterator[str]:
-    name = f"n{abs(hash(request.node.nodeid)) % 10**8}"
-    kubernetes.call("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
-    yield name
-    kubernetes.call("DELETE", f"/api/v1/namespaces/{name}")
-
-
-def helm(kubernetes: Kubernetes, verb: str, namespace: str, *more: str, values: Any = None) -> str:
-    """What helm says on standard output; it must have nothing to warn of."""
-    done = kubernetes.helm(tool("helm"), verb, "rel", *more, "--namespace", namespace, values=values)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "warn" not in done.stderr.lower(), done.stderr
-    return done.stdout
-
-
-def install(kubernetes: Kubernetes, namespace: str, file: Path, values: Mapping[str, Any] = GONE) -> None:
-    helm(kubernetes, "install", namespace, str(CHART), "--values", str(file), values=values)
-
-
-def specs(kubernetes: Kubernetes, namespace: str, *kinds: str) -> dict[tuple[str, str], Any]:
-    """What the chart said of each object of ours: all but metadata and status; of these kinds, or of all."""
-    return {
-        key: {name: value for name, value in each.items() if name not in ("metadata", "status")}
-        for key, each in kubernetes.objects(namespace).items()
-        if (not kinds or key[0] in kinds) and each["metadata"].get("labels", {}).get("helm.sh/chart")
-    }
+PORT: Object = {
+    "apiVersion": "v1",
+    "kind": "Service",
+    "metadata": {"name": "wrong"},
+    "spec": {"ports": [{"port": 70_000}]},
+}
+FIELD: Object = {
+    "apiVersion": "v1",
+    "kind": "Service",
+    "metadata": {"name": "wrong"},
+    "spec": {"ports": [{"port": 80}], "portz": []},
+}
+MONITOR: Object = {
+    "apiVersion": "monitoring.coreos.com/v1",
+    "kind": "ServiceMonitor",
+    "metadata": {"name": "wrong"},
+    "spec": {"selector": {}, "endpoints": [{"port": "http", "interval": "soon"}]},
+}
+OLD: Object = {"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "old"}}
 
 
 @pytest.mark.parametrize("file", VALUES, ids=lambda file: file.name)
-def test_every_object_is_accepted_and_kept_as_it_was_sent(
-    file: Path, kubernetes: Kubernetes, namespace: str
+def test_every_object_is_accepted_and_kept_as_it_was_sent_and_every_pod_is_made(
+    file: Path, namespace: Namespace
 ) -> None:
-    install(kubernetes, namespace, file)
-    live = kubernetes.objects(namespace)
-    for sent in rendered(file, values={**GONE, "namespaceOverride": namespace}):
-        if sent["kind"] == "ConfigMap" and sent["metadata"]["name"].endswith("-extra"):
-            continue  # the user's own, with a namespace of its own
-        key = sent["kind"], sent["metadata"]["name"]
-        assert key in live or sent["kind"] == "Job", key
-        if key in live:
-            for name in set(sent) - {"metadata", "apiVersion", "kind"}:
-                differs = difference(sent[name], live[key][name], name)
-                assert differs is None, f"{key}: {differs}"
+    namespace.values(file)
+    notes = namespace.run(INSTALL)
+    assert f"recstream 0.1.0 in namespace {namespace.name}." in notes
+    assert f"kubectl -n {namespace.name} rollout status deployment/recstream-server" in notes
+    sent = namespace.sent()
+    live = namespace.live(sent)
+    for each in sent:
+        differs = difference(said(each), said(live[key(each)]), "")
+        assert differs is None, f"{key(each)}: {differs}"
+    namespace.settled()
 
 
-def test_deployments_make_pods_and_budgets_count_them(kubernetes: Kubernetes, namespace: str) -> None:
-    install(kubernetes, namespace, AUTOSCALING)
-
-    def counted() -> bool:
-        found = kubernetes.objects(namespace)
-        pods = [each for key, each in found.items() if key[0] == "Pod"]
-        budget = found["PodDisruptionBudget", "rel-recstream-catalogue"].get("status", {})
-        return bool(pods) and budget.get("expectedPods") == 2
-
-    until(counted, "no pods, or not counted")
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [(PORT, "70000"), (FIELD, "portz"), (MONITOR, "interval")],
+    ids=lambda each: str(each)[:40],
+)
+def test_nonsense_is_refused(wrong: Object, words: str, namespace: Namespace) -> None:
+    namespace.values(DEFAULTS, {"extraObjects": [wrong]})
+    assert words in namespace.refusal(MORE)
 
 
-def test_an_upgrade_changes_what_its_values_changed_and_a_rollback_restores_it(
-    kubernetes: Kubernetes, namespace: str
-) -> None:
-    install(kubernetes, namespace, AUTOSCALING)
-    before = specs(kubernetes, namespace)
-    changed = {**GONE, "server": {"drainSeconds": 12}}
-    helm(kubernetes, "upgrade", namespace, str(CHART), "--values", str(AUTOSCALING), values=changed)
-    after = specs(kubernetes, namespace)
-    assert set(after) == set(before)
-    assert {key for key in after if after[key] != before[key]} == {
-        ("ConfigMap", "rel-recstream-server"), ("Deployment", "rel-recstream-server"),
-    }  # fmt: skip
-    helm(kubernetes, "rollback", namespace, "1")
-    assert specs(kubernetes, namespace) == before
+def test_a_deprecated_kind_is_warned_of(namespace: Namespace) -> None:
+    namespace.values(DEFAULTS, {"extraObjects": [OLD]})
+    assert "deprecated" in namespace.complaint(MORE)
 
 
-def test_an_upgrade_leaves_the_number_of_servers_to_the_autoscaler(
-    kubernetes: Kubernetes, namespace: str
-) -> None:
-    install(kubernetes, namespace, AUTOSCALING)
-    path = f"/apis/apps/v1/namespaces/{namespace}/deployments/rel-recstream-server"
-    kubernetes.call("PATCH", f"{path}/scale", {"spec": {"replicas": 8}}, "application/merge-patch+json")
-    changed = {**GONE, "server": {"preStopSeconds": 15}}
-    helm(kubernetes, "upgrade", namespace, str(CHART), "--values", str(AUTOSCALING), values=changed)
-    assert kubernetes.call("GET", path)["spec"]["replicas"] == 8
+def test_a_pod_that_the_namespace_forbids_is_warned_of_and_not_made(namespace: Namespace) -> None:
+    careless = {"containerSecurityContext": {"allowPrivilegeEscalation": True}}
+    namespace.values(DEFAULTS, {"catalogue": careless})
+    assert "would violate PodSecurity" in namespace.complaint(MORE)
+    with pytest.raises(AssertionError, match="recstream-catalogue.*violates PodSecurity"):
+        namespace.settled(seconds=10)
 
 
-def test_jobs_give_way_to_others_when_they_change(kubernetes: Kubernetes, namespace: str) -> None:
-    install(kubernetes, namespace, AUTOSCALING)
-    first = {name for kind, name in specs(kubernetes, namespace, "Job")}
-    changed = {**GONE, "kafka": {"partitions": 24}}
-    helm(kubernetes, "upgrade", namespace, str(CHART), "--values", str(AUTOSCALING), values=changed)
-    assert first and not first & {name for kind, name in specs(kubernetes, namespace, "Job")}
-
-
-def test_the_server_refuses_what_is_no_kubernetes(kubernetes: Kubernetes, namespace: str) -> None:
-    wrong = {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": "wrong"},
-        "spec": {"ports": [{"port": 70_000}]},
-    }
-    done = kubernetes.helm(
-        tool("helm"), "install", "rel", str(CHART), "--namespace", namespace, values={"extraObjects": [wrong]}
-    )
-    assert done.returncode != 0 and "70000" in done.stderr
-
-
-def test_nothing_is_left_after_uninstalling(kubernetes: Kubernetes, namespace: str) -> None:
-    install(kubernetes, namespace, AUTOSCALING)
-    assert kubernetes.objects(namespace)
-    helm(kubernetes, "uninstall", namespace)
-    until(lambda: not kubernetes.objects(namespace), f"left: {sorted(kubernetes.objects(namespace))}")
-
-
-def test_the_models_outlive_the_release(kubernetes: Kubernetes, namespace: str) -> None:
-    install(kubernetes, namespace, AUTOSCALING, {})
-    helm(kubernetes, "uninstall", namespace)
-    kept = ("PersistentVolumeClaim", "rel-recstream-models")
-    until(lambda: set(kubernetes.objects(namespace)) == {kept}, "something else is left")
+def test_a_pod_that_says_not_what_it_needs_is_not_made_where_there_is_a_quota(namespace: Namespace) -> None:
+    namespace.values(DEFAULTS, {"catalogue": {"resources": {"limits": {"memory": None}}}})
+    namespace.run(MORE)
+    with pytest.raises(AssertionError, match="recstream-catalogue.*must specify limits.memory"):
+        namespace.settled(seconds=10)
 
 
 def difference(sent: Any, live: Any, where: str) -> str | None:
@@ -177,7 +105,7 @@ def difference(sent: Any, live: Any, where: str) -> str | None:
     return next((each for each in found if each is not None), None)
 
 
-def same(sent: Object | Any, live: Any) -> bool:
+def same(sent: Any, live: Any) -> bool:
     """Equal, or the same quantity in other words."""
     return bool(sent == live or (quantity(sent) is not None and quantity(sent) == quantity(live)))
 
