@@ -92,10 +92,10 @@ class Bench:
         await publish(self._producer, self._topics.items, item_records(items), lambda done: None)
         for item in items[-200:]:
             await self._embedded(item.item_id)
-        await asyncio.sleep(2.0)
+        await self._idle()
         after = used(self._stack)
         self._item_ids += [item.item_id for item in items]
-        self._keep("item read", count, time.monotonic() - began, spent(before, after, count))
+        self._keep("item read and indexed", count, time.monotonic() - began, spent(before, after, count))
         self.found["bytes_an_item"] = {
             name: round((after[name].bytes - before[name].bytes) / count) for name in ("server", "ingest")
         }
@@ -217,6 +217,16 @@ class Bench:
     def _keep(self, what: str, count: float, seconds: float, each: dict[str, float]) -> None:
         self.found[what] = {"count": round(count), "seconds": round(seconds, 2), "each_us": each}
         self._console.print(f"{what}: {count:,.0f} in {seconds:.1f} s", highlight=False)
+
+    async def _idle(self) -> None:
+        """Until server and ingest do nothing any more: what is new has been merged into the index."""
+        async with asyncio.timeout(300):
+            while True:
+                before = used(self._stack)
+                await asyncio.sleep(2.0)
+                after = used(self._stack)
+                if all(after[name].seconds - before[name].seconds < 0.2 for name in ("server", "ingest")):
+                    return
 
     async def _embedded(self, item_id: str) -> None:
         async with asyncio.timeout(300):

@@ -1,5 +1,7 @@
 """What the catalogue may hold, and how it searches."""
 
+import sys
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -34,3 +36,7 @@ class CatalogSettings(BaseModel):
     partitions_check_seconds: float = Field(
         60, gt=0, description="How often new partitions of the catalogue's topics are looked for, in seconds"
     )
+
+    def unsearched(self) -> "CatalogSettings":
+        """For a process that looks vectors up and searches none: no index is built."""
+        return self.model_copy(update={"exact_below": sys.maxsize})

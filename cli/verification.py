@@ -20,7 +20,7 @@ async def verified(settings: Settings, *, wait: float = 10.0) -> Report:
     versions = Versions()
     versions.listen(lambda pointer: model.serve(live.manifest for live in pointer.live.values()))
     store = await ProfileStore.connect(settings.store)
-    catalog = Catalog(settings.catalog, settings.kafka)
+    catalog = Catalog(settings.catalog.unsearched(), settings.kafka)
     catalog.served.listen(versions.update)
     reading = asyncio.create_task(catalog.run())
     try:

@@ -91,7 +91,7 @@ async def run(
         model = TritonModel(configuration.triton, [])
         stack.push_async_callback(model.close)
         versions = Versions()
-        catalog = Catalog(configuration.catalog, configuration.kafka, _now_ms)
+        catalog = Catalog(configuration.catalog.unsearched(), configuration.kafka, _now_ms)
         catalog.served.listen(versions.update)
         versions.listen(lambda pointer: _serve(pointer, model, configuration.profiles, health))
         async with asyncio.TaskGroup() as tasks:

@@ -207,6 +207,15 @@ def test_a_build_that_is_not_wanted_any_more_stops_and_is_due_again() -> None:
     assert len(index.search(data[0], 10, np.ones(5000, dtype=np.bool_))[0]) == 10
 
 
+def test_where_nothing_is_searched_no_graph_is_built() -> None:
+    data = clustered(np.random.default_rng(0), 2_000)
+    index = LiveIndex(data.shape[1], CatalogSettings(exact_below=1000).unsearched())
+    for row, vector in enumerate(data):
+        index.put(row, vector)
+    assert not merge(index) and index.in_graph == 0
+    np.testing.assert_array_equal(index.vectors(np.array([7, 1_999])), data[[7, 1_999]].astype(np.float32))
+
+
 async def test_stopping_the_catalogue_stops_a_build() -> None:
     nowhere = KafkaSettings(bootstrap=f"127.0.0.1:{free_port()}", request_timeout_ms=200)
     catalog = Catalog(CatalogSettings(exact_below=1000, expansion_add=1024), nowhere)
