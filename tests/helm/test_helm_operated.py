@@ -28,8 +28,8 @@ BUNDLED = {("PersistentVolumeClaim", f"data-recstream-{name}-0") for name in ("k
 
 
 def commands(page: Path, verbs: str = "helm (?:install|upgrade|rollback|uninstall)") -> list[str]:
-    """The commands that a page gives, in its order."""
-    return re.findall(rf"(?:^|`)({verbs} [^`\n]+)", page.read_text(), re.MULTILINE)
+    """The commands that a page gives, in the order in which it first does."""
+    return list(dict.fromkeys(re.findall(rf"(?:^|`)({verbs} [^`\n]+)", page.read_text(), re.MULTILINE)))
 
 
 def revisions(namespace: Namespace) -> Counter[str]:
