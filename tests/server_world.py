@@ -1,6 +1,7 @@
 """A server with real Kafka and Valkey around it, a small model, and a small ingest that can be held up."""
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -229,7 +230,12 @@ async def fill_catalogue(kafka: KafkaSettings, items: Sequence[str] = ITEMS) -> 
 async def world(
     kafka, valkey, prefix: str, *, items: Sequence[str] = ITEMS, partitions: int = 2, **settings
 ) -> AsyncIterator[World]:
-    """A ready server with its own topics and keys. `settings` are those of the server."""
+    """A ready server with its own topics and keys. `settings` are those of the server.
+
+    Client, server and ingest share this process, which holds much besides: answers are sent earlier than a server of
+    its own would, and what is there already is left out of garbage collections, as that server does.
+    """
+    settings.setdefault("answer_reserve_ms", 100)
     kafka_settings = KafkaSettings(
         bootstrap=kafka.bootstrap, topic_prefix=prefix, partitions=partitions, request_timeout_ms=5000
     )
@@ -252,8 +258,10 @@ async def world(
     channel = grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", [("grpc.use_local_subchannel_pool", 1)])
     try:
         await eventually(lambda: not server.health.lacks)
+        gc.freeze()
         yield World(server, channel, ingest, model)
     finally:
+        gc.unfreeze()
         await channel.close()
         ingesting.cancel()
         await asyncio.wait({ingesting})
