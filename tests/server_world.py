@@ -232,10 +232,9 @@ async def world(
 ) -> AsyncIterator[World]:
     """A ready server with its own topics and keys. `settings` are those of the server.
 
-    Client, server and ingest share this process, which holds much besides: answers are sent earlier than a server of
-    its own would, and what is there already is left out of garbage collections, as that server does.
+    What this process holds already is left out of garbage collections, as in a server of its own: looking through all
+    of it takes a third of a second, in which answers are late.
     """
-    settings.setdefault("answer_reserve_ms", 100)
     kafka_settings = KafkaSettings(
         bootstrap=kafka.bootstrap, topic_prefix=prefix, partitions=partitions, request_timeout_ms=5000
     )
