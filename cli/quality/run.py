@@ -179,7 +179,8 @@ class Quality:
         with progress_on(self._console) as show:
             lists = show.add_task(f"{test.name}: {name}, seed {seed}", total=len(test.asks))
             found = measured(
-                test, name, parameters, seed=seed, threads=self._threads, beyond=beyond,
+                test, name, parameters, seed=seed, threads=self._threads,
+                folder=self._plan.folder / "tuning", beyond=beyond,
                 advance=lambda done: show.advance(lists, done),
             )  # fmt: skip
         self._say(f"{test.name}, seed {seed}: NDCG@10 of {name} {found.figure('ndcg@10').mean():.4f}")

@@ -8,7 +8,7 @@ from models.evaluation.beyond import Beyond
 from models.evaluation.measure import Measured, measure, ndcg
 from models.evaluation.references.fit import close, fit
 from models.evaluation.references.interface import Row
-from models.evaluation.references.tune import Tuned, tune
+from models.evaluation.references.tune import FITS, Tuned, tune
 from models.evaluation.split import Split
 
 SEEDED: Final = frozenset({"als", "bpr", "sasrec"})
@@ -52,14 +52,17 @@ def measured(
     *,
     seed: int = 0,
     threads: int = 1,
+    folder: Path | None = None,
     beyond: Beyond | None = None,
     advance: Callable[[int], None] = lambda done: None,
     say: Callable[[str], None] | None = None,
 ) -> Measured:
-    """A reference with its tuned parameters, trained and measured. Raises ReferenceFailed, EnvironmentMissing."""
+    """A reference with its tuned parameters, trained and measured. folder: that of `tuned`, which keeps trainings of
+    libraries too. Raises ReferenceFailed, EnvironmentMissing."""
     row, _ = fit(
         name, split, parameters[name].parameters,
-        popular=parameters[POPULARITY].parameters, seed=seed, threads=threads, say=say,
+        popular=parameters[POPULARITY].parameters, seed=seed, threads=threads,
+        kept=None if folder is None else folder / FITS, say=say,
     )  # fmt: skip
     try:
         return measure(split, row, beyond, advance)

@@ -56,7 +56,16 @@ def measured_references(
         own = seeds if name in SEEDED else seeds[:1]
         advance = _bar(show, f"Lists of {name}", len(test.asks) * len(own))
         runs = [
-            measured(test, name, parameters, seed=seed, threads=threads, beyond=beyond, advance=advance)
+            measured(
+                test,
+                name,
+                parameters,
+                seed=seed,
+                threads=threads,
+                folder=folder,
+                beyond=beyond,
+                advance=advance,
+            )
             for seed in own
         ]
         found.append(

@@ -1,6 +1,7 @@
 """References by name."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -27,11 +28,13 @@ def fit(
     popular: Parameters,
     seed: int = 0,
     threads: int = 1,
+    kept: Path | None = None,
     say: Callable[[str], None] | None = None,
 ) -> tuple[Row, Parameters]:
     """A reference trained on a split's training rows; and its parameters, with those that training found.
 
-    popular: the parameters of the popularity that answers where a reference knows nothing of the user.
+    popular: the parameters of the popularity that answers where a reference knows nothing of the user. kept: a folder
+    for what libraries have trained: an equal training (two protocols may train on equal rows) is made once.
 
     Raises ReferenceFailed, EnvironmentMissing for a library's without its environment.
     """
@@ -58,8 +61,8 @@ def fit(
     if name not in SCRIPTS:
         raise ReferenceFailed(f"no reference is called {name!r}: one of {', '.join(NAMES)}")
     process = LibraryProcess(SCRIPTS[name], threads=threads, say=say)
-    facts, found = process.ask(
-        "fit",
+    facts, found = process.fit(
+        name,
         {
             "users": users,
             "items": items,
@@ -67,9 +70,9 @@ def fit(
             "user_count": np.array(len(split.known.user_ids)),
             "item_count": np.array(count),
         },
+        {**parameters, "seed": seed, "threads": threads},
         timeout=_FIT_SECONDS,
-        model=name,
-        parameters={**parameters, "seed": seed, "threads": threads},
+        kept=kept,
     )
     row = LibraryRow(name, process, found["items"], found["listed"].astype(np.bool_), history, fallback)
     return row, {**parameters, **{key: _value(value) for key, value in facts.items()}}

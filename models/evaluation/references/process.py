@@ -1,5 +1,6 @@
 """A library in an environment of its own, spoken to through a process."""
 
+import hashlib
 import json
 import selectors
 import shutil
@@ -45,11 +46,12 @@ class LibraryProcess:
                 "make .envs/references/installed"
             )
         self._say = say or (lambda _: None)
+        self._script = _SCRIPTS / script
         self._folder = Path(tempfile.mkdtemp(prefix="recstream-reference-"))
         self._log = self._folder / "log"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [python, "-u", _SCRIPTS / script],
+                [python, "-u", self._script],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -60,6 +62,37 @@ class LibraryProcess:
         self._received = b""
         self._number = 0
         self._end = weakref.finalize(self, _end, self._process, self._folder)
+
+    def fit(
+        self,
+        model: str,
+        arrays: Arrays,
+        parameters: Mapping[str, object],
+        *,
+        timeout: float,
+        kept: Path | None = None,
+    ) -> tuple[dict[str, object], dict[str, NDArray[np.float32]]]:
+        """Has a model trained, or taken up where the folder `kept` holds it from an equal training: the same
+        script, arrays and parameters. Facts and arrays of the training.
+
+        Raises ReferenceFailed as `ask` does.
+        """
+        path = None
+        if kept is not None:
+            kept.mkdir(parents=True, exist_ok=True)
+            path = str(kept.resolve() / f"{self._key(model, arrays, parameters)}.pickle")
+        return self.ask("fit", arrays, timeout=timeout, model=model, parameters=dict(parameters), kept=path)
+
+    def _key(self, model: str, arrays: Arrays, parameters: Mapping[str, object]) -> str:
+        digest = hashlib.blake2b(digest_size=12)
+        for script in (self._script, _SCRIPTS / "exchange.py"):
+            digest.update(script.read_bytes())
+        digest.update(json.dumps([model, dict(parameters)], sort_keys=True).encode())
+        for name in sorted(arrays):
+            digest.update(
+                f"{name} {arrays[name].dtype} {arrays[name].shape}".encode() + arrays[name].tobytes()
+            )
+        return digest.hexdigest()
 
     def ask(
         self, do: str, arrays: Arrays, *, timeout: float, **fields: object

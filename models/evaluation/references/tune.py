@@ -19,6 +19,8 @@ from models.evaluation.references.fit import NAMES, close, fit
 from models.evaluation.references.interface import Parameters, Row, Training, Value
 
 GRIDS: Final = Path(__file__).with_name("grids.yaml")
+FITS: Final = "fits"
+"""Folder for trainings of libraries, beside the measurements."""
 # What is kept is of no use once a reference computes something else: raise it then.
 _FORM: Final = 1
 
@@ -80,7 +82,8 @@ def tune(
 
     validation: rows to be trained on, none of which lies after a validation target's history. measure: NDCG@10
     of a row on the validation's asks. popular: tuned parameters of popularity, for users that a reference knows
-    nothing of (None: where the grid of popularity starts). folder: where measurements are kept.
+    nothing of (None: where the grid of popularity starts). folder: where measurements are kept, and what libraries
+    have trained.
 
     Raises ReferenceFailed, EnvironmentMissing.
     """
@@ -95,7 +98,9 @@ def tune(
         if key not in seen:
             found = kept.read(parameters)
             if found is None:
-                found = _measure(name, validation, parameters, popular, measure, seed, threads, say)
+                found = _measure(
+                    name, validation, parameters, popular, measure, folder / FITS, seed, threads, say
+                )
                 kept.write(parameters, *found)
             seen[key] = found
             tell(f"{name} {len(seen)}: NDCG@10 {found[0]:.4f} with {_words(found[1])}")
@@ -171,11 +176,12 @@ def _measure(
     parameters: Parameters,
     popular: Parameters,
     measure: Callable[[Row], float],
+    kept: Path,
     seed: int,
     threads: int,
     say: Callable[[str], None] | None,
 ) -> tuple[float, Parameters]:
-    row, found = fit(name, split, parameters, popular=popular, seed=seed, threads=threads, say=say)
+    row, found = fit(name, split, parameters, popular=popular, seed=seed, threads=threads, kept=kept, say=say)
     try:
         return float(measure(row)), found
     finally:

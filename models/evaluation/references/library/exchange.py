@@ -7,6 +7,7 @@ import ctypes
 import itertools
 import json
 import os
+import pickle
 import signal
 import sys
 import traceback
@@ -48,10 +49,16 @@ def serve(models: dict[str, Callable[[], Model]]) -> None:
                 arrays = dict(file)
             facts: dict[str, Any] = {}
             if task["do"] == "fit":
-                model = models[task["model"]]()
-                facts, found = model.fit(
-                    arrays, task["parameters"], lambda text: _say(answers, progress=text)
-                )
+                kept = Path(task["kept"]) if task.get("kept") else None
+                if kept is not None and kept.is_file():
+                    model, facts, found = pickle.loads(kept.read_bytes())  # noqa: S301 - written by the lines below
+                else:
+                    model = models[task["model"]]()
+                    facts, found = model.fit(
+                        arrays, task["parameters"], lambda text: _say(answers, progress=text)
+                    )
+                    if kept is not None:
+                        _keep(kept, (model, facts, found))
             elif model is not None:
                 found = model.encode(arrays)
             else:
@@ -66,6 +73,12 @@ def serve(models: dict[str, Callable[[], Model]]) -> None:
 
 def _say(answers: TextIO, **fields: object) -> None:
     answers.write(json.dumps(fields) + "\n")
+
+
+def _keep(path: Path, fitted: tuple[Model, dict[str, Any], Arrays]) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_bytes(pickle.dumps(fitted))
+    partial.rename(path)
 
 
 def histories(arrays: Arrays) -> list[tuple[Any, Any]]:
