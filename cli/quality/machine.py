@@ -13,4 +13,5 @@ def machine() -> str:
         models = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
         name = models[0].partition(":")[2].strip() if models else name
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{name}, {cores} cores, Python {platform.python_version()}"
+    count = "1 core" if cores == 1 else f"{cores} cores"
+    return f"{name}, {count}, Python {platform.python_version()}"

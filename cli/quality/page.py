@@ -47,6 +47,7 @@ def page(made: Made, machine: str, picture: str) -> str:
     """The page as Markdown."""
     seconds = made.training_seconds
     took = f"{min(seconds):.0f} to {max(seconds):.0f} seconds" if seconds else "no time"
+    threads = "a thread" if made.training_threads == 1 else f"{made.training_threads} threads"
     parts = [
         "# Quality",
         f"MovieLens-100K, seeds: {made.seeds}. `make quality` makes this page from nothing, and goes on where it was\n"
@@ -59,7 +60,7 @@ def page(made: Made, machine: str, picture: str) -> str:
     parts += [
         "## How it was measured",
         _METHOD,
-        f"Measured on {machine}. One training took {took}.",
+        f"Measured on {machine}. One training took {took} on {threads}.",
         "## The references",
         "Each was tuned on the validation variant of the split, over the grid in "
         "`models/evaluation/references/grids.yaml`, by NDCG@10, and then trained on the test variant.",

@@ -43,11 +43,12 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A table for each protocol, and what is to be known of them: seconds of each training, parameters of the
-    references by protocol, whether these reach what was published for them, and how hidden items fare."""
+    """A table for each protocol, and what is to be known of them: seconds of each training and its threads, parameters
+    of the references by protocol, whether these reach what was published for them, and how hidden items fare."""
 
     results: Sequence[Result]
     training_seconds: Sequence[float]
+    training_threads: int
     parameters: dict[str, dict[str, Tuned]]
     fitness: Sequence[Fitness]
     seeds: int
@@ -98,7 +99,10 @@ class Quality:
                 self._reference(test, beyond[protocol], verdict, parameters[protocol]) for verdict in verdicts
             ]
             results.append(result(test, [*products[protocol], *references]))
-        return Made(results, self._trainer.seconds, parameters, verdicts, len(self._plan.seeds), cold)
+        threads = max(1, self._threads // self._plan.jobs)
+        return Made(
+            results, self._trainer.seconds, threads, parameters, verdicts, len(self._plan.seeds), cold
+        )
 
     def _product(self, test: Split, beyond: Beyond) -> list[RowOf]:
         """Rows of the product, means over the seeds."""
