@@ -1,6 +1,6 @@
 """Which objective wins where: the user vector alone, trained with each, on MovieLens-100K's validation part.
 
-    PYTHONPATH=.:protos .venv/bin/python bench/objectives.py [--seeds 1] [--epochs 12] [--only NAME,NAME]
+    PYTHONPATH=.:protos .venv/bin/python bench/objectives.py [--seeds 1] [--epochs 12] [--only NUMBER,NUMBER]
 
 `next-item` asks for the item that comes next; what is liked and what is disliked among the films that a user rates
 later is told apart by the share of pairs in the right order, of the same model.
