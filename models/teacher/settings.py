@@ -12,7 +12,8 @@ class TeacherSettings(BaseModel):
         0,
         ge=0,
         le=16,
-        description="Attention models, each of another seed, that teach together; 0: no teacher",
+        description="Attention models that teach together, 0: no teacher. Each learns without the users of "
+        "one part of as many, and teaches of these; a single one learns from all",
     )
     width: int = Field(96, ge=4, le=4096, description="Width of their hidden layers and of their vectors")
     layers: int = Field(2, ge=1, le=48, description="Blocks of attention")
