@@ -73,21 +73,27 @@ def test_a_member_foretells_each_event_of_the_others_once(member: int) -> None:
     np.testing.assert_array_equal(np.sort(rows), others)
 
 
+@pytest.fixture(scope="module")
+def teacher() -> Teacher:
+    return trained(visits(USERS))
+
+
 @pytest.mark.parametrize("member", range(MEMBERS))
-def test_what_a_user_does_changes_all_members_but_the_one_that_teaches_of_him(member: int) -> None:
+def test_what_a_user_does_changes_all_members_but_the_one_that_teaches_of_him(
+    teacher: Teacher, member: int
+) -> None:
     events = visits(USERS)
     own = np.isin(events.users, users_of(events, member))
     other = replace(events, items=np.where(own, (events.items + 7) % ITEMS, events.items))
-    for place, (one, changed) in enumerate(zip(trained(events).each(), trained(other).each(), strict=True)):
+    for place, (one, changed) in enumerate(zip(teacher.each(), trained(other).each(), strict=True)):
         same = [
             torch.equal(changed.state_dict()[name], numbers) for name, numbers in one.state_dict().items()
         ]
         assert all(same) == (place == member)
 
 
-def test_each_window_is_told_of_by_the_member_that_has_not_learned_it() -> None:
+def test_each_window_is_told_of_by_the_member_that_has_not_learned_it(teacher: Teacher) -> None:
     events = visits(USERS)
-    teacher = trained(events)
     lesson, given = Lesson(teacher, TABLE), all_windows(events)
     near, taste = lesson.told(events, given)
     assert taste is not None
