@@ -57,8 +57,8 @@ def measured(
     advance: Callable[[int], None] = lambda done: None,
     say: Callable[[str], None] | None = None,
 ) -> Measured:
-    """A reference with its tuned parameters, trained and measured. folder: that of `tuned`, which keeps trainings of
-    libraries too. Raises ReferenceFailed, EnvironmentMissing."""
+    """A reference with its tuned parameters, trained and measured. folder: that of `tuned`, which keeps long
+    trainings of libraries too. Raises ReferenceFailed, EnvironmentMissing."""
     row, _ = fit(
         name, split, parameters[name].parameters,
         popular=parameters[POPULARITY].parameters, seed=seed, threads=threads,

@@ -2,9 +2,8 @@
 
 Who has learned an event by heart says of it what happened, and no more than that: its student would learn by heart too.
 So each member is trained without the users of its own fold, and of these it alone tells (cross-fitting, compare
-Dao et al. 2021, "Knowledge Distillation as Semiparametric Inference", arXiv:2104.09732).
-A single member
-has learned from everybody.
+Dao et al. 2021, "Knowledge Distillation as Semiparametric Inference", arXiv:2104.09732). A single member has learned
+from everybody.
 """
 
 import zlib

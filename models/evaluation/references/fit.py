@@ -18,6 +18,8 @@ from models.evaluation.references.process import LibraryProcess
 
 NAMES: Final = ("popularity", "item-knn", "ease", "als", "bpr", "sasrec")
 _FIT_SECONDS: Final = 7200.0
+# It trains for minutes. What the others learn in seconds is not worth the disk.
+_KEPT: Final = frozenset({"sasrec"})
 
 
 def fit(
@@ -34,7 +36,7 @@ def fit(
     """A reference trained on a split's training rows; and its parameters, with those that training found.
 
     popular: the parameters of the popularity that answers where a reference knows nothing of the user. kept: a folder
-    for what libraries have trained: an equal training (two protocols may train on equal rows) is made once.
+    where a long training of a library stays: an equal one (two protocols may train on equal rows) is made once.
 
     Raises ReferenceFailed, EnvironmentMissing for a library's without its environment.
     """
@@ -72,7 +74,7 @@ def fit(
         },
         {**parameters, "seed": seed, "threads": threads},
         timeout=_FIT_SECONDS,
-        kept=kept,
+        kept=kept if name in _KEPT else None,
     )
     row = LibraryRow(name, process, found["items"], found["listed"].astype(np.bool_), history, fallback)
     return row, {**parameters, **{key: _value(value) for key, value in facts.items()}}

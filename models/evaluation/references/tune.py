@@ -20,7 +20,7 @@ from models.evaluation.references.interface import Parameters, Row, Training, Va
 
 GRIDS: Final = Path(__file__).with_name("grids.yaml")
 FITS: Final = "fits"
-"""Folder for trainings of libraries, beside the measurements."""
+"""Folder for long trainings of libraries, beside the measurements."""
 # What is kept is of no use once a reference computes something else: raise it then.
 _FORM: Final = 1
 
@@ -82,8 +82,8 @@ def tune(
 
     validation: rows to be trained on, none of which lies after a validation target's history. measure: NDCG@10
     of a row on the validation's asks. popular: tuned parameters of popularity, for users that a reference knows
-    nothing of (None: where the grid of popularity starts). folder: where measurements are kept, and what libraries
-    have trained.
+    nothing of (None: where the grid of popularity starts). folder: where measurements are kept, and long
+    trainings of libraries.
 
     Raises ReferenceFailed, EnvironmentMissing.
     """
