@@ -16,6 +16,10 @@ from typing import Final, TypeVar
 
 import numpy as np
 import torch
+
+# Its functions' default group is the one that is there when it is loaded, which they would hold for good: an optimizer
+# loads it. A group that outlives `together` runs into the interpreter's end, which aborts the process now and then.
+import torch.distributed.nn.functional
 from torch import Tensor, distributed, nn
 
 from models.errors import WorkerLost

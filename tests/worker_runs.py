@@ -91,11 +91,17 @@ def train_both_stages(place: Place, folder: Path) -> None:
 
 
 def train_and_draw(place: Place, folder: Path) -> None:
-    """Both, for processes take seconds to start; in one group, for a second one could meet what is left of the first on
-    its port."""
+    """Both, for processes take seconds to start. Saves what threads of the group there are then, and afterwards."""
     with together(place, 200):
         _both_stages(place, folder)
         _draw(place, folder)
+        meanwhile = _threads_of_the_group()
+    torch.save((meanwhile, _threads_of_the_group()), folder / f"threads-{place.rank}.pt")
+
+
+def _threads_of_the_group() -> list[str]:
+    names = (task.joinpath("comm").read_text().strip() for task in Path("/proc/self/task").iterdir())
+    return sorted(name for name in names if "gloo" in name)
 
 
 def _both_stages(place: Place, folder: Path) -> None:

@@ -46,6 +46,13 @@ def test_shares_of_a_batch_are_whole_together_and_chances_differ(pair: Path) -> 
     assert len(set(numbers)) == len(set(torch_numbers)) == 2
 
 
+def test_no_thread_of_a_group_is_left_behind_it(pair: Path) -> None:
+    """It would run into the interpreter's end, which aborts a process now and then after all is done."""
+    for rank in range(2):
+        meanwhile, afterwards = torch.load(pair / f"threads-{rank}.pt")
+        assert meanwhile and not afterwards
+
+
 @pytest.mark.parametrize("dies", [True, False])
 def test_a_process_that_is_lost_ends_the_others_in_time(tmp_path: Path, dies: bool) -> None:
     first, _ = worker_runs.spawned(2, worker_runs.lose_one, tmp_path, dies, 5.0)
@@ -75,6 +82,8 @@ def test_torchrun_trains_one_bundle(tmp_path: Path) -> None:
     }
     environment = {**os.environ, **{f"RECSTREAM_{name}": value for name, value in settings.items()}}
     environment["PYTHONPATH"] = f"{ROOT}:{ROOT / 'protos'}"
+    # A process that a signal ends says where it stood.
+    environment["PYTHONFAULTHANDLER"] = "1"
     torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m", "cli"]
     done = subprocess.run(
         [sys.executable, *torchrun, "train", "--interactions", str(tmp_path / "events.parquet")],
@@ -84,7 +93,7 @@ def test_torchrun_trains_one_bundle(tmp_path: Path) -> None:
         text=True,
         timeout=280,
     )
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("encoder_loss") == 1, "one process speaks"
     manifest = read(tmp_path / "bundle").manifest
     assert manifest.metrics["events"] == 108
