@@ -1,9 +1,10 @@
 """What a teacher is worth: the student alone, the teacher, and the student that learned from it, on MovieLens-100K.
 
-    PYTHONPATH=.:protos .venv/bin/python bench/distillation.py [--seeds 1] [--variant validation] [--epochs 12] \
-        [--set members=4 --set width=128]
+    PYTHONPATH=.:protos .venv/bin/python bench/distillation.py [--seeds 1] [--jobs 1] [--variant validation] \
+        [--student epochs=12] [--teacher members=3]
 
 `next-item`, by the user vector alone, mean over the seeds; intervals of differences are a paired bootstrap over users.
+The student goes through all events in one go (`held_out` 0), alone and taught with the same settings.
 Beside: parameters of what makes user and item vectors, and microseconds on one core to have a user's vector after one
 more event. The student steps; the teacher goes through its window again.
 """
@@ -13,8 +14,10 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "protos")]
@@ -28,11 +31,12 @@ from rich.table import Table
 from cli.evaluation import Data, composition, data_of, teacher_rows
 from cli.files import Files
 from cli.progress import progress_on
-from cli.settings import Settings, load_settings
+from cli.settings import load_settings
 from datasets import movielens
 from inference.bundle import read
 from models.evaluation.intervals import Bootstrap
 from models.evaluation.measure import measure
+from models.evaluation.parts import Variant
 from models.evaluation.product import product_rows
 from models.evaluation.rows import Row
 from models.evaluation.split import Split, split
@@ -52,11 +56,10 @@ ROWS = ("student alone", "teacher", "distilled student")
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """Of one seed: NDCG@10 of each ask by row, and the models."""
+    """Of one seed: NDCG@10 of each ask by row, what the models cost, and seconds of each training."""
 
     figures: dict[str, Numbers]
-    student: Recommender
-    teacher: Teacher
+    costs: list[tuple[str, int, float]]
     seconds: dict[str, float]
 
 
@@ -64,37 +67,56 @@ def main() -> None:
     """Trains, measures and prints a table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=1, help="seeds at a time, on one thread each")
     parser.add_argument("--variant", choices=("validation", "test"), default="validation")
-    parser.add_argument(
-        "--epochs", type=int, default=12, help="of the student, which goes through all in one go"
-    )
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--set", action="append", default=[], help="NAME=VALUE of train.teacher")
+    parser.add_argument("--student", action="append", default=[], help="NAME=VALUE of train")
+    parser.add_argument("--teacher", action="append", default=[], help="NAME=VALUE of train.teacher")
     asked = parser.parse_args()
-    settings, console = load_settings(), Console(width=120)
-    data = data_of(Files(movielens.interactions(), movielens.items(), []), settings)
-    part = split(data.known, "next-item", asked.variant)
-    chosen = {name: json.loads(value) for name, _, value in (each.partition("=") for each in asked.set)}
-    wanted = settings.train.model_copy(
-        update={
+    console = Console(width=120)
+    settings = load_settings().train
+    wanted = TrainSettings.model_validate(
+        {
+            **settings.model_dump(),
+            **_named(asked.student),
             "held_out": 0.0,
-            "threads": asked.threads,
-            "epochs": asked.epochs,
+            "threads": 1,
             "cache": Path(".recstream/item-vectors"),
-            "teacher": TeacherSettings.model_validate({"members": 1, **chosen}),
+            "teacher": {**settings.teacher.model_dump(), "members": 1, **_named(asked.teacher)},
         }
     )
     console.print(wanted.teacher)
+    seeds = [wanted.model_copy(update={"seed": seed}) for seed in range(asked.seeds)]
     runs = []
-    for seed in range(asked.seeds):
-        runs.append(_run(wanted.model_copy(update={"seed": seed}), settings, data, part, console))
-        console.print(f"seed {seed}", {name: f"{each.mean():.4f}" for name, each in runs[-1].figures.items()})
-    console.print(_table(part, runs, asked.variant))
-    console.print(_costs(runs[0], wanted))
+    for seed, run in enumerate(_runs(seeds, asked.variant, asked.jobs)):
+        runs.append(run)
+        console.print(f"seed {seed}", {name: f"{each.mean():.4f}" for name, each in run.figures.items()})
+    console.print(_table(_data(asked.variant)[1], runs, asked.variant))
+    console.print(_costs(runs[0]))
 
 
-def _run(wanted: TrainSettings, settings: Settings, data: Data, part: Split, console: Console) -> Trained:
-    with tempfile.TemporaryDirectory() as folder, progress_on(console) as show:
+def _named(texts: list[str]) -> dict[str, object]:
+    return {name: json.loads(value) for name, _, value in (each.partition("=") for each in texts)}
+
+
+def _runs(seeds: list[TrainSettings], variant: Variant, jobs: int) -> Iterator[Trained]:
+    """In the order of the seeds. Only one at a time shows its progress."""
+    if jobs == 1:
+        yield from (_run(each, variant, True) for each in seeds)
+        return
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+        running = [pool.submit(_run, each, variant, False) for each in seeds]
+        yield from (each.result() for each in running)
+
+
+def _data(variant: Variant) -> tuple[Data, Split]:
+    settings = load_settings()
+    data = data_of(Files(movielens.interactions(), movielens.items(), []), settings)
+    return data, split(data.known, "next-item", variant)
+
+
+def _run(wanted: TrainSettings, variant: Variant, shown: bool) -> Trained:
+    settings, (data, part) = load_settings(), _data(variant)
+    with tempfile.TemporaryDirectory() as folder, progress_on(Console(width=120, quiet=not shown)) as show:
         places = {name: Path(folder) / name for name in ("alone", "taught")}
         seconds = {}
         for name, place in places.items():
@@ -109,7 +131,8 @@ def _run(wanted: TrainSettings, settings: Settings, data: Data, part: Split, con
         rows["teacher"] = teacher_rows(part, data, settings, places["taught"], None, show)[0]
         figures = {title: measure(part, rows[title]).figure("ndcg@10") for title in ROWS}
         student = load_weights(weights_folder(places["taught"])).model(wanted)
-        return Trained(figures, student, load_teacher(teacher_file(places["taught"]))[0], seconds)
+        teacher = load_teacher(teacher_file(places["taught"]))[0]
+        return Trained(figures, _measured(student.eval(), teacher, wanted), seconds)
 
 
 def _table(part: Split, runs: list[Trained], variant: str) -> Table:
@@ -135,9 +158,11 @@ def _difference(bootstrap: Bootstrap, one: Numbers, other: Numbers) -> str:
     return f"{(one - other).mean():+.4f} ({low:+.4f} to {high:+.4f}), {share:+.1%}"
 
 
-def _costs(run: Trained, settings: TrainSettings) -> Table:
+def _measured(
+    student: Recommender, teacher: Teacher, settings: TrainSettings
+) -> list[tuple[str, int, float]]:
+    """Name, parameters, and microseconds of one more event of one user on one core."""
     torch.set_num_threads(1)
-    student, teacher = run.student.eval(), run.teacher
     length = settings.history + settings.refold_every // 2
     given = Batch(
         torch.zeros(1, length, dtype=torch.long), torch.ones(1, length, dtype=torch.long), torch.ones(1, length),
@@ -147,15 +172,22 @@ def _costs(run: Trained, settings: TrainSettings) -> Table:
     vectors = torch.randn(1, sum(member.item.ids.embedding_dim for member in teacher.each()))
     state, item = torch.zeros(1, settings.channels), torch.randn(1, settings.width)
     action, gap, value = torch.ones(1, dtype=torch.long), torch.ones(1), torch.full((1,), 4.0)
-    table = Table(title="One more event of one user, one core", title_justify="left")
-    for name in ("", "parameters", "MB", "microseconds"):
-        table.add_column(name)
+    found = []
     for title, modules, call in (
         ("student", (student.item, student.user), lambda: student.user.step(state, item, action, gap, value)),
         (f"teacher, {length} events", (teacher,), lambda: teacher.after(vectors, given)),
     ):
         count = sum(p.numel() for module in modules for p in module.parameters())
-        table.add_row(title, f"{count:,}", f"{count * 4 / 1e6:.2f}", f"{_microseconds(call):.0f}")
+        found.append((title, count, _microseconds(call)))
+    return found
+
+
+def _costs(run: Trained) -> Table:
+    table = Table(title="One more event of one user, one core", title_justify="left")
+    for name in ("", "parameters", "MB", "microseconds"):
+        table.add_column(name)
+    for title, count, microseconds in run.costs:
+        table.add_row(title, f"{count:,}", f"{count * 4 / 1e6:.2f}", f"{microseconds:.0f}")
     seconds = {name: f"{each:.0f}" for name, each in run.seconds.items()}
     table.caption = f"seconds of training: {seconds}"
     return table

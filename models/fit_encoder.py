@@ -60,7 +60,9 @@ def fit_encoder(
     parameters = model.foretelling_parameters()
     if settings.advantage and isinstance(model, Recommender):
         parameters += model.ranker.pair_parameters()
-    schedule = Schedule(parameters, settings.learning_rate, settings.weight_decay, settings.epochs)
+    schedule = Schedule(
+        parameters, settings.learning_rate, settings.weight_decay, settings.epochs, settings.averaged
+    )
     loop = (keep or Checkpoint()).loop(schedule, rng, advance)
     for _ in loop.epochs(settings.epochs):
         model.train()
@@ -69,6 +71,7 @@ def fit_encoder(
             for chosen in loop.steps(epoch.batches, epoch.own):
                 loss = epoch.loss(model, items, share_of(chosen))
                 loop.step(loss, whole * len(chosen) / epoch.windows)
+    schedule.settle()
     # Without a window in which anything is to be foretold there is no step, and no loss.
     return float(np.mean(loop.losses or [0.0]))
 

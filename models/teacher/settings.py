@@ -15,15 +15,15 @@ class TeacherSettings(BaseModel):
         description="Attention models that teach together, 0: no teacher. Each learns without the users of "
         "one part of as many, and teaches of these; a single one learns from all",
     )
-    width: int = Field(96, ge=4, le=4096, description="Width of their hidden layers and of their vectors")
+    width: int = Field(64, ge=4, le=4096, description="Width of their hidden layers and of their vectors")
     layers: int = Field(2, ge=1, le=48, description="Blocks of attention")
     heads: int = Field(4, ge=1, le=64, description="Heads of each; a divisor of the width")
-    epochs: int = Field(24, ge=1, description="Passes over the events, those held out left aside")
-    final_epochs: int = Field(12, ge=1, description="Passes over all events afterwards")
-    batch: int = Field(16, ge=1, description="Histories in a batch")
-    learning_rate: float = Field(1e-3, gt=0, description="The highest learning rate")
+    epochs: int = Field(12, ge=1, description="Passes over the events, those held out left aside")
+    final_epochs: int = Field(6, ge=1, description="Passes over all events afterwards")
+    batch: int = Field(8, ge=1, description="Histories in a batch")
+    learning_rate: float = Field(2e-3, gt=0, description="The highest learning rate")
     final_learning_rate: float = Field(
-        7e-4, gt=0, description="The highest learning rate of the passes over all"
+        1.4e-3, gt=0, description="The highest learning rate of the passes over all"
     )
     weight_decay: float = Field(1e-2, ge=0, description="Weight decay (AdamW)")
     dropout: float = Field(0.3, ge=0, lt=1, description="Share of numbers dropped in training")
@@ -32,13 +32,13 @@ class TeacherSettings(BaseModel):
         0.1, gt=0, description="Where that of its cosine similarity begins; none: the inner product"
     )
     taste_weight: float = Field(
-        1.0,
+        0.0,
         ge=0,
         description="Weight of foretelling any later positive event; 0: the taste is not taught either",
     )
     softening: float = Field(1.0, gt=0, description="Temperature of the two softmaxes that are compared")
     weight: float = Field(
-        0.5, ge=0, le=1, description="Share of the divergence from the teacher in the served model's loss"
+        0.1, ge=0, le=1, description="Share of the divergence from the teacher in the served model's loss"
     )
 
     @model_validator(mode="after")

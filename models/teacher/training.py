@@ -64,6 +64,7 @@ class Teaching:
                 "batch": own.batch,
                 "taste_weight": own.taste_weight,
                 "advantage": 0.0,
+                "averaged": 0.0,
             }
         )
         for place, member in enumerate(self.teacher.each(), start=1):

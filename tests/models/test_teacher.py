@@ -20,7 +20,7 @@ from stopped_runs import visits
 
 ITEMS = 24
 SHAPE = Shape(6, 8, 12, 16, ITEMS, 1, (4.5,), (0.5,), (1.0, 5.0), 1, temperature=0.2)
-FORM = TeacherSettings(members=1, width=16, layers=2, heads=2, dropout=0.1, temperature=0.2)
+FORM = TeacherSettings(members=1, width=16, layers=2, heads=2, dropout=0.1, temperature=0.2, taste_weight=1.0)
 SETTINGS = TrainSettings(
     width=8, channels=12, hidden=16, history=8, refold_every=4, epochs=12, batch=8, threads=1, learning_rate=0.01,
     temperature=0.2, actions={"rate": Action(positive_from=5.0, value_range=(1, 5))},

@@ -30,7 +30,7 @@ TABLE = ItemTable(
 SETTINGS = TrainSettings(
     width=8, channels=12, hidden=16, history=8, refold_every=4, batch=8, threads=1, temperature=0.2,
     actions={"rate": Action(positive_from=5.0, value_range=(1, 5))},
-    teacher=TeacherSettings(members=MEMBERS, width=16, layers=1, heads=2, epochs=2, batch=8),
+    teacher=TeacherSettings(members=MEMBERS, width=16, layers=1, heads=2, epochs=2, batch=8, taste_weight=1.0),
 )  # fmt: skip
 
 

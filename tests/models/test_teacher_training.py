@@ -46,7 +46,9 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> TrainSettings:
         mixture_steps=3,
         batch=9,
         actions=ACTIONS,
-        teacher=TeacherSettings(members=2, width=8, heads=2, layers=1, epochs=2, final_epochs=1, batch=9),
+        teacher=TeacherSettings(
+            members=2, width=8, heads=2, layers=1, epochs=2, final_epochs=1, batch=9, taste_weight=1.0
+        ),
     )
 
 

@@ -35,10 +35,13 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> TrainSettings:
         tmp_path_factory.mktemp("text"),
         epochs=2,
         final_epochs=2,
+        averaged=0.5,
         mixture_steps=3,
         batch=9,
         negatives=16,
-        teacher=TeacherSettings(members=1, width=8, heads=2, layers=1, epochs=1, final_epochs=1, batch=9),
+        teacher=TeacherSettings(
+            members=1, width=8, heads=2, layers=1, epochs=1, final_epochs=1, batch=9, taste_weight=1.0
+        ),
         actions={"rate": Action(positive_from=5.0, value_range=(1, 5))},
     )
 
