@@ -71,6 +71,7 @@ class Supervision:
                 await self._watch(children, group)
         except BaseExceptionGroup as failed:
             fatal, _ = failed.split(CommandError)
+            # The group is the error's context already, and says nothing more as its cause.
             raise fatal.exceptions[0] if fatal else failed  # noqa: B904
 
     async def _watch(self, children: Mapping[str, Child], group: asyncio.TaskGroup) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 # Its functions' default group is the one that is there when it is loaded, which they would hold for good: an optimizer
-# loads it. A group that outlives `together` runs into the interpreter's end, which aborts the process now and then.
+# loads it. A group that outlives `together` runs into the interpreter's end, where a process can be aborted.
 import torch.distributed.nn.functional
 from torch import Tensor, distributed, nn
 

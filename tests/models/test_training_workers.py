@@ -47,7 +47,7 @@ def test_shares_of_a_batch_are_whole_together_and_chances_differ(pair: Path) -> 
 
 
 def test_no_thread_of_a_group_is_left_behind_it(pair: Path) -> None:
-    """It would run into the interpreter's end, which aborts a process now and then after all is done."""
+    """It would run into the interpreter's end, where a process can be aborted after all is done."""
     for rank in range(2):
         meanwhile, afterwards = torch.load(pair / f"threads-{rank}.pt")
         assert meanwhile and not afterwards
