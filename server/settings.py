@@ -44,7 +44,7 @@ class ServerSettings(BaseModel):
     default_deadline_ms: float = Field(1_000, gt=0, description="For requests that come without a deadline")
     max_deadline_ms: float = Field(30_000, gt=0, description="Longer deadlines are cut to this")
     answer_reserve_ms: float = Field(
-        12, ge=0, description="Kept of a deadline for sending the answer; of short ones at most a third"
+        25, ge=0, description="Kept of a deadline for sending the answer; of short ones at most a third"
     )
     ranking_reserve_ms: float = Field(
         20,

@@ -1,0 +1,159 @@
+"""How much of `server.answer_reserve_ms` an answer takes that is made at the last moment.
+
+    .venv/bin/python bench/last_moment.py [--calls 200] [--at-once 4] [--deadline 500] [--reserve MILLISECONDS]
+
+Starts the whole system with a small model. Lists wait for an event that never comes; then Kafka is killed, and events
+wait for it. Each such answer is begun a reserve before the caller's deadline; what it takes runs from then to its
+receipt in this process. Beside it a bare grpc.aio server in a process of its own that waits as long and refuses. Ends
+with one line of JSON: milliseconds, and how many callers had no answer in time.
+"""
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+sys.path[:0] = [str(Path(__file__).parent.parent / part) for part in (".", "protos", "tests")]
+
+import grpc
+import numpy as np
+import uvloop
+
+from cli.settings import Settings
+from cli.stack import Stack
+from drill_world import ITEMS, fill
+from recstream.v1 import (
+    interaction_pb2,
+    interaction_service_pb2,
+    interaction_service_pb2_grpc,
+    recommendation_service_pb2,
+    recommendation_service_pb2_grpc,
+)
+from server.settings import ServerSettings
+from tiny_bundle import build
+
+Ask = Callable[[int, float], Awaitable[Any]]
+
+
+class Bare(interaction_service_pb2_grpc.InteractionServiceServicer):
+    """Refuses each event a reserve before its deadline."""
+
+    def __init__(self, reserve: float) -> None:
+        self._reserve = reserve
+
+    async def Record(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        await asyncio.sleep(context.time_remaining() - self._reserve)
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "bare")
+
+
+def bare(reserve: float, port: Connection) -> None:
+    async def serve() -> None:
+        server = grpc.aio.server()
+        interaction_service_pb2_grpc.add_InteractionServiceServicer_to_server(Bare(reserve), server)
+        port.send(server.add_insecure_port("127.0.0.1:0"))
+        await server.start()
+        await server.wait_for_termination()
+
+    uvloop.run(serve())
+
+
+async def measure(ask: Ask, asked: argparse.Namespace) -> dict[str, float]:
+    """Milliseconds by percentile; an answer after the deadline counts as late and not among them."""
+    took: list[float] = []
+    late = 0
+
+    async def some(caller: int) -> None:
+        nonlocal late
+        for number in range(caller, asked.calls, asked.at_once):
+            began = time.monotonic()
+            try:
+                await ask(number, asked.deadline / 1000)
+            except grpc.aio.AioRpcError as error:
+                if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                    late += 1
+                    continue
+                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    raise
+            took.append((time.monotonic() - began) * 1000 - asked.deadline + asked.reserve)
+
+    await asyncio.gather(*(some(caller) for caller in range(asked.at_once)))
+    p50, p99 = np.percentile(took, (50, 99))
+    return {"p50": round(p50, 1), "p99": round(p99, 1), "max": round(max(took), 1), "late": late}
+
+
+def events(channel: grpc.aio.Channel) -> Ask:
+    stub = interaction_service_pb2_grpc.InteractionServiceStub(channel)
+
+    def record(number: int, seconds: float) -> Awaitable[Any]:
+        one = interaction_pb2.Interaction(
+            user_id=f"u{number}", item_id=ITEMS[0], action="click", event_id=f"e{number}",
+            event_time_ms=time.time_ns() // 1_000_000,
+        )  # fmt: skip
+        request = interaction_service_pb2.RecordRequest(interaction=one)
+        answer: Awaitable[Any] = stub.Record(request, timeout=seconds)
+        return answer
+
+    return record
+
+
+def lists(channel: grpc.aio.Channel) -> Ask:
+    stub = recommendation_service_pb2_grpc.RecommendationServiceStub(channel)
+    never = interaction_pb2.EventToken(topic_id=b"x" * 16, partition=0, offset=0)
+
+    def recommend(number: int, seconds: float) -> Awaitable[Any]:
+        request = recommendation_service_pb2.RecommendRequest(user_id=f"u{number}", after=[never])
+        answer: Awaitable[Any] = stub.Recommend(request, timeout=seconds)
+        return answer
+
+    return recommend
+
+
+async def run(asked: argparse.Namespace, folder: Path) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = {}
+    here, there = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(
+        target=bare, args=(asked.reserve / 1000, there), daemon=True
+    )
+    process.start()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{here.recv()}") as channel:
+            found["bare refusal"] = await measure(events(channel), asked)
+    finally:
+        process.kill()
+        process.join()
+    server = ServerSettings(answer_reserve_ms=asked.reserve)
+    settings = Settings(bundle=build(folder / "bundle", ITEMS), server=server)
+    async with Stack(settings, folder / "stack") as stack:
+        await fill(stack)
+        async with grpc.aio.insecure_channel(stack.address("server")) as channel:
+            with suppress(grpc.aio.AioRpcError):
+                await events(channel)(0, 10)
+            found["list without its event"] = await measure(lists(channel), asked)
+            stack.kill_part("kafka")
+            found["refused event"] = await measure(events(channel), asked)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--calls", type=int, default=200)
+    parser.add_argument("--at-once", type=int, default=4)
+    parser.add_argument("--deadline", type=float, default=500, help="of each call, in milliseconds")
+    parser.add_argument("--reserve", type=float, default=ServerSettings().answer_reserve_ms)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        print(json.dumps(uvloop.run(run(asked, Path(folder)))))
+
+
+if __name__ == "__main__":
+    main()
