@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from embedded.errors import StartFailed
+from embedded.ports import dial
 from embedded.process import Process
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -76,7 +77,7 @@ class Service:
 
 async def http_get(host: str, port: int, path: str) -> tuple[int, str]:
     """Status and body of a small answer, as far as it goes; the caller sets the deadline. Raises OSError, EOFError."""
-    reader, writer = await asyncio.open_connection(host, port)
+    reader, writer = await dial(host, port)
     try:
         writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
         head = (await reader.readuntil(b"\r\n\r\n")).split()

@@ -1,6 +1,5 @@
 """Apache Kafka from its jars on a packaged Java runtime: one node, broker and controller in one."""
 
-import asyncio
 import base64
 import os
 import secrets
@@ -9,7 +8,7 @@ from pathlib import Path
 
 from embedded.errors import NotInstalled, StartFailed
 from embedded.jars import kafka_jars
-from embedded.ports import choose
+from embedded.ports import choose, dial
 from embedded.process import Process
 
 _PROPERTIES = """\
@@ -125,7 +124,7 @@ class EmbeddedKafka:
 
     async def _serves(self) -> bool:
         """Metadata, version 0, for no particular topic: it lists brokers only once they are unfenced."""
-        reader, writer = await asyncio.open_connection(self.host, self.port)
+        reader, writer = await dial(self.host, self.port)
         try:
             # length, api key 3, version 0, correlation id, no client id, no topics
             writer.write(struct.pack(">ihhihi", 14, 3, 0, 1, -1, 0))

@@ -1,5 +1,7 @@
 """Ports: the usual one if it is free, else another, the same one after every restart."""
 
+import asyncio
+import errno
 import json
 import random
 import socket
@@ -60,6 +62,26 @@ def choose(folder: Path, name: str, usual: int | None, asked: int | None = None)
         written.write_text(json.dumps(remembered))
         written.replace(folder / "ports.json")
     return port
+
+
+async def dial(host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection to an IPv4 address where perhaps nobody listens yet. Raises OSError.
+
+    The kernel can give a dialler the very port that it dials, and TCP then connects it with itself. That counts as
+    refused here, and leaves the port to the server that is about to listen there: one that lets addresses be used
+    again, as servers do, is not in the way of another that does, even for the minute that the end of it is remembered.
+    """
+    dialled = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        dialled.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        dialled.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(dialled, (host, port))
+        if dialled.getsockname() == dialled.getpeername():
+            raise ConnectionRefusedError(errno.ECONNREFUSED, f"only we ourselves are at {host}:{port}")
+        return await asyncio.open_connection(sock=dialled)
+    except BaseException:
+        dialled.close()
+        raise
 
 
 def _read(folder: Path) -> dict[str, int]:

@@ -8,7 +8,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 from embedded.errors import EmbeddedError
-from embedded.ports import choose
+from embedded.ports import choose, dial
 from embedded.process import Process
 from embedded.python_runtime import PythonRuntime, python_runtime, triton_environment
 
@@ -129,7 +129,7 @@ class EmbeddedTriton:
             return response.status, said
 
     async def _serves(self) -> bool:
-        reader, writer = await asyncio.open_connection(self.host, self.http_port)
+        reader, writer = await dial(self.host, self.http_port)
         try:
             writer.write(b"GET /v2/health/ready HTTP/1.1\r\nHost: triton\r\nConnection: close\r\n\r\n")
             return b" 200 " in await reader.readline()

