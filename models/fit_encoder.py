@@ -116,7 +116,7 @@ class _Epoch:
         state = before(model, vectors, given)
         rows = given.foretold
         later, has_later = (part.to(device) for part in self._later.draw(rows))
-        near, taste = (None, None) if self._lesson is None else self._lesson.told(self._events, given)
+        near, taste = (None, None) if self._lesson is None else self._lesson.told(given)
         taken = taken_pairs(self._events, windows, given.rows)
         sample = _Sample(vectors, given, later, taken, self._settings, self._lesson)
         wanted, users = given.items[given.target], model.near(state)

@@ -73,8 +73,9 @@ class TrainSettings(BaseModel):
         0.0,
         ge=0,
         lt=1,
-        description="Share of the encoder's passes, the last, after each step of which its numbers enter a mean, which "
-        "is kept; the learning rate falls to 0.3 of its highest then, not to 0.01. 0: the last step's numbers are kept",
+        description="Share of the passes of encoder and teacher, the last, after each step of which its numbers enter "
+        "a mean, which is kept; the learning rate falls to 0.3 of its highest then, not to 0.01. 0: the last step's "
+        "numbers are kept",
     )
     weight_decay: float = Field(1e-4, ge=0, description="Weight decay (AdamW)")
     dropout: float = Field(0.2, ge=0, lt=1, description="Share of inputs dropped in training")

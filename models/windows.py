@@ -41,17 +41,6 @@ class Batch:
     rows: Ints
     foretold: Ints
 
-    def of(self, windows: Tensor) -> "Batch":
-        """Some of the windows, in their order: those marked in [b]."""
-        some = {
-            name: getattr(self, name)[windows]
-            for name in ("items", "actions", "gap_seconds", "values", "mask", "target")
-        }
-        events = windows.repeat_interleave(self.target.sum(1))
-        return Batch(
-            **some, rows=self.rows[windows.cpu().numpy()], foretold=self.foretold[events.cpu().numpy()]
-        )
-
     def to(self, device: torch.device) -> "Batch":
         """The same on this device."""
         moved = {

@@ -1,4 +1,8 @@
-"""The teacher's user encoder: causal self-attention over events (Vaswani et al. 2017; Kang and McAuley 2018).
+"""The teacher's user encoder: causal self-attention over events (Vaswani et al. 2017; Kang and McAuley 2018), and the
+served model's recurrence over what these become (compare De et al. 2024, arXiv:2402.19427, which mixes the two).
+
+That recurrence knows an event by itself alone; here each has seen those before it first. What attention adds to an
+item's vector begins as nothing, so before anything is learned this is the served model.
 
 Blocks normalise before (Xiong et al. 2020, arXiv:2002.04745). What is where in a window says nothing, for windows begin
 anywhere: a head weighs an event by how many events and how much time lie between (compare Press et al. 2022,
@@ -12,8 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.similarity import Direction
-from models.user import EventFeatures
+from models.user import EventFeatures, UserEncoder
 
+# Channels of the recurrence for each number of an item's vector.
+_COPIES = 3
 _DISTANCES = 128
 _LAGS = 32
 # Buckets of time on a log scale, up to about ten years.
@@ -64,8 +70,7 @@ class Block(nn.Module):
 
 
 class AttentionEncoder(nn.Module):
-    """States [b, t, w], one a place, from the events up to it; where there is no event it is zero, as it is before the
-    first one. User vector and taste are told from a state, as the served model tells them."""
+    """Attention, then the recurrence: states [b, t, 3 w], one a place, from the events up to it."""
 
     def __init__(
         self,
@@ -82,9 +87,13 @@ class AttentionEncoder(nn.Module):
         self.entering = nn.Linear(width + features.embedding_width + features.width_added, width)
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
         self.last = nn.LayerNorm(width)
-        self.near, self.taste = (Direction(width, width, temperature) for _ in range(2))
-        for linear in (self.entering, self.near.linear, self.taste.linear):
-            _begin_as_it_is(linear)
+        self.leaving = nn.Linear(width, width)
+        channels = _COPIES * width
+        self.memory = UserEncoder(width, channels, features, 2 * width, dropout, temperature, direct=True)
+        self.taste = Direction(channels, width, temperature)
+        _begin_as_it_is(self.entering)
+        nn.init.zeros_(self.leaving.weight)
+        nn.init.zeros_(self.leaving.bias)
 
     def forward(
         self, item: Tensor, action: Tensor, gap_seconds: Tensor, value: Tensor, mask: Tensor
@@ -95,14 +104,17 @@ class AttentionEncoder(nn.Module):
         distance, lag, unseen = _between(gap_seconds, mask)
         for block in self.blocks:
             hidden = block(hidden, distance, lag, unseen)
-        states: Tensor = self.last(hidden) * mask.unsqueeze(-1)
-        return states
+        return self.memory.scan(item + self.leaving(self.last(hidden)), action, gap_seconds, value, mask)
+
+    def near(self, state: Tensor) -> Tensor:
+        """User vectors [.., w] of states."""
+        return self.memory.vector(state)
 
 
 @torch.no_grad()
 def _begin_as_it_is(linear: nn.Linear, first: int = 0) -> None:
-    """The outputs from `first` on begin as the inputs, as many as there are of both. So before anything is learned the
-    user vector is near a decaying mean of the item vectors, and lists are near what was taken."""
+    """The outputs from `first` on begin as the inputs, as many as there are of both: what attention finds begins as a
+    decaying mean of the item vectors."""
     count = min(linear.in_features, linear.out_features - first)
     linear.weight[first:].mul_(0.1)
     linear.weight[first : first + count, :count] += torch.eye(count)

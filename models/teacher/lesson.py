@@ -10,9 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.data import Events
 from models.foretelling import ItemTable
-from models.teacher.folds import folds
 from models.teacher.teacher import Teacher
 from models.windows import Batch
 
@@ -26,13 +24,9 @@ class Lesson:
             self.vectors = teacher.vectors(items)
 
     @torch.no_grad()
-    def told(self, events: Events, given: Batch) -> tuple[Tensor, Tensor | None]:
-        """Its user vectors, and its tastes where it has learned any [f, D]: for each window of the member that has not
-        learned from its user."""
-        speakers = folds(events, events.users[given.rows[:, 0]], len(self._teacher.members))
-        near, taste = self._teacher.told_by(
-            torch.from_numpy(speakers).to(given.items.device), self.vectors, given
-        )
+    def told(self, given: Batch) -> tuple[Tensor, Tensor | None]:
+        """Its user vectors, and its tastes where it has learned any [f, D]."""
+        near, taste = self._teacher.told(self.vectors, given)
         return near, taste if self._settings.taste_weight else None
 
     def mixed(self, each: Tensor, student: Tensor, teacher: Tensor, correction: Tensor | None) -> Tensor:

@@ -12,8 +12,7 @@ class TeacherSettings(BaseModel):
         0,
         ge=0,
         le=16,
-        description="Attention models that teach together, 0: no teacher. Each learns without the users of "
-        "one part of as many, and teaches of these; a single one learns from all",
+        description="Attention models that teach together, 0: no teacher",
     )
     width: int = Field(64, ge=4, le=4096, description="Width of their hidden layers and of their vectors")
     layers: int = Field(2, ge=1, le=48, description="Blocks of attention")

@@ -89,26 +89,12 @@ class Teacher(nn.Module):
         return torch.cat([items.vectors(member) for member in self.each()], -1)
 
     def told(self, vectors: Tensor, given: Batch) -> tuple[Tensor, Tensor]:
-        """User vectors and tastes [f, D] before each event that is to be foretold, of item vectors [n, D]: all members
-        together."""
+        """User vectors and tastes [f, D] before each event that is to be foretold, of item vectors [n, D]."""
         pairs = []
         for member, own in self._with(vectors):
             state = before(member, own, given)
             pairs.append((member.near(state), member.taste(state)))
         near, taste = (torch.cat(parts, -1) / len(pairs) for parts in zip(*pairs, strict=True))
-        return near, taste
-
-    def told_by(self, speakers: Tensor, vectors: Tensor, given: Batch) -> tuple[Tensor, Tensor]:
-        """As `told`, but each window by one member alone: speakers [b]."""
-        speaks = speakers.repeat_interleave(given.target.sum(1))
-        near = vectors.new_zeros(len(speaks), vectors.shape[1])
-        taste = torch.zeros_like(near)
-        for place, (member, own) in enumerate(self._with(vectors)):
-            if (speakers == place).any():
-                state = before(member, own, given.of(speakers == place))
-                columns = slice(place * own.shape[1], (place + 1) * own.shape[1])
-                near[speaks == place, columns] = member.near(state)
-                taste[speaks == place, columns] = member.taste(state)
         return near, taste
 
     def after(self, vectors: Tensor, given: Batch) -> Tensor:

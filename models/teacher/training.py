@@ -14,7 +14,6 @@ from models.foretelling import ItemTable
 from models.learned import Parts
 from models.recommender import Shape
 from models.settings import TrainSettings
-from models.teacher.folds import windows_without
 from models.teacher.lesson import Lesson
 from models.teacher.teacher import Member, Teacher
 
@@ -64,22 +63,18 @@ class Teaching:
                 "batch": own.batch,
                 "taste_weight": own.taste_weight,
                 "advantage": 0.0,
-                "averaged": 0.0,
             }
         )
         for place, member in enumerate(self.teacher.each(), start=1):
             name = f"{title} {place} of {own.members}" if own.members > 1 else title
             seeded = settings.model_copy(update={"seed": settings.seed + _APART * place})
-            self._keep.stage(name, partial(self._learn, member, place - 1, name, learned, table, seeded))
+            self._keep.stage(name, partial(self._learn, member, name, learned, table, seeded))
         return Lesson(self.teacher, table)
 
     def _learn(
-        self, member: Member, fold: int, name: str, learned: Parts, table: ItemTable, settings: TrainSettings
+        self, member: Member, name: str, learned: Parts, table: ItemTable, settings: TrainSettings
     ) -> float:
         bar = Bar(self._show, name, settings.epochs)
-        windows = None
-        if settings.teacher.members > 1:
-            windows = windows_without(fold, settings.teacher.members, settings.history, settings.refold_every)
-        loss = fit_encoder(member, learned, table, settings, bar.advance, keep=self._keep, windows=windows)
+        loss = fit_encoder(member, learned, table, settings, bar.advance, keep=self._keep)
         member.item.foretell_unseen(table.text, table.index)
         return loss

@@ -23,7 +23,7 @@ class TeacherRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     settings: TrainSettings
     shape: Shape
     item_ids: tuple[str, ...]

@@ -142,10 +142,11 @@ def test_several_answer_with_the_mean_of_their_logits() -> None:
 
 
 def trained_member() -> Teacher:
+    """Of few passes: it does not say what the student finds by himself."""
     taught = teacher()
     (member,) = taught.each()
     assert isinstance(member, Member)
-    settings = SETTINGS.model_copy(update={"epochs": 6})
+    settings = SETTINGS.model_copy(update={"epochs": 3})
     fit_encoder(member, visits(40), TABLE, settings, lambda share, loss: None)
     return taught
 
@@ -184,13 +185,13 @@ def divergence(taught: Teacher, model: Recommender) -> float:
 def test_who_learns_from_a_teacher_answers_more_like_it(taught: Teacher) -> None:
     alone = divergence(taught, student(None))
     for softening in (1.0, 2.0):
-        assert divergence(taught, student(lesson(taught, weight=0.7, softening=softening))) < 0.8 * alone
+        assert divergence(taught, student(lesson(taught, weight=0.7, softening=softening))) < 0.5 * alone
 
 
 def test_a_sample_of_the_items_teaches_too(taught: Teacher) -> None:
     alone = divergence(taught, student(None, negatives=16))
     sampled = student(lesson(taught, weight=0.7, softening=2.0), negatives=16)
-    assert divergence(taught, sampled) < 0.9 * alone
+    assert divergence(taught, sampled) < 0.5 * alone
 
 
 def test_a_lesson_without_weight_leaves_the_training_as_it_is(taught: Teacher) -> None:
