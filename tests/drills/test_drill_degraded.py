@@ -1,16 +1,21 @@
-"""Triton away, Valkey away: every request is answered in time from a lower tier, and all heals by itself."""
+"""Triton away, Valkey away: requests are answered in time from a lower tier, and all heals by itself."""
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import pytest
 
 from cli.stack import Stack
 from cli.verification import verified
 from drill_world import ITEMS, Events, eventually
-from recstream.client import Client, Tier
+from recstream.client import Client, DeadlineExceeded, Recommendations, Tier
 
 REQUESTS = 1_000
 DEADLINE_SECONDS = 0.05
+# A machine that others use stands still for tens of milliseconds now and then. A server that waits for what is not
+# there is late every time.
+PAUSES = REQUESTS // 100
 
 
 async def prepare(client: Client, events: Events, users: list[str]) -> None:
@@ -20,26 +25,60 @@ async def prepare(client: Client, events: Events, users: list[str]) -> None:
         assert (await client.recommend(user, count=10, after=[token], timeout=5)).tier is Tier.RANKED
 
 
+@asynccontextmanager
+async def gone(stack: Stack, part: str) -> AsyncIterator[None]:
+    """Without this part; afterwards it is there again, for the next drill too."""
+    stack.kill_part(part)
+    try:
+        yield
+    finally:
+        await stack.start_part(part)
+
+
+async def late(
+    client: Client,
+    users: list[str],
+    look: Callable[[int, str, Recommendations], Awaitable[None]],
+) -> int:
+    """How many of the requests were not answered by their deadline. `look` gets number, user and answer of each
+    other one."""
+    count = 0
+    for number in range(REQUESTS):
+        user = users[number % len(users)]
+        try:
+            answer = await client.recommend(user, count=10, timeout=DEADLINE_SECONDS)
+        except DeadlineExceeded:
+            count += 1
+        else:
+            assert len(answer) == 10
+            await look(number, user, answer)
+    return count
+
+
+async def whatever(number: int, user: str, answer: Recommendations) -> None:
+    """For the requests while all is well, whose lateness is the machine's."""
+
+
 @pytest.mark.drill
 @pytest.mark.timeout(240)
 async def test_without_triton_lists_come_from_vectors_and_lose_what_was_taken(stack: Stack) -> None:
     users = [f"patient-{number}" for number in range(20)]
     async with Client(stack.address("server")) as client, Events.to(stack) as events:
         await prepare(client, events, users)
-        stack.kill_part("triton")
+        late_with_triton = await late(client, users, whatever)
         tiers = set()
-        for number in range(REQUESTS):
-            user = users[number % len(users)]
-            answer = await client.recommend(user, count=10, timeout=DEADLINE_SECONDS)  # late raises
-            assert len(answer) == 10
+
+        async def like_now_and_then(number: int, user: str, answer: Recommendations) -> None:
             tiers.add(answer.tier)
             if number % 10 == 0:
                 liked = answer.item_ids[0]
                 token = await events.send(events.new(user, liked, "like"))
                 after = await client.recommend(user, count=10, after=[token], timeout=2)
                 assert after.includes_events and liked not in after.item_ids
-        assert tiers <= {Tier.VECTORS, Tier.POPULAR} and Tier.VECTORS in tiers
-        await stack.start_part("triton")
+
+        async with gone(stack, "triton"):
+            assert await late(client, users, like_now_and_then) <= late_with_triton + PAUSES
+            assert tiers <= {Tier.VECTORS, Tier.POPULAR} and Tier.VECTORS in tiers
 
         async def tier_is_low() -> str | None:
             answers = [await client.recommend(user, count=10, timeout=5) for user in users]
@@ -64,14 +103,16 @@ async def test_without_valkey_lists_are_popular_and_streams_stay(stack: Stack) -
     users = [f"orphan-{number}" for number in range(20)]
     async with Client(stack.address("server")) as client, Events.to(stack) as events:
         await prepare(client, events, users)
+        late_with_valkey = await late(client, users, whatever)
         stream = client.stream(users[0], count=10)
         await anext(stream)
-        stack.kill_part("valkey")
-        for number in range(REQUESTS):
-            answer = await client.recommend(users[number % len(users)], count=10, timeout=DEADLINE_SECONDS)
-            assert answer.profile_unavailable and len(answer) == 10 and answer.tier is not Tier.UNSPECIFIED
-        sent = [await events.send(events.new(user, ITEMS[50], "like")) for user in users]
-        await stack.start_part("valkey")
+
+        async def is_popular(number: int, user: str, answer: Recommendations) -> None:
+            assert answer.profile_unavailable and answer.tier is not Tier.UNSPECIFIED
+
+        async with gone(stack, "valkey"):
+            assert await late(client, users, is_popular) <= late_with_valkey + PAUSES
+            sent = [await events.send(events.new(user, ITEMS[50], "like")) for user in users]
 
         async def not_applied() -> str | None:
             for user, token in zip(users, sent, strict=True):
