@@ -118,6 +118,7 @@ def _initial(model: onnx.ModelProto) -> Mapping[str, onnx.TensorProto]:
 
 def _static(leave: str) -> Callable[[Path, Path, Callable[[], Iterator[Feed]]], None]:
     def make(source: Path, target: Path, feeds: Callable[[], Iterator[Feed]]) -> None:
+        # onnxruntime brings no types, so the base is Any.
         class Reader(q.CalibrationDataReader):  # type: ignore[misc]
             def __init__(self) -> None:
                 self.left = feeds()

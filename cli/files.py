@@ -141,8 +141,10 @@ def with_file_options(command: Callable[Concatenate[FileForm, P], R]) -> Callabl
     @wraps(command)
     def called(*args: P.args, **kwargs: P.kwargs) -> R:
         given = {name: kwargs.pop(name) for name in defaults if name in kwargs}
+        # Typer has checked the values against the annotations; a dict of them is `object` to a type checker.
         return command(FileForm(**given), *args, **kwargs)  # type: ignore[arg-type]
 
+    # What typer reads; to a type checker a function has no such attribute.
     called.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
     called.__annotations__ = {parameter.name: parameter.annotation for parameter in [*own, *shared]}
     return called

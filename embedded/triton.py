@@ -137,6 +137,7 @@ class EmbeddedTriton:
             writer.close()
 
     def _clean(self) -> None:
+        # Named by this server's own folder, and removed unread.
         for left in Path("/dev/shm").glob(f"{self.shared_memory}*"):  # noqa: S108
             left.unlink(missing_ok=True)
 

@@ -38,6 +38,7 @@ def examine(data: Path, bundle: Path, bundles: Path | None = None) -> Iterator[F
     yield _triton()
     yield _space("disk for data", data, 2 * _GIB, "free some, or give another folder with --data")
     yield _space("disk for downloads", cache_folder(), _GIB // 4, "free some, or set RECSTREAM_CACHE")
+    # Asked for its size only; no file of a guessable name is made there.
     yield _space("/dev/shm for Triton", Path("/dev/shm"), 64 * _MIB, "in a container: --shm-size=256m")  # noqa: S108
     yield _memory()
     yield from _ports()

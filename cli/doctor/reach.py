@@ -101,6 +101,7 @@ async def _health(what: str, address: str) -> Finding:
         async with grpc.aio.insecure_channel(address) as channel:
             stub = health_pb2_grpc.HealthStub(channel)
             request = health_pb2.HealthCheckRequest()
+            # The package's stub sets its methods when it is made, where no type checker sees them.
             answer = await stub.Check(request, timeout=_SECONDS)  # type: ignore[attr-defined]
     except grpc.aio.AioRpcError as error:
         return Finding(what, Level.NOTE, f"does not answer ({error.code().name})", _START)

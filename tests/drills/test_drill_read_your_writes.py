@@ -9,7 +9,7 @@ import pytest
 
 from cli.stack import Stack
 from drill_world import ITEMS, Events, in_background
-from recstream.client import Client, DeadlineExceeded
+from recstream.client import Client
 
 TRIALS = 1_000
 USERS = 40
@@ -33,7 +33,7 @@ async def test_an_answer_has_the_event_or_says_that_it_has_not(stack: Stack) -> 
     rng = random.Random(11)
     pid = stack.parts["ingest"].process.pid
     assert pid is not None
-    included = late = 0
+    included = 0
     async with (
         Client(stack.address("server")) as client,
         Events.to(stack) as events,
@@ -48,14 +48,10 @@ async def test_an_answer_has_the_event_or_says_that_it_has_not(stack: Stack) -> 
             token = await events.send(event, rng.choice((1, 4)))
             if rng.random() < 0.3:
                 token = await events.send(event, rng.choice((1, 4)))  # the same event once more
-            try:
-                answer = await client.recommend(user, count=5, after=[token], timeout=DEADLINE_SECONDS)
-            except DeadlineExceeded:
-                late += 1
-                continue
+            # A late answer raises.
+            answer = await client.recommend(user, count=5, after=[token], timeout=DEADLINE_SECONDS)
             included += answer.includes_events
             assert not answer.includes_events or item_id not in answer.item_ids, (
                 f"trial {trial}: a false true"
             )
     assert included > TRIALS / 2
-    assert late <= TRIALS // 100  # pauses of the machine
