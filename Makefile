@@ -24,7 +24,7 @@ SHELL := /bin/bash
 	install install-test weights groceries client-environments image-digests sbom prometheus clean
 
 ARGS ?=
-ROOMS := catalog cli datasets embedded inference ingest models profiles server topics tracing
+ROOMS := catalog cli configuration evaluation inference ingest local models profiles ranking readers rollout server telemetry topics
 export UV_PYTHON_DOWNLOADS := never
 export PYTHONPATH := $(CURDIR):$(CURDIR)/protos
 unexport VIRTUAL_ENV
@@ -34,7 +34,7 @@ demo: install .envs/datasets/installed
 
 # Trains and measures for hours on two cores; what is there already is not made again.
 quality: .venv/installed .envs/datasets/installed .envs/references/installed
-	@exec .venv/bin/python -m cli.quality $(ARGS)
+	@exec .venv/bin/python -m evaluation.quality $(ARGS)
 
 # Films and groceries in one model, each beside the model of its own kind alone; ends with tables.
 cross-domain: .venv/installed .envs/datasets/installed groceries
@@ -61,8 +61,8 @@ format: .venv/installed
 	.venv/bin/ruff format .
 
 reference: .venv/installed
-	@.venv/bin/python -m cli.reference
-	.venv/bin/python -m cli.observability
+	@.venv/bin/python -m configuration.reference
+	.venv/bin/python -m telemetry.dashboards
 
 # Without them the tests that ask a Prometheus are skipped, with that reason; .ci/run fetches them.
 prometheus: .cache/bin/promtool

@@ -21,24 +21,24 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from cli.evaluation import Data, composition, data_of
-from cli.files import Files
-from cli.settings import load_settings
-from datasets import movielens
-from models.data import Floats
+from cli.input.files import Files
+from configuration.settings import load_settings
+from evaluation.data import Data, composition, data_of
+from evaluation.methods.composition import Composition, Retrieval
+from evaluation.methods.exploration import Explored, without_events
+from evaluation.methods.torch_model import TorchModel
+from evaluation.metrics.measure import measure
+from evaluation.protocols.cold import Asked, ColdResult, NearestText, cold_items
+from evaluation.protocols.parts import Variant
+from evaluation.protocols.split import Split, split
+from evaluation.result_cache import key_of, training_code
+from models.data.events import Floats
 from models.encoders.load import load
-from models.evaluation.cold import Asked, ColdResult, NearestText, cold_items
-from models.evaluation.composition import Composition, Retrieval
-from models.evaluation.exploration import Explored, without_events
-from models.evaluation.kept import key_of, training_code
-from models.evaluation.measure import measure
-from models.evaluation.parts import Variant
-from models.evaluation.split import Split, split
-from models.evaluation.torch_model import TorchModel
-from models.fit_encoder import ItemTable
-from models.settings import TrainSettings
-from models.train import train_on
-from models.training_weights import TrainingWeights, load_weights, weights_folder
+from models.training.settings import TrainSettings
+from models.training.stages.fit_encoder import ItemTable
+from models.training.train import train_on
+from models.training.training_weights import TrainingWeights, load_weights, weights_folder
+from readers.packaged import movielens
 
 
 @dataclass(frozen=True)

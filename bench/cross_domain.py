@@ -25,32 +25,32 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from cli.evaluation import composition, item_texts
-from cli.files import Files
-from cli.settings import load_settings
-from datasets import completejourney, movielens
-from datasets.bounds import bounded
-from datasets.domains import items_told_apart, moment, moved_to, together, told_apart
-from datasets.interactions import Interactions
-from models.data import Events, Floats, Ints, ItemText, events
+from cli.input.files import Files
+from configuration.settings import load_settings
+from evaluation.baselines.compared import POPULARITY, tuned
+from evaluation.baselines.fit import fit
+from evaluation.data import composition, item_texts
+from evaluation.method import Row
+from evaluation.methods.composition import Composition, Retrieval
+from evaluation.methods.torch_model import TorchModel
+from evaluation.metrics.intervals import Bootstrap
+from evaluation.metrics.measure import measure
+from evaluation.protocols.cold import NearestText, Pooled
+from evaluation.protocols.domains import Chance, about, some
+from evaluation.protocols.parts import TEST_FROM
+from evaluation.protocols.split import Split, split
+from evaluation.result_cache import key_of, training_code
+from models.data.events import Events, Floats, Ints, ItemText, events
 from models.encoders.load import load
-from models.evaluation.cold import NearestText, Pooled
-from models.evaluation.compared import POPULARITY, tuned
-from models.evaluation.composition import Composition, Retrieval
-from models.evaluation.domains import Chance, about, some
-from models.evaluation.intervals import Bootstrap
-from models.evaluation.kept import key_of, training_code
-from models.evaluation.measure import measure
-from models.evaluation.parts import TEST_FROM
-from models.evaluation.references.fit import fit
-from models.evaluation.rows import Row
-from models.evaluation.split import Split, split
-from models.evaluation.torch_model import TorchModel
-from models.fit_encoder import ItemTable
-from models.settings import TrainSettings
-from models.train import train_on
-from models.training_weights import TrainingWeights, load_weights, weights_folder
+from models.training.settings import TrainSettings
+from models.training.stages.fit_encoder import ItemTable
+from models.training.train import train_on
+from models.training.training_weights import TrainingWeights, load_weights, weights_folder
 from profiles.actions import Actions
+from readers.interactions.interactions import Interactions
+from readers.packaged import completejourney, movielens
+from readers.packaged.bounds import bounded
+from readers.packaged.domains import items_told_apart, moment, moved_to, together, told_apart
 
 Numbers = NDArray[np.float64]
 FILMS, GROCERIES = "films", "groceries"

@@ -28,26 +28,26 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from cli.evaluation import Data, composition, data_of, teacher_rows
-from cli.files import Files
-from cli.progress import progress_on
-from cli.settings import load_settings
-from datasets import movielens
-from inference.bundle import read
-from models.evaluation.intervals import Bootstrap
-from models.evaluation.measure import measure
-from models.evaluation.parts import Variant
-from models.evaluation.product import product_rows
-from models.evaluation.rows import Row
-from models.evaluation.split import Split, split
-from models.recommender import Recommender
-from models.settings import TrainSettings
-from models.teacher.settings import TeacherSettings
-from models.teacher.teacher import Teacher
-from models.teacher.weights import load_teacher, teacher_file
-from models.train import train_on
-from models.training_weights import load_weights, weights_folder
-from models.windows import Batch
+from cli.input.files import Files
+from cli.terminal.progress import progress_on
+from configuration.settings import load_settings
+from evaluation.data import Data, composition, data_of, teacher_rows
+from evaluation.method import Row
+from evaluation.methods.product import product_rows
+from evaluation.metrics.intervals import Bootstrap
+from evaluation.metrics.measure import measure
+from evaluation.protocols.parts import Variant
+from evaluation.protocols.split import Split, split
+from inference.bundle.bundle import read
+from models.data.windows import Batch
+from models.network.recommender import Recommender
+from models.training.distillation.settings import TeacherSettings
+from models.training.distillation.teacher import Teacher
+from models.training.distillation.weights import load_teacher, teacher_file
+from models.training.settings import TrainSettings
+from models.training.train import train_on
+from models.training.training_weights import load_weights, weights_folder
+from readers.packaged import movielens
 
 Numbers = NDArray[np.float64]
 _CALLS = 200

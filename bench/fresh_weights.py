@@ -24,24 +24,24 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from cli.evaluation import Data, composition, data_of
-from cli.files import Files
-from cli.settings import load_settings
-from datasets import movielens
-from models.continuation import continued
+from cli.input.files import Files
+from configuration.settings import load_settings
+from evaluation.data import Data, composition, data_of
+from evaluation.method import Row
+from evaluation.methods.composition import Composition, Retrieval
+from evaluation.methods.torch_model import TorchModel
+from evaluation.metrics.intervals import Bootstrap
+from evaluation.metrics.measure import measure
+from evaluation.protocols.parts import TEST_FROM, VALIDATION_FROM
+from evaluation.protocols.split import Split, next_items
+from evaluation.result_cache import key_of, training_code
 from models.encoders.load import ItemInputs, load
-from models.evaluation.composition import Composition, Retrieval
-from models.evaluation.intervals import Bootstrap
-from models.evaluation.kept import key_of, training_code
-from models.evaluation.measure import measure
-from models.evaluation.parts import TEST_FROM, VALIDATION_FROM
-from models.evaluation.rows import Row
-from models.evaluation.split import Split, next_items
-from models.evaluation.torch_model import TorchModel
-from models.fit_encoder import ItemTable
-from models.settings import TrainSettings
-from models.train import train_on
-from models.training_weights import TrainingWeights, load_weights, weights_folder
+from models.training.continuation.continuation import continued
+from models.training.settings import TrainSettings
+from models.training.stages.fit_encoder import ItemTable
+from models.training.train import train_on
+from models.training.training_weights import TrainingWeights, load_weights, weights_folder
+from readers.packaged import movielens
 
 Numbers = NDArray[np.float64]
 ROWS = ("lists", "user vector")

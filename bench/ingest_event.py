@@ -22,28 +22,28 @@ from prometheus_client import REGISTRY
 
 from catalog.catalog import Catalog
 from catalog.settings import CatalogSettings
-from embedded.kafka import EmbeddedKafka
-from embedded.ports import free_port
-from embedded.triton import EmbeddedTriton
-from embedded.valkey import EmbeddedValkey
-from inference.bundle import read
+from inference.bundle.bundle import read
 from inference.model import Floats, Model
-from inference.repository import install
+from inference.repository.repository import install
 from inference.settings import TritonSettings
 from inference.triton import TritonModel
-from inference.versions import Pointer
+from inference.version_routing import Pointer
+from ingest.consuming.supervise import supervise
 from ingest.health import Health
-from ingest.interactions_worker import InteractionsWorker
+from ingest.profiles.interactions_worker import InteractionsWorker
+from ingest.profiles.states import States
+from ingest.profiles.sweeper import Sweeper
 from ingest.settings import IngestSettings
-from ingest.states import States
-from ingest.supervise import supervise
-from ingest.sweeper import Sweeper
-from ingest_world import ArithmeticModel, manifest_for
+from local.servers.kafka import EmbeddedKafka
+from local.servers.ports import free_port
+from local.servers.triton import EmbeddedTriton
+from local.servers.valkey import EmbeddedValkey
 from profiles.actions import ProfileSettings
-from profiles.changes import Announcement, Changes
+from profiles.announcements.changes import Announcement, Changes
 from profiles.settings import StoreSettings
-from profiles.store import ProfileStore
+from profiles.store.store import ProfileStore
 from recstream.v1.interaction_pb2 import Interaction
+from tests.ingest.world import ArithmeticModel, manifest_for
 from topics.create import create_topics
 from topics.producer import start_producer
 from topics.settings import KafkaSettings

@@ -26,19 +26,19 @@ from onnxruntime import quantization as q
 from rich.console import Console
 from rich.table import Table
 
-from cli.evaluation import Data, composition, data_of
-from cli.files import read_files
-from cli.settings import load_settings
-from inference.bundle import Bundle, read
-from inference.graphs import ITEM_ENCODER
-from models.compression.rewrite import rewrite
-from models.compression.timing import costs
-from models.data import Floats
-from models.evaluation.composition import Composition
-from models.evaluation.local_graphs import LocalGraphs
-from models.evaluation.measure import ndcg
-from models.evaluation.served_model import BundleModel
-from models.evaluation.split import split
+from cli.input.files import read_files
+from configuration.settings import load_settings
+from evaluation.data import Data, composition, data_of
+from evaluation.methods.composition import Composition
+from evaluation.methods.served_model import BundleModel
+from evaluation.metrics.measure import ndcg
+from evaluation.protocols.split import split
+from inference.bundle.bundle import Bundle, read
+from inference.bundle.graphs import ITEM_ENCODER
+from models.data.events import Floats
+from models.export.compression.rewrite import rewrite
+from models.export.compression.timing import costs
+from models.export.local_graphs import LocalGraphs
 
 Feed = dict[str, NDArray[np.int64]]
 

@@ -22,11 +22,11 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from catalog.items import from_proto
-from datasets import movielens
+from catalog.items.items import from_proto
 from models.encoders.load import Encoders, load
 from models.encoders.media import ImageEncoder
 from models.encoders.settings import EncoderSettings
+from readers.packaged import movielens
 
 TEXTS = 192
 IMAGES = 32

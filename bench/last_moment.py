@@ -27,9 +27,8 @@ import grpc
 import numpy as np
 import uvloop
 
-from cli.settings import Settings
-from cli.stack import Stack
-from drill_world import ITEMS, fill
+from configuration.settings import Settings
+from local.stack import Stack
 from recstream.v1 import (
     interaction_pb2,
     interaction_service_pb2,
@@ -38,7 +37,8 @@ from recstream.v1 import (
     recommendation_service_pb2_grpc,
 )
 from server.settings import ServerSettings
-from tiny_bundle import build
+from tests.drills.world import ITEMS, fill
+from tests.models.tiny_bundle import build
 
 Ask = Callable[[int, float], Awaitable[Any]]
 

@@ -19,18 +19,18 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from cli.evaluation import Data, composition, data_of
-from cli.files import Files
-from cli.settings import load_settings
-from datasets import movielens
-from inference.bundle import read
-from models.evaluation.intervals import Bootstrap
-from models.evaluation.measure import measure
-from models.evaluation.product import product_rows
-from models.evaluation.rows import Row
-from models.evaluation.split import Split, split
-from models.settings import TrainSettings
-from models.train import train_on
+from cli.input.files import Files
+from configuration.settings import load_settings
+from evaluation.data import Data, composition, data_of
+from evaluation.method import Row
+from evaluation.methods.product import product_rows
+from evaluation.metrics.intervals import Bootstrap
+from evaluation.metrics.measure import measure
+from evaluation.protocols.split import Split, split
+from inference.bundle.bundle import read
+from models.training.settings import TrainSettings
+from models.training.train import train_on
+from readers.packaged import movielens
 
 OBJECTIVES: dict[str, dict[str, object]] = {
     "cosine, full softmax": {},

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.stack import Stack
+from local.stack import Stack
 
 PARTS = ("kafka", "valkey", "triton", "ingest", "server")
 

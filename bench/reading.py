@@ -23,9 +23,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
-from datasets.reading import read_interactions
-from models.data import events
+from models.data.events import events
 from profiles.actions import Actions, default_actions
+from readers.interactions.reading import read_interactions
 
 
 def write(path: Path, rows: int) -> None:

@@ -24,11 +24,11 @@ sys.path[:0] = [str(Path(__file__).parent.parent / part) for part in (".", "prot
 import numpy as np
 import uvloop
 
-from cli.settings import Settings
-from cli.stack import Stack
-from drill_world import ITEMS, fill
-from rolling_world import Deployment, longest, viewers
-from tiny_bundle import build
+from configuration.settings import Settings
+from local.stack import Stack
+from tests.drills.rolling_world import Deployment, longest, viewers
+from tests.drills.world import ITEMS, fill
+from tests.models.tiny_bundle import build
 
 
 def figures(gaps: Iterable[float]) -> dict[str, float]:

@@ -18,25 +18,25 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / 
 import torch
 from rich.progress import Progress
 
-from cli.charts import Curve, curve_chart
-from cli.evaluation import composition, data_of, labelled
-from cli.files import FileForm, Files, read_files
-from cli.settings import load_settings
-from models.checkpoint import Checkpoint
-from models.data import ItemText
-from models.devices import device_of
+from cli.input.files import FileForm, Files, read_files
+from configuration.settings import load_settings
+from evaluation.data import composition, data_of, labelled
+from evaluation.methods.composition import Composition, Retrieval
+from evaluation.methods.torch_model import TorchModel
+from evaluation.metrics.measure import measure
+from evaluation.protocols.split import Split, split
+from evaluation.report.charts import Curve, curve_chart
+from models.data.events import ItemText
+from models.data.training_data import InMemory
 from models.encoders.load import load
-from models.evaluation.composition import Composition, Retrieval
-from models.evaluation.measure import measure
-from models.evaluation.split import Split, split
-from models.evaluation.torch_model import TorchModel
-from models.fit_encoder import fit_encoder
-from models.foretelling import ItemTable
-from models.learned import InMemory
-from models.recommender import Recommender
-from models.settings import TrainSettings
-from models.suited import suited
-from models.train import shape_of
+from models.network.recommender import Recommender
+from models.training.data_defaults import suited
+from models.training.distributed.devices import device_of
+from models.training.resume.checkpoint import Checkpoint
+from models.training.settings import TrainSettings
+from models.training.stages.fit_encoder import fit_encoder
+from models.training.stages.sequence_model import ItemTable
+from models.training.train import shape_of
 
 VARIANTS: dict[str, dict[str, object]] = {
     "as it is": {},

@@ -25,21 +25,21 @@ from process_costs import PARTS, Used, spent, used
 from rich.console import Console
 from rich.table import Table
 
-from catalog.items import decode
+from catalog.items.items import decode
 from catalog.records import vector_key
-from cli.lag import wait_caught_up
-from cli.publish import item_records, publish
-from cli.settings import load_settings
-from cli.stack import Stack
-from datasets import movielens
-from inference.bundle import read
-from ingest.groups import interactions_group
-from profiles.store import ProfileStore
+from cli.input.publish import item_records, publish
+from configuration.settings import load_settings
+from inference.bundle.bundle import read
+from ingest.consuming.groups import interactions_group
+from local.stack import Stack
+from profiles.store.store import ProfileStore
+from readers.packaged import movielens
 from recstream.client import Client
 from recstream.storage.v1.catalog_pb2 import ItemVector
 from recstream.v1.interaction_pb2 import Interaction
 from recstream.v1.item_pb2 import Item
 from recstream.v1.slate_pb2 import Tier
+from rollout.consumer_lag import wait_caught_up
 from topics.closing import close_client
 from topics.names import Topics
 from topics.producer import start_producer

@@ -25,20 +25,20 @@ import pyarrow as pa
 import pyarrow.parquet
 import torch
 
-from datasets.form import InteractionFormat
-from datasets.reading import read_interactions
-from datasets.sharding import deal_out
-from models.data import events
-from models.fit_encoder import _Epoch
-from models.foretelling import ItemTable
-from models.learned import InMemory, Learned
-from models.preparation import PreparationSettings
-from models.recommender import Recommender, Shape
-from models.schedule import Schedule
-from models.settings import TrainSettings
-from models.shard_files import write_shards
-from models.shards import Shards
+from models.data.events import events
+from models.data.preparation import PreparationSettings
+from models.data.shard_writer import write_shards
+from models.data.shards import Shards
+from models.data.training_data import InMemory, Learned
+from models.network.recommender import Recommender, Shape
+from models.training.schedule import Schedule
+from models.training.settings import TrainSettings
+from models.training.stages.fit_encoder import _Epoch
+from models.training.stages.sequence_model import ItemTable
 from profiles.actions import Actions, default_actions
+from readers.interactions.format_options import InteractionFormat
+from readers.interactions.reading import read_interactions
+from readers.parquet.sharding import deal_out
 
 USERS, ITEMS, TEXT, GROUP = 500_000, 100_000, 32, 500_000
 

@@ -24,17 +24,17 @@ sys.path[:0] = [str(Path(__file__).parent.parent / part) for part in (".", "prot
 
 import uvloop
 
-from cli.publish import item_records, publish
-from cli.settings import Settings
-from cli.stack import Stack
-from cli.waterfall import Span, read_traces, waterfall
-from datasets import movielens
+from cli.input.publish import item_records, publish
+from configuration.settings import Settings
+from local.stack import Stack
+from readers.packaged import movielens
 from recstream.client import Client, RecstreamError, new_event_id
+from telemetry.tracing.running import Running
+from telemetry.tracing.settings import TracingSettings
+from telemetry.tracing.spans import Followed, Origin, SpanKind
+from telemetry.tracing.waterfall import Span, read_traces, waterfall
 from topics.closing import close_client
 from topics.producer import start_producer
-from tracing.running import Running
-from tracing.settings import TracingSettings
-from tracing.spans import Followed, Origin, SpanKind
 
 USER = "ann"
 EMBED_SECONDS = 600

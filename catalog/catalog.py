@@ -8,14 +8,14 @@ import structlog
 
 from catalog import metrics
 from catalog.changes import Change
-from catalog.contents import Contents, wall_clock_ms
+from catalog.in_memory import Contents, wall_clock_ms
 from catalog.index.hnsw import BuildStopped
 from catalog.index.live import LiveIndex
-from catalog.measured import measure_indexes
+from catalog.index.measured import measure_indexes
 from catalog.reader import Reader
 from catalog.records import appliers
-from catalog.served import Served, decode_served
 from catalog.settings import CatalogSettings
+from catalog.version_watcher import Served, decode_served
 from topics.settings import KafkaSettings
 
 __all__ = ["Catalog", "Change"]

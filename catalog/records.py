@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from catalog.contents import Contents
 from catalog.errors import BadRecord
-from catalog.item_check import id_problems
-from catalog.items import decode
+from catalog.in_memory import Contents
+from catalog.items.item_check import id_problems
+from catalog.items.items import decode
 from recstream.storage.v1 import catalog_pb2
 from topics.names import Topics
 

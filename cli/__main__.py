@@ -6,8 +6,8 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from cli.app import app
-from cli.errors import CommandError
-from cli.settings import explain
+from configuration.errors import CommandError
+from configuration.settings import explain
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command, get_group
 
-from cli.settings import set_from_flags
+from configuration.settings import set_from_flags
 
 # In the order of the help page. The value names a function, or a typer.Typer with commands of its own.
 COMMANDS = {

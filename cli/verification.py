@@ -3,19 +3,19 @@
 import asyncio
 
 from catalog.catalog import Catalog
-from cli.settings import Settings
+from configuration.settings import Settings
 from inference.triton import TritonModel
-from inference.versions import Versions
-from ingest.states import States
-from ingest.verify import Report, verify
-from profiles.store import ProfileStore
+from inference.version_routing import Versions
+from ingest.profiles.states import States
+from ingest.verify.verify import Report, verify
+from profiles.store.store import ProfileStore
 
 CATALOGUE_SECONDS = 120.0
 
 
 async def verified(settings: Settings, *, wait: float = 10.0) -> Report:
     """Compares the store with a fold of the topic, states of all versions that are live included. Raises as
-    `ingest.verify.verify`, and TimeoutError if the catalogue cannot be read."""
+    `ingest.verify.verify.verify`, and TimeoutError if the catalogue cannot be read."""
     model = TritonModel(settings.triton, [])
     versions = Versions()
     versions.listen(lambda pointer: model.serve(live.manifest for live in pointer.live.values()))

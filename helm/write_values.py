@@ -46,7 +46,7 @@ _DEFINITIONS: Final[Schema] = {
 
 def settings_schema() -> tuple[Schema, Schema]:
     """The schema of `config`, and the definitions that it refers to."""
-    from cli.settings import Settings  # what is there to read the settings is not there to read the rest
+    from configuration.settings import Settings
 
     schema = Settings.model_json_schema(ref_template="#/definitions/{model}")
     definitions: Schema = schema.pop("$defs")

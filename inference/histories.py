@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from inference.bundle import Manifest
+from inference.bundle.bundle import Manifest
 from inference.model import Floats, Histories, Steps
 from profiles.profile import Entry, ModelState
 
@@ -21,7 +21,7 @@ def histories(
 ) -> tuple[Histories, list[bool]]:
     """Histories of b users, and for each whether an item of it has no vector (zeros stand for it).
 
-    Each user's entries are those that the state covers, oldest first (`profiles.fold.model_history`).
+    Each user's entries are those that the state covers, oldest first (`profiles.folding.fold.model_history`).
     """
     length = max((len(entries) for entries in users), default=0) or 1
     shape = (len(users), length)

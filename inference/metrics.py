@@ -4,7 +4,7 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from inference.graphs import GRAPHS as _ALL
+from inference.bundle.graphs import GRAPHS as _ALL
 
 GRAPHS: Final = tuple(_ALL)
 FAILURES: Final = (

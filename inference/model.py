@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.modalities import Prepared
+from inference.bundle.modalities import Prepared
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import numpy as np
 
-from inference.bundle import Manifest
+from inference.bundle.bundle import Manifest
 from inference.histories import VectorOf, histories, step_input
 from inference.model import Floats, Histories, Model, NotFinite, States, Steps
 from profiles.profile import Entry, ModelState

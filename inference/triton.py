@@ -14,9 +14,18 @@ from tritonclient.utils import InferenceServerException  # type: ignore[import-u
 
 from inference import metrics
 from inference.breaker import Breaker
-from inference.bundle import Manifest
-from inference.graphs import FLOAT, INT, ITEM_ENCODER, RANKER, USER_FOLD, USER_STEP, Graph, modality_graph
-from inference.modalities import Prepared
+from inference.bundle.bundle import Manifest
+from inference.bundle.graphs import (
+    FLOAT,
+    INT,
+    ITEM_ENCODER,
+    RANKER,
+    USER_FOLD,
+    USER_STEP,
+    Graph,
+    modality_graph,
+)
+from inference.bundle.modalities import Prepared
 from inference.model import (
     Candidates,
     Floats,
@@ -30,7 +39,7 @@ from inference.model import (
     Tokens,
 )
 from inference.settings import TritonSettings
-from tracing.spans import SpanKind, child
+from telemetry.tracing.spans import SpanKind, child
 
 log = structlog.get_logger()
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from inference.versions import Pointer
+from inference.version_routing import Pointer
 
 NO_VERSION: Final = "0"
 """No model had a part in it."""

@@ -17,23 +17,23 @@ from catalog.settings import CatalogSettings
 from inference.settings import TritonSettings
 from inference.triton import TritonModel
 from inference.version_labels import Retiring
-from inference.versions import Pointer, Versions
+from inference.version_routing import Pointer, Versions
 from ingest import metrics
-from ingest.agreement import check_agreement
-from ingest.catalogue_workers import CatalogueWorkers
+from ingest.consuming.supervise import supervise, unless_stopped
+from ingest.embeddings.catalogue_workers import CatalogueWorkers
 from ingest.errors import SettingsDisagree
 from ingest.health import Health
 from ingest.health_server import HealthServer
-from ingest.interactions_worker import InteractionsWorker
-from ingest.quality_worker import QualityWorker
+from ingest.online_quality.quality_worker import QualityWorker
+from ingest.profiles.bundle_check import check_agreement
+from ingest.profiles.interactions_worker import InteractionsWorker
+from ingest.profiles.states import States
+from ingest.profiles.sweeper import Sweeper
 from ingest.settings import IngestSettings
-from ingest.states import States
-from ingest.statistics_worker import StatisticsWorker
-from ingest.supervise import supervise, unless_stopped
-from ingest.sweeper import Sweeper
+from ingest.statistics.statistics_worker import StatisticsWorker
 from profiles.actions import ProfileSettings
 from profiles.settings import StoreSettings
-from profiles.store import ProfileStore
+from profiles.store.store import ProfileStore
 from topics.settings import KafkaSettings
 
 log = structlog.get_logger()

@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 
 from profiles.actions import ProfileSettings
 from profiles.checks import Problem, check, check_id
-from profiles.events import Erasure, Event, Position, Record
+from profiles.folding.events import Erasure, Event, Position, Record
 from recstream.storage.v1 import profile_pb2 as storage
 from recstream.v1 import interaction_pb2 as contract
 

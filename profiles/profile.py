@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from profiles.events import Position
+from profiles.folding.events import Position
 
 
 class Entry(NamedTuple):
@@ -38,7 +38,7 @@ class ModelState:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Everything that is kept of a user but the tail. See `profiles.fold` for what each part means.
+    """Everything that is kept of a user but the tail. See `profiles.folding.fold` for what each part means.
 
     events: events ever, impressions aside; the newest has this rank.
     watermarks, erased_before: (topic id, partition) to offset.

@@ -1,0 +1,1 @@
+"""The gRPC server: ranked lists, streams, and writes to the log."""

@@ -15,9 +15,11 @@ from inference.model import Model
 from inference.settings import TritonSettings
 from inference.triton import TritonModel
 from inference.version_labels import Retiring
-from inference.versions import Pointer, Versions
-from profiles.changes import Changes
-from profiles.store import ProfileStore
+from inference.version_routing import Pointer, Versions
+from profiles.announcements.changes import Changes
+from profiles.store.store import ProfileStore
+from ranking.metrics import LIST_SECONDS, LISTS_BY_VERSION
+from ranking.runner import Pipeline
 from recstream.v1 import (
     catalog_service_pb2,
     catalog_service_pb2_grpc,
@@ -29,31 +31,29 @@ from recstream.v1 import (
     recommendation_service_pb2_grpc,
 )
 from server import metrics
-from server.admission import Admission
-from server.after import After
 from server.config import ServerConfig
-from server.forgetting import Forgetting
 from server.health import Health
 from server.http import HttpServer
-from server.item_watch import ItemWatch
-from server.lists import Lists
-from server.log_writer import LogWriter
-from server.pages import Pages
-from server.ranking.metrics import LIST_SECONDS, LISTS_BY_VERSION
-from server.ranking.pipeline import Pipeline
-from server.reads import Reads
-from server.recording import Recording
+from server.profiles.profile_reader import Reads
+from server.requests.admission import Admission
+from server.requests.pages import Pages
+from server.requests.ranking_limiter import Turns
+from server.requests.read_your_writes import After
+from server.requests.slate_service import Lists
+from server.requests.task_group import together
 from server.services.catalog import CatalogService
 from server.services.interaction import InteractionService
 from server.services.profile import ProfileService
 from server.services.recommendation import RecommendationService
-from server.shelf import Shelf
-from server.slates import SlateLog
-from server.streams import Streams
-from server.subscriptions import Subscriptions
-from server.together import together
+from server.streaming.item_watch import ItemWatch
+from server.streaming.streams import Streams
+from server.streaming.subscriptions import Subscriptions
 from server.transport import grpc_server, listen
-from server.turns import Turns
+from server.writes.erasure import Forgetting
+from server.writes.item_writer import Shelf
+from server.writes.log_writer import LogWriter
+from server.writes.recording import Recording
+from server.writes.slate_log import SlateLog
 
 log = structlog.get_logger()
 

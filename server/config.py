@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from catalog.settings import CatalogSettings
 from profiles.actions import ProfileSettings
 from profiles.settings import StoreSettings
-from server.ranking.settings import RankingSettings
+from ranking.settings import RankingSettings
 from server.settings import ServerSettings
 from topics.settings import KafkaSettings
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import onnxruntime  # noqa: F401
 import pytest
 
-from embedded.kafka import EmbeddedKafka
-from embedded.ports import free_port
-from embedded.triton import EmbeddedTriton
-from embedded.valkey import EmbeddedValkey
-from embedded.valkey_cluster import EmbeddedValkeyCluster
+from local.servers.kafka import EmbeddedKafka
+from local.servers.ports import free_port
+from local.servers.triton import EmbeddedTriton
+from local.servers.valkey import EmbeddedValkey
+from local.servers.valkey_cluster import EmbeddedValkeyCluster
 
 # The servers start in synchronous fixtures, outside any test's event loop: the loop that starts a server need
 # not be the one that stops it, and the main thread, which starts them, lives as long as the session.
@@ -60,7 +60,7 @@ def valkey_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedde
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a tiny model bundle, trained on nothing: right shapes, arbitrary numbers."""
-    from tiny_bundle import build  # imports torch
+    from tests.models.tiny_bundle import build
 
     folder: Path = build(tmp_path_factory.mktemp("bundle") / "tiny")
     return folder
@@ -69,8 +69,8 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def triton(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedTriton]:
     """A Triton server with the tiny bundle's models; `.address` is its gRPC endpoint."""
-    from inference.bundle import read  # only for those who want Triton
-    from inference.repository import install
+    from inference.bundle.bundle import read  # only for those who want Triton
+    from inference.repository.repository import install
 
     folder = tmp_path_factory.mktemp("triton")
     install(read(bundle), folder / "repository")

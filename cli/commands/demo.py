@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.demo.run import Plan, run
-from cli.errors import CommandError
-from cli.settings import load_settings
-from datasets.errors import UnreadableFile
+from configuration.errors import CommandError
+from configuration.settings import load_settings
+from readers.errors import UnreadableFile
 
 
 def demo(

@@ -13,7 +13,7 @@ from rich.table import Table
 from cli.doctor.finding import Finding, Level
 from cli.doctor.machine import examine
 from cli.doctor.reach import reach
-from cli.settings import Settings, load_settings
+from configuration.settings import Settings, load_settings
 
 _COLOURS = {Level.OK: "green", Level.NOTE: "yellow", Level.MISSING: "red"}
 

@@ -9,18 +9,18 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from cli.errors import CommandError
-from cli.files import FileForm, Files, read_files, with_file_options
-from cli.progress import progress_on
-from cli.reports import report_table
-from cli.settings import load_settings
-from inference.bundle import read
+from cli.input.files import FileForm, Files, read_files, with_file_options
+from cli.terminal.progress import progress_on
+from cli.terminal.reports import report_table
+from configuration.errors import CommandError
+from configuration.settings import load_settings
+from inference.bundle.bundle import read
 from inference.errors import BundleRefused
 
 if TYPE_CHECKING:
     from cli.served.agreement import Agreement
-    from models.evaluation.cold import ColdResult
-    from models.evaluation.results import Result
+    from evaluation.protocols.cold import ColdResult
+    from evaluation.report.results import Result
 
 _Protocol = Literal["leave-one-out", "next-item", "future", "cold-items"]
 
@@ -92,14 +92,14 @@ def evaluate(
         more = {"served": agreement.as_dict()} if agreement is not None else {}
         print(json.dumps(result.as_dict() | more), flush=True)
     else:
-        from cli.evaluation_tables import any_table
+        from cli.terminal.evaluation_tables import any_table
 
         console.print(any_table(result, console.width))
     if agreement is not None:
         console.print(agreement.table())
     if picture is not None:
-        from cli.charts import ndcg_chart
-        from models.evaluation.results import Result
+        from evaluation.report.charts import ndcg_chart
+        from evaluation.report.results import Result
 
         if not isinstance(result, Result):
             raise CommandError(f"{protocol} has no picture", "leave --picture out")
@@ -108,7 +108,7 @@ def evaluate(
     if agreement is not None and not agreement.agrees:
         raise CommandError(
             agreement.sentence(),
-            "lists are composed in two places, server/ranking and models/evaluation: one of them is wrong",
+            "lists are composed in two places, ranking and evaluation: one of them is wrong",
         )
 
 
@@ -132,16 +132,16 @@ class _Asked:
 def _measured(protocol: _Protocol, asked: _Asked) -> "tuple[Result | ColdResult, Agreement | None]":
     """Raises CommandError."""
     try:
-        from cli.evaluation import composition, data_of, teacher_rows, text_vectors, told_otherwise
+        from evaluation.data import composition, data_of, teacher_rows, text_vectors, told_otherwise
+        from evaluation.errors import TrainedOnOther
+        from evaluation.methods.listed import sampled
+        from evaluation.methods.product import cold_rows, product_rows
+        from evaluation.methods.teacher import noted
+        from evaluation.protocols.cold import cold_items
+        from evaluation.protocols.split import split
+        from evaluation.report.results import result
+        from evaluation.run import measured_references, measured_rows
         from models.errors import ModelsError
-        from models.evaluation.cold import cold_items
-        from models.evaluation.errors import TrainedOnOther
-        from models.evaluation.listed import sampled
-        from models.evaluation.product import cold_rows, product_rows
-        from models.evaluation.results import result
-        from models.evaluation.run import measured_references, measured_rows
-        from models.evaluation.split import split
-        from models.evaluation.taught import noted
     except ModuleNotFoundError as error:
         raise CommandError(
             f"evaluating needs {error.name}", "`make install` brings the group `models`"

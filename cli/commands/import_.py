@@ -11,14 +11,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cli.files import FileForm, read_files, with_file_options
-from cli.pictures import pictured
-from cli.progress import progress_on
-from cli.publish import Pair, interaction_records, item_records, publish
-from cli.reports import report_table
-from cli.settings import load_settings
-from datasets.interactions import Interactions
-from datasets.report import Report
+from cli.input.files import FileForm, read_files, with_file_options
+from cli.input.pictures import pictured
+from cli.input.publish import Pair, interaction_records, item_records, publish
+from cli.terminal.progress import progress_on
+from cli.terminal.reports import report_table
+from configuration.settings import load_settings
+from readers.interactions.interactions import Interactions
+from readers.report import Report
 from recstream.v1 import item_pb2
 from topics.closing import close_client
 from topics.names import Topics

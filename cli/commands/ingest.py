@@ -5,12 +5,12 @@ from typing import Annotated
 import typer
 import uvloop
 
-from cli.errors import CommandError
-from cli.logs import configure_logs
-from cli.settings import load_settings
-from cli.traces import traced
+from configuration.errors import CommandError
+from configuration.settings import load_settings
 from ingest.app import ALL_ROLES, IngestConfiguration, Role, run
-from server.ranking.request import DEFAULT_SURFACE
+from ranking.request import DEFAULT_SURFACE
+from telemetry.logs import configure_logs
+from telemetry.tracing.traced import traced
 
 
 def ingest(

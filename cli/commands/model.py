@@ -15,13 +15,13 @@ from rich.table import Table
 from catalog.errors import BadRecord
 from cli.commands.model_compress import compress
 from cli.commands.model_repository import repository
-from cli.errors import CommandError
-from cli.progress import progress_on
-from cli.publishing.places import located
-from cli.publishing.publisher import Publisher
-from cli.publishing.survey import Survey, survey
-from cli.settings import load_settings
+from cli.terminal.progress import progress_on
+from configuration.errors import CommandError
+from configuration.settings import load_settings
 from profiles.errors import StoreUnavailable
+from rollout.paths import located
+from rollout.publisher import Publisher
+from rollout.status import Survey, survey
 from topics.errors import TopicsError
 
 T = TypeVar("T")

@@ -7,15 +7,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cli.errors import CommandError
-from cli.files import FileForm, read_files, with_file_options
-from cli.progress import progress_on
-from cli.settings import load_settings
-from inference.bundle import Bundle, read
+from cli.input.files import FileForm, read_files, with_file_options
+from cli.terminal.progress import progress_on
+from configuration.errors import CommandError
+from configuration.settings import load_settings
+from inference.bundle.bundle import Bundle, read
 from inference.errors import BundleRefused
 
 if TYPE_CHECKING:
-    from models.compression.comparison import Comparison
+    from models.export.compression.comparison import Comparison
 
 
 @with_file_options
@@ -37,11 +37,11 @@ def compress(
     """
     console = Console(highlight=False)
     try:
-        from cli.evaluation import composition, data_of
-        from models.compression.comparison import check, compare
-        from models.compression.int8_bundle import write_int8
+        from evaluation.data import composition, data_of
+        from evaluation.protocols.split import split
         from models.errors import ModelsError
-        from models.evaluation.split import split
+        from models.export.compression.comparison import check, compare
+        from models.export.compression.int8_bundle import write_int8
     except ModuleNotFoundError as error:
         raise CommandError(
             f"compressing needs {error.name}", "`make install` brings the group `models`"

@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from cli.errors import CommandError
-from inference.backends import Backend
-from inference.bundle import read
+from configuration.errors import CommandError
+from inference.bundle.bundle import read
 from inference.errors import BundleRefused, InstallFailed
-from inference.repository import install
+from inference.repository.backends import Backend
+from inference.repository.repository import install
 
 
 def repository(

@@ -2,12 +2,12 @@
 
 import uvloop
 
-from cli.errors import CommandError
-from cli.logs import configure_logs
-from cli.settings import load_settings
-from cli.traces import traced
+from configuration.errors import CommandError
+from configuration.settings import load_settings
 from server.app import serve as run_server
 from server.config import ServerConfig
+from telemetry.logs import configure_logs
+from telemetry.tracing.traced import traced
 
 
 def serve() -> None:

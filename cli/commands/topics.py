@@ -8,8 +8,8 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich.console import Console
 
-from cli.errors import CommandError
-from cli.settings import load_settings
+from configuration.errors import CommandError
+from configuration.settings import load_settings
 from ingest.errors import IngestError
 from profiles.errors import StoreUnavailable
 from topics.create import check_topics, create_topics
@@ -80,9 +80,9 @@ def adopt(
 
 
 async def _adopt(*, reset: bool) -> dict[str, Any]:
-    from ingest.identity import Adopt
-    from ingest.identity import adopt as adopt_topic
-    from profiles.store import ProfileStore
+    from ingest.consuming.identity import Adopt
+    from ingest.consuming.identity import adopt as adopt_topic
+    from profiles.store.store import ProfileStore
 
     settings = load_settings()
     store = await ProfileStore.connect(settings.store)

@@ -12,18 +12,18 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cli.errors import CommandError
-from cli.files import FileForm, Files, on_disk, read_files, with_file_options
-from cli.progress import progress_on
-from cli.reports import preparation_table, report_table
-from cli.settings import load_settings
-from datasets.interactions import Interactions
+from cli.input.files import FileForm, Files, on_disk, read_files, with_file_options
+from cli.terminal.progress import progress_on
+from cli.terminal.reports import preparation_table, report_table
+from configuration.errors import CommandError
+from configuration.settings import load_settings
 from inference.errors import BundleRefused
-from models.launch import own_place
+from models.training.distributed.launch import own_place
 from profiles.actions import Actions
+from readers.interactions.interactions import Interactions
 
 if TYPE_CHECKING:
-    from models.evaluation.parts import Name
+    from evaluation.protocols.parts import Name
 
 INTERRUPTED = 130
 STOPPING = "\nStopping after this step, with a checkpoint; once more ends it at once\n"
@@ -138,18 +138,18 @@ class _Source:
 
 def _train(rows: Interactions, files: Files, source: _Source, bundle: Path, console: Console) -> None:
     try:
-        from cli.evaluation import item_texts, labelled
-        from cli.streaming import ShardFolder
-        from models.checkpoint import Checkpoint
-        from models.continuation import continue_on
-        from models.data import events
+        from cli.input.streaming import ShardFolder
+        from evaluation.data import item_texts, labelled
+        from evaluation.protocols.split import training_part
+        from models.data.events import events
+        from models.data.preparation import prepare
         from models.errors import CheckpointRefused, ModelsError, TrainingStopped, WeightsMissing
-        from models.evaluation.split import training_part
-        from models.preparation import prepare
-        from models.stopping import stop_on_signals
-        from models.suited import suited
-        from models.train import train_on
-        from models.workers import together
+        from models.training.continuation.continuation import continue_on
+        from models.training.data_defaults import suited
+        from models.training.distributed.process_group import together
+        from models.training.resume.checkpoint import Checkpoint
+        from models.training.resume.stopping import stop_on_signals
+        from models.training.train import train_on
     except ModuleNotFoundError as error:
         raise CommandError(
             f"training needs {error.name}", "`make install` brings the group `models`"

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cli.service import Service
-from cli.settings import Settings, load_settings
-from cli.stack import Stack
+from configuration.settings import Settings, load_settings
+from local.service import Service
+from local.stack import Stack
 
 _PURPOSE = {
     "kafka": "Kafka, for producers and consumers of events",

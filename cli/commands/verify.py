@@ -9,9 +9,9 @@ import typer
 from aiokafka.errors import KafkaError
 from rich.console import Console
 
-from cli.errors import CommandError
-from cli.settings import load_settings
 from cli.verification import verified
+from configuration.errors import CommandError
+from configuration.settings import load_settings
 from profiles.errors import StoreUnavailable
 from topics.errors import TopicsError
 

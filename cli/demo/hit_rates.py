@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from datasets.interactions import Interactions
+from readers.interactions.interactions import Interactions
 
 
 @dataclass(slots=True)

@@ -11,8 +11,8 @@ from aiokafka import AIOKafkaProducer
 
 from cli.demo.hit_rates import HitRates
 from cli.demo.latencies import Latencies, Sent
-from cli.publish import interaction
-from datasets.interactions import Interactions
+from cli.input.publish import interaction
+from readers.interactions.interactions import Interactions
 from recstream.client import Client, Recommendations
 from recstream.v1 import interaction_pb2
 

@@ -15,18 +15,18 @@ from cli.demo import training
 from cli.demo.hit_rates import HitRates
 from cli.demo.replay import replay
 from cli.demo.stage import Stage
-from cli.errors import CommandError
-from cli.lag import wait_caught_up
-from cli.publish import interaction_records, item_records, publish
-from cli.settings import Settings
-from cli.stack import Stack
+from cli.input.publish import interaction_records, item_records, publish
 from cli.verification import verified
-from datasets import movielens
-from datasets.interactions import Interactions
-from ingest.groups import interactions_group, statistics_group
-from profiles.store import ProfileStore, StoreSettings
+from configuration.errors import CommandError
+from configuration.settings import Settings
+from ingest.consuming.groups import interactions_group, statistics_group
+from local.stack import Stack
+from profiles.store.store import ProfileStore, StoreSettings
+from readers.interactions.interactions import Interactions
+from readers.packaged import movielens
 from recstream.client import Client, RecstreamError
 from recstream.v1 import item_pb2
+from rollout.consumer_lag import wait_caught_up
 from topics.closing import close_client
 from topics.ids import topic_ids
 from topics.names import Topics

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet
 from rich.console import Console
 
-from cli.errors import CommandError
-from datasets.interactions import Interactions
-from inference.bundle import MANIFEST
+from configuration.errors import CommandError
+from inference.bundle.bundle import MANIFEST
+from readers.interactions.interactions import Interactions
 from recstream.v1 import item_pb2
 
 

@@ -9,14 +9,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from cli.doctor.finding import Finding, Level
-from cli.publishing.places import kept
-from embedded.errors import EmbeddedError
-from embedded.jars import HASHES, cache_folder, check, expected, jar_folder
-from embedded.kafka import java_runtime
-from embedded.ports import is_free
-from embedded.python_runtime import python_runtime, triton_environment
-from embedded.valkey import valkey_server
-from inference.bundle import MANIFEST
+from inference.bundle.bundle import MANIFEST
+from local.servers.errors import EmbeddedError
+from local.servers.jars import HASHES, cache_folder, check, expected, jar_folder
+from local.servers.kafka import java_runtime
+from local.servers.ports import is_free
+from local.servers.python_runtime import python_runtime, triton_environment
+from local.servers.valkey import valkey_server
+from rollout.paths import kept
 
 _GLIBC = (2, 35)
 _GIB = 1 << 30

@@ -9,11 +9,11 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from catalog.errors import BadRecord
-from catalog.served import read_served
+from catalog.version_watcher import read_served
 from cli.doctor.finding import Finding, Level
-from cli.settings import Settings
+from configuration.settings import Settings
 from profiles.errors import ProfilesError
-from profiles.store import ProfileStore
+from profiles.store.store import ProfileStore
 from topics.create import check_topics
 from topics.errors import TopicsError
 

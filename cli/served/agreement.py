@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from models.evaluation.measure import Measured
+from evaluation.metrics.measure import Measured
 
 FIGURES: Final = ("hr@10", "ndcg@10")
 MOST: Final = 0.02

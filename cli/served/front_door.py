@@ -8,13 +8,13 @@ from contextlib import asynccontextmanager
 from aiokafka import AIOKafkaProducer
 from aiokafka.structs import RecordMetadata
 
-from cli.errors import CommandError
-from cli.publish import item_records, publish
-from cli.stack import Stack
+from cli.input.publish import item_records, publish
+from configuration.errors import CommandError
+from local.stack import Stack
 from profiles.actions import Actions
 from recstream.client import Client, NotFound, Tier
 from recstream.v1 import interaction_pb2, item_pb2
-from server.moment import AS_OF
+from server.requests.moment import AS_OF
 from topics.closing import close_client
 from topics.ids import topic_ids
 from topics.names import Topics

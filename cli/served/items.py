@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
-from catalog.item_check import check
-from cli.errors import CommandError
-from cli.files import Files
-from cli.pictures import pictured
-from datasets.report import Report
+from catalog.items.item_check import check
+from cli.input.files import Files
+from cli.input.pictures import pictured
+from configuration.errors import CommandError
+from readers.report import Report
 from recstream.v1 import item_pb2
 
 

@@ -4,7 +4,7 @@ import math
 import time
 from pathlib import Path
 
-from cli.settings import Settings
+from configuration.settings import Settings
 
 _DAY_MS = 86_400_000
 _KEPT_DAYS = 365

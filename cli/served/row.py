@@ -4,9 +4,9 @@ import uvloop
 
 from cli.served.agreement import Agreement
 from cli.served.run import Plan, served_lists
-from models.evaluation.listed import Listed
-from models.evaluation.measure import AT, Measured, measure
-from models.evaluation.results import RowOf
+from evaluation.methods.listed import Listed
+from evaluation.metrics.measure import AT, Measured, measure
+from evaluation.report.results import RowOf
 
 __all__ = ["Plan", "served_row"]
 

@@ -13,22 +13,22 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from cli.errors import CommandError
-from cli.files import Files
-from cli.lag import wait_caught_up
+from cli.input.files import Files
 from cli.served.front_door import FrontDoor
 from cli.served.items import catalogue
 from cli.served.private import private
 from cli.served.told import Told, interaction, turns
-from cli.settings import Settings
-from cli.stack import Stack
-from ingest.groups import interactions_group, statistics_group
-from models.data import Events, Ints
-from models.evaluation.measure import AT
-from models.evaluation.split import Split
+from configuration.errors import CommandError
+from configuration.settings import Settings
+from evaluation.metrics.measure import AT
+from evaluation.protocols.split import Split
+from ingest.consuming.groups import interactions_group, statistics_group
+from local.stack import Stack
+from models.data.events import Events, Ints
 from profiles.interactions import check
 from recstream.client import RecstreamError
 from recstream.v1 import interaction_pb2
+from rollout.consumer_lag import wait_caught_up
 from topics.names import Topics
 
 _FILL_SECONDS = 3_600.0

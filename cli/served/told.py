@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.data import Events, Ints
-from models.evaluation.split import Split
-from models.evaluation.told import told
+from evaluation.protocols.split import Split
+from evaluation.protocols.visible import told
+from models.data.events import Events, Ints
 from recstream.v1 import interaction_pb2
 
 

@@ -61,7 +61,7 @@ def _port(room: str, name: str, default: int) -> int:
     if os.environ.get("RECSTREAM_CONFIG"):
         root = os.path.dirname(os.path.abspath(__file__))
         sys.path[:0] = [root, os.path.join(root, "protos")]
-        from cli.settings import load_settings
+        from configuration.settings import load_settings
 
         return int(getattr(getattr(load_settings(), room), name))
     return int(os.environ.get(f"RECSTREAM_{room}__{name}".upper()) or default)

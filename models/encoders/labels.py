@@ -18,7 +18,7 @@ from tokenizers.pre_tokenizers import Split
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.data import ItemText
+from models.data.events import ItemText
 from models.errors import EncoderNotFound
 
 LABELS: Final = "labels"
@@ -27,7 +27,7 @@ MOST_LABELS: Final = 4096
 LIMIT: Final = 256
 
 _UNKNOWN: Final = "[UNK]"
-# As `catalog.text.item_text` joins them.
+# As `catalog.items.text.item_text` joins them.
 _BETWEEN: Final = r", |\. "
 
 

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from inference.errors import MediaUnreadable
-from models.data import Floats, ItemText
+from models.data.events import Floats, ItemText
 from models.encoders.labels import LABELS, LabelEncoder, words_of
 from models.encoders.media import MediaEncoder, joined, media_encoders
 from models.encoders.settings import EncoderSettings

@@ -7,8 +7,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from inference.bundle import checksum
-from inference.modalities import Modality, Prepared
+from inference.bundle.bundle import checksum
+from inference.bundle.modalities import Modality, Prepared
 from models.encoders.efficientnet import SIDE, WIDTH, EfficientNetLite0
 from models.encoders.packaged import image_weights
 from models.errors import EncoderNotFound
@@ -18,7 +18,7 @@ class MediaEncoder(Protocol):
     """A frozen encoder of one modality.
 
     `modality` is what the bundle's manifest says of it: name, shape and preparation, which has to be one of
-    `inference.modalities.PREPARATIONS`, for serving prepares too. `module`: prepared contents [n, *shape] to
+    `inference.bundle.modalities.PREPARATIONS`, for serving prepares too. `module`: prepared contents [n, *shape] to
     vectors [n, width], in torch and in ONNX. `fingerprint` changes with the weights.
     """
 

@@ -11,7 +11,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from inference.bundle import checksum
+from inference.bundle.bundle import checksum
 from models.encoders.packaged import TextSource, text_source
 from models.encoders.settings import Pooling
 from models.errors import EncoderNotFound

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import structlog
 
-from models.data import Floats
+from models.data.events import Floats
 
 log = structlog.get_logger()
 

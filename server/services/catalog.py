@@ -7,14 +7,14 @@ import grpc
 
 from recstream.v1 import catalog_service_pb2 as rpc
 from recstream.v1.catalog_service_pb2_grpc import CatalogServiceServicer
-from server import validation
-from server.admission import Admission
-from server.lists import Lists
-from server.moment import as_of
+from server.requests import validation
+from server.requests.admission import Admission
+from server.requests.moment import as_of
+from server.requests.slate_service import Lists
+from server.requests.status import answer
 from server.services.interaction import writing_deadline
 from server.settings import ServerSettings
-from server.shelf import Shelf
-from server.status import answer
+from server.writes.item_writer import Shelf
 
 Context = grpc.aio.ServicerContext[Any, Any]
 

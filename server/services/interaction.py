@@ -11,13 +11,13 @@ import grpc
 from recstream.v1 import interaction_pb2
 from recstream.v1 import interaction_service_pb2 as rpc
 from recstream.v1.interaction_service_pb2_grpc import InteractionServiceServicer
-from server.admission import Admission
-from server.deadline import deadline
-from server.recording import Recording
+from server.requests.admission import Admission
+from server.requests.deadline import deadline
+from server.requests.status import answer
+from server.requests.task_group import together
 from server.settings import ServerSettings
-from server.status import answer
-from server.together import together
-from server.upload import Answer, Upload
+from server.writes.recording import Recording
+from server.writes.upload import Answer, Upload
 
 Context = grpc.aio.ServicerContext[Any, Any]
 _LEAVE_SECONDS = 2.0

@@ -9,18 +9,18 @@ import grpc
 from profiles.actions import ProfileSettings
 from recstream.v1 import profile_service_pb2 as rpc
 from recstream.v1.profile_service_pb2_grpc import ProfileServiceServicer
-from server import validation
-from server.admission import Admission
-from server.after import After
-from server.deadline import Deadline, deadline
 from server.errors import NotAvailable
-from server.forgetting import Forgetting
-from server.moment import as_of
-from server.profile_view import taken, view
-from server.reads import Known
+from server.profiles.profile_reader import Known
+from server.profiles.profile_view import taken, view
+from server.requests import validation
+from server.requests.admission import Admission
+from server.requests.deadline import Deadline, deadline
+from server.requests.moment import as_of
+from server.requests.read_your_writes import After
+from server.requests.status import answer
 from server.services.interaction import writing_deadline
 from server.settings import ServerSettings
-from server.status import answer
+from server.writes.erasure import Forgetting
 
 Context = grpc.aio.ServicerContext[Any, Any]
 

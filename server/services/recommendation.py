@@ -9,26 +9,26 @@ from typing import Any
 
 import grpc
 
+from ranking.errors import ItemUnknown
+from ranking.runner import Pipeline
 from recstream.v1 import frame_pb2, interaction_pb2
 from recstream.v1 import recommendation_service_pb2 as rpc
 from recstream.v1.recommendation_service_pb2_grpc import RecommendationServiceServicer
-from server import validation
-from server.admission import Admission
-from server.after import After
-from server.deadline import Deadline, deadline
 from server.errors import InvalidRequest, UnknownItem, Violation
-from server.lists import Lists
-from server.moment import as_of, only_now
-from server.pages import Pages
-from server.ranking.errors import ItemUnknown
-from server.ranking.pipeline import Pipeline
-from server.recording import Recording
+from server.requests import validation
+from server.requests.admission import Admission
+from server.requests.deadline import Deadline, deadline
+from server.requests.moment import as_of, only_now
+from server.requests.pages import Pages
+from server.requests.read_your_writes import After
+from server.requests.slate_service import Lists
+from server.requests.status import answer
+from server.requests.task_group import together
 from server.settings import ServerSettings
-from server.slates import SlateLog
-from server.status import answer
-from server.streams import Streams
-from server.together import together
-from server.upload import Answer, Upload
+from server.streaming.streams import Streams
+from server.writes.recording import Recording
+from server.writes.slate_log import SlateLog
+from server.writes.upload import Answer, Upload
 
 Context = grpc.aio.ServicerContext[Any, Any]
 _OPEN_SECONDS = 30.0

@@ -7,12 +7,12 @@ import pytest
 from numpy.typing import NDArray
 
 from catalog.changes import Change
-from catalog.contents import Contents
 from catalog.errors import BadRecord
-from catalog.items import Item
+from catalog.in_memory import Contents
+from catalog.items.items import Item
+from catalog.popularity.stats import HOUR_MS
 from catalog.records import appliers, stats_key, vector_key
 from catalog.settings import CatalogSettings
-from catalog.stats import HOUR_MS
 from recstream.storage.v1 import catalog_pb2
 from recstream.v1 import item_pb2
 from topics.names import Topics

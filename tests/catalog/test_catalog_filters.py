@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalog.contents import Contents
-from catalog.filters import check_filter
-from catalog.items import Item
+from catalog.filters.filters import check_filter
+from catalog.in_memory import Contents
+from catalog.items.items import Item
 from catalog.settings import CatalogSettings
 from recstream.v1 import filter_pb2
 

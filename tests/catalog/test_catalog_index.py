@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from catalog.catalog import Catalog
-from catalog.contents import Contents
+from catalog.in_memory import Contents
 from catalog.index.hnsw import BuildStopped
 from catalog.index.live import LiveIndex
-from catalog.items import Item
+from catalog.items.items import Item
 from catalog.settings import CatalogSettings
-from catalog_vectors import clustered, exact, merge
-from embedded.ports import free_port
+from local.servers.ports import free_port
+from tests.catalog.vectors import clustered, exact, merge
 from topics.settings import KafkaSettings
 
 WIDTH = 4

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog.errors import BadRecord
-from catalog.items import Item, check, decode
-from catalog.text import plain
+from catalog.items.items import Item, check, decode
+from catalog.items.text import plain
 from recstream.v1 import item_pb2
 
 ODD_IDS = ["é", "e\u0301", "🛒", "\u202emit", "a/b", "a:b", "{x}", "a\0b", "x", "ä" * 128]

@@ -15,8 +15,8 @@ from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[att
 from catalog.catalog import Catalog, Change
 from catalog.records import stats_key, vector_key
 from catalog.settings import CatalogSettings
-from embedded.kafka import EmbeddedKafka
-from embedded.ports import free_port
+from local.servers.kafka import EmbeddedKafka
+from local.servers.ports import free_port
 from recstream.storage.v1 import catalog_pb2
 from recstream.v1 import item_pb2
 from topics.create import create_topics

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from catalog.contents import Contents
-from catalog.items import Item
+from catalog.in_memory import Contents
+from catalog.items.items import Item
 from catalog.settings import CatalogSettings
-from catalog_vectors import clustered, exact, merge
 from recstream.v1 import filter_pb2
+from tests.catalog.vectors import clustered, exact, merge
 
 
 @pytest.mark.drill

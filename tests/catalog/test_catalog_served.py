@@ -12,9 +12,9 @@ from aiokafka.errors import KafkaError
 from catalog.catalog import Catalog
 from catalog.errors import BadRecord
 from catalog.records import vector_key
-from catalog.served import KEY, Served, ServedWriter, decode_served, read_served
 from catalog.settings import CatalogSettings
-from embedded.kafka import EmbeddedKafka
+from catalog.version_watcher import KEY, Served, ServedWriter, decode_served, read_served
+from local.servers.kafka import EmbeddedKafka
 from recstream.storage.v1.catalog_pb2 import ItemVector
 from recstream.storage.v1.model_pb2 import ServedVersion, ServedVersions
 from topics.create import create_topics

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalog.popularity import Popularity
-from catalog.stats import HOUR_MS, MAX_DAYS, MAX_HOURS, add, decayed, hour_of, merged
+from catalog.popularity.popularity import Popularity
+from catalog.popularity.stats import HOUR_MS, MAX_DAYS, MAX_HOURS, add, decayed, hour_of, merged
 from recstream.storage.v1 import catalog_pb2
 
 NOW = 1_700_000_000_000
@@ -273,7 +273,7 @@ def test_nothing_is_imported_while_figures_are_read() -> None:
     script = """
 import sys
 import numpy as np
-from catalog.popularity import Popularity
+from catalog.popularity.popularity import Popularity
 from recstream.storage.v1.catalog_pb2 import HourBucket, ItemStats
 
 popularity = Popularity(reuse_ms=0)

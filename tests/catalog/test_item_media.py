@@ -9,9 +9,9 @@ from hashlib import blake2b
 import pytest
 
 from catalog.errors import BadRecord
-from catalog.item_check import check
-from catalog.items import Item, decode, from_proto
-from catalog.text import content_hash
+from catalog.items.item_check import check
+from catalog.items.items import Item, decode, from_proto
+from catalog.items.text import content_hash
 from recstream.v1.item_pb2 import Item as Message
 from recstream.v1.item_pb2 import Media
 

@@ -6,17 +6,17 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-import models.compression.comparison as comparison
-import models.compression.int8_bundle as int8_bundle
+import models.export.compression.comparison as comparison
+import models.export.compression.int8_bundle as int8_bundle
 from cli.app import app
-from cli.errors import CommandError
-from cli.evaluation import data_of
-from cli.files import FileForm, read_files
-from cli.settings import Settings
-from evaluation_world import crowd
-from inference.bundle import read
-from models.evaluation.split import training_part
-from tiny_bundle import build
+from cli.input.files import FileForm, read_files
+from configuration.errors import CommandError
+from configuration.settings import Settings
+from evaluation.data import data_of
+from evaluation.protocols.split import training_part
+from inference.bundle.bundle import read
+from tests.evaluation.world import crowd
+from tests.models.tiny_bundle import build
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import re
 from xml.etree import ElementTree
 
-from cli.charts import Curve, curve_chart
+from evaluation.report.charts import Curve, curve_chart
 
 
 def test_a_curve_is_drawn_from_its_first_point_to_its_last() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 
 from cli.demo.hit_rates import HitRates
 from cli.demo.latencies import Latencies, Sent
-from datasets.interactions import Interactions
+from readers.interactions.interactions import Interactions
 from recstream.v1 import frame_pb2, interaction_pb2
 
 

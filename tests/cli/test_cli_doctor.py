@@ -12,11 +12,11 @@ from cli.doctor import machine
 from cli.doctor.finding import Finding, Level
 from cli.doctor.machine import examine
 from cli.doctor.reach import reach, remembered
-from cli.settings import Settings
-from embedded.errors import NotInstalled
-from embedded.kafka import EmbeddedKafka
-from embedded.ports import free_port
-from embedded.valkey import EmbeddedValkey
+from configuration.settings import Settings
+from local.servers.errors import NotInstalled
+from local.servers.kafka import EmbeddedKafka
+from local.servers.ports import free_port
+from local.servers.valkey import EmbeddedValkey
 from topics.create import create_topics
 from topics.settings import KafkaSettings
 

@@ -11,21 +11,21 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from cli.app import app
-from cli.charts import ndcg_chart
-from cli.errors import CommandError
-from cli.evaluation import composition, data_of
-from cli.evaluation_tables import any_table, result_tables
-from cli.files import FileForm, read_files
-from cli.settings import Settings
-from evaluation_world import crowd, known
-from models.data import ItemText, texts_fingerprint
-from models.evaluation.cold import ColdResult, ColdRow
-from models.evaluation.measure import measure
-from models.evaluation.parts import Name
-from models.evaluation.references.popularity import Popularity
-from models.evaluation.results import Result, RowOf, result
-from models.evaluation.split import split, training_part
-from tiny_bundle import build
+from cli.input.files import FileForm, read_files
+from cli.terminal.evaluation_tables import any_table, result_tables
+from configuration.errors import CommandError
+from configuration.settings import Settings
+from evaluation.baselines.popularity import Popularity
+from evaluation.data import composition, data_of
+from evaluation.metrics.measure import measure
+from evaluation.protocols.cold import ColdResult, ColdRow
+from evaluation.protocols.parts import Name
+from evaluation.protocols.split import split, training_part
+from evaluation.report.charts import ndcg_chart
+from evaluation.report.results import Result, RowOf, result
+from models.data.events import ItemText, texts_fingerprint
+from tests.evaluation.world import crowd, known
+from tests.models.tiny_bundle import build
 
 
 def recstream(*arguments: str):

@@ -10,13 +10,13 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from cli.app import app
-from cli.errors import CommandError
-from cli.files import FileForm, read_files, with_file_options
-from cli.pictures import pictured
-from cli.reports import preparation_table, report_table
-from datasets.item_cells import Image
-from datasets.report import Report
-from models.preparation import PreparationReport, Step
+from cli.input.files import FileForm, read_files, with_file_options
+from cli.input.pictures import pictured
+from cli.terminal.reports import preparation_table, report_table
+from configuration.errors import CommandError
+from models.data.preparation import PreparationReport, Step
+from readers.items.item_cells import Image
+from readers.report import Report
 from recstream.v1 import item_pb2
 
 T0 = 1_700_000_000

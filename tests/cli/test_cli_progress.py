@@ -6,8 +6,8 @@ import time
 import pytest
 from rich.console import Console
 
-import cli.progress
-from cli.progress import progress_on
+import cli.terminal.progress
+from cli.terminal.progress import progress_on
 
 
 def test_lines_name_the_task_under_way_and_not_one_that_is_over_but_for_rounding(

@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.app import app
-from cli.errors import CommandError
-from inference.bundle import read
+from configuration.errors import CommandError
+from inference.bundle.bundle import read
 
 SMALL = {
     "EPOCHS": 2,

@@ -11,29 +11,29 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from cli.app import app
-from cli.errors import CommandError
-from cli.evaluation import data_of
-from cli.files import FileForm, Files, read_files
+from cli.input.files import FileForm, Files, read_files
 from cli.served import row as served_row
 from cli.served.agreement import Agreement
 from cli.served.items import catalogue
 from cli.served.private import private
 from cli.served.run import Plan, check_taken
 from cli.served.told import interaction, turns
-from cli.settings import Settings
-from datasets.interactions import Interactions
-from evaluation_world import crowd, known, liked
-from models.data import Floats, Ints
-from models.evaluation.listed import sampled
-from models.evaluation.parts import PROTOCOLS, Protocol
-from models.evaluation.references.popularity import Popularity
-from models.evaluation.split import split, training_part
-from models.evaluation.told import told
-from profiles.events import Event, Position
-from profiles.fold import fold
+from configuration.errors import CommandError
+from configuration.settings import Settings
+from evaluation.baselines.popularity import Popularity
+from evaluation.data import data_of
+from evaluation.methods.listed import sampled
+from evaluation.protocols.parts import PROTOCOLS, Protocol
+from evaluation.protocols.split import split, training_part
+from evaluation.protocols.visible import told
+from models.data.events import Floats, Ints
+from profiles.folding.events import Event, Position
+from profiles.folding.fold import fold
 from profiles.interactions import event
+from readers.interactions.interactions import Interactions
 from recstream.v1 import item_pb2
-from tiny_bundle import build
+from tests.evaluation.world import crowd, known, liked
+from tests.models.tiny_bundle import build
 
 LATER = 10**12
 
@@ -160,10 +160,10 @@ def run(files: Path, *more: str, protocol: str = "next-item"):
 
 def composed(plan: Plan) -> Floats:
     """What the evaluation composes for the plan, without what is taken."""
-    from cli.evaluation import composition, item_texts
-    from inference.bundle import read
-    from models.evaluation.composition import Composition
-    from models.evaluation.served_model import BundleModel
+    from evaluation.data import composition, item_texts
+    from evaluation.methods.composition import Composition
+    from evaluation.methods.served_model import BundleModel
+    from inference.bundle.bundle import read
 
     texts = item_texts(plan.files)
     model = BundleModel(read(plan.bundle), plan.test.known.item_ids, texts)

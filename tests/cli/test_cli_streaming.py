@@ -9,10 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.app import app
-from cli.errors import CommandError
-from cli.files import FileForm, on_disk
-from inference.bundle import read
-from tiny_bundle import text_model
+from cli.input.files import FileForm, on_disk
+from configuration.errors import CommandError
+from inference.bundle.bundle import read
+from tests.models.tiny_bundle import text_model
 
 
 @pytest.fixture

@@ -9,15 +9,15 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from cli.app import app
-from cli.evaluation import Data
-from cli.quality.machine import machine
-from cli.quality.page import write_page
-from cli.quality.run import Plan, Quality
-from cli.settings import Settings
-from evaluation_world import ACTIONS, crowd, known
-from models.data import ItemText
-from models.teacher.weights import teacher_file
-from tiny_bundle import text_model
+from configuration.settings import Settings
+from evaluation.data import Data
+from evaluation.quality.machine import machine
+from evaluation.quality.page import write_page
+from evaluation.quality.run import Plan, Quality
+from models.data.events import ItemText
+from models.training.distillation.weights import teacher_file
+from tests.evaluation.world import ACTIONS, crowd, known
+from tests.models.tiny_bundle import text_model
 
 TEACHER = {"members": 1, "width": 8, "heads": 2, "layers": 1, "epochs": 1, "final_epochs": 1}
 

@@ -9,9 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.app import app
-from cli.errors import CommandError
-from inference.bundle import read
-from tiny_bundle import text_model
+from configuration.errors import CommandError
+from inference.bundle.bundle import read
+from tests.models.tiny_bundle import text_model
 
 RUN = CliRunner()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from recstream.client import Backoff, Client
-from scripted_server import ScriptedServer
+from tests.client.scripted_server import ScriptedServer
 
 ROOT = Path(__file__).parents[2]
 QUICK = Backoff(initial=0.01, maximum=0.05)

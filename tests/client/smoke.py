@@ -12,7 +12,7 @@ from google.protobuf.descriptor_pool import Default
 from google.protobuf.message_factory import GetMessageClass
 
 from recstream.client import Backoff, Client, InvalidRequest, interaction, where
-from scripted_server import (
+from tests.client.scripted_server import (
     RecommendResponse,
     RecordResponse,
     RecordStreamResponse,

@@ -26,7 +26,7 @@ from recstream.client import (
 )
 from recstream.v1 import catalog_service_pb2, profile_service_pb2, recommendation_service_pb2
 from recstream.v1.profile_pb2 import HistoryEntry
-from scripted_server import (
+from tests.client.scripted_server import (
     GetProfileResponse,
     PutItemsResponse,
     RecommendResponse,

@@ -17,7 +17,7 @@ from recstream.client import (
     Unavailable,
 )
 from recstream.client.status import from_rpc_error, from_status
-from scripted_server import bad_request, retry_info, status
+from tests.client.scripted_server import bad_request, retry_info, status
 
 Code = grpc.StatusCode
 KINDS = {

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from recstream.client import GoingAway, ProtocolViolation, RankedItem
 from recstream.client.frames import FrameReader, apply
 from recstream.v1.frame_pb2 import Delta, Frame, GoAway, Heartbeat, PlacedItem
-from scripted_server import snapshot
+from tests.client.scripted_server import snapshot
 
 LISTS = st.lists(
     st.builds(RankedItem, item_id=st.sampled_from("abcdefghijkl"), score=st.sampled_from([0.25, 0.5])),

@@ -8,7 +8,7 @@ import pytest
 
 from recstream.client import Client, Interaction, InvalidRequest, NotAllowed, Unavailable, interaction
 from recstream.v1.interaction_service_pb2 import RecordStreamRequest
-from scripted_server import RecordStreamResponse, ScriptedServer, bad_request, status, token
+from tests.client.scripted_server import RecordStreamResponse, ScriptedServer, bad_request, status, token
 
 Requests = AsyncIterator[RecordStreamRequest]
 Responses = AsyncIterator[RecordStreamResponse]

@@ -30,7 +30,7 @@ def test_the_client_runs_on(name: str, grpcio: str, protobuf: str):
         ],
         env={
             **os.environ,
-            "PYTHONPATH": f"{ROOT / 'protos'}:{ROOT / 'tests'}",
+            "PYTHONPATH": f"{ROOT / 'protos'}:{ROOT}",
             "PYTHONDONTWRITEBYTECODE": "1",
         },
         capture_output=True,

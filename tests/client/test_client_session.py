@@ -17,7 +17,7 @@ from recstream.client import (
     Session,
 )
 from recstream.v1.recommendation_service_pb2 import SessionRequest
-from scripted_server import ScriptedServer, SessionResponse, bad_request, snapshot, status, token
+from tests.client.scripted_server import ScriptedServer, SessionResponse, bad_request, snapshot, status, token
 
 Requests = AsyncIterator[SessionRequest]
 Responses = AsyncIterator[SessionResponse]

@@ -23,7 +23,15 @@ from recstream.v1.frame_pb2 import Delta, Frame, GoAway, Heartbeat, PlacedItem
 from recstream.v1.recommendation_service_pb2 import (
     StreamRecommendationsResponse,
 )
-from scripted_server import ScriptedServer, bad_request, retry_info, snapshot, status, streaming, take
+from tests.client.scripted_server import (
+    ScriptedServer,
+    bad_request,
+    retry_info,
+    snapshot,
+    status,
+    streaming,
+    take,
+)
 
 STREAM = "StreamRecommendations"
 GONE = status(grpc.StatusCode.UNAVAILABLE, "gone")

@@ -7,7 +7,7 @@ import grpc
 import pytest
 
 from recstream.client import Client, RecstreamError
-from scripted_server import ScriptedServer, retry_info, snapshot, status, streaming, take
+from tests.client.scripted_server import ScriptedServer, retry_info, snapshot, status, streaming, take
 
 STREAM = "StreamRecommendations"
 

@@ -11,7 +11,7 @@ import pytest
 from recstream.client import Backoff, Client, Unavailable, tls
 from recstream.v1 import recommendation_service_pb2_grpc
 from recstream.v1.recommendation_service_pb2 import RecommendRequest, RecommendResponse
-from scripted_server import slate
+from tests.client.scripted_server import slate
 
 
 @pytest.fixture

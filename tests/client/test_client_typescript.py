@@ -11,7 +11,7 @@ import pytest
 
 from recstream.client import RankedItem
 from recstream.v1.frame_pb2 import Delta, Frame, GoAway, Heartbeat, PlacedItem
-from scripted_server import (
+from tests.client.scripted_server import (
     RecommendResponse,
     RecordResponse,
     ScriptedServer,

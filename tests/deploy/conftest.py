@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-import containers
-from compose_world import World, world
-from dockerfile_build import Build
+import tests.deploy.containers as containers
+from tests.deploy.compose_world import World, world
+from tests.deploy.dockerfile_build import Build
 
 
 def _only_look(stage: str, command: str) -> str:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-import containers
-from compose_world import USER
-from containers import Mount
-from dockerfile_build import CHECKOUT, Build
+import tests.deploy.containers as containers
+from tests.deploy.compose_world import USER
+from tests.deploy.containers import Mount
+from tests.deploy.dockerfile_build import CHECKOUT, Build
 
 _INDEX = """
 from http.client import HTTPConnection
@@ -139,7 +139,7 @@ def test_the_trainer_loads_what_it_trains_with_on_a_read_only_root(build: Build)
         mounts=[Mount(environment, "/opt/recstream/.venv", read_only=True)],
         tmpfs=["/tmp:mode=1777,size=64m"],
     )
-    code = "import models.train, models.export, models.launch, torch, transformers, onnx; print(torch.__version__)"
+    code = "import models.training.train, models.export.graphs, models.training.distributed.launch, torch, transformers, onnx; print(torch.__version__)"
     with containers.network() as alone:
         inside = replace(
             inside, network=alone, env={**inside.env, "PYTHONPATH": "/opt/recstream:/opt/recstream/protos"}

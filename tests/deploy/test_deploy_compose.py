@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
-from cli.settings import load_settings
-from compose_file import PASSWORD, compose, environment, laid_out, services
-from dockerfile_build import CHECKOUT, TOOLS, stages
+from configuration.settings import load_settings
 from ingest.settings import IngestSettings
 from server.settings import ServerSettings
+from tests.deploy.compose_file import PASSWORD, compose, environment, laid_out, services
+from tests.deploy.dockerfile_build import CHECKOUT, TOOLS, stages
 
 SCHEMA_MODULE = "github.com/compose-spec/compose-go/v2@v2.9.0"
 OWN = ("server", "ingest", "trainer", "triton", "triton-gpu")

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import yaml
 
-from compose_file import PASSWORD
-from compose_world import World
-from dockerfile_build import CHECKOUT
-from embedded.valkey import valkey_server
+from local.servers.valkey import valkey_server
+from tests.deploy.compose_file import PASSWORD
+from tests.deploy.compose_world import World
+from tests.deploy.dockerfile_build import CHECKOUT
 
 pytestmark = pytest.mark.drill
 PAGE = "http://localhost:5173"

@@ -8,8 +8,8 @@ import pytest
 import yaml
 from google.protobuf.descriptor_pb2 import FileDescriptorSet, MethodDescriptorProto
 
-from dockerfile_build import CHECKOUT, TOOLS
 from server.settings import ServerSettings
+from tests.deploy.dockerfile_build import CHECKOUT, TOOLS
 
 ENVOY = CHECKOUT / "deploy" / "envoy"
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from dockerfile_build import CHECKOUT, IMAGES, TOOLS, context_files, ignored, stages
 from ingest.settings import IngestSettings
 from server.settings import ServerSettings
+from tests.deploy.dockerfile_build import CHECKOUT, IMAGES, TOOLS, context_files, ignored, stages
 
 ROLES = ("server", "ingest", "trainer", "triton", "triton-gpu")
 

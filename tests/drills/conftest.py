@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from cli.settings import Settings
-from cli.stack import Stack
-from drill_world import ITEMS, fill
-from tiny_bundle import build
+from configuration.settings import Settings
+from local.stack import Stack
+from tests.drills.world import ITEMS, fill
+from tests.models.tiny_bundle import build
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from cli.stack import Stack
-from drill_world import ITEMS, eventually, in_background, item
+from local.stack import Stack
 from recstream.client import Client, Recommendations
+from tests.drills.world import ITEMS, eventually, in_background, item
 
 STREAMS = 60
 

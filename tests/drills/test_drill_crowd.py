@@ -8,7 +8,7 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from cli.stack import Stack
+from local.stack import Stack
 from recstream.v1.recommendation_service_pb2 import StreamRecommendationsRequest
 from recstream.v1.recommendation_service_pb2_grpc import RecommendationServiceStub
 

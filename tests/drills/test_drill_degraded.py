@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from cli.stack import Stack
 from cli.verification import verified
-from drill_world import ITEMS, Events, eventually
+from local.stack import Stack
 from recstream.client import Client, DeadlineExceeded, Recommendations, Tier
+from tests.drills.world import ITEMS, Events, eventually
 
 REQUESTS = 1_000
 DEADLINE_SECONDS = 0.05

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from cli.stack import Stack
+from local.stack import Stack
 
 grpcurl = pytest.mark.skipif(shutil.which("grpcurl") is None, reason="grpcurl is not on PATH")
 

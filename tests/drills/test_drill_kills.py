@@ -7,12 +7,12 @@ from functools import partial
 
 import pytest
 
-from cli.lag import wait_caught_up
-from cli.stack import Stack
-from drill_world import ITEMS, Events, eventually, in_background
-from ingest.groups import interactions_group
+from ingest.consuming.groups import interactions_group
+from local.stack import Stack
 from recstream.client import Client, Recommendations
 from recstream.v1.interaction_pb2 import Interaction
+from rollout.consumer_lag import wait_caught_up
+from tests.drills.world import ITEMS, Events, eventually, in_background
 
 PARTS = ("ingest", "server", "triton", "valkey", "kafka")
 TIMES = 5

@@ -7,9 +7,9 @@ import signal
 
 import pytest
 
-from cli.stack import Stack
-from drill_world import ITEMS, Events, in_background
+from local.stack import Stack
 from recstream.client import Client
+from tests.drills.world import ITEMS, Events, in_background
 
 TRIALS = 1_000
 USERS = 40

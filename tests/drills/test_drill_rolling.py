@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cli.stack import Stack
+from local.stack import Stack
 from recstream.client import GoingAway, Unavailable
-from rolling_world import Deployment, longest, viewers
+from tests.drills.rolling_world import Deployment, longest, viewers
 
 STREAMS = 500
 

@@ -9,24 +9,24 @@ import uvloop
 from rich.console import Console
 from rich.progress import Progress
 
-from cli.evaluation import composition, item_texts
-from cli.files import FileForm, Files, read_files
+from cli.input.files import FileForm, Files, read_files
 from cli.served.run import Plan, served_lists
-from cli.settings import Settings
-from evaluation_world import DAY_MS
-from inference.bundle import read
-from models.data import Events, events
-from models.evaluation.beyond import top_lists
-from models.evaluation.composition import Composition
-from models.evaluation.listed import sampled
-from models.evaluation.measure import AT
-from models.evaluation.parts import PROTOCOLS, Protocol
-from models.evaluation.served_model import BundleModel
-from models.evaluation.split import Split, split, training_part
-from models.train import train_on
+from configuration.settings import Settings
+from evaluation.data import composition, item_texts
+from evaluation.methods.composition import Composition
+from evaluation.methods.listed import sampled
+from evaluation.methods.served_model import BundleModel
+from evaluation.metrics.beyond import top_lists
+from evaluation.metrics.measure import AT
+from evaluation.protocols.parts import PROTOCOLS, Protocol
+from evaluation.protocols.split import Split, split, training_part
+from inference.bundle.bundle import read
+from models.data.events import Events, events
+from models.training.train import train_on
 from profiles.actions import Actions, ProfileSettings
-from server.ranking.settings import RankingSettings
-from tiny_bundle import text_model
+from ranking.settings import RankingSettings
+from tests.evaluation.world import DAY_MS
+from tests.models.tiny_bundle import text_model
 
 START_MS = 880_000_000_000  # 1997
 REQUESTS = 30

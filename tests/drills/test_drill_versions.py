@@ -11,23 +11,23 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from catalog.served import read_served
-from cli.lag import wait_caught_up
-from cli.publishing.clearing import vector_keys
-from cli.publishing.movement import movement
-from cli.publishing.publisher import Publisher
-from cli.settings import Settings
-from cli.stack import Stack
+from catalog.version_watcher import read_served
 from cli.verification import verified
-from drill_world import ITEMS, Events, fill, in_background
-from inference.repository import versions
-from inference.versions import pointer_of
-from ingest.groups import interactions_group
-from profiles.store import ProfileStore
+from configuration.settings import Settings
+from inference.repository.repository import versions
+from inference.version_routing import pointer_of
+from ingest.consuming.groups import interactions_group
+from local.stack import Stack
+from profiles.store.store import ProfileStore
+from ranking.settings import RankingSettings
 from recstream.client import Client, Recommendations, Tier
-from server.ranking.settings import RankingSettings
+from rollout.cleanup import vector_keys
+from rollout.consumer_lag import wait_caught_up
+from rollout.migration_progress import movement
+from rollout.publisher import Publisher
 from server.settings import ServerSettings
-from tiny_bundle import build
+from tests.drills.world import ITEMS, Events, fill, in_background
+from tests.models.tiny_bundle import build
 
 USERS = tuple(f"mover-{number}" for number in range(40))
 MIDDLE = 2.75  # of the ratings' scale: version 1 is always below, 2 above, 3 below

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from helm_chart import ROOT, Loader, tool
-from kubernetes_namespace import Namespace
-from kubernetes_world import PROGRAMS, SERVERS, Kubernetes
+from tests.helm.chart import ROOT, Loader, tool
+from tests.helm.kubernetes_namespace import Namespace
+from tests.helm.kubernetes_world import PROGRAMS, SERVERS, Kubernetes
 
 CRDS = ROOT / ".cache" / "crds"
 NUMBERS = itertools.count(1)

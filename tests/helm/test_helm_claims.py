@@ -5,16 +5,7 @@ from typing import Any
 
 import pytest
 
-from helm_chart import (
-    VALUES,
-    Object,
-    containers,
-    merged,
-    of,
-    pod,
-    rendered,
-    workloads,
-)
+from tests.helm.chart import VALUES, Object, containers, merged, of, pod, rendered, workloads
 
 EXTERNAL = next(file for file in VALUES if file.name.startswith("external"))
 LONG = "a-release-whose-name-is-as-long-as-helm-lets-it-be-xx"

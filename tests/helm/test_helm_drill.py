@@ -17,15 +17,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from embedded.jars import kafka_jars
-from embedded.kafka import EmbeddedKafka, java_runtime
-from embedded.ports import free_port
-from embedded.process import Process
-from embedded.python_runtime import PythonRuntime, python_runtime, triton_environment
-from embedded.triton import _link_backend
-from embedded.valkey import EmbeddedValkey, command, valkey_server
-from helm_chart import of, pod, rendered
-from helm_cluster import Cluster, probe
+from local.servers.jars import kafka_jars
+from local.servers.kafka import EmbeddedKafka, java_runtime
+from local.servers.ports import free_port
+from local.servers.process import Process
+from local.servers.python_runtime import PythonRuntime, python_runtime, triton_environment
+from local.servers.triton import _link_backend
+from local.servers.valkey import EmbeddedValkey, command, valkey_server
+from tests.helm.chart import of, pod, rendered
+from tests.helm.cluster import Cluster, probe
 
 pytestmark = [pytest.mark.drill, pytest.mark.timeout(240)]
 PREFIX = "helm-drill."

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from helm_chart import CHART, VALUES, Object
-from kubernetes_namespace import Namespace, key, said
+from tests.helm.chart import CHART, VALUES, Object
+from tests.helm.kubernetes_namespace import Namespace, key, said
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(600)]
 INSTALL = "helm install recstream helm/recstream -f values.yaml"

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
-from cli.observability.expressions import metric_of, uses
-from cli.observability.metrics import every
-from helm_chart import NAMESPACE, ROOT, VALUES, Object, of, refusal, rendered
-from observability_world import PROMTOOL, needs_prometheus
+from telemetry.dashboards.expressions import metric_of, uses
+from telemetry.dashboards.metrics import every
+from tests.helm.chart import NAMESPACE, ROOT, VALUES, Object, of, refusal, rendered
+from tests.telemetry.world import PROMTOOL, needs_prometheus
 
 DEPLOY = ROOT / "deploy"
 TESTS = sorted((DEPLOY / "alerts").glob("*_test.yaml"))

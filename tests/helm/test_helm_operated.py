@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from helm_chart import CHART, ROOT, VALUES, component_of
-from kubernetes_namespace import Namespace
-from kubernetes_world import Kubernetes, until
+from tests.helm.chart import CHART, ROOT, VALUES, component_of
+from tests.helm.kubernetes_namespace import Namespace
+from tests.helm.kubernetes_world import Kubernetes, until
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(600)]
 AUTOSCALING = next(file for file in VALUES if file.name.startswith("autoscaling"))

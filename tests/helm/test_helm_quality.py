@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import yaml
 
-from helm_chart import VALUES, Object, component_of, containers, of, pod, refusal, rendered, workloads
 from ingest.app import Role
+from tests.helm.chart import VALUES, Object, component_of, containers, of, pod, refusal, rendered, workloads
 
 
 @pytest.fixture(scope="module", params=VALUES, ids=lambda file: file.name)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from helm_chart import CHART, ROOT, VALUES, leaves, refusal, tool
+from tests.helm.chart import CHART, ROOT, VALUES, leaves, refusal, tool
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 

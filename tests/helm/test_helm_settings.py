@@ -10,9 +10,9 @@ import yaml
 from typer.main import get_command
 
 from cli.app import app
-from cli.settings import PREFIX, Settings, load_settings
-from helm_chart import CHART, ROOT, VALUES, Object, containers, of, pod, rendered, workloads
-from ingest.groups import interactions_group, statistics_group
+from configuration.settings import PREFIX, Settings, load_settings
+from ingest.consuming.groups import interactions_group, statistics_group
+from tests.helm.chart import CHART, ROOT, VALUES, Object, containers, of, pod, rendered, workloads
 
 SECRET = "p@ss/w#rd%41:?&é"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from helm_chart import CHART, NAMESPACE, RELEASE, ROOT, VALUES, helm, missing
+from tests.helm.chart import CHART, NAMESPACE, RELEASE, ROOT, VALUES, helm, missing
 
 ENVIRONMENT = ROOT / ".envs" / "kubernetes"
 CRDS = ROOT / ".cache" / "crds"
@@ -111,6 +111,6 @@ def validated(python: Path, version: str, file: Path) -> list[str]:
 
 
 def checked(python: Path, crds: Path, file: Path) -> subprocess.CompletedProcess[str]:
-    """What tests/helm_custom_resources.py says."""
-    command = [str(python), str(ROOT / "tests" / "helm_custom_resources.py"), str(crds), str(file)]
+    """What tests/helm/custom_resources.py says."""
+    command = [str(python), str(ROOT / "tests" / "helm" / "custom_resources.py"), str(crds), str(file)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pytest
 
-from helm_chart import CHART, NAMESPACE, RELEASE, helm, leaves, merged, nested
+from tests.helm.chart import CHART, NAMESPACE, RELEASE, helm, leaves, merged, nested
 
 Path = tuple[str, ...]
 SCHEMA: Final = json.loads((CHART / "values.schema.json").read_text())

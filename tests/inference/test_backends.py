@@ -9,12 +9,12 @@ from tritonclient.grpc import model_config_pb2 as triton
 from typer.testing import CliRunner
 
 from cli.app import app
-from cli.errors import CommandError
-from inference.backends import SHIPPED, Backend, config
-from inference.bundle import Bundle, read
+from configuration.errors import CommandError
+from inference.bundle.bundle import Bundle, read
 from inference.errors import InstallFailed
-from inference.repository import install, restrict, versions
-from tiny_bundle import build
+from inference.repository.backends import SHIPPED, Backend, config
+from inference.repository.repository import install, restrict, versions
+from tests.models.tiny_bundle import build
 
 KINDS = {"tensor(float)": "TYPE_FP32", "tensor(int64)": "TYPE_INT64", "tensor(uint8)": "TYPE_UINT8"}
 EXACT = [

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from inference.bundle import Manifest, checksum, read
+from inference.bundle.bundle import Manifest, checksum, read
 from inference.errors import BundleRefused, InstallFailed
-from inference.repository import install, versions
+from inference.repository.repository import install, versions
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from inference.bundle import read
+from inference.bundle.bundle import read
 from inference.histories import histories, idle_seconds, step_input
 from inference.model import Floats
-from profiles.events import Position
+from profiles.folding.events import Position
 from profiles.profile import Entry, ModelState
 
 VECTORS = {"red": np.full(16, 1.0, np.float32), "blue": np.full(16, 2.0, np.float32)}

@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embedded.ports import free_port
-from embedded.triton import EmbeddedTriton
-from inference.bundle import Bundle, Manifest, checksum, read
+from inference.bundle.bundle import Bundle, Manifest, checksum, read
+from inference.bundle.graphs import GRAPHS
 from inference.errors import BundleRefused
-from inference.graphs import GRAPHS
 from inference.model import ModelUnavailable
-from inference.repository import install, versions
+from inference.repository.repository import install, versions
 from inference.settings import TritonSettings
 from inference.triton import TritonModel
-from model_in_process import InProcess
-from tiny_bundle import build, image_file
+from local.servers.ports import free_port
+from local.servers.triton import EmbeddedTriton
+from tests.models.model_in_process import InProcess
+from tests.models.tiny_bundle import build, image_file
 
 TIMEOUT = 20.0
 MODEL = "triton/image_encoder/2/model.onnx"

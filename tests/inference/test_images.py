@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from inference.bundle.images import prepare
 from inference.errors import MediaUnreadable
-from inference.images import prepare
 
 SHAPE = (16, 16, 3)
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from inference.bundle import read
+from inference.bundle.bundle import read
 from inference.model import Floats
 from inference.refold import advance, refold, states_of
-from model_in_process import InProcess
-from profiles.events import Position
+from profiles.folding.events import Position
 from profiles.profile import Entry
+from tests.models.model_in_process import InProcess
 
 KNOWN = {f"item-{i}": np.random.default_rng(i).standard_normal(16).astype(np.float32) for i in range(20)}
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from inference.bundle import Bundle, read
+from inference.bundle.bundle import Bundle, read
+from inference.bundle.graphs import GRAPHS
 from inference.errors import InstallFailed
-from inference.graphs import GRAPHS
-from inference.repository import install, restrict, sweep, versions
+from inference.repository.repository import install, restrict, sweep, versions
 
 
 def policies(repository: Path) -> set[str]:

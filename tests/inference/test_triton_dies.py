@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embedded.ports import free_port
-from embedded.triton import EmbeddedTriton
-from inference.bundle import Bundle, read
+from inference.bundle.bundle import Bundle, read
 from inference.model import ModelUnavailable, States, Steps
-from inference.repository import install, load, versions
+from inference.repository.repository import install, load, versions
 from inference.settings import TritonSettings
 from inference.triton import TritonModel
-from tiny_bundle import build
+from local.servers.ports import free_port
+from local.servers.triton import EmbeddedTriton
+from tests.models.tiny_bundle import build
 
 
 @pytest.fixture

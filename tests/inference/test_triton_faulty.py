@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import tritonclient.grpc.aio as triton_aio
 
-from embedded.ports import free_port
-from embedded.triton import EmbeddedTriton
-from inference.bundle import read
+from inference.bundle.bundle import read
 from inference.model import ModelUnavailable, NotFinite, Steps
 from inference.refold import advance
-from inference.repository import install
+from inference.repository.repository import install
 from inference.settings import TritonSettings
 from inference.triton import TritonModel
-from profiles.events import Position
+from local.servers.ports import free_port
+from local.servers.triton import EmbeddedTriton
+from profiles.folding.events import Position
 from profiles.profile import Entry, ModelState
 
 FINE, NAN_AFTER_FIRST, INFINITE, WRONG_SHAPE, SLOW, ERROR = range(6)

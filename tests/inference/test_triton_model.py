@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embedded.triton import EmbeddedTriton
-from inference.bundle import Bundle, read
+from inference.bundle.bundle import Bundle, read
 from inference.model import Candidates, Floats, Histories, ModelUnavailable, States, Steps
 from inference.settings import TritonSettings
 from inference.triton import TritonModel
-from model_in_process import InProcess, random_candidates, random_histories
+from local.servers.triton import EmbeddedTriton
+from tests.models.model_in_process import InProcess, random_candidates, random_histories
 
 TIMEOUT = 20.0
 

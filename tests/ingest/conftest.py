@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from embedded.ports import free_port
-from embedded.valkey import EmbeddedValkey
-from ingest_world import make_world, world
+from local.servers.ports import free_port
+from local.servers.valkey import EmbeddedValkey
+from tests.ingest.world import make_world, world
 
 __all__ = ["make_world", "own_valkey", "world"]
 

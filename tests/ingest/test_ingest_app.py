@@ -7,23 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from catalog.served import KEY
 from catalog.settings import CatalogSettings
-from embedded.triton import EmbeddedTriton
-from inference.bundle import MANIFEST, read
+from catalog.version_watcher import KEY
+from inference.bundle.bundle import MANIFEST, read
 from inference.settings import TritonSettings
 from inference.triton import TritonModel
-from inference.versions import Pointer
-from ingest.agreement import check_agreement
+from inference.version_routing import Pointer
 from ingest.app import IngestConfiguration, run
 from ingest.errors import SettingsDisagree
+from ingest.profiles.bundle_check import check_agreement
+from ingest.profiles.states import States
 from ingest.settings import IngestSettings
-from ingest.states import States
-from ingest.verify import verify
-from ingest_world import T0, MakeWorld, World, get, until
+from ingest.verify.verify import verify
+from local.servers.triton import EmbeddedTriton
 from profiles.actions import ProfileSettings
 from recstream.storage.v1.model_pb2 import ServedVersion, ServedVersions
 from recstream.v1.item_pb2 import Item
+from tests.ingest.world import T0, MakeWorld, World, get, until
 
 
 @pytest.fixture

@@ -8,15 +8,15 @@ import pytest
 
 from catalog.catalog import Catalog
 from catalog.settings import CatalogSettings
-from inference.bundle import read
-from inference.versions import Live, Pointer
-from ingest.catalogue_workers import CatalogueWorkers, published_bundle
+from inference.bundle.bundle import read
+from inference.version_routing import Live, Pointer
+from ingest.consuming.groups import catalogue_group
+from ingest.consuming.offsets import committed, partitions_of
+from ingest.embeddings.catalogue_workers import CatalogueWorkers, published_bundle
 from ingest.errors import BundleNotThere
-from ingest.groups import catalogue_group
 from ingest.health import Health
-from ingest.offsets import committed, partitions_of
-from ingest_world import World, until
 from recstream.v1.item_pb2 import Item
+from tests.ingest.world import World, until
 from topics.ids import topic_ids
 from topics.producer import start_producer
 

@@ -8,15 +8,15 @@ from aiokafka import ConsumerRecord
 
 from catalog.catalog import Catalog
 from catalog.settings import CatalogSettings
-from inference.bundle import Bundle, read
+from inference.bundle.bundle import Bundle, read
 from inference.model import ModelUnavailable, NotFinite, Tokens
-from ingest.catalogue_worker import CatalogueWorker
-from ingest.groups import catalogue_group
+from ingest.consuming.groups import catalogue_group
+from ingest.consuming.offsets import committed, partitions_of
+from ingest.consuming.supervise import supervise
+from ingest.embeddings.catalogue_worker import CatalogueWorker
 from ingest.health import Health
-from ingest.offsets import committed, partitions_of
-from ingest.supervise import supervise
-from ingest_world import World, until
 from recstream.v1.item_pb2 import Item, Media
+from tests.ingest.world import World, until
 from topics.ids import topic_ids
 
 

@@ -6,9 +6,9 @@ import time
 from aiokafka import ConsumerRecord
 from aiokafka.admin import AIOKafkaAdminClient
 
-from ingest.dead_letters import PAYLOAD_LIMIT
-from ingest_world import T0, MakeWorld, World, until
+from ingest.consuming.dead_letters import PAYLOAD_LIMIT
 from recstream.v1.interaction_pb2 import Interaction
+from tests.ingest.world import T0, MakeWorld, World, until
 
 
 def reason(letter: ConsumerRecord) -> str:

@@ -2,9 +2,9 @@
 
 import asyncio
 
-from ingest.groups import interactions_group
-from ingest.offsets import move
-from ingest_world import T0, World
+from ingest.consuming.groups import interactions_group
+from ingest.consuming.offsets import move
+from tests.ingest.world import T0, World
 
 
 async def test_erased_while_events_flow_and_replayed_from_the_start_a_user_stays_empty(world: World) -> None:

@@ -2,8 +2,8 @@
 
 import random
 
-from ingest_world import T0, World, until
 from recstream.v1.interaction_pb2 import Interaction
+from tests.ingest.world import T0, World, until
 
 
 async def test_the_same_event_three_times_counts_once(world: World) -> None:
@@ -170,8 +170,8 @@ async def test_nothing_is_lost_when_the_topic_is_read_again_from_the_start(world
     await world.caught_up()
     before = {f"u{n}": await world.profile(f"u{n}") for n in range(3)}
     await worker.stop()
-    from ingest.groups import interactions_group
-    from ingest.offsets import move
+    from ingest.consuming.groups import interactions_group
+    from ingest.consuming.offsets import move
 
     await move(world.kafka, interactions_group(world.kafka), world.kafka.topics.interactions)
     assert await world.lag() == 30

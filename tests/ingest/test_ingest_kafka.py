@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from embedded.kafka import EmbeddedKafka
-from embedded.ports import free_port
-from ingest_counting import all_counted, positives, start_counting
-from ingest_world import T0, MakeWorld, until
+from local.servers.kafka import EmbeddedKafka
+from local.servers.ports import free_port
+from tests.ingest.counting import all_counted, positives, start_counting
+from tests.ingest.world import T0, MakeWorld, until
 
 
 @pytest.fixture

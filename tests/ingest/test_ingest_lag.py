@@ -2,8 +2,8 @@
 
 from prometheus_client import REGISTRY
 
-from embedded.valkey import EmbeddedValkey
-from ingest_world import T0, MakeWorld, until
+from local.servers.valkey import EmbeddedValkey
+from tests.ingest.world import T0, MakeWorld, until
 
 
 def told(of: str, partition: int = 0) -> float | None:

@@ -2,9 +2,9 @@
 
 import time
 
-from ingest_model import VERSION
-from ingest_world import T0, World, until
 from profiles.profile import ModelState
+from tests.ingest.model import VERSION
+from tests.ingest.world import T0, World, until
 
 
 async def state(world: World, user: str) -> ModelState | None:
@@ -100,7 +100,7 @@ async def test_a_state_of_another_model_version_is_kept_for_one_change_more(worl
     assert stored is not None
     from dataclasses import replace
 
-    from profiles.store import Write
+    from profiles.store.store import Write
 
     other = ModelState(VERSION - 1, b"\0" * 8, b"\0" * 8)
     profile = replace(stored.profile, states=(other, *stored.profile.states))

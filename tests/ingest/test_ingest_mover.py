@@ -2,9 +2,9 @@
 
 import asyncio
 
-from ingest_model import VERSION
-from ingest_world import T0, World, until
 from profiles.profile import ModelState
+from tests.ingest.model import VERSION
+from tests.ingest.world import T0, World, until
 
 NEW = VERSION + 1
 USERS = [f"u{number}" for number in range(150)]

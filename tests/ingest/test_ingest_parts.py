@@ -5,14 +5,14 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.applied import Applied
-from ingest.counting import Counts
+from ingest.consuming.offsets import from_metadata, to_metadata
 from ingest.health import Health
 from ingest.health_server import HealthServer
-from ingest.offsets import from_metadata, to_metadata
-from ingest_world import T0, get
-from profiles.events import Event, Position
+from ingest.profiles.rewind_window import Applied
+from ingest.statistics.counting import Counts
+from profiles.folding.events import Event, Position
 from recstream.storage.v1.catalog_pb2 import ItemStats
+from tests.ingest.world import T0, get
 
 
 @given(st.lists(st.floats(0, 3), min_size=1, max_size=80), st.floats(0, 20))

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ingest_world import T0, MakeWorld, World
 from recstream.v1.interaction_pb2 import Interaction
+from tests.ingest.world import T0, MakeWorld, World
 
 ROOT = Path(__file__).parents[2]
 Start = Callable[[World], Awaitable[asyncio.subprocess.Process]]
@@ -24,14 +24,14 @@ async def start() -> AsyncIterator[Start]:
     async def begin(world: World) -> asyncio.subprocess.Process:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            str(ROOT / "tests" / "ingest_process.py"),
+            str(ROOT / "tests" / "ingest" / "process.py"),
             world.kafka.bootstrap,
             world.kafka.topic_prefix,
             world.store_settings.addresses[0],
             str(world.kafka.partitions),
             env={
                 **os.environ,
-                "PYTHONPATH": os.pathsep.join(str(ROOT / p) for p in (".", "protos", "tests")),
+                "PYTHONPATH": os.pathsep.join(str(ROOT / p) for p in (".", "protos")),
             },
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,

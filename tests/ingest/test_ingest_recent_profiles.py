@@ -7,16 +7,16 @@ from collections.abc import Sequence
 
 import pytest
 
-from embedded.valkey import EmbeddedValkey
-from ingest.apply import Apply
 from ingest.errors import StoreChanged, StoreDown
-from ingest.recent_profiles import RecentProfiles
-from ingest_world import T0, MakeWorld, World
+from ingest.profiles.apply import Apply
+from ingest.profiles.recent_profiles import RecentProfiles
+from local.servers.valkey import EmbeddedValkey
 from profiles.actions import ProfileSettings
 from profiles.errors import StoreUnavailable
-from profiles.events import Erasure, Event, Position
+from profiles.folding.events import Erasure, Event, Position
 from profiles.profile import Profile, Stored
-from profiles.store import ProfileStore, Write
+from profiles.store.store import ProfileStore, Write
+from tests.ingest.world import T0, MakeWorld, World
 
 TOPIC = b"t" * 16
 

@@ -8,13 +8,13 @@ import pytest
 
 from catalog.catalog import Catalog
 from catalog.settings import CatalogSettings
-from embedded.ports import free_port
 from inference.settings import TritonSettings
 from ingest.app import IngestConfiguration, Role, run
 from ingest.settings import IngestSettings
-from ingest_world import get
+from local.servers.ports import free_port
 from profiles.actions import ProfileSettings
 from profiles.settings import StoreSettings
+from tests.ingest.world import get
 from topics.settings import KafkaSettings
 
 

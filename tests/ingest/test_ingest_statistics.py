@@ -5,11 +5,11 @@ import asyncio
 import pytest
 from aiokafka.client import AIOKafkaClient
 
-from catalog.stats import HOUR_MS
-from ingest.statistics_reset import forget_statistics
-from ingest_counting import all_counted, positives, read_catalogue, start_counting
-from ingest_world import T0, World
+from catalog.popularity.stats import HOUR_MS
+from ingest.statistics.reset import forget_statistics
 from recstream.v1.interaction_pb2 import Interaction
+from tests.ingest.counting import all_counted, positives, read_catalogue, start_counting
+from tests.ingest.world import T0, World
 
 
 async def test_only_positive_actions_count_and_partitions_add_up(world: World) -> None:

@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
-from embedded.valkey import EmbeddedValkey
-from ingest_world import T0, MakeWorld, Worker, until
+from local.servers.valkey import EmbeddedValkey
+from tests.ingest.world import T0, MakeWorld, Worker, until
 
 
 async def ready(worker: Worker) -> None:
@@ -107,7 +107,7 @@ async def test_a_store_that_forgot_everything_is_not_taken_for_a_new_installatio
         return "adopt --reset" in worker.health.lacks.get("interactions", "")
 
     await until(halted)
-    from ingest.identity import Adopt, adopt
+    from ingest.consuming.identity import Adopt, adopt
 
     await adopt(world.kafka, world.store, Adopt.RESET)
     await world.caught_up()

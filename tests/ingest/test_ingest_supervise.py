@@ -5,11 +5,11 @@ import asyncio
 import pytest
 from aiokafka.errors import KafkaError
 
-from ingest.bounded import bounded
+from ingest.consuming.supervise import supervise
+from ingest.consuming.with_timeout import bounded
 from ingest.errors import TooManyDeadLetters, TopicsNotThere
 from ingest.health import Health
 from ingest.settings import IngestSettings
-from ingest.supervise import supervise
 
 SETTINGS = IngestSettings(backoff_ms=1, backoff_max_ms=5, topic_check_seconds=0.01)
 

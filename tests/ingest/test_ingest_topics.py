@@ -10,9 +10,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
-from ingest.identity import Adopt, adopt
-from ingest_world import T0, MakeWorld, Worker, World, until
+from ingest.consuming.identity import Adopt, adopt
 from profiles.actions import ProfileSettings
+from tests.ingest.world import T0, MakeWorld, Worker, World, until
 from topics.check import check_topics
 from topics.create import create_topics
 from topics.errors import TopicMissing

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from catalog.items import Item
-from catalog.media import Media
-from inference.bundle import Bundle, read
+from catalog.items.items import Item
+from catalog.items.media import Media
+from inference.bundle.bundle import Bundle, read
 from inference.model import Floats, ModelUnavailable, NotFinite
-from ingest.embedding import Embedding
-from model_in_process import InProcess
-from tiny_bundle import build, image_file
+from ingest.embeddings.embedding import Embedding
+from tests.models.model_in_process import InProcess
+from tests.models.tiny_bundle import build, image_file
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.advantage import weighed
+from models.training.stages.advantage import weighed
 
 losses = st.floats(1e-3, 40)
 advantages = st.floats(-4, 4)

@@ -9,17 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-import models.compression.int8_bundle as int8_bundle
-from inference.bundle import Bundle, Manifest, read
-from inference.graphs import GRAPHS, ITEM_ENCODER, RANKER, USER_FOLD, USER_STEP, Graph
-from models.compression.comparison import Comparison, check, loss, refusal
-from models.compression.int8_bundle import compression_code, write_int8
-from models.compression.rewrite import LEAST
-from models.compression.timing import costs
+import models.export.compression.int8_bundle as int8_bundle
+from inference.bundle.bundle import Bundle, Manifest, read
+from inference.bundle.graphs import GRAPHS, ITEM_ENCODER, RANKER, USER_FOLD, USER_STEP, Graph
 from models.errors import CompressionFailed, Int8Refused
-from models.evaluation.local_graphs import LocalGraphs
-from models.export import Array, inputs, sizes_of
-from tiny_bundle import build
+from models.export.compression.comparison import Comparison, check, loss, refusal
+from models.export.compression.int8_bundle import compression_code, write_int8
+from models.export.compression.rewrite import LEAST
+from models.export.compression.timing import costs
+from models.export.graphs import Array, inputs, sizes_of
+from models.export.local_graphs import LocalGraphs
+from tests.models.tiny_bundle import build
 
 EVERYTHING = 2
 """Numbers of the smallest weight that is rounded: all of them."""

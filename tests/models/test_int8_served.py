@@ -4,14 +4,14 @@ from pathlib import Path
 
 import numpy as np
 
-from embedded.triton import EmbeddedTriton
-from inference.bundle import read
-from inference.repository import install, load, restrict, sweep
+from inference.bundle.bundle import read
+from inference.repository.repository import install, load, restrict, sweep
 from inference.settings import TritonSettings
-from inference.trial import trial
+from inference.smoke_test import trial
 from inference.triton import TritonModel
-from model_in_process import InProcess, random_histories
-from models.compression.int8_bundle import write_int8
+from local.servers.triton import EmbeddedTriton
+from models.export.compression.int8_bundle import write_int8
+from tests.models.model_in_process import InProcess, random_histories
 
 VERSION = 808
 

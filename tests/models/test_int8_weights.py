@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from onnx import TensorProto, helper, numpy_helper
 
-from models.compression.quantise import quantised
-from models.compression.rewrite import rewrite
+from models.export.compression.quantise import quantised
+from models.export.compression.rewrite import rewrite
 
 WEIGHTS = arrays.arrays(
     np.float32,

@@ -2,7 +2,7 @@
 
 import torch
 
-from models.items import ItemHead
+from models.network.item_tower import ItemHead
 
 
 def inputs(items: int = 5) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

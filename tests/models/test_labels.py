@@ -7,14 +7,14 @@ import onnxruntime
 import pytest
 import torch
 
-from inference.graphs import ITEM_ENCODER
-from models.data import ItemText
+from inference.bundle.graphs import ITEM_ENCODER
+from models.data.events import ItemText
 from models.encoders.labels import LabelEncoder, words_of
 from models.encoders.load import Encoders
 from models.errors import EncoderNotFound
-from models.export import Sizes, export, graphs
-from models.items import ItemHead
-from models.recommender import Recommender, Shape
+from models.export.graphs import Sizes, export, graphs
+from models.network.item_tower import ItemHead
+from models.network.recommender import Recommender, Shape
 
 ITEMS = [
     ItemText("a", "1, 2, 30"),

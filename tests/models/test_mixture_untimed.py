@@ -2,7 +2,7 @@
 
 import torch
 
-from models.mixture import Mixture
+from models.network.mixture import Mixture
 
 
 def scores(mixture: Mixture, popularity: float, idle: float) -> torch.Tensor:

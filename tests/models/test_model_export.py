@@ -5,16 +5,16 @@ from pathlib import Path
 import pytest
 import torch
 
-import models.bundling
-from inference.graphs import GRAPHS, USER_FOLD, USER_STEP
-from inference.onnx_shapes import signature
+import models.export.bundle_writer
+from inference.bundle.graphs import GRAPHS, USER_FOLD, USER_STEP
+from inference.bundle.onnx_shapes import signature
 from models.encoders.load import Encoders
 from models.encoders.text import TextEncoder
 from models.errors import ExportFailed
-from models.export import BATCHES, CANDIDATES, LENGTHS, Sizes, check, export, graphs
-from models.recommender import Recommender, Shape
-from models.user import UserEncoder
-from tiny_bundle import build, text_model
+from models.export.graphs import BATCHES, CANDIDATES, LENGTHS, Sizes, check, export, graphs
+from models.network.recommender import Recommender, Shape
+from models.network.user_encoder import UserEncoder
+from tests.models.tiny_bundle import build, text_model
 
 SIZES = Sizes(width=8, channels=12, actions=2, items=5, vocabulary=80, tokens=64, popularities=2)
 

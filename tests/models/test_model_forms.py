@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.recommender import Recommender, Shape
-from models.scan import doubling, scan, stepwise
+from models.network.recommender import Recommender, Shape
+from models.network.scan import doubling, scan, stepwise
 
 ACTIONS = 3
 

@@ -8,20 +8,20 @@ import pytest
 import torch
 from PIL import Image
 
-from embedded.ports import free_port
-from embedded.triton import EmbeddedTriton
-from inference.bundle import read
-from inference.repository import install
+from inference.bundle.bundle import read
+from inference.repository.repository import install
 from inference.settings import TritonSettings
 from inference.triton import TritonModel
-from models.bundling import write_bundle
+from local.servers.ports import free_port
+from local.servers.triton import EmbeddedTriton
 from models.encoders.load import Encoders, load
 from models.encoders.media import ImageEncoder, joined
 from models.encoders.packaged import image_weights, text_source
 from models.encoders.settings import EncoderSettings
 from models.errors import EncoderNotFound
-from models.recommender import Recommender, Shape
-from models.settings import TrainSettings
+from models.export.bundle_writer import write_bundle
+from models.network.recommender import Recommender, Shape
+from models.training.settings import TrainSettings
 
 pytestmark = [pytest.mark.drill, pytest.mark.timeout(600)]
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from models.data import Events
-from models.preparation import DAY_MS, PreparationSettings, core, prepare, tied
-from models.scales import rating_scale
+from models.data.events import Events
+from models.data.preparation import DAY_MS, PreparationSettings, core, prepare, tied
+from models.data.rating_scales import rating_scale
 from profiles.actions import Action, Actions
 
 ACTIONS = Actions({"rate": Action(positive_from=4.0, value_range=(1, 5)), "view": Action(repeats=True)})

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from datasets.interactions import Interactions
-from models.data import ItemText, events
+from models.data.events import ItemText, events
 from models.errors import NothingToLearn
 from profiles.actions import Action, Actions
+from readers.interactions.interactions import Interactions
 
 ACTIONS = Actions(
     {"rate": Action(positive_from=4.0), "dislike": Action(positive=False), "view": Action(repeats=True)}

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.schedule import Schedule
+from models.training.schedule import Schedule
 
 STEPS = 16
 

@@ -7,21 +7,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import models.shards
-from models.checkpoint import Checkpoint
-from models.data import Events, ItemText, events
+import models.data.shards
+from models.data.events import Events, ItemText, events
+from models.data.preparation import PreparationReport, PreparationSettings
+from models.data.shard_writer import write_shards
+from models.data.shards import Shards
+from models.data.training_data import InMemory
 from models.encoders.settings import EncoderSettings
 from models.errors import NothingToLearn, PreparationImpossible, TrainingStopped
-from models.learned import InMemory
-from models.preparation import PreparationReport, PreparationSettings
-from models.settings import TrainSettings
-from models.shard_files import write_shards
-from models.shards import Shards
-from models.train import train_on
+from models.training.resume.checkpoint import Checkpoint
+from models.training.settings import TrainSettings
+from models.training.train import train_on
 from profiles.actions import Action, Actions
-from stopped_runs import StopAt
-from tiny_bundle import text_model
-from tiny_training import Table
+from tests.models.stopped_runs import StopAt
+from tests.models.tiny_bundle import text_model
+from tests.models.tiny_training import Table
 
 ACTIONS = {"rate": Action(positive_from=4.0, value_range=(1, 5)), "view": Action(repeats=True)}
 ITEMS = [ItemText(name, f"film {name}") for name in ("z", "i3", "i1")]

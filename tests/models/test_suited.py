@@ -3,8 +3,8 @@
 import pytest
 
 from models.encoders.settings import EncoderSettings
-from models.settings import TrainSettings
-from models.suited import SEQUENCES, suited
+from models.training.data_defaults import SEQUENCES, suited
+from models.training.settings import TrainSettings
 
 
 def test_what_suits_sequences_takes_the_place_of_defaults() -> None:

@@ -6,17 +6,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.data import Events
-from models.fit_encoder import fit_encoder
-from models.foretelling import ItemTable
-from models.recommender import Recommender, Shape
-from models.settings import TrainSettings
-from models.teacher.lesson import Lesson
-from models.teacher.settings import TeacherSettings
-from models.teacher.teacher import Member, Teacher
-from models.windows import Batch, Window, batch, gaps
+from models.data.events import Events
+from models.data.windows import Batch, Window, batch, gaps
+from models.network.recommender import Recommender, Shape
+from models.training.distillation.settings import TeacherSettings
+from models.training.distillation.target import Lesson
+from models.training.distillation.teacher import Member, Teacher
+from models.training.settings import TrainSettings
+from models.training.stages.fit_encoder import fit_encoder
+from models.training.stages.sequence_model import ItemTable
 from profiles.actions import Action
-from stopped_runs import visits
+from tests.models.stopped_runs import visits
 
 ITEMS = 24
 SHAPE = Shape(6, 8, 12, 16, ITEMS, 1, (4.5,), (0.5,), (1.0, 5.0), 1, temperature=0.2)

@@ -8,28 +8,28 @@ import pytest
 import torch
 from rich.progress import Progress
 
-from inference.bundle import Manifest, read
-from models.checkpoint import Checkpoint
-from models.data import Events
+from evaluation.errors import TrainedOnOther
+from evaluation.method import Asks
+from evaluation.methods.composition import CompositionSettings
+from evaluation.methods.product import product_rows
+from evaluation.methods.teacher import TeacherRow, noted
+from evaluation.metrics.measure import measure
+from evaluation.protocols.split import Split, split
+from evaluation.report.results import RowOf
+from inference.bundle.bundle import Manifest, read
+from models.data.events import Events
 from models.encoders.load import load
 from models.encoders.settings import EncoderSettings
 from models.errors import TrainingStopped, WeightsMissing
-from models.evaluation.composition import CompositionSettings
-from models.evaluation.errors import TrainedOnOther
-from models.evaluation.measure import measure
-from models.evaluation.product import product_rows
-from models.evaluation.results import RowOf
-from models.evaluation.rows import Asks
-from models.evaluation.split import Split, split
-from models.evaluation.taught import TeacherRow, noted
-from models.settings import TrainSettings
-from models.teacher.settings import TeacherSettings
-from models.teacher.weights import load_teacher, teacher_file
-from models.train import train_on
+from models.training.distillation.settings import TeacherSettings
+from models.training.distillation.weights import load_teacher, teacher_file
+from models.training.resume.checkpoint import Checkpoint
+from models.training.settings import TrainSettings
+from models.training.train import train_on
 from profiles.actions import Action
-from stopped_runs import FILMS, StopAt, visits
-from tiny_bundle import text_model
-from tiny_training import tiny_settings
+from tests.models.stopped_runs import FILMS, StopAt, visits
+from tests.models.tiny_bundle import text_model
+from tests.models.tiny_training import tiny_settings
 
 ACTIONS = {"rate": Action(positive_from=5.0, value_range=(1, 5))}
 EVENTS = visits(20)

@@ -14,7 +14,7 @@ from models.encoders.load import Encoders
 from models.encoders.packaged import image_weights, text_source
 from models.encoders.text import TextEncoder
 from models.errors import EncoderNotFound
-from tiny_bundle import text_model
+from tests.models.tiny_bundle import text_model
 
 WIDTH = 32
 

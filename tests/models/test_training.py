@@ -7,19 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference.bundle import read
-from models.data import ItemText, events, texts_fingerprint
+from evaluation.baselines.popularity import Popularity
+from evaluation.methods.composition import CompositionSettings
+from evaluation.methods.product import product_rows
+from evaluation.metrics.measure import measure
+from evaluation.protocols.split import split
+from inference.bundle.bundle import read
+from models.data.events import ItemText, events, texts_fingerprint
+from models.data.popularity import PopularityHistory
 from models.errors import NothingToLearn
-from models.evaluation.composition import CompositionSettings
-from models.evaluation.measure import measure
-from models.evaluation.product import product_rows
-from models.evaluation.references.popularity import Popularity
-from models.evaluation.split import split
-from models.popularity import PopularityHistory
-from models.settings import TrainSettings
-from models.train import train
+from models.training.settings import TrainSettings
+from models.training.train import train
 from profiles.actions import Action, Actions
-from tiny_training import Table, tiny_settings
+from tests.models.tiny_training import Table, tiny_settings
 
 ITEMS = [ItemText(str(i), f"film {i}", 10**12 if i % 2 else None) for i in range(40)]
 ACTIONS = {"rate": Action(positive_from=4.0, value_range=(1, 5))}

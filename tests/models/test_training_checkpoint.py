@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 import torch
 
-import models.identity
-import stopped_runs
-import worker_runs
-from inference.bundle import Manifest
-from models import chances
-from models.checkpoint import Checkpoint
+import models.training.identity
+import tests.models.stopped_runs as stopped_runs
+import tests.models.worker_runs as worker_runs
+from inference.bundle.bundle import Manifest
 from models.errors import CheckpointRefused, CheckpointUnwritten, TrainingStopped
-from models.settings import TrainSettings
-from models.stopping import Stop, stop_on_signals
-from models.teacher.settings import TeacherSettings
-from models.train import train_on
+from models.training.distillation.settings import TeacherSettings
+from models.training.resume import rng_state as chances
+from models.training.resume.checkpoint import Checkpoint
+from models.training.resume.stopping import Stop, stop_on_signals
+from models.training.settings import TrainSettings
+from models.training.train import train_on
 from profiles.actions import Action
-from stopped_runs import FILMS, LosePower, PowerLost, StopAt, visits
-from tiny_training import tiny_settings
+from tests.models.stopped_runs import FILMS, LosePower, PowerLost, StopAt, visits
+from tests.models.tiny_training import tiny_settings
 
 EVENTS = visits(20)
 

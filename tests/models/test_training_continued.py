@@ -7,25 +7,25 @@ import numpy as np
 import pytest
 import torch
 
-from inference.bundle import read
-from models.continuation import continue_on
-from models.data import Events, ItemText
+from evaluation.methods.composition import CompositionSettings
+from evaluation.methods.product import product_rows
+from evaluation.metrics.measure import ndcg
+from evaluation.protocols.split import Split, next_items
+from inference.bundle.bundle import read
+from models.data.events import Events, ItemText
 from models.encoders.load import load
 from models.encoders.settings import EncoderSettings
 from models.errors import NothingToLearn, WeightsMissing
-from models.evaluation.composition import CompositionSettings
-from models.evaluation.measure import ndcg
-from models.evaluation.product import product_rows
-from models.evaluation.split import Split, next_items
-from models.fresh_events import FreshWindows, chosen_events
-from models.fresh_settings import FreshSettings
-from models.settings import TrainSettings
-from models.train import train_on
-from models.training_weights import load_weights, save_weights, weights_folder
+from models.training.continuation.continuation import continue_on
+from models.training.continuation.fresh_events import FreshWindows, chosen_events
+from models.training.continuation.settings import FreshSettings
+from models.training.settings import TrainSettings
+from models.training.train import train_on
+from models.training.training_weights import load_weights, save_weights, weights_folder
 from profiles.actions import Action
-from stopped_runs import DAY, FILMS, visits
-from tiny_bundle import text_model
-from tiny_training import tiny_settings
+from tests.models.stopped_runs import DAY, FILMS, visits
+from tests.models.tiny_bundle import text_model
+from tests.models.tiny_training import tiny_settings
 
 ACTIONS = {"rate": Action(positive_from=5.0, value_range=(1, 5))}
 # At first nobody visits the last eight.
@@ -78,7 +78,7 @@ def quality(bundle: Path, part: Split) -> float:
 
 
 def product_rows_of(bundle: Path, part: Split):  # type: ignore[no-untyped-def]
-    from models.evaluation import product
+    from evaluation.methods import product
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(product, "check_trained_on", lambda bundle, split: None)

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
-import device_runs
-import worker_runs
-from inference.bundle import read
-from models.devices import device_of
+import tests.models.device_runs as device_runs
+import tests.models.worker_runs as worker_runs
+from inference.bundle.bundle import read
 from models.errors import DeviceMissing
-from models.scan import doubling, stepwise
+from models.network.scan import doubling, stepwise
+from models.training.distributed.devices import device_of
 
 # A process starts, and loads torch.
 pytestmark = pytest.mark.timeout(300)

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-import worker_runs
-from inference.bundle import read
-from models.launch import Place, own_place
-from tiny_bundle import text_model
+import tests.models.worker_runs as worker_runs
+from inference.bundle.bundle import read
+from models.training.distributed.launch import Place, own_place
+from tests.models.tiny_bundle import text_model
 
 # Processes start, and load torch.
 pytestmark = pytest.mark.timeout(300)

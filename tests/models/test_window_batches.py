@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.windows import Window, batches, with_history
+from models.data.windows import Window, batches, with_history
 
 
 def windows(lengths: list[int]) -> list[Window]:

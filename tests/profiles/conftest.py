@@ -7,11 +7,11 @@ from time import monotonic
 import pytest
 from hypothesis import settings as hypothesis_settings
 
-from embedded.valkey import EmbeddedValkey
-from embedded.valkey_cluster import EmbeddedValkeyCluster
-from profiles.changes import Changes
+from local.servers.valkey import EmbeddedValkey
+from local.servers.valkey_cluster import EmbeddedValkeyCluster
+from profiles.announcements.changes import Changes
 from profiles.settings import StoreSettings
-from profiles.store import ProfileStore
+from profiles.store.store import ProfileStore
 
 GENEROUS_SECONDS = 60.0
 

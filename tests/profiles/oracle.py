@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from profiles.actions import ProfileSettings
-from profiles.events import Erasure, Event, Position, Record
+from profiles.folding.events import Erasure, Event, Position, Record
 
 DAY_MS = 86_400_000
 

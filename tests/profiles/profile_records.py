@@ -6,8 +6,8 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from profiles.actions import ProfileSettings
-from profiles.events import Erasure, Event, Position, Record, Skip
-from profiles.fold import Folded, fold
+from profiles.folding.events import Erasure, Event, Position, Record, Skip
+from profiles.folding.fold import Folded, fold
 from profiles.profile import Entry, Profile
 
 T0 = 1_700_000_000_000

@@ -1,6 +1,6 @@
 """The breaker in front of a store that does not answer."""
 
-from profiles.breaker import Breaker
+from profiles.store.breaker import Breaker
 
 
 def test_the_breaker_lets_one_request_through_at_a_time_until_one_succeeds() -> None:

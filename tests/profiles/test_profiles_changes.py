@@ -4,14 +4,15 @@ import asyncio
 
 import pytest
 
-from profiles import announcements, codec, servers
-from profiles.announcements import Announcement
-from profiles.changes import Changes
-from profiles.connection import Client, Connection
-from profiles.keys import Keys
+from profiles.announcements import announcements
+from profiles.announcements.announcements import Announcement
+from profiles.announcements.changes import Changes
 from profiles.profile import Profile, Stored
 from profiles.settings import StoreSettings
-from profiles.store import ProfileStore, Write
+from profiles.store import codec, servers
+from profiles.store.connection import Client, Connection
+from profiles.store.keys import Keys
+from profiles.store.store import ProfileStore, Write
 from tests.profiles.conftest import until
 
 FAR = 4_000_000_000_000
@@ -37,7 +38,7 @@ def subscribed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         sizes.append(len(channels))
         await join(channels, timeout_ms, client)
 
-    monkeypatch.setattr("profiles.changes.join", counting)
+    monkeypatch.setattr("profiles.announcements.changes.join", counting)
     return sizes
 
 

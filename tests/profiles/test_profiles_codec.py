@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from profiles.announcements import carrying, decode_announcement, encode_announcement
-from profiles.codec import decode, decode_revision, encode, encode_revision
+from profiles.announcements.announcements import carrying, decode_announcement, encode_announcement
 from profiles.errors import ProfileCorrupt
-from profiles.events import Event, Position, Record
+from profiles.folding.events import Event, Position, Record
 from profiles.profile import ModelState, Profile, Stored
+from profiles.store.codec import decode, decode_revision, encode, encode_revision
 from recstream.storage.v1 import profile_pb2
 from tests.profiles.profile_records import OTHER_TOPIC, SMALL, TOPIC, erasure, event, logs, run
 

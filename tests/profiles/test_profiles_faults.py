@@ -8,15 +8,15 @@ from time import monotonic
 
 import pytest
 
-from embedded.ports import free_port
-from embedded.valkey import EmbeddedValkey
-from embedded.valkey_cluster import EmbeddedValkeyCluster
-from profiles.announcements import Announcement
-from profiles.changes import Changes
+from local.servers.ports import free_port
+from local.servers.valkey import EmbeddedValkey
+from local.servers.valkey_cluster import EmbeddedValkeyCluster
+from profiles.announcements.announcements import Announcement
+from profiles.announcements.changes import Changes
 from profiles.errors import StoreUnavailable
 from profiles.profile import ModelState, Profile
 from profiles.settings import StoreSettings
-from profiles.store import ProfileStore, Tail, Write
+from profiles.store.store import ProfileStore, Tail, Write
 from tests.profiles.conftest import GENEROUS_SECONDS, settings_of, until
 from tests.profiles.stalling_link import StallingLink
 from tests.profiles.test_profiles_changes import touch

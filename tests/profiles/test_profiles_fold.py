@@ -3,9 +3,18 @@
 import pytest
 
 from profiles.actions import ProfileSettings
-from profiles.events import Record, Skip
-from profiles.fold import effective, fold, last_word, model_history, positives, recent, refold_start, taken
-from profiles.tail import hash64
+from profiles.folding.events import Record, Skip
+from profiles.folding.fold import (
+    effective,
+    fold,
+    last_word,
+    model_history,
+    positives,
+    recent,
+    refold_start,
+    taken,
+)
+from profiles.folding.tail import hash64
 from tests.profiles.profile_records import DAY_MS, ROOMY, SMALL, T0, erasure, event, rows, run
 
 ACTIONS = ROOMY.actions

@@ -5,10 +5,10 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from profiles.codec import encode
-from profiles.events import Event, Record
-from profiles.fold import effective, fold, model_history
-from profiles.tail import Tail, hash64
+from profiles.folding.events import Event, Record
+from profiles.folding.fold import effective, fold, model_history
+from profiles.folding.tail import Tail, hash64
+from profiles.store.codec import encode
 from tests.profiles.oracle import expected, holding, model_rows
 from tests.profiles.profile_records import (
     ROOMY,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from profiles.actions import ProfileSettings
-from profiles.events import Erasure, Event, Position, Record
+from profiles.folding.events import Erasure, Event, Position, Record
 from profiles.interactions import KIND_HEADER, Reason, Refusal, check, parse
 from recstream.storage.v1.profile_pb2 import Erasure as ErasureMessage
 from recstream.storage.v1.profile_pb2 import TopicOffset

@@ -8,15 +8,15 @@ import pytest
 from pydantic import ValidationError
 
 from profiles.actions import ProfileSettings
-from profiles.announcements import Announcement
-from profiles.changes import Changes
-from profiles.connection import Connection
+from profiles.announcements.announcements import Announcement
+from profiles.announcements.changes import Changes
 from profiles.errors import StoreUnavailable
-from profiles.fold import fold
-from profiles.keys import Keys
+from profiles.folding.fold import fold
 from profiles.profile import Profile, Stored
 from profiles.settings import StoreSettings
-from profiles.store import ProfileStore, Tail, Write, next_revision
+from profiles.store.connection import Connection
+from profiles.store.keys import Keys
+from profiles.store.store import ProfileStore, Tail, Write, next_revision
 from tests.profiles.conftest import until
 from tests.profiles.profile_records import event
 

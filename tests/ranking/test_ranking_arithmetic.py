@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.bundle import Manifest
+from inference.bundle.bundle import Manifest
 from inference.model import Ranking
 from profiles.actions import Action
-from server.ranking.candidates import Proposal, merge
-from server.ranking.request import DEFAULT_SURFACE
-from server.ranking.scorers.blend import blend
-from server.ranking.settings import RankingSettings, SurfaceSettings
-from server.ranking.slate_ids import SlateIds
+from ranking.candidates import Proposal, merge
+from ranking.request import DEFAULT_SURFACE
+from ranking.scorers.blend import blend
+from ranking.settings import RankingSettings, SurfaceSettings
+from ranking.slate.slate_ids import SlateIds
 
 MANIFEST = Manifest(
     version=7,

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from inference.model import Candidates as RankerInput
-from profiles.events import Event, Position
-from profiles.fold import fold
+from profiles.folding.events import Event, Position
+from profiles.folding.fold import fold
 from profiles.profile import Stored
-from ranking.shelf import Shelf
-from ranking.world import (
+from recstream.v1 import slate_pb2
+from tests.ranking.in_memory import Shelf
+from tests.ranking.world import (
     NOW_MS,
     PROFILES,
     VERSION,
@@ -25,7 +26,6 @@ from ranking.world import (
     vector,
     with_state,
 )
-from recstream.v1 import slate_pb2
 
 RANKED, VECTORS, POPULAR = slate_pb2.TIER_RANKED, slate_pb2.TIER_VECTORS, slate_pb2.TIER_POPULAR
 

@@ -5,14 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference.bundle import read
+from inference.bundle.bundle import read
 from inference.model import ModelUnavailable
-from model_in_process import InProcess
 from profiles.actions import Actions, ProfileSettings
-from profiles.events import Position
+from profiles.folding.events import Position
 from profiles.profile import Entry
-from ranking.shelf import Shelf
-from ranking.world import (
+from ranking.deadline.calls import Calls
+from ranking.hydration.history_encoder import Folds
+from recstream.v1 import slate_pb2
+from tests.models.model_in_process import InProcess
+from tests.ranking.in_memory import Shelf
+from tests.ranking.world import (
     MANIFEST,
     NOW_MS,
     PROFILES,
@@ -26,9 +29,6 @@ from ranking.world import (
     vector,
     with_state,
 )
-from recstream.v1 import slate_pb2
-from server.ranking.calls import Calls
-from server.ranking.folds import Folds
 
 HISTORY = 96
 ITEMS = numbered(40)

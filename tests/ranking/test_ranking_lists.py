@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from profiles.tail import Tail, hash64
-from ranking.shelf import Shelf
-from ranking.world import (
+from profiles.folding.tail import Tail, hash64
+from ranking.request import DEFAULT_SURFACE
+from recstream.v1 import filter_pb2, item_pb2, slate_pb2
+from tests.ranking.in_memory import Shelf
+from tests.ranking.world import (
     DAY_MS,
     NOW,
     NOW_MS,
@@ -19,8 +21,6 @@ from ranking.world import (
     vector,
     with_state,
 )
-from recstream.v1 import filter_pb2, item_pb2, slate_pb2
-from server.ranking.request import DEFAULT_SURFACE
 
 
 def shelf_of(count: int, **fields) -> Shelf:

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 
 from inference.model import Candidates as RankerInput
-from profiles.events import Erasure, Event, Position
-from profiles.fold import fold
+from profiles.folding.events import Erasure, Event, Position
+from profiles.folding.fold import fold
 from profiles.profile import Stored
-from ranking.shelf import Shelf
-from ranking.world import (
+from recstream.storage.v1 import catalog_pb2
+from recstream.v1 import slate_pb2
+from tests.ranking.in_memory import Shelf
+from tests.ranking.world import (
     DAY_MS,
     MANIFEST,
     NOW_MS,
@@ -23,8 +25,6 @@ from ranking.world import (
     vector,
     with_state,
 )
-from recstream.storage.v1 import catalog_pb2
-from recstream.v1 import slate_pb2
 
 TOPIC = b"t" * 16
 

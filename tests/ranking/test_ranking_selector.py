@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.ranking.selector import by_score, capped, explored, select
-from server.ranking.settings import SurfaceSettings
+from ranking.selectors.selector import by_score, capped, explored, select
+from ranking.settings import SurfaceSettings
 
 scores = st.lists(
     st.one_of(st.sampled_from([0.0, 1.0, 2.0]), st.floats(allow_nan=True, allow_infinity=True)), max_size=60

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from inference.versions import Live, Pointer
+from inference.version_routing import Live, Pointer
 from profiles.profile import Stored
-from ranking.shelf import Shelf
-from ranking.world import MANIFEST, NOW, NOW_MS, PROFILES, PaperModel, ask, item, numbered, user
-from ranking.world import with_state as with_state_of
+from ranking.runner import Pipeline
+from ranking.settings import RankingSettings
 from recstream.v1 import slate_pb2
-from server.ranking.pipeline import Pipeline
-from server.ranking.settings import RankingSettings
+from tests.ranking.in_memory import Shelf
+from tests.ranking.world import MANIFEST, NOW, NOW_MS, PROFILES, PaperModel, ask, item, numbered, user
+from tests.ranking.world import with_state as with_state_of
 
 OLD, NEW = MANIFEST.version, MANIFEST.version + 1
 WIDE = MANIFEST.model_copy(

@@ -6,17 +6,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from inference.bundle import Manifest
+from inference.bundle.bundle import Manifest
 from inference.model import Candidates, Folds, Histories, ModelUnavailable, Ranking, States, Steps
-from inference.versions import Pointer
+from inference.version_routing import Pointer
 from profiles.actions import ProfileSettings
-from profiles.events import Event, Position
-from profiles.fold import fold
+from profiles.folding.events import Event, Position
+from profiles.folding.fold import fold
 from profiles.profile import ModelState, Stored
+from ranking.request import ListRequest
+from ranking.runner import Pipeline
+from ranking.settings import RankingSettings
 from recstream.v1 import item_pb2
-from server.ranking.pipeline import Pipeline
-from server.ranking.request import ListRequest
-from server.ranking.settings import RankingSettings
 
 NOW = 1_800_000_000.0
 NOW_MS = int(NOW * 1000)

@@ -10,10 +10,20 @@ import numpy as np
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
-from inference.bundle import read
-from profiles.codec import decode, encode, encode_revision
-from released_forms import ANSWERS, BUNDLE, CONTRACT, READERS, RECORDS, answers, as_json, contract, releases
+from inference.bundle.bundle import read
+from profiles.store.codec import decode, encode, encode_revision
 from tests.profiles.profile_records import ROOMY, event, run
+from tests.released.forms import (
+    ANSWERS,
+    BUNDLE,
+    CONTRACT,
+    READERS,
+    RECORDS,
+    answers,
+    as_json,
+    contract,
+    releases,
+)
 
 each_release = pytest.mark.parametrize("release", releases(), ids=lambda folder: folder.name)
 LAST = releases()[-1]

@@ -1,6 +1,6 @@
 """Keeps what this release leaves behind, in a folder of its own that nobody changes any more.
 
-    PYTHONPATH=.:protos:tests .venv/bin/python tests/released/write_released.py 0.1.0
+    PYTHONPATH=.:protos .venv/bin/python tests/released/write_released.py 0.1.0
 
 Run it on the commit that is tagged, and commit the folder. `test_released.py` then holds every later version to it.
 """
@@ -21,19 +21,29 @@ import numpy as np
 import onnxruntime  # noqa: F401
 from google.protobuf.message import Message
 
+from catalog.popularity.stats import HOUR_MS, add
 from catalog.records import stats_key, vector_key
-from catalog.served import KEY
-from catalog.stats import HOUR_MS, add
-from inference.bundle import MANIFEST, read
-from profiles.announcements import carrying, encode_announcement
-from profiles.codec import encode, encode_revision
+from catalog.version_watcher import KEY
+from inference.bundle.bundle import MANIFEST, read
+from profiles.announcements.announcements import carrying, encode_announcement
 from profiles.profile import ModelState, Profile
+from profiles.store.codec import encode, encode_revision
 from recstream.storage.v1 import catalog_pb2, model_pb2, profile_pb2, slate_pb2
 from recstream.v1 import interaction_pb2, item_pb2
 from recstream.v1 import slate_pb2 as contract_slate_pb2
-from released_forms import ANSWERS, BUNDLE, CONTRACT, READERS, RECORDS, RELEASED, answers, as_json, contract
+from tests.models.tiny_bundle import build
 from tests.profiles.profile_records import OTHER_TOPIC, T0, TOPIC, erasure, event, run
-from tiny_bundle import build
+from tests.released.forms import (
+    ANSWERS,
+    BUNDLE,
+    CONTRACT,
+    READERS,
+    RECORDS,
+    RELEASED,
+    answers,
+    as_json,
+    contract,
+)
 
 Kept = tuple[str, bytes, bytes]
 

@@ -7,10 +7,10 @@ import time
 import grpc
 import pytest
 
-from profiles.events import Position
+from profiles.folding.events import Position
 from recstream.v1 import interaction_pb2, interaction_service_pb2, profile_service_pb2
 from recstream.v1 import recommendation_service_pb2 as rpc
-from server_world import event, world
+from tests.server.world import event, world
 from topics.producer import start_producer
 
 TRIALS = 200

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest_asyncio
 
-from profiles.announcements import Announcement, Carried
-from profiles.codec import encode, encode_revision
+from profiles.announcements.announcements import Announcement, Carried
 from profiles.profile import Profile, Stored
-from profiles.store import ProfileStore, Tail, Write, hash64
+from profiles.store.codec import encode, encode_revision
+from profiles.store.store import ProfileStore, Tail, Write, hash64
 from recstream.v1 import recommendation_service_pb2 as rpc
-from server.inbox import Inbox
-from server_streams import ids, next_frame, open_stream, record, until
-from server_world import World, eventually, now_ms, world
+from server.streaming.mailbox import Inbox
+from tests.server.streams import ids, next_frame, open_stream, record, until
+from tests.server.world import World, eventually, now_ms, world
 
 
 def announcement(revision: int, *, quiet: bool = False) -> Announcement:

@@ -19,8 +19,8 @@ from recstream.v1 import (
     slate_pb2,
 )
 from recstream.v1 import recommendation_service_pb2 as rpc
-from server.status import DETAILS_KEY, unpack
-from server_world import ITEMS, World, event, eventually, world
+from server.requests.status import DETAILS_KEY, unpack
+from tests.server.world import ITEMS, World, event, eventually, world
 
 
 @pytest_asyncio.fixture

@@ -8,9 +8,9 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from recstream.v1 import recommendation_service_pb2 as rpc
-from server.status import DETAILS_KEY, unpack
-from server_streams import ids, next_frame, open_stream, record
-from server_world import eventually, world
+from server.requests.status import DETAILS_KEY, unpack
+from tests.server.streams import ids, next_frame, open_stream, record
+from tests.server.world import eventually, world
 
 
 async def test_a_user_may_hold_so_many_streams_and_is_told_when_to_come_back(kafka, valkey, prefix) -> None:

@@ -14,17 +14,17 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from embedded.kafka import EmbeddedKafka
-from embedded.ports import free_port
-from embedded.valkey import EmbeddedValkey
+from local.servers.kafka import EmbeddedKafka
+from local.servers.ports import free_port
+from local.servers.valkey import EmbeddedValkey
 from recstream.v1 import interaction_service_pb2, profile_service_pb2
 from recstream.v1 import recommendation_service_pb2 as rpc
 from recstream.v1.recommendation_service_pb2_grpc import RecommendationServiceStub
 from server.app import SERVICES, Server
 from server.config import ServerConfig
+from server.requests.status import DETAILS_KEY, unpack
 from server.settings import ServerSettings
-from server.status import DETAILS_KEY, unpack
-from server_world import SmallModel, event, eventually, fill_catalogue, world
+from tests.server.world import SmallModel, event, eventually, fill_catalogue, world
 from topics.create import create_topics
 from topics.settings import KafkaSettings
 

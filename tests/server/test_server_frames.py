@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from recstream.client.frames import apply
 from recstream.v1 import slate_pb2
-from server.frames import RESUME_TOKEN_LIMIT, delta, digest, resume_token, resumed_digest, without
+from server.streaming.frames import RESUME_TOKEN_LIMIT, delta, digest, resume_token, resumed_digest, without
 
 ITEM = st.builds(
     slate_pb2.RankedItem,

@@ -11,13 +11,13 @@ from recstream.client import Client, FailedPrecondition, InvalidRequest
 from recstream.v1 import catalog_service_pb2, item_pb2, profile_service_pb2
 from recstream.v1 import interaction_service_pb2 as recording
 from recstream.v1 import recommendation_service_pb2 as rpc
-from server import moment
 from server.errors import AsOfDisabled
 from server.errors import InvalidRequest as Refused
-from server.moment import AS_OF
+from server.requests import moment
+from server.requests.moment import AS_OF
+from server.requests.status import DETAILS_KEY, unpack
 from server.settings import ServerSettings
-from server.status import DETAILS_KEY, unpack
-from server_world import World, event, eventually, now_ms, world
+from tests.server.world import World, event, eventually, now_ms, world
 
 DAY_MS = 86_400_000
 

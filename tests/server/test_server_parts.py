@@ -7,18 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from profiles.announcements import Announcement, Applied
-from profiles.events import Position
+from profiles.announcements.announcements import Announcement, Applied
+from profiles.folding.events import Position
 from recstream.v1 import recommendation_service_pb2 as rpc
-from server.admission import Admission
-from server.causes import MOST, Causes
-from server.deadline import deadline
 from server.errors import Draining, InvalidRequest, TooMuch
-from server.inbox import Inbox
-from server.pages import Pages
+from server.requests.admission import Admission
+from server.requests.deadline import deadline
+from server.requests.pages import Pages
+from server.requests.ranking_limiter import Lane, Turns
+from server.requests.task_group import together
 from server.settings import ServerSettings
-from server.together import together
-from server.turns import Lane, Turns
+from server.streaming.causes import MOST, Causes
+from server.streaming.mailbox import Inbox
 
 TOPIC = b"t" * 16
 

@@ -10,8 +10,8 @@ import pytest_asyncio
 from recstream.client.frames import apply
 from recstream.v1 import catalog_service_pb2, item_pb2, slate_pb2
 from recstream.v1 import recommendation_service_pb2 as rpc
-from server_streams import ids, next_frame, open_stream, put, record, until
-from server_world import ITEMS, World, event, eventually, now_ms, world
+from tests.server.streams import ids, next_frame, open_stream, put, record, until
+from tests.server.world import ITEMS, World, event, eventually, now_ms, world
 from topics.closing import close_client
 from topics.producer import start_producer
 

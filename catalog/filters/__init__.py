@@ -1,0 +1,1 @@
+"""Which items match a request's filter."""

@@ -1,0 +1,1 @@
+"""An item as the catalogue holds it, and its limits."""

@@ -1,0 +1,110 @@
+"""An item as the catalogue holds it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from sys import intern
+from types import MappingProxyType
+
+from google.protobuf import json_format
+from google.protobuf.message import DecodeError
+
+from catalog.errors import BadRecord
+from catalog.items.item_check import check
+from catalog.items.media import Media
+from catalog.items.media import from_proto as media_from_proto
+from catalog.items.text import content_hash, item_text
+from recstream.v1 import item_pb2
+
+__all__ = ["Item", "check", "decode", "from_proto"]
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+_NO_NUMBERS: Mapping[str, float] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A checked item; the fields are those of `recstream.v1.Item`, categories without repeats."""
+
+    item_id: str
+    title: str = ""
+    description: str = ""
+    categories: tuple[str, ...] = ()
+    attributes: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    numbers: Mapping[str, float] = field(default_factory=lambda: _NO_NUMBERS)
+    domain: str = ""
+    withdrawn: bool = False
+    expires_at_ms: int = 0
+    published_at_ms: int = 0
+    media: tuple[Media, ...] = ()
+
+    def text(self) -> str:
+        """What is embedded: title, categories, attributes and description as plain text."""
+        return item_text(self.title, self.categories, self.attributes, self.description)
+
+    def content_hash(self) -> bytes:
+        """16 bytes that change when `text()` or media do, whether their contents are at hand or not."""
+        return content_hash(self.text(), ((m.modality, m.content_hash) for m in self.media))
+
+    def embedded_hash(self) -> bytes:
+        """The same over the media whose contents are at hand: what a vector that is made now is made of."""
+        return content_hash(self.text(), ((m.modality, m.content_hash) for m in self.media if m.content))
+
+    def without_contents(self) -> "Item":
+        """As it is kept in memory and answered: media by their hashes."""
+        if not any(m.content for m in self.media):
+            return self
+        return replace(self, media=tuple(m.without_content() for m in self.media))
+
+    def to_proto(self) -> item_pb2.Item:
+        """The item as the contract has it."""
+        return item_pb2.Item(
+            item_id=self.item_id,
+            title=self.title,
+            description=self.description,
+            categories=self.categories,
+            attributes=self.attributes,
+            numbers=self.numbers,
+            domain=self.domain,
+            withdrawn=self.withdrawn,
+            expires_at_ms=self.expires_at_ms,
+            published_at_ms=self.published_at_ms,
+            media=(m.to_proto() for m in self.media),
+        )
+
+
+def from_proto(message: item_pb2.Item) -> Item:
+    """The item of a message that `check` finds nothing wrong with."""
+    # Names of categories and attributes recur in every item: one copy of each is enough.
+    return Item(
+        item_id=message.item_id,
+        title=message.title,
+        description=message.description,
+        categories=tuple(dict.fromkeys(intern(c) for c in message.categories)),
+        attributes={intern(name): value for name, value in message.attributes.items()} or _NOTHING,
+        numbers={intern(name): value for name, value in message.numbers.items()} or _NO_NUMBERS,
+        domain=intern(message.domain),
+        withdrawn=message.withdrawn,
+        expires_at_ms=message.expires_at_ms,
+        published_at_ms=message.published_at_ms,
+        media=media_from_proto(message.media),
+    )
+
+
+def decode(key: bytes | None, value: bytes) -> Item:
+    """The item of a record of the topic `items`: protobuf, or its JSON form (a first byte `{`).
+
+    Raises BadRecord when it cannot be read, passes a limit, or is not the item that the key names.
+    """
+    message = item_pb2.Item()
+    try:
+        if value.startswith(b"{"):
+            json_format.Parse(value, message)
+        else:
+            message.ParseFromString(value)
+    except (DecodeError, json_format.ParseError, ValueError, RecursionError) as error:
+        raise BadRecord(f"cannot be read as an Item: {error}") from error
+    if problems := check(message, stored=True):
+        raise BadRecord("; ".join(f"{name} {problem}" for name, problem in problems))
+    if key != message.item_id.encode():
+        raise BadRecord(f"its key is not its item id {message.item_id!r}")
+    return from_proto(message)

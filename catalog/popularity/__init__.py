@@ -1,0 +1,1 @@
+"""How often items are acted on, weighed by age."""

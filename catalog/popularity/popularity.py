@@ -1,0 +1,144 @@
+"""How often items are acted on, decayed at the time of the read."""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalog.columns import Column
+from catalog.popularity.buckets import Buckets
+from catalog.popularity.parts import Parts
+from catalog.popularity.stats import HOUR_MS
+from recstream.storage.v1 import catalog_pb2
+
+EVER: Final = 1e-6
+"""What a positive event of any age adds where items are compared: it decides where nothing happened lately, and
+hardly elsewhere."""
+_HALF_LIVES = 16
+# The first so many are sorted once for each reading: nearly every list finds enough among them.
+_LEADERS = 4096
+# After so many half-lives sums are made anew for the present, before numbers leave float64.
+_CARRIED = 200.0
+
+
+@dataclass(slots=True)
+class _Decay:
+    """Weights add up and age alike: the sum at one moment times one factor is the sum at another.
+
+    parts, sums: at the reference moment, by part and by row. summed_ms: the latest moment at which parts were summed.
+    changed: parts that are to be summed anew. ahead: those with hours that lay too far ahead when they were summed.
+    read, leaders: the figures that were last read, and the rows that lead by them, best first.
+    """
+
+    reference_ms: int
+    summed_ms: int
+    parts: Column[np.float64]
+    sums: Column[np.float64]
+    changed: set[int] = field(default_factory=set)
+    ahead: set[int] = field(default_factory=set)
+    read_at_ms: int = 0
+    read: NDArray[np.float32] | None = None
+    leaders: NDArray[np.int64] | None = None
+
+
+class Popularity:
+    """Statistics by row: the sum of what each partition of interactions gives it. The parts stay apart, as each
+    changes for itself. `reuse_ms`: how long figures that were read may be given again."""
+
+    def __init__(self, reuse_ms: float) -> None:
+        self._reuse_ms = reuse_ms
+        self._rows = 0
+        self._parts = Parts()
+        self._positives = Column(np.int64, 0)
+        self._part_positives = Column(np.int64, 0)
+        self._buckets = Buckets()
+        self._decays: OrderedDict[float, _Decay] = OrderedDict()
+
+    def put(self, row: int, stats: catalog_pb2.ItemStats, partition: int = 0) -> None:
+        """What a partition gives the row changed."""
+        part = self._parts.number(row, partition)
+        self._rows = max(self._rows, row + 1)
+        self._positives.reserve(row + 1)
+        self._part_positives.reserve(part + 1)
+        self._positives.array[row] += stats.positives - self._part_positives.array[part]
+        self._part_positives.array[part] = stats.positives
+        self._buckets.put(part, stats)
+        for decay in self._decays.values():
+            decay.changed.add(part)
+
+    def positives(self, rows: int) -> NDArray[np.int64]:
+        """Positive events ever, [rows]."""
+        return self._positives.view(rows)
+
+    def decayed(self, now_ms: int, half_life_s: float, rows: int) -> NDArray[np.float32]:
+        """Positive events weighed by age, [rows], as `catalog.popularity.stats.decayed` defines it; read-only."""
+        decay = self._decays.get(half_life_s)
+        if decay is None:
+            decay = self._decays[half_life_s] = self._summed(now_ms, half_life_s)
+            if len(self._decays) > _HALF_LIVES:
+                self._decays.popitem(last=False)
+        self._decays.move_to_end(half_life_s)
+        read = decay.read
+        if read is None or len(read) < rows or not 0 <= now_ms - decay.read_at_ms < self._reuse_ms:
+            # Hours that lay behind the moment of the sums may lie far ahead of an earlier one.
+            if (
+                abs(now_ms - decay.reference_ms) > _CARRIED * half_life_s * 1000
+                or now_ms < decay.summed_ms - HOUR_MS
+            ):
+                decay = self._decays[half_life_s] = self._summed(now_ms, half_life_s)
+            read = decay.read = self._read(decay, now_ms, half_life_s, rows)
+            decay.read_at_ms = now_ms
+            decay.leaders = None
+        return read[:rows]
+
+    def most(self, now_ms: int, half_life_s: float, mask: NDArray[np.bool_], count: int) -> NDArray[np.int64]:
+        """Of the rows that the mask [rows] names the `count` with the most positive events weighed by age, or ever
+        where that is all; best first, equal ones by row. All of them where there are fewer."""
+        read = self.decayed(now_ms, half_life_s, len(mask))
+        decay = self._decays[half_life_s]
+        if decay.leaders is None:
+            # Of all rows, whatever this mask is of: others ask within the same reading.
+            whole = read if decay.read is None else decay.read
+            decay.leaders = self._best(whole, np.arange(len(whole)), _LEADERS)
+        leaders = decay.leaders[decay.leaders < len(mask)]
+        found = leaders[mask[leaders]][:count]
+        # Every row that is not among the leaders comes after them.
+        return found if len(found) == count else self._best(read, np.flatnonzero(mask), count)
+
+    def _best(self, decayed: NDArray[np.float32], rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+        scores = decayed[rows] + EVER * self.positives(len(decayed))[rows]
+        if count < len(rows):
+            # The lowest score that is still in may be that of all the rest: of those the first rows are taken.
+            lowest = np.partition(scores, len(rows) - count)[len(rows) - count]
+            above = np.flatnonzero(scores > lowest)
+            chosen = np.concatenate([above, np.flatnonzero(scores == lowest)[: count - len(above)]])
+            rows, scores = rows[chosen], scores[chosen]
+        return rows[np.argsort(-scores, kind="stable")]
+
+    def _read(self, decay: _Decay, now_ms: int, half_life_s: float, rows: int) -> NDArray[np.float32]:
+        if due := decay.changed | decay.ahead:
+            parts = np.fromiter(due, np.int64, len(due))
+            decay.parts.reserve(len(self._parts))
+            decay.parts.array[parts] = self._buckets.sums(parts, decay.reference_ms, now_ms, half_life_s)
+            changed = self._parts.rows(parts)
+            decay.sums.reserve(self._rows)
+            decay.sums.array[changed] = self._parts.totals(changed, decay.parts.array)
+            decay.summed_ms = max(decay.summed_ms, now_ms)
+            decay.ahead = set(self._buckets.ahead(parts, now_ms).tolist())
+            decay.changed.clear()
+        decay.sums.reserve(rows)
+        halvings = (now_ms - decay.reference_ms) / (half_life_s * 1000)
+        read: NDArray[np.float32] = (decay.sums.array[:rows] * 2.0**-halvings).astype(np.float32)
+        read.flags.writeable = False
+        return read
+
+    def _summed(self, now_ms: int, half_life_s: float) -> _Decay:
+        parts, sums = Column(np.float64, 0.0), Column(np.float64, 0.0)
+        parts.reserve(len(self._parts))
+        sums.reserve(self._rows)
+        parts.array[: len(self._parts)] = self._buckets.all_sums(now_ms, half_life_s)
+        sums.array[: self._rows] = self._parts.all_totals(self._rows, parts.array)
+        ahead = self._buckets.ahead(np.arange(len(self._parts)), now_ms)
+        return _Decay(now_ms, now_ms, parts, sums, ahead=set(ahead.tolist()))

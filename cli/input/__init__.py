@@ -1,0 +1,1 @@
+"""Files named on a command line, as tables of events and items."""

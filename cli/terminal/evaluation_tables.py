@@ -1,0 +1,149 @@
+"""The result of an evaluation as a person reads it in a terminal."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from rich.bar import Bar
+from rich.console import Group as Together
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from evaluation.metrics.groups import Group
+from evaluation.protocols.cold import ColdResult, ColdRow
+from evaluation.report.results import Result, RowResult
+
+_BAR = 12
+_BAR_FROM_WIDTH = 96
+_SURE = 0.95
+Cell = Callable[[RowResult], RenderableType]
+
+
+def any_table(result: Result | ColdResult, width: int) -> RenderableType:
+    """Of any protocol."""
+    return cold_table(result) if isinstance(result, ColdResult) else result_tables(result, width)
+
+
+def result_tables(result: Result, width: int = _BAR_FROM_WIDTH) -> RenderableType:
+    """The rows with their intervals, what more there is to say of them, and groups of asks and items. width: of the
+    terminal, in characters."""
+    left_out = "; ".join(
+        f"{count:,} {name.replace('_', ' ')}" for name, count in result.excluded.items() if count
+    )
+    asked = f"{result.asks:,} lists of {result.users:,} users, {result.items:,} items, full ranking"
+    parts: list[RenderableType] = [
+        _table(result.protocol, result.rows, _main(result, bars=width >= _BAR_FROM_WIDTH)),
+        Text(f"{asked}; {left_out}" if left_out else asked, "dim"),
+        *_explained(result),
+        _table("Further figures", result.rows, _further()),
+        _groups("NDCG@10 by events before the list", [(row.name, row.histories) for row in result.rows]),
+        _groups("NDCG@10 by age of the item", [(row.name, row.ages) for row in result.rows]),
+    ]
+    parts += [Text(f"{row.name}: {row.note}", "dim") for row in result.rows if row.note]
+    return Together(*parts)
+
+
+def cold_table(result: ColdResult) -> RenderableType:
+    """Recall of items that nobody has touched, beside chance and beside items that are known."""
+    titles = {
+        "full": "hidden, among all",
+        "cold": "hidden, among hidden",
+        "warm": "known, among as many",
+    }
+    table = Table(title="cold-items: Recall@10", title_justify="left")
+    table.add_column("", no_wrap=True)
+    for question, title in titles.items():
+        table.add_column(f"{title} ({result.asks[question]:,})", justify="right")
+        if question == "full":
+            table.add_column("x chance", justify="right")
+    table.add_column("hidden / known", justify="right")
+    for row in result.rows:
+        cells = [_recall(row, question) for question in titles]
+        cells.insert(1, _times(row.recall["full"], result.chance["full"]))
+        table.add_row(row.name, *cells, _share(row))
+    chances = [f"{result.chance[question]:.4f}" for question in titles]
+    table.add_row("chance", chances[0], "1.0", *chances[1:], "", style="dim")
+    return Together(
+        table, Text(f"{result.hidden:,} items are hidden from training and from all histories", "dim")
+    )
+
+
+def _recall(row: ColdRow, question: str) -> str:
+    mean = f"{row.recall[question]:.4f}"
+    if question not in row.intervals:
+        return mean
+    return mean + "\n{:.4f}-{:.4f}".format(*row.intervals[question])
+
+
+def _times(recall: float, chance: float) -> str:
+    return f"{recall / chance:.1f}" if chance else ""
+
+
+def _share(row: ColdRow) -> str:
+    if not math.isfinite(row.of_warm):
+        return ""
+    return f"{row.of_warm:.2f}\n" + "{:.2f}-{:.2f}".format(*row.of_warm_interval)
+
+
+def _explained(result: Result) -> list[RenderableType]:
+    compared = next((row.name for row in result.rows if row.above), None)
+    text = f"above: probability that the mean NDCG@10 of {compared} is above, by paired bootstrap over users"
+    return [] if compared is None else [Text(text, "dim")]
+
+
+def _main(result: Result, *, bars: bool) -> dict[str, Cell]:
+    longest = max((row.intervals["ndcg@10"][1] for row in result.rows), default=0.0) or 1.0
+    cells: dict[str, Cell] = {
+        "HR@10": _figure("hr@10"),
+        "NDCG@10": _figure("ndcg@10"),
+        "95 %": lambda row: "{:.4f}-{:.4f}".format(*row.intervals["ndcg@10"]),
+    }
+    if bars:
+        cells[""] = lambda row: Bar(longest, 0, row.figures["ndcg@10"], width=_BAR)
+    cells["MRR@10"] = _figure("mrr@10")
+    compared = next((row for row in result.rows if row.above), None)
+    if compared is not None:
+        cells["above"] = lambda row: _probability(compared.above.get(row.name))
+    return cells
+
+
+def _further() -> dict[str, Cell]:
+    return {
+        "NDCG@5": _figure("ndcg@5"),
+        "Recall@10": _figure("recall@10"),
+        "coverage": lambda row: f"{row.coverage:.1%}",
+        "novelty": lambda row: f"{row.novelty:.2f}",
+        "diversity": lambda row: f"{row.diversity:.3f}",
+    }
+
+
+def _figure(name: str) -> Cell:
+    return lambda row: f"{row.figures[name]:.4f}"
+
+
+def _table(title: str, rows: Sequence[RowResult], cells: Mapping[str, Cell]) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column("", no_wrap=True)
+    for name in cells:
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(row.name, *(cell(row) for cell in cells.values()))
+    return table
+
+
+def _probability(chance: float | None) -> Text:
+    if chance is None:
+        return Text("")
+    return Text(f"{chance:.3f}", "green" if chance >= _SURE else "red" if chance <= 1 - _SURE else "")
+
+
+def _groups(title: str, rows: Sequence[tuple[str, Mapping[str, Group]]]) -> Table:
+    names = list(dict.fromkeys(name for _, groups in rows for name in groups))
+    table = Table(title=title, title_justify="left")
+    table.add_column("", no_wrap=True)
+    for name in names:
+        count = next(groups[name].count for _, groups in rows if name in groups)
+        table.add_column(f"{name} ({count:,})", justify="right")
+    for row, groups in rows:
+        table.add_row(row, *(f"{groups[name].ndcg:.4f}" if name in groups else "" for name in names))
+    return table

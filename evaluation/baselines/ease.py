@@ -1,0 +1,25 @@
+"""EASE: an item-to-item model with a closed form (Steck 2019, arXiv:1905.03375)."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.baselines.gram import gram
+from models.data.events import Floats, Ints
+
+
+def ease(users: Ints, items: Ints, weights: Floats, count: int, strength: float) -> NDArray[np.float32]:
+    """Item-to-item weights B [count, count] with zero diagonal that minimise |X - XB|^2 + strength |B|^2.
+
+    strength: lambda of the paper, above 0. Items that nobody had have weight 0 with all others.
+    """
+    occurring = np.flatnonzero(np.bincount(items, minlength=count))
+    column = np.searchsorted(occurring, items)
+    # float64: the inverse of a matrix whose entries span five orders of magnitude.
+    matrix = gram(users, column, weights, len(occurring)).astype(np.float64)
+    matrix[np.diag_indices(len(occurring))] += strength
+    inverse = np.linalg.inv(matrix)
+    small = inverse / -np.diag(inverse)[None, :]
+    np.fill_diagonal(small, 0)
+    found = np.zeros((count, count), np.float32)
+    found[np.ix_(occurring, occurring)] = small
+    return found

@@ -1,0 +1,112 @@
+"""References by name."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from evaluation.baselines.ease import ease
+from evaluation.baselines.errors import ReferenceFailed
+from evaluation.baselines.history import History
+from evaluation.baselines.interface import Parameters, Row, Training, Value
+from evaluation.baselines.item_knn import item_knn
+from evaluation.baselines.item_to_item import ItemToItem
+from evaluation.baselines.library_row import SCRIPTS, LibraryRow
+from evaluation.baselines.popularity import Popularity
+from evaluation.baselines.process import LibraryProcess
+
+NAMES: Final = ("popularity", "item-knn", "ease", "als", "bpr", "sasrec")
+_FIT_SECONDS: Final = 7200.0
+# It trains for minutes. What the others learn in seconds is not worth the disk.
+_KEPT: Final = frozenset({"sasrec"})
+
+
+def fit(
+    name: str,
+    split: Training,
+    parameters: Parameters,
+    *,
+    popular: Parameters,
+    seed: int = 0,
+    threads: int = 1,
+    kept: Path | None = None,
+    say: Callable[[str], None] | None = None,
+) -> tuple[Row, Parameters]:
+    """A reference trained on a split's training rows; and its parameters, with those that training found.
+
+    popular: the parameters of the popularity that answers where a reference knows nothing of the user. kept: a folder
+    where a long training of a library stays: an equal one (two protocols may train on equal rows) is made once.
+
+    Raises ReferenceFailed, EnvironmentMissing for a library's without its environment.
+    """
+    if name == "popularity":
+        return _popularity(split, parameters), parameters
+    fallback = _popularity(split, popular)
+    history = History(split.known, _number(parameters, "other"), _optional(parameters, "half_life"))
+    users, items, weights = history.training(np.flatnonzero(split.training))
+    count = len(split.known.item_ids)
+    if name == "item-knn":
+        similarity = item_knn(
+            users,
+            items,
+            weights,
+            count,
+            neighbours=int(_number(parameters, "neighbours")),
+            shrinkage=_number(parameters, "shrinkage"),
+            leaning=_number(parameters, "leaning"),
+        )
+        return ItemToItem(name, similarity, history, fallback), parameters
+    if name == "ease":
+        similarity = ease(users, items, weights, count, _number(parameters, "strength"))
+        return ItemToItem(name, similarity, history, fallback), parameters
+    if name not in SCRIPTS:
+        raise ReferenceFailed(f"no reference is called {name!r}: one of {', '.join(NAMES)}")
+    process = LibraryProcess(SCRIPTS[name], threads=threads, say=say)
+    facts, found = process.fit(
+        name,
+        {
+            "users": users,
+            "items": items,
+            "weights": weights,
+            "user_count": np.array(len(split.known.user_ids)),
+            "item_count": np.array(count),
+        },
+        {**parameters, "seed": seed, "threads": threads},
+        timeout=_FIT_SECONDS,
+        kept=kept if name in _KEPT else None,
+    )
+    row = LibraryRow(name, process, found["items"], found["listed"].astype(np.bool_), history, fallback)
+    return row, {**parameters, **{key: _value(value) for key, value in facts.items()}}
+
+
+def close(row: Row) -> None:
+    """Ends the process behind a row, where there is one."""
+    if isinstance(row, LibraryRow):
+        row.close()
+
+
+def _popularity(split: Training, parameters: Parameters) -> Popularity:
+    # In next-item what everybody has done so far is known; elsewhere, the training alone.
+    everything = np.ones(len(split.known), np.bool_)
+    counted = everything if split.name.startswith("next-item") else split.training
+    if parameters["counted"] == "positive":
+        counted = counted & split.known.positive
+    # Where times are only places in a line, there is no age to weigh by.
+    half_life = _optional(parameters, "half_life_days") if split.known.timed else None
+    return Popularity(split.known, counted, half_life)
+
+
+def _optional(parameters: Parameters, name: str) -> float | None:
+    return None if parameters.get(name) is None else _number(parameters, name)
+
+
+def _number(parameters: Parameters, name: str) -> float:
+    value = parameters.get(name)
+    if not isinstance(value, (int, float)):
+        raise ReferenceFailed(f"{name} is to be a number, not {value!r}")
+    return float(value)
+
+
+def _value(value: object) -> Value:
+    return value if isinstance(value, (int, float, str)) else None

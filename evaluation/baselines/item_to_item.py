@@ -1,0 +1,38 @@
+"""Recommenders that score an item by its similarity to what the user has had."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.baselines.history import History
+from evaluation.baselines.interface import Asks, Row
+from models.data.events import Floats
+
+
+class ItemToItem:
+    """score(user, j) = sum over the user's history of weight(i) * similarity[i, j].
+
+    similarity: [items, items]. The popular row breaks ties (most items are like none of a short history) and
+    answers for users without history.
+    """
+
+    def __init__(self, name: str, similarity: NDArray[np.float32], history: History, popular: Row) -> None:
+        self.name = name
+        self._similarity, self._history, self._popular = similarity, history, popular
+
+    def scores(self, asks: Asks) -> Floats:
+        """[b, items]."""
+        found = np.empty((len(asks.users), len(self._similarity)), np.float32)
+        for place, rows in enumerate(asks.before):
+            items, weights = self._history.weighted(rows)
+            np.matmul(weights, self._similarity[items], out=found[place])
+        return with_ties_by(found, self._popular.scores(asks))
+
+
+def with_ties_by(scores: Floats, popularity: Floats) -> Floats:
+    """The scores, with items of equal score ordered by popularity: what it adds is less than a millionth of
+    the largest score. A row of zeros becomes popularity itself."""
+    highest = np.abs(scores).max(1, keepdims=True)
+    most = np.maximum(np.abs(popularity).max(1, keepdims=True), 1e-30)
+    size = np.where(highest > 0, highest * 1e-6, 1.0)
+    mixed: Floats = (scores + size * (popularity / most)).astype(np.float32)
+    return mixed

@@ -1,0 +1,102 @@
+"""Other people's protocols, rebuilt to see whether a reference reaches what was published for it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.baselines.interface import Row
+from evaluation.metrics.accuracy import NAMES, judged, places
+from models.data.events import Events, Ints
+
+_ASKS_A_BATCH = 256
+
+
+@dataclass(frozen=True, slots=True)
+class TrialAsks:
+    """Lists to be made, after `before`, each to be judged by its `relevant` items."""
+
+    users: Ints
+    before: Sequence[Ints]
+    time_ms: Ints
+    visible: Ints
+    relevant: Sequence[Ints]
+
+    def batches(self) -> Iterator["TrialAsks"]:
+        """The same in parts."""
+        for start in range(0, len(self.users), _ASKS_A_BATCH):
+            part = slice(start, start + _ASKS_A_BATCH)
+            yield TrialAsks(
+                self.users[part],
+                self.before[part],
+                self.time_ms[part],
+                self.visible[part],
+                self.relevant[part],
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A protocol on one data set; `training` [rows] is what both validation and test train on."""
+
+    name: str
+    known: Events
+    training: NDArray[np.bool_]
+    validation: TrialAsks
+    test: TrialAsks
+
+
+def leave_one_out(known: Events) -> Trial:
+    """The last event of a user is the test, the one before it the validation, whatever they say of the item; the
+    test knows of the validation's. As in S3-Rec (Zhou et al. 2020). Users of fewer than three events train."""
+    training = np.ones(len(known), np.bool_)
+    validation: list[tuple[Ints, Ints]] = []
+    test: list[tuple[Ints, Ints]] = []
+    for rows in known.by_user():
+        if len(rows) >= 3:
+            training[rows[-2:]] = False
+            validation.append((rows[:-2], rows[-2:-1]))
+            test.append((rows[:-1], rows[-1:]))
+    return Trial("leave-one-out", known, training, _asks(known, validation), _asks(known, test))
+
+
+def random_eighths(known: Events, seed: int) -> Trial:
+    """A tenth of each user's events at random is the test, another the validation, as RecBole splits by
+    {'RS': [0.8, 0.1, 0.1]} in random order; every event counts as relevant."""
+    random = np.random.default_rng(seed)
+    training = np.ones(len(known), np.bool_)
+    validation: list[tuple[Ints, Ints]] = []
+    test: list[tuple[Ints, Ints]] = []
+    for rows in known.by_user():
+        tenth = int(len(rows) * 0.1)
+        if tenth:
+            drawn = random.permutation(rows)
+            judged, tuned, before = drawn[:tenth], drawn[tenth : 2 * tenth], drawn[2 * tenth :]
+            training[judged] = training[tuned] = False
+            validation.append((np.sort(before), tuned))
+            test.append((np.sort(np.append(before, tuned)), judged))
+    return Trial("random 8:1:1", known, training, _asks(known, validation), _asks(known, test))
+
+
+def measured(row: Row, known: Events, asks: TrialAsks) -> tuple[float, float]:
+    """HR@10 and NDCG@10, means over lists; what a user has had is not listed."""
+    parts = []
+    for part in asks.batches():
+        scores = row.scores(part)
+        for place, before in enumerate(part.before):
+            scores[place, known.items[before]] = -np.inf
+        parts.append(judged(places(scores, part.relevant), len(part.users)))
+    means = np.concatenate(parts).mean(0)
+    return float(means[NAMES.index("hr@10")]), float(means[NAMES.index("ndcg@10")])
+
+
+def _asks(known: Events, parts: Sequence[tuple[Ints, Ints]]) -> TrialAsks:
+    targets = np.array([rows[0] for _, rows in parts], np.int64)
+    return TrialAsks(
+        known.users[targets],
+        [before for before, _ in parts],
+        known.time_ms[targets],
+        np.full(len(parts), len(known), np.int64),
+        [np.unique(known.items[rows]) for _, rows in parts],
+    )

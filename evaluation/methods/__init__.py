@@ -1,0 +1,1 @@
+"""recstream's own methods in an evaluation."""

@@ -1,0 +1,53 @@
+"""Item vectors as the catalogue worker would have them, from the bundle's graphs."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from inference.bundle.bundle import Bundle
+from inference.bundle.graphs import ITEM_ENCODER, modality_graph
+from inference.bundle.modalities import Modality, Prepared
+from inference.errors import MediaUnreadable
+from models.data.events import Floats, ItemText
+from models.export.local_graphs import LocalGraphs
+
+_BATCH = 16
+
+
+def item_vectors(
+    bundle: Bundle,
+    graphs: LocalGraphs,
+    item_ids: Sequence[str],
+    items: Sequence[ItemText],
+    advance: Callable[[int], None],
+) -> Floats:
+    """[n, d] for the items of these ids, in order; one that `items` lacks has no text. `advance` is told of each batch
+    how many items it was."""
+    known = {item.item_id: item for item in items}
+    there = [known.get(item_id, ItemText(item_id, "")) for item_id in item_ids]
+    found = np.zeros((len(there), bundle.manifest.width), np.float32)
+    # Of equal length together: little padding, and so little time.
+    order = sorted(range(len(there)), key=lambda place: len(there[place].text))
+    for start in range(0, len(order), _BATCH):
+        places = order[start : start + _BATCH]
+        part = [there[place] for place in places]
+        tokens = bundle.tokens([item.item_id for item in part], [item.text for item in part])
+        found[places] = graphs.run(ITEM_ENCODER, tokens.ids, tokens.mask, tokens.item_index[:, None])[0]
+        advance(len(places))
+    for modality in bundle.manifest.modalities:
+        for place, item in enumerate(there):
+            if contents := _contents(item, modality):
+                stacked = np.stack(contents)[None]
+                found[place] = graphs.run(modality_graph(modality), found[place][None], stacked)[0][0]
+    return found
+
+
+def _contents(item: ItemText, modality: Modality) -> list[Prepared]:
+    prepared = []
+    for media in item.media:
+        if media.modality == modality.name:
+            try:
+                prepared.append(modality.prepare(media.read()))
+            except MediaUnreadable:  # as serving has it: the item goes without
+                continue
+    return prepared

@@ -1,0 +1,1 @@
+"""Accuracy, beyond-accuracy metrics and their confidence intervals."""

@@ -1,0 +1,1 @@
+"""What a model may learn from and what it is asked, by protocol."""

@@ -1,0 +1,186 @@
+"""Items that nobody has touched: are they recommended, and as well as others?
+
+A tenth of the items is hidden from training and from all histories; the last tenth in time of the events asks for them.
+Three questions, of every row:
+
+- `full`: recall@10 for hidden items among all items, beside what chance would reach
+- `cold`: the same when hidden items alone are ranked
+- `warm`: recall@10 for as many items that training knows, when these alone are ranked
+
+What a user has taken is on none of his lists, hidden or not, so both pools are as large.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from evaluation.method import Asks, Row
+from evaluation.metrics.accuracy import Numbers
+from evaluation.metrics.intervals import Bootstrap
+from evaluation.metrics.measure import AT, measure
+from evaluation.protocols.parts import Variant, pools
+from evaluation.protocols.split import Split, split
+from models.data.events import Events, Floats, Ints
+
+
+@dataclass(frozen=True, slots=True)
+class ColdRow:
+    """A row's mean recall@10 for each question, with its interval of 95 %. of_warm: recall in the pool of hidden items
+    over that in the pool of known ones, where both are above nothing, and its interval."""
+
+    name: str
+    recall: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]]
+    of_warm: float = float("nan")
+    of_warm_interval: tuple[float, float] = (float("nan"), float("nan"))
+
+    def as_dict(self) -> dict[str, object]:
+        """For `--json`."""
+        found: dict[str, object] = {"name": self.name} | {
+            f"recall@{AT}:{question}": {
+                "mean": self.recall[question],
+                "interval": list(self.intervals[question]),
+            }
+            for question in self.recall
+        }
+        if np.isfinite(self.of_warm):
+            found["cold_of_warm"] = {"mean": self.of_warm, "interval": list(self.of_warm_interval)}
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class ColdResult:
+    """hidden: how many items. asks: how many lists, by question. chance: recall@10 of lists drawn at random."""
+
+    hidden: int
+    asks: Mapping[str, int]
+    chance: Mapping[str, float]
+    rows: Sequence[ColdRow]
+
+    def as_dict(self) -> dict[str, object]:
+        """For `--json`."""
+        return {
+            "protocol": "cold-items", "hidden": self.hidden, "asks": dict(self.asks), "chance": dict(self.chance),
+            "models": [row.as_dict() for row in self.rows],
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A row that lists what it would serve, and the same row ranking everything, for questions where few items are
+    left: what it does not retrieve is no fault of its order there."""
+
+    served: Row
+    ranking_all: Row
+
+
+def cold_items(
+    known: Events,
+    rows: Callable[[Split], Sequence[Asked]],
+    advance: Callable[[int], None] = lambda done: None,
+    *,
+    variant: Variant = "test",
+    seed: int = 0,
+) -> ColdResult:
+    """rows: makes the rows for a split, from a model that was trained on its training part (that of `cold-items`: all
+    splits have the same). seed: of which items are hidden. Raises TimesMissing, NothingToMeasure."""
+    cold_split = split(known, "cold-items", variant, seed)
+    warm_split = split(known, "warm-items", variant, seed)
+    known = cold_split.known
+    hidden, warm = pools(known, seed)
+    made = list(zip(rows(cold_split), rows(warm_split), strict=True))
+    questions: dict[str, tuple[Split, list[Row]]] = {
+        "full": (cold_split, [one.served for one, _ in made]),
+        "cold": (cold_split, [Pooled(one.ranking_all, hidden) for one, _ in made]),
+        "warm": (warm_split, [Pooled(other.ranking_all, warm) for _, other in made]),
+    }
+    figures: list[dict[str, Numbers]] = [{} for _ in made]
+    for question, (asked, asked_rows) in questions.items():
+        for place, row in enumerate(asked_rows):
+            # Rows that differ in what they serve may rank everything by the same order.
+            same = next(
+                (i for i in range(place) if made[i][0].ranking_all is made[place][0].ranking_all), place
+            )
+            if question != "full" and same < place:
+                figures[place][question] = figures[same][question]
+            else:
+                figures[place][question] = measure(asked, row, advance=advance).figure(f"recall@{AT}")
+    samples = {question: Bootstrap(asked.asks.users) for question, (asked, _) in questions.items()}
+    return ColdResult(
+        len(hidden),
+        {question: len(asked.asks) for question, (asked, _) in questions.items()},
+        {
+            "full": _chance(cold_split, np.arange(len(known.item_ids))),
+            "cold": _chance(cold_split, hidden),
+            "warm": _chance(warm_split, warm),
+        },
+        [
+            ColdRow(
+                one.served.name,
+                {question: float(values.mean()) for question, values in own.items()},
+                {question: samples[question].interval(values) for question, values in own.items()},
+                *_of_warm(cold_split.asks.users, own["cold"], warm_split.asks.users, own["warm"]),
+            )
+            for (one, _), own in zip(made, figures, strict=True)
+        ],
+    )
+
+
+class Pooled:
+    """A row whose lists hold items of one pool alone."""
+
+    def __init__(self, row: Row, pool: Ints) -> None:
+        self.name, self._row, self._pool = row.name, row, pool
+
+    def scores(self, asks: Asks) -> Floats:
+        """[b, items], -inf outside the pool."""
+        scores = self._row.scores(asks)
+        found = np.full_like(scores, -np.inf)
+        found[:, self._pool] = scores[:, self._pool]
+        return found
+
+
+class NearestText:
+    """Items whose text is near the texts of what the user liked: what can be said without any model. vectors [n, w]."""
+
+    name = "nearest text"
+
+    def __init__(self, known: Events, vectors: Floats) -> None:
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        self._known, self._vectors = known, vectors / np.maximum(lengths, 1e-9)
+
+    def scores(self, asks: Asks) -> Floats:
+        """[b, items]: the mean cosine to the liked items of the history; all equal where there is none."""
+        liked = [rows[self._known.positive[rows]] for rows in asks.before]
+        width = self._vectors.shape[1]
+        users = np.stack(
+            [
+                self._vectors[self._known.items[rows]].mean(0) if len(rows) else np.zeros(width)
+                for rows in liked
+            ]
+        )
+        scores: Floats = (users @ self._vectors.T).astype(np.float32)
+        return scores
+
+
+def _of_warm(
+    cold_users: Ints, cold: Numbers, warm_users: Ints, warm: Numbers
+) -> tuple[float, tuple[float, float]]:
+    """Mean of `cold` over mean of `warm`, with its interval: the users of both are drawn together."""
+    is_cold = np.repeat([1.0, 0.0], [len(cold), len(warm)])
+    columns = np.stack([np.concatenate([cold, warm]) * is_cold, is_cold,
+                        np.concatenate([cold, warm]) * (1 - is_cold), 1 - is_cold], 1)  # fmt: skip
+    if not cold.any() or not warm.any():
+        return float("nan"), (float("nan"), float("nan"))
+    means = Bootstrap(np.concatenate([cold_users, warm_users])).means(columns)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        drawn = (means[:, 0] / means[:, 1]) / (means[:, 2] / means[:, 3])
+    low, high = np.quantile(drawn[np.isfinite(drawn)], [0.025, 0.975]).tolist()
+    return float(cold.mean() / warm.mean()), (low, high)
+
+
+def _chance(asked: Split, pool: Ints) -> float:
+    """Expected recall@10 of a random order of the pool, without what was taken."""
+    free = [len(pool) - np.isin(pool, asked.taken(place)).sum() for place in range(len(asked.asks))]
+    return float(np.mean(np.minimum(1, AT / np.maximum(free, 1))))

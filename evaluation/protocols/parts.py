@@ -1,0 +1,137 @@
+"""How each protocol parts the events: into what is learned from, and what is asked after which history."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.errors import TimesMissing
+from models.data.events import Events, Ints
+
+Mask = NDArray[np.bool_]
+Protocol = Literal["leave-one-out", "next-item", "future"]
+Hiding = Literal["cold-items", "warm-items", "shown-items"]
+Name = Literal["leave-one-out", "next-item", "future", "cold-items", "warm-items", "shown-items"]
+Variant = Literal["test", "validation"]
+
+PROTOCOLS: Final[tuple[Protocol, ...]] = get_args(Protocol)
+TEST_FROM: Final = 0.9
+VALIDATION_FROM: Final = 0.8
+HIDDEN: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """known: what may be seen at all. training [rows of known]. Of each ask the rows of the positive events that it is
+    about, the user's history, and below which row everybody's events may be counted. taken: what of the user's own
+    events may not be listed any more, where that is more than the history."""
+
+    known: Events
+    training: Mask
+    targets: Sequence[Ints]
+    before: Sequence[Ints]
+    visible: Ints
+    too_short: int = 0
+    taken: Sequence[Ints] | None = None
+
+
+def leave_one_out(known: Events, variant: Variant) -> Parts:
+    """Users with fewer than three positive events are learned from alone."""
+    target_from_end = {"test": 1, "validation": 2}[variant]
+    training, seen = np.ones(len(known), np.bool_), np.ones(len(known), np.bool_)
+    targets: list[int] = []
+    before: list[Ints] = []
+    too_short = 0
+    for rows in known.by_user():
+        liked = np.flatnonzero(known.positive[rows])
+        if len(liked) < 3:
+            too_short += 1
+            continue
+        training[rows[liked[-2] :]] = False
+        place = liked[-target_from_end]
+        seen[rows[place + 1 :]] = False
+        targets.append(int(rows[place]))
+        before.append(rows[:place])
+    whole = known.take(np.flatnonzero(seen))
+    index = np.cumsum(seen) - 1
+    order = np.argsort(targets, kind="stable").tolist()
+    return Parts(
+        whole,
+        training[seen],
+        [index[targets[i] : targets[i] + 1] for i in order],
+        [index[before[i]] for i in order],
+        np.full(len(targets), len(whole), np.int64),
+        too_short,
+    )
+
+
+def from_one_moment(known: Events, protocol: Protocol, variant: Variant) -> Parts:
+    """Raises TimesMissing."""
+    start, end = int(len(known) * TEST_FROM), len(known)
+    if variant == "validation":
+        start, end = int(len(known) * VALIDATION_FROM), start
+    return between(known, protocol, start, end)
+
+
+def between(known: Events, protocol: Protocol, start: int, end: int) -> Parts:
+    """Training ends before row `start`, and what is asked is before row `end`, as all that may be seen. Raises
+    TimesMissing."""
+    _require_times(known, protocol)
+    whole = known.take(np.arange(end))
+    targets: list[Ints] = []
+    before: list[Ints] = []
+    for rows in whole.by_user():
+        places = np.flatnonzero(whole.positive[rows] & (rows >= start))
+        if protocol == "next-item":
+            targets += [rows[place : place + 1] for place in places]
+            before += [rows[:place] for place in places]
+        elif len(places):
+            targets.append(rows[places])
+            before.append(rows[rows < start])
+    order = np.argsort([rows[0] for rows in targets], kind="stable").tolist()
+    targets, before = [targets[i] for i in order], [before[i] for i in order]
+    first = np.array([rows[0] for rows in targets], np.int64)
+    visible = first if protocol == "next-item" else np.full(len(first), start, np.int64)
+    return Parts(whole, np.arange(end) < start, targets, before, visible)
+
+
+def hidden_items(known: Events, name: Hiding, variant: Variant, seed: int) -> Parts:
+    """As `next-item`, but that some items have not been seen by anybody: they are in no training and in no history, and
+    are what is asked for (`cold-items`), or as many others are (`warm-items`), or all others (`shown-items`). What a
+    user has taken is on no list of his, hidden or not. seed: of which are hidden. Raises TimesMissing."""
+    _require_times(known, name)
+    start = int(len(known) * TEST_FROM)
+    if variant == "validation":
+        known, start = known.take(np.arange(start)), int(len(known) * VALIDATION_FROM)
+    hidden, warm = pools(known, seed)
+    late = np.arange(len(known)) >= start
+    unseen = np.isin(known.items, hidden)
+    asked = {"cold-items": unseen, "warm-items": np.isin(known.items, warm), "shown-items": ~unseen}
+    wanted = late & known.positive & asked[name]
+    targets: list[Ints] = []
+    before: list[Ints] = []
+    taken: list[Ints] = []
+    for rows in known.by_user():
+        seen = rows[~unseen[rows]]
+        for row in rows[wanted[rows]]:
+            targets.append(np.array([row], np.int64))
+            before.append(seen[seen < row])
+            taken.append(rows[rows < row])
+    visible = np.full(len(targets), len(known), np.int64)
+    return Parts(known, ~late & ~unseen, targets, before, visible, taken=taken)
+
+
+def pools(known: Events, seed: int = 0) -> tuple[Ints, Ints]:
+    """Items that are hidden, a tenth of all that occur, and as many others that do not."""
+    items = np.random.default_rng(seed).permutation(np.unique(known.items))
+    count = max(1, int(len(items) * HIDDEN))
+    return np.sort(items[:count]), np.sort(items[count : 2 * count])
+
+
+def _require_times(known: Events, name: Name) -> None:
+    if not known.timed:
+        raise TimesMissing(
+            f"{name} needs one point in time for all users, and these events have no times: take leave-one-out"
+        )

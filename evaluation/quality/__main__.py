@@ -1,0 +1,67 @@
+"""`python -m evaluation.quality`, which is `make quality`: trains, measures, and writes docs/quality.md."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from cli.terminal.evaluation_tables import result_tables
+from configuration.errors import CommandError
+from configuration.settings import load_settings
+from evaluation.baselines.fit import NAMES
+from evaluation.quality.machine import machine
+from evaluation.quality.page import write_page
+from evaluation.quality.run import Plan, Quality
+from inference.errors import BundleRefused
+from models.errors import ModelsError
+from readers.errors import UnreadableFile
+
+
+def quality(
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each model")] = 5,
+    references: Annotated[str, typer.Option(help="With commas")] = ",".join(NAMES),
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Trainings at a time; they share the setting train.threads")
+    ] = 2,
+    folder: Annotated[
+        Path, typer.Option(help="Models and measurements are kept here: an interrupted run goes on")
+    ] = Path(".recstream/quality"),
+    page: Annotated[Path, typer.Option(help="Markdown file; the picture lies beside it")] = Path(
+        "docs/quality.md"
+    ),
+    as_json: Annotated[
+        bool, typer.Option("--json", help="End with one line of JSON: a list, a protocol each")
+    ] = False,
+) -> None:
+    """All three protocols on MovieLens-100K, several seeds, every reference."""
+    console = Console(stderr=as_json)
+    names = tuple(name.strip() for name in references.split(",") if name.strip())
+    try:
+        made = Quality(load_settings(), Plan(folder, tuple(range(seeds)), names, jobs=jobs), console).run()
+    except (ModelsError, BundleRefused, UnreadableFile) as error:
+        raise CommandError(str(error)) from error
+    write_page(page, made, machine())
+    for result in made.results:
+        console.print(result_tables(result, console.width))
+    console.print(f"{page} is written", highlight=False)
+    if as_json:
+        print(json.dumps([result.as_dict() for result in made.results]), flush=True)
+
+
+def main() -> None:
+    """Runs it, and says in a line why it cannot."""
+    try:
+        typer.run(quality)
+    except CommandError as error:
+        Console(stderr=True).print(f"error: {error.what}", highlight=False, markup=False)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("interrupted: the same command goes on where this one stopped")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,186 @@
+"""docs/quality.md and its picture."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from evaluation.baselines.fit import NAMES
+from evaluation.baselines.reproduction import Fitness
+from evaluation.baselines.tune import Tuned
+from evaluation.metrics.groups import NEW_DAYS, Group
+from evaluation.protocols.cold import ColdResult
+from evaluation.protocols.parts import TEST_FROM
+from evaluation.quality.run import Made
+from evaluation.report.charts import ndcg_chart
+from evaluation.report.results import Result, RowResult
+
+_LATE = f"Trained on the first {TEST_FROM * 100:.0f} % in time."
+_ASKED = {
+    "leave-one-out": "Of each user the last liked item is to be found, after all that he did before it.",
+    "next-item": f"{_LATE} Before each later liked item a list is asked for; the history grows with every event, the "
+    "weights stay. It is what the product does all day.",
+    "future": f"{_LATE} One list a user, made at that moment, is to hold all that he likes afterwards.",
+}
+_METHOD = """Full ranking: each list is taken from all items, without those that the user has taken. Liked is a rating
+of four or more. Equal scores get the mean over all their orders, so that no order of a file decides. Rows of the
+product, and references in which chance plays a part, are means over a training for each seed. The interval is a
+bootstrap over users; `recstream above` is the probability that its mean NDCG@10 is above the reference's, a paired
+bootstrap over users.
+
+Coverage: share of the items that stand on any list. Novelty: mean -log2 of an item's share of the training's likes, in
+bits. Diversity: 1 - mean cosine of two items of a list, an item being the set of its training users.
+
+`recstream` is the served path in one process: candidates near the user vector, near the last liked items, and popular
+ones; the ranker; the blend. `recstream-retrieval` orders all items by the user vector alone.
+`recstream-int8` is `recstream` from the same model with its large weights in eight bits."""
+
+
+def write_page(path: Path, made: Made, machine: str) -> None:
+    """Writes the page, and beside it the picture."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = path.with_suffix(".svg")
+    picture.write_text(ndcg_chart(made.results), encoding="utf-8")
+    path.write_text(page(made, machine, picture.name), encoding="utf-8")
+
+
+def page(made: Made, machine: str, picture: str) -> str:
+    """The page as Markdown."""
+    seconds = made.training_seconds
+    took = f"{min(seconds):.0f} to {max(seconds):.0f} seconds" if seconds else "no time"
+    threads = "a thread" if made.training_threads == 1 else f"{made.training_threads} threads"
+    parts = [
+        "# Quality",
+        f"MovieLens-100K, seeds: {made.seeds}. `make quality` makes this page from nothing, and goes on where it was\n"
+        "interrupted; `recstream evaluate` measures other data the same way.",
+        f"![NDCG@10 of each row, with intervals]({picture})",
+    ]
+    for result in made.results:
+        parts += _protocol(result)
+    parts += _cold(made.cold) if made.cold is not None else []
+    parts += [
+        "## How it was measured",
+        _METHOD,
+        f"Measured on {machine}. One training took {took} on {threads}.",
+        "## The references",
+        "Each was tuned on the validation variant of the split, over the grid in "
+        "`evaluation/baselines/grids.yaml`, by NDCG@10, and then trained on the test variant.",
+        _not_measured(made),
+        *(_parameters(protocol, tuned) for protocol, tuned in made.parameters.items()),
+        _published(made.fitness),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _protocol(result: Result) -> list[str]:
+    compared = next((row for row in result.rows if row.above), None)
+    columns: dict[str, Callable[[RowResult], str]] = {
+        "": lambda row: f"**{row.name}**" if row.product else f"{row.name} (unfit)" if row.note else row.name,
+        "HR@10": lambda row: _number(row.figures["hr@10"]),
+        "NDCG@10": lambda row: _number(row.figures["ndcg@10"]),
+        "95 %": lambda row: " to ".join(_number(end) for end in row.intervals["ndcg@10"]),
+        "MRR@10": lambda row: _number(row.figures["mrr@10"]),
+        "Recall@10": lambda row: _number(row.figures["recall@10"]),
+        "coverage": lambda row: f"{row.coverage * 100:.0f} %",
+        "novelty": lambda row: f"{row.novelty:.2f}",
+        "diversity": lambda row: f"{row.diversity:.2f}",
+    }
+    if compared is not None:
+        columns[f"{compared.name} above"] = lambda row: (
+            f"{compared.above[row.name]:.3f}" if row.name in compared.above else ""
+        )
+    asked = f"{result.asks:,} lists of {result.users:,} users. {_left_out(result.excluded)}"
+    return [
+        f"## {result.protocol}",
+        f"{_ASKED.get(result.protocol, '')} {asked}".strip(),
+        _table(list(columns), [[cell(row) for cell in columns.values()] for row in result.rows]),
+        "\n".join(f"- {row.name}: {row.note}" for row in result.rows if row.product and row.note),
+        "NDCG@10 by the number of events before the list:",
+        _groups([(row.name, row.histories) for row in result.rows]),
+        f"NDCG@10 by the item: without any training event (cold), first seen less than {NEW_DAYS} days before the list "
+        "(new), and the others:",
+        _groups([(row.name, row.ages) for row in result.rows]),
+    ]
+
+
+def _cold(result: ColdResult) -> list[str]:
+    questions = {
+        "full": "hidden items among all",
+        "cold": "hidden items among hidden ones",
+        "warm": "known items among as many known ones",
+    }
+    rows = [
+        [row.name, *(_number(row.recall[question]) for question in questions),
+         f"{row.of_warm:.2f}" if math.isfinite(row.of_warm) else ""]
+        for row in result.rows
+    ]  # fmt: skip
+    return [
+        "## Items that nobody has touched",
+        f"{result.hidden:,} items, a tenth of all, are hidden from training and from all histories; the last tenth in "
+        "time asks for them. Recall@10, one training; chance is a random order:",
+        _table(
+            [
+                "",
+                *(f"{title} ({result.asks[question]:,})" for question, title in questions.items()),
+                "hidden / known",
+            ],
+            [*rows, ["chance", *(_number(result.chance[question]) for question in questions), ""]],
+        ),
+        "`nearest text` orders items by the mean cosine of their text to the texts of what the user liked. `places for "
+        "new items`: one place in ten of a list is for the best of the items without an event, as other surfaces than "
+        "that for measurements have it for new items.",
+    ]
+
+
+def _left_out(excluded: Mapping[str, int]) -> str:
+    texts = {
+        "users_too_short": "Users with fewer than three liked items, who are trained on only: {}.",
+        "targets_taken_before": "Targets left out, since their user has taken the item before: {}.",
+        "targets_tied": "Targets that share user and moment with another event, a hash says which came first: {}.",
+    }
+    return " ".join(
+        texts[name].format(f"{count:,}") for name, count in excluded.items() if count and name in texts
+    )
+
+
+def _not_measured(made: Made) -> str:
+    measured = {name for tuned in made.parameters.values() for name in tuned}
+    missing = [name for name in NAMES if name not in measured]
+    return f"Not measured here, though it can be (`--references`): {', '.join(missing)}." if missing else ""
+
+
+def _parameters(protocol: str, tuned: Mapping[str, Tuned]) -> str:
+    rows = [
+        [name, ", ".join(f"{key} {'none' if v is None else v}" for key, v in found.parameters.items()),
+         _number(found.ndcg), str(found.tried)]
+        for name, found in tuned.items()
+    ]  # fmt: skip
+    return f"{protocol}:\n\n" + _table(
+        [protocol, "parameters", "NDCG@10 on validation", "settings tried"], rows
+    )
+
+
+def _published(found: Sequence[Fitness]) -> str:
+    if not found:
+        return ""
+    return "Against published figures:\n\n" + "\n".join(f"- {each.sentence()}" for each in found)
+
+
+def _groups(rows: Sequence[tuple[str, Mapping[str, Group]]]) -> str:
+    names = list(dict.fromkeys(name for _, groups in rows for name in groups))
+    counts = {name: next(groups[name].count for _, groups in rows if name in groups) for name in names}
+    return _table(
+        ["", *(f"{name} ({counts[name]:,})" for name in names)],
+        [
+            [row, *(_number(groups[name].ndcg) if name in groups else "" for name in names)]
+            for row, groups in rows
+        ],
+    )
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _number(value: float) -> str:
+    return f"{value:.4f}"

@@ -1,0 +1,202 @@
+"""Trainings and measurements of all protocols, each kept as soon as it is there."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from cli.input.files import Files
+from cli.terminal.progress import progress_on
+from configuration.settings import Settings
+from evaluation.baselines.compared import POPULARITY, SEEDED, measured, tuned
+from evaluation.baselines.reproduction import Fitness, fitness
+from evaluation.baselines.tune import Tuned
+from evaluation.data import Data, composition, data_of, teacher_rows, text_vectors
+from evaluation.methods.product import cold_rows, product_rows
+from evaluation.methods.teacher import noted
+from evaluation.metrics.beyond import Beyond
+from evaluation.metrics.measure import Measured, mean, measure
+from evaluation.protocols.cold import ColdResult, cold_items
+from evaluation.protocols.parts import PROTOCOLS, Name, Protocol
+from evaluation.protocols.split import Split, split
+from evaluation.quality.trained import Trainer
+from evaluation.report.results import Result, RowOf, result
+from evaluation.result_cache import Kept, key_of, measuring_code, reference_code
+from models.export.compression.comparison import told_of_int8
+from models.export.compression.int8_bundle import compression_code
+from readers.packaged import movielens
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is made. folder holds all that is kept. cold: whether hidden items are asked for too. jobs: trainings at a
+    time."""
+
+    folder: Path
+    seeds: Sequence[int]
+    references: Sequence[str]
+    cold: bool = True
+    jobs: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A table for each protocol, and what is to be known of them: seconds of each training and its threads, parameters
+    of the references by protocol, whether these reach what was published for them, and how hidden items fare."""
+
+    results: Sequence[Result]
+    training_seconds: Sequence[float]
+    training_threads: int
+    parameters: dict[str, dict[str, Tuned]]
+    fitness: Sequence[Fitness]
+    seeds: int
+    cold: ColdResult | None
+
+
+class Quality:
+    """The run, on MovieLens-100K unless other data are given."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        plan: Plan,
+        console: Console,
+        data: Data | None = None,
+        *,
+        published: str = "ml-100k",
+    ) -> None:
+        """published: under which name of a data set references have published figures."""
+        self._settings, self._plan, self._console = settings, plan, console
+        self._data = data or data_of(Files(movielens.interactions(), movielens.items(), []), settings)
+        self._kept = Kept(plan.folder / "measured")
+        self._trainer = Trainer(settings, plan.folder / "trained", self._data, console)
+        self._alone = self._trainer.without_teacher()
+        self._published = published
+        self._threads = settings.train.threads
+
+    def run(self) -> Made:
+        """Raises ModelsError."""
+        tests = {protocol: split(self._data.known, protocol) for protocol in PROTOCOLS}
+        beyond = {protocol: Beyond(test) for protocol, test in tests.items()}
+        wanted: list[tuple[Name, int]] = [
+            (protocol, seed) for protocol in PROTOCOLS for seed in self._plan.seeds
+        ]
+        if self._plan.cold:
+            wanted.append(("cold-items", self._plan.seeds[0]))
+        self._trainer.train(wanted, self._plan.jobs)
+        if self._alone is not None:
+            self._alone.train([each for each in wanted if each[0] in PROTOCOLS], self._plan.jobs)
+        products = {protocol: self._product(test, beyond[protocol]) for protocol, test in tests.items()}
+        cold = self._cold() if self._plan.cold else None
+        verdicts = [self._fitness(name) for name in self._plan.references]
+        results = []
+        parameters: dict[str, dict[str, Tuned]] = {}
+        for protocol, test in tests.items():
+            parameters[protocol] = self._tuned(protocol)
+            references = [
+                self._reference(test, beyond[protocol], verdict, parameters[protocol]) for verdict in verdicts
+            ]
+            results.append(result(test, [*products[protocol], *references]))
+        threads = max(1, self._threads // self._plan.jobs)
+        return Made(
+            results, self._trainer.seconds, threads, parameters, verdicts, len(self._plan.seeds), cold
+        )
+
+    def _product(self, test: Split, beyond: Beyond) -> list[RowOf]:
+        """Rows of the product, means over the seeds."""
+        runs = [self._one_seed(test, beyond, seed) for seed in self._plan.seeds]
+        rows = [RowOf(mean(seeds), reference=False, seeds=len(seeds)) for seeds in zip(*runs, strict=True)]
+        return told_of_int8(noted(test, rows))
+
+    def _one_seed(self, test: Split, beyond: Beyond, seed: int) -> list[Measured]:
+        trained = self._trainer.trained(test.name, seed)
+        alone = None if self._alone is None else self._alone.trained(test.name, seed)
+        composed = composition(self._settings)
+        key = key_of(
+            "product",
+            trained.key,
+            test.name,
+            composed.model_dump(mode="json"),
+            measuring_code(),
+            compression_code(),
+            None if alone is None else alone.key,
+        )
+
+        def now() -> list[Measured]:
+            with progress_on(self._console) as show:
+                rows = product_rows(
+                    test, self._data.items, trained.bundle(), composed,
+                    int8=trained.int8(), alone=None if alone is None else alone.bundle(),
+                    threads=self._threads, show=show,
+                )  # fmt: skip
+                rows += teacher_rows(test, self._data, self._settings, trained.folder, None, show)
+                lists = show.add_task(f"{test.name}, seed {seed}", total=len(test.asks) * len(rows))
+                found = [measure(test, row, beyond, lambda done: show.advance(lists, done)) for row in rows]
+            ndcg = found[0].figure("ndcg@10").mean()
+            self._say(f"{test.name}, seed {seed}: NDCG@10 of {found[0].name} {ndcg:.4f}")
+            return found
+
+        return self._kept.rows(key, now)
+
+    def _cold(self) -> ColdResult:
+        """Of the first seed."""
+        trained = self._trainer.trained("cold-items", self._plan.seeds[0])
+        composed = composition(self._settings)
+        with progress_on(self._console) as show:
+            text = text_vectors(self._data, self._settings, trained.folder.parent, show)
+            rows = cold_rows(
+                self._data.items, trained.bundle(), composed, text,
+                exploration_share=self._settings.ranking.default.exploration_share, threads=self._threads, show=show,
+            )  # fmt: skip
+            lists = show.add_task("Lists of hidden items", total=None)
+            return cold_items(self._data.known, rows, lambda done: show.advance(lists, done))
+
+    def _tuned(self, protocol: Protocol) -> dict[str, Tuned]:
+        with progress_on(self._console) as show:
+            task = show.add_task("References", total=None)
+            return tuned(
+                split(self._data.known, protocol, "validation"), self._plan.references, self._plan.folder / "tuning",
+                threads=self._threads, say=lambda text: show.update(task, description=f"{protocol}: {text}"),
+            )  # fmt: skip
+
+    def _reference(
+        self, test: Split, beyond: Beyond, verdict: Fitness, parameters: dict[str, Tuned]
+    ) -> RowOf:
+        """Once where chance plays no part, else a mean over the seeds."""
+        name = verdict.reference
+        seeds = self._plan.seeds if name in SEEDED else self._plan.seeds[:1]
+        own = dict(parameters[name].parameters), dict(parameters[POPULARITY].parameters)
+        runs = []
+        for seed in seeds:
+            key = key_of(
+                name, test.known.fingerprint(), test.name, own, seed, reference_code(), measuring_code()
+            )
+            runs += self._kept.rows(key, partial(self._measured, test, beyond, name, parameters, seed))
+        note = verdict.sentence() if verdict.verdict == "unfit" else ""
+        return RowOf(mean(runs), reference=True, seeds=len(seeds), note=note)
+
+    def _measured(
+        self, test: Split, beyond: Beyond, name: str, parameters: dict[str, Tuned], seed: int
+    ) -> list[Measured]:
+        with progress_on(self._console) as show:
+            lists = show.add_task(f"{test.name}: {name}, seed {seed}", total=len(test.asks))
+            found = measured(
+                test, name, parameters, seed=seed, threads=self._threads,
+                folder=self._plan.folder / "tuning", beyond=beyond,
+                advance=lambda done: show.advance(lists, done),
+            )  # fmt: skip
+        self._say(f"{test.name}, seed {seed}: NDCG@10 of {name} {found.figure('ndcg@10').mean():.4f}")
+        return [found]
+
+    def _fitness(self, name: str) -> Fitness:
+        with progress_on(self._console) as show:
+            task = show.add_task("Published figures", total=None)
+            return fitness(
+                name, self._published, self._data.known, self._plan.folder / "published",
+                threads=self._threads, say=lambda text: show.update(task, description=text),
+            )  # fmt: skip
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, highlight=False, markup=False)

@@ -1,0 +1,131 @@
+"""Models of the runs, each trained once."""
+
+import json
+import multiprocessing
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from rich.console import Console
+
+from cli.terminal.progress import progress_on
+from configuration.settings import Settings
+from evaluation.data import Data
+from evaluation.protocols.parts import Name
+from evaluation.protocols.split import training_part
+from evaluation.result_cache import key_of, training_code
+from inference.bundle.bundle import MANIFEST, Bundle, read
+from models.data.events import Events, ItemText
+from models.export.compression.int8_bundle import compression_code, write_int8
+from models.training.distillation.settings import TeacherSettings
+from models.training.settings import TrainSettings
+from models.training.train import train_on
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A bundle by its folder, and the key of all that it came of."""
+
+    key: str
+    folder: Path
+
+    def bundle(self) -> Bundle:
+        """Raises BundleRefused."""
+        return read(self.folder)
+
+    def int8(self) -> Bundle:
+        """The same model in int8, beside it: made now unless the code as it is has made it. Whether it loses too much
+        is for the table to say. Raises CompressionFailed."""
+        beside = self.folder.with_name(f"{self.folder.name}-int8-{compression_code()[:8]}")
+        if not (beside / MANIFEST).is_file():
+            write_int8(self.bundle(), beside)
+        return read(beside)
+
+
+@dataclass(slots=True)
+class Trainer:
+    """Trains on the training part of a protocol; protocols with equal parts share a model. seconds: of each training
+    that was asked for, whenever it was."""
+
+    settings: Settings
+    folder: Path
+    data: Data
+    console: Console
+    _seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> list[float]:
+        return list(self._seconds.values())
+
+    def train(self, wanted: Sequence[tuple[Name, int]], jobs: int) -> None:
+        """Trains what is not there yet of these protocols and seeds, `jobs` at a time: a model of this size leaves
+        a second core idle half of the time. Raises ModelsError."""
+        missing = {}
+        for protocol, seed in wanted:
+            learned = training_part(self.data.known, protocol)
+            found = self._found(learned, seed)
+            if not (found.folder / MANIFEST).is_file():
+                missing[found.key] = (protocol, seed, learned, found.folder)
+        if jobs < 2 or len(missing) < 2:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(jobs, spawn) as pool, progress_on(self.console) as show:
+            bar = show.add_task(f"Trainings, {jobs} at a time", total=len(missing))
+            running = {}
+            for protocol, seed, learned, folder in missing.values():
+                settings = self._with_cache(self._wanted(seed))
+                alone = settings.model_copy(update={"threads": max(1, settings.threads // jobs)})
+                task = pool.submit(_train, learned, self.data.items, alone, folder)
+                running[task] = f"{protocol}, seed {seed}"
+            for task in as_completed(running):
+                self.console.print(f"Trained for {running[task]}: {task.result():.0f} s", highlight=False)
+                show.advance(bar)
+
+    def trained(self, protocol: Name, seed: int) -> Trained:
+        """The model of this protocol and seed: trained now unless it is there. Raises ModelsError."""
+        learned = training_part(self.data.known, protocol)
+        found = self._found(learned, seed)
+        if not (found.folder / MANIFEST).is_file():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.console.print(f"Training for {protocol}, seed {seed}", highlight=False)
+            with progress_on(self.console) as show:
+                train_on(learned, self.data.items, self._with_cache(self._wanted(seed)), found.folder, show)
+        manifest = json.loads((found.folder / MANIFEST).read_text(encoding="utf-8"))
+        self._seconds[found.key] = float(manifest["metrics"].get("seconds", 0.0))
+        return found
+
+    def without_teacher(self) -> "Trainer | None":
+        """What trains the same students alone; None where they have no teacher anyway."""
+        train = self.settings.train
+        if not train.teacher.members:
+            return None
+        alone = train.model_copy(update={"teacher": TeacherSettings()})
+        return replace(self, settings=self.settings.model_copy(update={"train": alone}))
+
+    def _found(self, learned: Events, seed: int) -> Trained:
+        texts = [(item.item_id, item.text, item.published_ms) for item in self.data.items]
+        wanted = self._wanted(seed).model_dump(mode="json", exclude={"threads"})
+        key = key_of(learned.fingerprint(), texts, wanted, training_code())
+        return Trained(key, self.folder / key)
+
+    def _wanted(self, seed: int) -> TrainSettings:
+        """As `recstream train` trains."""
+        profiles = self.settings.profiles
+        return self.settings.train.model_copy(
+            update={
+                "history": profiles.history,
+                "refold_every": profiles.refold_every,
+                "actions": profiles.actions,
+                "seed": seed,
+            }
+        )
+
+    def _with_cache(self, wanted: TrainSettings) -> TrainSettings:
+        return wanted.model_copy(update={"cache": wanted.cache or self.folder.with_name("item-vectors")})
+
+
+def _train(learned: Events, items: Sequence[ItemText], settings: TrainSettings, folder: Path) -> float:
+    """Seconds that it took; in a process of its own."""
+    return train_on(learned, items, settings, folder).metrics["seconds"]

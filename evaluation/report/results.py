@@ -1,0 +1,118 @@
+"""What came of an evaluation: a protocol's table, as a value and as `--json` has it."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from evaluation.metrics.accuracy import LENGTHS, NAMES
+from evaluation.metrics.groups import Group, by_history, by_item_age
+from evaluation.metrics.intervals import Bootstrap
+from evaluation.metrics.measure import AT, Measured
+from evaluation.protocols.split import Split
+
+Interval = tuple[float, float]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RowResult:
+    """A row of the table. figures: means over asks, by name; intervals: of 95 %, of the same names. product: whether it
+    is a row of the product; above: then the probability that its mean NDCG@10 is above that of each reference. seeds:
+    trainings that went into it. note: what is to be known of the row."""
+
+    name: str
+    figures: Mapping[str, float]
+    intervals: Mapping[str, Interval]
+    coverage: float
+    novelty: float
+    diversity: float
+    histories: Mapping[str, Group]
+    ages: Mapping[str, Group]
+    product: bool = True
+    above: Mapping[str, float] = field(default_factory=dict)
+    seeds: int = 1
+    note: str = ""
+
+    def as_dict(self) -> dict[str, object]:
+        """For `--json`."""
+        found: dict[str, object] = {"name": self.name, "seeds": self.seeds, **self.figures}
+        found |= {
+            f"coverage@{AT}": self.coverage, f"novelty@{AT}": self.novelty, f"diversity@{AT}": self.diversity,
+            "intervals": {name: list(interval) for name, interval in self.intervals.items()},
+            "by_history": {name: group.as_dict() for name, group in self.histories.items()},
+            "by_item_age": {name: group.as_dict() for name, group in self.ages.items()},
+        }  # fmt: skip
+        if self.above:
+            found["above"] = dict(self.above)
+        return found | ({"note": self.note} if self.note else {})
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A protocol's table, the rows of the product first."""
+
+    protocol: str
+    asks: int
+    users: int
+    items: int
+    excluded: Mapping[str, int]
+    rows: Sequence[RowResult]
+
+    def as_dict(self) -> dict[str, object]:
+        """For `--json`."""
+        return {
+            "protocol": self.protocol, "asks": self.asks, "users": self.users, "items": self.items,
+            "excluded": dict(self.excluded), "models": [row.as_dict() for row in self.rows],
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class RowOf:
+    """A measured row (the mean over `seeds` trainings), and whether it is a reference. listed: how long its lists are,
+    where nothing is known past them."""
+
+    measured: Measured
+    reference: bool
+    seeds: int = 1
+    note: str = ""
+    listed: int | None = None
+
+    def known(self, values: Iterable[T]) -> dict[str, T]:
+        """Those of the values in the order of NAMES that the lists are long enough for, by name."""
+        longest = max(LENGTHS) if self.listed is None else self.listed
+        named = zip(NAMES, values, strict=True)
+        return {name: value for name, value in named if int(name.rsplit("@", 1)[1]) <= longest}
+
+
+def result(
+    split: Split, rows: Sequence[RowOf], advance: Callable[[], None] = lambda: None, *, seed: int = 0
+) -> Result:
+    """The table of the rows that were measured on this split. `advance` is told of each row. seed: of the bootstrap."""
+    sample = Bootstrap(split.asks.users, seed=seed)
+    return Result(
+        split.name,
+        len(split.asks),
+        len(set(split.asks.users.tolist())),
+        len(split.known.item_ids),
+        split.excluded.as_dict(),
+        [_row(split, sample, row, rows, advance) for row in rows],
+    )
+
+
+def _row(
+    split: Split, sample: Bootstrap, row: RowOf, rows: Sequence[RowOf], advance: Callable[[], None]
+) -> RowResult:
+    found, main = row.measured, f"ndcg@{AT}"
+    means = found.figures.mean(0).tolist()
+    intervals = sample.intervals(found.figures)
+    above = {
+        other.measured.name: sample.above(found.figure(main), other.measured.figure(main))
+        for other in rows
+        if other.reference and not row.reference
+    }
+    advance()
+    return RowResult(
+        found.name, row.known(means), row.known(intervals),
+        found.coverage, found.novelty, found.diversity, by_history(split, found), by_item_age(split, found),
+        not row.reference, above, row.seeds, row.note,
+    )  # fmt: skip

@@ -1,0 +1,83 @@
+"""All rows of a table, with progress."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.progress import Progress
+
+from evaluation.baselines.compared import SEEDED, measured, tuned
+from evaluation.baselines.fit import NAMES
+from evaluation.baselines.interface import Parameters
+from evaluation.errors import EvaluationError
+from evaluation.method import Row
+from evaluation.metrics.beyond import Beyond
+from evaluation.metrics.measure import mean, measure
+from evaluation.protocols.split import Split, split
+from evaluation.report.results import RowOf
+from models.data.events import Events
+
+
+def measured_rows(test: Split, rows: Sequence[Row], show: Progress) -> list[RowOf]:
+    """Rows of the product."""
+    beyond, found = Beyond(test), []
+    for row in rows:
+        advance = _bar(show, f"Lists of {row.name}", len(test.asks))
+        found.append(RowOf(measure(test, row, beyond, advance), reference=False))
+    return found
+
+
+def measured_references(
+    known: Events,
+    test: Split,
+    names: Sequence[str],
+    seeds: Sequence[int],
+    folder: Path,
+    threads: int,
+    show: Progress,
+) -> list[RowOf]:
+    """References of these names, tuned on the validation variant of `test`; means over the seeds where chance plays a
+    part. `folder` keeps what was measured for tuning.
+
+    Raises EvaluationError for a name that is none, ReferenceFailed, EnvironmentMissing, NothingToMeasure.
+    """
+    if unknown := sorted(set(names) - set(NAMES)):
+        raise EvaluationError(f"no reference is called {', '.join(unknown)}: there are {', '.join(NAMES)}")
+    if not names:
+        return []
+    task = show.add_task("Tuning references", total=None)
+
+    def say(text: str) -> None:
+        show.update(task, description=text)
+
+    parameters = tuned(split(known, test.name, "validation"), names, folder, threads=threads, say=say)
+    show.update(task, description="References tuned", total=1, completed=1)
+    beyond, found = Beyond(test), []
+    for name in names:
+        own = seeds if name in SEEDED else seeds[:1]
+        advance = _bar(show, f"Lists of {name}", len(test.asks) * len(own))
+        runs = [
+            measured(
+                test,
+                name,
+                parameters,
+                seed=seed,
+                threads=threads,
+                folder=folder,
+                beyond=beyond,
+                advance=advance,
+            )
+            for seed in own
+        ]
+        found.append(
+            RowOf(mean(runs), reference=True, seeds=len(own), note=_words(parameters[name].parameters))
+        )
+    return found
+
+
+def _bar(show: Progress, title: str, total: int) -> Callable[[int], None]:
+    task = show.add_task(title, total=total)
+    return lambda done: show.advance(task, done)
+
+
+def _words(parameters: Parameters) -> str:
+    return "tuned: " + ", ".join(f"{name} {'none' if v is None else v}" for name, v in parameters.items())

@@ -1,0 +1,1 @@
+"""The model bundle: its manifest, graphs and inputs."""

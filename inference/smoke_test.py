@@ -1,0 +1,28 @@
+"""A first call of every graph, before anybody depends on a version."""
+
+import numpy as np
+
+from inference.bundle.bundle import Bundle
+from inference.model import Candidates, Histories, Model, ModelUnavailable, Steps
+
+
+async def trial(model: Model, bundle: Bundle, *, timeout: float) -> None:
+    """Encodes an item, folds and steps a history of one event, and ranks the item. `timeout` (seconds) is for each.
+
+    Raises ModelUnavailable where a graph gives no usable answer.
+    """
+    manifest, version = bundle.manifest, bundle.manifest.version
+    if not await model.ready(version):
+        raise ModelUnavailable(f"not all graphs of version {version} are ready")
+    vectors = await model.encode_items(version, bundle.tokens(["trial"], ["A trial"]), timeout=timeout)
+    actions, zeros = np.ones((1, 1), np.int64), np.zeros((1, 1), np.float32)
+    values = np.full((1, 1), np.nan, np.float32)
+    history = Histories(vectors[:, None, :], actions, zeros, values, np.ones((1, 1), np.float32))
+    user = (await model.fold(version, history, timeout=timeout)).states
+    step = Steps(user.state, vectors, actions[0], zeros[0], values[0])
+    await model.step(version, step, timeout=timeout)
+    popularity = np.zeros((1, len(manifest.popularity_half_lives_days)), np.float32)
+    candidates = Candidates(vectors, np.zeros(1, np.float32), popularity, idle_seconds=0.0)
+    ranking = await model.rank(version, user, candidates, timeout=timeout)
+    if ranking.probabilities.shape != (1, len(manifest.actions)):
+        raise ModelUnavailable(f"ranker: probabilities of shape {ranking.probabilities.shape}")

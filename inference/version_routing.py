@@ -1,0 +1,149 @@
+"""Which model version answers whom: the pointer, and the share of users that the next version has."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import structlog
+from pydantic import ValidationError
+
+from inference.bundle.bundle import Manifest
+from profiles.profile import Profile
+from recstream.storage.v1.model_pb2 import ServedVersion, ServedVersions
+
+log = structlog.get_logger()
+
+_WHOLE: Final = 2**64
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A version that is served. published_at_ms tells a version that was retired and came back from before."""
+
+    manifest: Manifest
+    published_at_ms: int = 0
+
+    @property
+    def version(self) -> int:
+        return self.manifest.version
+
+    @property
+    def publishing(self) -> tuple[int, int]:
+        """Names this publishing of the version."""
+        return self.version, self.published_at_ms
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """`next` answers a share of the users, `base` all others. Without a base, and outside the share, nobody is
+    answered by any model.
+
+    An immutable value: whoever makes a list takes it once, and the list is made of one version however often the
+    pointer moves meanwhile.
+    """
+
+    base: Live | None = None
+    next: Live | None = None
+    share: float = 0.0
+
+    @classmethod
+    def to(cls, manifest: Manifest | None) -> "Pointer":
+        """One version answers everybody; None: there is no model."""
+        return cls(None, Live(manifest), 1.0) if manifest is not None else cls()
+
+    @cached_property
+    def live(self) -> Mapping[int, Live]:
+        """The versions that are served, by number."""
+        return {each.version: each for each in (self.base, self.next) if each is not None}
+
+    @property
+    def default(self) -> Manifest | None:
+        """What answers questions that no user asks: the version that most are answered by."""
+        first = self.next if self.share >= 0.5 else self.base
+        return first.manifest if first is not None else None
+
+    @property
+    def answering(self) -> tuple[Manifest, ...]:
+        """The versions that the pointer gives to anybody."""
+        next_one = self.next if self.share > 0 else None
+        base = self.base if self.share < 1 else None
+        return tuple(each.manifest for each in (base, next_one) if each is not None)
+
+    def chosen(self, user_id: str) -> Manifest | None:
+        """The version for this user's new folds."""
+        first = self.next if self.next is not None and self._in_share(user_id) else self.base
+        return first.manifest if first is not None else None
+
+    def answers(self, user_id: str, profile: Profile | None) -> Manifest | None:
+        """The version that this user's list is made by: the chosen one, unless the profile has a state of another
+        live version only. Then that one, until the profile has moved."""
+        chosen = self.chosen(user_id)
+        if profile is None or chosen is None or profile.state(chosen.version) is not None:
+            return chosen
+        tags = [state.model_version for state in profile.states if state.model_version in self.live]
+        return self.live[tags[-1]].manifest if tags else chosen
+
+    def wanted(self, user_id: str) -> tuple[Manifest, ...]:
+        """The versions whose states this user's profile keeps up to date: the base too while the next one answers,
+        so that going back is immediate."""
+        found = [self.base]
+        if self.next is not None and self._in_share(user_id):
+            found.append(self.next)
+        return tuple(each.manifest for each in found if each is not None)
+
+    def _in_share(self, user_id: str) -> bool:
+        return self.next is not None and place(user_id, self.next.version) < self.share
+
+
+def place(user_id: str, version: int) -> float:
+    """Where the user stands in [0, 1): below a share, he is in it. Stable, and drawn anew for each version, so that
+    it is not always the same who tries a new one."""
+    digest = hashlib.blake2b(user_id.encode(), digest_size=8, salt=version.to_bytes(8, "big")).digest()
+    # Of the 64 bits a float holds 53: rounded up, the last ones would be 1.
+    return (int.from_bytes(digest, "big") >> 11) / (_WHOLE >> 11)
+
+
+def pointer_of(record: ServedVersions) -> Pointer:
+    """The pointer that a record on `model-versions` says. Raises ValueError for a manifest that cannot be read."""
+    base = _live(record.base) if record.HasField("base") else None
+    next_one = _live(record.next) if record.HasField("next") else None
+    return Pointer(base, next_one, record.share)
+
+
+class Versions:
+    """The pointer of now; calling it gives the value."""
+
+    def __init__(self) -> None:
+        self._pointer = Pointer()
+        self._listeners: list[Callable[[Pointer], None]] = []
+
+    def __call__(self) -> Pointer:
+        return self._pointer
+
+    def listen(self, listener: Callable[[Pointer], None]) -> None:
+        """Calls the listener now, and with every pointer from now on."""
+        self._listeners.append(listener)
+        listener(self._pointer)
+
+    def update(self, record: ServedVersions) -> None:
+        """Goes by the record, unless it cannot be read: then what was before stays."""
+        try:
+            pointer = pointer_of(record)
+        except ValueError as error:
+            log.error("model_versions_unreadable", cause=str(error)[:500])
+            return
+        self._pointer = pointer
+        for listener in self._listeners:
+            listener(pointer)
+
+
+def _live(served: ServedVersion) -> Live:
+    try:
+        manifest = Manifest.model_validate_json(served.manifest)
+    except ValidationError as error:
+        raise ValueError(f"the manifest of model version {served.version}: {error}") from error
+    if manifest.version != served.version:
+        raise ValueError(f"version {served.version} has the manifest of {manifest.version}")
+    return Live(manifest, served.published_at_ms)

@@ -1,0 +1,1 @@
+"""The consumer loop: poll, handle, commit, back off."""

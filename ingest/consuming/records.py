@@ -1,0 +1,63 @@
+"""From polled records of `interactions` to what the fold takes and what is refused."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from aiokafka import ConsumerRecord, TopicPartition
+
+from ingest.consuming.dead_letters import Letter
+from ingest.consuming.traced import Traced, traced
+from profiles.actions import ProfileSettings
+from profiles.folding.events import Position, Record, Skip
+from profiles.interactions import Refusal, parse
+from telemetry.tracing import spans
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Checked records by user, in log order within each partition, and what was refused.
+
+    traced: the first of them that have a trace, at most 16.
+    """
+
+    records: dict[str, list[Record]]
+    letters: tuple[Letter, ...]
+    oldest_ms: int
+    traced: tuple[Traced, ...] = ()
+
+
+def read_record(
+    raw: ConsumerRecord, topic_id: bytes, settings: ProfileSettings
+) -> tuple[Record | None, Letter | None]:
+    """What the record says, what is wrong with it, or both: a refused record whose user is certain still moves that
+    user's watermark, so that whoever waits for it learns that it was read."""
+    position = Position(topic_id, raw.partition, raw.offset)
+    read = parse(raw.value, raw.key, raw.headers, position, raw.timestamp, settings)
+    if not isinstance(read, Refusal):
+        return read, None
+    letter = Letter(raw, topic_id, read.reason.value, read.detail)
+    if not read.user_id:
+        return None, letter
+    return Skip(read.user_id, position, raw.timestamp, read.reason.value), letter
+
+
+def read_batch(
+    polled: Mapping[TopicPartition, Sequence[ConsumerRecord]], topic_id: bytes, settings: ProfileSettings
+) -> Batch:
+    """Checks and groups what was polled. Never raises for a record, whatever is in it."""
+    records: dict[str, list[Record]] = {}
+    letters: list[Letter] = []
+    followed: list[Traced] = []
+    tracing = spans.on()
+    oldest = 2**62
+    for part in polled.values():
+        for raw in part:
+            oldest = min(oldest, raw.timestamp)
+            record, letter = read_record(raw, topic_id, settings)
+            if record is not None:
+                records.setdefault(record.user_id, []).append(record)
+            if letter is not None:
+                letters.append(letter)
+            if tracing and len(followed) < spans.MOST and (one := traced(raw, record, letter)) is not None:
+                followed.append(one)
+    return Batch(records, tuple(letters), oldest, tuple(followed))

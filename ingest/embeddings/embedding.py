@@ -1,0 +1,133 @@
+"""Vectors of items from the model, past any single item that the model cannot take."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import structlog
+
+from catalog.items.items import Item
+from inference.bundle.bundle import Bundle
+from inference.bundle.modalities import Modality, Prepared
+from inference.errors import MediaUnreadable
+from inference.model import Floats, Model, ModelUnavailable, NotFinite
+from ingest import metrics
+
+log = structlog.get_logger()
+
+# Prepared images are large: so many items' at a time.
+_PREPARED_ITEMS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """Vectors [d] by item id, and why the others have none."""
+
+    vectors: dict[str, Floats]
+    failures: dict[str, str]
+
+
+class Embedding:
+    """Embeds items under one bundle's version. `timeout` is in seconds, for one call."""
+
+    def __init__(self, model: Model, bundle: Bundle, timeout: float) -> None:
+        self._model = model
+        self._bundle = bundle
+        self._timeout = timeout
+
+    async def __call__(self, items: Sequence[Item]) -> Embedded:
+        """All in one call; items whose numbers are not finite fail by themselves.
+
+        Raises ModelUnavailable when there is no answer for any.
+        """
+        if not items:
+            return Embedded({}, {})
+        try:
+            return Embedded(await self._encode(items), {})
+        except NotFinite as error:
+            bad = {row for row in error.rows if row < len(items)}
+            if not bad:
+                raise
+            failures = {items[row].item_id: "its vector is not finite" for row in bad}
+            rest = await self([item for row, item in enumerate(items) if row not in bad])
+            return Embedded(rest.vectors, failures | rest.failures)
+
+    async def one_by_one(self, items: Sequence[Item]) -> Embedded:
+        """Each by itself, for when a batch fails again and again though the model is ready.
+
+        Raises ModelUnavailable when the model stops being ready.
+        """
+        found = Embedded({}, {})
+        for item in items:
+            try:
+                one = await self([item])
+            except ModelUnavailable as error:
+                if not await self.ready():
+                    raise
+                one = Embedded({}, {item.item_id: f"the model gives no vector for it: {error}"})
+            found.vectors.update(one.vectors)
+            found.failures.update(one.failures)
+        return found
+
+    async def ready(self) -> bool:
+        """Whether the model answers under the bundle's version."""
+        return await self._model.ready(self._bundle.manifest.version)
+
+    async def _encode(self, items: Sequence[Item]) -> dict[str, Floats]:
+        ids = [item.item_id for item in items]
+        texts = [item.text() for item in items]
+        # The tokenizer works outside the interpreter's lock, and long texts take it milliseconds each.
+        tokens = await asyncio.to_thread(self._bundle.tokens, ids, texts)
+        until = time.monotonic() + self._timeout
+        vectors = await self._model.encode_items(self._bundle.manifest.version, tokens, timeout=self._timeout)
+        for modality in self._bundle.manifest.modalities:
+            vectors = await self._add(modality, items, vectors, until)
+        return dict(zip(ids, vectors, strict=True))
+
+    async def _add(self, modality: Modality, items: Sequence[Item], vectors: Floats, until: float) -> Floats:
+        """The vectors with the modality added where items have it; contents that cannot be read are passed over."""
+        vectors = vectors.copy()
+        having = [
+            row for row, item in enumerate(items) if any(m.modality == modality.name for m in item.media)
+        ]
+        for start in range(0, len(having), _PREPARED_ITEMS):
+            part = having[start : start + _PREPARED_ITEMS]
+            prepared = await asyncio.to_thread(
+                lambda rows: [_prepare(modality, items[r]) for r in rows], part
+            )
+            alike: dict[int, list[tuple[int, Prepared]]] = {}
+            for row, contents in zip(part, prepared, strict=True):
+                if contents is not None:
+                    alike.setdefault(len(contents), []).append((row, contents))
+            for group in alike.values():
+                rows = [row for row, _ in group]
+                try:
+                    vectors[rows] = await self._model.add_modality(
+                        self._bundle.manifest.version,
+                        modality.name,
+                        vectors[rows],
+                        np.stack([contents for _, contents in group]),
+                        timeout=until - time.monotonic(),
+                    )
+                except NotFinite as error:
+                    raise NotFinite(
+                        str(error), tuple(rows[row] for row in error.rows if row < len(rows))
+                    ) from error
+        return vectors
+
+
+def _prepare(modality: Modality, item: Item) -> Prepared | None:
+    """The item's contents of the modality, [n, ...]; None: there is none that can be read."""
+    found = []
+    for media in item.media:
+        if media.modality == modality.name and media.content:
+            try:
+                found.append(modality.prepare(media.content))
+            except MediaUnreadable as error:
+                metrics.MEDIA_UNREADABLE.inc()
+                log.warning(
+                    "media_unreadable", item_id=item.item_id, modality=modality.name, cause=str(error)
+                )
+    return np.stack(found) if found else None

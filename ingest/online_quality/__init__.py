@@ -1,0 +1,1 @@
+"""What users make of the lists that they get."""

@@ -1,0 +1,1 @@
+"""Interactions folded into profiles on Valkey."""

@@ -1,0 +1,108 @@
+"""The worker of the profiles: the loop, and what it needs around it."""
+
+import asyncio
+import time
+
+from ingest.consuming.consumer import InteractionsConsumer
+from ingest.consuming.dead_letters import DeadLetters
+from ingest.consuming.identity import check_identity
+from ingest.consuming.loop import COMPONENT, Interactions
+from ingest.consuming.race import first_of
+from ingest.consuming.supervise import unless_stopped
+from ingest.consuming.topic_check import check_fit, watch_topic
+from ingest.health import Health
+from ingest.profiles.apply import Apply
+from ingest.profiles.states import States
+from ingest.profiles.sweeper import Sweeper
+from ingest.settings import IngestSettings
+from profiles.actions import ProfileSettings
+from profiles.errors import StoreUnavailable
+from profiles.store.store import ProfileStore
+from topics.closing import close_client
+from topics.producer import start_producer
+from topics.settings import KafkaSettings
+
+_CHECK_SECONDS = 2.0
+
+
+class InteractionsWorker:
+    """Turns interactions into profiles, as one member of the group."""
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        store: ProfileStore,
+        states: States,
+        sweeper: Sweeper,
+        profile_settings: ProfileSettings,
+        settings: IngestSettings,
+        health: Health,
+    ) -> None:
+        self._kafka = kafka
+        self._store = store
+        self._states = states
+        self._sweeper = sweeper
+        self._profile_settings = profile_settings
+        self._settings = settings
+        self._health = health
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop` is set: then the batch in hand is finished and committed.
+
+        Raises Halted (TopicMadeAnew, OffsetOutOfRange and the like) when someone has to decide; StoreChanged when
+        part has to be read again; KafkaError, KafkaUnreachable and StoreUnavailable. After any of these a new run
+        goes on where this one ended.
+        """
+        topics = self._kafka.topics
+        await check_fit(self._kafka, self._profile_settings.time_to_live_days, [topics.interactions])
+        topic_id = await check_identity(self._kafka, self._store)
+        identity = await self._store.identity()
+        producer = await start_producer(self._kafka)
+        consumer = InteractionsConsumer(self._kafka, self._settings, identity)
+        loop = Interactions(
+            consumer,
+            Apply(self._store, self._states, self._sweeper, self._profile_settings, self._settings),
+            DeadLetters(
+                producer,
+                topics.interactions_dead_letter,
+                "interactions",
+                self._settings.dead_letters_per_minute,
+                time.monotonic,
+            ),
+            self._health,
+            topic_id,
+            identity,
+            self._profile_settings,
+            self._settings,
+        )
+        try:
+            if not await unless_stopped(consumer.start(), stop):
+                return
+            self._health.up(COMPONENT)
+            await first_of(
+                loop.run(stop),
+                self._watch_store(loop),
+                watch_topic(
+                    self._kafka,
+                    topics.interactions,
+                    topic_id,
+                    self._settings.topic_check_seconds,
+                    self._health,
+                ),
+            )
+        finally:
+            try:
+                await consumer.close()
+            finally:
+                await close_client(producer)
+
+    async def _watch_store(self, loop: Interactions) -> None:
+        """So that a store that restarts while nothing flows is noticed, and one that is away makes us unready."""
+        while True:
+            try:
+                loop.store_is(await self._store.identity())
+                await self._store.check_writes(_CHECK_SECONDS)
+                self._health.up("store")
+            except StoreUnavailable as error:
+                self._health.down("store", str(error))
+            await asyncio.sleep(self._settings.store_check_ms / 1000)

@@ -1,0 +1,181 @@
+"""Refolds states that were left stale: the model was away, or an item had no vector yet; and moves profiles to a
+model version that is new to them."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Iterable
+from itertools import islice
+
+import structlog
+
+from inference.model import ModelUnavailable
+from ingest import metrics
+from ingest.profiles.states import States
+from ingest.settings import IngestSettings
+from profiles.errors import StoreUnavailable
+from profiles.profile import Profile, Stored
+from profiles.store.store import ProfileStore, Write
+
+log = structlog.get_logger()
+
+_SCAN_BATCH = 256
+_SCAN_SECONDS = 60.0
+_ITEMS_A_LOOK = 500
+_FAILED_WAIT_SECONDS = 1.0
+
+
+class Sweeper:
+    """Knows who is stale, up to a bound; at the start, and for those past the bound, the store is scanned.
+
+    `due` may be refolded as soon as the model answers. `waiting` are users by an item that has no vector, looked
+    at again when it has. A state that stays stale for neither reason (the model's numbers are not finite) is left
+    until the user's next event or the next scan.
+    """
+
+    def __init__(self, store: ProfileStore, states: States, settings: IngestSettings) -> None:
+        self._store = store
+        self._states = states
+        self._settings = settings
+        self._due: OrderedDict[str, None] = OrderedDict()
+        self._waiting: OrderedDict[str, set[str]] = OrderedDict()
+        self._waiting_users = 0
+        self._scan = True
+        self._scanned_at = 0.0
+        self._waiting_overflow = False
+        self._wake = asyncio.Event()
+
+    def rescan(self) -> None:
+        """Other versions are wanted than before: everybody is looked at."""
+        self._scan = True
+        self._wake.set()
+
+    def note(self, profile: Profile) -> None:
+        """The profile was written with a state that is stale, or missing."""
+        missing = self._states.missing(profile)
+        full = len(self._due) + self._waiting_users >= self._settings.stale_users
+        if not missing:
+            if full:
+                self._scan = True
+            else:
+                self._due[profile.user_id] = None
+            self._wake.set()
+        elif full:
+            self._waiting_overflow = True
+        else:
+            users = self._waiting.setdefault(min(missing), set())
+            self._waiting_users += profile.user_id not in users
+            users.add(profile.user_id)
+            self._wake.set()
+        metrics.STALE_USERS.set(len(self._due) + self._waiting_users)
+
+    async def run(self) -> None:
+        """Until cancelled. Failures of the store and of the model are waited out."""
+        while True:
+            if not (self._scan or self._due or self._waiting):
+                await self._wake.wait()
+            self._wake.clear()
+            await asyncio.sleep(self._settings.sweep_interval_ms / 1000)
+            try:
+                await self._sweep()
+            except (StoreUnavailable, ModelUnavailable) as error:
+                log.debug("sweep_waits", cause=repr(error))
+                await asyncio.sleep(_FAILED_WAIT_SECONDS)
+            except Exception:
+                # A fault of ours on one user's state must not end the sweeping of all others.
+                log.exception("sweep_failed")
+                await asyncio.sleep(_FAILED_WAIT_SECONDS)
+
+    async def _sweep(self) -> None:
+        self._look_for_vectors()
+        if not (self._scan or self._due) or not await self._states.ready():
+            return
+        if self._scan:
+            self._scan = self._waiting_overflow = False
+            self._scanned_at = time.monotonic()
+            try:
+                await self._scan_store()
+            except BaseException:
+                self._scan = True
+                raise
+            metrics.MOVING.set(0)
+        while self._due:
+            await self._refold(_first(self._due, self._settings.sweep_batch))
+        metrics.STALE_USERS.set(len(self._due) + self._waiting_users)
+
+    def _look_for_vectors(self) -> None:
+        """Some of the items that are waited for, in turn: each look costs a few milliseconds at most."""
+        arrived = False
+        for item in _first(self._waiting, _ITEMS_A_LOOK):
+            if self._states.available(item):
+                users = self._waiting.pop(item)
+                self._waiting_users -= len(users)
+                self._due.update(dict.fromkeys(users))
+                arrived = True
+            else:
+                self._waiting.move_to_end(item)
+        if arrived and self._waiting_overflow and time.monotonic() - self._scanned_at > _SCAN_SECONDS:
+            self._scan = True
+
+    async def _scan_store(self) -> None:
+        batch: list[str] = []
+        async for user_id in self._store.scan():
+            batch.append(user_id)
+            if len(batch) == _SCAN_BATCH:
+                await self._look_at(batch)
+                batch = []
+        await self._look_at(batch)
+
+    async def _look_at(self, users: list[str]) -> None:
+        """Refolds those of the batch that are stale at once, so that a scan needs no room for them."""
+        stored = await self._store.read(users) if users else []
+        stale = [s.profile.user_id for s in stored if s is not None and self._states.behind(s.profile)]
+        if any(s is not None and self._states.lacking(s.profile) for s in stored):
+            metrics.MOVING.set(1)
+        for start in range(0, len(stale), self._settings.sweep_batch):
+            began = time.monotonic()
+            await self._refold(stale[start : start + self._settings.sweep_batch])
+            # Half of the model's time is left to those who wait for it.
+            await asyncio.sleep(time.monotonic() - began)
+
+    async def _refold(self, users: list[str]) -> None:
+        stored = [
+            s for s in await self._store.read(users) if s is not None and self._states.behind(s.profile)
+        ]
+        for user_id in users:
+            self._due.pop(user_id, None)
+        if not stored:
+            return
+        # Those that would stay stale are put aside without asking the model, unless they have yet to move.
+        able: list[Stored] = []
+        for s in stored:
+            if self._states.lacking(s.profile) or not self._states.missing(s.profile):
+                able.append(s)
+            else:
+                self.note(s.profile)
+        if not able:
+            return
+        try:
+            timeout = self._settings.sweep_timeout_ms / 1000
+            profiles = await self._states.refolded([s.profile for s in able], timeout=timeout)
+            writes = [
+                # Not quiet: a list made from the stale state would come out otherwise now.
+                Write(s.profile.user_id, s.revision, profile, None, False, False, ())
+                for s, profile in zip(able, profiles, strict=True)
+            ]
+            accepted = await self._store.write(writes)
+        except BaseException:
+            self._due.update(dict.fromkeys(s.profile.user_id for s in able))
+            raise
+        for s, write, done in zip(able, writes, accepted, strict=True):
+            if not done:  # An event came in between; it refolds the state itself, or the next round does.
+                self._due[write.user_id] = None
+                continue
+            metrics.MOVED.inc(self._states.lacking(s.profile))
+            if self._states.missing(write.profile):
+                self.note(write.profile)
+        metrics.REFOLDED.inc(sum(accepted))
+
+
+def _first(names: Iterable[str], count: int) -> list[str]:
+    return list(islice(names, count))

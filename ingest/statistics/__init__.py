@@ -1,0 +1,1 @@
+"""Interactions counted per item, exactly once."""

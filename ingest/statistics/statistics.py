@@ -1,0 +1,239 @@
+"""The statistics worker: positive interactions to counts an item by hour and day, exactly once by Kafka transactions.
+
+What counts: each record of a positive action, once, in the hour of its event time. A record is counted once however
+often workers die, as output and offsets are committed together. What is not looked at, since it would take a memory
+of events: the same event recorded twice counts twice; an undo takes nothing back; an erased user's past actions stay
+in the sums, which name nobody.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+from aiokafka import (
+    AIOKafkaConsumer,
+    AIOKafkaProducer,
+    ConsumerRebalanceListener,
+    ConsumerRecord,
+    TopicPartition,
+)
+from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.structs import OffsetAndMetadata
+
+from catalog.errors import BadRecord
+from catalog.records import parse_stats_key, stats_key
+from ingest import metrics
+from ingest.consuming.groups import statistics_group, statistics_transactions
+from ingest.consuming.offsets import committed, extents, out_of_range, partitions_of
+from ingest.consuming.polling import poll
+from ingest.consuming.supervise import unless_stopped
+from ingest.consuming.with_timeout import bounded
+from ingest.errors import OffsetOutOfRange, TopicMadeAnew
+from ingest.settings import IngestSettings
+from ingest.statistics.counting import Counted, Counts, is_counted
+from ingest.verify.whole_topic import read_to_end
+from profiles.actions import ProfileSettings
+from profiles.folding.events import Event, Position
+from profiles.interactions import parse
+from topics.closing import close_client
+from topics.producer import start_producer
+from topics.settings import KafkaSettings
+
+log = structlog.get_logger()
+
+_TRANSACTION_TIMEOUT_MS = 30_000
+_STEP_SECONDS = 30.0
+
+
+class _Partition:
+    """One partition of interactions in this worker's hands: its producer, its counts."""
+
+    def __init__(self, producer: AIOKafkaProducer, counts: Counts, target: int) -> None:
+        self.producer = producer
+        self.counts = counts
+        self.target = target
+
+
+class Statistics(ConsumerRebalanceListener):  # type: ignore[misc]
+    """One worker. Several share the partitions of interactions between them as members of one group.
+
+    A partition is taken over in an order that keeps it exact: its transactional id is started, which ends whatever
+    the owner before had under way; then the committed offset is read; then the counts, from the compacted topic.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        profile_settings: ProfileSettings,
+        settings: IngestSettings,
+        topic_id: bytes,
+    ) -> None:
+        self._kafka = kafka
+        self._profile_settings = profile_settings
+        self._settings = settings
+        self._topic_id = topic_id
+        self._group = statistics_group(kafka)
+        self._held: dict[TopicPartition, _Partition] = {}
+        self._producers: list[AIOKafkaProducer] = []
+        self._epoch = 0
+        self._prepared = -1
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop` is set. Raises OffsetOutOfRange; KafkaError, KafkaUnreachable and TimeoutError, upon
+        which a new worker may start: what was not committed did not happen."""
+        consumer = AIOKafkaConsumer(
+            **self._kafka.client_options(),
+            group_id=self._group,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            session_timeout_ms=self._settings.session_timeout_ms,
+            heartbeat_interval_ms=max(100, self._settings.session_timeout_ms // 4),
+            isolation_level="read_committed",
+        )
+        consumer.subscribe([self._kafka.topics.interactions], listener=self)
+        try:
+            if not await unless_stopped(consumer.start(), stop):
+                return
+            while not stop.is_set():
+                if await self._round(consumer) < self._settings.statistics_batch:
+                    await unless_stopped(asyncio.sleep(self._settings.statistics_interval_ms / 1000), stop)
+        finally:
+            await self._release()
+            await close_client(consumer)
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        """Called by aiokafka. A transaction under way may still be committed: the next owner waits for its end."""
+        self._epoch += 1
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        """Called by aiokafka without heartbeats going, so nothing is waited for here."""
+        self._epoch += 1
+
+    async def _round(self, consumer: AIOKafkaConsumer) -> int:
+        """Counts what there is; returns how many records that were."""
+        if self._prepared != self._epoch:
+            async with asyncio.timeout(_STEP_SECONDS + _STEP_SECONDS * len(consumer.assignment())):
+                await self._prepare(consumer)
+            if self._prepared != self._epoch:
+                return 0
+        epoch = self._epoch
+        try:
+            polled = await poll(consumer, self._settings.poll_ms, self._settings.statistics_batch)
+        except (NoOffsetForPartitionError, OffsetOutOfRangeError):
+            self._prepared = -1  # Taking over sets the positions anew, or says what is lost.
+            return 0
+        for tp, records in polled.items():
+            if epoch != self._epoch:
+                return 0
+            await self._count(tp, records)
+        return sum(map(len, polled.values()))
+
+    async def _prepare(self, consumer: AIOKafkaConsumer) -> None:
+        epoch = self._epoch
+        await self._release()
+        partitions = sorted(consumer.assignment())
+        if partitions:
+            producers = {tp: await self._start(tp.partition) for tp in partitions}
+            counts, targets = await self._restore({tp.partition for tp in partitions})
+            self._held = {
+                tp: _Partition(producers[tp], counts[tp.partition], tp.partition % targets)
+                for tp in partitions
+            }
+            found = await committed(self._kafka, self._group, partitions)
+            there = await extents(consumer, partitions)
+            if epoch != self._epoch:
+                return
+            for known in found.values():
+                if known.metadata not in ("", self._topic_id.hex()):
+                    raise TopicMadeAnew(
+                        self._kafka.topics.interactions, bytes.fromhex(known.metadata), self._topic_id
+                    )
+            if ranges := out_of_range(found, there):
+                raise OffsetOutOfRange(self._kafka.topics.interactions, ranges)
+            for tp in partitions:
+                consumer.seek(tp, found[tp].offset if tp in found else there[tp].first)
+        self._prepared = epoch
+        log.info("statistics_taken_over", partitions=[tp.partition for tp in partitions])
+
+    async def _start(self, partition: int) -> AIOKafkaProducer:
+        producer = await start_producer(
+            self._kafka,
+            transactional_id=statistics_transactions(self._kafka, partition),
+            transaction_timeout_ms=_TRANSACTION_TIMEOUT_MS,
+        )
+        self._producers.append(producer)
+        return producer
+
+    async def _restore(self, partitions: set[int]) -> tuple[dict[int, Counts], int]:
+        """The counts of these partitions of interactions, and how many partitions `item-stats` has.
+
+        A partition's counts all lie in one partition of `item-stats`, so only those are read.
+        """
+        stats: dict[int, dict[str, bytes]] = {partition: {} for partition in partitions}
+        consumer = AIOKafkaConsumer(
+            **self._kafka.client_options(), isolation_level="read_committed", enable_auto_commit=False
+        )
+        try:
+            await consumer.start()
+            topic = self._kafka.topics.item_stats
+            targets = len(await partitions_of(self._kafka, topic))
+            chosen = [TopicPartition(topic, p) for p in sorted({p % targets for p in partitions})]
+            consumer.assign(chosen)
+            async for record in read_to_end(consumer, chosen):
+                _restore_one(stats, record)
+        finally:
+            await close_client(consumer)
+        return {partition: Counts(found) for partition, found in stats.items()}, targets
+
+    async def _count(self, tp: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
+        held = self._held[tp]
+        room = self._settings.statistics_keys - sum(len(other.counts) for other in self._held.values())
+        counted = held.counts.after(self._positives(records), max(0, room))
+        await bounded(self._commit(tp, held, counted, records[-1].offset + 1), _STEP_SECONDS)
+        held.counts.keep(counted)
+        metrics.COUNTED.inc(counted.counted)
+        metrics.UNCOUNTED.inc(counted.passed)
+
+    def _positives(self, records: Sequence[ConsumerRecord]) -> list[Event]:
+        found = []
+        for raw in records:
+            position = Position(self._topic_id, raw.partition, raw.offset)
+            read = parse(
+                raw.value, raw.key, raw.headers, position, raw.timestamp, self._profile_settings
+            )  # what is refused gets its dead letter from the worker of the profiles
+            if isinstance(read, Event) and is_counted(read, self._profile_settings):
+                found.append(read)
+        return found
+
+    async def _commit(self, tp: TopicPartition, held: _Partition, counted: Counted, offset: int) -> None:
+        producer = held.producer
+        async with producer.transaction():
+            for item_id, stats in counted.stats.items():
+                await producer.send(
+                    self._kafka.topics.item_stats,
+                    stats,
+                    key=stats_key(tp.partition, item_id),
+                    partition=held.target,
+                )
+            await producer.send_offsets_to_transaction(
+                {tp: OffsetAndMetadata(offset, self._topic_id.hex())}, self._group
+            )
+
+    async def _release(self) -> None:
+        self._held = {}
+        while self._producers:
+            # One that cannot stop: its transaction is ended by the next owner, or by its timeout.
+            await close_client(self._producers.pop())
+
+
+def _restore_one(stats: dict[int, dict[str, bytes]], record: ConsumerRecord) -> None:
+    try:
+        partition, item_id = parse_stats_key(record.key or b"")
+    except BadRecord:
+        return  # The catalogue, which reads every record, says so.
+    if partition not in stats:
+        return
+    if record.value is None:
+        stats[partition].pop(item_id, None)
+    else:
+        stats[partition][item_id] = record.value

@@ -1,0 +1,1 @@
+"""The store compared with a fold of the log."""

@@ -1,0 +1,81 @@
+"""Two profiles of one user, one from the store and one from the log: where they differ."""
+
+from dataclasses import replace
+
+from ingest.verify.log_fold import LogFold
+from profiles.folding.tail import Tail
+from profiles.profile import Entry, Profile
+from profiles.store.codec import encode
+
+_FIELDS = (
+    "events",
+    "history",
+    "impressions",
+    "totals",
+    "watermarks",
+    "erased_before",
+    "expires_at_ms",
+    "has_tail",
+)
+_SHOWN = 300
+
+
+def differences(stored: Profile, stored_tail: Tail | None, log: LogFold) -> list[str]:
+    """What of the stored profile is not what the log says, a line a field; empty: equal to the byte, states aside.
+
+    Where the log has lost its beginning to retention, what it cannot say is not compared: of history and impressions
+    only the events that are still in it are, counts must not be lower, and the tail is passed over.
+    """
+    folded = log.profiles.get(stored.user_id)
+    if folded is None:
+        return ["the log has no record of this user"] if log.whole else []
+    if not log.whole:
+        return _partial(stored, folded, log)
+    if encode(replace(stored, states=())) == encode(replace(folded, states=())):
+        folded_tail = log.tails.get(stored.user_id, Tail())
+        mine = Tail() if stored_tail is None else stored_tail
+        if stored.has_tail and mine != folded_tail:
+            return [f"tail: stored {len(mine)} items, the log says {len(folded_tail)} or others"]
+        return []
+    return [
+        _line(name, getattr(stored, name), getattr(folded, name))
+        for name in _FIELDS
+        if getattr(stored, name) != getattr(folded, name)
+    ]
+
+
+def _partial(stored: Profile, folded: Profile, log: LogFold) -> list[str]:
+    def there(entry: Entry) -> bool:
+        position = entry.position
+        return position.topic_id == log.topic_id and position.offset >= log.first.get(position.partition, 0)
+
+    found = []
+    for name, kept, known in (
+        ("history", stored.history, folded.history),
+        ("impressions", stored.impressions, folded.impressions),
+    ):
+        mine = [entry for entry in kept if there(entry)]
+        # A longer past may have pushed out what the log alone would keep.
+        theirs = [entry for entry in known if not kept or entry.order >= kept[0].order]
+        if mine != theirs:
+            found.append(_line(name, mine, theirs))
+    if stored.events < folded.events:
+        found.append(_line("events", stored.events, folded.events))
+    if low := {a: n for a, n in folded.totals.items() if stored.totals.get(a, 0) < n}:
+        found.append(_line("totals", {a: stored.totals.get(a, 0) for a in low}, low))
+    if any(stored.watermarks.get(partition, -1) < offset for partition, offset in folded.watermarks.items()):
+        found.append(_line("watermarks", stored.watermarks, folded.watermarks))
+    return found
+
+
+def _line(name: str, stored: object, folded: object) -> str:
+    return f"{name}: stored {_short(stored)}, the log says {_short(folded)}"
+
+
+def _short(value: object) -> str:
+    if isinstance(value, (tuple, list)):
+        ids = [entry.event_id for entry in value if isinstance(entry, Entry)]
+        text = f"{len(ids)} events, last {ids[-3:]}"
+    else:
+        text = repr(value)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"

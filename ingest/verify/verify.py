@@ -1,0 +1,194 @@
+"""Whether the store holds what the log says: the topic is folded in memory and every profile compared."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from inference.model import ModelUnavailable
+from ingest.consuming.topic_check import topic_id_of
+from ingest.profiles.states import States
+from ingest.verify.compare import differences
+from ingest.verify.log_fold import LogFold, fold_log
+from profiles.actions import ProfileSettings
+from profiles.profile import Profile, Stored
+from profiles.store.store import ProfileStore
+from topics.settings import KafkaSettings
+
+STATE_TOLERANCE = 1e-3
+"""Largest difference between a number of a stored state and of its refold."""
+
+_BATCH = 256
+_AGAIN_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A user whose profile is not what the log says, and how."""
+
+    user_id: str
+    what: str
+
+
+@dataclass(slots=True)
+class Report:
+    """What was compared and found.
+
+    differences: the first of them, `difference_count` counts all. states_compared, states_stale: model states that
+    were compared with a refold, and those that say themselves that they are behind. states_unchecked: the model gave
+    no answer. earlier_topic: users who hold events of a topic that was there before; they are not compared.
+    whole: the log still begins at its first record; otherwise what it has lost is not compared.
+    """
+
+    users: int = 0
+    records: int = 0
+    refused: int = 0
+    whole: bool = True
+    ends: Mapping[int, int] = field(default_factory=dict)
+    differences: list[Difference] = field(default_factory=list)
+    difference_count: int = 0
+    states_compared: int = 0
+    states_stale: int = 0
+    states_unchecked: int = 0
+    earlier_topic: int = 0
+
+    @property
+    def equal(self) -> bool:
+        """Whether nothing differs."""
+        return self.difference_count == 0
+
+
+async def verify(
+    kafka: KafkaSettings,
+    store: ProfileStore,
+    profile_settings: ProfileSettings,
+    states: States | None,
+    *,
+    until: Mapping[int, int] | None = None,
+    wait: float = 0.0,
+    shown: int = 20,
+) -> Report:
+    """Compares every profile: history, totals and watermarks to the byte, states within STATE_TOLERANCE.
+
+    Meant for while nothing flows, or with `until`, end offsets by partition (not included) at which the store stands.
+    `wait`: for so many seconds users that differ are read again, for an ingest that is still at work. `states`: None
+    leaves the model states out. `shown` bounds the differences that are listed.
+
+    Raises StoreUnavailable, KafkaError, KafkaUnreachable, TopicsNotThere, TimeoutError.
+    """
+    topic_id = await topic_id_of(kafka, kafka.topics.interactions)
+    log = await fold_log(kafka, profile_settings, topic_id, until)
+    check = _Check(store, states, log, shown)
+    deadline = time.monotonic() + wait
+    differing = await check.all()
+    while differing and time.monotonic() < deadline:
+        await asyncio.sleep(_AGAIN_SECONDS)
+        differing = await check.all()
+    return check.report
+
+
+class _Check:
+    def __init__(self, store: ProfileStore, states: States | None, log: LogFold, shown: int) -> None:
+        self._store = store
+        self._states = states
+        self._log = log
+        self._shown = shown
+        self.report = Report()
+
+    async def all(self) -> int:
+        """Compares everyone; returns how many differences there are."""
+        log = self._log
+        self.report = Report(records=log.records, refused=log.refused, whole=log.whole, ends=log.ends)
+        async for users in self._everyone():
+            await self._compare(users)
+        return self.report.difference_count
+
+    async def _everyone(self) -> AsyncIterator[Sequence[str]]:
+        """Users of the log, then those that only the store knows, in batches."""
+        batch: list[str] = []
+        for user_id in self._log.profiles:
+            batch.append(user_id)
+            if len(batch) == _BATCH:
+                yield batch
+                batch = []
+        seen: set[str] = set()
+        async for user_id in self._store.scan():
+            if user_id not in self._log.profiles and user_id not in seen:
+                seen.add(user_id)
+                batch.append(user_id)
+            if len(batch) >= _BATCH:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+    async def _compare(self, users: Sequence[str]) -> None:
+        stored = await self._store.read(users)
+        with_tail = [s.profile.user_id for s in stored if s is not None and s.profile.has_tail]
+        tails = dict(
+            zip(with_tail, await self._store.read_tails(with_tail) if with_tail else [], strict=True)
+        )
+        now_ms = int(time.time() * 1000)
+        same: list[Profile] = []
+        for user_id, found in zip(users, stored, strict=True):
+            if found is None:
+                expected = self._log.profiles.get(user_id)
+                if expected is not None and expected.expires_at_ms > now_ms:
+                    self.report.users += 1
+                    self._differs(user_id, "the store has no profile")
+                continue
+            self.report.users += 1
+            if self._is_earlier(found):
+                self.report.earlier_topic += 1
+                continue
+            what = differences(found.profile, tails.get(user_id), self._log)
+            for line in what:
+                self._differs(user_id, line)
+            if not what:
+                same.append(found.profile)
+        await self._compare_states(same)
+
+    def _is_earlier(self, stored: Stored) -> bool:
+        return any(topic_id != self._log.topic_id for topic_id, _ in stored.profile.watermarks)
+
+    async def _compare_states(self, profiles: Sequence[Profile]) -> None:
+        if self._states is None:
+            return
+        fresh = []
+        for profile in profiles:
+            if self._states.behind(profile):
+                self.report.states_stale += 1
+            elif profile.states:
+                fresh.append(profile)
+        if not fresh:
+            return
+        try:
+            refolded = await self._states.refolded(fresh, timeout=30.0, all_states=True)
+        except ModelUnavailable:
+            self.report.states_unchecked += len(fresh)
+            return
+        for profile, again in zip(fresh, refolded, strict=True):
+            for state in profile.states:
+                other = again.state(state.model_version)
+                # A version that is not served comes back as it was.
+                if other is None or other is state or other.stale or state.stale:
+                    continue
+                self.report.states_compared += 1
+                far = max(_far(state.state, other.state), _far(state.user_vector, other.user_vector))
+                if not far <= STATE_TOLERANCE:
+                    self._differs(
+                        profile.user_id, f"model state {state.model_version}: {far:.3g} off its refold"
+                    )
+
+    def _differs(self, user_id: str, what: str) -> None:
+        self.report.difference_count += 1
+        if len(self.report.differences) < self._shown:
+            self.report.differences.append(Difference(user_id, what))
+
+
+def _far(one: bytes, other: bytes) -> float:
+    if len(one) != len(other):
+        return float("inf")
+    return float(np.abs(np.frombuffer(one, "<f4") - np.frombuffer(other, "<f4")).max(initial=0.0))

@@ -1,0 +1,52 @@
+"""Reading topics from their first record to where they end."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+
+from ingest.consuming.offsets import partitions_of, reader
+from topics.settings import KafkaSettings
+
+_READ_SECONDS = 30.0
+
+
+async def read_stats(kafka: KafkaSettings) -> AsyncIterator[ConsumerRecord]:
+    """Every committed record of `item-stats` from the first to where the topic ends now, in order within each
+    partition. Raises KafkaError, and TimeoutError when nothing comes for half a minute."""
+    async with reader(
+        kafka, isolation_level="read_committed", enable_auto_commit=False, auto_offset_reset="earliest"
+    ) as consumer:
+        partitions = await partitions_of(kafka, kafka.topics.item_stats)
+        consumer.assign(partitions)
+        async for record in read_to_end(consumer, partitions):
+            yield record
+
+
+async def read_to_end(
+    consumer: AIOKafkaConsumer,
+    partitions: list[TopicPartition],
+    ends: dict[TopicPartition, int] | None = None,
+) -> AsyncIterator[ConsumerRecord]:
+    """The records of an assigned consumer from the first of each partition up to `ends` (not included), or to
+    where they end now."""
+    if ends is None:
+        ends = await consumer.end_offsets(partitions)
+    first = await consumer.beginning_offsets(partitions)
+    left = {tp for tp in partitions if first[tp] < ends[tp]}
+    for tp in partitions:
+        consumer.seek(tp, first[tp])
+        if tp not in left:
+            consumer.pause(tp)
+    while left:
+        async with asyncio.timeout(_READ_SECONDS):
+            polled = await consumer.getmany(timeout_ms=500, max_records=5_000)
+            # The position, not the last record: transactions end in a marker that no consumer is shown.
+            at = {tp: await consumer.position(tp) for tp in left}
+        for tp, part in polled.items():
+            for record in part:
+                if record.offset < ends[tp]:
+                    yield record
+        for tp in [tp for tp in left if at[tp] >= ends[tp]]:
+            left.discard(tp)
+            consumer.pause(tp)

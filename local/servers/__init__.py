@@ -1,0 +1,1 @@
+"""Kafka, Valkey and Triton, started from packages."""

@@ -1,0 +1,130 @@
+"""A child process: its log in a file, its end tied to ours, every wait bounded."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+
+from local.servers.errors import NotInstalled, StartFailed
+
+_POLL_SECONDS = 0.02
+_LOG_LIMIT = 64 * 1024 * 1024
+# A parent that ended before the kernel was asked would leave the child alive for ever.
+_OURS = ("/bin/sh", "-c", '[ "$PPID" = "$1" ] && shift && exec "$@"', "sh")
+
+
+class Process:
+    """One server as a child of this process.
+
+    It runs in a session of its own, so that Ctrl-C reaches only us and we end our children in order. When
+    the thread that started it ends, for whatever reason, kill -9 included, the kernel kills the child: start
+    it from the main thread. It is bound to no event loop: one may start it and another stop it.
+    """
+
+    def __init__(self, name: str, log: Path) -> None:
+        self.name = name
+        self.log = log
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is there."""
+        return self._child is not None and self._child.poll() is None
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while there is one."""
+        return self._child.pid if self._child is not None else None
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended: its exit status, or minus the signal's number; None while it runs or before."""
+        return None if self._child is None else self._child.poll()
+
+    def spawn(
+        self, command: Sequence[str | Path], environment: Mapping[str, str], folder: Path | None = None
+    ) -> None:
+        """Start it. The log is appended to; past 64 MiB it becomes `<log>.old` first. Raises NotInstalled."""
+        if self.running:
+            raise StartFailed(f"{self.name} is running already (process {self.pid})")
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        if self.log.exists() and self.log.stat().st_size > _LOG_LIMIT:
+            self.log.replace(self.log.with_name(self.log.name + ".old"))
+        # Not preexec_fn: Python code between fork and exec can deadlock once grpc's threads are there.
+        setpriv = shutil.which("setpriv", path="/usr/bin:/bin:" + os.environ.get("PATH", ""))
+        if setpriv is None:
+            raise NotInstalled("setpriv is missing: apt-get install util-linux")
+        with self.log.open("ab") as log:
+            self._child = subprocess.Popen(
+                [setpriv, "--pdeathsig", "KILL", "--", *_OURS, str(os.getpid()), *map(str, command)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=dict(environment),
+                cwd=folder,
+                start_new_session=True,
+            )
+
+    async def ready(self, answers: Callable[[], Awaitable[bool]], seconds: float) -> None:
+        """Wait until `answers()` is true. If not in time: killed, StartFailed."""
+        started = time.monotonic()
+        try:
+            while True:
+                if not self.running:
+                    raise StartFailed(self._story(f"ended with status {self.exit_code} before it was ready"))
+                try:
+                    if await asyncio.wait_for(answers(), 2.0):
+                        return
+                except (OSError, EOFError, TimeoutError):
+                    pass  # not listening yet
+                if time.monotonic() - started > seconds:
+                    raise StartFailed(self._story(f"did not answer within {seconds:g} seconds"))
+                await asyncio.sleep(_POLL_SECONDS)
+        except BaseException:
+            self.kill()  # also when the caller is cancelled: nothing half started stays behind
+            raise
+
+    async def wait(self, seconds: float | None = None) -> int | None:
+        """Wait for its end; its exit status, or None if it still runs after `seconds`."""
+        started = time.monotonic()
+        while self.running:
+            if seconds is not None and time.monotonic() - started > seconds:
+                return None
+            await asyncio.sleep(_POLL_SECONDS)
+        return self.exit_code
+
+    async def stop(self, seconds: float = 15.0) -> None:
+        """SIGTERM; if it is not gone after `seconds`, SIGKILL to it and its process group."""
+        if self.running and self._child is not None:
+            self._child.terminate()
+            try:
+                await self.wait(seconds)
+            finally:
+                self.kill()
+        self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL to it and its process group; returns when it is gone. No effect if it is not there."""
+        if self._child is None:
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # gone already
+            os.killpg(self._child.pid, signal.SIGKILL)
+        self._child.wait(10)
+
+    def tail(self, lines: int = 20) -> str:
+        """The last lines of its log."""
+        try:
+            with self.log.open("rb") as log:
+                log.seek(max(0, self.log.stat().st_size - 16_384))
+                text = log.read().decode(errors="replace")
+        except OSError:
+            return ""
+        return "\n".join(text.splitlines()[-lines:])
+
+    def _story(self, what: str) -> str:
+        return f"{self.name} {what}. The end of its log, {self.log}:\n{self.tail()}"

@@ -1,0 +1,68 @@
+"""The environment that Triton's python backend runs in, and the shared libpython that it loads."""
+
+import ctypes.util
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from local.servers.errors import NotInstalled
+
+ENVIRONMENT = Path(__file__).resolve().parents[2] / ".envs" / "triton"
+
+_ASK = """
+import sys, sysconfig
+print(sys.version_info[0], sys.version_info[1])
+print(sysconfig.get_config_var("LIBDIR") or "")
+print(sysconfig.get_config_var("MULTIARCH") or "")
+print(sysconfig.get_path("purelib"))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PythonRuntime:
+    """version: like "3.11"; site_packages and environment: of Triton's venv; library: folder of libpython, or
+    None where the loader finds it by itself."""
+
+    version: str
+    environment: Path
+    site_packages: Path
+    library: Path | None
+
+
+def triton_environment() -> Path:
+    """Where Triton's environment is: RECSTREAM_TRITON_ENV, else .envs/triton of the checkout."""
+    return Path(os.environ.get("RECSTREAM_TRITON_ENV") or ENVIRONMENT)
+
+
+def python_runtime(environment: Path) -> PythonRuntime:
+    """Look at the venv at `environment`.
+
+    Raises NotInstalled if it is not there, lacks Triton, or its interpreter has no shared libpython.
+    """
+    python = environment / "bin" / "python3"
+    if not python.exists():
+        raise NotInstalled(f"Triton's environment {environment} is not there: `make` builds it (make triton)")
+    asked = subprocess.run(
+        [python, "-I", "-c", _ASK], capture_output=True, text=True, timeout=30, check=False
+    )
+    if asked.returncode:
+        raise NotInstalled(f"{python} does not run: {asked.stderr.strip()[-500:]}")
+    numbers, library, multiarch, site_packages = asked.stdout.split("\n")[:4]
+    version = ".".join(numbers.split())
+    if not (Path(site_packages) / "pytriton" / "tritonserver" / "bin" / "tritonserver").exists():
+        raise NotInstalled(f"{environment} has no nvidia-pytriton: `make triton` installs it")
+    return PythonRuntime(version, environment, Path(site_packages), _library(version, library, multiarch))
+
+
+def _library(version: str, library: str, multiarch: str) -> Path | None:
+    name = f"libpython{version}.so.1.0"
+    for folder in filter(None, (library, f"{library}/{multiarch}", f"/usr/lib/{multiarch}")):
+        if (Path(folder) / name).exists():
+            return Path(folder)
+    if ctypes.util.find_library(f"python{version}"):
+        return None
+    raise NotInstalled(
+        f"{name} is missing, which Triton's python backend loads: apt-get install libpython{version}, "
+        f"or use an interpreter built with --enable-shared"
+    )

@@ -1,0 +1,154 @@
+"""The real tritonserver from its wheel, with the python backend."""
+
+import asyncio
+import hashlib
+import json
+import os
+from http.client import HTTPConnection
+from pathlib import Path
+
+from local.servers.errors import EmbeddedError
+from local.servers.ports import choose, dial
+from local.servers.process import Process
+from local.servers.python_runtime import PythonRuntime, python_runtime, triton_environment
+
+_BACKEND_FILES = ("libtriton_python.so", "triton_python_backend_utils.py")
+
+
+class EmbeddedTriton:
+    """tritonserver on loopback, serving the model repository `repository`; logs and ports in `folder`.
+
+    Models are loaded at the start and by `load`, never by watching the repository: a half-written version
+    is never read. Four lines about CUDA in its log mean only that there is no GPU.
+    """
+
+    def __init__(
+        self, repository: Path, folder: Path, port: int | None = None, environment: Path | None = None
+    ) -> None:
+        self.repository = repository
+        self.folder = folder
+        self.host = "127.0.0.1"
+        self.port = 0
+        self.http_port = 0
+        self.metrics_port = 0
+        self._asked = port
+        self._environment = environment or triton_environment()
+        # Its processes talk over /dev/shm; by a name that follows from the folder we find what a kill left.
+        self.shared_memory = f"recstream_{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]}"
+        self.process = Process("triton", folder / "triton.log")
+
+    @property
+    def address(self) -> str:
+        """host:port of its gRPC endpoint."""
+        return f"{self.host}:{self.port}"
+
+    @property
+    def log(self) -> Path:
+        """Its log file."""
+        return self.process.log
+
+    async def start(self, seconds: float = 120.0) -> None:
+        """Start it and wait until every model of the repository is ready.
+
+        Raises StartFailed (with Triton's own words, if a model does not load), PortTaken, NotInstalled.
+        """
+        runtime = await asyncio.to_thread(python_runtime, self._environment)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.repository.mkdir(parents=True, exist_ok=True)
+        # Once it ran, its clients know the port.
+        self.port = choose(self.folder, "triton", 8001, self._asked or self.port or None)
+        self.http_port = choose(
+            self.folder, "triton-http", None if self._asked else 8000, self.http_port or None
+        )
+        self.metrics_port = choose(
+            self.folder, "triton-metrics", None if self._asked else 8002, self.metrics_port or None
+        )
+        server = runtime.site_packages / "pytriton" / "tritonserver"
+        self._clean()
+        backends = _link_backend(self.folder.resolve(), server, runtime)
+        models = sorted(path.parent.name for path in self.repository.glob("*/config.pbtxt"))
+        command = [
+            str(server / "bin" / "tritonserver"),
+            f"--model-repository={self.repository.resolve()}",
+            f"--backend-directory={backends}",
+            f"--backend-config=python,shm-region-prefix-name={self.shared_memory}",
+            f"--cache-directory={server / 'caches'}",
+            "--model-control-mode=explicit",
+            *(f"--load-model={model}" for model in models),
+            *(f"--{name}-port={port}" for name, port in self._ports().items()),
+            *(f"--{name}-address={self.host}" for name in self._ports()),
+            "--allow-cpu-metrics=false",
+        ]
+        libraries = [runtime.site_packages / "nvidia_pytriton.libs", runtime.library]
+        environment = {
+            # The embedded interpreter takes the prefix of the first python3 on PATH: the venv's.
+            "PATH": f"{runtime.environment.absolute() / 'bin'}:{os.defpath}",
+            "LD_LIBRARY_PATH": ":".join(str(path) for path in libraries if path),
+        }
+        self.process.spawn(command, environment, self.folder)
+        await self.process.ready(self._serves, seconds)
+
+    async def stop(self) -> None:
+        """Stop it; takes one to four seconds."""
+        await self.process.stop(20.0)
+        self._clean()
+
+    def kill(self) -> None:
+        """SIGKILL to it and its model processes."""
+        self.process.kill()
+        self._clean()
+
+    async def restart(self) -> None:
+        """Stop and start, on the same ports."""
+        await self.stop()
+        await self.start()
+
+    async def load(self, model: str) -> None:
+        """Load what the repository holds of `model` now; the newest version beside, then instead of the old.
+
+        Raises EmbeddedError with Triton's words if it does not load; the old version serves on.
+        """
+        status, said = await asyncio.to_thread(self._post, f"/v2/repository/models/{model}/load")
+        if status != 200:
+            raise EmbeddedError(f"Triton did not load {model}: {said}")
+
+    def _ports(self) -> dict[str, int]:
+        return {"grpc": self.port, "http": self.http_port, "metrics": self.metrics_port}
+
+    def _post(self, path: str) -> tuple[int, str]:
+        connection = HTTPConnection(self.host, self.http_port, timeout=120)
+        try:
+            connection.request("POST", path, body="{}")
+            response = connection.getresponse()
+            said = response.read().decode(errors="replace")
+        finally:
+            connection.close()
+        try:
+            return response.status, str(json.loads(said)["error"])
+        except (ValueError, KeyError, TypeError):
+            return response.status, said
+
+    async def _serves(self) -> bool:
+        reader, writer = await dial(self.host, self.http_port)
+        try:
+            writer.write(b"GET /v2/health/ready HTTP/1.1\r\nHost: triton\r\nConnection: close\r\n\r\n")
+            return b" 200 " in await reader.readline()
+        finally:
+            writer.close()
+
+    def _clean(self) -> None:
+        # Named by this server's own folder, and removed unread.
+        for left in Path("/dev/shm").glob(f"{self.shared_memory}*"):  # noqa: S108
+            left.unlink(missing_ok=True)
+
+
+def _link_backend(folder: Path, server: Path, runtime: PythonRuntime) -> Path:
+    """The backend directory: links into the wheel, with the stub for this interpreter's version."""
+    python = folder / "backends" / "python"
+    python.mkdir(parents=True, exist_ok=True)
+    stub = server / "python_backend_stubs" / runtime.version / "triton_python_backend_stub"
+    for target in [*(server / "backends" / "python" / name for name in _BACKEND_FILES), stub]:
+        link = python / target.name
+        link.unlink(missing_ok=True)
+        link.symlink_to(target.absolute())
+    return folder / "backends"

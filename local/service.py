@@ -1,0 +1,103 @@
+"""One of our own processes, ingest or the server, as a child."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from local.servers.errors import StartFailed
+from local.servers.ports import dial
+from local.servers.process import Process
+
+_ROOT = Path(__file__).resolve().parent.parent
+_ANSWER_BYTES = 65_536
+
+
+class Service:
+    """`python -m cli COMMAND` with settings in its environment, ready when its /readyz says so.
+
+    `address` is what clients use; `health_port` serves /readyz on loopback.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        settings: Mapping[str, str],
+        folder: Path,
+        address: str,
+        health_port: int,
+    ) -> None:
+        self.address = address
+        self.health_port = health_port
+        self.process = Process(name, folder / f"{name}.log")
+        self._command = tuple(command)
+        self._settings = dict(settings)
+        self._lacks = ""
+
+    @property
+    def log(self) -> Path:
+        """Its log file."""
+        return self.process.log
+
+    async def start(self, seconds: float = 120.0) -> None:
+        """Start it and wait until it is ready. Raises StartFailed, which says what it still lacked."""
+        paths = [str(_ROOT), str(_ROOT / "protos"), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = {
+            "OPENBLAS_NUM_THREADS": "1",  # products of a few thousand rows are slower on several threads
+            **os.environ,
+            **self._settings,
+            "PYTHONPATH": os.pathsep.join(paths),
+            "PYTHONUNBUFFERED": "1",
+        }
+        self._lacks = ""
+        self.process.spawn([sys.executable, "-m", "cli", *self._command], environment)
+        try:
+            await self.process.ready(self._ready, seconds)
+        except StartFailed as error:
+            if self._lacks:
+                raise StartFailed(f"{error}\nwhat it lacked: {self._lacks}") from error
+            raise
+
+    async def stop(self) -> None:
+        """SIGTERM, time to drain, and SIGKILL for what is left."""
+        await self.process.stop(30.0)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.process.kill()
+
+    async def _ready(self) -> bool:
+        status, said = await http_get("127.0.0.1", self.health_port, "/readyz")
+        self._lacks = "" if status == 200 else said.strip()[:2000]
+        return status == 200
+
+
+async def http_get(host: str, port: int, path: str) -> tuple[int, str]:
+    """Status and body of a small answer, as far as it goes; the caller sets the deadline. Raises OSError, EOFError."""
+    reader, writer = await dial(host, port)
+    try:
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        head = (await reader.readuntil(b"\r\n\r\n")).split()
+        if len(head) < 2 or not head[1].isdigit():
+            raise ConnectionError(f"{host}:{port} does not speak HTTP")
+        try:
+            body = await reader.readexactly(_ANSWER_BYTES)
+        except asyncio.IncompleteReadError as error:
+            body = error.partial  # all of it
+        return int(head[1]), body.decode(errors="replace")
+    except asyncio.LimitOverrunError as error:
+        raise ConnectionError(f"{host}:{port} does not speak HTTP") from error
+    finally:
+        writer.close()
+
+
+def lacks(said: str) -> str:
+    """The `lacks` of a /readyz answer as one line; the text itself if it is of another form."""
+    try:
+        parts = json.loads(said)["lacks"]
+        return "; ".join(f"{name}: {reason}" for name, reason in parts.items())
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return said.strip()

@@ -1,0 +1,276 @@
+"""The whole system on one machine: servers from packages, then ingest and the server, each a child process."""
+
+import fcntl
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Protocol, Self
+
+from rich.console import Console
+from rich.progress import Progress
+
+from catalog.version_watcher import read_served
+from configuration.errors import CommandError
+from configuration.settings import Settings, environment_of
+from inference.bundle.bundle import MANIFEST, Manifest, read
+from inference.errors import BundleRefused, InstallFailed
+from inference.repository.repository import install, versions
+from local.servers.errors import EmbeddedError
+from local.servers.kafka import EmbeddedKafka
+from local.servers.ports import choose
+from local.servers.process import Process
+from local.servers.triton import EmbeddedTriton
+from local.servers.valkey import EmbeddedValkey
+from local.service import Service
+from local.supervision import Supervision
+from rollout.paths import kept
+from rollout.publisher import Publisher
+from topics.create import check_topics, create_topics
+from topics.errors import TopicsError
+
+Report = Callable[[str, str], None]
+
+
+class Part(Protocol):
+    """A child that can be started and stopped on its own: the embedded servers, ingest, the server."""
+
+    process: Process
+
+    @property
+    def address(self) -> str:
+        """host:port for its clients."""
+
+    async def start(self) -> None:
+        """Start it and wait until it is ready."""
+
+    async def stop(self) -> None:
+        """Stop it in order."""
+
+    def kill(self) -> None:
+        """SIGKILL."""
+
+
+class Stack:
+    """Kafka, Valkey and Triton, unless addresses of running ones are given, then ingest and the server.
+
+    Data, logs and remembered ports lie in `folder`; one stack a folder. `parts` maps names to what runs, in the
+    order of the start; each can be stopped, killed and started by name. Use from the main thread of a process:
+    children die with the thread that started them.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        folder: Path,
+        *,
+        kafka: str | None = None,
+        valkey: str | None = None,
+        triton: str | None = None,
+        consumers: int = 1,
+        report: Report = lambda part, text: None,
+    ) -> None:
+        self.folder = folder.absolute()
+        self.parts: dict[str, Part] = {}
+        self._report = report
+        self._consumers = consumers
+        self._lock: IO[str] | None = None
+        self._supervision = Supervision(report)
+        self._given = {"kafka": kafka, "valkey": valkey, "triton": triton}
+        bundle = settings.bundle if "bundle" in settings.model_fields_set else self.folder / "bundle"
+        bundles = settings.bundles if "bundles" in settings.model_fields_set else self.folder / "bundles"
+        repository = settings.repository if triton else self.folder / "models"
+        places: dict[str, object] = {"bundle": bundle.absolute(), "bundles": bundles.absolute()}
+        # Children run in folders of their own, and write one file.
+        traces = settings.tracing.file.absolute()
+        places["tracing"] = settings.tracing.model_copy(update={"file": traces})
+        if repository is not None:
+            places["repository"] = repository.absolute()
+        self._settings = settings.model_copy(update=places)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings with the addresses of this stack, for clients in this process."""
+        chosen = self._settings
+        kafka = chosen.kafka.model_copy(update={"bootstrap": self.address("kafka")})
+        store = chosen.store.model_copy(update={"addresses": self.address("valkey").split(",")})
+        triton = chosen.triton.model_copy(update={"address": self.address("triton")})
+        return chosen.model_copy(update={"kafka": kafka, "store": store, "triton": triton})
+
+    def address(self, name: str) -> str:
+        """host:port of a part or of the server that was given in its place."""
+        return self._given.get(name) or self.parts[name].address
+
+    async def start(self) -> None:
+        """Start everything in order; on failure or cancellation everything is stopped again.
+
+        Raises CommandError, with the end of the failing part's log.
+        """
+        self._take_folder()
+        try:
+            await self._start_servers()
+            await self._make_topics()
+            await self._publish_first()
+            for name, service in self._services().items():
+                self.parts[name] = service
+                await self.start_part(name)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def start_part(self, name: str) -> None:
+        """Start one part and wait until it is ready. Raises CommandError."""
+        part = self.parts[name]
+        self._report(name, "starting")
+        try:
+            await self._supervision.start(name, part)
+        except EmbeddedError as error:
+            raise CommandError(
+                f"{name} did not start: {error}", "`recstream doctor` says what this machine lacks"
+            ) from error
+        self._report(name, f"ready at {part.address}")
+
+    async def stop_part(self, name: str) -> None:
+        """Stop one part in order; it stays stopped until started by name."""
+        await self._supervision.stop(name, self.parts[name])
+
+    def kill_part(self, name: str) -> None:
+        """SIGKILL to one part. `supervise` starts it again; without it, `start_part` does."""
+        self.parts[name].kill()
+
+    async def supervise(self) -> None:
+        """Start again whatever dies, until cancelled. Raises CommandError when a part keeps dying."""
+        await self._supervision.watch(self.parts)
+
+    async def stop(self) -> None:
+        """Stop everything, those first that need the others; when it returns nothing of it runs."""
+        try:
+            for name in reversed(self.parts):
+                if self.parts[name].process.running:
+                    self._report(name, "stopping")
+                await self.stop_part(name)
+        finally:
+            self.kill()
+            if self._lock is not None:
+                self._lock.close()
+                self._lock = None
+
+    def kill(self) -> None:
+        """SIGKILL to everything."""
+        for part in reversed(self.parts.values()):
+            part.kill()
+
+    async def __aenter__(self) -> Self:
+        """Started."""
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stopped."""
+        await self.stop()
+
+    async def _start_servers(self) -> None:
+        self._check_bundle()
+        servers: dict[str, Part] = {
+            "kafka": EmbeddedKafka(self.folder / "kafka"),
+            "valkey": EmbeddedValkey(self.folder / "valkey"),
+            "triton": EmbeddedTriton(self.folder / "models", self.folder / "triton"),
+        }
+        for name, part in servers.items():
+            if not self._given[name]:
+                self.parts[name] = part
+                await self.start_part(name)
+
+    def _check_bundle(self) -> None:
+        """Where nothing was published yet a bundle is needed; put it into the repository of our own Triton, so that
+        it starts with it. Raises CommandError."""
+        if kept(self._settings.bundles):
+            return
+        try:
+            bundle = read(self._settings.bundle)
+            if not self._given["triton"] and not versions(self.folder / "models"):
+                install(bundle, self.folder / "models")
+        except (BundleRefused, InstallFailed) as error:
+            raise CommandError(
+                f"the model bundle cannot be used: {error}",
+                "`recstream train` makes one of your own data; `recstream demo` shows all of it on data that it brings",
+            ) from error
+
+    async def _publish_first(self) -> None:
+        """The bundle answers where nothing is published; later ones come by `recstream model publish`."""
+        settings = self.settings
+        console = Console(quiet=True)
+        record = await read_served(settings.kafka)
+        live = [each.version for each in (record.base, record.next) if each.version]
+        if not live:
+            async with Publisher(settings, console, Progress(console=console, disable=True)) as publisher:
+                await publisher.first(settings.bundle)
+                live = publisher.live
+            self._report("model", f"version {live[0]} is published")
+        elif (other := _version(settings.bundle)) and other not in live:
+            self._report(
+                "model", f"version {other} in {settings.bundle} is not served: `recstream model publish` it"
+            )
+
+    async def _make_topics(self) -> None:
+        """Create the topics that are missing; say what is wrong with those that are there. Raises CommandError."""
+        settings = self.settings
+        days = settings.profiles.time_to_live_days
+        try:
+            created = await create_topics(settings.kafka, days)
+            if created:
+                self._report("kafka", f"created topics {', '.join(sorted(created))}")
+            for problem in await check_topics(settings.kafka, days):
+                self._report("kafka", str(problem))
+        except TopicsError as error:
+            raise CommandError(str(error), "`recstream topics check` says more") from error
+
+    def _services(self) -> Mapping[str, Service]:
+        chosen = self.settings
+        services: dict[str, Service] = {}
+        for number in range(1, self._consumers + 1):
+            name = "ingest" if number == 1 else f"ingest-{number}"
+            folder = self.folder / name
+            port = choose(folder, "health", chosen.ingest.health_port or None)
+            own = chosen.ingest.model_copy(update={"health_host": "127.0.0.1", "health_port": port})
+            environment = environment_of(chosen.model_copy(update={"ingest": own}))
+            services[name] = Service(name, ["ingest"], environment, folder, f"127.0.0.1:{port}", port)
+        folder = self.folder / "server"
+        port = choose(folder, "grpc", chosen.server.port or None)
+        health = choose(folder, "health", chosen.server.http_port or None)
+        host = chosen.server.host if "host" in chosen.server.model_fields_set else "127.0.0.1"
+        server = chosen.server.model_copy(update={"host": host, "port": port, "http_port": health})
+        environment = environment_of(chosen.model_copy(update={"server": server}))
+        services["server"] = Service("server", ["serve"], environment, folder, f"127.0.0.1:{port}", health)
+        return services
+
+    def _take_folder(self) -> None:
+        """One stack a folder: two would write the same files."""
+        if self._lock is not None:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = (self.folder / "lock").open("a+")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            lock.seek(0)
+            holder = lock.read().strip()
+            lock.close()
+            raise CommandError(
+                f"{self.folder} is in use by another `recstream up` (process {holder or 'unknown'})",
+                "stop that one, or give this one a folder of its own with --data",
+            ) from error
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        self._lock = lock
+
+
+def _version(bundle: Path) -> int:
+    """The version of the bundle; 0: there is none that can be read."""
+    try:
+        return Manifest.model_validate_json((bundle / MANIFEST).read_bytes()).version
+    except (OSError, ValueError):
+        return 0

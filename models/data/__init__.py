@@ -1,0 +1,1 @@
+"""Training data: events, items, histories and samples, in memory or on disk."""

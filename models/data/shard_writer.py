@@ -1,0 +1,152 @@
+"""Writes the shards of `models.data.shards`, a table of whole users after the other."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+
+from models.data.events import Events, InteractionTable, Ints, ItemText, events
+from models.data.preparation import PreparationReport, PreparationSettings, Step, prepare
+from models.data.shards import ARRAYS, MANIFEST, NEVER, path
+from models.data.training_data import ValueScales, value_sums
+from models.errors import NothingToLearn, PreparationImpossible
+from profiles.actions import Actions
+
+# Moments of events that are kept to know where the latest tenth begins.
+_MOMENTS: Final = 1_000_000
+
+
+def write_shards(
+    tables: Iterable[InteractionTable],
+    items: Sequence[ItemText],
+    actions: Actions,
+    preparation: PreparationSettings,
+    folder: Path,
+    key: str,
+    rows: int,
+) -> PreparationReport:
+    """A shard of each table, which has users that no other has; prepared as a training in memory prepares all events
+    at once. rows: of all tables, about. The folder is good when its manifest is there, which is written last.
+
+    Raises NothingToLearn; PreparationImpossible where a preparation needs all events at once.
+    """
+    if preparation.min_item_events > 1:
+        raise PreparationImpossible(
+            "train.preparation.min_item_events counts over all users, again and again, and this training never has "
+            "all of them at once: set it to 0, or raise train.streaming.from_rows above the number of rows"
+        )
+    (folder / MANIFEST).unlink(missing_ok=True)
+    seen = _Seen(Actions(actions), every=max(1, rows // _MOMENTS))
+    report = PreparationReport(0)
+    for table in tables:
+        try:
+            known = events([table], (), actions)
+        except NothingToLearn:
+            continue
+        prepared = prepare(known, np.ones(len(known), np.bool_), preparation, actions)
+        _add(report, prepared.report)
+        seen.fingerprints.append(known.fingerprint())
+        kept = known.take(np.flatnonzero(prepared.keep))
+        if len(kept):
+            _write(kept, seen.coded(kept), path(folder, len(seen.rows)))
+            seen.add(kept)
+    if not seen.rows:
+        raise NothingToLearn("no event is left to learn from: none has an action that is configured, or preparation "
+                             "left all of them out")  # fmt: skip
+    seen.write(items, folder, key)
+    return report
+
+
+def _write(kept: Events, codes: Ints, file: Path) -> None:
+    users = pa.DictionaryArray.from_arrays(pa.array(kept.users, pa.int32()), pa.array(kept.user_ids))
+    table = pa.table(
+        {
+            "user": users,
+            "item": pa.array(codes, pa.int32()),
+            "action": pa.array(kept.actions, pa.int16()),
+            "time_ms": kept.time_ms,
+            "value": kept.values,
+            "positive": kept.positive,
+        }
+    )
+    pa.parquet.write_table(table, file, compression="zstd", row_group_size=len(kept))
+
+
+class _Seen:
+    """What is known of all shards."""
+
+    def __init__(self, actions: Actions, every: int) -> None:
+        self._actions, self._every = actions, every
+        self._codes: dict[str, int] = {}
+        self._first_ms = np.zeros(0, np.int64)
+        self._times: list[Ints] = []
+        n = len(tuple(actions))
+        self._counts, self._sums, self._squares = np.zeros(n, np.int64), np.zeros(n), np.zeros(n)
+        self._low, self._high = np.inf, -np.inf
+        self.rows: list[int] = []
+        self.fingerprints: list[str] = []
+
+    def coded(self, kept: Events) -> Ints:
+        """The events' items as codes that hold for all shards."""
+        codes = np.array([self._codes.setdefault(name, len(self._codes)) for name in kept.item_ids], np.int64)
+        more = len(self._codes) - len(self._first_ms)
+        self._first_ms = np.append(self._first_ms, np.full(more, NEVER))
+        found: Ints = codes[kept.items]
+        np.minimum.at(self._first_ms, found, kept.time_ms)
+        return found
+
+    def add(self, kept: Events) -> None:
+        self.rows.append(len(kept))
+        self._times.append(kept.time_ms[:: self._every])
+        counts, sums, squares, (low, high) = value_sums(kept)
+        self._counts, self._sums, self._squares = (
+            self._counts + counts,
+            self._sums + sums,
+            self._squares + squares,
+        )
+        if counts.any():
+            self._low, self._high = min(self._low, low), max(self._high, high)
+
+    def write(self, items: Sequence[ItemText], folder: Path, key: str) -> None:
+        # As `models.data.events.events` orders them.
+        known = list(dict.fromkeys(item.item_id for item in items))
+        item_ids = known + sorted(self._codes.keys() - set(known))
+        index = {name: place for place, name in enumerate(item_ids)}
+        order = np.array([index[name] for name in self._codes], np.int64)
+        first_ms = np.full(len(item_ids), NEVER)
+        first_ms[order] = self._first_ms
+        times = np.sort(np.concatenate(self._times))
+        np.savez(folder / ARRAYS, order=order, first_ms=first_ms, times=times)
+        span = (self._low, self._high) if self._counts.any() else (0.0, 1.0)
+        digest = hashlib.blake2b("\0".join(sorted(self.fingerprints)).encode(), digest_size=16)
+        said = {
+            "key": key,
+            "item_ids": item_ids,
+            "action_names": list(self._actions),
+            "repeats": [self._actions[name].repeats for name in self._actions],
+            "rows": self.rows,
+            "scales": asdict(ValueScales.of(self._counts, self._sums, self._squares, span)),
+            "digest": digest.hexdigest(),
+        }
+        partial = folder / f".{MANIFEST}"
+        partial.write_text(json.dumps(said), encoding="utf-8")
+        partial.rename(folder / MANIFEST)
+
+
+def _add(report: PreparationReport, part: PreparationReport) -> None:
+    """Users are in one part each, so that they add up; items are in many: theirs are not counted."""
+    report.rows += part.rows
+    report.kept += part.kept
+    steps = {step.name: step for step in report.steps}
+    for step in part.steps:
+        if step.name not in steps:
+            steps[step.name] = Step(step.name, step.done, 0, 0, None)
+            report.steps.append(steps[step.name])
+        steps[step.name].rows += step.rows
+        steps[step.name].users += step.users

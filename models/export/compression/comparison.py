@@ -1,0 +1,117 @@
+"""An int8 bundle against the float32 bundle that it was made from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from rich.progress import Progress
+
+from evaluation.errors import TrainedOnOther
+from evaluation.methods.composition import Composition, CompositionSettings
+from evaluation.methods.product import INT8
+from evaluation.methods.served_model import BundleModel
+from evaluation.protocols.split import Split
+from evaluation.report.results import RowOf
+from evaluation.run import measured_rows
+from inference.bundle.bundle import Bundle
+from models.data.events import Events, ItemText
+from models.errors import Int8Refused
+from models.export.compression.timing import Cost, costs
+
+MOST_LOSS: Final = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """NDCG@10 of both in the same lists, and what each costs, by graph. unseen: whether the model was trained without
+    the events that are to be found; where not, it still is the same model twice."""
+
+    protocol: str
+    asks: int
+    unseen: bool
+    ndcg_float32: float
+    ndcg_int8: float
+    float32: dict[str, Cost]
+    int8: dict[str, Cost]
+
+    @property
+    def loss(self) -> float:
+        """Share of the float32 bundle's NDCG@10 that int8 loses; negative where it gains."""
+        return loss(self.ndcg_float32, self.ndcg_int8)
+
+    def metrics(self) -> dict[str, float]:
+        """For the int8 bundle's manifest."""
+        return {"ndcg@10_float32": self.ndcg_float32, "ndcg@10_int8": self.ndcg_int8, "int8_loss": self.loss}
+
+
+def loss(float32: float, int8: float) -> float:
+    """Share of a figure that is lost."""
+    return 1 - int8 / float32 if float32 > 0 else 0.0
+
+
+def refusal(float32: float, int8: float) -> str:
+    """Why int8 with this NDCG@10 is refused; empty where it is not."""
+    lost = loss(float32, int8)
+    if lost <= MOST_LOSS:
+        return ""
+    return (
+        f"int8 loses {lost:.1%} of NDCG@10 ({float32:.4f} in float32, {int8:.4f} in int8); "
+        f"{MOST_LOSS:.0%} at most is let through"
+    )
+
+
+def compare(
+    known: Events,
+    split: Split,
+    items: Sequence[ItemText],
+    settings: CompositionSettings,
+    float32: Bundle,
+    int8: Bundle,
+    *,
+    threads: int = 1,
+    show: Progress | None = None,
+) -> Comparison:
+    """Measures both in the lists of `split`. A bundle that was trained on all events, `known`, those to be found among
+    them, is measured too: see `Comparison.unseen`. Raises TrainedOnOther for any other."""
+    show = show or Progress(disable=True)
+    trained_on = float32.manifest.data_fingerprint
+    unseen = trained_on == split.learned.fingerprint()
+    if not unseen and trained_on != known.fingerprint():
+        raise TrainedOnOther(
+            f"{float32.folder} was trained on other events than these files hold, and on others than the training "
+            f"part of {split.name}"
+        )
+    rows = [
+        Composition(split, items, _model(split, items, bundle, threads, show, name), settings, name)
+        for name, bundle in (("float32", float32), ("int8", int8))
+    ]
+    one, other = (float(row.measured.figure("ndcg@10").mean()) for row in measured_rows(split, rows, show))
+    return Comparison(split.name, len(split.asks), unseen, one, other, costs(float32), costs(int8))
+
+
+def told_of_int8(rows: Sequence[RowOf]) -> list[RowOf]:
+    """The rows, `recstream-int8` with a note: what it loses against `recstream`, and whether that is too much."""
+    ndcg = {row.measured.name: float(row.measured.figure("ndcg@10").mean()) for row in rows}
+    one, other = ndcg.get("recstream"), ndcg.get(INT8)
+    if one is None or other is None:
+        return list(rows)
+    note = (
+        refusal(one, other)
+        or f"loses {loss(one, other):.2%} of NDCG@10; {MOST_LOSS:.0%} at most is let through"
+    )
+    return [replace(row, note=note) if row.measured.name == INT8 else row for row in rows]
+
+
+def check(found: Comparison) -> None:
+    """Raises Int8Refused where int8 loses more than `MOST_LOSS`."""
+    if reason := refusal(found.ndcg_float32, found.ndcg_int8):
+        raise Int8Refused(f"{found.protocol}: {reason}")
+
+
+def _model(
+    split: Split, items: Sequence[ItemText], bundle: Bundle, threads: int, show: Progress, name: str
+) -> BundleModel:
+    task = show.add_task(f"Item vectors, {name}", total=len(split.known.item_ids))
+    return BundleModel(
+        bundle, split.known.item_ids, items, threads=threads, advance=lambda done: show.advance(task, done)
+    )

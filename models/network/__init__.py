@@ -1,0 +1,1 @@
+"""The modules of the network: item tower, user encoder, mixture, ranker."""

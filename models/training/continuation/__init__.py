@@ -1,0 +1,1 @@
+"""Training that continues a previous one with new events."""

@@ -1,0 +1,1 @@
+"""One training on several processes, and the device each computes on."""

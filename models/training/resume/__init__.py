@@ -1,0 +1,1 @@
+"""Checkpoints, from which an interrupted training continues with the same result."""

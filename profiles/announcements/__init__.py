@@ -1,0 +1,1 @@
+"""What is published with every write of a profile, and who listens."""

@@ -1,0 +1,144 @@
+"""What is published with every write of a profile."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from profiles.actions import IMPRESSION
+from profiles.errors import ProfileCorrupt
+from profiles.folding.events import Event, Position
+from profiles.profile import Stored
+from profiles.store.codec import decode
+from recstream.storage.v1 import profile_pb2 as storage
+
+_APPLIED: Final = 32
+# Valkey drops a subscriber for which 32 MiB wait, as its configuration says at first: 512 of these. A full profile
+# of the ordinary size has about 20 KiB.
+_CARRIED_BYTES: Final = 64 * 2**10
+_VALUE_TAG: Final = storage.Announcement.VALUE_FIELD_NUMBER << 3 | 2
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """An event that a write applied. Times are Unix milliseconds."""
+
+    position: Position
+    event_id: str
+    item_id: str
+    action: str
+    time_ms: int
+    record_time_ms: int
+
+
+class Carried:
+    """A stored value that came with its announcement: decoded when it is first asked for, and then never again."""
+
+    __slots__ = ("_stored", "_user_id", "_value")
+
+    def __init__(self, user_id: str, value: bytes) -> None:
+        self._user_id = user_id
+        self._value = value
+        self._stored: Stored | None = None
+
+    @property
+    def stored(self) -> Stored | None:
+        """The profile; None where the value cannot be read, or is another user's."""
+        if self._value:
+            value, self._value = self._value, b""
+            try:
+                stored = decode(value)
+            except ProfileCorrupt:
+                return None  # whoever reads it from the store reports it
+            if stored.profile.user_id == self._user_id:
+                self._stored = stored
+        return self._stored
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """A profile was written.
+
+    base_revision: what it replaced; where it is not the last one seen, announcements were lost.
+    quiet: nothing that a list could depend on has changed.
+    applied: the newest of the events that were applied, at most 32, impressions aside.
+    carried: what was written, where the announcement brought it.
+    traceparent: W3C's, of the newest of the events that is traced; as it came, and empty where none is.
+    """
+
+    user_id: str
+    base_revision: int
+    revision: int
+    quiet: bool
+    applied: tuple[Applied, ...]
+    carried: Carried | None = field(default=None, compare=False, repr=False)
+    traceparent: str = ""
+
+    @property
+    def stored(self) -> Stored | None:
+        """The profile that was written; None where it did not come with the announcement, and has to be read."""
+        stored = self.carried.stored if self.carried else None
+        return stored if stored and stored.revision == self.revision else None
+
+
+def encode_announcement(
+    base_revision: int, revision: int, *, quiet: bool, applied: Sequence[Event], traceparent: str = ""
+) -> bytes:
+    """The payload of an announcement; of `applied` what it has room for."""
+    named = [event for event in applied if event.action != IMPRESSION][-_APPLIED:]
+    return storage.Announcement(
+        base_revision=base_revision,
+        revision=revision,
+        quiet=quiet,
+        applied=[
+            storage.Applied(
+                topic_id=event.position.topic_id,
+                partition=event.position.partition,
+                offset=event.position.offset,
+                event_id=event.event_id,
+                item_id=event.item_id,
+                action=event.action,
+                time_ms=event.time_ms,
+                record_time_ms=event.record_time_ms,
+            )
+            for event in named
+        ],
+        traceparent=traceparent,
+    ).SerializeToString()
+
+
+def carrying(value: bytes) -> bytes:
+    """What stands between an announcement and the stored value behind it, so that both are one message; empty
+    where the value is too large to be carried."""
+    size = len(value)
+    if size > _CARRIED_BYTES:
+        return b""
+    header = bytearray((_VALUE_TAG,))
+    while size > 0x7F:
+        header.append(size & 0x7F | 0x80)
+        size >>= 7
+    header.append(size)
+    return bytes(header)
+
+
+def decode_announcement(user_id: str, payload: bytes) -> Announcement:
+    """Raises google.protobuf.message.DecodeError."""
+    message = storage.Announcement.FromString(payload)
+    return Announcement(
+        user_id=user_id,
+        base_revision=message.base_revision,
+        revision=message.revision,
+        quiet=message.quiet,
+        applied=tuple(
+            Applied(
+                Position(each.topic_id, each.partition, each.offset),
+                each.event_id,
+                each.item_id,
+                each.action,
+                each.time_ms,
+                each.record_time_ms,
+            )
+            for each in message.applied
+        ),
+        carried=Carried(user_id, message.value) if message.value else None,
+        traceparent=message.traceparent,
+    )

@@ -1,0 +1,1 @@
+"""The pure fold of events into a profile."""

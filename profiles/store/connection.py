@@ -1,0 +1,198 @@
+"""A connection to Valkey that mends itself."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from time import monotonic
+from typing import TypeVar
+
+import structlog
+from glide import (
+    AdvancedGlideClientConfiguration,
+    AdvancedGlideClusterClientConfiguration,
+    BackoffStrategy,
+    ClosingError,
+    ConnectionError,
+    GlideClient,
+    GlideClientConfiguration,
+    GlideClusterClient,
+    GlideClusterClientConfiguration,
+    GlideError,
+    Logger,
+    LogLevel,
+    NodeAddress,
+    PeriodicChecksManualInterval,
+    PubSubMsg,
+    ServerCredentials,
+    TimeoutError,
+    TlsAdvancedConfiguration,
+)
+
+from profiles.errors import StoreUnavailable
+from profiles.metrics import CONNECTIONS, REQUESTS, SECONDS
+from profiles.settings import StoreSettings, split_address
+from profiles.store.breaker import Breaker
+
+log = structlog.get_logger()
+
+Client = GlideClient | GlideClusterClient
+T = TypeVar("T")
+
+_SPARE_SECONDS = 0.5
+# Milliseconds: 50, 100, ... 1,600 between attempts, give or take a fifth, and for ever.
+_BACKOFF = BackoffStrategy(num_of_retries=5, factor=50, exponent_base=2, jitter_percent=20)
+
+
+class Connection:
+    """One valkey-glide client, made anew when nothing comes of it any more.
+
+    The client reconnects by itself when its connection breaks. What it does not notice is a link that has
+    gone silent; so after `reconnect_after_ms` of nothing but failures another takes its place. It connects
+    with the first request: a store that is down does not keep a process from starting.
+
+    on_message: called in the event loop with every message of a subscribed channel.
+    """
+
+    def __init__(
+        self, settings: StoreSettings, on_message: Callable[[PubSubMsg], None] | None = None
+    ) -> None:
+        # It would write to stdout.
+        Logger.set_logger_config(LogLevel.OFF)
+        self._settings = settings
+        self._on_message = on_message
+        self._client: Client | None = None
+        self._breaker = Breaker(monotonic)
+        self._longest_wait = (
+            settings.request_timeout_ms + settings.connection_timeout_ms
+        ) / 1000 + _SPARE_SECONDS
+        self.renewals = 0
+
+    async def open(self) -> None:
+        """Makes the client. Sends nothing yet."""
+        self._client = await self._new_client()
+
+    async def close(self) -> None:
+        """Ends the connection; requests in flight fail."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    async def ask(
+        self, operation: str, request: Callable[[Client], Awaitable[T]], *, telling: bool = True
+    ) -> T:
+        """Sends a request and waits for its answer, bounded. Raises StoreUnavailable.
+
+        While the store is known to be down most requests fail at once. An error that the server answers
+        with is raised as StoreUnavailable too.
+
+        telling: whether a failure tells of the whole connection; not so where one server of many failed.
+        """
+        if self._client is None:
+            raise StoreUnavailable("the connection to the store is closed")
+        if not self._breaker.allows():
+            REQUESTS.labels(operation, "not_sent").inc()
+            raise StoreUnavailable("the store did not answer just now, and is not asked again yet")
+        started = monotonic()
+        try:
+            async with asyncio.timeout(self._longest_wait):
+                answer = await request(self._client)
+        except (GlideError, OSError) as cause:  # OSError: Python's own TimeoutError among others
+            await self._failed(operation, cause, telling)
+            raise StoreUnavailable(f"the store could not {operation}: {cause}") from cause
+        self._breaker.succeeded()
+        REQUESTS.labels(operation, "ok").inc()
+        SECONDS.labels(operation).observe(monotonic() - started)
+        return answer
+
+    async def _failed(self, operation: str, cause: Exception, telling: bool) -> None:
+        silent = isinstance(cause, (TimeoutError, ConnectionError, ClosingError, OSError))
+        if not silent and "connect failed" not in str(cause):
+            self._breaker.succeeded()
+            REQUESTS.labels(operation, "error").inc()
+            return
+        if not telling:
+            REQUESTS.labels(operation, "unavailable").inc()
+            return
+        self._breaker.failed()
+        REQUESTS.labels(operation, "unavailable").inc()
+        silent_ms = self._breaker.failing_seconds() * 1000
+        if self._client is None or silent_ms < self._settings.reconnect_after_ms:
+            return
+        self._breaker.start_over()
+        log.warning("store_connection_renewed", operation=operation, cause=str(cause))
+        CONNECTIONS.inc()
+        old, self._client = self._client, await self._new_client()
+        self.renewals += 1
+        if old is not None:
+            await old.close()
+
+    async def _new_client(self) -> Client:
+        if self._settings.cluster:
+            return await GlideClusterClient.create(_cluster(self._settings, self._on_message))
+        return await GlideClient.create(_standalone(self._settings, self._on_message))
+
+
+def _standalone(
+    settings: StoreSettings, on_message: Callable[[PubSubMsg], None] | None
+) -> GlideClientConfiguration:
+    return GlideClientConfiguration(
+        addresses=_addresses(settings),
+        use_tls=settings.tls,
+        credentials=_credentials(settings),
+        request_timeout=settings.request_timeout_ms,
+        reconnect_strategy=_BACKOFF,
+        database_id=settings.database,
+        client_name="recstream",
+        inflight_requests_limit=10_000,
+        lazy_connect=True,
+        advanced_config=AdvancedGlideClientConfiguration(
+            connection_timeout=settings.connection_timeout_ms,
+            tls_config=_tls(settings),
+            pubsub_reconciliation_interval=settings.probe_interval_ms,
+        ),
+        pubsub_subscriptions=None
+        if on_message is None
+        else GlideClientConfiguration.PubSubSubscriptions({}, lambda message, _: on_message(message), None),
+    )
+
+
+def _cluster(
+    settings: StoreSettings, on_message: Callable[[PubSubMsg], None] | None
+) -> GlideClusterClientConfiguration:
+    return GlideClusterClientConfiguration(
+        addresses=_addresses(settings),
+        use_tls=settings.tls,
+        credentials=_credentials(settings),
+        request_timeout=settings.request_timeout_ms,
+        reconnect_strategy=_BACKOFF,
+        client_name="recstream",
+        inflight_requests_limit=10_000,
+        lazy_connect=True,
+        periodic_checks=PeriodicChecksManualInterval(1),
+        advanced_config=AdvancedGlideClusterClientConfiguration(
+            connection_timeout=settings.connection_timeout_ms,
+            tls_config=_tls(settings),
+            pubsub_reconciliation_interval=settings.probe_interval_ms,
+        ),
+        pubsub_subscriptions=None
+        if on_message is None
+        else GlideClusterClientConfiguration.PubSubSubscriptions(
+            {}, lambda message, _: on_message(message), None
+        ),
+    )
+
+
+def _addresses(settings: StoreSettings) -> list[NodeAddress]:
+    return [NodeAddress(*split_address(address)) for address in settings.addresses]
+
+
+def _credentials(settings: StoreSettings) -> ServerCredentials | None:
+    if settings.password is None:
+        return None
+    return ServerCredentials(password=settings.password.get_secret_value(), username=settings.username)
+
+
+def _tls(settings: StoreSettings) -> TlsAdvancedConfiguration | None:
+    if settings.tls_ca_file is None:
+        return None
+    return TlsAdvancedConfiguration(root_pem_cacerts=Path(settings.tls_ca_file).read_bytes())

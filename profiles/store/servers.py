@@ -1,0 +1,109 @@
+"""Questions to the servers themselves: who they are, what they send us, which keys they hold."""
+
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Final
+
+from glide import (
+    AllPrimaries,
+    ClusterScanCursor,
+    GlideClusterClient,
+    InfoSection,
+    ObjectType,
+    RandomNode,
+)
+
+from profiles.store.connection import Client, Connection
+
+Place = bytes | ClusterScanCursor
+
+_SCAN_COUNT: Final = 1000
+
+
+async def run_ids(client: Client) -> str:
+    """The run ids of the server, or of all primaries: a server that was restarted has another."""
+    if isinstance(client, GlideClusterClient):
+        answer = await client.info([InfoSection.SERVER], AllPrimaries())
+        infos = list(answer.values()) if isinstance(answer, dict) else [answer]
+    else:
+        infos = [await client.info([InfoSection.SERVER])]
+    return ",".join(
+        sorted(
+            line.removeprefix(b"run_id:").decode()
+            for info in infos
+            for line in info.splitlines()
+            if line.startswith(b"run_id:")
+        )
+    )
+
+
+async def client_ids(client: Client) -> str:
+    """The server's ids of this client's connections: a connection that was made anew has another."""
+    if isinstance(client, GlideClusterClient):
+        answer = await client.client_id(AllPrimaries())
+        if isinstance(answer, dict):
+            return ",".join(sorted(f"{node.decode()}={number}" for node, number in answer.items()))
+        return str(answer)
+    return str(await client.client_id())
+
+
+async def some_server(client: Client) -> None:
+    """Returns if any one server answers."""
+    if isinstance(client, GlideClusterClient):
+        await client.ping(route=RandomNode())
+    else:
+        await client.ping()
+
+
+async def join(channels: set[str], timeout_ms: int, client: Client) -> None:
+    """Subscribes to the channels, and returns when the server has confirmed them."""
+    if isinstance(client, GlideClusterClient):
+        await client.ssubscribe(channels, timeout_ms)
+    else:
+        await client.subscribe(channels, timeout_ms)
+
+
+async def leave(channels: set[str], timeout_ms: int, client: Client) -> None:
+    """The reverse, likewise."""
+    if isinstance(client, GlideClusterClient):
+        await client.sunsubscribe(channels, timeout_ms)
+    else:
+        await client.unsubscribe(channels, timeout_ms)
+
+
+async def subscriptions(client: Client) -> set[str]:
+    """The channels that the servers have confirmed on the connections as they are now."""
+    found: set[str] = set()
+    state = await client.get_subscriptions()
+    for channels in state.actual_subscriptions.values():
+        found |= channels
+    return found
+
+
+async def scan(connection: Connection, pattern: str) -> AsyncIterator[str]:
+    """The keys of strings that match, in no order. Raises StoreUnavailable."""
+    place: Place | None = None
+    while True:
+        place, keys = await connection.ask("scan", partial(_scan, place, pattern))
+        for key in keys:
+            yield key.decode()
+        if place is None:
+            return
+
+
+async def _scan(place: Place | None, pattern: str, client: Client) -> tuple[Place | None, list[bytes]]:
+    """The next keys, and the place of those after them: None at the end."""
+    kind = ObjectType.STRING
+    if isinstance(client, GlideClusterClient):
+        at = place
+        if not isinstance(at, ClusterScanCursor):
+            at = ClusterScanCursor()  # type: ignore[no-untyped-call]
+        after, keys = await client.scan(at, match=pattern, count=_SCAN_COUNT, type=kind)
+        assert isinstance(after, ClusterScanCursor)
+        assert isinstance(keys, list)
+        return None if after.is_finished() else after, keys
+    begin = place if isinstance(place, bytes) else b"0"
+    following, found = await client.scan(begin, match=pattern, count=_SCAN_COUNT, type=kind)
+    assert isinstance(following, bytes)
+    assert isinstance(found, list)
+    return None if following == b"0" else following, found

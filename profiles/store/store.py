@@ -1,0 +1,232 @@
+"""The store of profiles on Valkey: one value a user, written only over the revision that was read."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Final, Self
+
+import structlog
+from glide import Batch, ClusterBatch, GlideClusterClient
+
+from profiles.errors import ProfileCorrupt, StoreUnavailable
+from profiles.folding.tail import Tail, hash64
+from profiles.metrics import CORRUPT, SCRIPTS, WRITES, WRITTEN_BYTES
+from profiles.profile import Profile, Stored
+from profiles.settings import StoreSettings
+from profiles.store.codec import REVISION_BYTES, decode, decode_revision
+from profiles.store.connection import Client, Connection
+from profiles.store.keys import Keys
+from profiles.store.script import REFUSED, UNANNOUNCED, digest, script
+from profiles.store.servers import run_ids, scan
+from profiles.store.writing import Write, next_revision, script_arguments
+
+__all__ = ["ProfileStore", "StoreSettings", "Tail", "Write", "hash64", "next_revision"]
+
+log = structlog.get_logger()
+
+_CHUNK: Final = 512
+_CHUNK_BYTES: Final = 8 * 2**20
+_DECODED_AT_ONCE: Final = 32
+_SCRIPT_TRIES: Final = 3
+
+
+class ProfileStore:
+    """Profiles and tails by user id. Every method raises StoreUnavailable, and nothing else, when the store
+    does not do what it is asked.
+    """
+
+    def __init__(self, settings: StoreSettings, connection: Connection) -> None:
+        self._cluster = settings.cluster
+        self._keys = Keys(settings.key_prefix)
+        self._connection = connection
+        self._script = script(cluster=settings.cluster)
+        self._digest = digest(self._script)
+
+    @classmethod
+    async def connect(cls, settings: StoreSettings) -> Self:
+        """A store that connects with its first request: it need not be up yet."""
+        connection = Connection(settings)
+        await connection.open()
+        return cls(settings, connection)
+
+    async def close(self) -> None:
+        """Ends the connection."""
+        await self._connection.close()
+
+    async def read(self, user_ids: Sequence[str]) -> list[Stored | None]:
+        """The profiles of the users, in order; None where there is none.
+
+        A value that cannot be read is reported, counted, and given as an empty profile at its revision: the
+        next write replaces it.
+        """
+        values = await self._get("read", [self._keys.profile(user_id) for user_id in user_ids])
+        profiles: list[Stored | None] = []
+        for i, (user_id, value) in enumerate(zip(user_ids, values, strict=True)):
+            if i % _DECODED_AT_ONCE == _DECODED_AT_ONCE - 1:
+                await asyncio.sleep(0)  # a few milliseconds of decoding: let others have their turn
+            profiles.append(None if value is None else _decoded(user_id, value))
+        return profiles
+
+    async def read_tails(self, user_ids: Sequence[str]) -> list[Tail | None]:
+        """The tails of the users, in order. One that is to be written again has to be read after its profile:
+        then the fence covers it."""
+        values = await self._get("read tails", [self._keys.tail(user_id) for user_id in user_ids])
+        return [None if value is None else Tail(value) for value in values]
+
+    async def revisions(self, user_ids: Sequence[str]) -> list[int | None]:
+        """The revisions of the users, in order: 0 where there is no profile, None where the user's part of the
+        store did not answer."""
+        found: list[int | None] = []
+        for start in range(0, len(user_ids), _CHUNK):
+            batch = self._batch()
+            for user_id in user_ids[start : start + _CHUNK]:
+                batch.getrange(self._keys.profile(user_id), 0, 7)
+            for answer in await self._execute("read revisions", batch):
+                found.append(decode_revision(answer) if isinstance(answer, bytes) else None)
+        return found
+
+    async def write(self, writes: Sequence[Write]) -> list[bool]:
+        """Writes and announces the profiles that are still at the revision they were made from.
+
+        In order: True where it was written, False where another was faster: read again, fold again. A profile
+        whose expiry has passed is deleted. On StoreUnavailable each may or may not have been written, never in
+        part.
+        """
+        written: list[bool] = []
+        chunk: list[list[str | bytes]] = []
+        size = 0
+        for write in writes:
+            WRITTEN_BYTES.observe(len(write.value))
+            arguments = script_arguments(write, self._keys)
+            chunk.append(arguments)
+            size += sum(map(len, arguments))
+            if len(chunk) == _CHUNK or size >= _CHUNK_BYTES:
+                written += await self._write(chunk)
+                chunk, size = [], 0
+        if chunk:
+            written += await self._write(chunk)
+        return written
+
+    async def ping(self, timeout: float) -> None:
+        """Returns if the store answers within `timeout` seconds."""
+        async with _within(timeout):
+            await self._connection.ask("answer a ping", lambda client: client.ping())
+
+    async def check_writes(self, timeout: float) -> None:
+        """Returns if the store takes a write like a profile's within `timeout` seconds: it answers pings while
+        it is out of memory, or a replica."""
+        key = self._keys.probe
+        arguments: list[str | bytes] = [key, f"{key}:t", "", "", "1", "delete", "", f"{key}:c", "", ""]
+        async with _within(timeout):
+            await self._write([arguments])
+
+    async def identity(self) -> str:
+        """Names the running servers: another answer than before means that one was restarted or replaced,
+        and may have lost its last writes."""
+        return await self._connection.ask("name itself", run_ids)
+
+    async def scan(self) -> AsyncIterator[str]:
+        """The user ids of all profiles, in no order; those that come or go meanwhile may be missed, and some
+        may come twice."""
+        async for key in scan(self._connection, self._keys.profiles):
+            yield self._keys.user_id(key)
+
+    async def remember_topics(self, topics: Mapping[str, bytes]) -> None:
+        """Keeps the ids of topics, by name, without expiry."""
+        if not topics:
+            return
+        fields: dict[str | bytes, str | bytes] = {name: topic_id for name, topic_id in topics.items()}  # noqa: C416
+        await self._connection.ask("remember topics", lambda client: client.hset(self._keys.topics, fields))
+
+    async def remembered_topics(self) -> dict[str, bytes]:
+        """The ids of topics that were remembered, by name."""
+        answer = await self._connection.ask("read topics", lambda client: client.hgetall(self._keys.topics))
+        return {name.decode(): topic_id for name, topic_id in answer.items()}
+
+    async def _write(self, arguments: list[list[str | bytes]]) -> list[bool]:
+        answers: list[object] = [None] * len(arguments)
+        waiting = list(range(len(arguments)))
+        # A server that was restarted or flushed, or a new primary, does not have the script: what it did not
+        # run is sent again with it. The others are never sent twice.
+        command: tuple[str, str] = ("EVALSHA", self._digest)
+        for _ in range(_SCRIPT_TRIES):
+            batch = self._batch()
+            for i in waiting:
+                batch.custom_command([*command, "2", *arguments[i]])
+            for i, answer in zip(waiting, await self._execute("write", batch), strict=True):
+                answers[i] = answer
+            waiting = [i for i in waiting if "NoScript" in str(answers[i])]
+            if not waiting:
+                break
+            SCRIPTS.inc(len(waiting))
+            command = ("EVAL", self._script)
+        if failed := [answer for answer in answers if not isinstance(answer, int)]:
+            WRITES.labels("failed").inc(len(failed))
+            count = f"{len(failed)} of {len(arguments)}"
+            raise StoreUnavailable(f"the store did not write {count} profiles: {failed[0]}")
+        refused = answers.count(REFUSED)
+        unannounced = answers.count(UNANNOUNCED)
+        WRITES.labels("refused").inc(refused)
+        WRITES.labels("written").inc(len(answers) - refused)
+        if unannounced:
+            WRITES.labels("unannounced").inc(unannounced)
+            log.warning("profiles_not_announced", count=unannounced, hint="may the user publish?")
+        return [answer != REFUSED for answer in answers]
+
+    async def _get(self, operation: str, keys: Sequence[str]) -> list[bytes | None]:
+        values: list[bytes | None] = []
+        for start in range(0, len(keys), _CHUNK):
+            chunk: list[str | bytes] = list(keys[start : start + _CHUNK])
+            if not self._cluster:  # half the time of a pipeline
+                values += await self._connection.ask(operation, partial(_get_many, chunk))
+                continue
+            batch = self._batch()
+            for key in chunk:
+                batch.get(key)
+            for answer in await self._execute(operation, batch):
+                if answer is not None and not isinstance(answer, bytes):
+                    raise StoreUnavailable(f"the store could not {operation}: {answer}")
+                values.append(answer)
+        return values
+
+    def _batch(self) -> Batch | ClusterBatch:
+        return ClusterBatch(is_atomic=False) if self._cluster else Batch(is_atomic=False)
+
+    async def _execute(self, operation: str, batch: Batch | ClusterBatch) -> list[object]:
+        async def request(client: Client) -> list[object]:
+            if isinstance(client, GlideClusterClient):
+                assert isinstance(batch, ClusterBatch)
+                answers = await client.exec(batch, raise_on_error=False)
+            else:
+                assert isinstance(batch, Batch)
+                answers = await client.exec(batch, raise_on_error=False)
+            return list(answers or [])
+
+        return await self._connection.ask(operation, request)
+
+
+async def _get_many(keys: list[str | bytes], client: Client) -> list[bytes | None]:
+    return await client.mget(keys)
+
+
+def _decoded(user_id: str, value: bytes) -> Stored:
+    try:
+        stored = decode(value)
+        if stored.profile.user_id != user_id:
+            raise ProfileCorrupt(f"the profile of {user_id!r} says that it is of another user")
+    except ProfileCorrupt as cause:
+        CORRUPT.inc()
+        log.error("profile_corrupt", user_id=user_id, cause=str(cause))
+        revision = decode_revision(value) if len(value) >= REVISION_BYTES else 0
+        return Stored(revision, Profile(user_id))
+    return stored
+
+
+@asynccontextmanager
+async def _within(seconds: float) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as cause:
+        raise StoreUnavailable(f"the store did not answer within {seconds:g} s") from cause

@@ -1,0 +1,78 @@
+"""A profile to be written, and what the script is told of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import getrandbits
+from typing import Final
+
+from profiles.announcements.announcements import carrying, encode_announcement
+from profiles.folding.events import Event
+from profiles.folding.tail import Tail
+from profiles.profile import Profile
+from profiles.store.codec import encode, encode_revision
+from profiles.store.keys import Keys
+
+_RANDOM_BITS: Final = 16
+
+
+def next_revision(base: int) -> int:
+    """The revision after `base`: its upper bits count the writes, the lower 16 are random.
+
+    So a revision that the store lost with its last second is not taken for the one that comes in its place.
+    """
+    return ((base >> _RANDOM_BITS) + 1) << _RANDOM_BITS | getrandbits(_RANDOM_BITS)
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A profile to be written over the revision it was made from.
+
+    base_revision: what was read; 0 where there was no profile.
+    tail: its new value; None leaves what is there. delete_tail: there is none any more.
+    quiet, applied: for the announcement, as in `Folded`. traceparent: for it too, W3C's; empty: nothing is traced.
+    revision, value: what the profile has, and what is stored, once it is written.
+    """
+
+    user_id: str
+    base_revision: int
+    profile: Profile
+    tail: Tail | None = None
+    delete_tail: bool = False
+    quiet: bool = False
+    applied: Sequence[Event] = ()
+    traceparent: str = ""
+    revision: int = field(init=False)
+    value: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        revision = next_revision(self.base_revision)
+        object.__setattr__(self, "revision", revision)
+        object.__setattr__(self, "value", encode_revision(revision) + encode(self.profile))
+
+
+def script_arguments(write: Write, keys: Keys) -> list[str | bytes]:
+    """The keys and arguments of `profiles.store.script`."""
+    user_id, profile = write.user_id, write.profile
+    tail, tail_value = "keep", b""
+    if write.tail:
+        tail, tail_value = "set", write.tail.value
+    elif write.delete_tail or write.tail is not None:
+        tail = "delete"
+    return [
+        keys.profile(user_id),
+        keys.tail(user_id),
+        encode_revision(write.base_revision) if write.base_revision else b"",
+        write.value,
+        str(max(1, profile.expires_at_ms)),
+        tail,
+        tail_value,
+        keys.channel(user_id),
+        encode_announcement(
+            write.base_revision,
+            write.revision,
+            quiet=write.quiet,
+            applied=write.applied,
+            traceparent=write.traceparent,
+        ),
+        carrying(write.value),
+    ]

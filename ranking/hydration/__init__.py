@@ -1,0 +1,1 @@
+"""What a query needs before sources are asked: the profile's state, read or folded."""

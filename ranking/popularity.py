@@ -1,0 +1,52 @@
+"""Popularity as ranking sees it, on top of the catalogue's decayed counts."""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalog.in_memory import Contents
+from catalog.popularity.popularity import EVER
+from inference.bundle.bundle import Manifest
+from inference.model import Floats
+from ranking.query import Mask, Rows
+
+_DAY_S: Final = 86_400.0
+_LASTING_DAYS: Final = 14.0
+"""The half-life of lasting popularity where no model says one."""
+
+
+class Popularity:
+    """Readings of the same counts with several half-lives: a short one for trends, a longer one for what stays
+    popular, and for the ranker those that it was trained with, which the manifest says. All decay at the read, so
+    that yesterday's burst is not taken for today's."""
+
+    def __init__(self, catalog: Contents, trending_half_life_s: float) -> None:
+        self._catalog = catalog
+        self._trending = trending_half_life_s
+
+    def scores(self, now_ms: int, rows: Rows) -> NDArray[np.float64]:
+        """What popular lists go by, float64 [m] for the rows [m]: the trend, and where there is none,
+        positive events ever."""
+        return self.trend(now_ms)[rows].astype(np.float64) + EVER * self._catalog.positives[rows]
+
+    def trend(self, now_ms: int) -> Floats:
+        """Positive events weighed by age with the trending half-life, [n]."""
+        return self._catalog.popularity(now_ms, self._trending)
+
+    def features(self, now_ms: int, manifest: Manifest, rows: Rows) -> Floats:
+        """Positive events weighed by age as the ranker takes them, [m, P] for the rows [m]."""
+        half_lives = manifest.popularity_half_lives_days
+        return np.stack(
+            [self._catalog.popularity(now_ms, days * _DAY_S)[rows] for days in half_lives], axis=1
+        )
+
+    def trending(self, now_ms: int, allowed: Mask, count: int) -> Rows:
+        """The `count` allowed (bool [n]) rows with the largest trend, best first; fewer where there are fewer."""
+        return self._catalog.most_popular(now_ms, self._trending, allowed, count)
+
+    def lasting(self, now_ms: int, manifest: Manifest | None, allowed: Mask, count: int) -> Rows:
+        """The same by the middle one of the manifest's half-lives, or by two weeks without one."""
+        half_lives = manifest.popularity_half_lives_days if manifest is not None else (_LASTING_DAYS,)
+        days = half_lives[len(half_lives) // 2]
+        return self._catalog.most_popular(now_ms, days * _DAY_S, allowed, count)

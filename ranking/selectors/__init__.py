@@ -1,0 +1,1 @@
+"""Which of the scored candidates make the list, and in which order."""

@@ -1,0 +1,1 @@
+"""The list as a message: its items, reasons and id."""

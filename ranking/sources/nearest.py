@@ -1,0 +1,24 @@
+"""Items near the user."""
+
+import numpy as np
+
+from catalog.in_memory import Contents
+from ranking.query import Mask, Query, Rows
+
+
+class Nearest:
+    """Items whose vectors have the largest inner product with the user's vector, under one model version. Near a
+    user of whom nothing is known there is nothing to find: what is popular is better."""
+
+    name = "nearest"
+
+    def __init__(self, catalog: Contents) -> None:
+        self._catalog = catalog
+
+    async def propose(self, query: Query, allowed: Mask) -> Rows:
+        """See `Source.propose`."""
+        count = query.settings.nearest
+        if query.user is None or not query.model_history or not count:
+            return np.empty(0, np.int64)
+        rows, _ = self._catalog.search(query.user.version, query.user.vector, count, allowed)
+        return rows

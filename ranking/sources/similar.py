@@ -1,0 +1,41 @@
+"""Items near what the user liked last."""
+
+from itertools import chain, islice, zip_longest
+
+import numpy as np
+
+from catalog.in_memory import Contents
+from ranking.query import Mask, Query, Rows
+
+
+class Similar:
+    """Items near each of the last items that the user spoke for, in turns: the nearest to each, the
+    second nearest to each, and so on. The items themselves are not among them."""
+
+    name = "similar"
+
+    def __init__(self, catalog: Contents) -> None:
+        self._catalog = catalog
+
+    async def propose(self, query: Query, allowed: Mask) -> Rows:
+        """See `Source.propose`."""
+        none = np.empty(0, np.int64)
+        if query.user is None or not query.settings.similar:
+            return none
+        version = query.user.version
+        seeds = [
+            (item_id, vector)
+            for item_id in islice(query.positives, query.settings.similar_seeds)
+            if (vector := self._catalog.vector(version, item_id)) is not None
+        ]
+        if not seeds:
+            return none
+        # As many around each as are wanted in all, and the seeds themselves: seeds that are alike have the same items
+        # around them, and what they share counts once.
+        each = query.settings.similar + len(seeds)
+        vectors = np.stack([vector for _, vector in seeds])
+        found = self._catalog.search_many(version, vectors, [each] * len(seeds), allowed)
+        own = {self._catalog.row(item_id) for item_id, _ in seeds}
+        turns = chain.from_iterable(zip_longest(*(rows.tolist() for rows, _ in found)))
+        picked = dict.fromkeys(row for row in turns if row is not None and row not in own)
+        return np.fromiter(islice(picked, query.settings.similar), np.int64)

@@ -1,0 +1,91 @@
+"""Orders and their items: one table with a time (Complete Journey), or Instacart's orders beside its items."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from readers.errors import UnreadableFile
+from readers.formats.events import column, optional
+from readers.interactions.checks import Raw
+from readers.interactions.format_options import EPOCH_MS, ITEM, TIME, USER, InteractionFormat
+from readers.report import Report
+from readers.tables.columns import Column, encode, numbers
+from readers.tables.table import Table, read_table
+from readers.tables.timestamps import read_times
+
+ORDER = ("basket_id", "order_id", "transaction_id", "invoice_id", "InvoiceNo", "invoice")
+NUMBER, DAYS = "order_number", "days_since_prior_order"
+DAY_MS = 86_400_000
+
+
+def read(path: Path, form: InteractionFormat, report: Report, others: Sequence[Path]) -> Raw | None:
+    """None for a file that only says whose the orders of another are. Raises UnreadableFile."""
+    table = _table(path, form)
+    if table.find((NUMBER,)) and not table.find(form.names("item", ITEM)):
+        report.notes.append("orders: whose they are, and in which order; their items are in another file")
+        return None
+    orders = encode(column(table, form, "order", ORDER))
+    items = encode(column(table, form, "item", ITEM))
+    timed = table.find(form.names("time", TIME)) is not None
+    if timed:
+        times = read_times(column(table, form, "time", TIME), form.time_unit, report)
+        found = optional(table, form, "user", USER)
+        users = encode(found) if found is not None else orders
+        if found is None:
+            report.notes.append("no column for the user: each order is one")
+        times = _shared(orders, times, report)
+    else:
+        users, times = _of_orders(path, orders, form, others, report)
+    actions = Column.constant(form.action or "purchase", table.rows)
+    return Raw(users, items, actions, times, lines=table.first_line, timed=timed)
+
+
+def _table(path: Path, form: InteractionFormat) -> Table:
+    usual = (*USER, *ITEM, *TIME, *ORDER, NUMBER, DAYS)
+    return read_table(path, form.layout, (*usual, *form.columns.values()))
+
+
+def _shared(orders: Column, times: NDArray[np.float64], report: Report) -> NDArray[np.float64]:
+    """The items of an order share its first time."""
+    first = np.full(len(orders.names) + 1, np.inf)
+    known = ~np.isnan(times)
+    np.minimum.at(first, orders.codes[known], times[known])
+    shared = np.where(orders.codes >= 0, first[orders.codes], times)
+    if moved := int((shared[known] < times[known]).sum()):
+        report.notes.append(f"{moved:,} rows got the first time of their order")
+    return np.where(np.isinf(shared), np.nan, shared)
+
+
+def _of_orders(
+    path: Path, orders: Column, form: InteractionFormat, others: Sequence[Path], report: Report
+) -> tuple[Column, NDArray[np.float64]]:
+    """User and time of each row, by way of the file of orders: days since the user's first order."""
+    tables = (_table(other, form) for other in others if other != path)
+    table = next((table for table in tables if table.find((NUMBER,))), None)
+    if table is None:
+        raise UnreadableFile(
+            f"{path}: orders without a time: name it with --column time=NAME, or give the file of orders too "
+            f"(order_id, user_id, {NUMBER}, {DAYS})"
+        )
+    users = encode(column(table, form, "user", USER))
+    number = numbers(table.column(table.find((NUMBER,)) or NUMBER))
+    days_name = table.find((DAYS,))
+    days = np.nan_to_num(numbers(table.column(days_name))) if days_name else np.ones(table.rows)
+    rows = np.lexsort((number, users.codes))
+    since = np.cumsum(days[rows])
+    starts = np.flatnonzero(np.diff(users.codes[rows], prepend=-2))
+    since -= np.repeat(since[starts], np.diff(starts, append=len(rows)))
+    time_ms = np.empty(table.rows)
+    # A second for each earlier order keeps those of one day apart.
+    time_ms[rows] = EPOCH_MS + since * DAY_MS + number[rows] * 1000
+    report.notes.append(
+        "times are days since the user's first order: order within a user is right, moments are not"
+    )
+
+    known = encode(column(table, form, "order", ORDER))
+    place = dict(zip(known, range(table.rows), strict=True))
+    row_of = np.array([*(place.get(name, -1) for name in orders.names), -1])[orders.codes]
+    codes = np.where(row_of >= 0, users.codes[row_of], -1).astype(np.int32)
+    return Column(users.names, codes), np.where(row_of >= 0, time_ms[row_of], np.nan)

@@ -1,0 +1,91 @@
+"""One event a row, in named columns: CSV, TSV, Parquet or JSON lines."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from readers.errors import UnreadableFile
+from readers.interactions.checks import Raw
+from readers.interactions.format_options import ACTION, EVENT_ID, ITEM, TIME, USER, VALUE, InteractionFormat
+from readers.report import Report
+from readers.tables.columns import Cells, Column, encode, numbers
+from readers.tables.table import Table, read_table
+from readers.tables.timestamps import read_times
+
+
+def read(
+    path: Path,
+    form: InteractionFormat,
+    report: Report,
+    *,
+    valued: bool = True,
+    spelled: Callable[[str], float] | None = None,
+) -> Raw:
+    """valued: whether a column of values is looked for. spelled: reads times in words.
+
+    Raises UnreadableFile where a column is missing.
+    """
+    usual = (*USER, *form.user_names, *ITEM, *TIME, *VALUE, *ACTION, *EVENT_ID)
+    table = read_table(path, form.layout, (*usual, *form.columns.values()))
+    users = encode(column(table, form, "user", form.user_names))
+    items = encode(column(table, form, "item", ITEM))
+    times = read_times(column(table, form, "time", TIME), form.time_unit, report, spelled)
+    cells = optional(table, form, "value", VALUE) if valued else None
+    values = numbers(cells) if cells is not None else None
+    if values is not None and np.isnan(values).all():
+        report.notes.append("no row has a value")
+        values = None
+    default = form.action or ("rate" if values is not None else "view")
+    given = optional(table, form, "event_id", EVENT_ID)
+    return Raw(
+        users,
+        items,
+        actions(optional(table, form, "action", ACTION), default, form, table.rows),
+        times,
+        values,
+        _event_ids(given) if given is not None else None,
+        table.first_line,
+    )
+
+
+def column(table: Table, form: InteractionFormat, what: str, usual: Sequence[str]) -> Cells:
+    """Raises UnreadableFile where there is none."""
+    found = optional(table, form, what, usual)
+    if found is None:
+        raise UnreadableFile(
+            f"{table.path}: no column for the {what} among {', '.join(table.names)}; "
+            f"name it with --column {what}=NAME"
+        )
+    return found
+
+
+def optional(table: Table, form: InteractionFormat, what: str, usual: Sequence[str]) -> Cells | None:
+    """Raises UnreadableFile where a column was named and is not there."""
+    name = table.find(form.names(what, usual))
+    if name is None and what in form.columns:
+        raise UnreadableFile(
+            f"{table.path}: there is no column {form.columns[what]!r} among {', '.join(table.names)}"
+        )
+    return table.column(name) if name is not None else None
+
+
+def actions(cells: Cells | None, default: str, form: InteractionFormat, rows: int) -> Column:
+    """As they are called here; `default` where nothing stands."""
+    if cells is None:
+        return Column.constant(default, rows)
+    found = encode(cells)
+    blank = found.blank()
+    if blank.any():
+        codes = np.where(blank, len(found.names), found.codes).astype(np.int32)
+        found = Column([*found.names, default], codes)
+    return found.renamed(form.action_names)
+
+
+def _event_ids(cells: Cells) -> pa.StringArray:
+    texts: Any = pc.cast(cells, pa.string()).combine_chunks()
+    given: pa.StringArray = pc.if_else(pc.equal(texts, pa.scalar("")), pa.scalar(None, pa.string()), texts)
+    return given

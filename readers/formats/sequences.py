@@ -1,0 +1,60 @@
+"""One user a line: its id, then the ids of its items from the oldest to the newest. No times.
+
+Research sets of Amazon reviews travel like this (S3-Rec: Zhou et al., 2020).
+"""
+
+from array import array
+from pathlib import Path
+
+import numpy as np
+
+from readers.interactions.checks import Raw
+from readers.interactions.format_options import EPOCH_MS, InteractionFormat
+from readers.report import Report
+from readers.tables.columns import Column
+from readers.tables.content import lines as lines_of
+
+STEP_MS = 1000
+
+
+def read(path: Path, form: InteractionFormat, report: Report) -> Raw:
+    """The item at place k of a line gets the time of k seconds after the turn of the millennium: the order
+    within a user is exact, and nothing else is meant by it. Raises UnreadableFile."""
+    separator = form.layout.separator or " "
+    users: dict[str, int] = {}
+    items: dict[str, int] = {}
+    lengths: dict[int, int] = {}
+    user_codes, item_codes, places, lines = array("i"), array("i"), array("q"), array("q")
+    empty, again = [], []
+    for number, line in lines_of(path, form.layout.encoding):
+        words = line.rstrip("\r\n").replace("\t", separator).split(separator)
+        user_id, *item_ids = [word for word in words if word.strip()] or [""]
+        if not user_id:
+            continue
+        if not item_ids:
+            empty.append(number)
+        user = users.setdefault(user_id, len(users))
+        start = lengths.get(user, 0)
+        if start:
+            again.append(number)
+        lengths[user] = start + len(item_ids)
+        for place, item_id in enumerate(item_ids, start=start + 1):
+            user_codes.append(user)
+            item_codes.append(items.setdefault(item_id, len(items)))
+            places.append(place)
+            lines.append(number)
+    report.add("user without items", "left out", empty)
+    report.add("user on an earlier line too", "goes on where that ended", again)
+    action = form.action or "purchase"
+    report.notes.append(f"each place in a line is a {action}")
+    report.notes.append(
+        "times are places in the line, a second apart: the order within a user is right, moments mean nothing"
+    )
+    return Raw(
+        Column(list(users), np.array(user_codes, np.int32)),
+        Column(list(items), np.array(item_codes, np.int32)),
+        Column.constant(action, len(places)),
+        EPOCH_MS + STEP_MS * np.array(places, np.float64),
+        lines=np.array(lines, np.int64),
+        timed=False,
+    )

@@ -1,0 +1,1 @@
+"""Interaction files of any format as one table of checked rows."""

@@ -1,0 +1,73 @@
+"""From what stands in a file to rows that can be used, with an account of those that cannot."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from readers.interactions.format_options import InteractionFormat
+from readers.interactions.interactions import Interactions
+from readers.interactions.order import repeats
+from readers.report import Report
+from readers.tables.columns import Column
+from readers.tables.timestamps import LATEST_MS, LATEST_YEAR
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """Columns of length n as they stand in a file, unchecked.
+
+    times: Unix milliseconds, NaN for what is no time. values: None where the file has no such column.
+    lines: int64 [n], the line of each row, or the line of the first. timed: see Interactions.
+    """
+
+    users: Column
+    items: Column
+    actions: Column
+    times: NDArray[np.float64]
+    values: NDArray[np.float64] | None = None
+    event_ids: pa.StringArray | None = None
+    lines: NDArray[np.int64] | int = 1
+    timed: bool = True
+
+
+def checked(raw: Raw, form: InteractionFormat, report: Report) -> Interactions:
+    """The rows that can be used, in the order of the file."""
+    n = len(raw.times)
+    report.rows += n
+    values = raw.values if raw.values is not None else np.full(n, np.nan)
+    keep = np.ones(n, np.bool_)
+
+    def refuse(kind: str, wrong: NDArray[np.bool_]) -> None:
+        if (rows := np.flatnonzero(wrong & keep)).size:
+            lines = rows + raw.lines if isinstance(raw.lines, int) else raw.lines[rows]
+            report.add(kind, "left out", lines)
+            keep[rows] = False
+
+    refuse("user missing", raw.users.blank())
+    refuse("item missing", raw.items.blank())
+    refuse("time missing or not a time", np.isnan(raw.times))
+    refuse(
+        f"time impossible (before 1970 or after {LATEST_YEAR})", (raw.times <= 0) | (raw.times >= LATEST_MS)
+    )
+    if raw.values is not None:
+        # An action that never has a value, as a view among ratings, needs none.
+        valued = np.bincount(raw.actions.codes[~np.isnan(values)], minlength=len(raw.actions.names)) > 0
+        refuse("value missing or not a number", np.isnan(values) & valued[raw.actions.codes])
+    if form.value_range:
+        low, high = form.value_range
+        refuse(f"value outside {low:g} to {high:g}", (values < low) | (values > high))
+    rows = Interactions(
+        raw.users, raw.items, raw.actions, np.nan_to_num(np.where(keep, raw.times, 0)).astype(np.int64), values,
+        np.arange(n, dtype=np.int32), raw.event_ids, timed=raw.timed,
+    )  # fmt: skip
+    kept = np.flatnonzero(keep)
+    again = repeats(rows.take(kept) if len(kept) < n else rows)
+    if again.any():
+        duplicate = np.zeros(n, np.bool_)
+        duplicate[kept[again]] = True
+        refuse("duplicate", duplicate)
+        kept = np.flatnonzero(keep)
+    report.kept += len(kept)
+    return rows.take(kept) if len(kept) < n else rows

@@ -1,0 +1,1 @@
+"""Item files of any format as one list of checked items."""

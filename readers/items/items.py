@@ -1,0 +1,167 @@
+"""Item files: what can be recommended, with text, categories, facts and pictures."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from readers.errors import UnreadableFile
+from readers.interactions.format_options import ITEM
+from readers.items.item_cells import Image, categories, image, number, words
+from readers.items.item_limits import MAX_ID_BYTES, fit
+from readers.report import Report
+from readers.tables.table import Layout, Table, read_table
+from recstream.v1 import item_pb2
+
+TITLE = ("title", "movie_title", "name", "product_name", "product_type")
+DESCRIPTION = ("description", "abstract", "overview", "summary", "text")
+# All that are there count, in this order: the first gives the main category.
+CATEGORIES = (
+    "main_category", "categories", "category", "genres", "genre", "class", "department", "product_category",
+    "subcategory", "tags",
+)  # fmt: skip
+NUMBERS = ("price", "year", "release_year", "duration", "length")
+IMAGES = (
+    "image_bytes", "image", "image_path", "images", "image_url", "imageURLHighRes", "imageURL", "imUrl",
+    "img", "picture", "poster", "cover", "thumbnail",
+)  # fmt: skip
+# What people did, counted over all time, held-out events among it: no text for a model.
+BEHAVIOUR = frozenset(
+    {
+        "average_rating", "rating_number", "rating_count", "vote_count", "vote_average", "popularity",
+        "salesrank", "sales_rank", "rank", "sales", "views", "clicks", "purchases", "num_reviews",
+        "review_count", "reviews_count", "related", "also_buy", "also_view", "also_bought", "also_viewed",
+        "buy_after_viewing", "bought_together", "similar_item",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ItemFormat:
+    """What a file does not say of itself.
+
+    category_separator: between categories in one cell; None: `|` or `,` where there is one.
+    numbers: columns that are facts in numbers; any further column is an attribute.
+    columns: names for item, title, description, categories and image that are not among the usual ones.
+    """
+
+    layout: Layout = field(default_factory=Layout)
+    category_separator: str | None = None
+    domain: str = ""
+    numbers: Sequence[str] = NUMBERS
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRow:
+    """An item, and where its picture is."""
+
+    item: item_pb2.Item
+    image: Image | None = None
+
+
+def read_table_of_items(path: Path, form: ItemFormat, report: Report) -> dict[str, ItemRow]:
+    """Items by id from named columns, one item a row. The last row of an item counts. Raises UnreadableFile."""
+    table = read_table(path, form.layout)
+    report.rows += table.rows
+    columns = _Columns.of(table, form)
+    if left_out := columns.behaviour:
+        report.notes.append(f"left out, for they count what people did: {', '.join(left_out)}")
+    cells = {name: table.cells(name) for name in columns.all()}
+    found: dict[str, ItemRow] = {}
+    missing, repeated, untitled, long = [], [], [], []
+    for row in range(table.rows):
+        line = row + table.first_line
+        item_id = words(cells[columns.item][row])
+        if not item_id.strip():
+            missing.append(line)
+            continue
+        if len(item_id.encode()) > MAX_ID_BYTES:
+            long.append(line)
+            continue
+        one = columns.row(cells, row, item_id, form, path.parent)
+        for what in fit(one.item):
+            report.add(f"{what} past the limit", "cut", [line])
+        if not one.item.title:
+            untitled.append(line)
+        if item_id in found:
+            repeated.append(line)
+        found[item_id] = one
+    report.add("item missing", "left out", missing)
+    report.add(f"item id past {MAX_ID_BYTES} bytes", "left out", long)
+    report.add("item repeated", "the last row counts", repeated)
+    report.add("title missing", "kept, known by its id alone", untitled)
+    report.kept += len(found)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Which columns hold what."""
+
+    item: str
+    title: str | None
+    description: str | None
+    categories: Sequence[str]
+    image: Sequence[str]
+    numbers: Sequence[str]
+    attributes: Sequence[str]
+    behaviour: Sequence[str]
+
+    @classmethod
+    def of(cls, table: Table, form: ItemFormat) -> "_Columns":
+        def every(what: str, usual: Sequence[str]) -> list[str]:
+            named = form.columns[what].split(",") if what in form.columns else usual
+            return list(dict.fromkeys(name for n in named if (name := table.find((n,))) is not None))
+
+        def first(what: str, usual: Sequence[str]) -> str | None:
+            return next(iter(every(what, usual)), None)
+
+        item = first("item", ITEM)
+        if item is None:
+            raise UnreadableFile(
+                f"{table.path}: no column for the item among {', '.join(table.names)}; "
+                "name it with --column item=NAME"
+            )
+        title, description = first("title", TITLE), first("description", DESCRIPTION)
+        grouped, images = every("categories", CATEGORIES), every("image", IMAGES)
+        wanted = {name.casefold() for name in form.numbers}
+        numbers = [name for name in table.names if name.casefold() in wanted]
+        behaviour = [name for name in table.names if name.casefold() in BEHAVIOUR]
+        taken = {item, title, description, *grouped, *images, *numbers, *behaviour}
+        attributes = [name for name in table.names if name not in taken]
+        return cls(item, title, description, grouped, images, numbers, attributes, behaviour)
+
+    def all(self) -> list[str]:
+        """Those that are read."""
+        one = [name for name in (self.title, self.description) if name is not None]
+        return [self.item, *one, *self.categories, *self.image, *self.numbers, *self.attributes]
+
+    def row(
+        self, cells: Mapping[str, list[object]], row: int, item_id: str, form: ItemFormat, folder: Path
+    ) -> ItemRow:
+        """One item."""
+        item = item_pb2.Item(
+            item_id=item_id,
+            title=words(cells[self.title][row]) if self.title else "",
+            description=words(cells[self.description][row]) if self.description else "",
+            domain=form.domain,
+        )
+        groups = (categories(cells[name][row], form.category_separator) for name in self.categories)
+        item.categories.extend(dict.fromkeys(name for group in groups for name in group))
+        for name in self.numbers:
+            if (amount := number(cells[name][row])) is not None:
+                item.numbers[name] = amount
+        for name in self.attributes:
+            for key, text in _facts(name, cells[name][row]):
+                item.attributes[key] = text
+        pictures = (image(cells[name][row], folder) for name in self.image)
+        return ItemRow(item, next((picture for picture in pictures if picture is not None), None))
+
+
+def _facts(name: str, cell: object) -> list[tuple[str, str]]:
+    """Attributes of one cell: a dictionary holds one in each plain entry."""
+    if isinstance(cell, dict):
+        return [
+            (str(k), t) for k, v in cell.items() if str(k).strip() and (t := words(v)) and k not in BEHAVIOUR
+        ]
+    return [(name, text)] if (text := words(cell)) else []

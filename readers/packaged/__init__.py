@@ -1,0 +1,1 @@
+"""Public data sets from the packages that ship them."""

@@ -1,0 +1,54 @@
+"""Data sets of several domains as one: told apart by their ids, and brought to one time."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from readers.interactions.interactions import Interactions
+from readers.interactions.order import merged
+from readers.tables.columns import Column
+from recstream.v1 import item_pb2
+
+
+def told_apart(rows: Interactions, domain: str) -> Interactions:
+    """Users and items are called `domain:id`, so that those of another data set are others."""
+    return replace(
+        rows,
+        user_ids=_prefixed(rows.user_ids, domain),
+        item_ids=_prefixed(rows.item_ids, domain),
+        given_ids=None,
+    )
+
+
+def items_told_apart(items: Sequence[item_pb2.Item], domain: str) -> list[item_pb2.Item]:
+    """The same of items, which are in that domain from there on."""
+    found = []
+    for item in items:
+        copy = item_pb2.Item()
+        copy.CopyFrom(item)
+        copy.item_id, copy.domain = f"{domain}:{item.item_id}", domain
+        found.append(copy)
+    return found
+
+
+def moved_to(rows: Interactions, share: float, time_ms: int) -> Interactions:
+    """Moved in time as a whole, so that the row behind the first `share` of them is at this moment: data sets of
+    different years are cut there at the same moment, each at the same share of its events."""
+    return rows.shifted(time_ms - moment(rows, share)) if len(rows) else rows
+
+
+def moment(rows: Interactions, share: float) -> int:
+    """When the row behind the first `share` of the rows was, Unix milliseconds."""
+    return int(rows.time_ms[min(int(len(rows) * share), len(rows) - 1)])
+
+
+def together(tables: Sequence[Interactions]) -> Interactions:
+    """The rows of all in ascending time; of one moment, those of an earlier table first, each in its own order."""
+    found = merged(tables)
+    order = np.argsort(found.time_ms, kind="stable")
+    return replace(found.take(order), ties=np.arange(len(found), dtype=np.int32))
+
+
+def _prefixed(column: Column, domain: str) -> Column:
+    return Column([f"{domain}:{name}" for name in column.names], column.codes)

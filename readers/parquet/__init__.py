@@ -1,0 +1,1 @@
+"""Parquet files of events that are larger than memory."""

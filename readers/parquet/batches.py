@@ -1,0 +1,101 @@
+"""A Parquet file of events a few rows at a time, in the columns and types that all files have in common."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet
+
+from readers.errors import UnreadableFile
+from readers.formats.events import actions
+from readers.interactions.format_options import ACTION, EVENT_ID, ITEM, TIME, USER, VALUE, InteractionFormat
+from readers.report import Report
+from readers.tables.columns import Column, encode, numbers
+from readers.tables.text import plain
+from readers.tables.timestamps import read_times, unit_of
+
+_ROWS: Final = 1 << 18
+_USUAL: Final = {
+    "user": USER,
+    "item": ITEM,
+    "time": TIME,
+    "value": VALUE,
+    "action": ACTION,
+    "event_id": EVENT_ID,
+}
+_NAME: Final = pa.dictionary(pa.int32(), pa.string())
+SCHEMA: Final = pa.schema(
+    {
+        "user": _NAME,
+        "item": _NAME,
+        "time": pa.float64(),
+        "value": pa.float64(),
+        "action": _NAME,
+        "event_id": pa.string(),
+    }
+)
+
+
+def batches(path: Path, form: InteractionFormat, report: Report) -> Iterator[pa.Table]:
+    """Tables of SCHEMA: times in milliseconds, and null, or NaN, for what is not there. Nothing is left out yet.
+
+    Rows without an action get the format's, or `rate` where the file has a column of values, else `view`. The unit of
+    times is that of the first rows. Raises UnreadableFile.
+    """
+    try:
+        columns = columns_of(path, form)
+        default = form.action or ("rate" if "value" in columns else "view")
+        unit = form.time_unit
+        file = pa.parquet.ParquetFile(path, pre_buffer=False)
+        for batch in file.iter_batches(_ROWS, columns=list(columns.values()), use_threads=False):
+            table, rows = pa.Table.from_batches([batch]), batch.num_rows
+            cells = {what: table.column(name) for what, name in columns.items()}
+            if unit is None and (unit := unit_of(cells["time"])) is not None:
+                report.notes.append(f"{path.name}: times read as {unit} since 1970, by their magnitude")
+            ids: Any = cells.get("event_id")
+            yield pa.table(
+                {
+                    "user": _dictionary(encode(cells["user"])),
+                    "item": _dictionary(encode(cells["item"])),
+                    "time": read_times(cells["time"], unit, Report("")),
+                    "value": numbers(cells["value"]) if "value" in cells else np.full(rows, np.nan),
+                    "action": _dictionary(actions(cells.get("action"), default, form, rows)),
+                    "event_id": pa.nulls(rows, pa.string()) if ids is None else pc.cast(ids, pa.string()),
+                },
+                schema=SCHEMA,
+            )
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UnreadableFile(f"{path}: {error}") from error
+
+
+def columns_of(path: Path, form: InteractionFormat) -> dict[str, str]:
+    """The file's names of those columns of SCHEMA that it has. Raises UnreadableFile where it lacks what it must
+    have."""
+    try:
+        stored = pa.parquet.read_schema(path).names
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UnreadableFile(f"{path}: {error}") from error
+    by_plain = {short.casefold(): name for short, name in zip(plain(stored), stored, strict=True)}
+    found = {}
+    for what, usual in _USUAL.items():
+        asked = form.names(what, form.user_names if what == "user" else usual)
+        name = next((by_plain[name.casefold()] for name in asked if name.casefold() in by_plain), None)
+        if name is not None:
+            found[what] = name
+        elif what in form.columns or what in ("user", "item", "time"):
+            raise UnreadableFile(
+                f"{path}: no column for the {what} among {', '.join(stored)}; name it with "
+                f"--column {what}=NAME"
+            )
+    return found
+
+
+def _dictionary(column: Column) -> Any:
+    absent = column.codes < 0
+    return pa.DictionaryArray.from_arrays(
+        pa.array(np.where(absent, 0, column.codes), pa.int32(), mask=absent),
+        pa.array(column.names or [""], pa.string()),
+    )

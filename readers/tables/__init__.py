@@ -1,0 +1,1 @@
+"""Files as columns of text: delimiters, encodings, JSON lines, timestamps."""

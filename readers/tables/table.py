@@ -1,0 +1,114 @@
+"""A file as columns: CSV, TSV, `::`-separated, Parquet and JSON lines."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet
+
+from readers.errors import UnreadableFile
+from readers.tables.columns import Cells
+from readers.tables.content import suffix
+from readers.tables.json_lines import read_json_lines
+from readers.tables.text import Layout, plain, read_text
+
+__all__ = ["Layout", "Table", "read_table"]
+
+JSON_SUFFIXES = {".json", ".jsonl", ".ndjson"}
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Columns of equal length, each read when it is asked for: of a Parquet file only what is used comes
+    into memory, one column at a time.
+
+    first_line: the line of the file that the first row stands on.
+    """
+
+    path: Path
+    names: Sequence[str]
+    rows: int
+    first_line: int
+    column: Callable[[str], Cells]
+    cells: Callable[[str], list[object]]
+
+    def find(self, names: Sequence[str]) -> str | None:
+        """The first column with one of these names, without regard to case."""
+        folded = {column.casefold(): column for column in self.names}
+        return next((folded[name.casefold()] for name in names if name.casefold() in folded), None)
+
+
+def read_table(path: Path, layout: Layout, only: Sequence[str] | None = None) -> Table:
+    """Opens a file. only: the columns that can be of use, without regard to case; others need not be kept.
+
+    Raises UnreadableFile, naming the line where it can.
+    """
+    if not path.is_file():
+        raise UnreadableFile(f"{path}: there is no such file")
+    ending = suffix(path)
+    try:
+        if ending == ".parquet":
+            return _parquet(path)
+        if ending in JSON_SUFFIXES and layout.separator is None and layout.columns is None:
+            wanted = None if only is None else {name.casefold() for name in only}
+            return _json(path, layout.encoding, wanted)
+        table, names = read_text(path, layout, only)
+        return _arrow(path, table, names, 1 if layout.columns else 2)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UnreadableFile(f"{path}: {error}") from error
+
+
+def _parquet(path: Path) -> Table:
+    file = pa.parquet.ParquetFile(path)
+    schema = file.schema_arrow
+    texts = [field.name for field in schema if pa.types.is_string(field.type)]
+    # Strings stay coded as the file has them: no row group is ever spelled out.
+    file = pa.parquet.ParquetFile(path, read_dictionary=texts, pre_buffer=False)
+    by_plain = dict(zip(plain(schema.names), schema.names, strict=True))
+
+    def column(name: str) -> Cells:
+        try:
+            return file.read(columns=[by_plain[name]], use_threads=False).column(0)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise UnreadableFile(f"{path}: column {by_plain[name]}: {error}") from error
+
+    return Table(path, list(by_plain), file.metadata.num_rows, 1, column, lambda name: _cells(column(name)))
+
+
+def _arrow(path: Path, table: pa.Table, names: Sequence[str], first_line: int) -> Table:
+    places = {name: place for place, name in enumerate(plain(table.column_names))}
+    return Table(
+        path,
+        plain(names),
+        table.num_rows,
+        first_line,
+        lambda name: table.column(places[name]),
+        lambda name: _cells(table.column(places[name])),
+    )
+
+
+def _json(path: Path, encoding: str | None, only: set[str] | None) -> Table:
+    columns, names, rows = read_json_lines(path, encoding, only)
+
+    def cells(name: str) -> list[object]:
+        return [cell(value) for value in columns[name]]
+
+    def column(name: str) -> Cells:
+        texts = [None if value is None else str(value) for value in cells(name)]
+        return pa.chunked_array([pa.array(texts, pa.string())])
+
+    return Table(path, names, rows, 1, column, cells)
+
+
+def _cells(column: Cells) -> list[object]:
+    return [cell(value) for value in column.to_pylist()]
+
+
+def cell(value: object) -> object:
+    """A string, bytes, a list, a dictionary or None; numbers are spelled, whole ones without a point."""
+    if value is None or isinstance(value, str | bytes | list | dict):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))  # a Parquet id or time that became a float on its way
+    return str(value)

@@ -1,0 +1,1 @@
+"""Profiles as the server reads and shows them."""

@@ -1,0 +1,66 @@
+"""A stored profile as the contract shows it."""
+
+from collections.abc import Iterator, Sequence
+
+from profiles.actions import ProfileSettings
+from profiles.folding.history import recent, undone
+from profiles.folding.tail import Tail
+from profiles.profile import Entry, Profile
+from recstream.v1 import profile_pb2, profile_service_pb2
+from server.profiles.profile_reader import Known
+
+# A taken item is at most 14 bytes on the wire: a part stays well under 1 MiB.
+_TAKEN_A_PART = 20_000
+
+
+def view(user_id: str, known: Known, settings: ProfileSettings, now_ms: int) -> profile_pb2.Profile:
+    """What is known of the user; revision 0 and nothing else where there is no profile."""
+    if known.stored is None:
+        return profile_pb2.Profile(user_id=user_id)
+    profile = known.stored.profile
+    gone = undone(profile.history)
+    newest = max(profile.states, key=lambda state: state.model_version, default=None)
+    return profile_pb2.Profile(
+        user_id=profile.user_id,
+        revision=known.stored.revision,
+        history=_entries(profile.history, gone),
+        totals=dict(profile.totals),
+        recent=recent(profile, now_ms, settings.half_life_days),
+        impressions=_entries(profile.impressions, frozenset()),
+        watermarks=_watermarks(profile),
+        expires_at_ms=profile.expires_at_ms,
+        model_version=newest.model_version if newest else 0,
+        model_state_stale=newest.stale if newest else False,
+    )
+
+
+def taken(tail: Tail | None) -> Iterator[profile_service_pb2.TakenItems]:
+    """The tail in parts, newest first; nothing where there is none."""
+    records = tail.records() if tail else []
+    for at in range(0, len(records), _TAKEN_A_PART):
+        part = records[at : at + _TAKEN_A_PART]
+        yield profile_service_pb2.TakenItems(
+            seconds=[second for second, _ in part], item_hashes=[item for _, item in part]
+        )
+
+
+def _entries(entries: Sequence[Entry], gone: frozenset[str]) -> list[profile_pb2.HistoryEntry]:
+    return [
+        profile_pb2.HistoryEntry(
+            event_id=entry.event_id,
+            item_id=entry.item_id,
+            action=entry.action,
+            event_time_ms=entry.time_ms,
+            value=entry.value,
+            undone=entry.event_id in gone,
+            undo_event_id=entry.undo_event_id,
+        )
+        for entry in entries
+    ]
+
+
+def _watermarks(profile: Profile) -> list[profile_pb2.Watermark]:
+    return [
+        profile_pb2.Watermark(topic_id=topic_id, partition=partition, offset=offset)
+        for (topic_id, partition), offset in sorted(profile.watermarks.items())
+    ]

@@ -1,0 +1,1 @@
+"""One call: validation, admission, deadline, and errors as google.rpc.Status."""

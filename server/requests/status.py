@@ -1,0 +1,111 @@
+"""Errors as google.rpc.Status: the one place where they are turned, so that nothing internal leaks."""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import grpc
+import structlog
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+from server import errors, metrics
+from server.requests.call_spans import call, ended
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+DOMAIN: Final = "recstream"
+DETAILS_KEY: Final = "grpc-status-details-bin"
+
+_CODES: Final[dict[type[errors.ServerError], int]] = {
+    errors.InvalidRequest: code_pb2.INVALID_ARGUMENT,
+    errors.AsOfDisabled: code_pb2.FAILED_PRECONDITION,
+    errors.UnknownItem: code_pb2.NOT_FOUND,
+    errors.TooMuch: code_pb2.RESOURCE_EXHAUSTED,
+    errors.NotAvailable: code_pb2.UNAVAILABLE,
+    errors.Draining: code_pb2.UNAVAILABLE,
+    errors.StuckReader: code_pb2.ABORTED,
+}
+_BY_NUMBER: Final = {code.value[0]: code for code in grpc.StatusCode}
+
+
+@dataclass(frozen=True, slots=True)
+class CallStatus(grpc.Status):  # type: ignore[misc, unused-ignore]
+    """A status as grpc's `abort_with_status` takes it."""
+
+    code: grpc.StatusCode
+    details: str
+    trailing_metadata: tuple[tuple[str, str | bytes], ...]
+
+
+def to_status(error: errors.ServerError) -> status_pb2.Status:
+    """The status with its details: ErrorInfo always, BadRequest and RetryInfo where they apply."""
+    details: list[Message] = [error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)]
+    if isinstance(error, errors.InvalidRequest):
+        violations = [
+            error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.problem)
+            for v in error.violations
+        ]
+        details.append(error_details_pb2.BadRequest(field_violations=violations))
+    if error.retry_after_ms is not None:
+        delay = Duration()
+        delay.FromMilliseconds(error.retry_after_ms)
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    status = status_pb2.Status(code=_CODES.get(type(error), code_pb2.INTERNAL), message=str(error))
+    for detail in details:
+        status.details.add().Pack(detail)
+    return status
+
+
+def call_status(status: status_pb2.Status) -> CallStatus:
+    """The same in grpc's own form."""
+    return CallStatus(_BY_NUMBER[status.code], status.message, ((DETAILS_KEY, status.SerializeToString()),))
+
+
+def unpack(status: status_pb2.Status, kind: type[Message]) -> Message | None:
+    """The first detail of a kind, for tests and logs."""
+    detail: AnyMessage
+    for detail in status.details:
+        found = kind()
+        if detail.Unpack(found):
+            return found
+    return None
+
+
+async def answer(
+    method: str, context: grpc.aio.ServicerContext[Any, Any], work: Callable[[], Awaitable[T]]
+) -> T:
+    """Does a call's work; its errors become statuses, everything is counted and timed.
+
+    An error that is not of our tree is logged with a number and answered as INTERNAL with that number alone.
+    """
+    code = "OK"
+    with call(method, context) as followed:
+        try:
+            with metrics.CALL_SECONDS_OF[method].time():
+                return await work()
+        except errors.ServerError as error:
+            status = call_status(to_status(error))
+            code = status.code.name
+            if error.__cause__ is not None:
+                log.warning("call_failed", method=method, reason=error.reason, cause=repr(error.__cause__))
+        except asyncio.CancelledError:
+            code = "CANCELLED"
+            raise
+        except Exception:
+            number = secrets.token_hex(6)
+            code = "INTERNAL"
+            log.exception("call_crashed", method=method, number=number)
+            crash = status_pb2.Status(code=code_pb2.INTERNAL, message=f"internal error {number}")
+            crash.details.add().Pack(error_details_pb2.ErrorInfo(reason="INTERNAL", domain=DOMAIN))
+            status = call_status(crash)
+        finally:
+            metrics.CALLS.labels(method, code).inc()
+            if followed is not None:
+                ended(followed, code)
+    await context.abort_with_status(status)

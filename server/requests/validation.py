@@ -1,0 +1,211 @@
+"""Requests are checked here and nowhere else. Every problem of a request is named at once, by field."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from profiles.folding.events import Position
+from ranking.request import DEFAULT_SURFACE, ListRequest
+from recstream.v1 import filter_pb2, interaction_pb2
+from recstream.v1 import recommendation_service_pb2 as rpc
+from server.errors import InvalidRequest, Violation
+from server.streaming.frames import RESUME_TOKEN_LIMIT
+
+MAX_COUNT: Final = 500
+DEFAULT_COUNT: Final = 20
+MAX_EXCLUDED: Final = 1_000
+MAX_AFTER: Final = 32
+MAX_ID_BYTES: Final = 256
+MAX_NAME_BYTES: Final = 128
+MAX_EXPERIMENTS: Final = 32
+MAX_FILTER_PARTS: Final = 64
+MAX_TOKEN_BYTES: Final = 256 * 1024
+
+
+class Check:
+    """Gathers the violations of one request."""
+
+    def __init__(self) -> None:
+        self.violations: list[Violation] = []
+
+    def no(self, field: str, problem: str) -> None:
+        """Notes a violation."""
+        if len(self.violations) < 50:
+            self.violations.append(Violation(field, problem))
+
+    def done(self) -> None:
+        """Raises InvalidRequest if anything was noted."""
+        if self.violations:
+            raise InvalidRequest(self.violations)
+
+    def identifier(self, field: str, value: str) -> None:
+        """A required id."""
+        if not value.strip():
+            self.no(field, "is required and must not be blank")
+        self.size(field, value, MAX_ID_BYTES)
+
+    def size(self, field: str, value: str, limit: int) -> None:
+        """At most so many bytes."""
+        if len(value.encode()) > limit:
+            self.no(field, f"is {len(value.encode())} bytes long, the limit is {limit}")
+
+    def length(self, field: str, values: Sequence[object], limit: int) -> bool:
+        """At most so many entries; returns whether it is so."""
+        if len(values) > limit:
+            self.no(field, f"has {len(values)} entries, the limit is {limit}")
+        return len(values) <= limit
+
+    def count(self, value: int) -> int:
+        """The number of items wanted."""
+        if not 0 <= value <= MAX_COUNT:
+            self.no("count", f"is {value}; it must be 1 to {MAX_COUNT}, or 0 for {DEFAULT_COUNT}")
+        return value or DEFAULT_COUNT
+
+    def items(self, field: str, ids: Sequence[str]) -> frozenset[str]:
+        """Items to leave out."""
+        if self.length(field, ids, MAX_EXCLUDED):
+            for at, item_id in enumerate(ids):
+                self.size(f"{field}[{at}]", item_id, MAX_ID_BYTES)
+        return frozenset(ids)
+
+    def experiments(self, labels: Mapping[str, str]) -> None:
+        """Experiment labels."""
+        if len(labels) > MAX_EXPERIMENTS:
+            self.no("experiments", f"has {len(labels)} entries, the limit is {MAX_EXPERIMENTS}")
+        for name, arm in labels.items():
+            self.size("experiments", name, MAX_NAME_BYTES)
+            self.size("experiments", arm, MAX_NAME_BYTES)
+
+    def filter(self, wanted: filter_pb2.Filter) -> None:
+        """A filter's bounds: 64 entries a part, 64 values an attribute."""
+        for field, names in (
+            ("filter.categories", wanted.categories),
+            ("filter.excluded_categories", wanted.excluded_categories),
+        ):
+            if self.length(field, names, MAX_FILTER_PARTS):
+                for name in names:
+                    self.size(field, name, MAX_ID_BYTES)
+        if self.length("filter.attributes", wanted.attributes, MAX_FILTER_PARTS):
+            for at, attribute in enumerate(wanted.attributes):
+                path = f"filter.attributes[{at}]"
+                self.identifier(f"{path}.name", attribute.name)
+                if not attribute.values:
+                    self.no(f"{path}.values", "is empty: name at least one value")
+                if self.length(f"{path}.values", attribute.values, MAX_FILTER_PARTS):
+                    for value in attribute.values:
+                        self.size(f"{path}.values", value, 4 * MAX_ID_BYTES)
+        if self.length("filter.ranges", wanted.ranges, MAX_FILTER_PARTS):
+            for at, bounds in enumerate(wanted.ranges):
+                self._range(f"filter.ranges[{at}]", bounds)
+
+    def after(self, tokens: Sequence[interaction_pb2.EventToken]) -> tuple[Position, ...]:
+        """Events to wait for."""
+        if not self.length("after", tokens, MAX_AFTER):
+            return ()
+        for at, token in enumerate(tokens):
+            if len(token.topic_id) != 16:
+                self.no(f"after[{at}].topic_id", f"is {len(token.topic_id)} bytes long; it must be 16")
+            if token.partition < 0:
+                self.no(f"after[{at}].partition", "must not be negative")
+            if token.offset < 0:
+                self.no(f"after[{at}].offset", "must not be negative")
+        return tuple(Position(token.topic_id, token.partition, token.offset) for token in tokens)
+
+    def _range(self, path: str, bounds: filter_pb2.RangeFilter) -> None:
+        self.identifier(f"{path}.name", bounds.name)
+        ends = [getattr(bounds, end) for end in ("min", "max") if bounds.HasField(end)]
+        if not ends:
+            self.no(path, "has neither min nor max")
+        if any(math.isnan(end) for end in ends):
+            self.no(path, "has an end that is not a number")
+        elif len(ends) == 2 and ends[0] > ends[1]:
+            self.no(path, "min is above max")
+
+
+def recommend(
+    request: rpc.RecommendRequest, served: frozenset[int], as_of_ms: int | None = None
+) -> tuple[ListRequest, tuple[Position, ...]]:
+    """The list that is asked for, and the events that it must include. Raises InvalidRequest."""
+    check = Check()
+    wanted = _list(check, request, served, as_of_ms)
+    after = check.after(request.after)
+    check.done()
+    return wanted, after
+
+
+def page_token(request: rpc.RecommendRequest) -> None:
+    """What has to hold before a page token is looked at. Raises InvalidRequest."""
+    check = Check()
+    check.size("page_token", request.page_token, MAX_TOKEN_BYTES)
+    check.done()
+
+
+def stream(request: rpc.StreamRecommendationsRequest, path: str = "") -> ListRequest:
+    """The list to be kept fresh. `path` is put before the fields' names. Raises InvalidRequest."""
+    check = Check()
+    wanted = _list(check, request, frozenset())
+    check.size("resume_token", request.resume_token, RESUME_TOKEN_LIMIT)
+    check.violations[:] = [Violation(path + v.field, v.problem) for v in check.violations]
+    check.done()
+    return wanted
+
+
+def similar(request: rpc.SimilarItemsRequest) -> int:
+    """How many similar items. Raises InvalidRequest."""
+    check = Check()
+    check.identifier("item_id", request.item_id)
+    count = check.count(request.count)
+    check.size("domain", request.domain, MAX_ID_BYTES)
+    check.filter(request.filter)
+    check.items("excluded_item_ids", request.excluded_item_ids)
+    check.done()
+    return count
+
+
+def user(user_id: str, after: Sequence[interaction_pb2.EventToken] = ()) -> tuple[Position, ...]:
+    """A request that names a user, and events. Raises InvalidRequest."""
+    check = Check()
+    check.identifier("user_id", user_id)
+    positions = check.after(after)
+    check.done()
+    return positions
+
+
+def item(item_id: str) -> None:
+    """A request that names an item. Raises InvalidRequest."""
+    check = Check()
+    check.identifier("item_id", item_id)
+    check.done()
+
+
+def fields(problems: Iterable[tuple[str, str]], path: str) -> None:
+    """What another room found wrong with a message, its fields under `path`. Raises InvalidRequest."""
+    violations = [Violation(f"{path}.{field}" if field else path, problem) for field, problem in problems]
+    if violations:
+        raise InvalidRequest(violations)
+
+
+def _list(
+    check: Check,
+    request: rpc.RecommendRequest | rpc.StreamRecommendationsRequest,
+    served: frozenset[int],
+    as_of_ms: int | None = None,
+) -> ListRequest:
+    check.identifier("user_id", request.user_id)
+    count = check.count(request.count)
+    check.size("surface", request.surface, MAX_NAME_BYTES)
+    check.size("domain", request.domain, MAX_ID_BYTES)
+    check.filter(request.filter)
+    excluded = check.items("excluded_item_ids", request.excluded_item_ids)
+    check.experiments(request.experiments)
+    return ListRequest(
+        user_id=request.user_id,
+        count=count,
+        surface=request.surface or DEFAULT_SURFACE,
+        domain=request.domain,
+        filter=request.filter if request.HasField("filter") else None,
+        excluded=excluded,
+        served=served,
+        experiments=dict(request.experiments),
+        as_of_ms=as_of_ms,
+    )

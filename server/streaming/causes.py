@@ -1,0 +1,86 @@
+"""Which events a frame names: gathered until the profile includes them, coalesced, bounded."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from profiles.announcements.announcements import Applied
+from recstream.v1 import frame_pb2, interaction_pb2
+from server import metrics
+
+MOST: Final = 64
+Partition = tuple[bytes, int]
+
+
+class Causes:
+    """The causes that wait for a frame.
+
+    A cause stands for every event of its user up to its offset on its partition. So when there are more than 64,
+    the oldest that a later one of the same partition stands for goes first, and no event is left without a name.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[tuple[bytes, int, int], frame_pb2.Cause] = {}
+        self._named: dict[Partition, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def begin(self, watermarks: Mapping[Partition, int]) -> None:
+        """What the first list includes needs no name of its own, unless it is announced."""
+        self._named = dict(watermarks)
+
+    def add(self, applied: Iterable[Applied]) -> None:
+        """Events that an announcement names. One that is waiting already is not added again."""
+        for one in applied:
+            at = one.position
+            key = (at.topic_id, at.partition, at.offset)
+            if key in self._waiting:
+                continue
+            self._waiting[key] = _cause(one)
+            if len(self._waiting) > MOST:
+                self._drop_one()
+
+    def all_in(self, watermarks: Mapping[Partition, int]) -> bool:
+        """Whether a profile with these watermarks includes every one that waits."""
+        return all(watermarks.get((t, p), -1) >= offset for t, p, offset in self._waiting)
+
+    def take(self, watermarks: Mapping[Partition, int], missed: bool) -> list[frame_pb2.Cause]:
+        """Those that a profile with these watermarks includes. `missed`: an announcement is known to be lost, so
+        where the watermark has gone past all names, its position is named alone."""
+        ready = [key for key in self._waiting if watermarks.get(key[:2], -1) >= key[2]]
+        taken = [self._waiting.pop(key) for key in ready]
+        for topic_id, partition, offset in ready:
+            self._named[topic_id, partition] = max(offset, self._named.get((topic_id, partition), -1))
+        if missed:
+            for (topic_id, partition), offset in watermarks.items():
+                if self._named.get((topic_id, partition), -1) < offset:
+                    self._named[topic_id, partition] = offset
+                    token = interaction_pb2.EventToken(topic_id=topic_id, partition=partition, offset=offset)
+                    taken.append(frame_pb2.Cause(token=token))
+        return taken[-MOST:]
+
+    def forget(self) -> None:
+        """Drops what waits: the store lost it, and will announce it again when it is applied again."""
+        self._waiting.clear()
+
+    def _drop_one(self) -> None:
+        newest: dict[Partition, int] = {}
+        for topic_id, partition, offset in self._waiting:
+            newest[topic_id, partition] = max(offset, newest.get((topic_id, partition), -1))
+        first = next(iter(self._waiting))
+        stood_for = (key for key in self._waiting if key[2] < newest[key[:2]])
+        del self._waiting[next(stood_for, first)]
+        metrics.CAUSES_DROPPED.inc()
+
+
+def _cause(one: Applied) -> frame_pb2.Cause:
+    return frame_pb2.Cause(
+        token=interaction_pb2.EventToken(
+            topic_id=one.position.topic_id, partition=one.position.partition, offset=one.position.offset
+        ),
+        event_id=one.event_id,
+        item_id=one.item_id,
+        action=one.action,
+        event_time_ms=one.time_ms,
+        record_time_ms=one.record_time_ms,
+    )

@@ -1,0 +1,1 @@
+"""Everything the server appends to Kafka."""

@@ -1,0 +1,215 @@
+"""Appending to the log: every record is acknowledged by Kafka before anyone hears of it, and gets its token."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
+from aiokafka.structs import RecordMetadata
+from opentelemetry.trace import Span, StatusCode
+
+from profiles.folding.events import Position
+from server import metrics
+from server.errors import InvalidRequest, NotAvailable, Violation
+from server.settings import ServerSettings
+from server.writes.topic_state import TopicState, topic_states
+from telemetry.tracing.spans import SpanKind, on, start
+from telemetry.tracing.w3c import TRACEPARENT, write
+from topics.closing import close_client
+from topics.errors import TopicsError
+from topics.producer import start_producer
+from topics.settings import KafkaSettings
+
+log = structlog.get_logger()
+Headers = Sequence[tuple[str, bytes]]
+_RETRY_MS: Final = 1_000
+STOP_SECONDS: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Appending:
+    """A record on its way. Await `position` for where it came to lie."""
+
+    topic: str
+    acknowledged: "asyncio.Future[RecordMetadata]"
+
+
+class LogWriter:
+    """The idempotent producer of this process, and the ids of the topics that it writes to."""
+
+    def __init__(self, kafka: KafkaSettings, settings: ServerSettings) -> None:
+        self._kafka = kafka
+        self._settings = settings
+        self._producer: AIOKafkaProducer | None = None
+        self._started = asyncio.Event()
+        self._broken = asyncio.Event()
+        self._states: dict[str, TopicState] = {}
+        self._asking = asyncio.Lock()
+
+    async def run(self) -> None:
+        """Keeps a producer and the topics' ids, until cancelled. Kafka may be down, now or later."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_producer())
+            tasks.create_task(self._keep_states())
+
+    async def start(
+        self, topic: str, key: bytes, value: bytes, until: float, headers: Headers = ()
+    ) -> Appending:
+        """Hands a record to the producer, in order with those before; `until` is on time.monotonic().
+
+        Raises NotAvailable, and InvalidRequest where the record is larger than the topic takes. A record whose
+        acknowledgement did not come may still arrive: its event id lets a second send count once.
+        """
+        span, headers = _publishing(topic, headers)
+        try:
+            future = await self._send(topic, key, value, until, headers)
+        except BaseException as error:
+            _end(span, type(error).__name__)
+            raise
+        future.add_done_callback(_seen if span is None else partial(_acknowledged, span))
+        return Appending(topic, future)
+
+    async def _send(
+        self, topic: str, key: bytes, value: bytes, until: float, headers: Headers
+    ) -> "asyncio.Future[RecordMetadata]":
+        try:
+            async with asyncio.timeout(max(0.0, until - time.monotonic())):
+                await self._started.wait()
+                if self._producer is None:
+                    raise _unavailable("Kafka does not answer")
+                sent: asyncio.Future[RecordMetadata] = await self._producer.send(
+                    topic, value, key, headers=list(headers)
+                )
+                return sent
+        except MessageSizeTooLargeError as error:
+            raise InvalidRequest([Violation("", "is larger than a record may be")]) from error
+        except (TimeoutError, KafkaError) as error:
+            self._judge(topic, error)
+            raise _unavailable("Kafka does not answer") from error
+
+    async def position(self, appending: Appending, until: float) -> Position:
+        """Where the record came to lie. Raises NotAvailable if the acknowledgement does not come in time."""
+        try:
+            async with asyncio.timeout(max(0.0, until - time.monotonic())):
+                # Shielded: the producer's future is not ours to cancel.
+                where = await asyncio.shield(appending.acknowledged)
+                state = self._states.get(appending.topic)
+                if state is None or where.offset < state.ends.get(where.partition, 0):
+                    # The topic was made anew since its id was read.
+                    state = (await self.states([appending.topic], until))[appending.topic]
+        except (TimeoutError, KafkaError) as error:
+            self._judge(appending.topic, error)
+            raise _unavailable(
+                "Kafka has not acknowledged the record in time; it may still arrive"
+            ) from error
+        metrics.RECORDED.labels(self._label(appending.topic), "ok").inc()
+        return Position(state.topic_id, where.partition, where.offset)
+
+    async def append(
+        self, topic: str, key: bytes, value: bytes, until: float, headers: Headers = ()
+    ) -> Position:
+        """Both in one."""
+        return await self.position(await self.start(topic, key, value, until, headers), until)
+
+    async def states(self, topics: list[str], until: float) -> dict[str, TopicState]:
+        """The topics as they are now. Raises NotAvailable."""
+        try:
+            async with self._asking:
+                left = max(0.05, until - time.monotonic())
+                states = await topic_states(self._kafka, topics, timeout=left)
+        except TopicsError as error:
+            raise _unavailable("Kafka does not tell about its topics") from error
+        self._states.update(states)
+        return states
+
+    async def _keep_producer(self) -> None:
+        pause = 0.2
+        while True:
+            try:
+                producer = await start_producer(self._kafka)
+            except TopicsError as error:
+                log.warning("kafka_unreachable", cause=str(error))
+                await asyncio.sleep(pause)
+                pause = min(5.0, 2 * pause)
+                continue
+            pause = 0.2
+            self._broken.clear()
+            self._producer = producer
+            self._started.set()
+            try:
+                await self._broken.wait()
+            finally:
+                self._started.clear()
+                self._producer = None
+                await close_client(producer, STOP_SECONDS)
+
+    async def _keep_states(self) -> None:
+        topics = self._kafka.topics
+        while True:
+            try:
+                await self.states([topics.interactions, topics.items], time.monotonic() + 3)
+            except NotAvailable as error:
+                log.warning("topics_unknown", cause=str(error.__cause__))
+            await asyncio.sleep(self._settings.topic_check_seconds)
+
+    def _judge(self, topic: str, error: Exception) -> None:
+        metrics.RECORDED.labels(self._label(topic), "failed").inc()
+        if isinstance(error, KafkaError) and not isinstance(error, KafkaTimeoutError):
+            # An idempotent producer that lost its place does not find it again.
+            log.warning("producer_restarts", cause=repr(error))
+            self._broken.set()
+
+    def _label(self, topic: str) -> str:
+        return topic.removeprefix(self._kafka.topic_prefix)
+
+
+def _unavailable(message: str) -> NotAvailable:
+    return NotAvailable("KAFKA_UNAVAILABLE", message, _RETRY_MS)
+
+
+def _seen(future: "asyncio.Future[RecordMetadata]") -> None:
+    if not future.cancelled():
+        future.exception()  # whoever waited for it may have gone
+
+
+def _publishing(topic: str, headers: Headers) -> tuple[Span | None, Headers]:
+    """The span of a record's way to Kafka, and the headers with which whoever reads it goes on from there."""
+    if not on():
+        return None, headers
+    attributes = {
+        "messaging.system": "kafka",
+        "messaging.operation.name": "send",
+        "messaging.operation.type": "send",
+        "messaging.destination.name": topic,
+    }
+    span = start(f"send {topic}", SpanKind.PRODUCER, attributes)
+    if span is None:
+        return None, headers
+    return span, [*headers, (TRACEPARENT, write(span.get_span_context()).encode())]
+
+
+def _acknowledged(span: Span, future: "asyncio.Future[RecordMetadata]") -> None:
+    """The record's span ends when Kafka has it, whoever waits for that."""
+    _seen(future)
+    if future.cancelled():
+        _end(span, "CancelledError")
+    elif (error := future.exception()) is not None:
+        _end(span, type(error).__name__)
+    else:
+        span.set_attribute("messaging.destination.partition.id", str(future.result().partition))
+        span.set_attribute("messaging.kafka.offset", future.result().offset)
+        _end(span)
+
+
+def _end(span: Span | None, failed: str = "") -> None:
+    if span is None:
+        return
+    if failed:
+        span.set_attribute("error.type", failed)
+        span.set_status(StatusCode.ERROR)
+    span.end()

@@ -1,0 +1,57 @@
+"""Interactions into the log."""
+
+import time
+from collections.abc import Callable
+
+from profiles.actions import ProfileSettings
+from profiles.folding.events import Position
+from profiles.interactions import check
+from recstream.v1 import interaction_pb2
+from server.requests import validation
+from server.settings import ServerSettings
+from server.writes.log_writer import Appending, LogWriter
+
+
+class Recording:
+    """Checks events as ingest will, and hands them to Kafka keyed by user. `now_ms` is the wall clock."""
+
+    def __init__(
+        self,
+        writer: LogWriter,
+        topic: str,
+        profiles: ProfileSettings,
+        settings: ServerSettings,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._writer = writer
+        self._topic = topic
+        self._profiles = profiles
+        self._settings = settings
+        self._now_ms = now_ms
+
+    async def start(self, interaction: interaction_pb2.Interaction, until: float) -> Appending:
+        """Hands an event to the producer, in order. Raises InvalidRequest, naming the field, and NotAvailable."""
+        validation.fields(check(interaction, self._now_ms(), self._profiles), "interaction")
+        key = interaction.user_id.encode()
+        return await self._writer.start(self._topic, key, interaction.SerializeToString(), until)
+
+    async def finish(self, appending: Appending, until: float) -> interaction_pb2.EventToken:
+        """The event's token, once Kafka has it. Raises NotAvailable."""
+        return token(await self._writer.position(appending, until))
+
+    async def record(
+        self, interaction: interaction_pb2.Interaction, until: float
+    ) -> interaction_pb2.EventToken:
+        """Both in one."""
+        return await self.finish(await self.start(interaction, until), until)
+
+    def patience(self) -> float:
+        """Until when an event of a stream is waited for, on time.monotonic()."""
+        return time.monotonic() + self._settings.record_timeout_ms / 1000
+
+
+def token(position: Position) -> interaction_pb2.EventToken:
+    """A position as the contract has it."""
+    return interaction_pb2.EventToken(
+        topic_id=position.topic_id, partition=position.partition, offset=position.offset
+    )

@@ -1,0 +1,92 @@
+"""What was shown, for training and measurement: each sent list goes to the topic `slates`, after the answer."""
+
+import asyncio
+import time
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from ranking.request import ListRequest
+from recstream.storage.v1 import slate_pb2 as stored_slate_pb2
+from recstream.v1 import slate_pb2
+from server import metrics
+from server.settings import ServerSettings
+from server.writes.log_writer import STOP_SECONDS
+from topics.closing import close_client
+from topics.errors import KafkaUnreachable
+from topics.producer import start_producer
+from topics.settings import KafkaSettings
+
+log = structlog.get_logger()
+_BATCH = 200
+
+
+class SlateLog:
+    """A bounded queue and one task that empties it. With Kafka down the queue fills, and what comes then is dropped
+    and counted: no answer ever waits for this."""
+
+    def __init__(self, kafka: KafkaSettings, settings: ServerSettings) -> None:
+        self._kafka = kafka
+        self._queue: asyncio.Queue[tuple[bytes, bytes]] = asyncio.Queue(settings.slate_queue)
+
+    def sent(self, request: ListRequest, slate: slate_pb2.Slate) -> None:
+        """Notes a list that was sent. An empty one is not worth a record."""
+        if not slate.items:
+            return
+        record = stored_slate_pb2.SlateRecord(
+            user_id=request.user_id,
+            slate=slate,
+            surface=request.surface,
+            domain=request.domain,
+            experiments=request.experiments,
+            sent_at_ms=int(time.time() * 1000),
+        )
+        try:
+            self._queue.put_nowait((request.user_id.encode(), record.SerializeToString()))
+        except asyncio.QueueFull:
+            metrics.SLATES.labels("dropped").inc()
+
+    async def run(self) -> None:
+        """Writes until cancelled; connects and reconnects for ever."""
+        pause = 0.5
+        while True:
+            try:
+                producer = await start_producer(self._kafka, linger_ms=50)
+            except KafkaUnreachable as error:
+                log.warning("slates_unwritten", cause=str(error))
+                await asyncio.sleep(pause)
+                pause = min(10.0, 2 * pause)
+                continue
+            try:
+                await self._write(producer)
+            except KafkaError as error:
+                log.warning("slates_unwritten", cause=repr(error))
+                await asyncio.sleep(pause)
+            finally:
+                await close_client(producer, STOP_SECONDS)
+
+    async def flush(self, seconds: float) -> None:
+        """Waits until the queue is empty, at most so long."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._queue.join()
+        except TimeoutError:
+            metrics.SLATES.labels("dropped").inc(self._queue.qsize())
+
+    async def _write(self, producer: AIOKafkaProducer) -> None:
+        topic = self._kafka.topics.slates
+        while True:
+            batch = [await self._queue.get()]
+            while len(batch) < _BATCH and not self._queue.empty():
+                batch.append(self._queue.get_nowait())
+            try:
+                acknowledgements = [await producer.send(topic, value, key) for key, value in batch]
+                await asyncio.gather(*acknowledgements)
+                metrics.SLATES.labels("sent").inc(len(batch))
+            except BaseException:
+                metrics.SLATES.labels("dropped").inc(len(batch))
+                raise
+            finally:
+                for _ in batch:
+                    self._queue.task_done()

@@ -1,0 +1,90 @@
+"""Events that come on a stream: many in flight, answered in order, a bounded number unanswered."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeAlias
+
+from google.rpc import status_pb2
+
+from recstream.v1 import interaction_pb2
+from server.errors import Draining, InvalidRequest, NotAvailable, StuckReader, Violation
+from server.requests.status import to_status
+from server.requests.task_group import together
+from server.settings import ServerSettings
+from server.writes.log_writer import Appending
+from server.writes.recording import Recording
+
+Answer: TypeAlias = interaction_pb2.EventToken | status_pb2.Status
+_Waiting: TypeAlias = tuple[Appending, float] | status_pb2.Status
+
+
+class Upload:
+    """One client's events. When enough are unanswered nothing more is read, and the client has to wait.
+
+    user_id: whose events they have to be; those that name nobody are his. Empty: anybody's.
+    """
+
+    def __init__(
+        self,
+        recording: Recording,
+        settings: ServerSettings,
+        answer: Callable[[Answer], Awaitable[None]],
+        user_id: str = "",
+    ) -> None:
+        self._recording = recording
+        self._answer = answer
+        self._user_id = user_id
+        self._stuck_seconds = settings.stuck_reader_seconds
+        self._waiting: asyncio.Queue[_Waiting | None] = asyncio.Queue(settings.records_in_flight)
+        self._leaving_ms: int | None = None
+
+    async def run(self, events: AsyncIterator[interaction_pb2.Interaction]) -> None:
+        """Until the client has no more events and each has its answer. An event that is refused, or that Kafka does
+        not acknowledge in time, is answered with the status that Record would have ended with. Raises StuckReader."""
+        await together(self._read(events), self._answers())
+
+    async def leave(self, after_ms: int, seconds: float) -> None:
+        """Takes no more events, waits at most so long for the answers of those that were taken, and raises
+        Draining."""
+        self._leaving_ms = after_ms
+        try:
+            async with asyncio.timeout(seconds):
+                await self._waiting.join()
+        except TimeoutError:
+            pass  # they are sent again, with the same event ids
+        raise Draining(after_ms)
+
+    async def _read(self, events: AsyncIterator[interaction_pb2.Interaction]) -> None:
+        async for event in events:
+            await self._waiting.put(await self._begin(event))
+        await self._waiting.put(None)
+
+    async def _begin(self, event: interaction_pb2.Interaction) -> _Waiting:
+        if self._leaving_ms is not None:
+            return to_status(Draining(self._leaving_ms))
+        until = self._recording.patience()
+        try:
+            if self._user_id:
+                if event.user_id not in ("", self._user_id):
+                    raise InvalidRequest([Violation("interaction.user_id", "is not the session's user")])
+                event.user_id = self._user_id
+            return await self._recording.start(event, until), until
+        except (InvalidRequest, NotAvailable) as refusal:
+            return to_status(refusal)
+
+    async def _answers(self) -> None:
+        while (waiting := await self._waiting.get()) is not None:
+            answer: Answer
+            if isinstance(waiting, status_pb2.Status):
+                answer = waiting
+            else:
+                try:
+                    answer = await self._recording.finish(*waiting)
+                except NotAvailable as failure:
+                    answer = to_status(failure)
+            try:
+                async with asyncio.timeout(self._stuck_seconds):
+                    await self._answer(answer)
+            except TimeoutError as error:
+                raise StuckReader(self._stuck_seconds) from error
+            self._waiting.task_done()

@@ -1,0 +1,25 @@
+"""All dashboards, and their files."""
+
+import json
+from pathlib import Path
+from typing import Final
+
+from telemetry.dashboards.ingest import INGEST
+from telemetry.dashboards.overview import OVERVIEW
+from telemetry.dashboards.panels import Dashboard, grafana
+from telemetry.dashboards.quality import QUALITY
+from telemetry.dashboards.serving import SERVING
+
+FOLDER: Final = Path(__file__).resolve().parents[2] / "deploy" / "dashboards"
+DASHBOARDS: Final[tuple[Dashboard, ...]] = (OVERVIEW, INGEST, SERVING, QUALITY)
+
+NOT_SHOWN: Final[dict[str, str]] = {}
+"""Metrics that are on no dashboard, and why."""
+
+
+def files() -> dict[Path, str]:
+    """What each dashboard's file holds."""
+    return {
+        FOLDER / f"{dashboard.uid}.json": json.dumps(grafana(dashboard), indent=2, ensure_ascii=False) + "\n"
+        for dashboard in DASHBOARDS
+    }

@@ -1,0 +1,134 @@
+"""Every metric that our processes serve, and Triton's that we look at: one typed list, taken from the code."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import import_module
+from types import ModuleType
+from typing import Final
+
+import prometheus_client
+from prometheus_client.metrics import MetricWrapperBase
+
+SERVER: Final = "server"
+INGEST: Final = "ingest"
+TRITON: Final = "triton"
+
+
+class Kind(StrEnum):
+    """What may be asked of a metric: rates of counters, quantiles of histograms, values of gauges."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric. name: as a query has it, of a histogram without `_bucket`. by: the processes that serve it.
+    buckets: upper bounds, of a histogram, without the infinite one."""
+
+    name: str
+    kind: Kind
+    meaning: str
+    labels: tuple[str, ...]
+    by: tuple[str, ...]
+    buckets: tuple[float, ...] = ()
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """The names that Prometheus stores."""
+        if self.kind is Kind.HISTOGRAM:
+            return tuple(f"{self.name}_{part}" for part in ("bucket", "sum", "count"))
+        return (self.name,)
+
+    @property
+    def unit(self) -> str:
+        """What its numbers count."""
+        base = self.name.removesuffix("_total")
+        for ending, unit in _UNITS.items():
+            if base.endswith(ending):
+                return unit
+        return "1"
+
+
+_UNITS: Final = {
+    "_timestamp_seconds": "Unix time, seconds",
+    "_seconds": "seconds",
+    "_bytes": "bytes",
+    "_duration_us": "microseconds",
+}
+# Each room counts in a module of its own. They are loaded by name: rooms import telemetry, never the other way.
+_MODULES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
+    ("server.metrics", (SERVER,)),
+    ("ranking.metrics", (SERVER,)),
+    ("ingest.metrics", (INGEST,)),
+    ("profiles.metrics", (SERVER, INGEST)),
+    ("catalog.metrics", (SERVER, INGEST)),
+    ("inference.metrics", (SERVER, INGEST)),
+)
+
+
+def own() -> tuple[Metric, ...]:
+    """Those of recstream's rooms, room by room in the order of their files."""
+    return tuple(metric for name, by in _MODULES for metric in _of(import_module(name), by))
+
+
+def runtime() -> tuple[Metric, ...]:
+    """Those that the Prometheus client adds on Linux, of which we look at."""
+    by = (SERVER, INGEST)
+    return (
+        Metric("process_resident_memory_bytes", Kind.GAUGE, "Memory of the process", (), by),
+        Metric("process_cpu_seconds_total", Kind.COUNTER, "CPU time of the process", (), by),
+        Metric("process_open_fds", Kind.GAUGE, "Open file descriptors", (), by),
+        Metric("process_max_fds", Kind.GAUGE, "File descriptors that may be open", (), by),
+        Metric("process_start_time_seconds", Kind.GAUGE, "When the process started, Unix time", (), by),
+    )
+
+
+def triton() -> tuple[Metric, ...]:
+    """Triton's own, at its metrics port, of which we look at. Durations are sums, in microseconds."""
+
+    def counter(name: str, meaning: str, *labels: str) -> Metric:
+        return Metric(f"nv_inference_{name}", Kind.COUNTER, meaning, ("model", "version", *labels), (TRITON,))
+
+    return (
+        counter("request_success", "Requests that were answered"),
+        counter("request_failure", "Requests that failed", "reason"),
+        counter("count", "Rows that were computed"),
+        counter("exec_count", "Executions; rows through executions is the batch size"),
+        counter("request_duration_us", "Time of requests, all in all"),
+        counter("queue_duration_us", "Time that requests waited for a batch"),
+        counter("compute_input_duration_us", "Time that inputs took"),
+        counter("compute_infer_duration_us", "Time that the models took"),
+        counter("compute_output_duration_us", "Time that outputs took"),
+        Metric(
+            "nv_inference_pending_request_count",
+            Kind.GAUGE,
+            "Requests that wait for execution",
+            ("model", "version"),
+            (TRITON,),
+        ),
+    )
+
+
+def every() -> dict[str, Metric]:
+    """All of them, by name."""
+    return {metric.name: metric for metric in (*own(), *runtime(), *triton())}
+
+
+def _of(module: ModuleType, by: tuple[str, ...]) -> Iterator[Metric]:
+    for found in vars(module).values():
+        if not isinstance(found, MetricWrapperBase):
+            continue
+        (family,) = found.describe()
+        kind = Kind(family.type)
+        buckets = tuple(found._upper_bounds[:-1]) if isinstance(found, prometheus_client.Histogram) else ()
+        yield Metric(
+            f"{family.name}_total" if kind is Kind.COUNTER else family.name,
+            kind,
+            family.documentation.rstrip("."),
+            tuple(found._labelnames),
+            by,
+            buckets,
+        )

@@ -1,0 +1,217 @@
+"""The dashboard of the servers: calls, streams, the pipeline."""
+
+from telemetry.dashboards.panels import Dashboard, Panel, Query, Row, Shape
+from telemetry.dashboards.queries import a_second, legend, quantile, quantiles, rate, total
+from telemetry.dashboards.serving_model import INDEX, MODEL
+
+_CALLS = Row(
+    "Calls",
+    (
+        Panel(
+            "Calls by status",
+            "Calls that ended, by gRPC status.",
+            "reqps",
+            (a_second("recstream_server_calls_total", "code"),),
+            Shape.STACK,
+        ),
+        Panel(
+            "Duration of unary calls",
+            "All unary methods together.",
+            "s",
+            tuple(
+                Query(
+                    quantile(
+                        q,
+                        "recstream_server_call_seconds",
+                        where='method!~"StreamRecommendations|Session|RecordStream"',
+                    ),
+                    f"p{q * 100:g}",
+                )
+                for q in (0.5, 0.95, 0.99)
+            ),
+        ),
+        Panel(
+            "In progress, and refused by a limit",
+            "Unary calls in progress; calls refused a second, by limit (server.max_streams and the like).",
+            "short",
+            (
+                Query("sum(recstream_server_unary_in_flight)", "in progress"),
+                a_second("recstream_server_refused_total", "limit"),
+            ),
+        ),
+        Panel(
+            "Records handed to Kafka",
+            "Events and items that the server wrote, by topic and result.",
+            "ops",
+            (a_second("recstream_server_recorded_total", "topic, result"),),
+        ),
+        Panel(
+            "Read your writes",
+            "Answers that had events to include; false: the deadline came first.",
+            "ops",
+            (a_second("recstream_server_after_total", "included"),),
+        ),
+        Panel(
+            "Lists for the topic slates",
+            "dropped: Kafka did not take them in time; training and online quality miss them.",
+            "ops",
+            (a_second("recstream_server_slates_total", "result"),),
+        ),
+    ),
+)
+_STREAMS = Row(
+    "Streams",
+    (
+        Panel(
+            "Open streams",
+            "By server: even, or the balancer pins clients to some.",
+            "short",
+            (Query("recstream_server_open_streams", "{{instance}}"),),
+        ),
+        Panel(
+            "Streams by surface and version",
+            "By what they show; version 0: no model had a part in the list.",
+            "short",
+            (total("recstream_server_streams_showing", "surface, version"),),
+            Shape.STACK,
+        ),
+        Panel(
+            "Frames a second",
+            "By kind.",
+            "ops",
+            (a_second("recstream_server_frames_total", "kind"),),
+            Shape.STACK,
+        ),
+        Panel(
+            "Event to frame by surface and version, p99",
+            "From an event's timestamp in Kafka to the frame that names it having been sent.",
+            "s",
+            (
+                Query(
+                    quantile(0.99, "recstream_server_event_to_frame_seconds", "surface, version"),
+                    legend("surface, version"),
+                ),
+            ),
+        ),
+        Panel(
+            "News to frame",
+            "From the first news of a change reaching this server to its frame having been sent.",
+            "s",
+            quantiles("recstream_server_frame_seconds", 0.5, 0.99),
+        ),
+        Panel(
+            "What wakes streams",
+            "event: the user did something; item, gone: the catalogue; revision: found by reading; tier, model, age.",
+            "ops",
+            (a_second("recstream_server_wakes_total", "cause"),),
+        ),
+        Panel(
+            "Announcements",
+            "Heard; missed ones, which streams found out by themselves within a second or two; lost connections.",
+            "ops",
+            (
+                Query(rate("recstream_profiles_announcements_total"), "heard"),
+                Query(rate("recstream_server_missed_announcements_total"), "missed"),
+                Query(rate("recstream_profiles_changes_reconnects_total"), "connections anew"),
+            ),
+        ),
+        Panel(
+            "Streams: the rest",
+            "Lists that came out the same and were not sent, clients that read nothing, causes past a frame's room.",
+            "ops",
+            (
+                Query(rate("recstream_server_unchanged_total"), "unchanged"),
+                Query(rate("recstream_server_stuck_readers_total"), "stuck readers"),
+                Query(rate("recstream_server_causes_dropped_total"), "causes dropped"),
+            ),
+        ),
+        Panel(
+            "Users listened for",
+            "Users whose announcements are subscribed to.",
+            "short",
+            (total("recstream_profiles_watched_users"),),
+        ),
+    ),
+)
+_LISTS = Row(
+    "Making lists",
+    (
+        Panel(
+            "Lists by tier and surface",
+            "Lists made; a surface that is not configured is `other`.",
+            "ops",
+            (a_second("recstream_ranking_lists_total", "tier, surface"),),
+            Shape.STACK,
+        ),
+        Panel(
+            "Duration of a list by version, p99",
+            "From request to list, without the wait for a turn. A new version that is slower shows here.",
+            "s",
+            (Query(quantile(0.99, "recstream_ranking_list_seconds", "version"), legend("version")),),
+        ),
+        Panel(
+            "Duration by stage, p99",
+            "hydrate: the user's state; filter, source, score, select; slate: reasons and the answer.",
+            "s",
+            (Query(quantile(0.99, "recstream_ranking_stage_seconds", "stage"), legend("stage")),),
+        ),
+        Panel(
+            "Steps down",
+            "What had to be gone without, and why: the ranker, vectors, a refold, reasons.",
+            "ops",
+            (a_second("recstream_ranking_steps_down_total", "what, why"),),
+        ),
+        Panel(
+            "Waiting for a turn",
+            "Few lists are ranked at once, those first whose user acts.",
+            "s",
+            quantiles("recstream_server_ranking_wait_seconds", 0.5, 0.99),
+        ),
+        Panel(
+            "Candidates and places by source",
+            "Share of the places on lists that each source filled.",
+            "percentunit",
+            (
+                Query(
+                    f"{rate('recstream_ranking_places_total', 'source')} / on() group_left() "
+                    f"{rate('recstream_ranking_places_total')}",
+                    legend("source"),
+                ),
+            ),
+        ),
+        Panel(
+            "Candidates a second",
+            "By the source that named them first; failed: sources that raised or came late.",
+            "ops",
+            (
+                a_second("recstream_ranking_candidates_total", "source"),
+                Query(rate("recstream_ranking_source_failures_total", "source"), "{{source}} failed"),
+            ),
+        ),
+        Panel(
+            "Folds",
+            "Histories folded by the model, and those remembered; candidates that ceased to be eligible meanwhile.",
+            "ops",
+            (
+                a_second("recstream_ranking_folds_total", "from"),
+                Query(rate("recstream_ranking_dropped_late_total"), "dropped late"),
+            ),
+        ),
+        Panel(
+            "Profiles",
+            "Came with an announcement and were not read; could not be read; 1: the store answers.",
+            "short",
+            (
+                Query(rate("recstream_server_profiles_announced_total"), "announced"),
+                Query(rate("recstream_server_profiles_unavailable_total"), "unavailable"),
+                Query("min(recstream_server_store_up)", "store up"),
+            ),
+        ),
+    ),
+)
+SERVING = Dashboard(
+    "recstream-serving",
+    "recstream: serving",
+    "Calls, streams, how lists are made, the index, and the model on Triton.",
+    (_CALLS, _STREAMS, _LISTS, INDEX, MODEL),
+)

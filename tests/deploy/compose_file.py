@@ -1,0 +1,49 @@
+"""deploy/compose.yaml as Docker Compose itself reads it, with secrets made for the test."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.deploy.dockerfile_build import CHECKOUT, TOOLS
+
+PASSWORD = "p@ss/w#rd%41:?&é\"'\\$HOME $(id)"
+"""Every character that some layer between a file and a server might take for its own."""
+
+
+def laid_out(folder: Path, password: str = PASSWORD) -> Path:
+    """A copy of deploy/ with the files of secrets filled in; returns its compose.yaml."""
+    place = folder / "deploy"
+    shutil.copytree(CHECKOUT / "deploy", place, ignore=shutil.ignore_patterns("*.env", "__pycache__"))
+    for example in (place / "secrets").glob("*.env.example"):
+        text = example.read_text().replace("PASSWORD=\n", f"PASSWORD={password}\n")
+        example.with_suffix("").write_text(text)
+    return place / "compose.yaml"
+
+
+def compose(file: Path, *arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
+    """Docker Compose on that file; none of it asks for an engine. Its package always ends with status 0: here whatever
+    it says on standard error is a failure, warnings too."""
+    env = {"PATH": os.environ["PATH"], "HOME": str(file.parent), **more}
+    command = [str(TOOLS / "docker-compose"), "--file", str(file), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=env)
+    return subprocess.CompletedProcess(
+        command, 1 if done.stderr else done.returncode, done.stdout, done.stderr
+    )
+
+
+def services(file: Path, *profiles: str) -> Mapping[str, Mapping[str, Any]]:
+    """The services of these profiles and those of none, as Compose would start them."""
+    chosen = [word for profile in profiles for word in ("--profile", profile)]
+    done = compose(file, *chosen, "config", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    found: Mapping[str, Mapping[str, Any]] = json.loads(done.stdout)["services"]
+    return found
+
+
+def environment(service: Mapping[str, Any]) -> dict[str, str]:
+    """What its process finds; Compose writes a dollar as two."""
+    return {name: value.replace("$$", "$") for name, value in (service.get("environment") or {}).items()}

@@ -1,0 +1,126 @@
+"""What the drills have in common: items, a client of the running system, events sent until acknowledged."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from cli.input.publish import item_records, publish
+from local.stack import Stack
+from recstream.client import Client, RecstreamError
+from recstream.v1.interaction_pb2 import EventToken, Interaction
+from recstream.v1.item_pb2 import Item
+from topics.ids import topic_ids
+from topics.names import Topics
+from topics.producer import start_producer
+
+ITEMS = tuple(f"item-{number:03}" for number in range(200))
+CATEGORIES = ("red", "green", "blue", "grey")
+
+
+def item(item_id: str, **fields: object) -> Item:
+    number = int(item_id.rsplit("-", 1)[1])
+    return Item(item_id=item_id, title=f"Title of {item_id}", categories=[CATEGORIES[number % 4]], **fields)  # type: ignore[arg-type]
+
+
+async def fill(stack: Stack) -> None:
+    """Puts the items and waits until the server has all their vectors."""
+    producer = await start_producer(stack.settings.kafka)
+    try:
+        topic = Topics(stack.settings.kafka.topic_prefix).items
+        await publish(producer, topic, item_records(item(i) for i in ITEMS), lambda done: None)
+    finally:
+        await producer.stop()
+    async with Client(stack.address("server")) as client, asyncio.timeout(60):
+        for item_id in ITEMS:
+            while not await _embedded(client, item_id):
+                await asyncio.sleep(0.05)
+
+
+async def _embedded(client: Client, item_id: str) -> bool:
+    try:
+        return (await client.item(item_id)).embedded
+    except RecstreamError:
+        return False
+
+
+async def eventually(what: str, problem: Callable[[], Awaitable[str | None]], seconds: float = 60.0) -> None:
+    """Until there is no problem any more. Fails with the last one."""
+    last: str | None = None
+    for _ in range(int(seconds / 0.25)):
+        try:
+            last = await problem()
+        except RecstreamError as error:
+            last = str(error)
+        if last is None:
+            return
+        await asyncio.sleep(0.25)
+    pytest.fail(f"{what}: {last}")
+
+
+@dataclass
+class Events:
+    """Sends events straight to Kafka, the way a backend of its own would, and remembers what was acknowledged.
+
+    A send that fails is repeated with the same event id, so that it may lie in the log more than once.
+    """
+
+    producer: AIOKafkaProducer
+    topic: str
+    topic_id: bytes
+    acknowledged: dict[str, dict[str, Interaction]] = field(default_factory=dict)
+    sequence: int = 0
+
+    @classmethod
+    @asynccontextmanager
+    async def to(cls, stack: Stack) -> "AsyncIterator[Events]":
+        kafka = stack.settings.kafka
+        topic = Topics(kafka.topic_prefix).interactions
+        ids = await topic_ids(kafka, [topic])
+        producer = await start_producer(kafka)
+        try:
+            yield cls(producer, topic, ids[topic])
+        finally:
+            await producer.stop()
+
+    def new(self, user: str, item_id: str, action: str = "view") -> Interaction:
+        self.sequence += 1
+        now = int(time.time() * 1000)
+        return Interaction(
+            event_id=f"event-{self.sequence}", user_id=user, item_id=item_id, action=action, event_time_ms=now
+        )
+
+    async def send(self, event: Interaction, partition: int | None = None) -> EventToken:
+        """Until Kafka has acknowledged it; bounded by the caller."""
+        while True:
+            try:
+                record = await self.producer.send_and_wait(
+                    self.topic,
+                    key=event.user_id.encode(),
+                    value=event.SerializeToString(),
+                    partition=partition,
+                )
+                break
+            except KafkaError:
+                await asyncio.sleep(0.2)
+        self.acknowledged.setdefault(event.user_id, {})[event.event_id] = event
+        return EventToken(topic_id=self.topic_id, partition=record.partition, offset=record.offset)
+
+
+@asynccontextmanager
+async def in_background(*work: Coroutine[None, None, None]) -> AsyncIterator[list[asyncio.Task[None]]]:
+    """Runs them while the block does; that one of them ended before is an error."""
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        yield tasks
+        for task in tasks:
+            assert not task.done(), f"ended early: {task}"
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

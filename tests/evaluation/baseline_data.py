@@ -1,0 +1,74 @@
+"""A small world for the references: two kinds of items, users who keep to one kind."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.data.events import Events, Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Lists to be made."""
+
+    users: Ints
+    before: Sequence[Ints]
+    time_ms: Ints
+    visible: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """Events of which some may be trained on."""
+
+    name: str
+    known: Events
+    training: NDArray[np.bool_]
+
+
+def events_of(rows: Sequence[tuple[int, int, int, bool]], items: int) -> Events:
+    """Events (user, item, time in ms, positive) in their order."""
+    users, item_column, times, positive = (np.array(column) for column in zip(*rows, strict=True))
+    count = len(rows)
+    return Events(
+        user_ids=[f"u{u}" for u in range(int(users.max()) + 1)],
+        item_ids=[f"i{i}" for i in range(items)],
+        action_names=("rate",),
+        users=users.astype(np.int64),
+        items=item_column.astype(np.int64),
+        actions=np.zeros(count, np.int64),
+        time_ms=times.astype(np.int64),
+        values=np.full(count, np.nan, np.float32),
+        positive=positive.astype(np.bool_),
+        repeats=np.zeros(count, np.bool_),
+    )
+
+
+def two_kinds(users: int = 40, items: int = 20, length: int = 8, held: int = 1) -> tuple[Trained, Asked]:
+    """Users of even number take items of the first half only, others of the second; the last `held` events of
+    each are not to be trained on. Asks: each user, after his training events."""
+    random = np.random.default_rng(7)
+    half = items // 2
+    taken = [half * (user % 2) + random.permutation(half)[:length] for user in range(users)]
+    places = [(step, user) for step in range(length) for user in range(users)]
+    rows = [(user, int(taken[user][step]), 1000 * n, True) for n, (step, user) in enumerate(places)]
+    training = [step < length - held for step, _ in places]
+    known, mask = events_of(rows, items), np.array(training)
+    before = [np.flatnonzero(mask & (known.users == user)) for user in range(users)]
+    asked = Asked(
+        np.arange(users), before, np.full(users, known.time_ms[-1]), np.full(users, int(mask.sum()))
+    )
+    return Trained("leave-one-out", known, mask), asked
+
+
+def share_of_own_kind(scores: NDArray[np.float32], trained: Trained, asked: Asked) -> float:
+    """How many of the two best new items of each user are of his kind."""
+    half = len(trained.known.item_ids) // 2
+    own = []
+    for place, user in enumerate(asked.users):
+        free = scores[place].copy()
+        free[trained.known.items[asked.before[place]]] = -np.inf
+        own += [bool(item // half == user % 2) for item in np.argsort(-free)[:2]]
+    return float(np.mean(own))

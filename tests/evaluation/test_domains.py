@@ -1,0 +1,52 @@
+"""Asks of a part of the items, and lists that tell nothing."""
+
+import numpy as np
+import pytest
+
+from evaluation.errors import NothingToMeasure
+from evaluation.metrics.measure import measure
+from evaluation.protocols.cold import Pooled
+from evaluation.protocols.domains import Chance, about, only, some
+from evaluation.protocols.split import split
+from tests.evaluation.world import crowd, known
+
+EVENTS = known(crowd(users=80, items=40))
+
+
+def test_asks_about_a_pool_are_those_for_its_items() -> None:
+    whole = split(EVENTS, "next-item")
+    pool = np.arange(10)
+    found = about(whole, pool)
+    assert 0 < len(found.asks) < len(whole.asks)
+    assert all(np.isin(items, pool).all() for items in found.relevant)
+    assert len(found.asks) == sum(np.isin(items, pool).all() for items in whole.relevant)
+    with pytest.raises(NothingToMeasure, match="asks for one of 0 items"):
+        about(whole, np.zeros(0, np.int64))
+
+
+def test_asks_keep_their_users_histories_and_what_they_have_taken() -> None:
+    whole = split(EVENTS, "cold-items")
+    places = np.array([3, 1])
+    found = only(whole, places)
+    for new, old in enumerate(places.tolist()):
+        assert found.asks.users[new] == whole.asks.users[old]
+        assert np.array_equal(found.asks.before[new], whole.asks.before[old])
+        assert np.array_equal(found.taken(new), whole.taken(old))
+        assert np.array_equal(found.relevant[new], whole.relevant[old])
+
+
+def test_some_are_drawn_alike_each_time_and_stay_in_order() -> None:
+    whole = split(EVENTS, "next-item")
+    one, other = some(whole, 20), some(whole, 20)
+    assert len(one.asks) == 20 and np.array_equal(one.asks.time_ms, other.asks.time_ms)
+    assert (np.diff(one.asks.time_ms) >= 0).all()
+    assert some(whole, 10**6) is whole
+
+
+def test_chance_is_what_a_random_order_reaches() -> None:
+    whole = split(EVENTS, "next-item")
+    pool = np.arange(15)
+    found = about(whole, pool)
+    hits = measure(found, Pooled(Chance(len(EVENTS.item_ids)), pool)).figure("hr@10")
+    free = np.array([15 - len(set(found.taken(place)) & set(pool)) for place in range(len(found.asks))])
+    assert np.allclose(hits, np.minimum(1, 10 / free))

@@ -1,0 +1,133 @@
+"""`make quality`: what is there already is not made again, and the page holds what was measured."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+import evaluation.quality.trained as trained_module
+from configuration.settings import Settings
+from evaluation.baselines.popularity import Popularity
+from evaluation.data import Data
+from evaluation.metrics.measure import Measured, measure
+from evaluation.protocols.split import split
+from evaluation.quality.machine import machine
+from evaluation.quality.page import write_page
+from evaluation.quality.run import Plan, Quality
+from evaluation.quality.trained import Trainer
+from evaluation.result_cache import Kept, key_of
+from models.data.events import ItemText
+from tests.evaluation.world import ACTIONS, crowd, known
+from tests.models.tiny_bundle import text_model
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    text = text_model(tmp_path_factory.mktemp("text") / "model")
+    train = {
+        "encoders": {"text_model": str(text)}, "width": 8, "channels": 16, "hidden": 16, "epochs": 1, "final_epochs": 1,
+        "threads": 1,
+        "mixture_steps": 2, "version": 3,
+    }  # fmt: skip
+    return Settings.model_validate(
+        {"train": train, "profiles": {"history": 8, "refold_every": 4, "actions": ACTIONS}}
+    )
+
+
+@pytest.fixture(scope="module")
+def data() -> Data:
+    events = known(crowd(users=30))
+    return Data(events, [ItemText(item, f"film {item}") for item in events.item_ids])
+
+
+def quality(settings: Settings, data: Data, folder: Path, out: io.StringIO | None = None) -> Quality:
+    plan = Plan(folder, (0, 1), ("popularity", "item-knn"))
+    return Quality(settings, plan, Console(file=out or io.StringIO()), data, published="nothing")
+
+
+def test_it_goes_on_where_it_was_interrupted_and_ends_in_a_page(
+    settings: Settings, data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainings: list[int] = []
+    real = trained_module.train_on
+
+    def train_on(learned, items, wanted, bundle, progress):  # type: ignore[no-untyped-def]
+        if len(trainings) == 2:
+            trainings.append(-1)
+            raise KeyboardInterrupt
+        trainings.append(wanted.seed)
+        return real(learned, items, wanted, bundle, progress)
+
+    monkeypatch.setattr(trained_module, "train_on", train_on)
+    with pytest.raises(KeyboardInterrupt):
+        quality(settings, data, tmp_path).run()
+    said = io.StringIO()
+    made = quality(settings, data, tmp_path, said).run()
+    # Two trainings a seed: leave-one-out has its own, the other two protocols share one. And one without some items.
+    assert trainings == [0, 1, -1, 0, 1, 0] and len(made.training_seconds) == 5
+    assert "Training for leave-one-out" not in said.getvalue() and "Training for next-item" in said.getvalue()
+    again = io.StringIO()
+    same = quality(settings, data, tmp_path, again).run()
+    assert len(trainings) == 6 and "seed" not in again.getvalue()
+    for one, other in zip(made.results, same.results, strict=True):
+        assert json.dumps(one.as_dict()) == json.dumps(other.as_dict())
+
+    write_page(tmp_path / "docs" / "quality.md", made, machine())
+    page = (tmp_path / "docs" / "quality.md").read_text()
+    for result in made.results:
+        assert f"## {result.protocol}" in page
+        assert [row.name for row in result.rows] == [
+            "recstream",
+            "recstream-retrieval",
+            "recstream-int8",
+            "popularity",
+            "item-knn",
+        ]
+        assert [row.seeds for row in result.rows] == [2, 2, 2, 1, 1]
+        assert f"{result.rows[0].figures['ndcg@10']:.4f}" in page
+    assert (tmp_path / "docs" / "quality.svg").read_text().count("<rect") == 15
+    assert made.cold is not None and f"{made.cold.hidden} items, a tenth of all, are hidden" in page
+    tables = [line for line in page.splitlines() if line.startswith("|")]
+    assert all(line.endswith("|") for line in tables) and machine() in page
+
+
+def test_what_is_half_written_is_measured_again(data: Data, tmp_path: Path) -> None:
+    found = split(data.known, "future")
+    row = measure(found, Popularity(found.known, found.training, None))
+    calls: list[int] = []
+
+    def now() -> list[Measured]:
+        calls.append(1)
+        return [row]
+
+    kept = Kept(tmp_path)
+    assert kept.rows("key", now)[0] is row
+    again = kept.rows("key", now)[0]
+    assert len(calls) == 1 and again.name == "popularity" and again.novelty == row.novelty
+    np.testing.assert_array_equal(again.figures, row.figures)
+    whole = (tmp_path / "key.npz").read_bytes()
+    (tmp_path / "key.npz").write_bytes(whole[: len(whole) // 2])
+    assert kept.rows("key", now)[0] is row and len(calls) == 2
+
+
+def test_keys_differ_where_anything_does() -> None:
+    assert key_of("a", {"b": 1, "c": None}) == key_of("a", {"c": None, "b": 1})
+    assert len({key_of("a", 1), key_of("a", "1"), key_of("a1"), key_of("a", {"b": 1}), key_of("a", [1])}) == 5
+
+
+def test_trainings_beside_each_other_are_those_that_would_be_made_one_by_one(
+    settings: Settings, data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    console = Console(file=io.StringIO())
+    together, alone = (Trainer(settings, tmp_path / name, data, console) for name in ("together", "alone"))
+    together.train([("leave-one-out", 0), ("leave-one-out", 1)], jobs=2)
+    one = alone.trained("leave-one-out", 1)
+    monkeypatch.setattr(trained_module, "train_on", None)  # nothing is left to be trained
+    two = together.trained("leave-one-out", 1)
+    together.train([("leave-one-out", 0), ("leave-one-out", 1)], jobs=2)
+    assert one.key == two.key
+    graphs = [sorted((t.folder / "triton").rglob("model.onnx")) for t in (one, two)]
+    assert graphs[0] and [g.read_bytes() for g in graphs[0]] == [g.read_bytes() for g in graphs[1]]

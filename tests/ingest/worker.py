@@ -1,0 +1,36 @@
+"""A worker of the profiles, as tests start and end it."""
+
+import asyncio
+from dataclasses import dataclass
+
+from ingest.health import Health
+from ingest.profiles.sweeper import Sweeper
+from profiles.store.store import ProfileStore
+
+
+@dataclass
+class Worker:
+    """A running worker of the profiles."""
+
+    health: Health
+    stop_event: asyncio.Event
+    task: asyncio.Task[None]
+    sweeping: asyncio.Task[None]
+    store: ProfileStore
+    sweeper: Sweeper
+
+    async def stop(self) -> None:
+        self.stop_event.set()
+        await asyncio.wait_for(self.task, 30)
+        await self._close()
+
+    async def kill(self) -> None:
+        """Ends it in the middle of whatever it does; its members leave the group all the same."""
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+        await self._close()
+
+    async def _close(self) -> None:
+        self.sweeping.cancel()
+        await asyncio.gather(self.sweeping, return_exceptions=True)
+        await self.store.close()

@@ -1,0 +1,80 @@
+"""What runs on the pretended device, in a process of its own; it imports this by name."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import models.network.scan
+import models.training.train
+from inference.bundle.bundle import Manifest
+from models.data.events import ItemText, Media, events
+from models.encoders.load import Encoders, load
+from models.encoders.settings import EncoderSettings
+from models.training.distributed.launch import Place
+from models.training.settings import TrainSettings
+from models.training.train import train_on
+from profiles.actions import Action, Actions
+from tests.models.pretend_device import MixedDevices, on_the_cpu, pretend_device, pretending
+from tests.models.tiny_bundle import TinyImages, image_file, text_model
+
+ACTIONS = {"rate": Action(positive_from=4.0, value_range=(1, 5))}
+ITEMS = [
+    ItemText(str(i), f"film {i}", 10**6, (Media("image", image_file("red" if i % 2 else "blue")),))
+    for i in range(20)
+]
+
+
+class Table:
+    """Ten users who go round twenty items."""
+
+    user_ids = [f"u{row % 10}" for row in range(90)]
+    item_ids = [str((row % 10 + row // 10) % 20) for row in range(90)]
+    actions = ["rate"] * 90
+    time_ms = np.arange(90) * 3_600_000
+    values = 4.0 + np.arange(90) // 10 % 2
+
+
+def train(bundle: Path, negatives: int) -> Manifest:
+    """All stages, with texts and images; items are sampled where there are more than `negatives`."""
+    source = text_model(bundle.with_name(f"{bundle.name}-text"))
+    settings = TrainSettings(
+        encoders=EncoderSettings(text_model=str(source)),
+        width=8, channels=12, hidden=16, history=4, refold_every=2, epochs=2, final_epochs=1,
+        mixture_steps=4, actions=ACTIONS, advantage=0.2, negatives=negatives, threads=1, version=1, device="cpu",
+        ranker_candidates=16,
+    )  # fmt: skip
+    encoders = load(settings.encoders)
+    encoders = Encoders(encoders.text, encoders.tokenizer, encoders.tokens, (TinyImages(),))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models.training.train, "load", lambda *_: encoders)
+        return train_on(events([Table()], ITEMS, Actions(ACTIONS)), ITEMS, settings, bundle)
+
+
+def train_there(_: Place, folder: Path, several: tuple[int, ...]) -> None:
+    """The same on the pretended device, a bundle for each number of negatives."""
+    with pytest.MonkeyPatch.context() as patch:
+        scans: list[torch.device] = []
+        doubling = models.network.scan.doubling
+        patch.setattr(
+            models.network.scan, "doubling", lambda a, b: (scans.append(a.device), doubling(a, b))[1]
+        )
+        patch.setattr(models.training.train, "device_of", lambda *_: pretend_device())
+        patch.setattr(models.training.train, "write_bundle", on_the_cpu(models.training.train.write_bundle))
+        with pretending() as device:
+            for negatives in several:
+                train(folder / f"far-{negatives}", negatives)
+    assert set(scans) == {device}, "the scan is the one for GPUs"
+
+
+def mix(_: Place) -> None:
+    """What an operation of a GPU refuses and takes."""
+    with pretending() as device:
+        there = torch.ones(3, device=device)
+        with pytest.raises(MixedDevices, match="lies on the CPU"):
+            there + torch.ones(3)
+        with pytest.raises(RuntimeError):
+            there.numpy()
+        assert float((there * 2.0).sum()) == 6 and (there * torch.tensor(2.0)).device == device
+        assert there.cpu().numpy().tolist() == [1, 1, 1]

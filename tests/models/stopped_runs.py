@@ -1,0 +1,105 @@
+"""Trainings that stop in the middle, for tests of checkpoints; processes of a test import this by name."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import tests.models.worker_runs as worker_runs
+from models.data.events import Events, ItemText
+from models.errors import TrainingStopped
+from models.network.recommender import Recommender, Shape
+from models.training.distributed.launch import Place
+from models.training.distributed.process_group import agree, part_chances, together
+from models.training.resume.checkpoint import Checkpoint
+from models.training.resume.stopping import Stop
+from models.training.stages.fit_encoder import ItemTable, fit_encoder
+
+FILMS = [ItemText(f"i{place}", f"film {place}", 10**11 if place % 2 else None) for place in range(24)]
+DAY = 86_400_000
+
+
+def visits(users: int, length: int = 12, start: int = 10**12, seed: int = 0, items: int = 24) -> Events:
+    """Each user goes round the items from some place, an item a day; every other event is liked."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for user in range(users):
+        at = int(rng.integers(items))
+        for step in range(length):
+            rows.append((start + step * DAY + user, user, at % items, 4.0 + step % 2))
+            at += 1 + int(rng.random() < 0.2)
+    rows.sort()
+    time_ms, of, what, values = (np.array(column) for column in zip(*rows, strict=True))
+    n = len(rows)
+    return Events(
+        [f"u{user}" for user in range(users)],
+        [film.item_id for film in FILMS],
+        ("rate",),
+        of.astype(np.int64),
+        what.astype(np.int64),
+        np.zeros(n, np.int64),
+        time_ms.astype(np.int64),
+        values.astype(np.float32),
+        values >= 5,
+        np.zeros(n, np.bool_),
+    )
+
+
+class StopAt(Stop):
+    """Asks to stop when it is looked at for the so-manieth time."""
+
+    def __init__(self, look: int) -> None:
+        self.waits, self._left = False, look
+
+    @property
+    def asked(self) -> bool:  # type: ignore[override]
+        self._left -= 1
+        return self._left == 0
+
+
+class PowerLost(Exception):
+    """What no training waits for."""
+
+
+class LosePower(StopAt):
+    """Ends the training on the spot instead."""
+
+    @property
+    def asked(self) -> bool:  # type: ignore[override]
+        if super().asked:
+            raise PowerLost
+        return False
+
+
+def encoder_stage(place: Place, folder: Path, trainings: dict[str, list[int]]) -> None:
+    """The first stage, gone on with as often as it is stopped: process 1 is asked, at its so-manieth look. By name
+    of the training, which the weights are saved under."""
+    with together(place, 30):
+        for name, stops in trainings.items():
+            for look in [*stops, 10**9]:
+                stop = StopAt(look if place.rank == 1 else 10**9)
+                model, loss = _trained(place, Checkpoint(folder / f"{name}.checkpoint", stop))
+                if loss is not None and place.first:
+                    torch.save((model.state_dict(), loss), folder / f"{name}.pt")
+
+
+def _trained(place: Place, keep: Checkpoint) -> tuple[Recommender, float | None]:
+    torch.manual_seed(place.rank)
+    model = Recommender(Shape(5, 8, 12, 16, 30, 1, (3.0,), (1.0,), (1.0, 5.0), 1), 0.2, 0.1)
+    agree(model)
+    part_chances(0)
+    text = torch.randn(30, 5, generator=torch.Generator().manual_seed(0))
+    items = ItemTable(text, torch.arange(1, 31))
+    settings = worker_runs.SETTINGS.model_copy(update={"negatives": 16})
+    keep.open({})
+    keep.follow("model", model)
+
+    def run() -> float:
+        return fit_encoder(
+            model, worker_runs.histories(), items, settings, lambda share, loss: None, keep=keep
+        )
+
+    try:
+        return model, keep.stage("encoder", run)
+    except TrainingStopped:
+        return model, None

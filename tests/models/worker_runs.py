@@ -1,0 +1,146 @@
+"""What the processes of a test of several workers run; they import this by name."""
+
+import multiprocessing
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from local.servers.ports import free_port
+from models.data.events import Events
+from models.network.recommender import Recommender, Shape
+from models.training.distributed.launch import Place
+from models.training.distributed.process_group import agree, own, part_chances, share, together, total
+from models.training.settings import TrainSettings
+from models.training.stages.fit_encoder import fit_encoder
+from models.training.stages.fit_ranker import fit_ranker
+from models.training.stages.sequence_model import ItemTable
+
+ITEMS, USERS = 30, 13
+# Batches of 6, 6 and 1 histories: shares are unequal, and one is empty.
+SETTINGS = TrainSettings(
+    width=8,
+    channels=12,
+    hidden=16,
+    history=6,
+    refold_every=4,
+    batch=6,
+    epochs=3,
+    dropout=0.0,
+    id_dropout=0.0,
+    advantage=0.3,
+    threads=1,
+)
+
+
+def spawned(count: int, run: Callable[..., None], *arguments: Any, seconds: float = 250) -> list[int | None]:
+    """Runs `run(place, *arguments)` in so many processes that find each other, and returns their exit codes."""
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port()))
+    context = multiprocessing.get_context("spawn")
+    processes = [
+        context.Process(target=_run, args=(run, Place(rank, count, rank, count), arguments))
+        for rank in range(count)
+    ]
+    for process in processes:
+        process.start()
+    end = time.monotonic() + seconds
+    for process in processes:
+        process.join(max(0.0, end - time.monotonic()))
+    codes = [process.exitcode for process in processes]
+    for process in processes:
+        process.kill()
+    return codes
+
+
+def _run(run: Callable[..., None], place: Place, arguments: tuple[Any, ...]) -> None:
+    os.environ.update(RANK=str(place.rank), WORLD_SIZE=str(place.count))
+    torch.set_num_threads(1)
+    run(place, *arguments)
+
+
+def histories() -> Events:
+    """Of unequal length. Only the last event of each speaks for its item, so what is to come is never drawn."""
+    rng = np.random.default_rng(3)
+    users = np.repeat(np.arange(USERS), rng.integers(2, 20, USERS))
+    rng.shuffle(users)
+    n = len(users)
+    last = np.array([user not in users[row + 1 :] for row, user in enumerate(users)])
+    values = np.where(last, 5.0, rng.integers(1, 4, n)).astype(np.float32)
+    return Events(
+        [f"u{user}" for user in range(USERS)],
+        [f"i{item}" for item in range(ITEMS)],
+        ("rate",),
+        users,
+        rng.integers(0, ITEMS, n),
+        np.zeros(n, np.int64),
+        np.arange(n) * 60_000,
+        values,
+        last,
+        np.zeros(n, np.bool_),
+    )
+
+
+def train_both_stages(place: Place, folder: Path) -> None:
+    """Saves the model and the losses that this process was told of."""
+    with together(place, 200):
+        _both_stages(place, folder)
+
+
+def train_and_draw(place: Place, folder: Path) -> None:
+    """Both, for processes take seconds to start. Saves what threads of the group there are then, and afterwards."""
+    with together(place, 200):
+        _both_stages(place, folder)
+        _draw(place, folder)
+        meanwhile = _threads_of_the_group()
+    torch.save((meanwhile, _threads_of_the_group()), folder / f"threads-{place.rank}.pt")
+
+
+def _threads_of_the_group() -> list[str]:
+    names = (task.joinpath("comm").read_text().strip() for task in Path("/proc/self/task").iterdir())
+    return sorted(name for name in names if "gloo" in name)
+
+
+def _both_stages(place: Place, folder: Path) -> None:
+    events = histories()
+    shape = Shape(5, 8, 12, 16, ITEMS, 1, (3.0,), (1.0,), (1.0, 5.0), 1, temperature=0.1)
+    losses: list[float] = []
+    torch.manual_seed(place.rank)
+    model = Recommender(shape, 0.0, 0.0)
+    agree(model)
+    part_chances(0)
+    text = torch.randn(ITEMS, 5, generator=torch.Generator().manual_seed(0))
+    items = ItemTable(text, torch.arange(1, ITEMS + 1))
+    fit_encoder(model, events, items, SETTINGS, lambda share, loss: losses.append(loss))
+    fit_ranker(model, events, items, SETTINGS, lambda share, loss: losses.append(loss))
+    torch.save((model.state_dict(), losses), folder / f"{place.count}-{place.rank}.pt")
+
+
+def _draw(place: Place, folder: Path) -> None:
+    """Saves what this process gets of a batch, and what it draws by chance."""
+    rng = np.random.default_rng(0)
+    alone = own(rng)
+    part_chances(0)
+    mine = share([f"w{number}" for number in rng.permutation(11)])
+    torch.save((mine, alone.random(), float(torch.rand(()))), folder / f"drawn-{place.rank}.pt")
+
+
+def lose_one(place: Place, folder: Path, dies: bool, timeout: float) -> None:
+    """The second process ends, or hangs, where the first waits for it. Both are awake before the timeout counts."""
+    (folder / f"awake-{place.rank}").touch()
+    while not (folder / f"awake-{1 - place.rank}").exists():
+        time.sleep(0.01)
+    with together(place, timeout):
+        total(torch.ones(1))
+        if place.rank == 1:
+            if dies:
+                os._exit(3)
+            time.sleep(3 * timeout)
+        started = time.monotonic()
+        try:
+            total(torch.ones(1))
+        finally:
+            (folder / "waited").write_text(str(time.monotonic() - started))

@@ -1,0 +1,95 @@
+"""Events of one moment: their order is a seeded hash's or the file's, and is accounted for."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from readers.interactions.format_options import InteractionFormat
+from readers.interactions.interactions import Interactions
+from readers.interactions.order import merged, repeats, row_hashes
+from readers.interactions.reading import read_interactions
+
+T0 = 1_700_000_000
+
+
+def sorted_by_item(folder: Path) -> Path:
+    path = folder / "sorted.csv"
+    lines = [f"ann,{n:03},{T0}" for n in range(40)] + [f"bob,{n:03},{T0 + 1}" for n in range(40)]
+    path.write_text("\n".join(["user,item,time", *lines, f"cid,007,{T0 + 2}"]))
+    return path
+
+
+def test_a_file_sorted_by_item_does_not_tell_the_next_item(tmp_path: Path) -> None:
+    rows, (report,) = read_interactions([sorted_by_item(tmp_path)])
+    anns = list(rows.item_ids)[:40]
+    assert anns != sorted(anns) and anns != list(rows.item_ids)[40:80], "each user's order is its own"
+    assert any("80 events share their user and moment with another" in note for note in report.notes)
+
+
+def test_the_seed_orders_anew_and_the_file_orders_on_request(tmp_path: Path) -> None:
+    path = sorted_by_item(tmp_path)
+    orders = [list(read_interactions([path], InteractionFormat(tie_seed=s))[0].item_ids) for s in (0, 0, 1)]
+    assert orders[0] == orders[1] != orders[2]
+    rows, (report,) = read_interactions([path], InteractionFormat(ties="file"))
+    assert list(rows.item_ids)[:40] == [f"{n:03}" for n in range(40)]
+    assert any("ordered by the order of the file" in note for note in report.notes)
+
+
+def test_what_is_split_over_files_is_as_if_it_were_one(tmp_path: Path) -> None:
+    path = sorted_by_item(tmp_path)
+    head, *lines = path.read_text().split("\n")
+    random.Random(0).shuffle(lines)
+    halves = [tmp_path / "a.csv", tmp_path / "b.csv"]
+    halves[0].write_text("\n".join([head, *lines[:30]]))
+    halves[1].write_text("\n".join([head, *lines[20:]]))  # ten lines are in both
+    rows, reports = read_interactions(halves)
+    whole, _ = read_interactions([path])
+    assert rows.item_ids == whole.item_ids and rows.user_ids == whole.user_ids
+    assert rows.event_ids == whole.event_ids
+    assert any("10 events were in an earlier file too" in note for note in reports[-1].notes)
+
+
+ROWS = st.lists(
+    st.tuples(
+        st.sampled_from("ab"),
+        st.sampled_from("xy"),
+        st.integers(0, 2),
+        st.sampled_from([1.0, float("nan"), 0.0]),
+    )
+)
+
+
+@given(ROWS)
+def test_repeats_are_rows_that_stood_before(rows: list[tuple[str, str, int, float]]) -> None:
+    table = Interactions.of(
+        [r[0] for r in rows],
+        [r[1] for r in rows],
+        ["rate"] * len(rows),
+        np.array([r[2] for r in rows], np.int64),
+        np.array([r[3] for r in rows], np.float64),
+    )
+    spelled = [repr(row) for row in rows]
+    assert repeats(table).tolist() == [row in spelled[:place] for place, row in enumerate(spelled)]
+
+
+def test_ids_that_a_file_gives_decide_what_is_a_repeat(tmp_path: Path) -> None:
+    path = tmp_path / "e.csv"
+    path.write_text(f"event_id,user,item,time\n1,a,A,{T0}\n1,a,B,{T0}\n2,a,A,{T0}\n,a,A,{T0}\n,a,A,{T0}\n")
+    rows, (report,) = read_interactions([path])
+    assert report.findings["duplicate"].lines == [3, 6]
+    assert {"1", "2"} < set(rows.event_ids) and len(set(rows.event_ids)) == 3
+
+
+def test_a_hash_is_of_the_strings_and_of_nothing_else_in_the_file() -> None:
+    one = Interactions.of(["a", "b"], ["x", "y"], ["v", "v"], np.zeros(2, np.int64))
+    other = Interactions.of(["c", "b", "a"], ["y", "y", "x"], ["w", "v", "v"], np.zeros(3, np.int64))
+    assert row_hashes(one, 3).tolist() == row_hashes(other, 3)[[2, 1]].tolist()
+    assert len(set(row_hashes(merged([one, other]), 3).tolist())) == 3
+
+
+def test_shifted_events_keep_their_ids() -> None:
+    rows = Interactions.of(["a"], ["x"], ["v"], np.array([10**12], np.int64))
+    assert rows.shifted(5).event_ids == rows.event_ids and rows.shifted(5).time_ms.tolist() == [10**12 + 5]

@@ -1,0 +1,239 @@
+"""Online quality: events joined to the lists that they name."""
+
+import math
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client import REGISTRY
+
+from inference.bundle.bundle import Manifest
+from inference.version_routing import Live, Pointer
+from ingest import metrics
+from ingest.online_quality.online_quality import OnlineQuality, position_label
+from profiles.actions import Actions, default_actions
+from recstream.storage.v1.slate_pb2 import SlateRecord
+from recstream.v1 import slate_pb2
+from recstream.v1.interaction_pb2 import Interaction
+
+COUNTED = (metrics.LISTED, metrics.IMPRESSIONS, metrics.RESPONSES, metrics.EXPECTED, metrics.OBSERVED)
+
+
+def manifest(version: int) -> Manifest:
+    return Manifest(
+        version=version,
+        width=8,
+        state_width=8,
+        actions=("click", "like"),
+        history=64,
+        refold_every=32,
+        text_tokens=8,
+        popularity_half_lives_days=(14,),
+        files={},
+    )
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture(autouse=True)
+def _clean() -> Iterator[None]:
+    for metric in COUNTED:
+        metric.clear()
+    before = outcomes()
+    yield
+    assert set(outcomes()) == set(before)
+    for metric in COUNTED:
+        metric.clear()
+
+
+def outcomes() -> dict[str, float]:
+    return {name: value("recstream_quality_events_total", outcome=name) for name in metrics.QUALITY_OUTCOMES}
+
+
+def value(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+def total(metric: object) -> float:
+    return sum(
+        sample.value
+        for family in metric.collect()  # type: ignore[attr-defined]
+        for sample in family.samples
+        if sample.name.endswith("_total")
+    )
+
+
+def quality(clock: Clock | None = None, slates: int = 100, *live: int) -> OnlineQuality:
+    versions = live or (7,)
+    pointer = Pointer(None, Live(manifest(versions[0])), 1.0)
+    return OnlineQuality(
+        Actions(default_actions()), {"default", "home"}, lambda: pointer, slates, clock or Clock()
+    )
+
+
+def slate(slate_id: str = "s", *, surface: str = "home", version: int = 7, items: int = 20) -> SlateRecord:
+    tier = slate_pb2.TIER_RANKED if version else slate_pb2.TIER_POPULAR
+    ranked = [
+        slate_pb2.RankedItem(
+            item_id=f"item-{n}", probabilities={"click": 0.5, "like": 0.25} if version else {}
+        )
+        for n in range(items)
+    ]
+    made = slate_pb2.Slate(slate_id=slate_id, items=ranked, model_version=version, tier=tier)
+    return SlateRecord(user_id="u", slate=made, surface=surface, sent_at_ms=1)
+
+
+def event(action: str, item: int = 0, slate_id: str = "s", rating: float | None = None) -> Interaction:
+    return Interaction(
+        user_id="u", item_id=f"item-{item}", action=action, slate_id=slate_id, event_time_ms=1, value=rating
+    )
+
+
+def test_a_seen_place_that_is_acted_on_counts_once_however_often_it_is_told() -> None:
+    measured = quality()
+    measured.shown(slate())
+    measured.shown(slate())
+    for _ in range(3):
+        measured.happened(event("impression", 2))
+        measured.happened(event("click", 2))
+    place = {"surface": "home", "version": "7", "position": "2"}
+    assert value("recstream_quality_listed_total", **place) == 1
+    assert value("recstream_quality_impressions_total", **place) == 1
+    assert value("recstream_quality_responses_total", **place) == 1
+
+
+@pytest.mark.parametrize("order", [("impression", "click"), ("click", "impression")])
+def test_the_order_of_an_impression_and_its_action_does_not_matter(order: tuple[str, str]) -> None:
+    measured = quality()
+    measured.shown(slate())
+    for action in order:
+        measured.happened(event(action, 4))
+    assert total(metrics.RESPONSES) == total(metrics.IMPRESSIONS) == 1
+    assert value("recstream_quality_observed_actions_total", action="click", version="7") == 1
+
+
+def test_probabilities_are_summed_over_what_was_seen_and_set_against_what_happened() -> None:
+    measured = quality()
+    measured.shown(slate())
+    for item in range(10):
+        measured.happened(event("impression", item))
+    for item in range(4):
+        measured.happened(event("click", item))
+    measured.happened(event("like", 15))  # not seen
+    of = {"version": "7"}
+    assert value("recstream_quality_expected_actions_total", action="click", **of) == pytest.approx(5.0)
+    assert value("recstream_quality_expected_actions_total", action="like", **of) == pytest.approx(2.5)
+    assert value("recstream_quality_observed_actions_total", action="click", **of) == 4
+    assert value("recstream_quality_observed_actions_total", action="like", **of) == 0
+
+
+def test_an_action_that_speaks_against_the_item_is_no_response() -> None:
+    measured = quality()
+    measured.shown(slate())
+    for item in range(3):
+        measured.happened(event("impression", item))
+    measured.happened(event("dislike", 0))
+    measured.happened(event("rate", 1, rating=2.0))
+    measured.happened(event("rate", 2, rating=4.5))
+    assert total(metrics.RESPONSES) == 1
+
+
+def test_a_list_that_no_model_ranked_has_places_and_no_expectations() -> None:
+    measured = quality()
+    measured.shown(slate(version=0))
+    measured.happened(event("impression"))
+    measured.happened(event("click"))
+    assert value("recstream_quality_responses_total", surface="home", version="0", position="0") == 1
+    assert total(metrics.EXPECTED) == total(metrics.OBSERVED) == 0
+
+
+def test_an_event_that_overtakes_its_list_waits_for_it_and_not_for_ever() -> None:
+    clock, before = Clock(), outcomes()
+    measured = quality(clock)
+    measured.happened(event("impression"))
+    measured.happened(event("impression", slate_id="never"))
+    clock.now = 5.0
+    measured.give_up()
+    measured.shown(slate())
+    assert total(metrics.IMPRESSIONS) == 1
+    clock.now = 11.0
+    measured.give_up()
+    assert outcomes()["unknown_slate"] - before["unknown_slate"] == 1
+
+
+def test_what_cannot_be_placed_is_counted_by_why() -> None:
+    before, measured = outcomes(), quality()
+    measured.shown(slate())
+    measured.happened(event("click", slate_id=""))
+    measured.happened(event("click", 99))
+    measured.happened(event("click", 1))
+    measured.happened(event("undo"))
+    measured.happened(event("no-such-action"))
+    grown = {name: count - before[name] for name, count in outcomes().items() if count != before[name]}
+    assert grown == {"no_slate": 1, "not_on_slate": 1, "unseen": 1}
+
+
+def test_the_oldest_lists_are_forgotten() -> None:
+    clock, before = Clock(), outcomes()
+    measured = quality(clock, 3)
+    for number in range(5):
+        measured.shown(slate(f"s{number}"))
+    assert value("recstream_quality_slates_remembered") == 3
+    measured.happened(event("impression", slate_id="s1"))
+    measured.happened(event("impression", slate_id="s4"))
+    clock.now = 11.0
+    measured.give_up()
+    assert outcomes()["unknown_slate"] - before["unknown_slate"] == 1
+    assert total(metrics.IMPRESSIONS) == 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.text(max_size=10), st.integers(-5, 2**40), st.integers(0, 500)), min_size=1, max_size=30
+    )
+)
+def test_whatever_surfaces_versions_and_lengths_come_the_series_are_few(
+    lists: list[tuple[str, int, int]],
+) -> None:
+    measured = quality()
+    for number, (surface, version, length) in enumerate(lists):
+        measured.shown(slate(f"s{number}", surface=surface, version=version, items=length))
+        measured.happened(event("impression", length // 2, f"s{number}"))
+    for metric in COUNTED[:3]:
+        labels = [sample.labels for family in metric.collect() for sample in family.samples]
+        assert {each["surface"] for each in labels} <= {"default", "home", "other"}
+        assert {each["version"] for each in labels} <= {"0", "7", "other"}
+        assert {each["position"] for each in labels} <= set(metrics.POSITIONS)
+
+
+def test_a_list_that_outlives_its_version_brings_no_series_of_it_back() -> None:
+    live = [Pointer(None, Live(manifest(7)), 1.0)]
+    measured = OnlineQuality(Actions(default_actions()), {"home"}, lambda: live[0], 10, Clock())
+    measured.shown(slate())
+    metrics.LISTED.remove_by_labels({"version": "7"})
+    live[0] = Pointer(None, Live(manifest(8)), 1.0)
+    measured.happened(event("impression"))
+    versions = {s.labels["version"] for f in metrics.IMPRESSIONS.collect() for s in f.samples}
+    assert versions == {"other"}
+
+
+def test_a_probability_that_is_no_number_is_left_out() -> None:
+    measured, record = quality(), slate(items=1)
+    record.slate.items[0].probabilities["click"] = math.nan
+    record.slate.items[0].probabilities["like"] = -1.0
+    measured.shown(record)
+    measured.happened(event("impression"))
+    assert total(metrics.EXPECTED) == 0
+
+
+@given(st.integers(0, 10_000))
+def test_every_place_has_one_of_few_names(place: int) -> None:
+    assert position_label(place) in metrics.POSITIONS
