@@ -139,7 +139,10 @@ def test_the_trainer_loads_what_it_trains_with_on_a_read_only_root(build: Build)
         mounts=[Mount(environment, "/opt/recstream/.venv", read_only=True)],
         tmpfs=["/tmp:mode=1777,size=64m"],
     )
-    code = "import models.training.train, models.export.graphs, models.training.distributed.launch, torch, transformers, onnx; print(torch.__version__)"
+    code = (
+        "import models.training.train, models.export.graphs, models.training.distributed.launch\n"
+        "import torch, transformers, onnx; print(torch.__version__)"
+    )
     with containers.network() as alone:
         inside = replace(
             inside, network=alone, env={**inside.env, "PYTHONPATH": "/opt/recstream:/opt/recstream/protos"}
