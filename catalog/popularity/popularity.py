@@ -82,10 +82,10 @@ class Popularity:
         self._decays.move_to_end(half_life_s)
         read = decay.read
         if read is None or len(read) < rows or not 0 <= now_ms - decay.read_at_ms < self._reuse_ms:
-            # Hours that lay behind the moment of the sums may lie far ahead of an earlier one.
+            # Hours that had begun when they were summed may lie too far ahead of a moment in an earlier hour.
             if (
                 abs(now_ms - decay.reference_ms) > _CARRIED * half_life_s * 1000
-                or now_ms < decay.summed_ms - HOUR_MS
+                or now_ms // HOUR_MS < decay.summed_ms // HOUR_MS
             ):
                 decay = self._decays[half_life_s] = self._summed(now_ms, half_life_s)
             read = decay.read = self._read(decay, now_ms, half_life_s, rows)

@@ -8,7 +8,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from catalog.popularity.popularity import Popularity
@@ -158,6 +158,7 @@ def test_figures_of_all_rows_are_those_of_each_row_at_any_later_time(
     ),
     st.sampled_from([1, 24, 14 * 24]),
 )
+@example(turns=[(0, 0, 10), (-1, 1, 0)], half_life_hours=1)
 @settings(max_examples=60, deadline=None)
 def test_events_that_come_after_the_first_reading_weigh_what_their_age_says(
     turns: list[tuple[int, int, int]], half_life_hours: int
