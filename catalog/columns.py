@@ -1,32 +1,91 @@
-"""Arrays that grow: one value, or one vector, a row."""
+"""Arrays that grow together: one value, or one vector, a row."""
 
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 S = TypeVar("S", bound=np.generic)
 
+_FIRST_ROWS: Final = 16
 
-class Column(Generic[S]):
-    """An array with a fill value where nothing was set. `array` is the whole capacity and is replaced when it
-    grows; `view` is what is there, read-only."""
 
-    def __init__(self, dtype: type[S], fill: Any, width: int | None = None) -> None:
-        self._fill = fill
-        self.array: NDArray[S] = np.full(16 if width is None else (16, width), fill, dtype=dtype)
+class Table:
+    """Columns of one capacity.
+
+    The table alone says for how many rows there is room. No column grows by itself, so two columns of a table can
+    always be combined element by element.
+    """
+
+    def __init__(self) -> None:
+        self._capacity = _FIRST_ROWS
+        self._columns: list[Column[Any]] = []
+
+    @property
+    def capacity(self) -> int:
+        """How many rows every column has room for."""
+        return self._capacity
+
+    def column(self, dtype: type[S], fill: Any, width: int | None = None) -> "Column[S]":
+        """Adds a column.
+
+        Args:
+            dtype: The type of its values.
+            fill: The value where nothing was set.
+            width: Numbers a row; None: one value a row.
+
+        Returns:
+            The column: [capacity], or [capacity, width].
+        """
+        column = Column(self, dtype, fill, width)
+        self._columns.append(column)
+        return column
 
     def reserve(self, rows: int) -> None:
-        """Makes room for so many rows; doubling keeps the price of a row constant."""
-        have = len(self.array)
-        if rows > have:
-            grown = np.full((max(rows, 2 * have), *self.array.shape[1:]), self._fill, dtype=self.array.dtype)
-            grown[:have] = self.array
-            self.array = grown
+        """Makes room for so many rows, in all columns or, where memory is short, in none.
+
+        Doubling keeps the price of a row constant.
+
+        Raises:
+            MemoryError: There is no room; the table is as it was.
+        """
+        if rows <= self._capacity:
+            return
+        capacity = max(rows, 2 * self._capacity)
+        grown = [column.copy_of(capacity) for column in self._columns]
+        for column, array in zip(self._columns, grown, strict=True):
+            column.array = array
+        self._capacity = capacity
+
+
+class Column(Generic[S]):
+    """One array of a table. `array` is the whole capacity, and is replaced when the table grows."""
+
+    def __init__(self, table: Table, dtype: type[S], fill: Any, width: int | None) -> None:
+        self._table = table
+        self._fill = fill
+        shape = (table.capacity,) if width is None else (table.capacity, width)
+        self.array: NDArray[S] = _filled(shape, fill, np.dtype(dtype))
+
+    def reserve(self, rows: int) -> None:
+        """Makes room for so many rows in the whole table. Raises MemoryError."""
+        self._table.reserve(rows)
 
     def view(self, rows: int) -> NDArray[S]:
-        """The first rows, read-only and live: later changes show, growth does not."""
+        """The first rows, read-only and live: later changes show, growth does not. Raises MemoryError."""
         self.reserve(rows)
         part = self.array[:rows]
         part.flags.writeable = False
         return part
+
+    def copy_of(self, capacity: int) -> NDArray[S]:
+        """The array with room for more rows; this one stays as it is."""
+        have = len(self.array)
+        grown = _filled((capacity, *self.array.shape[1:]), self._fill, self.array.dtype)
+        grown[:have] = self.array
+        return grown
+
+
+def _filled(shape: tuple[int, ...], fill: Any, dtype: "np.dtype[S]") -> NDArray[S]:
+    # Zeros come from the kernel with the first touch: no time is spent on rows that are not there yet.
+    return np.full(shape, fill, dtype) if fill else np.zeros(shape, dtype)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from catalog.change_log import Journal
 from catalog.changes import Change, Listener, Listeners
-from catalog.columns import Column
+from catalog.columns import Table
 from catalog.filters.matching import Matching
 from catalog.index.protocol import Floats, Mask, Rows
 from catalog.index.vectors import Vectors
@@ -40,11 +40,12 @@ class Contents:
         self._now_ms = now_ms
         self._rows: dict[str, int] = {}
         self._items: list[Item] = []
-        self._known = Column(np.bool_, False)
-        self._shown = Column(np.bool_, False)
-        self._expires = Column(np.int64, _NEVER)
-        self._published = Column(np.int64, 0)
-        self._main_category = Column(np.int64, -1)
+        self._by_row = Table()
+        self._known = self._by_row.column(np.bool_, False)
+        self._shown = self._by_row.column(np.bool_, False)
+        self._expires = self._by_row.column(np.int64, _NEVER)
+        self._published = self._by_row.column(np.int64, 0)
+        self._main_category = self._by_row.column(np.int64, -1)
         self._categories: dict[str, int] = {}
         self._count = 0
         self._journal = Journal()
@@ -244,10 +245,10 @@ class Contents:
     def _row_of(self, item_id: str) -> int:
         row = self._rows.get(item_id)
         if row is None:
-            row = self._rows[item_id] = len(self._items)
+            row = len(self._items)
+            self._by_row.reserve(row + 1)
+            self._rows[item_id] = row
             self._items.append(Item(item_id))
-            for column in (self._known, self._shown, self._expires, self._published, self._main_category):
-                column.reserve(row + 1)
             self._journal.note(row)
         return row
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from catalog.columns import Column
+from catalog.columns import Table
 from catalog.index.exact import best, scan, scan_many
 from catalog.index.hnsw import Hnsw, build
 from catalog.index.protocol import Floats, Mask, Rows
@@ -40,9 +40,10 @@ class LiveIndex:
         self.width = width
         self.count = 0
         self._settings = settings
-        self._vectors = Column(np.float32, 0.0, width)
-        self._present = Column(np.bool_, False)
-        self._node = Column(np.int64, -1)
+        self._rows = Table()
+        self._vectors = self._rows.column(np.float32, 0.0, width)
+        self._present = self._rows.column(np.bool_, False)
+        self._node = self._rows.column(np.int64, -1)
         self._graph: Hnsw | None = None
         self._in_graph = 0
         self._touched: set[int] | None = None
@@ -54,8 +55,7 @@ class LiveIndex:
 
     def put(self, row: int, vector: Floats) -> None:
         """Sets the row's vector [d], finite."""
-        for column in (self._vectors, self._present, self._node):
-            column.reserve(row + 1)
+        self._rows.reserve(row + 1)
         self._vectors.array[row] = vector
         self.count += not self._present.array[row]
         self._present.array[row] = True
@@ -71,7 +71,7 @@ class LiveIndex:
 
     def has(self, row: int) -> bool:
         """Whether the row has a vector."""
-        return row < len(self._present.array) and bool(self._present.array[row])
+        return row < self._rows.capacity and bool(self._present.array[row])
 
     def present(self, rows: int) -> Mask:
         """Which of the first rows have a vector; read-only and live."""
@@ -79,7 +79,7 @@ class LiveIndex:
 
     def vectors(self, rows: Rows) -> Floats:
         """Vectors [m, d] of the rows, zeros where there is none; a copy."""
-        self._vectors.reserve(int(rows.max()) + 1 if len(rows) else 0)
+        self._rows.reserve(int(rows.max()) + 1 if len(rows) else 0)
         return self._vectors.array[rows]
 
     def search(self, query: Floats, count: int, mask: Mask) -> tuple[Rows, Floats]:
@@ -108,7 +108,7 @@ class LiveIndex:
         return scan_many(self._vectors.array, allowed, queries, [max(0, count) for count in counts])
 
     def _allowed(self, mask: Mask) -> Mask:
-        rows = min(len(mask), len(self._present.array))
+        rows = min(len(mask), self._rows.capacity)
         return mask[:rows] & self._present.array[:rows]
 
     def _ask(
@@ -134,12 +134,13 @@ class LiveIndex:
         graph = self._graph
         if graph is not None and outside <= self._settings.merge_share * self.count:
             return None
-        self._touched = set()
         # Nodes that are no row's any more are walked through in vain: past a third, begin anew.
         if graph is not None and len(graph.rows) - self._in_graph > self.count // 3:
             graph = None
         rows = self._present.array if graph is None else self._present.array & (self._node.array < 0)
-        return Merge(graph, self._vectors.array, np.flatnonzero(rows))
+        merge = Merge(graph, self._vectors.array, np.flatnonzero(rows))
+        self._touched = set()
+        return merge
 
     def make(self, merge: Merge, wanted: Callable[[], bool]) -> Hnsw:
         """The merge's snapshot. Takes seconds to minutes: call it in a thread.

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from catalog.columns import Column
+from catalog.columns import Table
 from catalog.popularity.stats import DAY_HOURS, HOUR_MS, HOURS_AHEAD, MAX_DAYS, MAX_HOURS, MIDDLE_OF_DAY
 from recstream.storage.v1 import catalog_pb2
 
@@ -14,31 +14,27 @@ _AT_ONCE = 4096
 class Buckets:
     """Hours and counts by part (see `catalog.popularity.parts`); a day is held as the hour in its middle. A part has a
     span of places with room to grow; a span that is outgrown is left behind with counts of 0, which at most doubles
-    what is held."""
+    what is held. `by_part` has room for every part that is named here."""
 
-    def __init__(self) -> None:
-        self._hours = Column(np.int32, 0)
-        self._counts = Column(np.int32, 0)
-        self._starts = Column(np.int64, 0)
-        self._rooms = Column(np.int64, 0)
-        self._newest = Column(np.int32, 0)
+    def __init__(self, by_part: Table) -> None:
+        self._places = Table()
+        self._hours = self._places.column(np.int32, 0)
+        self._counts = self._places.column(np.int32, 0)
         self._used = 0
-        self._parts = 0
+        self._starts = by_part.column(np.int64, 0)
+        self._rooms = by_part.column(np.int64, 0)
+        self._newest = by_part.column(np.int32, 0)
 
     def put(self, part: int, stats: catalog_pb2.ItemStats) -> None:
         """Replaces the part's hours and days."""
-        self._parts = max(self._parts, part + 1)
-        for column in (self._starts, self._rooms, self._newest):
-            column.reserve(part + 1)
         days = len(stats.days)
         size = days + len(stats.hours)
         start, room = int(self._starts.array[part]), int(self._rooms.array[part])
         self._counts.array[start : start + room] = 0
         if size > room:
             start, room = self._used, max(size, min(2 * size, MAX_HOURS + MAX_DAYS))
-            self._used += room
-            self._hours.reserve(self._used)
-            self._counts.reserve(self._used)
+            self._places.reserve(start + room)
+            self._used = start + room
             self._starts.array[part], self._rooms.array[part] = start, room
         self._newest.array[part] = 0
         if size:
@@ -79,10 +75,10 @@ class Buckets:
             sums[some] = np.add.reduceat(weights, firsts)
         return sums
 
-    def all_sums(self, now_ms: int, half_life_s: float) -> NDArray[np.float64]:
-        """The same of all parts, with now as the reference."""
-        sums = np.zeros(self._parts)
-        parts = np.flatnonzero(self._rooms.array[: self._parts])
+    def all_sums(self, count: int, now_ms: int, half_life_s: float) -> NDArray[np.float64]:
+        """The same of the first `count` parts, [count], with now as the reference."""
+        sums = np.zeros(count)
+        parts = np.flatnonzero(self._rooms.array[:count])
         parts = parts[np.argsort(self._starts.array[parts])]
         for at in range(0, len(parts), _AT_ONCE):
             some = parts[at : at + _AT_ONCE]

@@ -3,17 +3,22 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from catalog.columns import Column
+from catalog.columns import Table
 
 
 class Parts:
-    """Numbers parts from 0 on, in the order in which they are first named. A row's parts are a chain."""
+    """Numbers parts from 0 on, in the order in which they are first named. A row's parts are a chain.
 
-    def __init__(self) -> None:
+    Both tables grow with it: `by_part` for every part that has a number, `by_row` for the row of each.
+    """
+
+    def __init__(self, by_part: Table, by_row: Table) -> None:
+        self._by_part = by_part
+        self._by_row = by_row
         self._numbers: dict[tuple[int, int], int] = {}
-        self._owners = Column(np.int64, 0)
-        self._next = Column(np.int64, -1)
-        self._first = Column(np.int64, -1)
+        self._owners = by_part.column(np.int64, 0)
+        self._next = by_part.column(np.int64, -1)
+        self._first = by_row.column(np.int64, -1)
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -22,10 +27,10 @@ class Parts:
         """The part that a partition gives a row."""
         part = self._numbers.get((row, partition))
         if part is None:
-            part = self._numbers[row, partition] = len(self._numbers)
-            for column in (self._owners, self._next):
-                column.reserve(part + 1)
-            self._first.reserve(row + 1)
+            part = len(self._numbers)
+            self._by_part.reserve(part + 1)
+            self._by_row.reserve(row + 1)
+            self._numbers[row, partition] = part
             self._owners.array[part] = row
             self._next.array[part] = self._first.array[row]
             self._first.array[row] = part

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from catalog.columns import Column
+from catalog.columns import Column, Table
 from catalog.popularity.buckets import Buckets
 from catalog.popularity.parts import Parts
 from catalog.popularity.stats import HOUR_MS
@@ -50,18 +50,17 @@ class Popularity:
     def __init__(self, reuse_ms: float) -> None:
         self._reuse_ms = reuse_ms
         self._rows = 0
-        self._parts = Parts()
-        self._positives = Column(np.int64, 0)
-        self._part_positives = Column(np.int64, 0)
-        self._buckets = Buckets()
+        by_part, by_row = Table(), Table()
+        self._parts = Parts(by_part, by_row)
+        self._positives = by_row.column(np.int64, 0)
+        self._part_positives = by_part.column(np.int64, 0)
+        self._buckets = Buckets(by_part)
         self._decays: OrderedDict[float, _Decay] = OrderedDict()
 
     def put(self, row: int, stats: catalog_pb2.ItemStats, partition: int = 0) -> None:
         """What a partition gives the row changed."""
         part = self._parts.number(row, partition)
         self._rows = max(self._rows, row + 1)
-        self._positives.reserve(row + 1)
-        self._part_positives.reserve(part + 1)
         self._positives.array[row] += stats.positives - self._part_positives.array[part]
         self._part_positives.array[part] = stats.positives
         self._buckets.put(part, stats)
@@ -135,10 +134,11 @@ class Popularity:
         return read
 
     def _summed(self, now_ms: int, half_life_s: float) -> _Decay:
-        parts, sums = Column(np.float64, 0.0), Column(np.float64, 0.0)
-        parts.reserve(len(self._parts))
+        count = len(self._parts)
+        parts, sums = Table().column(np.float64, 0.0), Table().column(np.float64, 0.0)
+        parts.reserve(count)
         sums.reserve(self._rows)
-        parts.array[: len(self._parts)] = self._buckets.all_sums(now_ms, half_life_s)
+        parts.array[:count] = self._buckets.all_sums(count, now_ms, half_life_s)
         sums.array[: self._rows] = self._parts.all_totals(self._rows, parts.array)
-        ahead = self._buckets.ahead(np.arange(len(self._parts)), now_ms)
+        ahead = self._buckets.ahead(np.arange(count), now_ms)
         return _Decay(now_ms, now_ms, parts, sums, ahead=set(ahead.tolist()))
