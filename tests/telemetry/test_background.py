@@ -1,0 +1,148 @@
+"""What runs in the background is tried again, or ends the process, as the list says."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+import stamina
+from structlog.testing import capture_logs
+
+from telemetry.background import RESTARTS, BackgroundTask, BackOff, OnFailure, TaskFailed, run_background
+
+QUICK = BackOff(initial=0.001, maximum=0.002, jitter=0.001)
+
+
+def restarts(task: str) -> float:
+    return RESTARTS.labels(task)._value.get()
+
+
+def failing(times: int, failure: BaseException, runs: list[int]) -> Callable[[], Coroutine[Any, Any, None]]:
+    async def run() -> None:
+        runs.append(1)
+        if len(runs) <= times:
+            raise failure
+
+    return run
+
+
+async def for_ever() -> None:
+    await asyncio.sleep(3600)
+
+
+@pytest.mark.parametrize(
+    "failure", [ValueError("x"), MemoryError("x"), OSError("x"), asyncio.CancelledError()], ids=repr
+)
+async def test_a_task_that_is_retried_runs_until_it_returns_and_each_restart_counts(
+    failure: BaseException,
+) -> None:
+    runs: list[int] = []
+    before = restarts("some")
+    task = BackgroundTask("some", failing(3, failure, runs), OnFailure.RETRY)
+    with capture_logs() as logs:
+        await asyncio.wait_for(run_background([task], back_off=QUICK), 30)
+    assert len(runs) == 4 and restarts("some") == before + 3
+    said = [line for line in logs if line["event"] == "background_task_failed"]
+    assert len(said) == len(logs) == 3 and all(line["task"] == "some" and line["cause"] for line in said)
+
+
+async def test_an_expected_failure_is_a_line_and_a_fault_of_ours_has_its_traceback() -> None:
+    for expected, level in (((OSError,), "warning"), ((), "error")):
+        task = BackgroundTask("some", failing(1, ConnectionError("x"), []), OnFailure.RETRY, expected)
+        with capture_logs() as logs:
+            await asyncio.wait_for(run_background([task], back_off=QUICK), 30)
+        (line,) = logs
+        assert line["log_level"] == level and ("exc_info" in line) is (level == "error")
+
+
+@pytest.mark.parametrize("failure", [ValueError("the cause"), asyncio.CancelledError()], ids=repr)
+async def test_a_fatal_failure_ends_all_and_one_line_says_which_and_why(failure: BaseException) -> None:
+    ended = asyncio.Event()
+
+    async def other() -> None:
+        try:
+            await for_ever()
+        finally:
+            ended.set()
+
+    tasks = [
+        BackgroundTask("other", other, OnFailure.RETRY),
+        BackgroundTask("broken", failing(1, failure, []), OnFailure.FATAL),
+    ]
+    before = restarts("broken")
+    with capture_logs() as logs, pytest.raises(TaskFailed, match="broken failed"):
+        await asyncio.wait_for(run_background(tasks, back_off=QUICK), 30)
+    assert ended.is_set() and restarts("broken") == before
+    (line,) = logs
+    assert line["event"] == "background_task_ends_the_process" and line["task"] == "broken" and line["cause"]
+
+
+async def test_told_to_stop_it_waits_for_what_drains_and_cancels_the_rest() -> None:
+    stop, order = asyncio.Event(), list[str]()
+
+    async def drains() -> None:
+        await stop.wait()
+        await asyncio.sleep(0.05)
+        order.append("drained")
+
+    async def reads() -> None:
+        try:
+            await for_ever()
+        finally:
+            order.append("cancelled")
+
+    tasks = [
+        BackgroundTask("reads", reads, OnFailure.RETRY),
+        BackgroundTask("drains", drains, OnFailure.FATAL, drains=True),
+    ]
+    running = asyncio.create_task(run_background(tasks, stop))
+    await asyncio.sleep(0.01)
+    stop.set()
+    await asyncio.wait_for(running, 30)
+    assert order == ["drained", "cancelled"]
+
+
+async def test_cancelling_the_list_ends_every_task() -> None:
+    ended: list[str] = []
+
+    def until_cancelled(name: str) -> Callable[[], Coroutine[Any, Any, None]]:
+        async def run() -> None:
+            try:
+                await for_ever()
+            finally:
+                ended.append(name)
+
+        return run
+
+    tasks = [BackgroundTask(name, until_cancelled(name), OnFailure.RETRY) for name in ("a", "b")]
+    running = asyncio.create_task(run_background(tasks))
+    await asyncio.sleep(0.01)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert sorted(ended) == ["a", "b"]
+
+
+async def test_pauses_grow_to_a_bound_and_begin_again_after_a_steady_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses: list[float] = []
+    now = 0.0
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    monkeypatch.setattr("telemetry.background.time.monotonic", lambda: now)
+    back_off = BackOff(initial=1, maximum=5, jitter=0, steady=30)
+    count = 0
+    async for attempt in back_off.attempts():
+        count += 1
+        with attempt:
+            if count == 6:
+                now += 31
+            if count < 8:
+                raise ValueError
+            break
+    assert pauses == [1, 2, 4, 5, 5, 1, 1]
+    assert not stamina.instrumentation.get_on_retry_hooks()
