@@ -18,7 +18,6 @@ from inference.bundle.bundle import read
 from inference.errors import BundleRefused
 
 if TYPE_CHECKING:
-    from cli.served.agreement import Agreement
     from evaluation.protocols.cold import ColdResult
     from evaluation.report.results import Result
 
@@ -56,27 +55,10 @@ def evaluate(
     work: Annotated[
         Path, typer.Option(help="Folder where measurements of the references' tuning are kept")
     ] = Path(".recstream/evaluation"),
-    served: Annotated[
-        bool,
-        typer.Option(
-            "--served",
-            help="Ask a running server too: a private stack gets the events at their turn through Kafka",
-        ),
-    ] = False,
-    served_requests: Annotated[
-        int,
-        typer.Option(
-            min=1, help="With --served: as many lists at most, evenly spread; all rows are of these"
-        ),
-    ] = 1_000,
     picture: Annotated[Path | None, typer.Option(help="SVG file of NDCG@10 with intervals")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON")] = False,
 ) -> None:
-    """Measure a bundle's lists in full ranking: HR, NDCG, MRR, Recall, with intervals.
-
-    With --served it fails where HR@10 or NDCG@10 of the server's lists differs by more than 2 % from what is composed
-    here.
-    """
+    """Measure a bundle's lists in full ranking: HR, NDCG, MRR, Recall, with intervals."""
     console = Console(stderr=as_json)
     files = read_files(interactions, items or (), form)
     for report in files.reports:
@@ -85,18 +67,15 @@ def evaluate(
     with progress_on(console) as progress:
         asked = _Asked(
             files, bundle or load_settings().bundle, int8, names, range(seed, seed + seeds), work, progress,
-            console, served_requests if served else None, teacher, alone,
+            console, teacher, alone,
         )  # fmt: skip
-        result, agreement = _measured(protocol, asked)
+        result = _measured(protocol, asked)
     if as_json:
-        more = {"served": agreement.as_dict()} if agreement is not None else {}
-        print(json.dumps(result.as_dict() | more), flush=True)
+        print(json.dumps(result.as_dict()), flush=True)
     else:
         from cli.terminal.evaluation_tables import any_table
 
         console.print(any_table(result, console.width))
-    if agreement is not None:
-        console.print(agreement.table())
     if picture is not None:
         from evaluation.report.charts import ndcg_chart
         from evaluation.report.results import Result
@@ -105,16 +84,11 @@ def evaluate(
             raise CommandError(f"{protocol} has no picture", "leave --picture out")
         picture.write_text(ndcg_chart([result]), encoding="utf-8")
         console.print(f"Picture: {picture}", highlight=False)
-    if agreement is not None and not agreement.agrees:
-        raise CommandError(
-            agreement.sentence(),
-            "lists are composed in two places, ranking and evaluation: one of them is wrong",
-        )
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What the command line says. served_requests: lists to be asked of a server at most; None: of none."""
+    """What the command line says."""
 
     files: Files
     bundle: Path
@@ -124,17 +98,15 @@ class _Asked:
     work: Path
     progress: Progress
     console: Console
-    served_requests: int | None
     teacher: Path | None
     alone: Path | None
 
 
-def _measured(protocol: _Protocol, asked: _Asked) -> "tuple[Result | ColdResult, Agreement | None]":
+def _measured(protocol: _Protocol, asked: _Asked) -> "Result | ColdResult":
     """Raises CommandError."""
     try:
         from evaluation.data import composition, data_of, teacher_rows, text_vectors, told_otherwise
         from evaluation.errors import TrainedOnOther
-        from evaluation.methods.listed import sampled
         from evaluation.methods.product import cold_rows, product_rows
         from evaluation.methods.teacher import noted
         from evaluation.protocols.cold import cold_items
@@ -154,20 +126,14 @@ def _measured(protocol: _Protocol, asked: _Asked) -> "tuple[Result | ColdResult,
         if warning := told_otherwise(bundle, data.items):
             asked.console.print(f"warning: {warning}", style="yellow", highlight=False, markup=False)
         if protocol == "cold-items":
-            if asked.served_requests is not None:
-                raise CommandError(
-                    "--served asks for what users will do, and cold-items hides items", "leave --served out"
-                )
             text = text_vectors(data, settings, asked.bundle, show)
             share = settings.ranking.default.exploration_share
             rows = cold_rows(
                 data.items, bundle, composed, text, exploration_share=share, threads=threads, show=show
             )
             lists = show.add_task("Lists", total=None)
-            return cold_items(data.known, rows, lambda done: show.advance(lists, done)), None
-        whole = test = split(data.known, protocol)
-        if asked.served_requests is not None:
-            test = sampled(whole, asked.served_requests)
+            return cold_items(data.known, rows, lambda done: show.advance(lists, done))
+        test = split(data.known, protocol)
         int8 = read(asked.int8) if asked.int8 is not None else None
         alone = read(asked.alone) if asked.alone is not None else None
         own = product_rows(
@@ -175,20 +141,10 @@ def _measured(protocol: _Protocol, asked: _Asked) -> "tuple[Result | ColdResult,
         )
         own += teacher_rows(test, data, settings, asked.bundle, asked.teacher, show)
         measured = noted(test, measured_rows(test, own, show), seed=asked.seeds[0])
-        agreement = None
-        if asked.served_requests is not None:
-            # Not before the lists of this process: usearch comes with it, and onnxruntime must be loaded first.
-            from cli.served.row import Plan, served_row
-
-            plan = Plan(
-                settings, asked.bundle, asked.files, test, len(whole.asks), asked.work, asked.console, show
-            )
-            row, agreement = served_row(plan, measured[0].measured)
-            measured.append(row)
         measured += measured_references(
             data.known, test, asked.references, asked.seeds, asked.work, threads, show
         )
-        return result(test, measured, seed=asked.seeds[0]), agreement
+        return result(test, measured, seed=asked.seeds[0])
     except TrainedOnOther as error:
         raise CommandError(
             str(error),

@@ -1,17 +1,15 @@
 """What came of an evaluation: a protocol's table, as a value and as `--json` has it."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
-from evaluation.metrics.accuracy import LENGTHS, NAMES
+from evaluation.metrics.accuracy import NAMES
 from evaluation.metrics.groups import Group, by_history, by_item_age
 from evaluation.metrics.intervals import Bootstrap
 from evaluation.metrics.measure import AT, Measured
 from evaluation.protocols.split import Split
 
 Interval = tuple[float, float]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +66,12 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class RowOf:
-    """A measured row (the mean over `seeds` trainings), and whether it is a reference. listed: how long its lists are,
-    where nothing is known past them."""
+    """A measured row (the mean over `seeds` trainings), and whether it is a reference."""
 
     measured: Measured
     reference: bool
     seeds: int = 1
     note: str = ""
-    listed: int | None = None
-
-    def known(self, values: Iterable[T]) -> dict[str, T]:
-        """Those of the values in the order of NAMES that the lists are long enough for, by name."""
-        longest = max(LENGTHS) if self.listed is None else self.listed
-        named = zip(NAMES, values, strict=True)
-        return {name: value for name, value in named if int(name.rsplit("@", 1)[1]) <= longest}
 
 
 def result(
@@ -103,8 +93,7 @@ def _row(
     split: Split, sample: Bootstrap, row: RowOf, rows: Sequence[RowOf], advance: Callable[[], None]
 ) -> RowResult:
     found, main = row.measured, f"ndcg@{AT}"
-    means = found.figures.mean(0).tolist()
-    intervals = sample.intervals(found.figures)
+    means, intervals = found.figures.mean(0).tolist(), sample.intervals(found.figures)
     above = {
         other.measured.name: sample.above(found.figure(main), other.measured.figure(main))
         for other in rows
@@ -112,7 +101,7 @@ def _row(
     }
     advance()
     return RowResult(
-        found.name, row.known(means), row.known(intervals),
+        found.name, dict(zip(NAMES, means, strict=True)), dict(zip(NAMES, intervals, strict=True)),
         found.coverage, found.novelty, found.diversity, by_history(split, found), by_item_age(split, found),
         not row.reference, above, row.seeds, row.note,
     )  # fmt: skip
