@@ -6,10 +6,10 @@
 # make recstream ARGS="doctor"   any command from the checkout
 # make protos  generated code from the .proto files            make lock   the lock files of requirements/
 # make weights   encoders for `recstream train` beside the default one: SmolLM2-135M for texts, EfficientNet for images
-# make chart   values, schema, README and files of the Helm chart, from helm/values and deploy
+# make chart   values, schema and README of the Helm chart, from helm/values
 # make image-digests   pins the bases of the images    make sbom   what the images install, as CycloneDX, in dist/sbom
 # make format  what ruff can put right by itself
-# make reference   docs/configuration.md, docs/metrics.md and deploy/dashboards/, from the code
+# make reference   docs/configuration.md, docs/metrics.md and the dashboards of the chart, from the code
 # make helm-tools   helm and helm-docs, built from Go modules into .cache/bin
 # make prometheus  prometheus and promtool for the tests, from the system's package, into .cache/bin
 #
@@ -72,7 +72,6 @@ prometheus: .cache/bin/promtool
 # The README is left as it is where helm-docs is not there.
 chart: .venv/installed
 	@.venv/bin/python helm/write_values.py
-	.venv/bin/python helm/write_copies.py
 	if command -v helm-docs >/dev/null; then
 	  helm-docs --log-level warning --chart-search-root helm/recstream --sort-values-order file
 	else

@@ -1,4 +1,4 @@
-"""`python -m telemetry.dashboards` writes docs/metrics.md and deploy/dashboards/."""
+"""`python -m telemetry.dashboards` writes docs/metrics.md and helm/recstream/files/dashboards/."""
 
 import sys
 

@@ -10,7 +10,7 @@ from telemetry.dashboards.panels import Dashboard, grafana
 from telemetry.dashboards.quality import QUALITY
 from telemetry.dashboards.serving import SERVING
 
-FOLDER: Final = Path(__file__).resolve().parents[2] / "deploy" / "dashboards"
+FOLDER: Final = Path(__file__).resolve().parents[2] / "helm" / "recstream" / "files" / "dashboards"
 DASHBOARDS: Final[tuple[Dashboard, ...]] = (OVERVIEW, INGEST, SERVING, QUALITY)
 
 NOT_SHOWN: Final[dict[str, str]] = {}

@@ -21,8 +21,8 @@ bounded: names in the code, or what settings, Kafka and the live model versions 
 and a version that is not live are `other`; version `0` is no model at all; series of a retired version go. Counters
 with a fixed set of labels are there from the start, at zero. Histograms have `_bucket`, `_sum` and `_count`.
 
-The dashboards are in `deploy/dashboards/`, the alerts in `deploy/alerts/`, a page for each alert in
-[runbooks](runbooks/README.md).
+The dashboards are in `helm/recstream/files/dashboards/`, the alerts in `helm/recstream/files/alerts/`. Compose mounts
+both folders; the chart renders them. [Runbooks](runbooks/README.md) has a page for each alert.
 
 ## Online quality
 

@@ -15,8 +15,10 @@ PASSWORD = "p@ss/w#rd%41:?&é\"'\\$HOME $(id)"
 
 
 def laid_out(folder: Path, password: str = PASSWORD) -> Path:
-    """A copy of deploy/ with the files of secrets filled in; returns its compose.yaml."""
+    """A copy of deploy/ with the files of secrets filled in, beside the chart's files; returns its compose.yaml."""
     place = folder / "deploy"
+    files = Path("helm", "recstream", "files")
+    shutil.copytree(CHECKOUT / files, folder / files)
     shutil.copytree(CHECKOUT / "deploy", place, ignore=shutil.ignore_patterns("*.env", "__pycache__"))
     for example in (place / "secrets").glob("*.env.example"):
         text = example.read_text().replace("PASSWORD=\n", f"PASSWORD={password}\n")

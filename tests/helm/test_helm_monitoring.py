@@ -1,12 +1,10 @@
-"""The alerts and dashboards of the chart are those of deploy/, and each release's alerts see that release alone."""
+"""The chart renders its files of alerts and dashboards unchanged, and each release's alerts see that release alone."""
 
-import importlib.util
 import json
 import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -14,25 +12,15 @@ import yaml
 
 from telemetry.dashboards.expressions import metric_of, uses
 from telemetry.dashboards.metrics import every
-from tests.helm.chart import NAMESPACE, ROOT, VALUES, Object, of, refusal, rendered
+from tests.helm.chart import CHART, NAMESPACE, ROOT, VALUES, Object, of, refusal, rendered
 from tests.telemetry.world import PROMTOOL, needs_prometheus
 
-DEPLOY = ROOT / "deploy"
-TESTS = sorted((DEPLOY / "alerts").glob("*_test.yaml"))
-GROUPS = yaml.safe_load((DEPLOY / "alerts" / "recstream.yaml").read_text())["groups"]
+FILES = CHART / "files"
+TESTS = sorted((ROOT / "tests" / "telemetry" / "alerts").glob("*_test.yaml"))
+GROUPS = yaml.safe_load((FILES / "alerts" / "recstream.yaml").read_text())["groups"]
 NAMES = [rule["alert"] for group in GROUPS for rule in group["rules"]]
 EXTERNAL = next(file for file in VALUES if file.name.startswith("external"))
 OWN = {"name": "own", "rules": [{"alert": "Own", "expr": "recstream_server_ready == 0"}]}
-
-
-@pytest.fixture(scope="module")
-def writer() -> ModuleType:
-    """helm/write_copies.py."""
-    spec = importlib.util.spec_from_file_location("write_copies", ROOT / "helm" / "write_copies.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def rule_object(*files: Path, **settings: Any) -> Object:
@@ -51,18 +39,13 @@ def promtool(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_copies_in_the_chart_are_fresh(writer: ModuleType) -> None:
-    assert len(writer.copies()) == 5
-    assert writer.present() == writer.copies(), "make chart"
-
-
 def test_alerts_and_dashboards_are_off_by_default() -> None:
     found = rendered()
     assert not [each for each in found if each["kind"] == "PrometheusRule"]
     assert not [each for each in found if "dashboard" in each["metadata"]["name"]]
 
 
-def test_all_alerts_are_there_in_their_groups_and_say_what_they_say_in_deploy() -> None:
+def test_all_alerts_are_there_in_their_groups_and_say_what_their_file_says() -> None:
     plain = rule_object(ownNamespace=False)["spec"]["groups"]
     assert plain == GROUPS
     for group, ours in zip(GROUPS, rule_object()["spec"]["groups"], strict=True):
@@ -107,7 +90,7 @@ def test_prometheus_takes_the_rules(settings: Mapping[str, Any], tmp_path: Path)
 
 
 def moved(path: Path, namespace: str) -> dict[str, Any]:
-    """The tests of deploy/ with every series in a namespace. In another one than ours nothing is to fire, but for
+    """A unit test of the alerts with every series in a namespace. In another one than ours nothing is to fire, but for
     what fires where there is nothing."""
     tests = yaml.safe_load(path.read_text())
     tests["rule_files"] = ["rules.yaml"]
@@ -175,11 +158,11 @@ def test_a_triton_elsewhere_is_not_looked_for_in_our_namespace() -> None:
     assert set(rules(EXTERNAL, ownNamespace=False, **disabled)) == set(NAMES)
 
 
-def test_the_dashboards_are_those_of_deploy() -> None:
+def test_the_dashboards_are_those_of_the_files() -> None:
     found = rendered(values={"dashboards": {"enabled": True}, "commonLabels": {"a": "b"}})
     maps = [each for each in found if each["metadata"]["labels"].get("grafana_dashboard") == "1"]
     shown = {name: json.loads(text) for each in maps for name, text in each["data"].items()}
-    assert shown == {path.name: json.loads(path.read_text()) for path in DEPLOY.glob("dashboards/*.json")}
+    assert shown == {path.name: json.loads(path.read_text()) for path in FILES.glob("dashboards/*.json")}
     assert len(maps) == len(shown) == 4
     assert {each["metadata"]["annotations"]["grafana_folder"] for each in maps} == {"recstream"}
     assert all(len(json.dumps(each)) < 2**20 for each in maps)

@@ -8,8 +8,8 @@ import yaml
 
 from tests.telemetry.world import PROMTOOL, needs_prometheus
 
-ALERTS = Path(__file__).parents[2] / "deploy" / "alerts"
-TESTS = sorted(ALERTS.glob("*_test.yaml"))
+ALERTS = Path(__file__).parents[2] / "helm" / "recstream" / "files" / "alerts"
+TESTS = sorted((Path(__file__).parent / "alerts").glob("*_test.yaml"))
 NAMES = {
     rule["alert"]
     for group in yaml.safe_load((ALERTS / "recstream.yaml").read_text())["groups"]
@@ -33,7 +33,7 @@ def test_the_rules_are_well_formed() -> None:
 @needs_prometheus
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
 def test_the_unit_tests_of_the_rules_pass(path: Path) -> None:
-    assert "SUCCESS" in promtool("test", "rules", path.name)
+    assert "SUCCESS" in promtool("test", "rules", str(path))
 
 
 def test_every_alert_is_seen_to_fire_and_seen_to_be_quiet() -> None:

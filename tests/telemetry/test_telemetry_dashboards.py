@@ -13,7 +13,7 @@ from telemetry.dashboards.expressions import problems
 from telemetry.dashboards.metrics import Kind, Metric, every, own
 from telemetry.dashboards.page import PAGE, page, shown_on
 
-ALERTS = Path(__file__).parents[2] / "deploy" / "alerts"
+ALERTS = Path(__file__).parents[2] / "helm" / "recstream" / "files" / "alerts"
 RULES = [
     rule
     for group in yaml.safe_load((ALERTS / "recstream.yaml").read_text())["groups"]

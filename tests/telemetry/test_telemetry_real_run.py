@@ -21,7 +21,7 @@ from tests.telemetry.world import needs_prometheus, prometheus
 
 pytestmark = [needs_prometheus, pytest.mark.drill, pytest.mark.timeout(180)]
 
-RULES = Path(__file__).parents[2] / "deploy" / "alerts" / "recstream.yaml"
+RULES = Path(__file__).parents[2] / "helm/recstream/files/alerts/recstream.yaml"
 SECONDS = 12
 KNOWN = every()
 

@@ -22,15 +22,27 @@ FOLDER = ROOT / "docs" / "runbooks"
 PAGES = sorted(FOLDER.glob("Recstream*.md"))
 RULES = {
     rule["alert"]: rule
-    for group in yaml.safe_load((ROOT / "deploy" / "alerts" / "recstream.yaml").read_text())["groups"]
+    for group in yaml.safe_load(
+        (ROOT / "helm" / "recstream" / "files" / "alerts" / "recstream.yaml").read_text()
+    )["groups"]
     for rule in group["rules"]
 }
 SETTINGS = list(settings_of(Settings))
 SOURCE = "\n".join(
     path.read_text()
-    for room in ("catalog", "cli", "inference", "ingest", "profiles", "server", "topics")
+    for room in (
+        "catalog",
+        "cli",
+        "inference",
+        "ingest",
+        "local",
+        "profiles",
+        "ranking",
+        "rollout",
+        "server",
+        "topics",
+    )
     for path in (ROOT / room).rglob("*.py")
-    if path.parent != ROOT / "cli" / "observability"
 )
 HTTP = {f"localhost:{port}{path}" for port in (50052, 9100) for path in ("/livez", "/readyz", "/metrics")}
 COMPONENTS = {"server", "ingest", "triton", "valkey"}
