@@ -3,7 +3,7 @@
 # make test    every check and every test                      make test ARGS="-k kafka"  (make lint: the checks alone)
 # make test-kubernetes   the Helm chart in a real API server, built first from Go modules: needs Go and openssl; a quarter
 #   of an hour the first time on two busy cores, five minutes after that
-# make recstream ARGS="doctor"   any command from the checkout
+# make recstream ARGS="doctor"   any command from the checkout    bin/bench: the measurements behind the figures in docs/
 # make protos  generated code from the .proto files            make lock   the lock files of requirements/
 # make weights   encoders for `recstream train` beside the default one: SmolLM2-135M for texts, EfficientNet for images
 # make chart   values, schema and README of the Helm chart, from helm/values
@@ -38,7 +38,7 @@ quality: .venv/installed .envs/datasets/installed .envs/references/installed
 
 # Films and groceries in one model, each beside the model of its own kind alone; ends with tables.
 cross-domain: .venv/installed .envs/datasets/installed groceries
-	@exec .venv/bin/python bench/cross_domain.py $(ARGS)
+	@exec bin/bench cross_domain $(ARGS)
 
 recstream: install
 	@exec bin/recstream $(ARGS)

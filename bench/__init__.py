@@ -1,1 +1,1 @@
-"""Measurements: `python -m bench.NAME` runs one."""
+"""Measurements behind the figures in docs/: `bin/bench NAME` runs one, `bin/bench` lists them."""

@@ -1,6 +1,6 @@
 """Items that nobody has touched: how they fare by how many ids are dropped in training, and what that costs the others.
 
-    PYTHONPATH=.:protos .venv/bin/python bench/cold_items.py [--id-dropout 0.1,0.3,0.5] [--seeds 3] [--validation]
+    bin/bench cold_items [--id-dropout 0.1,0.3,0.5] [--seeds 3] [--validation]
 
 MovieLens-100K, a tenth of the films hidden from training and all histories (another tenth for each seed), as
 `recstream evaluate --protocol cold-items` has it for the first seed. The last column asks for all the other films in
@@ -9,11 +9,8 @@ tenth: settings are chosen there.
 """
 
 import argparse
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "protos")]
 
 import numpy as np
 import torch

@@ -12,11 +12,8 @@ their text; and the same for a whole domain by the model of the other.
 """
 
 import argparse
-import sys
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "protos")]
 
 import numpy as np
 import torch

@@ -1,6 +1,6 @@
 """What a teacher is worth: the student alone, the teacher, and the student that learned from it, on MovieLens-100K.
 
-    PYTHONPATH=.:protos .venv/bin/python bench/distillation.py [--seeds 1] [--jobs 1] [--variant validation] \
+    bin/bench distillation [--seeds 1] [--jobs 1] [--variant validation] \
         [--student epochs=12] [--teacher members=3]
 
 `next-item`, by the user vector alone, mean over the seeds; intervals of differences are a paired bootstrap over users.
@@ -11,7 +11,6 @@ more event. The student steps; the teacher goes through its window again.
 
 import argparse
 import json
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -19,8 +18,6 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "protos")]
 
 import numpy as np
 import torch

@@ -1,6 +1,6 @@
 """What fresh weights are worth: MovieLens-100K up to a point in time, then slice by slice what came after it.
 
-    PYTHONPATH=.:protos .venv/bin/python bench/fresh_weights.py [--slices 5] [--anew] [--validation] [--seeds 1]
+    bin/bench fresh_weights [--slices 5] [--anew] [--validation] [--seeds 1]
 
 Before each slice the model of the slice before goes on with that slice's events, as `recstream train --continue` does.
 Each slice after the first is then asked for event by event (`next-item`): with the weights that stayed as they were,
@@ -10,12 +10,9 @@ tenth: settings are chosen there.
 """
 
 import argparse
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "protos")]
 
 import numpy as np
 import torch

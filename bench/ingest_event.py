@@ -1,6 +1,6 @@
 """What one event costs from just before its send to the announcement of its profile, on one machine.
 
-    python bench/ingest_event.py [--events 1000] [--pause-ms 10] [--bundle FOLDER]
+    bin/bench ingest_event [--events 1000] [--pause-ms 10] [--bundle FOLDER]
 
 Starts Kafka, Valkey and, with a bundle, Triton in a temporary folder; ingest runs in this process, as the only
 consumer, without a bundle with a model that answers at once. Prints percentiles and the stages of a batch, as JSON.
@@ -10,12 +10,9 @@ import argparse
 import asyncio
 import json
 import platform
-import sys
 import tempfile
 import time
 from pathlib import Path
-
-sys.path[:0] = [str(Path(__file__).parent.parent / part) for part in (".", "protos", "tests")]
 
 import uvloop
 from prometheus_client import REGISTRY

@@ -1,6 +1,6 @@
 """What the ways to eight bits cost and lose, on a bundle's item encoder.
 
-    PYTHONPATH=.:protos .venv/bin/python bench/int8_forms.py BUNDLE --interactions FILE --items FILE [--form NAME ...]
+    bin/bench int8_forms BUNDLE --interactions FILE --items FILE [--form NAME ...]
 
 Of each: size, microseconds on one core for 32 tokens (1 and 16 rows), how far a vector is from float32's (cosine) and
 from itself in another batch (the largest difference of any number), and NDCG@10 of lists by `next-item`. Static scales
@@ -11,12 +11,9 @@ import argparse
 import dataclasses
 import logging
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "protos")]
 
 import numpy as np
 import onnx

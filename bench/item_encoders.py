@@ -1,19 +1,16 @@
 """Items a second and sizes of the pretrained item encoders, in torch and in ONNX Runtime, one thread.
 
-    make weights; PYTHONPATH=.:protos .venv/bin/python bench/item_encoders.py
+    make weights; bin/bench item_encoders
 
 Texts are MovieLens-100K's films as the catalogue embeds them; images are random JPEG files of 640 x 480.
 """
 
 import io
-import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "protos")]
 
 import numpy as np
 import onnxruntime

@@ -1,6 +1,6 @@
 """How much of `server.answer_reserve_ms` an answer takes that is made at the last moment.
 
-    .venv/bin/python bench/last_moment.py [--calls 200] [--at-once 4] [--deadline 500] [--reserve MILLISECONDS]
+    bin/bench last_moment [--calls 200] [--at-once 4] [--deadline 500] [--reserve MILLISECONDS]
 
 Starts the whole system with a small model. Lists wait for an event that never comes; then Kafka is killed, and events
 wait for it. Each such answer is begun a reserve before the caller's deadline; what it takes runs from then to its
@@ -12,7 +12,6 @@ import argparse
 import asyncio
 import json
 import multiprocessing
-import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
@@ -20,8 +19,6 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
-
-sys.path[:0] = [str(Path(__file__).parent.parent / part) for part in (".", "protos", "tests")]
 
 import grpc
 import numpy as np

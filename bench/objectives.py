@@ -1,18 +1,15 @@
 """Which objective wins where: the user vector alone, trained with each, on MovieLens-100K's validation part.
 
-    PYTHONPATH=.:protos .venv/bin/python bench/objectives.py [--seeds 1] [--epochs 12] [--only NUMBER,NUMBER]
+    bin/bench objectives [--seeds 1] [--epochs 12] [--only NUMBER,NUMBER]
 
 `next-item` asks for the item that comes next; what is liked and what is disliked among the films that a user rates
 later is told apart by the share of pairs in the right order, of the same model.
 """
 
 import argparse
-import sys
 import tempfile
 import time
 from pathlib import Path
-
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "protos")]
 
 import numpy as np
 from numpy.typing import NDArray

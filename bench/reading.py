@@ -1,6 +1,6 @@
 """Time and memory of reading a Parquet file of events, and of indexing it for training.
 
-    python bench/reading.py [--rows 5000000]
+    bin/bench reading [--rows 5000000]
 
 Makes the file in a temporary folder: string ids of half a million users and a hundred thousand items with long
 tails, a time, an action and a rating. Prints one line of JSON; memory is above what the process had before.
@@ -16,8 +16,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-
-sys.path[:0] = [str(Path(__file__).parent.parent / part) for part in (".", "protos")]
 
 import numpy as np
 import pyarrow as pa
@@ -72,7 +70,7 @@ def main() -> None:
             path = Path(folder) / "events.parquet"
             write(path, arguments.rows)
             # Another process: what made the file must not be in its figures.
-            subprocess.run([sys.executable, __file__, "--file", str(path)], check=True)
+            subprocess.run([sys.executable, "-m", __spec__.name, "--file", str(path)], check=True)
         return
     before, started = held_mb(), time.process_time()
     rows, _ = read_interactions([arguments.file])

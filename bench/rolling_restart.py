@@ -1,6 +1,6 @@
 """What the users of open streams notice of a rolling restart of all servers, in seconds without news.
 
-    python bench/rolling_restart.py [--streams 500] [--every 20] [--pre-stop 20] [--drain 10]
+    bin/bench rolling_restart [--streams 500] [--every 20] [--pre-stop 20] [--drain 10]
 
 Starts the whole system with a small model, and two servers as the chart has them; wants helm on PATH. Each user likes
 what is first on the list, once in a while and whenever the stream breaks. A gap is the time from an event's acceptance
@@ -13,13 +13,10 @@ import asyncio
 import json
 import os
 import platform
-import sys
 import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
-
-sys.path[:0] = [str(Path(__file__).parent.parent / part) for part in (".", "protos", "tests")]
 
 import numpy as np
 import uvloop

@@ -1,6 +1,6 @@
 """Learning curves on sequences of ids: NDCG@10 of the user vector on each user's last item but one, epoch by epoch.
 
-    .venv/bin/python bench/sequences.py --interactions FILE [--items FILE] [--epochs 12] [--every 2] \
+    bin/bench sequences --interactions FILE [--items FILE] [--epochs 12] [--every 2] \
       [--only NAME,NAME] [--curves curves.jsonl] [--picture FILE.svg]
 
 One line of JSON a point is added to `--curves`; the picture is of all that stands there.
@@ -8,12 +8,9 @@ One line of JSON a point is added to `--curves`; the picture is of all that stan
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "protos")]
 
 import torch
 from rich.progress import Progress

@@ -1,6 +1,6 @@
 """What events, profiles, items, lists and streams cost each process: the figures by which a deployment is sized.
 
-    .venv/bin/python bench/sizing.py --bundle FOLDER [--items 100000] [--events 40000] [--users 1000] [--streams 1000]
+    bin/bench sizing --bundle FOLDER [--items 100000] [--events 40000] [--users 1000] [--streams 1000]
 
 Runs the whole system on this machine, in a temporary folder, and asks the kernel what each process took: seconds of
 CPU, and resident memory. Seconds of CPU tell more than rates here, where everything shares the cores. Ends with one
@@ -10,21 +10,18 @@ line of JSON.
 import argparse
 import asyncio
 import json
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "protos")]
-
 import numpy as np
 import uvloop
 from aiokafka import AIOKafkaProducer
-from process_costs import PARTS, Used, spent, used
 from rich.console import Console
 from rich.table import Table
 
+from bench.process_costs import PARTS, Used, spent, used
 from catalog.items.items import decode
 from catalog.records import vector_key
 from cli.input.publish import item_records, publish

@@ -1,6 +1,6 @@
 """Peak memory of learning from a Parquet file that stays on disk, and of the same file read into memory.
 
-    python bench/streaming_training.py [--rows 20000000] [--steps 5] [--folder DIR]
+    bin/bench streaming_training [--rows 20000000] [--steps 5] [--folder DIR]
 
 Makes the file in a temporary folder: string ids, half a million users of very unequal length, a hundred thousand items
 with a long tail, a time, an action and a rating. Each way runs in a process of its own: what lies between file and
@@ -17,8 +17,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-
-sys.path[:0] = [str(Path(__file__).parent.parent / part) for part in (".", "protos")]
 
 import numpy as np
 import pyarrow as pa
@@ -156,7 +154,7 @@ def main() -> None:
         path = Path(folder) / "events.parquet"
         write(path, asked.rows)
         for way in ("disk", "memory"):
-            command = [sys.executable, __file__, "--file", str(path), "--way", way]
+            command = [sys.executable, "-m", __spec__.name, "--file", str(path), "--way", way]
             subprocess.run([*command, "--rows", str(asked.rows), "--steps", str(asked.steps)], check=True)
 
 

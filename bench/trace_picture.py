@@ -1,7 +1,7 @@
 """One event as a picture: from the backend that records it to the frame on a stream.
 
-    python bench/trace_picture.py [--bundle .recstream/demo/bundle] [--events 200] [--out docs/trace.svg]
-    python bench/trace_picture.py --traces traces.jsonl --out trace.svg
+    bin/bench trace_picture [--bundle .recstream/demo/bundle] [--events 200] [--out docs/trace.svg]
+    bin/bench trace_picture --traces traces.jsonl --out trace.svg
 
 Starts the whole system in a temporary folder with the exporter `file`, puts MovieLens-100K's films, and records the
 events of one user whose stream is open, each in a trace of its own. Of the traces that end in a frame, the one of
@@ -14,13 +14,10 @@ import contextlib
 import json
 import os
 import platform
-import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
-
-sys.path[:0] = [str(Path(__file__).parent.parent / part) for part in (".", "protos")]
 
 import uvloop
 

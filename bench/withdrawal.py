@@ -1,6 +1,6 @@
 """How long a withdrawn item, and one whose date comes, stays on open lists.
 
-    .venv/bin/python bench/withdrawal.py [--server 127.0.0.1:50051] [--streams 50]
+    bin/bench withdrawal [--server 127.0.0.1:50051] [--streams 50]
 
 Against a running server with a catalogue (`recstream up`), whose most shown item it withdraws and puts back.
 Prints one JSON document. Times run from just before the call (withdrawal) or from the item's date (expiry) to the
@@ -10,11 +10,7 @@ receipt of a list without the item, in this process, which holds all the streams
 import argparse
 import asyncio
 import json
-import sys
 import time
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "protos"))
 
 import numpy as np
 import uvloop

@@ -39,4 +39,4 @@ async def test_no_stream_notices_that_both_servers_are_replaced(stack: Stack, tm
     print(
         f"{STREAMS} streams, longest time without news: p99 {np.percentile(gaps, 99):.2f} s, max {max(gaps):.2f} s"
     )
-    assert max(gaps) < 30  # a stream that hangs, not a figure: bench/rolling_restart.py has those
+    assert max(gaps) < 30  # a stream that hangs, not a figure: `bin/bench rolling_restart` has those

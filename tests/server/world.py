@@ -233,7 +233,7 @@ async def world(
     """A ready server with its own topics and keys. `settings` are those of the server.
 
     Client, server and ingest share one loop here, whose turns are longer than a server's of its own: an answer that
-    waits to the last moment is begun earlier. How much of a deadline to keep is measured (bench/last_moment.py), not
+    waits to the last moment is begun earlier. How much of a deadline to keep is measured (`bin/bench last_moment`), not
     tested. What this process holds already is left out of garbage collections, as in that server: looking through all
     of it takes a third of a second.
     """
