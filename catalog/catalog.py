@@ -8,7 +8,7 @@ import structlog
 
 from catalog import metrics
 from catalog.changes import Change
-from catalog.in_memory import Contents, wall_clock_ms
+from catalog.in_memory import InMemoryCatalog, wall_clock_ms
 from catalog.index.hnsw import BuildStopped
 from catalog.index.live import LiveIndex
 from catalog.index.measured import measure_indexes
@@ -25,7 +25,7 @@ log = structlog.get_logger()
 _MERGE_LOOK_SECONDS = 0.5
 
 
-class Catalog(Contents):
+class Catalog(InMemoryCatalog):
     """Everything that can be recommended, read from `items`, `item-vectors` and `item-stats`, and from
     `model-versions` which versions' vectors count: `served`.
 
@@ -84,7 +84,7 @@ class Catalog(Contents):
         await self._reader.reach(self._vectors_topic, ends)
 
     def _applied(self) -> None:
-        self.tell()
+        self.notify()
         metrics.ITEMS.set(self.item_count)
         metrics.VECTORS.set(self._vectors.count)
 

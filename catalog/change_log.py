@@ -4,7 +4,7 @@ from collections import deque
 from itertools import islice
 
 
-class Journal:
+class ChangeLog:
     """The newest changes by row. `generation` counts all changes ever; caches remember the one they were
     made at, and ask what changed since."""
 

@@ -1,4 +1,4 @@
-"""Who is told when items change."""
+"""Listeners for changes of items."""
 
 import enum
 from collections.abc import Callable, Sequence
@@ -23,11 +23,11 @@ Listener = Callable[[Change, Sequence[int]], None]
 
 
 class Listeners:
-    """Those who listen, and what they are yet to be told."""
+    """Listeners, and the changes that they have not been notified of."""
 
     def __init__(self) -> None:
         self._listeners: list[Listener] = []
-        self._untold: dict[Change, dict[int, None]] = {change: {} for change in Change}
+        self._pending: dict[Change, dict[int, None]] = {change: {} for change in Change}
 
     def add(self, listener: Listener) -> Callable[[], None]:
         """Adds a listener; what is returned takes it away again."""
@@ -41,13 +41,13 @@ class Listeners:
 
     def note(self, change: Change, row: int) -> None:
         """The row changed so, which stands for what it was noted for before."""
-        for rows in self._untold.values():
+        for rows in self._pending.values():
             rows.pop(row, None)
-        self._untold[change][row] = None
+        self._pending[change][row] = None
 
-    def tell(self) -> None:
-        """Tells every listener what was noted, one call a kind of change. One that raises is logged."""
-        for change, noted in self._untold.items():
+    def notify(self) -> None:
+        """Calls every listener with what was noted, once for each kind of change. One that raises is logged."""
+        for change, noted in self._pending.items():
             if not noted:
                 continue
             rows = tuple(noted)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from catalog.change_log import Journal
+from catalog.change_log import ChangeLog
 from catalog.changes import Change, Listener, Listeners
 from catalog.columns import Table
 from catalog.filters.matching import Matching
@@ -26,7 +26,7 @@ def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class Contents:
+class InMemoryCatalog:
     """Items, vectors and popularity by row.
 
     A row is an item id's number for the life of the process: given once, in order of appearance, kept when
@@ -48,8 +48,8 @@ class Contents:
         self._main_category = self._by_row.column(np.int64, -1)
         self._categories: dict[str, int] = {}
         self._count = 0
-        self._journal = Journal()
-        self._matching = Matching(self._items, self._journal, settings.cached_filters)
+        self._change_log = ChangeLog()
+        self._matching = Matching(self._items, self._change_log, settings.cached_filters)
         self._popularity = Popularity(settings.popularity_seconds * 1000)
         self._vectors = Vectors(settings)
         self._listeners = Listeners()
@@ -70,7 +70,7 @@ class Contents:
     @property
     def generation(self) -> int:
         """Grows with every change of an item."""
-        return self._journal.generation
+        return self._change_log.generation
 
     def row(self, item_id: str) -> int | None:
         """The row of a known item; None: no such item, or it was removed."""
@@ -87,7 +87,7 @@ class Contents:
 
     def eligible(self, now_ms: int) -> Mask:
         """What may be recommended, [size]: known, not withdrawn, not expired. Read-only."""
-        generation, cached = self._journal.generation, self._eligible
+        generation, cached = self._change_log.generation, self._eligible
         if cached is not None and cached[0] == generation and cached[1] <= now_ms < cached[2]:
             return cached[3]
         expires = self._expires.view(self.size)
@@ -193,7 +193,7 @@ class Contents:
     # Changes
 
     def put_item(self, item: Item) -> None:
-        """Adds or replaces an item. Listeners hear of it at `tell`."""
+        """Adds or replaces an item. Listeners learn of it at `notify`."""
         row = self._row_of(item.item_id)
         self._count += not self._known.array[row]
         self._known.array[row] = True
@@ -238,9 +238,9 @@ class Contents:
         """Sets what a partition of interactions gives an item's statistics, which are the sum over all partitions."""
         self._popularity.put(self._row_of(item_id), stats, partition)
 
-    def tell(self) -> None:
-        """Tells the listeners what changed since the last time."""
-        self._listeners.tell()
+    def notify(self) -> None:
+        """Notifies the listeners of what changed since the last call."""
+        self._listeners.notify()
 
     def _row_of(self, item_id: str) -> int:
         row = self._rows.get(item_id)
@@ -249,13 +249,13 @@ class Contents:
             self._by_row.reserve(row + 1)
             self._rows[item_id] = row
             self._items.append(Item(item_id))
-            self._journal.note(row)
+            self._change_log.note(row)
         return row
 
     def _replace(self, row: int, item: Item) -> None:
         self._matching.replace(row, self._items[row], item)
         self._items[row] = item
-        self._journal.note(row)
+        self._change_log.note(row)
 
     def _category(self, item: Item) -> int:
         if not item.categories:

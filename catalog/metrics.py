@@ -26,7 +26,7 @@ CURRENT = Gauge(
     "recstream_catalog_current_timestamp_seconds",
     "The newest moment, Unix time, of which it is known that all records before it are applied",
 )
-PLACES: Final = ("graph", "scanned")
+FOUND_IN: Final = ("graph", "scanned")
 READY = Gauge("recstream_catalog_ready", "1 when the ends of the topics seen at the start are reached")
 RECONNECTS = Counter(
     "recstream_catalog_reconnects", "Times that reading the topics began anew after a failure"

@@ -1,4 +1,4 @@
-"""The records of the catalogue's three topics, applied to its contents."""
+"""The records of the catalogue's three topics, applied to it."""
 
 from collections.abc import Callable, Mapping
 
@@ -6,7 +6,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from catalog.errors import BadRecord
-from catalog.in_memory import Contents
+from catalog.in_memory import InMemoryCatalog
 from catalog.items.item_check import id_problems
 from catalog.items.items import decode
 from recstream.storage.v1 import catalog_pb2
@@ -43,19 +43,19 @@ def parse_stats_key(key: bytes) -> tuple[int, str]:
     return int(partition), _item_id(item_id)
 
 
-def appliers(contents: Contents, topics: Topics) -> Mapping[str, Apply]:
-    """How a record changes the contents, by topic."""
+def appliers(catalog: InMemoryCatalog, topics: Topics) -> Mapping[str, Apply]:
+    """How a record changes the catalogue, by topic."""
 
     def item(key: bytes | None, value: bytes | None) -> None:
         if value is None:
-            contents.remove_item(_item_id(key))
+            catalog.remove_item(_item_id(key))
         else:
-            contents.put_item(decode(key, value).without_contents())
+            catalog.put_item(decode(key, value).without_contents())
 
     def vector(key: bytes | None, value: bytes | None) -> None:
         version, item_id = parse_vector_key(key or b"")
         if value is None:
-            contents.remove_vector(version, item_id)
+            catalog.remove_vector(version, item_id)
             return
         try:
             message = catalog_pb2.ItemVector.FromString(value)
@@ -64,7 +64,7 @@ def appliers(contents: Contents, topics: Topics) -> Mapping[str, Apply]:
         if len(message.vector) % 4:
             raise BadRecord(f"the vector has {len(message.vector)} bytes, not whole float32 numbers")
         numbers = np.frombuffer(message.vector, dtype="<f4").astype(np.float32)
-        contents.put_vector(version, item_id, numbers, message.content_hash)
+        catalog.put_vector(version, item_id, numbers, message.content_hash)
 
     def stats(key: bytes | None, value: bytes | None) -> None:
         partition, item_id = parse_stats_key(key or b"")
@@ -74,7 +74,7 @@ def appliers(contents: Contents, topics: Topics) -> Mapping[str, Apply]:
             raise BadRecord(f"cannot be read as ItemStats: {error}") from error
         if len(message.days) != len(message.day_counts):
             raise BadRecord(f"it has {len(message.days)} days and {len(message.day_counts)} counts of days")
-        contents.put_stats(item_id, message, partition)
+        catalog.put_stats(item_id, message, partition)
 
     return {topics.items: item, topics.item_vectors: vector, topics.item_stats: stats}
 

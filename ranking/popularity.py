@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from catalog.in_memory import Contents
+from catalog.in_memory import InMemoryCatalog
 from catalog.popularity.popularity import EVER
 from inference.bundle.bundle import Manifest
 from inference.model import Floats
@@ -21,7 +21,7 @@ class Popularity:
     popular, and for the ranker those that it was trained with, which the manifest says. All decay at the read, so
     that yesterday's burst is not taken for today's."""
 
-    def __init__(self, catalog: Contents, trending_half_life_s: float) -> None:
+    def __init__(self, catalog: InMemoryCatalog, trending_half_life_s: float) -> None:
         self._catalog = catalog
         self._trending = trending_half_life_s
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from catalog.in_memory import Contents
+from catalog.in_memory import InMemoryCatalog
 from inference.model import Floats, Model
 from inference.version_labels import OTHER
 from inference.version_routing import Pointer
@@ -65,7 +65,7 @@ class Pipeline:
 
     def __init__(
         self,
-        catalog: Contents,
+        catalog: InMemoryCatalog,
         model: Model,
         pointer: Callable[[], Pointer],
         profiles: ProfileSettings,

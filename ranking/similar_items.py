@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from catalog.in_memory import Contents
+from catalog.in_memory import InMemoryCatalog
 from inference.version_routing import Pointer
 from ranking.errors import ItemUnknown
 from ranking.filters.filter import Filters
@@ -22,7 +22,7 @@ class SimilarItems:
 
     def __init__(
         self,
-        catalog: Contents,
+        catalog: InMemoryCatalog,
         popularity: Popularity,
         filters: Filters,
         pointer: Callable[[], Pointer],

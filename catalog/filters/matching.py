@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from catalog.change_log import Journal
+from catalog.change_log import ChangeLog
 from catalog.filters.filters import Criteria
 from catalog.filters.postings import Mask, Numbers, Postings, Term
 from catalog.items.items import Item
@@ -27,16 +27,16 @@ class Matching:
     """Masks by filter. A cached mask that is behind is brought up to date by looking at the rows that
     changed, so that a catalogue in motion does not cost a scan a request."""
 
-    def __init__(self, items: Sequence[Item], journal: Journal, cached: int) -> None:
+    def __init__(self, items: Sequence[Item], change_log: ChangeLog, cached: int) -> None:
         self._items = items
-        self._journal = journal
+        self._change_log = change_log
         self._limit = cached
         self._cache: OrderedDict[tuple[str, bytes], _Cached] = OrderedDict()
         self._postings = Postings()
         self._numbers = Numbers()
 
     def replace(self, row: int, old: Item, new: Item) -> None:
-        """The row's item changed. Call it before the change is noted in the journal."""
+        """The row's item changed. Call it before the change is noted in the change_log."""
         rows = len(self._items)
         had, has = _terms(old), _terms(new)
         for term in had - has:
@@ -54,19 +54,19 @@ class Matching:
         cached = self._cache.get(key)
         if cached is None:
             criteria = Criteria.of(wanted, domain)
-            cached = _Cached(criteria, self._journal.generation, _frozen(self._build(criteria)))
+            cached = _Cached(criteria, self._change_log.generation, _frozen(self._build(criteria)))
             self._cache[key] = cached
             if len(self._cache) > self._limit:
                 self._cache.popitem(last=False)
             return cached.mask
         self._cache.move_to_end(key)
-        if cached.generation != self._journal.generation:
+        if cached.generation != self._change_log.generation:
             cached.mask = _frozen(self._refreshed(cached))
-            cached.generation = self._journal.generation
+            cached.generation = self._change_log.generation
         return cached.mask
 
     def _refreshed(self, cached: _Cached) -> Mask:
-        changed = self._journal.since(cached.generation)
+        changed = self._change_log.since(cached.generation)
         if changed is None or len(changed) > _PATCHED:
             return self._build(cached.criteria)
         mask = np.zeros(len(self._items), dtype=np.bool_)

@@ -24,7 +24,7 @@ class Hnsw:
         self._graph = graph
         self.rows = rows
 
-    def near(self, query: Floats, count: int) -> Rows:
+    def nearest(self, query: Floats, count: int) -> Rows:
         """About the `count` nearest nodes by dot product, in no certain order."""
         found = self._graph.search(query, min(count, len(self.rows)))
         return np.asarray(found.keys, dtype=np.int64)

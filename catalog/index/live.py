@@ -115,7 +115,7 @@ class LiveIndex:
         self, graph: Hnsw, query: Floats, ask: int, count: int, allowed: Mask
     ) -> tuple[Rows, Floats] | None:
         """The graph's answer and the rows that it does not hold; None where its share is too small."""
-        nodes = graph.near(query, ask)
+        nodes = graph.nearest(query, ask)
         rows = graph.rows[nodes]
         known = rows < len(allowed)
         rows, nodes = rows[known], nodes[known]

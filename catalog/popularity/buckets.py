@@ -1,4 +1,4 @@
-"""The hours and days of all statistics in flat arrays: sums over many of them are a few array operations."""
+"""Hourly and daily counts of all counters in flat arrays: sums over many counters are a few array operations."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,36 +7,41 @@ from catalog.columns import Table
 from catalog.popularity.stats import DAY_HOURS, HOUR_MS, HOURS_AHEAD, MAX_DAYS, MAX_HOURS, MIDDLE_OF_DAY
 from recstream.storage.v1 import catalog_pb2
 
-_AT_ONCE = 4096
-"""So many parts are worked on at once: their buckets fit into a processor's cache."""
+_CHUNK = 4096
+"""Counters for each array operation: the buckets of so many fit into a processor's cache."""
 
 
 class Buckets:
-    """Hours and counts by part (see `catalog.popularity.parts`); a day is held as the hour in its middle. A part has a
-    span of places with room to grow; a span that is outgrown is left behind with counts of 0, which at most doubles
-    what is held. `by_part` has room for every part that is named here."""
+    """Hours and their counts for each counter of `catalog.popularity.counters`. A day is stored as its middle hour.
 
-    def __init__(self, by_part: Table) -> None:
-        self._places = Table()
-        self._hours = self._places.column(np.int32, 0)
-        self._counts = self._places.column(np.int32, 0)
+    Each counter has a contiguous span of slots with room to grow. When a span is outgrown, a larger one is taken and
+    the old one stays behind with counts of 0. That at most doubles the memory.
+
+    Args:
+        by_counter: Already has a place for every counter that is passed to the methods.
+    """
+
+    def __init__(self, by_counter: Table) -> None:
+        self._by_slot = Table()
+        self._hours = self._by_slot.column(np.int32, 0)
+        self._counts = self._by_slot.column(np.int32, 0)
         self._used = 0
-        self._starts = by_part.column(np.int64, 0)
-        self._rooms = by_part.column(np.int64, 0)
-        self._newest = by_part.column(np.int32, 0)
+        self._starts = by_counter.column(np.int64, 0)
+        self._rooms = by_counter.column(np.int64, 0)
+        self._newest = by_counter.column(np.int32, 0)
 
-    def put(self, part: int, stats: catalog_pb2.ItemStats) -> None:
-        """Replaces the part's hours and days."""
+    def put(self, counter: int, stats: catalog_pb2.ItemStats) -> None:
+        """Replaces the counter's hours and days."""
         days = len(stats.days)
         size = days + len(stats.hours)
-        start, room = int(self._starts.array[part]), int(self._rooms.array[part])
+        start, room = int(self._starts.array[counter]), int(self._rooms.array[counter])
         self._counts.array[start : start + room] = 0
         if size > room:
             start, room = self._used, max(size, min(2 * size, MAX_HOURS + MAX_DAYS))
-            self._places.reserve(start + room)
+            self._by_slot.reserve(start + room)
             self._used = start + room
-            self._starts.array[part], self._rooms.array[part] = start, room
-        self._newest.array[part] = 0
+            self._starts.array[counter], self._rooms.array[counter] = start, room
+        self._newest.array[counter] = 0
         if size:
             hours, counts = np.empty(size, np.int64), np.empty(size, np.int64)
             hours[:days] = stats.days[:]
@@ -48,27 +53,29 @@ class Buckets:
             # Half the width, half the time; no true hour or count comes near the ends.
             hours, counts = hours.clip(-(2**31), 2**31 - 1), counts.clip(-(2**31), 2**31 - 1)
             self._hours.array[start : start + size] = hours
-            self._newest.array[part] = hours.max()
+            self._newest.array[counter] = hours.max()
             self._hours.array[start + size : start + room] = hours[-1]  # near the others, see `_weights`
             self._counts.array[start : start + size] = counts
 
-    def ahead(self, parts: NDArray[np.int64], now_ms: int) -> NDArray[np.int64]:
-        """Of these parts those with an hour that lies too far ahead of now to weigh as much as it would."""
-        return parts[self._newest.array[parts] > now_ms / HOUR_MS + HOURS_AHEAD]
+    def ahead(self, counters: NDArray[np.int64], now_ms: int) -> NDArray[np.int64]:
+        """Those of the counters with an hour so far ahead of now that its weight is capped."""
+        return counters[self._newest.array[counters] > now_ms / HOUR_MS + HOURS_AHEAD]
 
     def sums(
-        self, parts: NDArray[np.int64], reference_ms: int, now_ms: int, half_life_s: float
+        self, counters: NDArray[np.int64], reference_ms: int, now_ms: int, half_life_s: float
     ) -> NDArray[np.float64]:
-        """The counts of each of these parts, weighed by age as `catalog.popularity.stats.decayed` does now, and brought
-        to the reference moment: times 2^((reference - now) / half-life)."""
-        sums = np.zeros(len(parts))
-        places = np.flatnonzero(self._rooms.array[parts])
-        for at in range(0, len(places), _AT_ONCE):
-            some = places[at : at + _AT_ONCE]
-            rooms = self._rooms.array[parts[some]]
+        """Sums of counts weighted by age, one for each counter, [len(counters)].
+
+        Weights are those of `catalog.popularity.stats.decayed` at `now_ms`, times 2^((reference - now) / half-life).
+        """
+        sums = np.zeros(len(counters))
+        positions = np.flatnonzero(self._rooms.array[counters])
+        for at in range(0, len(positions), _CHUNK):
+            some = positions[at : at + _CHUNK]
+            rooms = self._rooms.array[counters[some]]
             firsts = np.cumsum(rooms) - rooms
-            # The places of all spans, one after the other.
-            spans = np.repeat(self._starts.array[parts[some]] - firsts, rooms)
+            # The slots of all spans, one span after the other.
+            spans = np.repeat(self._starts.array[counters[some]] - firsts, rooms)
             spans += np.arange(len(spans))
             weights = _weights(self._hours.array[spans], reference_ms, now_ms, half_life_s)
             weights *= self._counts.array[spans]
@@ -76,14 +83,14 @@ class Buckets:
         return sums
 
     def all_sums(self, count: int, now_ms: int, half_life_s: float) -> NDArray[np.float64]:
-        """The same of the first `count` parts, [count], with now as the reference."""
+        """`sums` of the first `count` counters, [count], with now as the reference."""
         sums = np.zeros(count)
-        parts = np.flatnonzero(self._rooms.array[:count])
-        parts = parts[np.argsort(self._starts.array[parts])]
-        for at in range(0, len(parts), _AT_ONCE):
-            some = parts[at : at + _AT_ONCE]
+        counters = np.flatnonzero(self._rooms.array[:count])
+        counters = counters[np.argsort(self._starts.array[counters])]
+        for at in range(0, len(counters), _CHUNK):
+            some = counters[at : at + _CHUNK]
             starts = self._starts.array[some]
-            # Spans that were left behind lie between them and count 0.
+            # Outgrown spans lie in between. Their counts are 0.
             span = slice(int(starts[0]), int(starts[-1] + self._rooms.array[some[-1]]))
             weights = _weights(self._hours.array[span], now_ms, now_ms, half_life_s)
             weights *= self._counts.array[span]
@@ -94,16 +101,16 @@ class Buckets:
 def _weights(
     hours: NDArray[np.int32], reference_ms: int, now_ms: int, half_life_s: float
 ) -> NDArray[np.float64]:
-    """Weights of these hours. Many buckets share few hours: each is worked out once, unless they are far apart."""
+    """Weights of these hours. Many buckets share few hours, so each hour is computed once unless they lie far apart."""
     low, high = int(hours.min()), int(hours.max())
     if high - low > len(hours):
-        return _worked_out(hours.astype(np.float64), reference_ms, now_ms, half_life_s)
-    table = _worked_out(np.arange(low, high + 1, dtype=np.float64), reference_ms, now_ms, half_life_s)
+        return _computed(hours.astype(np.float64), reference_ms, now_ms, half_life_s)
+    table = _computed(np.arange(low, high + 1, dtype=np.float64), reference_ms, now_ms, half_life_s)
     found: NDArray[np.float64] = table[hours - low]
     return found
 
 
-def _worked_out(
+def _computed(
     hours: NDArray[np.float64], reference_ms: int, now_ms: int, half_life_s: float
 ) -> NDArray[np.float64]:
     # Ahead of now, not of the reference: hours come that had not begun at that moment.

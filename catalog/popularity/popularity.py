@@ -1,4 +1,4 @@
-"""How often items are acted on, decayed at the time of the read."""
+"""How often items are acted on, weighted by age when it is read."""
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from catalog.columns import Column, Table
 from catalog.popularity.buckets import Buckets
-from catalog.popularity.parts import Parts
+from catalog.popularity.counters import Counters
 from catalog.popularity.stats import HOUR_MS
 from recstream.storage.v1 import catalog_pb2
 
@@ -17,24 +17,31 @@ EVER: Final = 1e-6
 """What a positive event of any age adds where items are compared: it decides where nothing happened lately, and
 hardly elsewhere."""
 _HALF_LIVES = 16
-# The first so many are sorted once for each reading: nearly every list finds enough among them.
+# So many of the most popular rows are sorted once for each reading. Nearly every list finds enough among them.
 _LEADERS = 4096
-# After so many half-lives sums are made anew for the present, before numbers leave float64.
+# After so many half-lives, sums are computed again for the present, before they overflow float64.
 _CARRIED = 200.0
 
 
 @dataclass(slots=True)
 class _Decay:
-    """Weights add up and age alike: the sum at one moment times one factor is the sum at another.
+    """Sums for one half-life. All weights age alike: a sum at one moment times one factor is the sum at another.
 
-    parts, sums: at the reference moment, by part and by row. summed_ms: the latest moment at which parts were summed.
-    changed: parts that are to be summed anew. ahead: those with hours that lay too far ahead when they were summed.
-    read, leaders: the figures that were last read, and the rows that lead by them, best first.
+    Attributes:
+        reference_ms: The moment that the sums are for.
+        summed_ms: The latest moment at which counters were summed.
+        counters: Sums by counter.
+        sums: Sums by row.
+        changed: Counters to be summed again.
+        ahead: Counters with an hour whose weight was capped when they were summed.
+        read_at_ms: The moment of the last reading.
+        read: The figures of the last reading, [rows].
+        leaders: The most popular rows of the last reading, best first.
     """
 
     reference_ms: int
     summed_ms: int
-    parts: Column[np.float64]
+    counters: Column[np.float64]
     sums: Column[np.float64]
     changed: set[int] = field(default_factory=set)
     ahead: set[int] = field(default_factory=set)
@@ -44,35 +51,38 @@ class _Decay:
 
 
 class Popularity:
-    """Statistics by row: the sum of what each partition of interactions gives it. The parts stay apart, as each
-    changes for itself. `reuse_ms`: how long figures that were read may be given again."""
+    """Statistics by row. A row's statistics are the sum of its counters, one for each partition of interactions.
+
+    Args:
+        reuse_ms: How long a reading may be returned again.
+    """
 
     def __init__(self, reuse_ms: float) -> None:
         self._reuse_ms = reuse_ms
         self._rows = 0
-        by_part, by_row = Table(), Table()
-        self._parts = Parts(by_part, by_row)
+        by_counter, by_row = Table(), Table()
+        self._counters = Counters(by_counter, by_row)
         self._positives = by_row.column(np.int64, 0)
-        self._part_positives = by_part.column(np.int64, 0)
-        self._buckets = Buckets(by_part)
+        self._counter_positives = by_counter.column(np.int64, 0)
+        self._buckets = Buckets(by_counter)
         self._decays: OrderedDict[float, _Decay] = OrderedDict()
 
     def put(self, row: int, stats: catalog_pb2.ItemStats, partition: int = 0) -> None:
-        """What a partition gives the row changed."""
-        part = self._parts.number(row, partition)
+        """Replaces what one partition has counted for the row."""
+        counter = self._counters.number(row, partition)
         self._rows = max(self._rows, row + 1)
-        self._positives.array[row] += stats.positives - self._part_positives.array[part]
-        self._part_positives.array[part] = stats.positives
-        self._buckets.put(part, stats)
+        self._positives.array[row] += stats.positives - self._counter_positives.array[counter]
+        self._counter_positives.array[counter] = stats.positives
+        self._buckets.put(counter, stats)
         for decay in self._decays.values():
-            decay.changed.add(part)
+            decay.changed.add(counter)
 
     def positives(self, rows: int) -> NDArray[np.int64]:
         """Positive events ever, [rows]."""
         return self._positives.view(rows)
 
     def decayed(self, now_ms: int, half_life_s: float, rows: int) -> NDArray[np.float32]:
-        """Positive events weighed by age, [rows], as `catalog.popularity.stats.decayed` defines it; read-only."""
+        """Positive events weighted by age, [rows], as `catalog.popularity.stats.decayed` defines it. Read-only."""
         decay = self._decays.get(half_life_s)
         if decay is None:
             decay = self._decays[half_life_s] = self._summed(now_ms, half_life_s)
@@ -93,12 +103,20 @@ class Popularity:
         return read[:rows]
 
     def most(self, now_ms: int, half_life_s: float, mask: NDArray[np.bool_], count: int) -> NDArray[np.int64]:
-        """Of the rows that the mask [rows] names the `count` with the most positive events weighed by age, or ever
-        where that is all; best first, equal ones by row. All of them where there are fewer."""
+        """The most popular rows, best first, equal ones in the order of rows.
+
+        Rows are ordered by positive events weighted by age. Where those are equal, positive events ever decide.
+
+        Args:
+            now_ms: Unix time in milliseconds.
+            half_life_s: Age in seconds at which an event counts half.
+            mask: Which rows may be returned, [rows].
+            count: How many. Fewer are returned where the mask names fewer.
+        """
         read = self.decayed(now_ms, half_life_s, len(mask))
         decay = self._decays[half_life_s]
         if decay.leaders is None:
-            # Of all rows, whatever this mask is of: others ask within the same reading.
+            # Of all rows, not only those of this mask: other queries share the reading.
             whole = read if decay.read is None else decay.read
             decay.leaders = self._best(whole, np.arange(len(whole)), _LEADERS)
         leaders = decay.leaders[decay.leaders < len(mask)]
@@ -118,14 +136,16 @@ class Popularity:
 
     def _read(self, decay: _Decay, now_ms: int, half_life_s: float, rows: int) -> NDArray[np.float32]:
         if due := decay.changed | decay.ahead:
-            parts = np.fromiter(due, np.int64, len(due))
-            decay.parts.reserve(len(self._parts))
-            decay.parts.array[parts] = self._buckets.sums(parts, decay.reference_ms, now_ms, half_life_s)
-            changed = self._parts.rows(parts)
+            counters = np.fromiter(due, np.int64, len(due))
+            decay.counters.reserve(len(self._counters))
+            decay.counters.array[counters] = self._buckets.sums(
+                counters, decay.reference_ms, now_ms, half_life_s
+            )
+            changed = self._counters.rows(counters)
             decay.sums.reserve(self._rows)
-            decay.sums.array[changed] = self._parts.totals(changed, decay.parts.array)
+            decay.sums.array[changed] = self._counters.totals(changed, decay.counters.array)
             decay.summed_ms = max(decay.summed_ms, now_ms)
-            decay.ahead = set(self._buckets.ahead(parts, now_ms).tolist())
+            decay.ahead = set(self._buckets.ahead(counters, now_ms).tolist())
             decay.changed.clear()
         decay.sums.reserve(rows)
         halvings = (now_ms - decay.reference_ms) / (half_life_s * 1000)
@@ -134,11 +154,11 @@ class Popularity:
         return read
 
     def _summed(self, now_ms: int, half_life_s: float) -> _Decay:
-        count = len(self._parts)
-        parts, sums = Table().column(np.float64, 0.0), Table().column(np.float64, 0.0)
-        parts.reserve(count)
+        count = len(self._counters)
+        counters, sums = Table().column(np.float64, 0.0), Table().column(np.float64, 0.0)
+        counters.reserve(count)
         sums.reserve(self._rows)
-        parts.array[:count] = self._buckets.all_sums(count, now_ms, half_life_s)
-        sums.array[: self._rows] = self._parts.all_totals(self._rows, parts.array)
+        counters.array[:count] = self._buckets.all_sums(count, now_ms, half_life_s)
+        sums.array[: self._rows] = self._counters.all_totals(self._rows, counters.array)
         ahead = self._buckets.ahead(np.arange(count), now_ms)
-        return _Decay(now_ms, now_ms, parts, sums, ahead=set(ahead.tolist()))
+        return _Decay(now_ms, now_ms, counters, sums, ahead=set(ahead.tolist()))

@@ -1,13 +1,13 @@
 """Only what can be had now."""
 
-from catalog.in_memory import Contents
+from catalog.in_memory import InMemoryCatalog
 from ranking.query import Mask, Query, Rows
 
 
 class Eligible:
     """Leaves out items that are withdrawn, removed, or expired."""
 
-    def __init__(self, catalog: Contents) -> None:
+    def __init__(self, catalog: InMemoryCatalog) -> None:
         self._catalog = catalog
 
     def mask(self, query: Query, size: int) -> Mask:

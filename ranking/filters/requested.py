@@ -1,13 +1,13 @@
 """Only what was asked for."""
 
-from catalog.in_memory import Contents
+from catalog.in_memory import InMemoryCatalog
 from ranking.query import Mask, Query, Rows
 
 
 class Requested:
     """Leaves out items that the request's filter and domain do not match."""
 
-    def __init__(self, catalog: Contents) -> None:
+    def __init__(self, catalog: InMemoryCatalog) -> None:
         self._catalog = catalog
 
     def mask(self, query: Query, size: int) -> Mask:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from catalog.in_memory import Contents
+from catalog.in_memory import InMemoryCatalog
 from inference.bundle.bundle import Manifest
 from inference.histories import gap_seconds, histories
 from inference.model import Floats, Model, ModelUnavailable, States
@@ -67,7 +67,7 @@ class Folds:
 
     def __init__(
         self,
-        catalog: Contents,
+        catalog: InMemoryCatalog,
         model: Model,
         calls: Calls,
         actions: Actions,

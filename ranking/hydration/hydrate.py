@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import structlog
 
-from catalog.in_memory import Contents
+from catalog.in_memory import InMemoryCatalog
 from inference.bundle.bundle import Manifest
 from inference.histories import idle_seconds
 from inference.model import ModelUnavailable
@@ -35,7 +35,7 @@ class Hydrator:
 
     def __init__(
         self,
-        catalog: Contents,
+        catalog: InMemoryCatalog,
         folds: Folds,
         calls: Calls,
         pointer: Callable[[], Pointer],

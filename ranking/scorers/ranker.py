@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from catalog.in_memory import Contents
+from catalog.in_memory import InMemoryCatalog
 from inference.bundle.bundle import Manifest
 from inference.model import Candidates as RankerInput
 from inference.model import Floats, Model, ModelUnavailable, Ranking
@@ -23,7 +23,7 @@ class Ranker:
 
     def __init__(
         self,
-        catalog: Contents,
+        catalog: InMemoryCatalog,
         model: Model,
         calls: Calls,
         popularity: Popularity,

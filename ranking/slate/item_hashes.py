@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from catalog.in_memory import Contents
+from catalog.in_memory import InMemoryCatalog
 from profiles.folding.tail import hash64
 from ranking.query import Rows
 
@@ -20,7 +20,7 @@ class ItemHashes:
     Rows never change their item, so the map only ever grows, by what the catalogue has got since.
     """
 
-    def __init__(self, catalog: Contents) -> None:
+    def __init__(self, catalog: InMemoryCatalog) -> None:
         self._catalog = catalog
         self._rows: dict[int, int] = {}
         self._hashed = 0

@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from catalog.in_memory import Contents
+from catalog.in_memory import InMemoryCatalog
 from inference.model import Floats, ModelUnavailable
 from ranking import metrics
 from ranking.deadline.budget import Budget
@@ -39,7 +39,7 @@ class Explanation:
 class Reasons:
     """Finds reasons, without ever holding up a list."""
 
-    def __init__(self, catalog: Contents, folds: Folds, calls: Calls) -> None:
+    def __init__(self, catalog: InMemoryCatalog, folds: Folds, calls: Calls) -> None:
         self._catalog = catalog
         self._folds = folds
         self._calls = calls

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from catalog.in_memory import Contents
+from catalog.in_memory import InMemoryCatalog
 from ranking.query import Mask, Query, Rows
 
 
@@ -12,7 +12,7 @@ class Nearest:
 
     name = "nearest"
 
-    def __init__(self, catalog: Contents) -> None:
+    def __init__(self, catalog: InMemoryCatalog) -> None:
         self._catalog = catalog
 
     async def propose(self, query: Query, allowed: Mask) -> Rows:

@@ -4,7 +4,7 @@ from itertools import chain, islice, zip_longest
 
 import numpy as np
 
-from catalog.in_memory import Contents
+from catalog.in_memory import InMemoryCatalog
 from ranking.query import Mask, Query, Rows
 
 
@@ -14,7 +14,7 @@ class Similar:
 
     name = "similar"
 
-    def __init__(self, catalog: Contents) -> None:
+    def __init__(self, catalog: InMemoryCatalog) -> None:
         self._catalog = catalog
 
     async def propose(self, query: Query, allowed: Mask) -> Rows:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from catalog.changes import Change
 from catalog.errors import BadRecord
-from catalog.in_memory import Contents
+from catalog.in_memory import InMemoryCatalog
 from catalog.items.items import Item
 from catalog.popularity.stats import HOUR_MS
 from catalog.records import appliers, stats_key, vector_key
@@ -21,15 +21,15 @@ NOW = 1_700_000_000_000
 
 
 @pytest.fixture
-def catalog() -> Contents:
-    return Contents(CatalogSettings(versions=2), now_ms=lambda: NOW)
+def catalog() -> InMemoryCatalog:
+    return InMemoryCatalog(CatalogSettings(versions=2), now_ms=lambda: NOW)
 
 
 def floats(*numbers: float) -> NDArray[np.float32]:
     return np.array(numbers, dtype=np.float32)
 
 
-def test_a_row_stays_an_items_for_ever(catalog: Contents) -> None:
+def test_a_row_stays_an_items_for_ever(catalog: InMemoryCatalog) -> None:
     catalog.put_item(Item("a", "A"))
     catalog.put_item(Item("b", "B"))
     catalog.remove_item("a")
@@ -40,7 +40,9 @@ def test_a_row_stays_an_items_for_ever(catalog: Contents) -> None:
     assert catalog.item(0).title == "A again" and catalog.size == catalog.item_count == 3
 
 
-def test_only_known_items_that_are_neither_withdrawn_nor_expired_are_eligible(catalog: Contents) -> None:
+def test_only_known_items_that_are_neither_withdrawn_nor_expired_are_eligible(
+    catalog: InMemoryCatalog,
+) -> None:
     for item in (
         Item("plain"),
         Item("withdrawn", withdrawn=True),
@@ -58,7 +60,7 @@ def test_only_known_items_that_are_neither_withdrawn_nor_expired_are_eligible(ca
     assert catalog.eligible(NOW)[1]
 
 
-def test_the_next_expiry_of_rows_is_the_earliest(catalog: Contents) -> None:
+def test_the_next_expiry_of_rows_is_the_earliest(catalog: InMemoryCatalog) -> None:
     for item in (Item("never"), Item("late", expires_at_ms=NOW + 5), Item("early", expires_at_ms=NOW + 3)):
         catalog.put_item(item)
     assert catalog.next_expiry(np.array([0, 1, 2])) == NOW + 3
@@ -66,7 +68,7 @@ def test_the_next_expiry_of_rows_is_the_earliest(catalog: Contents) -> None:
     assert catalog.next_expiry(np.array([], dtype=np.int64)) is None
 
 
-def test_equal_main_categories_have_equal_codes(catalog: Contents) -> None:
+def test_equal_main_categories_have_equal_codes(catalog: InMemoryCatalog) -> None:
     for item in (
         Item("a", categories=("x", "y")),
         Item("b", categories=("y",)),
@@ -78,12 +80,12 @@ def test_equal_main_categories_have_equal_codes(catalog: Contents) -> None:
     assert a == d != b and c == -1
 
 
-def test_listeners_hear_once_what_became_of_each_row(catalog: Contents) -> None:
+def test_listeners_hear_once_what_became_of_each_row(catalog: InMemoryCatalog) -> None:
     heard: list[tuple[Change, Sequence[int]]] = []
     end = catalog.listen(lambda change, rows: heard.append((change, rows)))
     for name in "abcde":
         catalog.put_item(Item(name))
-    catalog.tell()
+    catalog.notify()
     assert heard == [(Change.CHANGED, (0, 1, 2, 3, 4))]
     heard.clear()
     catalog.put_item(Item("a", "changed"))
@@ -92,17 +94,17 @@ def test_listeners_hear_once_what_became_of_each_row(catalog: Contents) -> None:
     catalog.remove_item("c")
     catalog.remove_item("unknown")
     catalog.put_item(Item("d", expires_at_ms=NOW - 1))
-    catalog.tell()
-    catalog.tell()
+    catalog.notify()
+    catalog.notify()
     assert heard == [(Change.CHANGED, (0,)), (Change.WITHDRAWN, (1, 3)), (Change.REMOVED, (2,))]
     end()
     heard.clear()
     catalog.put_item(Item("e", "unheard"))
-    catalog.tell()
+    catalog.notify()
     assert heard == []
 
 
-def test_a_listener_that_fails_does_not_silence_the_others(catalog: Contents) -> None:
+def test_a_listener_that_fails_does_not_silence_the_others(catalog: InMemoryCatalog) -> None:
     heard: list[Sequence[int]] = []
 
     def fails(change: Change, rows: Sequence[int]) -> None:
@@ -111,11 +113,11 @@ def test_a_listener_that_fails_does_not_silence_the_others(catalog: Contents) ->
     catalog.listen(fails)
     catalog.listen(lambda change, rows: heard.append(rows))
     catalog.put_item(Item("a"))
-    catalog.tell()
+    catalog.notify()
     assert heard == [(0,)]
 
 
-def test_vectors_are_kept_by_version(catalog: Contents) -> None:
+def test_vectors_are_kept_by_version(catalog: InMemoryCatalog) -> None:
     catalog.put_item(Item("a"))
     catalog.put_item(Item("b"))
     catalog.put_vector(1, "a", floats(1, 0), b"h1")
@@ -133,13 +135,13 @@ def test_vectors_are_kept_by_version(catalog: Contents) -> None:
     assert list(catalog.versions) == [2] and catalog.vector(1, "a") is None
 
 
-def test_only_the_newest_versions_are_held(catalog: Contents) -> None:
+def test_only_the_newest_versions_are_held(catalog: InMemoryCatalog) -> None:
     for version in (3, 1, 2, 1):
         catalog.put_vector(version, "a", floats(version))
     assert catalog.versions == (2, 3)
 
 
-def test_a_search_without_vectors_finds_nothing_and_a_bad_query_is_an_error(catalog: Contents) -> None:
+def test_a_search_without_vectors_finds_nothing_and_a_bad_query_is_an_error(catalog: InMemoryCatalog) -> None:
     catalog.put_item(Item("a"))
     assert len(catalog.search(1, floats(1, 2), 5, catalog.eligible(NOW))[0]) == 0
     catalog.put_vector(1, "a", floats(1, 2))
@@ -154,7 +156,7 @@ def test_a_search_without_vectors_finds_nothing_and_a_bad_query_is_an_error(cata
     assert len(catalog.search_many(9, np.ones((2, 2), np.float32), [1, 1], catalog.eligible(NOW))) == 2
 
 
-def test_a_mask_from_before_new_items_came_still_searches(catalog: Contents) -> None:
+def test_a_mask_from_before_new_items_came_still_searches(catalog: InMemoryCatalog) -> None:
     catalog.put_item(Item("a"))
     catalog.put_vector(1, "a", floats(1))
     mask = catalog.eligible(NOW)
@@ -196,7 +198,7 @@ def test_a_mask_from_before_new_items_came_still_searches(catalog: Contents) -> 
     ],
 )
 def test_a_bad_record_changes_nothing(
-    catalog: Contents, topic: str, key: bytes | None, value: bytes | None
+    catalog: InMemoryCatalog, topic: str, key: bytes | None, value: bytes | None
 ) -> None:
     catalog.put_item(Item("a", "A"))
     catalog.put_vector(1, "a", floats(1, 2))
@@ -206,7 +208,7 @@ def test_a_bad_record_changes_nothing(
     assert catalog.positives.tolist()[0] == 0
 
 
-def test_an_id_with_a_slash_has_a_vector_too(catalog: Contents) -> None:
+def test_an_id_with_a_slash_has_a_vector_too(catalog: InMemoryCatalog) -> None:
     value = catalog_pb2.ItemVector(vector=floats(1, 2).tobytes(), content_hash=b"h").SerializeToString()
     appliers(catalog, Topics())["item-vectors"](vector_key(7, "a/b"), value)
     assert catalog.content_hash(7, "a/b") == b"h"
@@ -214,7 +216,9 @@ def test_an_id_with_a_slash_has_a_vector_too(catalog: Contents) -> None:
     assert catalog.vector(7, "a/b") is None
 
 
-def test_statistics_of_an_item_are_the_sum_over_partitions_and_may_be_removed(catalog: Contents) -> None:
+def test_statistics_of_an_item_are_the_sum_over_partitions_and_may_be_removed(
+    catalog: InMemoryCatalog,
+) -> None:
     apply = appliers(catalog, Topics())["item-stats"]
     three = catalog_pb2.ItemStats(positives=3, hours=[catalog_pb2.HourBucket(hour=NOW // HOUR_MS, count=3)])
     apply(stats_key(0, "a/b"), three.SerializeToString())

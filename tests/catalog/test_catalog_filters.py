@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalog.filters.filters import check_filter
-from catalog.in_memory import Contents
+from catalog.in_memory import InMemoryCatalog
 from catalog.items.items import Item
 from catalog.settings import CatalogSettings
 from recstream.v1 import filter_pb2
@@ -64,7 +64,7 @@ def naive(item: Item, wanted: filter_pb2.Filter | None, domain: str) -> bool:
 def test_masks_follow_every_put_and_removal(
     steps: list[tuple[Item, bool]], asked: list[tuple[filter_pb2.Filter | None, str]], cached: int
 ) -> None:
-    catalog = Contents(CatalogSettings(cached_filters=cached))
+    catalog = InMemoryCatalog(CatalogSettings(cached_filters=cached))
     held: dict[str, Item] = {}
     for item, removed in steps:
         if removed:
@@ -84,7 +84,7 @@ def test_masks_follow_every_put_and_removal(
 def test_wide_categories_and_numbers_that_became_dense_are_right_too(
     changes: list[tuple[int, Item]], wanted: filter_pb2.Filter | None, domain: str
 ) -> None:
-    catalog = Contents(CatalogSettings())
+    catalog = InMemoryCatalog(CatalogSettings())
     for i in range(400):
         catalog.put_item(
             Item(
@@ -102,7 +102,7 @@ def test_wide_categories_and_numbers_that_became_dense_are_right_too(
 
 
 def test_a_mask_that_was_given_out_never_changes() -> None:
-    catalog = Contents(CatalogSettings())
+    catalog = InMemoryCatalog(CatalogSettings())
     catalog.put_item(Item("a", domain="shop"))
     before = catalog.matching(None, "shop")
     catalog.put_item(Item("a", domain="video"))
@@ -114,13 +114,13 @@ def test_a_mask_that_was_given_out_never_changes() -> None:
 
 
 def test_a_filter_asked_again_is_not_computed_again() -> None:
-    catalog = Contents(CatalogSettings())
+    catalog = InMemoryCatalog(CatalogSettings())
     catalog.put_item(Item("a", domain="shop"))
     assert catalog.matching(None, "shop") is catalog.matching(None, "shop")
 
 
 def test_a_mask_left_behind_by_thousands_of_changes_is_right() -> None:
-    catalog = Contents(CatalogSettings())
+    catalog = InMemoryCatalog(CatalogSettings())
     wanted = filter_pb2.Filter(categories=["even"])
     catalog.matching(wanted, "")
     for i in range(10_000):

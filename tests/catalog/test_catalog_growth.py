@@ -16,7 +16,7 @@ from hypothesis.stateful import (
 from numpy.typing import NDArray
 
 from catalog.columns import Table
-from catalog.in_memory import Contents
+from catalog.in_memory import InMemoryCatalog
 from catalog.index import live
 from catalog.index.hnsw import Hnsw
 from catalog.index.live import LiveIndex, Merge
@@ -304,7 +304,7 @@ class CatalogueMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = NOW_HOUR * HOUR_MS
-        self.catalogue = Contents(
+        self.catalogue = InMemoryCatalog(
             CatalogSettings(exact_below=20, cached_filters=3, popularity_seconds=0), lambda: self.now
         )
         self.items: dict[str, Item] = {}

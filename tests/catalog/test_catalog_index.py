@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from catalog.catalog import Catalog
-from catalog.in_memory import Contents
+from catalog.in_memory import InMemoryCatalog
 from catalog.index.hnsw import BuildStopped
 from catalog.index.live import LiveIndex
 from catalog.items.items import Item
@@ -63,7 +63,7 @@ def test_the_scan_is_the_sorted_list(
 def test_many_searches_at_once_are_the_single_ones(
     held: dict[int, NDArray[np.float32]], asked: list[tuple[NDArray[np.float32], int]], allowed: list[bool]
 ) -> None:
-    contents, mask = Contents(CatalogSettings()), np.array(allowed, dtype=np.bool_)
+    contents, mask = InMemoryCatalog(CatalogSettings()), np.array(allowed, dtype=np.bool_)
     for row in range(max(held, default=-1) + 1):
         contents.put_item(Item(f"{row}"))
         if row in held:
@@ -132,8 +132,8 @@ def test_the_graph_is_asked_where_it_is_the_cheaper(graph: tuple[LiveIndex, NDAr
     asked = []
     inner = index._graph
     assert inner is not None
-    near = inner.near
-    inner.near = lambda query, count: asked.append(count) or near(query, count)  # type: ignore[method-assign,func-returns-value]
+    near = inner.nearest
+    inner.nearest = lambda query, count: asked.append(count) or near(query, count)  # type: ignore[method-assign,func-returns-value]
     try:
         index.search(data[0], 10, np.ones(len(data), dtype=np.bool_))
         assert asked
@@ -141,7 +141,7 @@ def test_the_graph_is_asked_where_it_is_the_cheaper(graph: tuple[LiveIndex, NDAr
         index.search(data[0], 10, np.arange(len(data)) < 20)
         assert not asked
     finally:
-        del inner.near
+        del inner.nearest
 
 
 def test_what_changes_after_the_graph_was_made_is_found_at_once() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from catalog.in_memory import Contents
+from catalog.in_memory import InMemoryCatalog
 from catalog.items.items import Item
 from catalog.settings import CatalogSettings
 from recstream.v1 import filter_pb2
@@ -16,7 +16,7 @@ def test_rare_categories_among_200_000_items_are_the_exact_scan() -> None:
     size, width = 200_000, 32
     rng = np.random.default_rng(1)
     data = clustered(rng, size, width)
-    catalog = Contents(CatalogSettings(build_threads=2))
+    catalog = InMemoryCatalog(CatalogSettings(build_threads=2))
     for i in range(size):
         category = "rarest" if i == 7 else "rare" if i % 40_000 == 3 else f"r{i % 4000}"
         catalog.put_item(Item(f"i{i}", categories=(category, "kept" if i % 10_000 == 1 else "common")))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from catalog.in_memory import Contents
+from catalog.in_memory import InMemoryCatalog
 from catalog.items.items import from_proto
 from catalog.settings import CatalogSettings
 from evaluation.errors import TrainedOnOther
@@ -91,8 +91,8 @@ def everything_known(events: Events) -> Split:
     )
 
 
-def catalogue(events: Events, model: BundleModel, version: int) -> Contents:
-    found = Contents(CatalogSettings(popularity_seconds=0), lambda: NOW_MS)
+def catalogue(events: Events, model: BundleModel, version: int) -> InMemoryCatalog:
+    found = InMemoryCatalog(CatalogSettings(popularity_seconds=0), lambda: NOW_MS)
     published = {item.item_id: item.published_ms for item in ITEMS}
     for place, item_id in enumerate(events.item_ids):
         found.put_item(from_proto(item_pb2.Item(item_id=item_id, published_at_ms=published[item_id])))

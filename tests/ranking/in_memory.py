@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from catalog.in_memory import Contents
+from catalog.in_memory import InMemoryCatalog
 from catalog.items.items import from_proto
 from catalog.popularity.stats import hour_of
 from catalog.settings import CatalogSettings
@@ -14,7 +14,7 @@ from recstream.v1 import item_pb2
 VERSION = 5
 
 
-class Shelf(Contents):
+class Shelf(InMemoryCatalog):
     """`now_ms` is the catalogue's clock."""
 
     def __init__(self, now_ms: Callable[[], int]) -> None:

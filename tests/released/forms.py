@@ -12,7 +12,7 @@ from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from google.protobuf.message import Message
 
-from catalog.in_memory import Contents
+from catalog.in_memory import InMemoryCatalog
 from catalog.records import appliers
 from catalog.settings import CatalogSettings
 from catalog.version_watcher import decode_served
@@ -94,7 +94,7 @@ def _message(message: Message) -> object:
 
 def _catalogue(topic: str, kind: type[Message]) -> Callable[[bytes, bytes], object]:
     def read(key: bytes, value: bytes) -> object:
-        appliers(Contents(CatalogSettings()), _TOPICS)[topic](key, value)  # raises BadRecord
+        appliers(InMemoryCatalog(CatalogSettings()), _TOPICS)[topic](key, value)  # raises BadRecord
         return _message(kind.FromString(value))
 
     return read
