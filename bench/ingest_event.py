@@ -26,7 +26,6 @@ from inference.settings import TritonSettings
 from inference.triton import TritonModel
 from inference.version_routing import Pointer
 from ingest.consuming.supervise import supervise
-from ingest.health import Health
 from ingest.profiles.interactions_worker import InteractionsWorker
 from ingest.profiles.states import States
 from ingest.profiles.sweeper import Sweeper
@@ -40,6 +39,7 @@ from profiles.announcements.changes import Announcement, Changes
 from profiles.settings import StoreSettings
 from profiles.store.store import ProfileStore
 from recstream.v1.interaction_pb2 import Interaction
+from telemetry.health import Health
 from tests.ingest.world import ArithmeticModel, manifest_for
 from topics.create import create_topics
 from topics.producer import start_producer

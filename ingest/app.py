@@ -22,8 +22,6 @@ from ingest import metrics
 from ingest.consuming.supervise import supervise, unless_stopped
 from ingest.embeddings.catalogue_workers import CatalogueWorkers
 from ingest.errors import SettingsDisagree
-from ingest.health import Health
-from ingest.health_server import HealthServer
 from ingest.online_quality.quality_worker import QualityWorker
 from ingest.profiles.bundle_check import check_agreement
 from ingest.profiles.interactions_worker import InteractionsWorker
@@ -34,6 +32,8 @@ from ingest.statistics.statistics_worker import StatisticsWorker
 from profiles.actions import ProfileSettings
 from profiles.settings import StoreSettings
 from profiles.store.store import ProfileStore
+from telemetry.health import Health
+from telemetry.probe_server import ProbeServer
 from topics.settings import KafkaSettings
 
 log = structlog.get_logger()
@@ -81,13 +81,13 @@ async def run(
     """
     settings = configuration.ingest
     stop = _stop_on_signals() if stop is None else stop
-    health = Health()
-    health_server = HealthServer(health, settings.health_host, settings.health_port)
+    health = Health(metrics.READY)
+    probes = ProbeServer(health, settings.health_host, settings.health_port)
     async with contextlib.AsyncExitStack() as stack:
-        await health_server.start()
-        stack.push_async_callback(health_server.close)
+        await probes.start()
+        stack.callback(probes.close)
         if listening is not None:
-            listening(health_server.port)
+            listening(probes.port)
         model = TritonModel(configuration.triton, [])
         stack.push_async_callback(model.close)
         versions = Versions()
@@ -100,7 +100,7 @@ async def run(
                 _work(configuration, versions, model, catalog, health, roles, stop), name="roles"
             )
             await stop.wait()
-            health.down("process", "shutting down")
+            health.shut_down()
             await working
             reading.cancel()
     log.info("ingest_stopped")
@@ -135,7 +135,7 @@ async def _work(
     stop: asyncio.Event,
 ) -> None:
     settings = configuration.ingest
-    health.down("catalog", "reading its topics")
+    health.down("catalog", "is being read")
     if Role.INTERACTIONS in roles:
         # Told from the start, since its absence is an alert.
         health.down(Role.INTERACTIONS, "waits for the catalogue")
@@ -169,7 +169,7 @@ async def _quality(configuration: IngestConfiguration, versions: Versions, stop:
         ).follow
     )
     # A health of its own: that figures are missing does not make a process unready.
-    health = Health()
+    health = Health(metrics.READY)
     worker = QualityWorker(
         configuration.kafka,
         configuration.profiles,

@@ -119,7 +119,7 @@ MEDIA_UNREADABLE = Counter(
 UNCHANGED = Counter("recstream_ingest_items_unchanged_total", "Items whose text has its vector already.")
 COUNTED = Counter("recstream_ingest_positives_counted_total", "Positive events counted into item statistics.")
 UNCOUNTED = Counter("recstream_ingest_positives_uncounted_total", "Positive events of items past the bound.")
-READY = Gauge("recstream_ingest_ready", "1 while the component is in order.", ["component"])
+READY = Gauge("recstream_ingest_ready", "1 while the component is ready.", ["component"])
 RESTARTS = Counter(
     "recstream_ingest_worker_restarts_total", "Workers that failed and were started again.", ["worker"]
 )

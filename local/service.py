@@ -95,9 +95,9 @@ async def http_get(host: str, port: int, path: str) -> tuple[int, str]:
 
 
 def lacks(said: str) -> str:
-    """The `lacks` of a /readyz answer as one line; the text itself if it is of another form."""
+    """The reasons of a /readyz answer as one line; the text itself if it is of another form."""
     try:
-        parts = json.loads(said)["lacks"]
+        parts = json.loads(said)["not_ready"]
         return "; ".join(f"{name}: {reason}" for name, reason in parts.items())
     except (ValueError, KeyError, TypeError, AttributeError):
         return said.strip()

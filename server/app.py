@@ -32,8 +32,6 @@ from recstream.v1 import (
 )
 from server import metrics
 from server.config import ServerConfig
-from server.health import Health
-from server.http import HttpServer
 from server.profiles.profile_reader import Reads
 from server.requests.admission import Admission
 from server.requests.pages import Pages
@@ -42,6 +40,7 @@ from server.requests.read_your_writes import After
 from server.requests.slate_service import Lists
 from server.requests.task_group import together
 from server.services.catalog import CatalogService
+from server.services.health import HealthService
 from server.services.interaction import InteractionService
 from server.services.profile import ProfileService
 from server.services.recommendation import RecommendationService
@@ -54,6 +53,8 @@ from server.writes.item_writer import Shelf
 from server.writes.log_writer import LogWriter
 from server.writes.recording import Recording
 from server.writes.slate_log import SlateLog
+from telemetry.health import Health
+from telemetry.probe_server import ProbeServer
 
 log = structlog.get_logger()
 
@@ -67,6 +68,8 @@ SERVICES = tuple(
     )
 )
 _HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+_CATALOG = "catalog"
+"""The component of the health that is ready once the catalogue has been read."""
 _FLUSH_SECONDS = 1.0
 
 
@@ -84,7 +87,8 @@ class Server:
         self.config = config
         self._model = model
         self.versions = Versions()
-        self.health = Health(SERVICES)
+        self.health = Health(metrics.READY)
+        self.health.down(_CATALOG, "is being read")
         self.admission = Admission(config.server)
         self.catalog = Catalog(config.catalog, config.kafka, _now_ms)
         self.catalog.served.listen(self.versions.update)
@@ -97,8 +101,8 @@ class Server:
         up. Raises OSError where a port is taken."""
         config, settings = self.config, self.config.server
         self._grpc = grpc_server(settings)
-        self.http = HttpServer(self.health, settings.host, settings.http_port)
-        await self.http.start()
+        self.probes = ProbeServer(self.health, settings.host, settings.http_port)
+        await self.probes.start()
         self._store = await ProfileStore.connect(config.store)
         self._changes = await Changes.connect(config.store, self._reread)
         self._pipeline = Pipeline(self.catalog, self._model, self.versions, config.profiles, config.ranking)
@@ -125,13 +129,13 @@ class Server:
                 self._when_ready(),
             )
         )
-        log.info("server_listens", port=self.port, http_port=self.http.port)
+        log.info("server_listens", port=self.port, http_port=self.probes.port)
 
     async def drain(self, cut: asyncio.Event | None = None) -> None:
         """Not ready at once; streams are sent away one by one; what is in progress ends, at the latest after the grace
         of the settings, or when `cut` is set."""
         settings = self.config.server
-        await self.health.leave()
+        self.health.shut_down()
         self.admission.close()
         log.info("server_drains", streams=self.admission.streams, unary=self.admission.unary)
         # New calls are turned away first, so that nobody who is sent away comes back here.
@@ -161,7 +165,7 @@ class Server:
         await self._pipeline.close()
         await self._changes.close()
         await self._store.close()
-        self.http.close()
+        self.probes.close()
 
     def _reread(self) -> None:
         self.streams.reread_now()
@@ -179,7 +183,7 @@ class Server:
         gc.collect()
         gc.freeze()
         gc.set_threshold(20_000, 20, 50)
-        await self.health.ready()
+        self.health.up(_CATALOG)
         log.info("server_ready", items=self.catalog.item_count)
 
     def _add_services(self, lists: Lists) -> None:
@@ -213,7 +217,7 @@ class Server:
         catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server(
             CatalogService(shelf, lists, admission, settings), self._grpc
         )
-        add_HealthServicer_to_server(self.health, self._grpc)
+        add_HealthServicer_to_server(HealthService(self.health, SERVICES), self._grpc)
         reflection.enable_server_reflection((*SERVICES, _HEALTH, reflection.SERVICE_NAME), self._grpc)
 
     def _version(self) -> int:

@@ -109,4 +109,4 @@ for _topic in RECORDED_TOPICS:
 SLATES = Counter("recstream_server_slates", "Sent lists for the topic `slates`", ["result"])
 for _result in SLATE_RESULTS:
     SLATES.labels(_result)
-READY = Gauge("recstream_server_ready", "1: the catalogue is whole and the server takes calls")
+READY = Gauge("recstream_server_ready", "1 while the component is ready.", ["component"])

@@ -14,10 +14,10 @@ from ingest.consuming.polling import Records
 from ingest.consuming.records import Batch, read_batch
 from ingest.consuming.traced import by_user
 from ingest.errors import BatchFailed, StoreChanged
-from ingest.health import Health
 from ingest.profiles.apply import Apply
 from ingest.settings import IngestSettings
 from profiles.actions import ProfileSettings
+from telemetry.health import Health
 from telemetry.tracing.spans import Followed, SpanKind
 
 log = structlog.get_logger()

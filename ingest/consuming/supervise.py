@@ -11,9 +11,9 @@ from aiokafka.errors import KafkaError
 from ingest import metrics
 from ingest.consuming.race import cancelled
 from ingest.errors import Halted, IngestError, StoreChanged
-from ingest.health import Health
 from ingest.settings import IngestSettings
 from profiles.errors import StoreUnavailable
+from telemetry.health import Health
 from topics.errors import TopicsError
 
 log = structlog.get_logger()

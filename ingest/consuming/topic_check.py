@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Collection
 
 from ingest.errors import TopicMadeAnew, TopicsNotThere, TopicsUnfit
-from ingest.health import Health
+from telemetry.health import Health
 from topics.check import check_topics
 from topics.errors import KafkaUnreachable, TopicMissing
 from topics.ids import topic_ids

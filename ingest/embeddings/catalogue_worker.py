@@ -11,8 +11,8 @@ from ingest.consuming.groups import catalogue_group
 from ingest.consuming.topic_check import check_fit
 from ingest.embeddings.catalogue import Catalogue
 from ingest.embeddings.embedding import Embedding
-from ingest.health import Health
 from ingest.settings import IngestSettings
+from telemetry.health import Health
 from topics.closing import close_client
 from topics.ids import topic_ids
 from topics.producer import start_producer

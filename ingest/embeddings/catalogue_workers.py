@@ -13,8 +13,8 @@ from inference.version_routing import Live, Pointer
 from ingest.consuming.supervise import supervise
 from ingest.embeddings.catalogue_worker import COMPONENT, CatalogueWorker
 from ingest.errors import BundleNotThere
-from ingest.health import Health
 from ingest.settings import IngestSettings
+from telemetry.health import Health
 from topics.settings import KafkaSettings
 
 
@@ -77,7 +77,7 @@ class CatalogueWorkers:
             await asyncio.wait({task})
             del self._at_work[version, published]
             if wanted:
-                self._health.forget(_component(version))
+                self._health.remove(_component(version))
         for key, live in wanted.items():
             if key not in self._at_work:
                 name, ending = _component(live.version), asyncio.Event()

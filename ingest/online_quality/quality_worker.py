@@ -14,13 +14,13 @@ from ingest.consuming.groups import quality_group
 from ingest.consuming.polling import poll
 from ingest.consuming.supervise import unless_stopped
 from ingest.consuming.topic_check import check_fit
-from ingest.health import Health
 from ingest.online_quality.online_quality import OnlineQuality
 from ingest.settings import IngestSettings
 from profiles.actions import Actions, ProfileSettings
 from profiles.interactions import KIND_HEADER, check
 from recstream.storage.v1.slate_pb2 import SlateRecord
 from recstream.v1.interaction_pb2 import Interaction
+from telemetry.health import Health
 from topics.closing import close_client
 from topics.settings import KafkaSettings
 

@@ -10,7 +10,6 @@ from ingest.consuming.loop import COMPONENT, Interactions
 from ingest.consuming.race import first_of
 from ingest.consuming.supervise import unless_stopped
 from ingest.consuming.topic_check import check_fit, watch_topic
-from ingest.health import Health
 from ingest.profiles.apply import Apply
 from ingest.profiles.states import States
 from ingest.profiles.sweeper import Sweeper
@@ -18,6 +17,7 @@ from ingest.settings import IngestSettings
 from profiles.actions import ProfileSettings
 from profiles.errors import StoreUnavailable
 from profiles.store.store import ProfileStore
+from telemetry.health import Health
 from topics.closing import close_client
 from topics.producer import start_producer
 from topics.settings import KafkaSettings

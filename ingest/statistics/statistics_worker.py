@@ -6,10 +6,10 @@ from ingest.consuming.groups import statistics_group
 from ingest.consuming.offsets import check_range
 from ingest.consuming.race import first_of
 from ingest.consuming.topic_check import check_fit, topic_id_of, watch_topic
-from ingest.health import Health
 from ingest.settings import IngestSettings
 from ingest.statistics.statistics import Statistics
 from profiles.actions import ProfileSettings
+from telemetry.health import Health
 from topics.settings import KafkaSettings
 
 COMPONENT = "statistics"

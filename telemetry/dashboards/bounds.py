@@ -83,6 +83,7 @@ _BOUNDS: Final[dict[tuple[str, str], Bound]] = {
     ),
     ("recstream_ingest_states_total", "how"): Bound(ingest.STATES_HOW),
     ("recstream_ingest_model_share", "version"): _LIVE,
+    ("recstream_server_ready", "component"): Bound(("catalog", "process")),
     ("recstream_ingest_ready", "component"): Bound(
         ("process", "catalog", "model", "store", "kafka", "interactions", "statistics", "quality"),
         "`catalogue of model` and a live version",

@@ -16,15 +16,15 @@ OVERVIEW = Dashboard(
             (
                 Panel(
                     "Servers ready",
-                    "Server processes whose catalogue is whole and that take calls.",
+                    "Server processes that have read the catalogue and take calls.",
                     "short",
-                    (Query("sum(recstream_server_ready)"),),
+                    (Query("sum(min without (component) (recstream_server_ready))"),),
                     _NUMBER,
                     4,
                 ),
                 Panel(
-                    "Parts of ingest not in order",
-                    "Components of ingest processes that lack something; /readyz says what. Good: 0.",
+                    "Components of ingest not ready",
+                    "Components of ingest processes that are not ready; /readyz says why. Good: 0.",
                     "short",
                     (Query("count(recstream_ingest_ready == 0) or vector(0)"),),
                     _NUMBER,
@@ -185,7 +185,7 @@ OVERVIEW = Dashboard(
                 ),
                 Panel(
                     "Components of ingest",
-                    "1: in order; 0: lacks something, which /readyz names.",
+                    "1: ready; 0: not ready, and /readyz says why.",
                     "short",
                     (Query("min by (component) (recstream_ingest_ready)", "{{component}}"),),
                 ),

@@ -71,7 +71,7 @@ def test_alone_it_lives_and_its_health_check_says_what_it_lacks(
         with inside.running([*image.entrypoint, *image.cmd], tmp_path / "log") as process:
             for _ in range(100):
                 asked = inside.run(list(image.probe))
-                if "NOT_SERVING" in asked.stderr or '"lacks"' in asked.stderr:
+                if "NOT_SERVING" in asked.stderr or '"not_ready"' in asked.stderr:
                     break
                 time.sleep(0.1)
             assert asked.returncode == 1 and process.poll() is None

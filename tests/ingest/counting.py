@@ -8,8 +8,8 @@ from catalog.settings import CatalogSettings
 from ingest.consuming.groups import statistics_group
 from ingest.consuming.offsets import committed, partitions_of
 from ingest.consuming.supervise import supervise
-from ingest.health import Health
 from ingest.statistics.statistics_worker import StatisticsWorker
+from telemetry.health import Health
 from tests.ingest.world import World, until
 
 

@@ -105,7 +105,7 @@ async def test_items_events_and_counts_go_all_the_way(live: tuple[World, IngestC
     await model.close()
 
     status, body = await get(port, b"GET /readyz HTTP/1.1\r\n\r\n")
-    assert (status, json.loads(body)["lacks"]) == (200, {})
+    assert (status, json.loads(body)["not_ready"]) == (200, {})
     stop.set()
     await asyncio.wait_for(running, 30)
 

@@ -14,8 +14,8 @@ from ingest.consuming.groups import catalogue_group
 from ingest.consuming.offsets import committed, partitions_of
 from ingest.embeddings.catalogue_workers import CatalogueWorkers, published_bundle
 from ingest.errors import BundleNotThere
-from ingest.health import Health
 from recstream.v1.item_pb2 import Item
+from telemetry.health import Health
 from tests.ingest.world import World, until
 from topics.ids import topic_ids
 from topics.producer import start_producer
@@ -51,7 +51,7 @@ async def test_a_worker_waits_for_its_bundle_and_ends_with_its_version(
     await producer.stop()
 
     async def says_what_it_lacks() -> bool:
-        return any("recstream model publish" in reason for reason in health.lacks.values())
+        return any("recstream model publish" in reason for reason in health.not_ready.values())
 
     await until(says_what_it_lacks)
     shutil.copytree(bundle, tmp_path / "1")

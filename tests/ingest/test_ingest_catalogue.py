@@ -14,8 +14,8 @@ from ingest.consuming.groups import catalogue_group
 from ingest.consuming.offsets import committed, partitions_of
 from ingest.consuming.supervise import supervise
 from ingest.embeddings.catalogue_worker import CatalogueWorker
-from ingest.health import Health
 from recstream.v1.item_pb2 import Item, Media
+from telemetry.health import Health
 from tests.ingest.world import World, until
 from topics.ids import topic_ids
 

@@ -118,7 +118,7 @@ async def test_a_flood_of_bad_records_stops_ingest_and_nothing_beyond_is_committ
     worker = await world.start()
 
     async def halted() -> bool:
-        return "more than 50" in worker.health.lacks.get("interactions", "")
+        return "more than 50" in worker.health.not_ready.get("interactions", "")
 
     await until(halted)
     assert not worker.health.ready
@@ -141,7 +141,7 @@ async def test_without_a_dead_letter_topic_no_record_is_passed(make_world: MakeW
     worker = await world.start()
 
     async def says_so() -> bool:
-        return "dead-letter topic" in worker.health.lacks.get("interactions", "")
+        return "dead-letter topic" in worker.health.not_ready.get("interactions", "")
 
     await until(says_so)
     assert await world.lag() == 3

@@ -1,18 +1,14 @@
 """The parts of ingest that are arithmetic, or that no server is needed for."""
 
-import json
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.consuming.offsets import from_metadata, to_metadata
-from ingest.health import Health
-from ingest.health_server import HealthServer
 from ingest.profiles.rewind_window import Applied
 from ingest.statistics.counting import Counts
 from profiles.folding.events import Event, Position
 from recstream.storage.v1.catalog_pb2 import ItemStats
-from tests.ingest.world import T0, get
+from tests.ingest.world import T0
 
 
 @given(st.lists(st.floats(0, 3), min_size=1, max_size=80), st.floats(0, 20))
@@ -79,25 +75,3 @@ def test_counting_changes_nothing_before_it_is_kept() -> None:
     counts = Counts({})
     for _ in range(2):
         assert ItemStats.FromString(counts.after([event(0, "a", 1)], 10).stats["a"]).positives == 1
-
-
-async def test_health_over_http() -> None:
-    health = Health()
-    health.down("store", "away")
-    server = HealthServer(health, "127.0.0.1", 0)
-    await server.start()
-    try:
-        assert (await get(server.port, b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"))[0] == 200
-        status, body = await get(server.port, b"GET /readyz HTTP/1.1\r\n\r\n")
-        assert status == 503
-        assert json.loads(body) == {"ready": False, "lacks": {"store": "away"}}
-        health.up("store")
-        assert (await get(server.port, b"GET /readyz?verbose HTTP/1.1\r\n\r\n"))[0] == 200
-        status, body = await get(server.port, b"GET /metrics HTTP/1.1\r\n\r\n")
-        assert status == 200
-        assert b"recstream_ingest_ready" in body
-        assert (await get(server.port, b"GET /nope HTTP/1.1\r\n\r\n"))[0] == 404
-        assert (await get(server.port, b"POST /livez HTTP/1.1\r\n\r\n"))[0] == 405
-        assert await get(server.port, b"HEAD /livez HTTP/1.1\r\n\r\n") == (200, b"")
-    finally:
-        await server.close()

@@ -42,8 +42,8 @@ async def test_who_takes_in_events_says_so_before_the_catalogue_is_read(
     running = asyncio.create_task(run(configuration, {role}, stop=stop, listening=listening.set_result))
     port = await asyncio.wait_for(listening, 30)
     status, body = await get(port, b"GET /readyz HTTP/1.1\r\n\r\n")
-    lacks = json.loads(body)["lacks"]
+    not_ready = json.loads(body)["not_ready"]
     stop.set()
     await asyncio.wait_for(running, 30)
-    assert status == 503 and "catalog" in lacks
-    assert ("interactions" in lacks) == (role is Role.INTERACTIONS)
+    assert status == 503 and "catalog" in not_ready
+    assert ("interactions" in not_ready) == (role is Role.INTERACTIONS)

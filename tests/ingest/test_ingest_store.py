@@ -104,7 +104,7 @@ async def test_a_store_that_forgot_everything_is_not_taken_for_a_new_installatio
     await own_valkey.start()
 
     async def halted() -> bool:
-        return "adopt --reset" in worker.health.lacks.get("interactions", "")
+        return "adopt --reset" in worker.health.not_ready.get("interactions", "")
 
     await until(halted)
     from ingest.consuming.identity import Adopt, adopt

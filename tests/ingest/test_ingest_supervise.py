@@ -8,8 +8,8 @@ from aiokafka.errors import KafkaError
 from ingest.consuming.supervise import supervise
 from ingest.consuming.with_timeout import bounded
 from ingest.errors import TooManyDeadLetters, TopicsNotThere
-from ingest.health import Health
 from ingest.settings import IngestSettings
+from telemetry.health import Health
 
 SETTINGS = IngestSettings(backoff_ms=1, backoff_max_ms=5, topic_check_seconds=0.01)
 
@@ -46,7 +46,7 @@ async def test_what_is_final_waits_for_the_end_unready() -> None:
     running = asyncio.create_task(supervise("worker", work, health, SETTINGS, stop))
     await asyncio.sleep(0.2)
     assert runs == 1
-    assert "more than 5 records" in health.lacks["worker"]
+    assert "more than 5 records" in health.not_ready["worker"]
     stop.set()
     await asyncio.wait_for(running, 30)
 

@@ -21,7 +21,7 @@ from topics.ids import topic_ids
 
 async def lacking(worker: Worker, words: str) -> None:
     async def says_so() -> bool:
-        return words in worker.health.lacks.get("interactions", "")
+        return words in worker.health.not_ready.get("interactions", "")
 
     await until(says_so)
 

@@ -3,9 +3,9 @@
 import asyncio
 from dataclasses import dataclass
 
-from ingest.health import Health
 from ingest.profiles.sweeper import Sweeper
 from profiles.store.store import ProfileStore
+from telemetry.health import Health
 
 
 @dataclass

@@ -18,7 +18,6 @@ from inference.version_routing import Live, Pointer
 from ingest.consuming.groups import interactions_group
 from ingest.consuming.offsets import committed, partitions_of, reader
 from ingest.consuming.supervise import supervise
-from ingest.health import Health
 from ingest.profiles.interactions_worker import InteractionsWorker
 from ingest.profiles.states import States
 from ingest.profiles.sweeper import Sweeper
@@ -34,6 +33,7 @@ from profiles.settings import StoreSettings
 from profiles.store.store import ProfileStore
 from recstream.storage.v1 import profile_pb2
 from recstream.v1.interaction_pb2 import Interaction
+from telemetry.health import Health
 from tests.ingest.model import WIDTH, ArithmeticModel, manifest_for
 from tests.ingest.worker import Worker
 from topics.create import create_topics

@@ -78,7 +78,7 @@ async def test_streams_outlive_the_store_and_learn_what_happened_meanwhile(
                     profile_service_pb2.GetProfileRequest(user_id="ann"), timeout=5
                 )
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
-            assert (await http(around.server.http.port, "/readyz"))[0] == 200
+            assert (await http(around.server.probes.port, "/readyz"))[0] == 200
             began = time.monotonic()
             for _ in range(200):
                 quick = await around.recommendations.Recommend(
@@ -117,7 +117,7 @@ async def test_with_kafka_gone_writes_are_refused_in_time_and_lists_go_on(
                 assert unpack(status, error_details_pb2.RetryInfo) is not None
             answer = await around.recommendations.Recommend(rpc.RecommendRequest(user_id="ann"), timeout=5)
             assert len(answer.slate.items) == 20
-            assert (await http(around.server.http.port, "/readyz"))[0] == 200
+            assert (await http(around.server.probes.port, "/readyz"))[0] == 200
             await kafka.start()
             write.interaction.event_id = "e2"
 
@@ -183,9 +183,9 @@ async def test_health_follows_the_catalogue_and_reflection_names_every_service(k
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await health.Check(health_pb2.HealthCheckRequest(service="nope"), timeout=5)
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND
-        port = around.server.http.port
+        port = around.server.probes.port
         assert (await http(port, "/livez"))[0] == 200 and (await http(port, "/none"))[0] == 404
-        assert json.loads((await http(port, "/readyz"))[1]) == {"ready": True, "lacks": {}}
+        assert json.loads((await http(port, "/readyz"))[1]) == {"ready": True, "not_ready": {}}
         assert "recstream_server_open_streams" in (await http(port, "/metrics"))[1]
         stub = reflection_pb2_grpc.ServerReflectionStub(around.channel)
         call = stub.ServerReflectionInfo()
@@ -206,8 +206,8 @@ async def test_before_the_catalogue_is_read_nothing_is_ready(prefix, valkey) -> 
     server = Server(ServerConfig(server=settings, kafka=kafka), SmallModel())
     await server.start()
     try:
-        assert (await http(server.http.port, "/livez"))[0] == 200
-        assert (await http(server.http.port, "/readyz"))[0] == 503
+        assert (await http(server.probes.port, "/livez"))[0] == 200
+        assert (await http(server.probes.port, "/readyz"))[0] == 503
         async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", ALONE) as channel:
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await RecommendationServiceStub(channel).Recommend(

@@ -182,7 +182,7 @@ async def test_a_drained_server_sends_streams_away_with_a_token_and_a_delay(kafk
                 await call.read()
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
         await asyncio.wait_for(draining, 5)
-        assert around.server.health.lacks
+        assert around.server.health.not_ready
 
 
 async def test_until_its_turn_to_leave_comes_a_stream_goes_on(kafka, valkey, prefix) -> None:

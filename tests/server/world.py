@@ -259,7 +259,7 @@ async def world(
     ingesting = asyncio.create_task(ingest.run())
     channel = grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", [("grpc.use_local_subchannel_pool", 1)])
     try:
-        await eventually(lambda: not server.health.lacks)
+        await eventually(lambda: not server.health.not_ready)
         gc.freeze()
         yield World(server, channel, ingest, model)
     finally:

@@ -3,22 +3,29 @@
 import asyncio
 import contextlib
 import json
+from typing import Final
 
-import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from ingest.health import Health
+from telemetry.health import Health
 
-log = structlog.get_logger()
+_REQUEST_SECONDS: Final = 5.0
+_REQUEST_BYTES: Final = 8192
+_PHRASES: Final = {200: "OK", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
+_TEXT: Final = "text/plain; charset=utf-8"
 
-_REQUEST_SECONDS = 5.0
-_REQUEST_LIMIT = 8192
 
-
-class HealthServer:
+class ProbeServer:
     """Answers GET and HEAD, one request a connection.
 
-    /livez is 200 while the event loop turns. /readyz is 200 or 503 with what is lacking, as JSON.
+    /livez is 200 while the event loop turns, and depends on nothing else. /readyz is 200, or 503 with the reason of
+    each component that is not ready: `{"ready": false, "not_ready": {"catalog": "is being read"}}`. /metrics is
+    what Prometheus scrapes.
+
+    Args:
+        health: What /readyz answers.
+        host: The address to listen on.
+        port: The port to listen on; 0: any free one.
     """
 
     def __init__(self, health: Health, host: str, port: int) -> None:
@@ -33,11 +40,15 @@ class HealthServer:
         return self._port
 
     async def start(self) -> None:
-        """Listen. Raises OSError where the port is taken."""
-        self._server = await asyncio.start_server(self._serve, self._host, self._port, limit=_REQUEST_LIMIT)
+        """Listen.
+
+        Raises:
+            OSError: The address cannot be had, or the port is taken.
+        """
+        self._server = await asyncio.start_server(self._serve, self._host, self._port, limit=_REQUEST_BYTES)
         self._port = int(self._server.sockets[0].getsockname()[1])
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Stop listening."""
         if self._server is not None:
             self._server.close()
@@ -49,7 +60,7 @@ class HealthServer:
                 writer.write(self._answer(request))
                 await writer.drain()
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass
+            pass  # a probe that went away
         finally:
             writer.close()
             with contextlib.suppress(OSError):
@@ -58,23 +69,21 @@ class HealthServer:
     def _answer(self, request: list[bytes]) -> bytes:
         if len(request) != 3 or request[0] not in (b"GET", b"HEAD"):
             return _response(405, b"GET or HEAD\n", with_body=True)
-        body_too = request[0] == b"GET"
+        with_body = request[0] == b"GET"
         match request[1].split(b"?", 1)[0]:
             case b"/livez":
-                return _response(200, b"alive\n", with_body=body_too)
+                return _response(200, b"alive\n", with_body=with_body)
             case b"/readyz":
-                lacks = self._health.lacks
-                text = json.dumps({"ready": not lacks, "lacks": lacks}).encode() + b"\n"
-                return _response(503 if lacks else 200, text, "application/json", with_body=body_too)
+                state = {"ready": self._health.ready, "not_ready": dict(self._health.not_ready)}
+                body = json.dumps(state).encode() + b"\n"
+                status = 200 if self._health.ready else 503
+                return _response(status, body, "application/json", with_body=with_body)
             case b"/metrics":
-                return _response(200, generate_latest(), CONTENT_TYPE_LATEST, with_body=body_too)
+                return _response(200, generate_latest(), CONTENT_TYPE_LATEST, with_body=with_body)
             case _:
-                return _response(404, b"/livez, /readyz or /metrics\n", with_body=body_too)
+                return _response(404, b"/livez, /readyz or /metrics\n", with_body=with_body)
 
 
-_PHRASES = {200: "OK", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
-
-
-def _response(status: int, body: bytes, kind: str = "text/plain; charset=utf-8", *, with_body: bool) -> bytes:
-    head = f"HTTP/1.1 {status} {_PHRASES[status]}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+def _response(status: int, body: bytes, content_type: str = _TEXT, *, with_body: bool) -> bytes:
+    head = f"HTTP/1.1 {status} {_PHRASES[status]}\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n"
     return (head + "Connection: close\r\n\r\n").encode() + (body if with_body else b"")
