@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException  # type: ignore[import-untyped]
 
 from inference import metrics
-from inference.breaker import Breaker
 from inference.bundle.bundle import Manifest
 from inference.bundle.graphs import (
     FLOAT,
@@ -39,6 +38,7 @@ from inference.model import (
     Tokens,
 )
 from inference.settings import TritonSettings
+from telemetry.breaker import Breaker
 from telemetry.tracing.spans import SpanKind, child
 
 log = structlog.get_logger()
@@ -204,7 +204,7 @@ class TritonModel:
         if timeout <= 0:
             raise _failure(graph, "deadline", "no time left before the call")
         breaker = self._breaker(graph, manifest.version)
-        if not breaker.allow(time.monotonic()):
+        if not breaker.allow():
             raise _failure(
                 graph, "breaker", "it failed several times in a row and is left alone for a moment"
             )
@@ -247,14 +247,18 @@ class TritonModel:
     def _breaker(self, graph: Graph, version: int) -> Breaker:
         breaker = self._breakers.get((graph.name, version))
         if breaker is None:
-            s = self._settings
-            breaker = Breaker(s.breaker_failures, s.breaker_open_ms / 1e3, s.breaker_open_max_ms / 1e3)
+            settings = self._settings
+            breaker = Breaker(
+                failures=settings.breaker_failures,
+                pause_seconds=settings.breaker_open_ms / 1000,
+                max_pause_seconds=settings.breaker_open_max_ms / 1000,
+            )
             self._breakers[graph.name, version] = breaker
         return breaker
 
     def _failed(self, graph: Graph, breaker: Breaker) -> None:
         was_open = breaker.open
-        breaker.failed(time.monotonic())
+        breaker.failed()
         if breaker.open and not was_open:
             metrics.BREAKER_OPEN.labels(graph.name).set(1)
             log.warning("triton_breaker_opened", graph=graph.name, address=self._settings.address)

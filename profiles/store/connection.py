@@ -31,7 +31,7 @@ from glide import (
 from profiles.errors import StoreUnavailable
 from profiles.metrics import CONNECTIONS, REQUESTS, SECONDS
 from profiles.settings import StoreSettings, split_address
-from profiles.store.breaker import Breaker
+from telemetry.breaker import Breaker
 
 log = structlog.get_logger()
 
@@ -39,6 +39,8 @@ Client = GlideClient | GlideClusterClient
 T = TypeVar("T")
 
 _SPARE_SECONDS = 0.5
+_BREAKER_FAILURES = 3
+_BREAKER_PAUSE_SECONDS = 0.25
 # Milliseconds: 50, 100, ... 1,600 between attempts, give or take a fifth, and for ever.
 _BACKOFF = BackoffStrategy(num_of_retries=5, factor=50, exponent_base=2, jitter_percent=20)
 
@@ -61,7 +63,12 @@ class Connection:
         self._settings = settings
         self._on_message = on_message
         self._client: Client | None = None
-        self._breaker = Breaker(monotonic)
+        self._breaker = Breaker(
+            failures=_BREAKER_FAILURES,
+            pause_seconds=_BREAKER_PAUSE_SECONDS,
+            max_pause_seconds=_BREAKER_PAUSE_SECONDS,
+        )
+        self._made_at = monotonic()
         self._longest_wait = (
             settings.request_timeout_ms + settings.connection_timeout_ms
         ) / 1000 + _SPARE_SECONDS
@@ -89,7 +96,7 @@ class Connection:
         """
         if self._client is None:
             raise StoreUnavailable("the connection to the store is closed")
-        if not self._breaker.allows():
+        if not self._breaker.allow():
             REQUESTS.labels(operation, "not_sent").inc()
             raise StoreUnavailable("the store did not answer just now, and is not asked again yet")
         started = monotonic()
@@ -115,10 +122,10 @@ class Connection:
             return
         self._breaker.failed()
         REQUESTS.labels(operation, "unavailable").inc()
-        silent_ms = self._breaker.failing_seconds() * 1000
-        if self._client is None or silent_ms < self._settings.reconnect_after_ms:
+        silent_seconds = min(self._breaker.failing_seconds, monotonic() - self._made_at)
+        if self._client is None or silent_seconds * 1000 < self._settings.reconnect_after_ms:
             return
-        self._breaker.start_over()
+        self._made_at = monotonic()
         log.warning("store_connection_renewed", operation=operation, cause=str(cause))
         CONNECTIONS.inc()
         old, self._client = self._client, await self._new_client()

@@ -1,0 +1,112 @@
+"""A server that fails again and again is left alone for a while, and tried by one call at a time."""
+
+from telemetry.breaker import Breaker
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def closed(clock: Clock) -> Breaker:
+    return Breaker(failures=3, pause_seconds=1.0, max_pause_seconds=4.0, clock=clock)
+
+
+def opened(clock: Clock) -> Breaker:
+    breaker = closed(clock)
+    for _ in range(3):
+        assert breaker.allow()
+        breaker.failed()
+    return breaker
+
+
+def test_a_few_failures_do_not_open_it() -> None:
+    breaker = closed(Clock())
+    for _ in range(5):
+        breaker.failed()
+        breaker.failed()
+        breaker.succeeded()
+    assert not breaker.open and breaker.allow()
+
+
+def test_open_it_refuses_then_lets_one_try() -> None:
+    clock = Clock()
+    breaker = opened(clock)
+    clock.now = 0.5
+    assert breaker.open and not breaker.allow()
+    clock.now = 1.0
+    assert breaker.allow()
+    assert not breaker.allow(), "one at a time"
+
+
+def test_a_try_that_fails_doubles_the_pause_up_to_a_bound() -> None:
+    clock, pauses = Clock(), []
+    breaker = opened(clock)
+    for _ in range(5):
+        began = clock.now
+        while not breaker.allow():
+            clock.now += 0.5
+        pauses.append(clock.now - began)
+        breaker.failed()
+    assert pauses == [1.0, 2.0, 4.0, 4.0, 4.0]
+
+
+def test_a_try_that_succeeds_closes_it() -> None:
+    clock = Clock()
+    breaker = opened(clock)
+    clock.now = 1.0
+    assert breaker.allow()
+    breaker.succeeded()
+    assert not breaker.open and breaker.allow()
+
+
+def test_a_try_that_is_cancelled_lets_the_next_one_try() -> None:
+    clock = Clock()
+    breaker = opened(clock)
+    clock.now = 1.0
+    assert breaker.allow()
+    breaker.abandoned()
+    assert breaker.open and breaker.allow()
+
+
+def test_a_try_without_a_report_holds_back_the_next_one_for_the_longest_pause() -> None:
+    clock = Clock()
+    breaker = opened(clock)
+    clock.now = 1.0
+    assert breaker.allow()
+    clock.now = 4.9
+    assert not breaker.allow()
+    clock.now = 5.0
+    assert breaker.allow()
+
+
+def test_late_failures_of_calls_made_before_do_not_lengthen_the_pause() -> None:
+    clock = Clock()
+    breaker = opened(clock)
+    clock.now = 0.1
+    for _ in range(10):
+        breaker.failed()
+    clock.now = 1.0
+    assert breaker.allow()
+
+
+def test_with_one_pause_it_lets_one_call_through_at_a_time_until_one_succeeds() -> None:
+    clock = Clock()
+    clock.now = 100.0
+    breaker = Breaker(failures=2, pause_seconds=1.0, max_pause_seconds=1.0, clock=clock)
+    for _ in range(2):
+        assert breaker.allow()
+        breaker.failed()
+    assert not breaker.allow()
+    clock.now = 101.0
+    assert breaker.allow() and not breaker.allow()
+    breaker.failed()
+    assert not breaker.allow()
+    assert breaker.failing_seconds == 1.0
+    clock.now = 102.0
+    assert breaker.allow()
+    breaker.succeeded()
+    assert breaker.allow() and breaker.allow()
+    assert breaker.failing_seconds == 0.0
