@@ -41,17 +41,6 @@ class UnknownItem(ServerError):
         super().__init__("item_id: the catalogue knows no such item")
 
 
-class AsOfDisabled(ServerError):
-    """The call names a moment, and this server answers as of now only."""
-
-    reason = "AS_OF_DISABLED"
-
-    def __init__(self, key: str) -> None:
-        super().__init__(
-            f"{key}: this server answers as of now; servers that measure on past events have the setting server.as_of"
-        )
-
-
 class TooMuch(ServerError):
     """A limit of this process is reached."""
 

@@ -91,12 +91,6 @@ class ServerSettings(BaseModel):
     page_seconds: float = Field(1_800, gt=0, description="A page token is good for so long")
     page_items: int = Field(2_000, ge=1, le=20_000, description="Items that a paging session can hold")
 
-    as_of: bool = Field(
-        False,
-        description="Calls may name the moment that they ask as of, with the metadata `recstream-as-of-ms`. For "
-        "measurements on past events, not for serving; without it such calls are refused",
-    )
-
     slate_queue: int = Field(
         2_000, ge=1, description="Sent lists waiting for the topic `slates`; more are dropped, and counted"
     )

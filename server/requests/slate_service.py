@@ -29,8 +29,7 @@ UNAVAILABLE = Known(None, None, unavailable=True)
 
 
 class Lists:
-    """Knows how to answer "what should this user see". `now_ms` is the wall clock in Unix milliseconds, which counts
-    where a request does not name its moment."""
+    """Knows how to answer "what should this user see". `now_ms` is the wall clock in Unix milliseconds."""
 
     def __init__(
         self,
@@ -90,16 +89,15 @@ class Lists:
         budget = min(budget, max(0.0, 8 * budget - late))
         return await self._rank(request, known, time.monotonic() + budget)
 
-    def gone(self, rows: NDArray[np.int64], as_of_ms: int | None = None) -> NDArray[np.bool_]:
-        """Which of these catalogue rows may not be shown now, or as of a moment."""
+    def gone(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of these catalogue rows may not be shown now."""
         if not len(rows):
             return np.zeros(0, bool)
-        moment = self._now_ms() if as_of_ms is None else as_of_ms
-        return np.logical_not(self._catalog.eligible(moment)[rows])
+        return np.logical_not(self._catalog.eligible(self._now_ms())[rows])
 
-    def prune(self, ranked: Ranked, as_of_ms: int | None = None) -> Ranked:
-        """The list without what may not be shown now, or as of a moment; the same object where all may."""
-        gone = self.gone(ranked.rows, as_of_ms)
+    def prune(self, ranked: Ranked) -> Ranked:
+        """The list without what may not be shown now; the same object where all may."""
+        gone = self.gone(ranked.rows)
         if not gone.any():
             return ranked
         ids = frozenset(ranked.slate.items[int(at)].item_id for at in np.flatnonzero(gone))
@@ -111,4 +109,4 @@ class Lists:
             request, known.stored, known.tail, deadline=deadline, unavailable=known.unavailable
         )
         # An item may have been withdrawn since the filters looked.
-        return self.prune(ranked, request.as_of_ms)
+        return self.prune(ranked)

@@ -24,7 +24,6 @@ DETAILS_KEY: Final = "grpc-status-details-bin"
 
 _CODES: Final[dict[type[errors.ServerError], int]] = {
     errors.InvalidRequest: code_pb2.INVALID_ARGUMENT,
-    errors.AsOfDisabled: code_pb2.FAILED_PRECONDITION,
     errors.UnknownItem: code_pb2.NOT_FOUND,
     errors.TooMuch: code_pb2.RESOURCE_EXHAUSTED,
     errors.NotAvailable: code_pb2.UNAVAILABLE,

@@ -123,11 +123,11 @@ class Check:
 
 
 def recommend(
-    request: rpc.RecommendRequest, served: frozenset[int], as_of_ms: int | None = None
+    request: rpc.RecommendRequest, served: frozenset[int]
 ) -> tuple[ListRequest, tuple[Position, ...]]:
     """The list that is asked for, and the events that it must include. Raises InvalidRequest."""
     check = Check()
-    wanted = _list(check, request, served, as_of_ms)
+    wanted = _list(check, request, served)
     after = check.after(request.after)
     check.done()
     return wanted, after
@@ -189,7 +189,6 @@ def _list(
     check: Check,
     request: rpc.RecommendRequest | rpc.StreamRecommendationsRequest,
     served: frozenset[int],
-    as_of_ms: int | None = None,
 ) -> ListRequest:
     check.identifier("user_id", request.user_id)
     count = check.count(request.count)
@@ -207,5 +206,4 @@ def _list(
         excluded=excluded,
         served=served,
         experiments=dict(request.experiments),
-        as_of_ms=as_of_ms,
     )

@@ -9,7 +9,6 @@ from recstream.v1 import catalog_service_pb2 as rpc
 from recstream.v1.catalog_service_pb2_grpc import CatalogServiceServicer
 from server.requests import validation
 from server.requests.admission import Admission
-from server.requests.moment import as_of
 from server.requests.slate_service import Lists
 from server.requests.status import answer
 from server.services.interaction import writing_deadline
@@ -29,7 +28,7 @@ class CatalogService(CatalogServiceServicer):
     settings: ServerSettings
 
     async def GetItem(self, request: rpc.GetItemRequest, context: Context) -> rpc.GetItemResponse:
-        return await answer("GetItem", context, lambda: self._get(request, context))
+        return await answer("GetItem", context, lambda: self._get(request))
 
     async def PutItems(self, request: rpc.PutItemsRequest, context: Context) -> rpc.PutItemsResponse:
         until = writing_deadline(context, self.settings)
@@ -41,12 +40,11 @@ class CatalogService(CatalogServiceServicer):
         until = writing_deadline(context, self.settings)
         return await answer("WithdrawItems", context, lambda: self._withdraw(request, until))
 
-    async def _get(self, request: rpc.GetItemRequest, context: Context) -> rpc.GetItemResponse:
+    async def _get(self, request: rpc.GetItemRequest) -> rpc.GetItemResponse:
         with self.admission.call():
-            moment = as_of(context, self.settings)
             validation.item(request.item_id)
             self.lists.check_ready()
-            return self.shelf.get(request.item_id, moment)
+            return self.shelf.get(request.item_id)
 
     async def _put(self, request: rpc.PutItemsRequest, until: float) -> rpc.PutItemsResponse:
         with self.admission.call():

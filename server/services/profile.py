@@ -15,7 +15,6 @@ from server.profiles.profile_view import taken, view
 from server.requests import validation
 from server.requests.admission import Admission
 from server.requests.deadline import Deadline, deadline
-from server.requests.moment import as_of
 from server.requests.read_your_writes import After
 from server.requests.status import answer
 from server.services.interaction import writing_deadline
@@ -38,7 +37,7 @@ class ProfileService(ProfileServiceServicer):
 
     async def GetProfile(self, request: rpc.GetProfileRequest, context: Context) -> rpc.GetProfileResponse:
         limit = deadline(context.time_remaining(), self.settings)
-        return await answer("GetProfile", context, lambda: self._get(request, context, limit))
+        return await answer("GetProfile", context, lambda: self._get(request, limit))
 
     async def ExportProfile(  # type: ignore[override]
         self, request: rpc.ExportProfileRequest, context: Context
@@ -52,31 +51,23 @@ class ProfileService(ProfileServiceServicer):
         until = writing_deadline(context, self.settings)
         return await answer("EraseProfile", context, lambda: self._erase(request, until))
 
-    async def _get(
-        self, request: rpc.GetProfileRequest, context: Context, limit: Deadline
-    ) -> rpc.GetProfileResponse:
+    async def _get(self, request: rpc.GetProfileRequest, limit: Deadline) -> rpc.GetProfileResponse:
         with self.admission.call():
-            moment = self._moment(context)
             after = validation.user(request.user_id, request.after)
             known, included = await self.after.known(request.user_id, after, limit.answer)
             return rpc.GetProfileResponse(
-                profile=view(request.user_id, _present(known), self.profiles, moment),
+                profile=view(request.user_id, _present(known), self.profiles, self.now_ms()),
                 includes_events=included,
             )
 
     async def _export(self, request: rpc.ExportProfileRequest, context: Context, limit: Deadline) -> None:
         with self.admission.call():
-            moment = self._moment(context)
             validation.user(request.user_id)
             known, _ = await self.after.known(request.user_id, (), limit.answer)
-            profile = view(request.user_id, _present(known), self.profiles, moment)
+            profile = view(request.user_id, _present(known), self.profiles, self.now_ms())
             await context.write(rpc.ExportProfileResponse(profile=profile))
             for part in taken(known.tail):
                 await context.write(rpc.ExportProfileResponse(taken=part))
-
-    def _moment(self, context: Context) -> int:
-        named = as_of(context, self.settings)
-        return self.now_ms() if named is None else named
 
     async def _erase(self, request: rpc.EraseProfileRequest, until: float) -> rpc.EraseProfileResponse:
         with self.admission.call():

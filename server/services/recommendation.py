@@ -18,7 +18,6 @@ from server.errors import InvalidRequest, UnknownItem, Violation
 from server.requests import validation
 from server.requests.admission import Admission
 from server.requests.deadline import Deadline, deadline
-from server.requests.moment import as_of, only_now
 from server.requests.pages import Pages
 from server.requests.read_your_writes import After
 from server.requests.slate_service import Lists
@@ -54,7 +53,7 @@ class RecommendationService(RecommendationServiceServicer):
 
     async def Recommend(self, request: rpc.RecommendRequest, context: Context) -> rpc.RecommendResponse:
         limit = deadline(context.time_remaining(), self.settings)
-        return await answer("Recommend", context, lambda: self._recommend(request, context, limit))
+        return await answer("Recommend", context, lambda: self._recommend(request, limit))
 
     async def StreamRecommendations(  # type: ignore[override]
         self, request: rpc.StreamRecommendationsRequest, context: Context
@@ -70,18 +69,15 @@ class RecommendationService(RecommendationServiceServicer):
     async def SimilarItems(
         self, request: rpc.SimilarItemsRequest, context: Context
     ) -> rpc.SimilarItemsResponse:
-        return await answer("SimilarItems", context, lambda: self._similar(request, context))
+        return await answer("SimilarItems", context, lambda: self._similar(request))
 
-    async def _recommend(
-        self, request: rpc.RecommendRequest, context: Context, limit: Deadline
-    ) -> rpc.RecommendResponse:
+    async def _recommend(self, request: rpc.RecommendRequest, limit: Deadline) -> rpc.RecommendResponse:
         with self.admission.call():
             self.lists.check_ready()
-            moment = as_of(context, self.settings)
             validation.page_token(request)
-            wanted, after = validation.recommend(request, frozenset(), moment)
+            wanted, after = validation.recommend(request, frozenset())
             if request.page_token:
-                wanted, after = validation.recommend(request, self.pages.served(request), moment)
+                wanted, after = validation.recommend(request, self.pages.served(request))
             known, included = await self.after.known(wanted.user_id, after, limit.events)
             ranked = await self.lists.for_call(wanted, known, limit.answer)
             given = [item.item_id for item in ranked.slate.items]
@@ -96,14 +92,12 @@ class RecommendationService(RecommendationServiceServicer):
         async def send(frame: frame_pb2.Frame) -> None:
             await context.write(rpc.StreamRecommendationsResponse(frame=frame))
 
-        only_now(context)
         wanted = validation.stream(request)
         with self.admission.stream(wanted.user_id):
             self.lists.check_ready()
             await self.streams.run_one(wanted, request.deltas, request.resume_token, send)
 
     async def _session(self, requests: AsyncIterator[rpc.SessionRequest], context: Context) -> None:
-        only_now(context)
         opening = await _opening(requests)
         wanted = validation.stream(opening, "open.")
         writing = asyncio.Lock()
@@ -133,10 +127,9 @@ class RecommendationService(RecommendationServiceServicer):
             with suppress(_HalfClosed):  # an orderly end, and so status OK
                 await together(self.streams.run_one(wanted, opening.deltas, opening.resume_token, send), up())
 
-    async def _similar(self, request: rpc.SimilarItemsRequest, context: Context) -> rpc.SimilarItemsResponse:
+    async def _similar(self, request: rpc.SimilarItemsRequest) -> rpc.SimilarItemsResponse:
         with self.admission.call():
             self.lists.check_ready()
-            moment = as_of(context, self.settings)
             count = validation.similar(request)
             try:
                 found = await self.pipeline.similar(
@@ -145,7 +138,6 @@ class RecommendationService(RecommendationServiceServicer):
                     filter=request.filter if request.HasField("filter") else None,
                     domain=request.domain,
                     excluded=frozenset(request.excluded_item_ids),
-                    as_of_ms=moment,
                 )
             except ItemUnknown as error:
                 raise UnknownItem from error

@@ -48,8 +48,8 @@ class Shelf:
         self._recent: OrderedDict[str, tuple[float, Item]] = OrderedDict()
         self._writing = asyncio.Lock()
 
-    def get(self, item_id: str, as_of_ms: int | None = None) -> rpc.GetItemResponse:
-        """The item with its figures, now or as of a moment. Raises UnknownItem."""
+    def get(self, item_id: str) -> rpc.GetItemResponse:
+        """The item with its figures. Raises UnknownItem."""
         row = self._catalog.row(item_id)
         item = self._known(item_id)
         if item is None:
@@ -57,8 +57,7 @@ class Shelf:
         if row is None:
             return rpc.GetItemResponse(item=item.to_proto())
         rows = np.array([row])
-        moment = self._now_ms() if as_of_ms is None else as_of_ms
-        trend = self._catalog.popularity(moment, self._half_life_seconds)
+        trend = self._catalog.popularity(self._now_ms(), self._half_life_seconds)
         return rpc.GetItemResponse(
             item=item.to_proto(),
             embedded=bool(self._catalog.has_vector(self._version())[rows][0]),
