@@ -22,11 +22,11 @@ from cli.input.files import Files
 from configuration.settings import load_settings
 from evaluation.data import Data, composition, data_of
 from evaluation.methods.composition import Composition, Retrieval
-from evaluation.methods.exploration import Explored, without_events
+from evaluation.methods.exploration import WithExploration, without_events
 from evaluation.methods.torch_model import TorchModel
 from evaluation.metrics.measure import measure
-from evaluation.protocols.cold import Asked, ColdResult, NearestText, cold_items
-from evaluation.protocols.parts import Variant
+from evaluation.protocols.cold import ColdMethod, ColdResult, NearestText, cold_items
+from evaluation.protocols.held_out import Variant
 from evaluation.protocols.split import Split, split
 from evaluation.result_cache import key_of, training_code
 from models.data.events import Floats
@@ -73,14 +73,15 @@ class Bench:
         weights = self._trained(shown, settings)
         text = self._inputs.text.numpy()
 
-        def rows(part: Split) -> list[Asked]:
+        def rows(part: Split) -> list[ColdMethod]:
             lists = self._lists(part, weights, settings, everything=False)
             every = self._lists(part, weights, settings, everything=True)
             near, by_text = Retrieval(lists), NearestText(part.known, text)
             new = without_events(part.known, np.flatnonzero(part.training))
-            exploring = Explored(lists, part.known, new, self._all.ranking.default.exploration_share)
+            exploring = WithExploration(lists, part.known, new, self._all.ranking.default.exploration_share)
             return [
-                Asked(lists, every), Asked(exploring, every), Asked(near, near), Asked(by_text, by_text),
+                ColdMethod(lists, every), ColdMethod(exploring, every), ColdMethod(near, near),
+                ColdMethod(by_text, by_text),
             ]  # fmt: skip
 
         cold = cold_items(self.data.known, rows, variant=self._variant, seed=seed)
@@ -141,9 +142,9 @@ def main() -> None:
         "", "chance", f"{chance['full']:.4f}", "1", f"{chance['cold']:.4f}", f"{chance['warm']:.4f}", ""
     )
     console.print(table)
-    asks = [sum(seed.cold.asks[name] for seed in seeds) for name in ("cold", "warm")]
+    queries = [sum(seed.cold.queries[name] for seed in seeds) for name in ("cold", "warm")]
     console.print(
-        f"{asks[0]:,} lists ask for hidden films, {asks[1]:,} for as many known ones", highlight=False
+        f"{queries[0]:,} lists ask for hidden films, {queries[1]:,} for as many known ones", highlight=False
     )
 
 

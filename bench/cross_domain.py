@@ -24,17 +24,17 @@ from rich.table import Table
 
 from cli.input.files import Files
 from configuration.settings import load_settings
-from evaluation.baselines.compared import POPULARITY, tuned
+from evaluation.baselines.comparison import POPULARITY, tuned
 from evaluation.baselines.fit import fit
 from evaluation.data import composition, item_texts
-from evaluation.method import Row
+from evaluation.method import Method
 from evaluation.methods.composition import Composition, Retrieval
 from evaluation.methods.torch_model import TorchModel
 from evaluation.metrics.intervals import Bootstrap
 from evaluation.metrics.measure import measure
 from evaluation.protocols.cold import NearestText, Pooled
 from evaluation.protocols.domains import Chance, about, some
-from evaluation.protocols.parts import TEST_FROM
+from evaluation.protocols.held_out import TEST_FROM
 from evaluation.protocols.split import Split, split
 from evaluation.result_cache import key_of, training_code
 from models.data.events import Events, Floats, Ints, ItemText, events
@@ -124,9 +124,9 @@ class Bench:
             vectors = table.vectors(model.eval()).numpy()
         return Composition(part, items, TorchModel(model, vectors, self.settings), composition(self.all))
 
-    def popularity(self, known: Events, part: Split) -> Row:
+    def popularity(self, known: Events, part: Split) -> Method:
         """With the half-life that is best on the validation part."""
-        validation = some(split(known, "next-item", "validation"), self.asked.asks)
+        validation = some(split(known, "next-item", "validation"), self.asked.queries)
         found = tuned(validation, [POPULARITY], self.asked.folder / "tuning")[POPULARITY].parameters
         return fit(POPULARITY, part, found, popular=found)[0]
 
@@ -135,16 +135,16 @@ class Figures:
     """A table of rows on one split, each beside the first."""
 
     def __init__(self, title: str, part: Split) -> None:
-        self._part, self._bootstrap = part, Bootstrap(part.asks.users)
-        users = len(set(part.asks.users.tolist()))
+        self._part, self._bootstrap = part, Bootstrap(part.queries.users)
+        users = len(set(part.queries.users.tolist()))
         self.table = Table(
             "", "NDCG@10", "95 %", "HR@10", "less the first, 95 %", "above it",
-            title=f"{title}: {len(part.asks):,} lists of {users:,} users", title_justify="left",
+            title=f"{title}: {len(part.queries):,} lists of {users:,} users", title_justify="left",
         )  # fmt: skip
         self._first: Numbers | None = None
 
-    def add(self, name: str, row: Row, part: Split | None = None) -> None:
-        """part: the same asks over other items."""
+    def add(self, name: str, row: Method, part: Split | None = None) -> None:
+        """part: the same queries over other items."""
         found = measure(part or self._part, row)
         ndcg = found.figure("ndcg@10")
         self._first = ndcg if self._first is None else self._first
@@ -177,7 +177,7 @@ def _parts(bench: Bench, name: str) -> tuple[Events, Split, Split]:
     """A domain's events, its split over its own items, and the same over those of both."""
     known = bench.events(bench.rows[name], bench.items[name])
     whole = bench.events(bench.rows[name], [*bench.items[FILMS], *bench.items[GROCERIES]])
-    own, of_both = (some(split(one, "next-item"), bench.asked.asks) for one in (known, whole))
+    own, of_both = (some(split(one, "next-item"), bench.asked.queries) for one in (known, whole))
     return known, own, of_both
 
 
@@ -200,7 +200,7 @@ def _own_domain(bench: Bench, name: str, alone: TrainingWeights, both: TrainingW
 def _third_kind(bench: Bench, films: TrainingWeights, both: TrainingWeights) -> Figures:
     known = bench.events(bench.rows[GROCERIES], bench.items[GROCERIES])
     pool = _places(known, bench.third)
-    part = some(about(split(known, "next-item"), pool), bench.asked.asks)
+    part = some(about(split(known, "next-item"), pool), bench.asked.queries)
     title = f"{bench.asked.third}, {len(pool)} products that no training knew, among themselves"
     models: dict[str, Callable[[], TrainingWeights]] = {
         "films and the other groceries": lambda: bench.trained([FILMS, GROCERIES], but=bench.third),
@@ -249,7 +249,7 @@ def _asked() -> argparse.Namespace:
     )
     parser.add_argument("--events", type=int, default=100_000, help="of each, the latest")
     parser.add_argument("--third", default="PRODUCE", help="a department, the third kind")
-    parser.add_argument("--asks", type=int, default=3000, help="lists of a table, at most")
+    parser.add_argument("--queries", type=int, default=3000, help="lists of a table, at most")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=Path(".recstream/cross-domain"))

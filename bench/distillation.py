@@ -28,12 +28,12 @@ from rich.table import Table
 from cli.input.files import Files
 from cli.terminal.progress import progress_on
 from configuration.settings import load_settings
-from evaluation.data import Data, composition, data_of, teacher_rows
-from evaluation.method import Row
-from evaluation.methods.product import product_rows
+from evaluation.data import Data, composition, data_of, teacher_methods
+from evaluation.method import Method
+from evaluation.methods.product import product_methods
 from evaluation.metrics.intervals import Bootstrap
 from evaluation.metrics.measure import measure
-from evaluation.protocols.parts import Variant
+from evaluation.protocols.held_out import Variant
 from evaluation.protocols.split import Split, split
 from inference.bundle.bundle import read
 from models.data.windows import Batch
@@ -53,7 +53,7 @@ ROWS = ("student alone", "teacher", "distilled student")
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """Of one seed: NDCG@10 of each ask by row, what the models cost, and seconds of each training."""
+    """Of one seed: NDCG@10 of each query by row, what the models cost, and seconds of each training."""
 
     figures: dict[str, Numbers]
     costs: list[tuple[str, int, float]]
@@ -121,11 +121,11 @@ def _run(wanted: TrainSettings, variant: Variant, shown: bool) -> Trained:
             own = wanted if name == "taught" else wanted.model_copy(update={"teacher": TeacherSettings()})
             train_on(part.learned, data.items, own, place, show, to_be_continued=True)
             seconds[name] = time.monotonic() - began
-        rows: dict[str, Row] = {}
+        rows: dict[str, Method] = {}
         for title, place in (("student alone", places["alone"]), ("distilled student", places["taught"])):
             composed = composition(settings)
-            rows[title] = product_rows(part, data.items, read(place), composed, show=show)[1]
-        rows["teacher"] = teacher_rows(part, data, settings, places["taught"], None, show)[0]
+            rows[title] = product_methods(part, data.items, read(place), composed, show=show)[1]
+        rows["teacher"] = teacher_methods(part, data, settings, places["taught"], None, show)[0]
         figures = {title: measure(part, rows[title]).figure("ndcg@10") for title in ROWS}
         student = load_weights(weights_folder(places["taught"])).model(wanted)
         teacher = load_teacher(teacher_file(places["taught"]))[0]
@@ -133,10 +133,10 @@ def _run(wanted: TrainSettings, variant: Variant, shown: bool) -> Trained:
 
 
 def _table(part: Split, runs: list[Trained], variant: str) -> Table:
-    bootstrap = Bootstrap(part.asks.users)
+    bootstrap = Bootstrap(part.queries.users)
     mean = {title: np.mean([run.figures[title] for run in runs], axis=0) for title in ROWS}
     table = Table(
-        title=f"next-item, {variant}, {len(part.asks):,} lists, {len(runs)} seeds", title_justify="left"
+        title=f"next-item, {variant}, {len(part.queries):,} lists, {len(runs)} seeds", title_justify="left"
     )
     for name in ("", "NDCG@10", "95 %", "less the student alone", "less the teacher"):
         table.add_column(name)

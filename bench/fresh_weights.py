@@ -24,12 +24,12 @@ from rich.table import Table
 from cli.input.files import Files
 from configuration.settings import load_settings
 from evaluation.data import Data, composition, data_of
-from evaluation.method import Row
+from evaluation.method import Method
 from evaluation.methods.composition import Composition, Retrieval
 from evaluation.methods.torch_model import TorchModel
 from evaluation.metrics.intervals import Bootstrap
 from evaluation.metrics.measure import measure
-from evaluation.protocols.parts import TEST_FROM, VALIDATION_FROM
+from evaluation.protocols.held_out import TEST_FROM, VALIDATION_FROM
 from evaluation.protocols.split import Split, next_items
 from evaluation.result_cache import key_of, training_code
 from models.encoders.load import ItemInputs, load
@@ -46,7 +46,7 @@ ROWS = ("lists", "user vector")
 
 @dataclass
 class Ways:
-    """NDCG@10 by way and row, of all asks so far, and seconds that each update took."""
+    """NDCG@10 by way and row, of all queries so far, and seconds that each update took."""
 
     figures: dict[tuple[str, str], list[Numbers]] = field(default_factory=dict)
     seconds: dict[str, list[float]] = field(default_factory=dict)
@@ -100,7 +100,7 @@ class Bench:
         return made.weights, time.monotonic() - began
 
     def measured(self, part: Split, weights: TrainingWeights) -> dict[str, Numbers]:
-        """NDCG@10 of each ask, of the served lists and of the user vector alone."""
+        """NDCG@10 of each query, of the served lists and of the user vector alone."""
         model = weights.model(self.settings)
         index = torch.from_numpy(weights.indices(part.known.item_ids))
         with torch.inference_mode():
@@ -108,7 +108,7 @@ class Bench:
         lists = Composition(
             part, self.data.items, TorchModel(model, vectors, self.settings), composition(self._all)
         )
-        rows: dict[str, Row] = dict(zip(ROWS, (lists, Retrieval(lists)), strict=True))
+        rows: dict[str, Method] = dict(zip(ROWS, (lists, Retrieval(lists)), strict=True))
         return {name: measure(part, row).figure("ndcg@10") for name, row in rows.items()}
 
 
@@ -141,12 +141,14 @@ def _run(bench: Bench, asked: argparse.Namespace, console: Console) -> Ways:
         if asked.anew:
             models["trained anew"], took = bench.trained(cuts[place])
             ways.seconds.setdefault("trained anew", []).append(took)
-        ways.users.append(part.asks.users)
+        ways.users.append(part.queries.users)
         for way, weights in models.items():
             for row, figures in bench.measured(part, weights).items():
                 ways.figures.setdefault((way, row), []).append(figures)
         said = {way: f"{ways.figures[way, ROWS[0]][-1].mean():.4f}" for way in models}
-        console.print(f"slice {place + 1}, {len(part.asks)} asks, NDCG@10 of lists: {said}", highlight=False)
+        console.print(
+            f"slice {place + 1}, {len(part.queries)} asks, NDCG@10 of lists: {said}", highlight=False
+        )
     return ways
 
 
@@ -155,7 +157,7 @@ def _print(seeds: list[Ways], console: Console) -> None:
     bootstrap = Bootstrap(users)
     table = Table(
         "weights", "row", "NDCG@10", "gain on as they were, 95 %", "probability", "seconds",
-        title=f"{len(users):,} asks of {len(set(users.tolist()))} users, {len(seeds)} seed(s)", title_justify="left",
+        title=f"{len(users):,} queries of {len(set(users.tolist()))} users, {len(seeds)} seed(s)", title_justify="left",
     )  # fmt: skip
     for way, row in seeds[0].figures:
         one, other = (

@@ -19,8 +19,8 @@ from rich.table import Table
 from cli.input.files import Files
 from configuration.settings import load_settings
 from evaluation.data import Data, composition, data_of
-from evaluation.method import Row
-from evaluation.methods.product import product_rows
+from evaluation.method import Method
+from evaluation.methods.product import product_methods
 from evaluation.metrics.intervals import Bootstrap
 from evaluation.metrics.measure import measure
 from evaluation.protocols.split import Split, split
@@ -61,7 +61,7 @@ def main() -> None:
         }
     )
     table = Table("objective", "NDCG@10", "95 %", "above the first", "liked above disliked", "seconds")
-    bootstrap, first = Bootstrap(parts[0].asks.users), None
+    bootstrap, first = Bootstrap(parts[0].queries.users), None
     for place in (int(part) for part in asked.only.split(",")):
         name = list(OBJECTIVES)[place]
         runs = [
@@ -86,27 +86,27 @@ def main() -> None:
 def _run(
     settings: TrainSettings, data: Data, following: Split, future: Split
 ) -> tuple[Numbers, float, float]:
-    """NDCG@10 of each ask, the share of pairs in the right order, and seconds of training."""
+    """NDCG@10 of each query, the share of pairs in the right order, and seconds of training."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
         train_on(following.learned, data.items, settings, Path(folder) / "bundle")
         seconds = time.monotonic() - began
         bundle, composed = read(Path(folder) / "bundle"), composition(load_settings())
-        near, far = (product_rows(part, data.items, bundle, composed)[1] for part in (following, future))
+        near, far = (product_methods(part, data.items, bundle, composed)[1] for part in (following, future))
         return measure(following, near).figure("ndcg@10"), _in_order(future, far), seconds
 
 
-def _in_order(part: Split, row: Row) -> float:
+def _in_order(part: Split, row: Method) -> float:
     """Over users who rate both kinds later: the mean share of (liked, disliked) pairs with the liked above."""
-    known, start = part.known, int(part.asks.visible[0])
+    known, start = part.known, int(part.queries.visible[0])
     later = np.arange(start, len(known))
     later = later[np.isfinite(known.values[later])]
     shares = []
-    for place, user in enumerate(part.asks.users):
+    for place, user in enumerate(part.queries.users):
         own = later[known.users[later] == user]
         liked, other = known.items[own[known.positive[own]]], known.items[own[~known.positive[own]]]
         if len(liked) and len(other):
-            scores = row.scores(part.asks.part(place, place + 1))[0]
+            scores = row.scores(part.queries.part(place, place + 1))[0]
             shares.append(float((scores[liked][:, None] > scores[other]).mean()))
     return float(np.mean(shares))
 

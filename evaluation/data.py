@@ -10,10 +10,10 @@ from catalog.items.items import check, from_proto
 from cli.input.files import Files
 from cli.input.pictures import picture
 from configuration.settings import Settings
-from evaluation.method import Row
+from evaluation.method import Method
 from evaluation.methods.candidates import CandidateSettings
 from evaluation.methods.composition import CompositionSettings
-from evaluation.methods.teacher import TeacherRow
+from evaluation.methods.teacher import TeacherMethod
 from evaluation.protocols.split import Split
 from inference.bundle.bundle import Bundle
 from models.data.events import Events, Floats, ItemText, Media, events, texts_fingerprint
@@ -62,7 +62,7 @@ def data_of(files: Files, settings: Settings) -> Data:
     return Data(events([files.interactions], items, Actions(settings.profiles.actions)), items)
 
 
-def told_otherwise(bundle: Bundle, items: Sequence[ItemText]) -> str:
+def texts_warning(bundle: Bundle, items: Sequence[ItemText]) -> str:
     """A warning where these are not the texts that the bundle's items were trained with, else nothing."""
     trained_with = bundle.manifest.texts_fingerprint
     if not trained_with or trained_with == texts_fingerprint(bundle.trained_items(), items):
@@ -73,9 +73,9 @@ def told_otherwise(bundle: Bundle, items: Sequence[ItemText]) -> str:
     )
 
 
-def teacher_rows(
+def teacher_methods(
     test: Split, data: Data, settings: Settings, bundle: Path, file: Path | None, show: Progress
-) -> list[Row]:
+) -> list[Method]:
     """The row of the bundle's teacher, where there is one. file: it; None: that beside the bundle, where it learned
     from the same events.
 
@@ -87,12 +87,12 @@ def teacher_rows(
     if file is None and not beside.is_file():
         return []
     teacher, record = load_teacher(file or beside)
-    if file is None and record.data_fingerprint != test.learned.fingerprint():
+    if file is None and record.data_fingerprint != test.training_events.fingerprint():
         return []
     encoders = load(settings.train.encoders, data.items)
     cache = settings.train.cache or bundle.with_name("item-vectors")
     inputs = encoders.vectors(data.known.item_ids, data.items, cache, show)
-    return [TeacherRow(test, teacher, record, inputs, encoders.text.fingerprint())]
+    return [TeacherMethod(test, teacher, record, inputs, encoders.text.fingerprint())]
 
 
 def text_vectors(data: Data, settings: Settings, bundle: Path, show: Progress) -> Floats:

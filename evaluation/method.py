@@ -8,7 +8,7 @@ from models.data.events import Floats, Ints
 
 
 @dataclass(frozen=True, slots=True)
-class Asks:
+class EvalQueries:
     """b lists to be made, of a split's `known` events.
 
     users: indices [b]. before: rows of `known`, each user's history, oldest first, perhaps empty. time_ms: when the
@@ -24,18 +24,18 @@ class Asks:
     def __len__(self) -> int:
         return len(self.users)
 
-    def part(self, start: int, end: int) -> "Asks":
-        """Asks `start` to `end`."""
+    def part(self, start: int, end: int) -> "EvalQueries":
+        """Queries `start` to `end`."""
         place = slice(start, end)
-        return Asks(self.users[place], self.before[place], self.time_ms[place], self.visible[place])
+        return EvalQueries(self.users[place], self.before[place], self.time_ms[place], self.visible[place])
 
-    def parts(self, size: int) -> Iterator["Asks"]:
+    def parts(self, size: int) -> Iterator["EvalQueries"]:
         """All of them in order, `size` at a time."""
         for start in range(0, len(self), size):
             yield self.part(start, start + size)
 
 
-class Row(Protocol):
+class Method(Protocol):
     """One row of the tables of results."""
 
     @property
@@ -43,7 +43,7 @@ class Row(Protocol):
         """As tables name it."""
         ...
 
-    def scores(self, asks: Asks) -> Floats:
+    def scores(self, queries: EvalQueries) -> Floats:
         """[b, items], higher is better; what is -inf is never listed. What a user has taken need not be left out: that
         is done for all rows alike."""
         ...

@@ -31,7 +31,7 @@ def measuring_code() -> str:
 
 
 def reference_code() -> str:
-    """Digest of the code of references."""
+    """Digest of the code of baselines."""
     return _digest(path for path in _REFERENCES.rglob("*.py"))
 
 
@@ -41,7 +41,7 @@ def key_of(*parts: object) -> str:
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
-class Kept:
+class ResultCache:
     """Rows that were measured, a file for each key."""
 
     def __init__(self, folder: Path) -> None:

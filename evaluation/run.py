@@ -5,28 +5,28 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from evaluation.baselines.compared import SEEDED, measured, tuned
+from evaluation.baselines.comparison import SEEDED, measured, tuned
 from evaluation.baselines.fit import NAMES
 from evaluation.baselines.interface import Parameters
 from evaluation.errors import EvaluationError
-from evaluation.method import Row
+from evaluation.method import Method
 from evaluation.metrics.beyond import Beyond
 from evaluation.metrics.measure import mean, measure
 from evaluation.protocols.split import Split, split
-from evaluation.report.results import RowOf
+from evaluation.report.results import MeasuredMethod
 from models.data.events import Events
 
 
-def measured_rows(test: Split, rows: Sequence[Row], show: Progress) -> list[RowOf]:
+def measure_methods(test: Split, rows: Sequence[Method], show: Progress) -> list[MeasuredMethod]:
     """Rows of the product."""
     beyond, found = Beyond(test), []
     for row in rows:
-        advance = _bar(show, f"Lists of {row.name}", len(test.asks))
-        found.append(RowOf(measure(test, row, beyond, advance), reference=False))
+        advance = _bar(show, f"Lists of {row.name}", len(test.queries))
+        found.append(MeasuredMethod(measure(test, row, beyond, advance), baseline=False))
     return found
 
 
-def measured_references(
+def measure_baselines(
     known: Events,
     test: Split,
     names: Sequence[str],
@@ -34,27 +34,27 @@ def measured_references(
     folder: Path,
     threads: int,
     show: Progress,
-) -> list[RowOf]:
-    """References of these names, tuned on the validation variant of `test`; means over the seeds where chance plays a
+) -> list[MeasuredMethod]:
+    """Baselines of these names, tuned on the validation variant of `test`; means over the seeds where chance plays a
     part. `folder` keeps what was measured for tuning.
 
-    Raises EvaluationError for a name that is none, ReferenceFailed, EnvironmentMissing, NothingToMeasure.
+    Raises EvaluationError for a name that is none, BaselineFailed, EnvironmentMissing, NothingToMeasure.
     """
     if unknown := sorted(set(names) - set(NAMES)):
-        raise EvaluationError(f"no reference is called {', '.join(unknown)}: there are {', '.join(NAMES)}")
+        raise EvaluationError(f"no baseline is called {', '.join(unknown)}: there are {', '.join(NAMES)}")
     if not names:
         return []
-    task = show.add_task("Tuning references", total=None)
+    task = show.add_task("Tuning the baselines", total=None)
 
     def say(text: str) -> None:
         show.update(task, description=text)
 
     parameters = tuned(split(known, test.name, "validation"), names, folder, threads=threads, say=say)
-    show.update(task, description="References tuned", total=1, completed=1)
+    show.update(task, description="Baselines tuned", total=1, completed=1)
     beyond, found = Beyond(test), []
     for name in names:
         own = seeds if name in SEEDED else seeds[:1]
-        advance = _bar(show, f"Lists of {name}", len(test.asks) * len(own))
+        advance = _bar(show, f"Lists of {name}", len(test.queries) * len(own))
         runs = [
             measured(
                 test,
@@ -69,7 +69,9 @@ def measured_references(
             for seed in own
         ]
         found.append(
-            RowOf(mean(runs), reference=True, seeds=len(own), note=_words(parameters[name].parameters))
+            MeasuredMethod(
+                mean(runs), baseline=True, seeds=len(own), note=_words(parameters[name].parameters)
+            )
         )
     return found
 

@@ -1,4 +1,4 @@
-"""`recstream evaluate`: how good the lists of a bundle are, by one of three protocols, beside references."""
+"""`recstream evaluate`: how good the lists of a bundle are, by one of three protocols, beside baselines."""
 
 import json
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ _Protocol = Literal["leave-one-out", "next-item", "future", "cold-items"]
 def evaluate(
     form: FileForm,
     interactions: Annotated[
-        list[Path], typer.Option(help="All of them, those that are to be foretold among them; as for `train`")
+        list[Path], typer.Option(help="All events, with those that the protocol holds out; as for `train`")
     ],
     protocol: Annotated[
         _Protocol,
@@ -45,15 +45,13 @@ def evaluate(
     alone: Annotated[
         Path | None, typer.Option(help="The same model trained without a teacher, a row of its own")
     ] = None,
-    references: Annotated[
+    baselines: Annotated[
         str, typer.Option(help="popularity, item-knn, ease, als, bpr, sasrec, with commas, or none")
     ] = "popularity",
-    seed: Annotated[int, typer.Option(min=0, help="Of the references' training, and of the bootstrap")] = 0,
-    seeds: Annotated[
-        int, typer.Option(min=1, help="References are trained with so many, from --seed on")
-    ] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Of the baselines' training, and of the bootstrap")] = 0,
+    seeds: Annotated[int, typer.Option(min=1, help="Baselines are trained with so many, from --seed on")] = 1,
     work: Annotated[
-        Path, typer.Option(help="Folder where measurements of the references' tuning are kept")
+        Path, typer.Option(help="Folder where measurements of the baselines' tuning are kept")
     ] = Path(".recstream/evaluation"),
     picture: Annotated[Path | None, typer.Option(help="SVG file of NDCG@10 with intervals")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON")] = False,
@@ -63,7 +61,7 @@ def evaluate(
     files = read_files(interactions, items or (), form)
     for report in files.reports:
         console.print(report_table(report))
-    names = [name.strip() for name in references.split(",") if name.strip() not in ("", "none")]
+    names = [name.strip() for name in baselines.split(",") if name.strip() not in ("", "none")]
     with progress_on(console) as progress:
         asked = _Asked(
             files, bundle or load_settings().bundle, int8, names, range(seed, seed + seeds), work, progress,
@@ -93,7 +91,7 @@ class _Asked:
     files: Files
     bundle: Path
     int8: Path | None
-    references: list[str]
+    baselines: list[str]
     seeds: range
     work: Path
     progress: Progress
@@ -105,14 +103,14 @@ class _Asked:
 def _measured(protocol: _Protocol, asked: _Asked) -> "Result | ColdResult":
     """Raises CommandError."""
     try:
-        from evaluation.data import composition, data_of, teacher_rows, text_vectors, told_otherwise
+        from evaluation.data import composition, data_of, teacher_methods, text_vectors, texts_warning
         from evaluation.errors import TrainedOnOther
-        from evaluation.methods.product import cold_rows, product_rows
-        from evaluation.methods.teacher import noted
+        from evaluation.methods.product import cold_methods, product_methods
+        from evaluation.methods.teacher import with_teacher_notes
         from evaluation.protocols.cold import cold_items
         from evaluation.protocols.split import split
         from evaluation.report.results import result
-        from evaluation.run import measured_references, measured_rows
+        from evaluation.run import measure_baselines, measure_methods
         from models.errors import ModelsError
     except ModuleNotFoundError as error:
         raise CommandError(
@@ -123,12 +121,12 @@ def _measured(protocol: _Protocol, asked: _Asked) -> "Result | ColdResult":
     try:
         data = data_of(asked.files, settings)
         bundle, composed = read(asked.bundle), composition(settings)
-        if warning := told_otherwise(bundle, data.items):
+        if warning := texts_warning(bundle, data.items):
             asked.console.print(f"warning: {warning}", style="yellow", highlight=False, markup=False)
         if protocol == "cold-items":
             text = text_vectors(data, settings, asked.bundle, show)
             share = settings.ranking.default.exploration_share
-            rows = cold_rows(
+            rows = cold_methods(
                 data.items, bundle, composed, text, exploration_share=share, threads=threads, show=show
             )
             lists = show.add_task("Lists", total=None)
@@ -136,13 +134,13 @@ def _measured(protocol: _Protocol, asked: _Asked) -> "Result | ColdResult":
         test = split(data.known, protocol)
         int8 = read(asked.int8) if asked.int8 is not None else None
         alone = read(asked.alone) if asked.alone is not None else None
-        own = product_rows(
+        own = product_methods(
             test, data.items, bundle, composed, int8=int8, alone=alone, threads=threads, show=show
         )
-        own += teacher_rows(test, data, settings, asked.bundle, asked.teacher, show)
-        measured = noted(test, measured_rows(test, own, show), seed=asked.seeds[0])
-        measured += measured_references(
-            data.known, test, asked.references, asked.seeds, asked.work, threads, show
+        own += teacher_methods(test, data, settings, asked.bundle, asked.teacher, show)
+        measured = with_teacher_notes(test, measure_methods(test, own, show), seed=asked.seeds[0])
+        measured += measure_baselines(
+            data.known, test, asked.baselines, asked.seeds, asked.work, threads, show
         )
         return result(test, measured, seed=asked.seeds[0])
     except TrainedOnOther as error:

@@ -74,8 +74,8 @@ def comparison_table(found: "Comparison") -> Table:
     """Both bundles, and by graph what each costs."""
     kept = "it has not seen" if found.unseen else "it was trained on"
     table = Table(
-        title=f"{found.protocol}: NDCG@10 in {found.asks:,} lists of events that {kept}: {found.ndcg_float32:.4f} in "
-        f"float32, {found.ndcg_int8:.4f} in int8, loss {found.loss:.2%}",
+        title=f"{found.protocol}: NDCG@10 in {found.queries:,} lists of events that {kept}: {found.ndcg_float32:.4f} "
+        f"in float32, {found.ndcg_int8:.4f} in int8, loss {found.loss:.2%}",
         caption="us: microseconds of a call on one core, by rows in it",
         title_justify="left", caption_justify="left",
     )  # fmt: skip

@@ -23,7 +23,7 @@ from profiles.actions import Actions
 from readers.interactions.interactions import Interactions
 
 if TYPE_CHECKING:
-    from evaluation.protocols.parts import Name
+    from evaluation.protocols.held_out import Name
 
 INTERRUPTED = 130
 STOPPING = "\nStopping after this step, with a checkpoint; once more ends it at once\n"

@@ -4,19 +4,19 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from rich.bar import Bar
-from rich.console import Group as Together
+from rich.console import Group as Stacked
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from evaluation.metrics.groups import Group
-from evaluation.protocols.cold import ColdResult, ColdRow
-from evaluation.report.results import Result, RowResult
+from evaluation.protocols.cold import ColdMethodResult, ColdResult
+from evaluation.report.results import MethodResult, Result
 
 _BAR = 12
 _BAR_FROM_WIDTH = 96
 _SURE = 0.95
-Cell = Callable[[RowResult], RenderableType]
+Cell = Callable[[MethodResult], RenderableType]
 
 
 def any_table(result: Result | ColdResult, width: int) -> RenderableType:
@@ -25,14 +25,14 @@ def any_table(result: Result | ColdResult, width: int) -> RenderableType:
 
 
 def result_tables(result: Result, width: int = _BAR_FROM_WIDTH) -> RenderableType:
-    """The rows with their intervals, what more there is to say of them, and groups of asks and items. width: of the
+    """The rows with their intervals, what more there is to say of them, and groups of queries and items. width: of the
     terminal, in characters."""
     left_out = "; ".join(
         f"{count:,} {name.replace('_', ' ')}" for name, count in result.excluded.items() if count
     )
-    asked = f"{result.asks:,} lists of {result.users:,} users, {result.items:,} items, full ranking"
+    asked = f"{result.queries:,} lists of {result.users:,} users, {result.items:,} items, full ranking"
     parts: list[RenderableType] = [
-        _table(result.protocol, result.rows, _main(result, bars=width >= _BAR_FROM_WIDTH)),
+        _table(result.protocol, result.rows, _main(result, with_bars=width >= _BAR_FROM_WIDTH)),
         Text(f"{asked}; {left_out}" if left_out else asked, "dim"),
         *_explained(result),
         _table("Further figures", result.rows, _further()),
@@ -40,7 +40,7 @@ def result_tables(result: Result, width: int = _BAR_FROM_WIDTH) -> RenderableTyp
         _groups("NDCG@10 by age of the item", [(row.name, row.ages) for row in result.rows]),
     ]
     parts += [Text(f"{row.name}: {row.note}", "dim") for row in result.rows if row.note]
-    return Together(*parts)
+    return Stacked(*parts)
 
 
 def cold_table(result: ColdResult) -> RenderableType:
@@ -53,7 +53,7 @@ def cold_table(result: ColdResult) -> RenderableType:
     table = Table(title="cold-items: Recall@10", title_justify="left")
     table.add_column("", no_wrap=True)
     for question, title in titles.items():
-        table.add_column(f"{title} ({result.asks[question]:,})", justify="right")
+        table.add_column(f"{title} ({result.queries[question]:,})", justify="right")
         if question == "full":
             table.add_column("x chance", justify="right")
     table.add_column("hidden / known", justify="right")
@@ -61,14 +61,14 @@ def cold_table(result: ColdResult) -> RenderableType:
         cells = [_recall(row, question) for question in titles]
         cells.insert(1, _times(row.recall["full"], result.chance["full"]))
         table.add_row(row.name, *cells, _share(row))
-    chances = [f"{result.chance[question]:.4f}" for question in titles]
-    table.add_row("chance", chances[0], "1.0", *chances[1:], "", style="dim")
-    return Together(
+    chance_cells = [f"{result.chance[question]:.4f}" for question in titles]
+    table.add_row("chance", chance_cells[0], "1.0", *chance_cells[1:], "", style="dim")
+    return Stacked(
         table, Text(f"{result.hidden:,} items are hidden from training and from all histories", "dim")
     )
 
 
-def _recall(row: ColdRow, question: str) -> str:
+def _recall(row: ColdMethodResult, question: str) -> str:
     mean = f"{row.recall[question]:.4f}"
     if question not in row.intervals:
         return mean
@@ -79,7 +79,7 @@ def _times(recall: float, chance: float) -> str:
     return f"{recall / chance:.1f}" if chance else ""
 
 
-def _share(row: ColdRow) -> str:
+def _share(row: ColdMethodResult) -> str:
     if not math.isfinite(row.of_warm):
         return ""
     return f"{row.of_warm:.2f}\n" + "{:.2f}-{:.2f}".format(*row.of_warm_interval)
@@ -91,14 +91,14 @@ def _explained(result: Result) -> list[RenderableType]:
     return [] if compared is None else [Text(text, "dim")]
 
 
-def _main(result: Result, *, bars: bool) -> dict[str, Cell]:
+def _main(result: Result, *, with_bars: bool) -> dict[str, Cell]:
     longest = max((row.intervals["ndcg@10"][1] for row in result.rows), default=0.0) or 1.0
     cells: dict[str, Cell] = {
         "HR@10": _figure("hr@10"),
         "NDCG@10": _figure("ndcg@10"),
         "95 %": lambda row: "{:.4f}-{:.4f}".format(*row.intervals["ndcg@10"]),
     }
-    if bars:
+    if with_bars:
         cells[""] = lambda row: Bar(longest, 0, row.figures["ndcg@10"], width=_BAR)
     cells["MRR@10"] = _figure("mrr@10")
     compared = next((row for row in result.rows if row.above), None)
@@ -121,7 +121,7 @@ def _figure(name: str) -> Cell:
     return lambda row: f"{row.figures[name]:.4f}"
 
 
-def _table(title: str, rows: Sequence[RowResult], cells: Mapping[str, Cell]) -> Table:
+def _table(title: str, rows: Sequence[MethodResult], cells: Mapping[str, Cell]) -> Table:
     table = Table(title=title, title_justify="left")
     table.add_column("", no_wrap=True)
     for name in cells:

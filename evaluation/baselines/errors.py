@@ -1,15 +1,15 @@
-"""What can go wrong with a reference."""
+"""What can go wrong with a baseline."""
 
 from models.errors import ModelsError
 
 
-class ReferenceFailed(ModelsError):
-    """A reference could not be fitted or asked."""
+class BaselineFailed(ModelsError):
+    """A baseline could not be fitted or asked."""
 
 
-class TooManyItems(ReferenceFailed):
-    """The catalogue is larger than what this reference can hold in memory."""
+class TooManyItems(BaselineFailed):
+    """The catalogue is larger than what this baseline can hold in memory."""
 
 
-class EnvironmentMissing(ReferenceFailed):
-    """The environment of the library references is not installed."""
+class EnvironmentMissing(BaselineFailed):
+    """The environment of the library baselines is not installed."""

@@ -1,4 +1,4 @@
-"""References by name."""
+"""Baselines by name."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,12 +7,12 @@ from typing import Final
 import numpy as np
 
 from evaluation.baselines.ease import ease
-from evaluation.baselines.errors import ReferenceFailed
+from evaluation.baselines.errors import BaselineFailed
 from evaluation.baselines.history import History
-from evaluation.baselines.interface import Parameters, Row, Training, Value
+from evaluation.baselines.interface import Method, Parameters, Training, Value
 from evaluation.baselines.item_knn import item_knn
 from evaluation.baselines.item_to_item import ItemToItem
-from evaluation.baselines.library_row import SCRIPTS, LibraryRow
+from evaluation.baselines.library_method import SCRIPTS, LibraryMethod
 from evaluation.baselines.popularity import Popularity
 from evaluation.baselines.process import LibraryProcess
 
@@ -32,13 +32,13 @@ def fit(
     threads: int = 1,
     kept: Path | None = None,
     say: Callable[[str], None] | None = None,
-) -> tuple[Row, Parameters]:
-    """A reference trained on a split's training rows; and its parameters, with those that training found.
+) -> tuple[Method, Parameters]:
+    """A baseline trained on a split's training rows; and its parameters, with those that training found.
 
-    popular: the parameters of the popularity that answers where a reference knows nothing of the user. kept: a folder
+    popular: the parameters of the popularity that answers where a baseline knows nothing of the user. kept: a folder
     where a long training of a library stays: an equal one (two protocols may train on equal rows) is made once.
 
-    Raises ReferenceFailed, EnvironmentMissing for a library's without its environment.
+    Raises BaselineFailed, EnvironmentMissing for a library's without its environment.
     """
     if name == "popularity":
         return _popularity(split, parameters), parameters
@@ -61,7 +61,7 @@ def fit(
         similarity = ease(users, items, weights, count, _number(parameters, "strength"))
         return ItemToItem(name, similarity, history, fallback), parameters
     if name not in SCRIPTS:
-        raise ReferenceFailed(f"no reference is called {name!r}: one of {', '.join(NAMES)}")
+        raise BaselineFailed(f"no baseline is called {name!r}: one of {', '.join(NAMES)}")
     process = LibraryProcess(SCRIPTS[name], threads=threads, say=say)
     facts, found = process.fit(
         name,
@@ -76,13 +76,13 @@ def fit(
         timeout=_FIT_SECONDS,
         kept=kept if name in _KEPT else None,
     )
-    row = LibraryRow(name, process, found["items"], found["listed"].astype(np.bool_), history, fallback)
+    row = LibraryMethod(name, process, found["items"], found["listed"].astype(np.bool_), history, fallback)
     return row, {**parameters, **{key: _value(value) for key, value in facts.items()}}
 
 
-def close(row: Row) -> None:
+def close(row: Method) -> None:
     """Ends the process behind a row, where there is one."""
-    if isinstance(row, LibraryRow):
+    if isinstance(row, LibraryMethod):
         row.close()
 
 
@@ -104,7 +104,7 @@ def _optional(parameters: Parameters, name: str) -> float | None:
 def _number(parameters: Parameters, name: str) -> float:
     value = parameters.get(name)
     if not isinstance(value, (int, float)):
-        raise ReferenceFailed(f"{name} is to be a number, not {value!r}")
+        raise BaselineFailed(f"{name} is to be a number, not {value!r}")
     return float(value)
 
 

@@ -20,7 +20,7 @@ def gram(users: Ints, items: Ints, weights: Floats, count: int) -> NDArray[np.fl
     """
     if count > ITEMS_AT_MOST:
         raise TooManyItems(
-            f"item-to-item references hold a dense matrix over items: {count:,} are more than {ITEMS_AT_MOST:,}"
+            f"item-to-item baselines hold a dense matrix over items: {count:,} are more than {ITEMS_AT_MOST:,}"
         )
     found = np.zeros((count, count), np.float32)
     order = np.argsort(users, kind="stable")

@@ -1,4 +1,4 @@
-"""What a reference is given and what it is, as far as this room needs to know."""
+"""What a baseline is given and what it is, as far as this room needs to know."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -12,7 +12,7 @@ Value = float | int | str | None
 Parameters = Mapping[str, Value]
 
 
-class Asks(Protocol):
+class Queries(Protocol):
     """b lists to be made: for whom, after which of the known events (rows, oldest first), when, and below which
     row of the known events everybody's may be counted."""
 
@@ -37,9 +37,9 @@ class Training(Protocol):
     def training(self) -> NDArray[np.bool_]: ...
 
 
-class Row(Protocol):
+class Method(Protocol):
     """Something that makes lists: scores [b, items], higher is better, -inf is never listed."""
 
     @property
     def name(self) -> str: ...
-    def scores(self, asks: Asks) -> Floats: ...
+    def scores(self, queries: Queries) -> Floats: ...

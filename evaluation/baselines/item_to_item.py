@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.baselines.history import History
-from evaluation.baselines.interface import Asks, Row
+from evaluation.baselines.interface import Method, Queries
 from models.data.events import Floats
 
 
@@ -15,17 +15,17 @@ class ItemToItem:
     answers for users without history.
     """
 
-    def __init__(self, name: str, similarity: NDArray[np.float32], history: History, popular: Row) -> None:
+    def __init__(self, name: str, similarity: NDArray[np.float32], history: History, popular: Method) -> None:
         self.name = name
         self._similarity, self._history, self._popular = similarity, history, popular
 
-    def scores(self, asks: Asks) -> Floats:
+    def scores(self, queries: Queries) -> Floats:
         """[b, items]."""
-        found = np.empty((len(asks.users), len(self._similarity)), np.float32)
-        for place, rows in enumerate(asks.before):
+        found = np.empty((len(queries.users), len(self._similarity)), np.float32)
+        for place, rows in enumerate(queries.before):
             items, weights = self._history.weighted(rows)
             np.matmul(weights, self._similarity[items], out=found[place])
-        return with_ties_by(found, self._popular.scores(asks))
+        return with_ties_by(found, self._popular.scores(queries))
 
 
 def with_ties_by(scores: Floats, popularity: Floats) -> Floats:

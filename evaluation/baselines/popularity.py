@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.baselines.interface import Asks
+from evaluation.baselines.interface import Queries
 from models.data.events import Events, Floats, Ints
 
 _MILLISECONDS_A_DAY = 86_400_000.0
@@ -23,15 +23,15 @@ class Popularity:
         self._half_life_ms = half_life_days * _MILLISECONDS_A_DAY if half_life_days else None
         self._restart()
 
-    def scores(self, asks: Asks) -> Floats:
+    def scores(self, queries: Queries) -> Floats:
         """[b, items]."""
-        limits = np.asarray(asks.visible, np.int64)
+        limits = np.asarray(queries.visible, np.int64)
         if self._half_life_ms is not None:
-            limits = np.minimum(limits, np.searchsorted(self._known.time_ms, asks.time_ms, side="right"))
+            limits = np.minimum(limits, np.searchsorted(self._known.time_ms, queries.time_ms, side="right"))
         found = np.empty((len(limits), len(self._known.item_ids)), np.float32)
         for place in np.argsort(limits, kind="stable").tolist():
             self._count(int(limits[place]))
-            found[place] = self._now * self._decay(asks.time_ms[place] - self._moment)
+            found[place] = self._now * self._decay(queries.time_ms[place] - self._moment)
         return found
 
     def _restart(self) -> None:

@@ -16,7 +16,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.baselines.errors import EnvironmentMissing, ReferenceFailed
+from evaluation.baselines.errors import BaselineFailed, EnvironmentMissing
 
 ENVIRONMENT = Path(__file__).parents[2] / ".envs" / "references"
 _SCRIPTS = Path(__file__).parent / "library"
@@ -47,7 +47,7 @@ class LibraryProcess:
             )
         self._say = say or (lambda _: None)
         self._script = _SCRIPTS / script
-        self._folder = Path(tempfile.mkdtemp(prefix="recstream-reference-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="recstream-baseline-"))
         self._log = self._folder / "log"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -75,7 +75,7 @@ class LibraryProcess:
         """Has a model trained, or taken up where the folder `kept` holds it from an equal training: the same
         script, arrays and parameters. Facts and arrays of the training.
 
-        Raises ReferenceFailed as `ask` does.
+        Raises BaselineFailed as `ask` does.
         """
         path = None
         if kept is not None:
@@ -99,10 +99,10 @@ class LibraryProcess:
     ) -> tuple[dict[str, object], dict[str, NDArray[np.float32]]]:
         """Has something done within `timeout` seconds; facts and arrays of the answer.
 
-        Raises ReferenceFailed with what the library said, or where no answer came. The process is over then.
+        Raises BaselineFailed with what the library said, or where no answer came. The process is over then.
         """
         if not self._end.alive:
-            raise ReferenceFailed(f"{do} failed: its process is over")
+            raise BaselineFailed(f"{do} failed: its process is over")
         self._number += 1
         path = self._folder / f"task-{self._number}.npz"
         np.savez(path, **dict(arrays))  # type: ignore[arg-type]
@@ -117,7 +117,7 @@ class LibraryProcess:
         if "error" in answer:
             said = self._log.read_text(errors="replace").strip().splitlines()[-3:]
             self.close()
-            raise ReferenceFailed(
+            raise BaselineFailed(
                 f"{do} failed: {answer['error']}; last said: {' | '.join(said) or 'nothing'}"
             )
         with np.load(str(answer["arrays"])) as file:

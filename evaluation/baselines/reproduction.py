@@ -1,4 +1,4 @@
-"""Whether a reference is what its name says: does it reach the figure that was published for it?"""
+"""Whether a baseline is what its name says: does it reach the figure that was published for it?"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,30 +6,30 @@ from pathlib import Path
 from typing import Final, Literal
 
 from evaluation.baselines.fit import close, fit
-from evaluation.baselines.interface import Parameters, Row
-from evaluation.baselines.trials import Trial, leave_one_out, measured, random_eighths
+from evaluation.baselines.interface import Method, Parameters
+from evaluation.baselines.published import PublishedSplit, leave_one_out, measured, random_eighths
 from evaluation.baselines.tune import Grids, read_grids, tune
 from models.data.events import Events
 
 TOLERANCE: Final = 0.05
 NOTHING_PUBLISHED: Final = "no published figure on data at hand"
 
-Verdict = Literal["fit", "unfit", "no published figure on data at hand"]
+Verdict = Literal["reproduced", "not reproduced", "no published figure on data at hand"]
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What somebody reports of a reference on a public data set, in full ranking without what the user had."""
+    """What somebody reports of a baseline on a public data set, in full ranking without what the user had."""
 
-    reference: str
+    baseline: str
     data: str
-    trial: Callable[[Events, int], Trial]
+    make_split: Callable[[Events, int], PublishedSplit]
     hr: float
     ndcg: float
     source: str
 
 
-def _leave_one_out(known: Events, _: int) -> Trial:
+def _leave_one_out(known: Events, _: int) -> PublishedSplit:
     return leave_one_out(known)
 
 
@@ -62,10 +62,10 @@ PUBLISHED: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Fitness:
-    """The verdict on a reference, and where there is a figure to compare with: both."""
+class Reproduction:
+    """The verdict on a baseline, and where there is a figure to compare with: both."""
 
-    reference: str
+    baseline: str
     verdict: Verdict
     published: Published | None = None
     hr: float | None = None
@@ -74,15 +74,15 @@ class Fitness:
     def sentence(self) -> str:
         """For a report."""
         if self.published is None:
-            return f"{self.reference}: {self.verdict}"
+            return f"{self.baseline}: {self.verdict}"
         return (
-            f"{self.reference}: {self.verdict}: HR@10 {self.hr:.4f}, NDCG@10 {self.ndcg:.4f} on {self.published.data}; "
+            f"{self.baseline}: {self.verdict}: HR@10 {self.hr:.4f}, NDCG@10 {self.ndcg:.4f} on {self.published.data}; "
             f"published {self.published.hr:.4f}, {self.published.ndcg:.4f} ({self.published.source})"
         )
 
 
-def fitness(
-    reference: str,
+def check_reproduction(
+    baseline: str,
     data: str,
     known: Events,
     folder: Path,
@@ -91,35 +91,35 @@ def fitness(
     seed: int = 0,
     threads: int = 1,
     say: Callable[[str], None] | None = None,
-) -> Fitness:
-    """Tunes and trains a reference as the figure for it on `data` was made, and compares. A reference that stays
-    more than 5 % under the published NDCG@10 or HR@10 is unfit.
+) -> Reproduction:
+    """Tunes and trains a baseline as the figure for it on `data` was made, and compares. A baseline that stays
+    more than 5 % under the published NDCG@10 or HR@10 is not reproduced.
 
     known: that data set. folder: where tuning keeps its measurements. grids: those of grids.yaml; of one
     value a parameter there is nothing to tune.
 
-    Raises ReferenceFailed, EnvironmentMissing.
+    Raises BaselineFailed, EnvironmentMissing.
     """
-    published = next((p for p in PUBLISHED if (p.reference, p.data) == (reference, data)), None)
+    published = next((p for p in PUBLISHED if (p.baseline, p.data) == (baseline, data)), None)
     if published is None:
-        return Fitness(reference, NOTHING_PUBLISHED)
-    trial = published.trial(known, seed)
+        return Reproduction(baseline, NOTHING_PUBLISHED)
+    make_split = published.make_split(known, seed)
     grids = grids or read_grids()
 
-    def on_validation(row: Row) -> float:
-        return measured(row, known, trial.validation)[1]
+    def on_validation(row: Method) -> float:
+        return measured(row, known, make_split.validation)[1]
 
     popular = grids.first("popularity")
-    parameters: Parameters = grids.first(reference)
-    if any(len(options) > 1 for options in grids.values[reference].values()):
+    parameters: Parameters = grids.first(baseline)
+    if any(len(options) > 1 for options in grids.values[baseline].values()):
         tuned = tune(
-            reference, trial, on_validation, folder, grids=grids, seed=seed, threads=threads, say=say
+            baseline, make_split, on_validation, folder, grids=grids, seed=seed, threads=threads, say=say
         )
         parameters = tuned.parameters
-    row, _ = fit(reference, trial, parameters, popular=popular, seed=seed, threads=threads, say=say)
+    row, _ = fit(baseline, make_split, parameters, popular=popular, seed=seed, threads=threads, say=say)
     try:
-        hr, ndcg = measured(row, known, trial.test)
+        hr, ndcg = measured(row, known, make_split.test)
     finally:
         close(row)
     reached = hr >= (1 - TOLERANCE) * published.hr and ndcg >= (1 - TOLERANCE) * published.ndcg
-    return Fitness(reference, "fit" if reached else "unfit", published, hr, ndcg)
+    return Reproduction(baseline, "reproduced" if reached else "not reproduced", published, hr, ndcg)

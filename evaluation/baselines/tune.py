@@ -1,4 +1,4 @@
-"""The parameters of a reference, chosen on the validation variant of a split by NDCG@10.
+"""The parameters of a baseline, chosen on the validation variant of a split by NDCG@10.
 
 Coordinate search over the lists of grids.yaml. Every measurement is kept in a folder under a key of its
 content, so that an interrupted search goes on where it was, and the same search again costs nothing.
@@ -14,26 +14,26 @@ from typing import Final
 
 import yaml
 
-from evaluation.baselines.errors import ReferenceFailed
+from evaluation.baselines.errors import BaselineFailed
 from evaluation.baselines.fit import NAMES, close, fit
-from evaluation.baselines.interface import Parameters, Row, Training, Value
+from evaluation.baselines.interface import Method, Parameters, Training, Value
 
 GRIDS: Final = Path(__file__).with_name("grids.yaml")
 FITS: Final = "fits"
 """Folder for long trainings of libraries, beside the measurements."""
-# What is kept is of no use once a reference computes something else: raise it then.
+# What is kept is of no use once a baseline computes something else: raise it then.
 _FORM: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Grids:
-    """For each reference, the values of each parameter, the first being where the search starts."""
+    """For each baseline, the values of each parameter, the first being where the search starts."""
 
     rounds: int
     values: Mapping[str, Mapping[str, tuple[Value, ...]]]
 
     def first(self, name: str) -> dict[str, Value]:
-        """Where the search for a reference starts."""
+        """Where the search for a baseline starts."""
         return {parameter: values[0] for parameter, values in self.values[name].items()}
 
 
@@ -49,7 +49,7 @@ class Tuned:
 
 
 def read_grids(path: Path = GRIDS) -> Grids:
-    """Raises ReferenceFailed where the file is not a mapping of references to lists of values."""
+    """Raises BaselineFailed where the file is not a mapping of baselines to lists of values."""
     try:
         content = yaml.safe_load(path.read_text())
         rounds = int(content.pop("rounds"))
@@ -58,18 +58,18 @@ def read_grids(path: Path = GRIDS) -> Grids:
             for name, grid in content.items()
         }
     except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ReferenceFailed(f"{path} is not a file of grids: {error}") from error
+        raise BaselineFailed(f"{path} is not a file of grids: {error}") from error
     empty = [f"{name}.{p}" for name, grid in values.items() for p, options in grid.items() if not options]
     if empty or not set(NAMES) <= set(values):
         missing = sorted(set(NAMES) - set(values))
-        raise ReferenceFailed(f"{path}: no values for {', '.join(empty + missing)}")
+        raise BaselineFailed(f"{path}: no values for {', '.join(empty + missing)}")
     return Grids(rounds, values)
 
 
 def tune(
     name: str,
     validation: Training,
-    measure: Callable[[Row], float],
+    measure: Callable[[Method], float],
     folder: Path,
     *,
     popular: Parameters | None = None,
@@ -78,20 +78,20 @@ def tune(
     threads: int = 1,
     say: Callable[[str], None] | None = None,
 ) -> Tuned:
-    """Searches for the parameters of a reference.
+    """Searches for the parameters of a baseline.
 
     validation: rows to be trained on, none of which lies after a validation target's history. measure: NDCG@10
-    of a row on the validation's asks. popular: tuned parameters of popularity, for users that a reference knows
+    of a row on the validation's queries. popular: tuned parameters of popularity, for users that a baseline knows
     nothing of (None: where the grid of popularity starts). folder: where measurements are kept, and long
     trainings of libraries.
 
-    Raises ReferenceFailed, EnvironmentMissing.
+    Raises BaselineFailed, EnvironmentMissing.
     """
     grids = grids or read_grids()
     popular = popular or grids.first("popularity")
-    tell = say or (lambda _: None)
+    report = say or (lambda _: None)
     seen: dict[str, tuple[float, Parameters]] = {}
-    kept = Kept(folder, content_key(validation, name, popular, seed))
+    kept = TuningCache(folder, content_key(validation, name, popular, seed))
 
     def reached(parameters: Parameters) -> float:
         key = json.dumps(parameters, sort_keys=True)
@@ -103,7 +103,7 @@ def tune(
                 )
                 kept.write(parameters, *found)
             seen[key] = found
-            tell(f"{name} {len(seen)}: NDCG@10 {found[0]:.4f} with {_words(found[1])}")
+            report(f"{name} {len(seen)}: NDCG@10 {found[0]:.4f} with {_words(found[1])}")
         return seen[key][0]
 
     best = grids.first(name)
@@ -135,8 +135,8 @@ def content_key(split: Training, name: str, popular: Parameters, seed: int) -> s
     return digest.hexdigest()
 
 
-class Kept:
-    """Measurements of one reference on one split: a line of JSON each, the last whole one of a setting counts."""
+class TuningCache:
+    """Measurements of one baseline on one split: a line of JSON each, the last whole one of a setting counts."""
 
     def __init__(self, folder: Path, key: str) -> None:
         self._path = folder / f"{key}.jsonl"
@@ -175,7 +175,7 @@ def _measure(
     split: Training,
     parameters: Parameters,
     popular: Parameters,
-    measure: Callable[[Row], float],
+    measure: Callable[[Method], float],
     kept: Path,
     seed: int,
     threads: int,

@@ -34,14 +34,14 @@ def candidates(
     vectors: Floats,
     settings: CandidateSettings,
     *,
-    places: int,
+    positions: int,
 ) -> Mask:
     """Which of n items are candidates of b lists, bool [b, n].
 
     near, popular [b, n]: nearness to the user, lasting popularity. seeds: the last positive items of each, newest
     first. with_history [b]: near a user of whom nothing is known there is nothing. allowed [b, n]. places: of a list.
     """
-    found = top(popular, allowed, max(settings.popular, places))
+    found = top(popular, allowed, max(settings.popular, positions))
     found |= top(near, allowed & with_history[:, None], settings.nearest)
     if settings.similar:
         found |= _similar(seeds, allowed, vectors, settings)
@@ -51,11 +51,11 @@ def candidates(
 def last_liked(known: Events, before: Ints, count: int) -> Ints:
     """The newest `count` items of a history (rows) on which the last word is a positive one, newest first."""
     found: list[int] = []
-    heard: set[int] = set()
+    seen: set[int] = set()
     for row in before[::-1].tolist():
         item = int(known.items[row])
-        if item not in heard:
-            heard.add(item)
+        if item not in seen:
+            seen.add(item)
             if known.positive[row]:
                 found.append(item)
                 if len(found) == count:

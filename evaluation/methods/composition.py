@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from evaluation.baselines.popularity import Popularity
-from evaluation.method import Asks
+from evaluation.method import EvalQueries
 from evaluation.methods.blend import Blend
 from evaluation.methods.candidates import CandidateSettings, candidates, last_liked
 from evaluation.methods.served_model import Lists, ServedModel, nothing_of
 from evaluation.protocols.split import Split
-from evaluation.protocols.visible import told
+from evaluation.protocols.visible import visible_events
 from inference.model import Histories
 from models.data.events import Floats, Ints, ItemText
 from models.data.windows import covered, gaps
@@ -41,7 +41,7 @@ class CompositionSettings(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What a batch of asks comes to: states [b, S], user vectors [b, d], nearness and popularities [b, n] and
+    """What a batch of queries comes to: states [b, S], user vectors [b, d], nearness and popularities [b, n] and
     [b, n, P], and seconds since the last event [b], -1 where there is none."""
 
     states: Floats
@@ -53,7 +53,7 @@ class _Asked:
 
 def counted(split: Split) -> Mask:
     """Which events make an item popular [rows]: positive ones that a running product would have been told of."""
-    return split.known.positive & told(split)
+    return split.known.positive & visible_events(split)
 
 
 class Composition:
@@ -85,32 +85,32 @@ class Composition:
             for days in model.half_lives_days
         ]
 
-    def scores(self, asks: Asks) -> Floats:
+    def scores(self, queries: EvalQueries) -> Floats:
         """[b, items]."""
-        asked = self._asked(asks)
-        chosen = self._candidates(asks, asked)
+        asked = self._asked(queries)
+        chosen = self._candidates(queries, asked)
         found = np.full(chosen.shape, -np.inf, np.float32)
         # Lists of about the same length together: what is short is padded.
         order = np.argsort(chosen.sum(1), kind="stable")
         for start in range(0, len(order), _RANKED_AT_ONCE):
-            places = order[start : start + _RANKED_AT_ONCE]
-            self._rank(asks, asked, chosen, places, found)
+            positions = order[start : start + _RANKED_AT_ONCE]
+            self._rank(queries, asked, chosen, positions, found)
         return found
 
-    def nearest(self, asks: Asks) -> Floats:
+    def nearest(self, queries: EvalQueries) -> Floats:
         """[b, items]: nearness to the user vector; lasting popularity where there is no history to be near to."""
-        asked = self._asked(asks)
+        asked = self._asked(queries)
         return np.where(asked.idle_seconds[:, None] >= 0, asked.near, self._lasting(asked))
 
-    def _asked(self, asks: Asks) -> _Asked:
-        histories = [covered(rows, self._model.history, self._model.refold_every) for rows in asks.before]
+    def _asked(self, queries: EvalQueries) -> _Asked:
+        histories = [covered(rows, self._model.history, self._model.refold_every) for rows in queries.before]
         states, users = self._model.fold(self._histories(histories))
         times = self._known.time_ms
         idle = [
             max(0, now - int(times[rows[-1]])) / 1000 if len(rows) else -1.0
-            for rows, now in zip(histories, asks.time_ms.tolist(), strict=True)
+            for rows, now in zip(histories, queries.time_ms.tolist(), strict=True)
         ]
-        popularity = np.stack([each.scores(asks) for each in self._popularity], -1)
+        popularity = np.stack([each.scores(queries) for each in self._popularity], -1)
         near: Floats = users @ self._model.vectors.T
         return _Asked(states, users, near, popularity, np.array(idle, np.float32))
 
@@ -118,38 +118,40 @@ class Composition:
         lasting: Floats = asked.popularity[..., len(self._popularity) // 2]
         return lasting
 
-    def _candidates(self, asks: Asks, asked: _Asked) -> Mask:
+    def _candidates(self, queries: EvalQueries, asked: _Asked) -> Mask:
         known, settings = self._known, self._settings.candidates
         allowed = np.ones(asked.near.shape, np.bool_)
-        for place, before in enumerate(asks.before):
+        for place, before in enumerate(queries.before):
             allowed[place, known.items[before[~known.repeats[before]]]] = False
         kept = self._model.history + self._model.refold_every
-        seeds = [last_liked(known, before[-kept:], settings.similar_seeds) for before in asks.before]
+        seeds = [last_liked(known, before[-kept:], settings.similar_seeds) for before in queries.before]
         return candidates(
             asked.near, self._lasting(asked), seeds, asked.idle_seconds >= 0, allowed, self._model.vectors,
-            settings, places=_LIST_PLACES,
+            settings, positions=_LIST_PLACES,
         )  # fmt: skip
 
-    def _rank(self, asks: Asks, asked: _Asked, chosen: Mask, places: Ints, found: Floats) -> None:
+    def _rank(
+        self, queries: EvalQueries, asked: _Asked, chosen: Mask, positions: Ints, found: Floats
+    ) -> None:
         """Puts scores of the candidates of these lists into `found`."""
-        rows, items = np.nonzero(chosen[places])
+        rows, items = np.nonzero(chosen[positions])
         if not len(rows):
             return
-        counts = np.bincount(rows, minlength=len(places))
+        counts = np.bincount(rows, minlength=len(positions))
         column = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-        padded = np.zeros((len(places), counts.max()), np.int64)
+        padded = np.zeros((len(positions), counts.max()), np.int64)
         padded[rows, column] = items
         published = self._published[padded]
-        seconds = np.maximum(asks.time_ms[places][:, None] - published, 0) / 1000
-        popularity = asked.popularity[places[:, None], padded]
+        seconds = np.maximum(queries.time_ms[positions][:, None] - published, 0) / 1000
+        popularity = asked.popularity[positions[:, None], padded]
         lists = Lists(
-            asked.idle_seconds[places][:, None],
+            asked.idle_seconds[positions][:, None],
             self._model.vectors[padded],
             np.where(published > 0, seconds, -1).astype(np.float32),
             popularity if self._known.timed else np.zeros_like(popularity),
         )
-        probabilities, values = self._model.rank(asked.states[places], asked.users[places], lists)
-        found[places[rows], items] = self._blend.scores(probabilities, values)[rows, column]
+        probabilities, values = self._model.rank(asked.states[positions], asked.users[positions], lists)
+        found[positions[rows], items] = self._blend.scores(probabilities, values)[rows, column]
 
     def _histories(self, rows: Sequence[Ints]) -> Histories:
         """Right-padded, as serving folds them: the first event of each has no gap."""
@@ -171,6 +173,6 @@ class Retrieval:
     def __init__(self, composition: Composition, name: str = "recstream-retrieval") -> None:
         self.name, self._composition = name, composition
 
-    def scores(self, asks: Asks) -> Floats:
+    def scores(self, queries: EvalQueries) -> Floats:
         """[b, items]."""
-        return self._composition.nearest(asks)
+        return self._composition.nearest(queries)

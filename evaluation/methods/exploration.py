@@ -2,31 +2,31 @@
 
 import numpy as np
 
-from evaluation.method import Asks, Row
+from evaluation.method import EvalQueries, Method
 from models.data.events import Events, Floats, Ints
 
 
-class Explored:
+class WithExploration:
     """The first ten of a row's lists, of which a share belongs to items without a training event, as far as they are
     listed at all: the best of them by the row's own order take the places of the last of the others.
 
     Nothing is said of longer lists. What users have taken is left out here too, or else it would hold the places.
     """
 
-    def __init__(self, row: Row, known: Events, new: Ints, share: float, length: int = 10) -> None:
+    def __init__(self, row: Method, known: Events, new: Ints, share: float, length: int = 10) -> None:
         """new: the items that count as new. share: of the list's places."""
         self.name = f"{row.name}, places for new items"
         self._row, self._known, self._length = row, known, length
         self._new = np.zeros(len(known.item_ids), np.bool_)
         self._new[new] = True
-        self._places = int(share * length)
+        self._positions = int(share * length)
         self._by_user = known.by_user()
 
-    def scores(self, asks: Asks) -> Floats:
+    def scores(self, queries: EvalQueries) -> Floats:
         """[b, items]."""
-        found = self._row.scores(asks).copy()
-        for own, user, time_ms in zip(found, asks.users.tolist(), asks.time_ms.tolist(), strict=True):
-            own[self._taken(user, time_ms)] = -np.inf
+        found = self._row.scores(queries).copy()
+        for own, user, time_ms in zip(found, queries.users.tolist(), queries.time_ms.tolist(), strict=True):
+            own[self._consumed(user, time_ms)] = -np.inf
             order = np.argsort(-own, kind="stable")
             order = order[np.isfinite(own[order])]
             listed = self._list(order)
@@ -35,7 +35,7 @@ class Explored:
 
     def _list(self, order: Ints) -> Ints:
         listed, rest = order[: self._length], order[self._length :]
-        missing = self._places - int(self._new[listed].sum())
+        missing = self._positions - int(self._new[listed].sum())
         chosen = rest[self._new[rest]][: max(0, missing)]
         if not len(chosen):
             return listed
@@ -46,7 +46,7 @@ class Explored:
         result[spread], result[~spread] = chosen, np.delete(listed, gives_way)
         return result
 
-    def _taken(self, user: int, time_ms: int) -> Ints:
+    def _consumed(self, user: int, time_ms: int) -> Ints:
         rows = self._by_user[user]
         before = rows[(self._known.time_ms[rows] < time_ms) & ~self._known.repeats[rows]]
         return self._known.items[before]

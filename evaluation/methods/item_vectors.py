@@ -29,11 +29,11 @@ def item_vectors(
     # Of equal length together: little padding, and so little time.
     order = sorted(range(len(there)), key=lambda place: len(there[place].text))
     for start in range(0, len(order), _BATCH):
-        places = order[start : start + _BATCH]
-        part = [there[place] for place in places]
+        positions = order[start : start + _BATCH]
+        part = [there[place] for place in positions]
         tokens = bundle.tokens([item.item_id for item in part], [item.text for item in part])
-        found[places] = graphs.run(ITEM_ENCODER, tokens.ids, tokens.mask, tokens.item_index[:, None])[0]
-        advance(len(places))
+        found[positions] = graphs.run(ITEM_ENCODER, tokens.ids, tokens.mask, tokens.item_index[:, None])[0]
+        advance(len(positions))
     for modality in bundle.manifest.modalities:
         for place, item in enumerate(there):
             if contents := _contents(item, modality):

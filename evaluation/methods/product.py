@@ -7,11 +7,11 @@ import numpy as np
 from rich.progress import Progress
 
 from evaluation.errors import TrainedOnOther
-from evaluation.method import Row
+from evaluation.method import Method
 from evaluation.methods.composition import Composition, CompositionSettings, Retrieval
-from evaluation.methods.exploration import Explored, without_events
+from evaluation.methods.exploration import WithExploration, without_events
 from evaluation.methods.served_model import BundleModel
-from evaluation.protocols.cold import Asked, NearestText
+from evaluation.protocols.cold import ColdMethod, NearestText
 from evaluation.protocols.split import Split
 from inference.bundle.bundle import Bundle
 from models.data.events import Floats, ItemText
@@ -20,7 +20,7 @@ ALONE: Final = "student alone"
 INT8: Final = "recstream-int8"
 
 
-def product_rows(
+def product_methods(
     split: Split,
     items: Sequence[ItemText],
     bundle: Bundle,
@@ -30,7 +30,7 @@ def product_rows(
     alone: Bundle | None = None,
     threads: int = 1,
     show: Progress | None = None,
-) -> list[Row]:
+) -> list[Method]:
     """`recstream`, `recstream-retrieval`, `recstream-int8` where its bundle is given, and `student alone`, the
     retrieval of a bundle that was trained without a teacher.
 
@@ -47,7 +47,7 @@ def product_rows(
         return Composition(split, items, model, settings, name)
 
     whole = composed(bundle, "recstream")
-    rows: list[Row] = [whole, Retrieval(whole)]
+    rows: list[Method] = [whole, Retrieval(whole)]
     if int8 is not None:
         rows.append(composed(int8, INT8))
     if alone is not None:
@@ -55,7 +55,7 @@ def product_rows(
     return rows
 
 
-def cold_rows(
+def cold_methods(
     items: Sequence[ItemText],
     bundle: Bundle,
     settings: CompositionSettings,
@@ -64,14 +64,14 @@ def cold_rows(
     exploration_share: float = 0.0,
     threads: int = 1,
     show: Progress | None = None,
-) -> Callable[[Split], list[Asked]]:
+) -> Callable[[Split], list[ColdMethod]]:
     """For `evaluation.protocols.cold.cold_items`: `recstream`, the same with so large a share of its places for items
     without a training event (not where it is 0), its retrieval, and the nearest by text alone. text [n, w]: text
     vectors of the events' items. What is returned raises TrainedOnOther."""
     show = show or Progress(disable=True)
     models: list[BundleModel] = []
 
-    def rows(split: Split) -> list[Asked]:
+    def rows(split: Split) -> list[ColdMethod]:
         check_trained_on(bundle, split)
         ids = split.known.item_ids
         if not models:
@@ -85,10 +85,10 @@ def cold_rows(
         served = Composition(split, items, models[0], settings)
         ranking = Composition(split, items, models[0], settings.model_copy(update={"candidates": every}))
         near, by_text = Retrieval(served), NearestText(split.known, text)
-        found = [Asked(served, ranking), Asked(near, near), Asked(by_text, by_text)]
+        found = [ColdMethod(served, ranking), ColdMethod(near, near), ColdMethod(by_text, by_text)]
         if exploration_share:
             new = without_events(split.known, np.flatnonzero(split.training))
-            found.insert(1, Asked(Explored(served, split.known, new, exploration_share), ranking))
+            found.insert(1, ColdMethod(WithExploration(served, split.known, new, exploration_share), ranking))
         return found
 
     return rows
@@ -96,7 +96,7 @@ def cold_rows(
 
 def check_trained_on(bundle: Bundle, split: Split) -> None:
     """Raises TrainedOnOther unless the bundle learned from the split's training part, no more and no less."""
-    if bundle.manifest.data_fingerprint != split.learned.fingerprint():
+    if bundle.manifest.data_fingerprint != split.training_events.fingerprint():
         raise TrainedOnOther(
             f"{bundle.folder} was trained on other events than the training part of {split.name} of these files"
         )

@@ -9,13 +9,13 @@ import torch
 
 from evaluation.baselines.popularity import Popularity
 from evaluation.errors import TrainedOnOther
-from evaluation.method import Asks
+from evaluation.method import EvalQueries
 from evaluation.methods.composition import counted
 from evaluation.methods.product import ALONE
 from evaluation.metrics.intervals import Bootstrap
 from evaluation.metrics.measure import AT, Measured
 from evaluation.protocols.split import Split
-from evaluation.report.results import RowOf
+from evaluation.report.results import MeasuredMethod
 from models.data.events import Floats
 from models.data.windows import Window, batch, covered, gaps
 from models.encoders.load import ItemInputs
@@ -30,7 +30,7 @@ RETRIEVAL: Final = "recstream-retrieval"
 _AT_ONCE = 64
 
 
-class TeacherRow:
+class TeacherMethod:
     """All items by nearness to the teacher's user vector, from the events that a state covers in serving; lasting
     popularity where there are none, as in `recstream-retrieval`."""
 
@@ -43,7 +43,7 @@ class TeacherRow:
         it is of another text encoder or of other actions.
         """
         self.name = TEACHER
-        if record.data_fingerprint != split.learned.fingerprint():
+        if record.data_fingerprint != split.training_events.fingerprint():
             raise TrainedOnOther(
                 f"the teacher was trained on other events than the training part of {split.name}"
             )
@@ -57,8 +57,8 @@ class TeacherRow:
             )
         self._known, self._teacher, self._settings = split.known, teacher, record.settings
         self._gaps = gaps(split.known)
-        places = {item_id: place for place, item_id in enumerate(record.item_ids, start=1)}
-        index = [places.get(item_id, 0) for item_id in split.known.item_ids]
+        positions = {item_id: place for place, item_id in enumerate(record.item_ids, start=1)}
+        index = [positions.get(item_id, 0) for item_id in split.known.item_ids]
         with torch.inference_mode():
             self.vectors = teacher.vectors(ItemTable(inputs.text, torch.tensor(index), inputs.media))
         half_lives = record.settings.popularity_half_lives_days
@@ -66,23 +66,25 @@ class TeacherRow:
         self._lasting = Popularity(split.known, counted(split), days)
 
     @torch.inference_mode()
-    def scores(self, asks: Asks) -> Floats:
+    def scores(self, queries: EvalQueries) -> Floats:
         """[b, items]."""
-        found: Floats = self._lasting.scores(asks).astype(np.float32)
+        found: Floats = self._lasting.scores(queries).astype(np.float32)
         settings, none = self._settings, np.zeros(0, np.int64)
         windows = [
-            Window(covered(rows, settings.history, settings.refold_every), 0, none) for rows in asks.before
+            Window(covered(rows, settings.history, settings.refold_every), 0, none) for rows in queries.before
         ]
         known = np.array([place for place, window in enumerate(windows) if len(window.events)], np.int64)
         for start in range(0, len(known), _AT_ONCE):
-            places = known[start : start + _AT_ONCE]
-            given = batch(self._known, self._gaps, [windows[place] for place in places])
+            positions = known[start : start + _AT_ONCE]
+            given = batch(self._known, self._gaps, [windows[place] for place in positions])
             users = self._teacher.after(self.vectors, given)
-            found[places] = (users @ self.vectors.T).numpy()
+            found[positions] = (users @ self.vectors.T).numpy()
         return found
 
 
-def noted(split: Split, rows: Sequence[RowOf], *, seed: int = 0) -> list[RowOf]:
+def with_teacher_notes(
+    split: Split, rows: Sequence[MeasuredMethod], *, seed: int = 0
+) -> list[MeasuredMethod]:
     """The rows, those of a teacher and of a student alone with a note: how far from them `recstream-retrieval` is, the
     distilled student on the same terms."""
     student = next((row.measured for row in rows if row.measured.name == RETRIEVAL), None)
@@ -100,7 +102,10 @@ def against(split: Split, student: Measured, other: Measured, seed: int = 0) -> 
     """The student's NDCG@10 less the other's, with its interval, in words: a paired bootstrap over users."""
     name = f"ndcg@{AT}"
     difference = student.figure(name) - other.figure(name)
-    mean, (low, high) = float(difference.mean()), Bootstrap(split.asks.users, seed=seed).interval(difference)
+    mean, (low, high) = (
+        float(difference.mean()),
+        Bootstrap(split.queries.users, seed=seed).interval(difference),
+    )
     whole = float(other.figure(name).mean()) or float("nan")
     return (
         f"NDCG@{AT} of {student.name} less its own: {mean:+.4f} (95 % {low:+.4f} to {high:+.4f}), "

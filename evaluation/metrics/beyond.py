@@ -43,8 +43,8 @@ class Beyond:
         users, items = known.users[split.training], known.items[split.training]
         seen, users = np.unique(users, return_inverse=True)
         if len(seen) > (most := max(64, _BITS // count)):
-            places = np.random.default_rng(0).permutation(len(seen))[users]
-            users, items = places[places < most], items[places < most]
+            positions = np.random.default_rng(0).permutation(len(seen))[users]
+            users, items = positions[positions < most], items[positions < most]
         # A bit for each user, so that common users are counted by whole words.
         self._users_of = np.zeros((count, int(users.max(initial=0)) // 8 + 1), np.uint8)
         np.bitwise_or.at(self._users_of, (items, users // 8), (1 << users % 8).astype(np.uint8))

@@ -16,7 +16,7 @@ _DAY_MS: Final = 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Of so many asks or targets, mean HR@10 and NDCG@10 (of single targets: each as if it were the list's only
+    """Of so many queries or targets, mean HR@10 and NDCG@10 (of single targets: each as if it were the list's only
     one)."""
 
     count: int
@@ -29,8 +29,8 @@ class Group:
 
 
 def by_history(split: Split, row: Measured) -> dict[str, Group]:
-    """Asks by the number of events before them; only groups that there are."""
-    lengths = np.array([len(rows) for rows in split.asks.before])
+    """Queries by the number of events before them; only groups that there are."""
+    lengths = np.array([len(rows) for rows in split.queries.before])
     which = np.searchsorted([least for least, _ in HISTORIES], lengths, side="right") - 1
     hits, gains = row.figure("hr@10"), row.figure("ndcg@10")
     return _groups({name: which == place for place, (_, name) in enumerate(HISTORIES)}, hits, gains)
@@ -45,7 +45,7 @@ def by_item_age(split: Split, row: Measured) -> dict[str, Group]:
     rows = np.flatnonzero(split.training)
     np.minimum.at(first, known.items[rows], known.time_ms[rows])
     items = np.concatenate(split.relevant)
-    asked = np.repeat(split.asks.time_ms, [len(relevant) for relevant in split.relevant])
+    asked = np.repeat(split.queries.time_ms, [len(relevant) for relevant in split.relevant])
     cold = first[items] == never
     new = ~cold & known.timed
     new[new] = asked[new] - first[items[new]] < NEW_DAYS * _DAY_MS

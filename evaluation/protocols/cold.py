@@ -15,17 +15,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.method import Asks, Row
+from evaluation.method import EvalQueries, Method
 from evaluation.metrics.accuracy import Numbers
 from evaluation.metrics.intervals import Bootstrap
 from evaluation.metrics.measure import AT, measure
-from evaluation.protocols.parts import Variant, pools
+from evaluation.protocols.held_out import Variant, pools
 from evaluation.protocols.split import Split, split
 from models.data.events import Events, Floats, Ints
 
 
 @dataclass(frozen=True, slots=True)
-class ColdRow:
+class ColdMethodResult:
     """A row's mean recall@10 for each question, with its interval of 95 %. of_warm: recall in the pool of hidden items
     over that in the pool of known ones, where both are above nothing, and its interval."""
 
@@ -51,33 +51,33 @@ class ColdRow:
 
 @dataclass(frozen=True, slots=True)
 class ColdResult:
-    """hidden: how many items. asks: how many lists, by question. chance: recall@10 of lists drawn at random."""
+    """hidden: how many items. queries: how many lists, by question. chance: recall@10 of lists drawn at random."""
 
     hidden: int
-    asks: Mapping[str, int]
+    queries: Mapping[str, int]
     chance: Mapping[str, float]
-    rows: Sequence[ColdRow]
+    rows: Sequence[ColdMethodResult]
 
     def as_dict(self) -> dict[str, object]:
         """For `--json`."""
         return {
-            "protocol": "cold-items", "hidden": self.hidden, "asks": dict(self.asks), "chance": dict(self.chance),
-            "models": [row.as_dict() for row in self.rows],
+            "protocol": "cold-items", "hidden": self.hidden, "queries": dict(self.queries), "chance": dict(self.chance),
+            "methods": [row.as_dict() for row in self.rows],
         }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ColdMethod:
     """A row that lists what it would serve, and the same row ranking everything, for questions where few items are
     left: what it does not retrieve is no fault of its order there."""
 
-    served: Row
-    ranking_all: Row
+    served: Method
+    ranking_all: Method
 
 
 def cold_items(
     known: Events,
-    rows: Callable[[Split], Sequence[Asked]],
+    rows: Callable[[Split], Sequence[ColdMethod]],
     advance: Callable[[int], None] = lambda done: None,
     *,
     variant: Variant = "test",
@@ -90,7 +90,7 @@ def cold_items(
     known = cold_split.known
     hidden, warm = pools(known, seed)
     made = list(zip(rows(cold_split), rows(warm_split), strict=True))
-    questions: dict[str, tuple[Split, list[Row]]] = {
+    questions: dict[str, tuple[Split, list[Method]]] = {
         "full": (cold_split, [one.served for one, _ in made]),
         "cold": (cold_split, [Pooled(one.ranking_all, hidden) for one, _ in made]),
         "warm": (warm_split, [Pooled(other.ranking_all, warm) for _, other in made]),
@@ -106,21 +106,21 @@ def cold_items(
                 figures[place][question] = figures[same][question]
             else:
                 figures[place][question] = measure(asked, row, advance=advance).figure(f"recall@{AT}")
-    samples = {question: Bootstrap(asked.asks.users) for question, (asked, _) in questions.items()}
+    samples = {question: Bootstrap(asked.queries.users) for question, (asked, _) in questions.items()}
     return ColdResult(
         len(hidden),
-        {question: len(asked.asks) for question, (asked, _) in questions.items()},
+        {question: len(asked.queries) for question, (asked, _) in questions.items()},
         {
             "full": _chance(cold_split, np.arange(len(known.item_ids))),
             "cold": _chance(cold_split, hidden),
             "warm": _chance(warm_split, warm),
         },
         [
-            ColdRow(
+            ColdMethodResult(
                 one.served.name,
                 {question: float(values.mean()) for question, values in own.items()},
                 {question: samples[question].interval(values) for question, values in own.items()},
-                *_of_warm(cold_split.asks.users, own["cold"], warm_split.asks.users, own["warm"]),
+                *_of_warm(cold_split.queries.users, own["cold"], warm_split.queries.users, own["warm"]),
             )
             for (one, _), own in zip(made, figures, strict=True)
         ],
@@ -130,12 +130,12 @@ def cold_items(
 class Pooled:
     """A row whose lists hold items of one pool alone."""
 
-    def __init__(self, row: Row, pool: Ints) -> None:
+    def __init__(self, row: Method, pool: Ints) -> None:
         self.name, self._row, self._pool = row.name, row, pool
 
-    def scores(self, asks: Asks) -> Floats:
+    def scores(self, queries: EvalQueries) -> Floats:
         """[b, items], -inf outside the pool."""
-        scores = self._row.scores(asks)
+        scores = self._row.scores(queries)
         found = np.full_like(scores, -np.inf)
         found[:, self._pool] = scores[:, self._pool]
         return found
@@ -150,9 +150,9 @@ class NearestText:
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         self._known, self._vectors = known, vectors / np.maximum(lengths, 1e-9)
 
-    def scores(self, asks: Asks) -> Floats:
+    def scores(self, queries: EvalQueries) -> Floats:
         """[b, items]: the mean cosine to the liked items of the history; all equal where there is none."""
-        liked = [rows[self._known.positive[rows]] for rows in asks.before]
+        liked = [rows[self._known.positive[rows]] for rows in queries.before]
         width = self._vectors.shape[1]
         users = np.stack(
             [
@@ -182,5 +182,5 @@ def _of_warm(
 
 def _chance(asked: Split, pool: Ints) -> float:
     """Expected recall@10 of a random order of the pool, without what was taken."""
-    free = [len(pool) - np.isin(pool, asked.taken(place)).sum() for place in range(len(asked.asks))]
+    free = [len(pool) - np.isin(pool, asked.consumed(place)).sum() for place in range(len(asked.queries))]
     return float(np.mean(np.minimum(1, AT / np.maximum(free, 1))))

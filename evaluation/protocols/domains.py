@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from evaluation.errors import NothingToMeasure
-from evaluation.method import Asks
+from evaluation.method import EvalQueries
 from evaluation.protocols.split import Split
 from models.data.events import Floats, Ints
 
@@ -22,36 +22,39 @@ class Chance:
     def __init__(self, items: int) -> None:
         self._items = items
 
-    def scores(self, asks: Asks) -> Floats:
+    def scores(self, queries: EvalQueries) -> Floats:
         """[b, items]."""
-        return np.zeros((len(asks), self._items), np.float32)
+        return np.zeros((len(queries), self._items), np.float32)
 
 
-def only(split: Split, places: Ints) -> Split:
-    """The split with these asks alone, in their order."""
-    asks = split.asks
+def only(split: Split, positions: Ints) -> Split:
+    """The split with these queries alone, in their order."""
+    queries = split.queries
     off_lists = split.off_lists
     return replace(
         split,
-        asks=Asks(
-            asks.users[places], [asks.before[i] for i in places], asks.time_ms[places], asks.visible[places]
+        queries=EvalQueries(
+            queries.users[positions],
+            [queries.before[i] for i in positions],
+            queries.time_ms[positions],
+            queries.visible[positions],
         ),
-        relevant=[split.relevant[i] for i in places],
-        off_lists=None if off_lists is None else [off_lists[i] for i in places],
+        relevant=[split.relevant[i] for i in positions],
+        off_lists=None if off_lists is None else [off_lists[i] for i in positions],
     )
 
 
 def about(split: Split, pool: Ints) -> Split:
-    """The split with the asks alone for which nothing but items of the pool is to be found. Raises NothingToMeasure."""
-    places = [place for place, items in enumerate(split.relevant) if np.isin(items, pool).all()]
-    if not places:
-        raise NothingToMeasure(f"no list of {len(split.asks):,} asks for one of {len(pool):,} items")
-    return only(split, np.array(places, np.int64))
+    """The split with only the queries whose relevant items are all in the pool. Raises NothingToMeasure."""
+    positions = [place for place, items in enumerate(split.relevant) if np.isin(items, pool).all()]
+    if not positions:
+        raise NothingToMeasure(f"no list of {len(split.queries):,} looks for one of {len(pool):,} items")
+    return only(split, np.array(positions, np.int64))
 
 
 def some(split: Split, count: int, seed: int = 0) -> Split:
-    """At most so many of the asks, drawn at random, in their order."""
-    if len(split.asks) <= count:
+    """At most so many of the queries, drawn at random, in their order."""
+    if len(split.queries) <= count:
         return split
-    drawn = np.random.default_rng(seed).permutation(len(split.asks))[:count]
+    drawn = np.random.default_rng(seed).permutation(len(split.queries))[:count]
     return only(split, np.sort(drawn))

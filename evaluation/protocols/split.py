@@ -16,11 +16,11 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from evaluation.errors import NothingToMeasure
-from evaluation.method import Asks
-from evaluation.protocols.parts import (
+from evaluation.method import EvalQueries
+from evaluation.protocols.held_out import (
+    HeldOut,
     Mask,
     Name,
-    Parts,
     Variant,
     between,
     from_one_moment,
@@ -41,7 +41,7 @@ class Excluded:
     """
 
     users_too_short: int = 0
-    targets_taken_before: int = 0
+    targets_consumed_before: int = 0
     targets_tied: int = 0
 
     def as_dict(self) -> dict[str, int]:
@@ -63,19 +63,19 @@ class Split:
     variant: Variant
     known: Events
     training: Mask
-    asks: Asks
+    queries: EvalQueries
     relevant: Sequence[Ints]
     excluded: Excluded
     off_lists: Sequence[Ints] | None = None
 
     @property
-    def learned(self) -> Events:
+    def training_events(self) -> Events:
         """The training part."""
         return self.known.take(np.flatnonzero(self.training))
 
-    def taken(self, place: int) -> Ints:
+    def consumed(self, place: int) -> Ints:
         """Items that the list of this ask must not hold, some perhaps twice."""
-        before = (self.asks.before if self.off_lists is None else self.off_lists)[place]
+        before = (self.queries.before if self.off_lists is None else self.off_lists)[place]
         return self.known.items[before[~self.known.repeats[before]]]
 
 
@@ -86,7 +86,7 @@ def split(known: Events, name: Name, variant: Variant = "test", seed: int = 0) -
     Raises TimesMissing, NothingToMeasure.
     """
     found = _asked(_parts(known, name, variant, seed), name, variant)
-    if not len(found.asks):
+    if not len(found.queries):
         raise NothingToMeasure(
             f"{name} has no target in {len(known):,} events of {len(known.user_ids):,} users"
         )
@@ -97,7 +97,7 @@ def next_items(known: Events, start: int, end: int) -> Split:
     """`next-item` for the events of rows start to end: a stretch of the time after training. Raises TimesMissing,
     NothingToMeasure."""
     found = _asked(between(known, "next-item", start, end), "next-item", "test")
-    if not len(found.asks):
+    if not len(found.queries):
         raise NothingToMeasure(f"no target in events {start:,} to {end:,}")
     return found
 
@@ -108,7 +108,7 @@ def training_part(known: Events, name: Name) -> Events:
     return parts.known.take(np.flatnonzero(parts.training))
 
 
-def _parts(known: Events, name: Name, variant: Variant, seed: int) -> Parts:
+def _parts(known: Events, name: Name, variant: Variant, seed: int) -> HeldOut:
     if name == "leave-one-out":
         return leave_one_out(known, variant)
     if name == "next-item" or name == "future":
@@ -116,26 +116,26 @@ def _parts(known: Events, name: Name, variant: Variant, seed: int) -> Parts:
     return hidden_items(known, name, variant, seed)
 
 
-def _asked(parts: Parts, name: Name, variant: Variant) -> Split:
-    """The asks that have something to be found."""
-    known, together = parts.known, tied(parts.known)
+def _asked(parts: HeldOut, name: Name, variant: Variant) -> Split:
+    """The queries that have something to be found."""
+    known, tied_rows = parts.known, tied(parts.known)
     relevant: list[Ints] = []
-    taken_before = targets_tied = 0
-    off_lists = parts.before if parts.taken is None else parts.taken
+    consumed_before = targets_tied = 0
+    off_lists = parts.before if parts.consumed is None else parts.consumed
     for rows, own in zip(parts.targets, off_lists, strict=True):
-        taken = known.items[own[~known.repeats[own]]]
-        free = rows[~np.isin(known.items[rows], taken)]
-        taken_before += len(rows) - len(free)
-        targets_tied += int(together[free].sum())
+        consumed = known.items[own[~known.repeats[own]]]
+        free = rows[~np.isin(known.items[rows], consumed)]
+        consumed_before += len(rows) - len(free)
+        targets_tied += int(tied_rows[free].sum())
         relevant.append(np.unique(known.items[free]))
     kept = [place for place, items in enumerate(relevant) if len(items)]
     first = np.array([parts.targets[place][0] for place in kept], np.int64)
     visible = parts.visible[kept]
     # Of one moment for all, that of the first event after training.
-    moments = known.time_ms[visible] if name == "future" else known.time_ms[first]
-    asks = Asks(known.users[first], [parts.before[place] for place in kept], moments, visible)
-    excluded = Excluded(parts.too_short, taken_before, targets_tied)
+    times = known.time_ms[visible] if name == "future" else known.time_ms[first]
+    queries = EvalQueries(known.users[first], [parts.before[place] for place in kept], times, visible)
+    excluded = Excluded(parts.too_short, consumed_before, targets_tied)
     return Split(
-        name, variant, known, parts.training, asks, [relevant[place] for place in kept], excluded,
+        name, variant, known, parts.training, queries, [relevant[place] for place in kept], excluded,
         [off_lists[place] for place in kept],
     )  # fmt: skip

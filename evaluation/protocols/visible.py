@@ -1,10 +1,10 @@
 """What of a split's events a product that is running would have been told, at their time."""
 
-from evaluation.protocols.parts import Mask
+from evaluation.protocols.held_out import Mask
 from evaluation.protocols.split import Split
 
 
-def told(split: Split) -> Mask:
+def visible_events(split: Split) -> Mask:
     """Rows of the split's `known` that may be counted from their moment on, bool [rows].
 
     In `next-item` that is everything: history grows. In `leave-one-out` what is learned from, and the histories of
@@ -15,6 +15,6 @@ def told(split: Split) -> Mask:
     if split.name == "next-item":
         found[:] = True
     elif split.name == "leave-one-out":
-        for rows in split.asks.before:
+        for rows in split.queries.before:
             found[rows] = True
     return found

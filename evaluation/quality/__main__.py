@@ -22,7 +22,7 @@ from readers.errors import UnreadableFile
 
 def quality(
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each model")] = 5,
-    references: Annotated[str, typer.Option(help="With commas")] = ",".join(NAMES),
+    baselines: Annotated[str, typer.Option(help="With commas")] = ",".join(NAMES),
     jobs: Annotated[
         int, typer.Option(min=1, help="Trainings at a time; they share the setting train.threads")
     ] = 2,
@@ -36,9 +36,9 @@ def quality(
         bool, typer.Option("--json", help="End with one line of JSON: a list, a protocol each")
     ] = False,
 ) -> None:
-    """All three protocols on MovieLens-100K, several seeds, every reference."""
+    """All three protocols on MovieLens-100K, several seeds, every baseline."""
     console = Console(stderr=as_json)
-    names = tuple(name.strip() for name in references.split(",") if name.strip())
+    names = tuple(name.strip() for name in baselines.split(",") if name.strip())
     try:
         made = Quality(load_settings(), Plan(folder, tuple(range(seeds)), names, jobs=jobs), console).run()
     except (ModelsError, BundleRefused, UnreadableFile) as error:

@@ -5,17 +5,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from evaluation.baselines.fit import NAMES
-from evaluation.baselines.reproduction import Fitness
+from evaluation.baselines.reproduction import Reproduction
 from evaluation.baselines.tune import Tuned
 from evaluation.metrics.groups import NEW_DAYS, Group
 from evaluation.protocols.cold import ColdResult
-from evaluation.protocols.parts import TEST_FROM
-from evaluation.quality.run import Made
+from evaluation.protocols.held_out import TEST_FROM
+from evaluation.quality.run import QualityResults
 from evaluation.report.charts import ndcg_chart
-from evaluation.report.results import Result, RowResult
+from evaluation.report.results import MethodResult, Result
 
 _LATE = f"Trained on the first {TEST_FROM * 100:.0f} % in time."
-_ASKED = {
+_DESCRIPTIONS = {
     "leave-one-out": "Of each user the last liked item is to be found, after all that he did before it.",
     "next-item": f"{_LATE} Before each later liked item a list is asked for; the history grows with every event, the "
     "weights stay. It is what the product does all day.",
@@ -23,8 +23,8 @@ _ASKED = {
 }
 _METHOD = """Full ranking: each list is taken from all items, without those that the user has taken. Liked is a rating
 of four or more. Equal scores get the mean over all their orders, so that no order of a file decides. Rows of the
-product, and references in which chance plays a part, are means over a training for each seed. The interval is a
-bootstrap over users; `recstream above` is the probability that its mean NDCG@10 is above the reference's, a paired
+product, and baselines in which chance plays a part, are means over a training for each seed. The interval is a
+bootstrap over users; `recstream above` is the probability that its mean NDCG@10 is above the baseline's, a paired
 bootstrap over users.
 
 Coverage: share of the items that stand on any list. Novelty: mean -log2 of an item's share of the training's likes, in
@@ -35,7 +35,7 @@ ones; the ranker; the blend. `recstream-retrieval` orders all items by the user 
 `recstream-int8` is `recstream` from the same model with its large weights in eight bits."""
 
 
-def write_page(path: Path, made: Made, machine: str) -> None:
+def write_page(path: Path, made: QualityResults, machine: str) -> None:
     """Writes the page, and beside it the picture."""
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = path.with_suffix(".svg")
@@ -43,7 +43,7 @@ def write_page(path: Path, made: Made, machine: str) -> None:
     path.write_text(page(made, machine, picture.name), encoding="utf-8")
 
 
-def page(made: Made, machine: str, picture: str) -> str:
+def page(made: QualityResults, machine: str, picture: str) -> str:
     """The page as Markdown."""
     seconds = made.training_seconds
     took = f"{min(seconds):.0f} to {max(seconds):.0f} seconds" if seconds else "no time"
@@ -61,20 +61,22 @@ def page(made: Made, machine: str, picture: str) -> str:
         "## How it was measured",
         _METHOD,
         f"Measured on {machine}. One training took {took} on {threads}.",
-        "## The references",
+        "## The baselines",
         "Each was tuned on the validation variant of the split, over the grid in "
         "`evaluation/baselines/grids.yaml`, by NDCG@10, and then trained on the test variant.",
         _not_measured(made),
         *(_parameters(protocol, tuned) for protocol, tuned in made.parameters.items()),
-        _published(made.fitness),
+        _published(made.reproductions),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _protocol(result: Result) -> list[str]:
     compared = next((row for row in result.rows if row.above), None)
-    columns: dict[str, Callable[[RowResult], str]] = {
-        "": lambda row: f"**{row.name}**" if row.product else f"{row.name} (unfit)" if row.note else row.name,
+    columns: dict[str, Callable[[MethodResult], str]] = {
+        "": lambda row: (
+            f"**{row.name}**" if row.product else f"{row.name} (not reproduced)" if row.note else row.name
+        ),
         "HR@10": lambda row: _number(row.figures["hr@10"]),
         "NDCG@10": lambda row: _number(row.figures["ndcg@10"]),
         "95 %": lambda row: " to ".join(_number(end) for end in row.intervals["ndcg@10"]),
@@ -88,10 +90,10 @@ def _protocol(result: Result) -> list[str]:
         columns[f"{compared.name} above"] = lambda row: (
             f"{compared.above[row.name]:.3f}" if row.name in compared.above else ""
         )
-    asked = f"{result.asks:,} lists of {result.users:,} users. {_left_out(result.excluded)}"
+    asked = f"{result.queries:,} lists of {result.users:,} users. {_left_out(result.excluded)}"
     return [
         f"## {result.protocol}",
-        f"{_ASKED.get(result.protocol, '')} {asked}".strip(),
+        f"{_DESCRIPTIONS.get(result.protocol, '')} {asked}".strip(),
         _table(list(columns), [[cell(row) for cell in columns.values()] for row in result.rows]),
         "\n".join(f"- {row.name}: {row.note}" for row in result.rows if row.product and row.note),
         "NDCG@10 by the number of events before the list:",
@@ -120,7 +122,7 @@ def _cold(result: ColdResult) -> list[str]:
         _table(
             [
                 "",
-                *(f"{title} ({result.asks[question]:,})" for question, title in questions.items()),
+                *(f"{title} ({result.queries[question]:,})" for question, title in questions.items()),
                 "hidden / known",
             ],
             [*rows, ["chance", *(_number(result.chance[question]) for question in questions), ""]],
@@ -142,10 +144,10 @@ def _left_out(excluded: Mapping[str, int]) -> str:
     )
 
 
-def _not_measured(made: Made) -> str:
+def _not_measured(made: QualityResults) -> str:
     measured = {name for tuned in made.parameters.values() for name in tuned}
     missing = [name for name in NAMES if name not in measured]
-    return f"Not measured here, though it can be (`--references`): {', '.join(missing)}." if missing else ""
+    return f"Not measured here, though it can be (`--baselines`): {', '.join(missing)}." if missing else ""
 
 
 def _parameters(protocol: str, tuned: Mapping[str, Tuned]) -> str:
@@ -159,7 +161,7 @@ def _parameters(protocol: str, tuned: Mapping[str, Tuned]) -> str:
     )
 
 
-def _published(found: Sequence[Fitness]) -> str:
+def _published(found: Sequence[Reproduction]) -> str:
     if not found:
         return ""
     return "Against published figures:\n\n" + "\n".join(f"- {each.sentence()}" for each in found)

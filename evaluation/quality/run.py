@@ -10,21 +10,21 @@ from rich.console import Console
 from cli.input.files import Files
 from cli.terminal.progress import progress_on
 from configuration.settings import Settings
-from evaluation.baselines.compared import POPULARITY, SEEDED, measured, tuned
-from evaluation.baselines.reproduction import Fitness, fitness
+from evaluation.baselines.comparison import POPULARITY, SEEDED, measured, tuned
+from evaluation.baselines.reproduction import Reproduction, check_reproduction
 from evaluation.baselines.tune import Tuned
-from evaluation.data import Data, composition, data_of, teacher_rows, text_vectors
-from evaluation.methods.product import cold_rows, product_rows
-from evaluation.methods.teacher import noted
+from evaluation.data import Data, composition, data_of, teacher_methods, text_vectors
+from evaluation.methods.product import cold_methods, product_methods
+from evaluation.methods.teacher import with_teacher_notes
 from evaluation.metrics.beyond import Beyond
 from evaluation.metrics.measure import Measured, mean, measure
 from evaluation.protocols.cold import ColdResult, cold_items
-from evaluation.protocols.parts import PROTOCOLS, Name, Protocol
+from evaluation.protocols.held_out import PROTOCOLS, Name, Protocol
 from evaluation.protocols.split import Split, split
 from evaluation.quality.trained import Trainer
-from evaluation.report.results import Result, RowOf, result
-from evaluation.result_cache import Kept, key_of, measuring_code, reference_code
-from models.export.compression.comparison import told_of_int8
+from evaluation.report.results import MeasuredMethod, Result, result
+from evaluation.result_cache import ResultCache, key_of, measuring_code, reference_code
+from models.export.compression.comparison import with_int8_notes
 from models.export.compression.int8_bundle import compression_code
 from readers.packaged import movielens
 
@@ -36,21 +36,21 @@ class Plan:
 
     folder: Path
     seeds: Sequence[int]
-    references: Sequence[str]
+    baselines: Sequence[str]
     cold: bool = True
     jobs: int = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class QualityResults:
     """A table for each protocol, and what is to be known of them: seconds of each training and its threads, parameters
-    of the references by protocol, whether these reach what was published for them, and how hidden items fare."""
+    of the baselines by protocol, whether these reach what was published for them, and how hidden items fare."""
 
     results: Sequence[Result]
     training_seconds: Sequence[float]
     training_threads: int
     parameters: dict[str, dict[str, Tuned]]
-    fitness: Sequence[Fitness]
+    reproductions: Sequence[Reproduction]
     seeds: int
     cold: ColdResult | None
 
@@ -67,16 +67,16 @@ class Quality:
         *,
         published: str = "ml-100k",
     ) -> None:
-        """published: under which name of a data set references have published figures."""
+        """published: under which name of a data set baselines have published figures."""
         self._settings, self._plan, self._console = settings, plan, console
         self._data = data or data_of(Files(movielens.interactions(), movielens.items(), []), settings)
-        self._kept = Kept(plan.folder / "measured")
+        self._kept = ResultCache(plan.folder / "measured")
         self._trainer = Trainer(settings, plan.folder / "trained", self._data, console)
         self._alone = self._trainer.without_teacher()
         self._published = published
         self._threads = settings.train.threads
 
-    def run(self) -> Made:
+    def run(self) -> QualityResults:
         """Raises ModelsError."""
         tests = {protocol: split(self._data.known, protocol) for protocol in PROTOCOLS}
         beyond = {protocol: Beyond(test) for protocol, test in tests.items()}
@@ -90,25 +90,27 @@ class Quality:
             self._alone.train([each for each in wanted if each[0] in PROTOCOLS], self._plan.jobs)
         products = {protocol: self._product(test, beyond[protocol]) for protocol, test in tests.items()}
         cold = self._cold() if self._plan.cold else None
-        verdicts = [self._fitness(name) for name in self._plan.references]
+        verdicts = [self._check_reproduction(name) for name in self._plan.baselines]
         results = []
         parameters: dict[str, dict[str, Tuned]] = {}
         for protocol, test in tests.items():
             parameters[protocol] = self._tuned(protocol)
-            references = [
-                self._reference(test, beyond[protocol], verdict, parameters[protocol]) for verdict in verdicts
+            baselines = [
+                self._baseline(test, beyond[protocol], verdict, parameters[protocol]) for verdict in verdicts
             ]
-            results.append(result(test, [*products[protocol], *references]))
+            results.append(result(test, [*products[protocol], *baselines]))
         threads = max(1, self._threads // self._plan.jobs)
-        return Made(
+        return QualityResults(
             results, self._trainer.seconds, threads, parameters, verdicts, len(self._plan.seeds), cold
         )
 
-    def _product(self, test: Split, beyond: Beyond) -> list[RowOf]:
+    def _product(self, test: Split, beyond: Beyond) -> list[MeasuredMethod]:
         """Rows of the product, means over the seeds."""
         runs = [self._one_seed(test, beyond, seed) for seed in self._plan.seeds]
-        rows = [RowOf(mean(seeds), reference=False, seeds=len(seeds)) for seeds in zip(*runs, strict=True)]
-        return told_of_int8(noted(test, rows))
+        rows = [
+            MeasuredMethod(mean(seeds), baseline=False, seeds=len(seeds)) for seeds in zip(*runs, strict=True)
+        ]
+        return with_int8_notes(with_teacher_notes(test, rows))
 
     def _one_seed(self, test: Split, beyond: Beyond, seed: int) -> list[Measured]:
         trained = self._trainer.trained(test.name, seed)
@@ -126,13 +128,13 @@ class Quality:
 
         def now() -> list[Measured]:
             with progress_on(self._console) as show:
-                rows = product_rows(
+                rows = product_methods(
                     test, self._data.items, trained.bundle(), composed,
                     int8=trained.int8(), alone=None if alone is None else alone.bundle(),
                     threads=self._threads, show=show,
                 )  # fmt: skip
-                rows += teacher_rows(test, self._data, self._settings, trained.folder, None, show)
-                lists = show.add_task(f"{test.name}, seed {seed}", total=len(test.asks) * len(rows))
+                rows += teacher_methods(test, self._data, self._settings, trained.folder, None, show)
+                lists = show.add_task(f"{test.name}, seed {seed}", total=len(test.queries) * len(rows))
                 found = [measure(test, row, beyond, lambda done: show.advance(lists, done)) for row in rows]
             ndcg = found[0].figure("ndcg@10").mean()
             self._say(f"{test.name}, seed {seed}: NDCG@10 of {found[0].name} {ndcg:.4f}")
@@ -146,7 +148,7 @@ class Quality:
         composed = composition(self._settings)
         with progress_on(self._console) as show:
             text = text_vectors(self._data, self._settings, trained.folder.parent, show)
-            rows = cold_rows(
+            rows = cold_methods(
                 self._data.items, trained.bundle(), composed, text,
                 exploration_share=self._settings.ranking.default.exploration_share, threads=self._threads, show=show,
             )  # fmt: skip
@@ -155,17 +157,17 @@ class Quality:
 
     def _tuned(self, protocol: Protocol) -> dict[str, Tuned]:
         with progress_on(self._console) as show:
-            task = show.add_task("References", total=None)
+            task = show.add_task("Baselines", total=None)
             return tuned(
-                split(self._data.known, protocol, "validation"), self._plan.references, self._plan.folder / "tuning",
+                split(self._data.known, protocol, "validation"), self._plan.baselines, self._plan.folder / "tuning",
                 threads=self._threads, say=lambda text: show.update(task, description=f"{protocol}: {text}"),
             )  # fmt: skip
 
-    def _reference(
-        self, test: Split, beyond: Beyond, verdict: Fitness, parameters: dict[str, Tuned]
-    ) -> RowOf:
+    def _baseline(
+        self, test: Split, beyond: Beyond, verdict: Reproduction, parameters: dict[str, Tuned]
+    ) -> MeasuredMethod:
         """Once where chance plays no part, else a mean over the seeds."""
-        name = verdict.reference
+        name = verdict.baseline
         seeds = self._plan.seeds if name in SEEDED else self._plan.seeds[:1]
         own = dict(parameters[name].parameters), dict(parameters[POPULARITY].parameters)
         runs = []
@@ -174,14 +176,14 @@ class Quality:
                 name, test.known.fingerprint(), test.name, own, seed, reference_code(), measuring_code()
             )
             runs += self._kept.rows(key, partial(self._measured, test, beyond, name, parameters, seed))
-        note = verdict.sentence() if verdict.verdict == "unfit" else ""
-        return RowOf(mean(runs), reference=True, seeds=len(seeds), note=note)
+        note = verdict.sentence() if verdict.verdict == "not reproduced" else ""
+        return MeasuredMethod(mean(runs), baseline=True, seeds=len(seeds), note=note)
 
     def _measured(
         self, test: Split, beyond: Beyond, name: str, parameters: dict[str, Tuned], seed: int
     ) -> list[Measured]:
         with progress_on(self._console) as show:
-            lists = show.add_task(f"{test.name}: {name}, seed {seed}", total=len(test.asks))
+            lists = show.add_task(f"{test.name}: {name}, seed {seed}", total=len(test.queries))
             found = measured(
                 test, name, parameters, seed=seed, threads=self._threads,
                 folder=self._plan.folder / "tuning", beyond=beyond,
@@ -190,10 +192,10 @@ class Quality:
         self._say(f"{test.name}, seed {seed}: NDCG@10 of {name} {found.figure('ndcg@10').mean():.4f}")
         return [found]
 
-    def _fitness(self, name: str) -> Fitness:
+    def _check_reproduction(self, name: str) -> Reproduction:
         with progress_on(self._console) as show:
             task = show.add_task("Published figures", total=None)
-            return fitness(
+            return check_reproduction(
                 name, self._published, self._data.known, self._plan.folder / "published",
                 threads=self._threads, say=lambda text: show.update(task, description=text),
             )  # fmt: skip

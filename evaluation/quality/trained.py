@@ -12,7 +12,7 @@ from rich.console import Console
 from cli.terminal.progress import progress_on
 from configuration.settings import Settings
 from evaluation.data import Data
-from evaluation.protocols.parts import Name
+from evaluation.protocols.held_out import Name
 from evaluation.protocols.split import training_part
 from evaluation.result_cache import key_of, training_code
 from inference.bundle.bundle import MANIFEST, Bundle, read
@@ -63,10 +63,10 @@ class Trainer:
         a second core idle half of the time. Raises ModelsError."""
         missing = {}
         for protocol, seed in wanted:
-            learned = training_part(self.data.known, protocol)
-            found = self._found(learned, seed)
+            training_events = training_part(self.data.known, protocol)
+            found = self._found(training_events, seed)
             if not (found.folder / MANIFEST).is_file():
-                missing[found.key] = (protocol, seed, learned, found.folder)
+                missing[found.key] = (protocol, seed, training_events, found.folder)
         if jobs < 2 or len(missing) < 2:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -74,10 +74,10 @@ class Trainer:
         with ProcessPoolExecutor(jobs, spawn) as pool, progress_on(self.console) as show:
             bar = show.add_task(f"Trainings, {jobs} at a time", total=len(missing))
             running = {}
-            for protocol, seed, learned, folder in missing.values():
+            for protocol, seed, training_events, folder in missing.values():
                 settings = self._with_cache(self._wanted(seed))
                 alone = settings.model_copy(update={"threads": max(1, settings.threads // jobs)})
-                task = pool.submit(_train, learned, self.data.items, alone, folder)
+                task = pool.submit(_train, training_events, self.data.items, alone, folder)
                 running[task] = f"{protocol}, seed {seed}"
             for task in as_completed(running):
                 self.console.print(f"Trained for {running[task]}: {task.result():.0f} s", highlight=False)
@@ -85,13 +85,15 @@ class Trainer:
 
     def trained(self, protocol: Name, seed: int) -> Trained:
         """The model of this protocol and seed: trained now unless it is there. Raises ModelsError."""
-        learned = training_part(self.data.known, protocol)
-        found = self._found(learned, seed)
+        training_events = training_part(self.data.known, protocol)
+        found = self._found(training_events, seed)
         if not (found.folder / MANIFEST).is_file():
             self.folder.mkdir(parents=True, exist_ok=True)
             self.console.print(f"Training for {protocol}, seed {seed}", highlight=False)
             with progress_on(self.console) as show:
-                train_on(learned, self.data.items, self._with_cache(self._wanted(seed)), found.folder, show)
+                train_on(
+                    training_events, self.data.items, self._with_cache(self._wanted(seed)), found.folder, show
+                )
         manifest = json.loads((found.folder / MANIFEST).read_text(encoding="utf-8"))
         self._seconds[found.key] = float(manifest["metrics"].get("seconds", 0.0))
         return found
@@ -104,10 +106,10 @@ class Trainer:
         alone = train.model_copy(update={"teacher": TeacherSettings()})
         return replace(self, settings=self.settings.model_copy(update={"train": alone}))
 
-    def _found(self, learned: Events, seed: int) -> Trained:
+    def _found(self, training_events: Events, seed: int) -> Trained:
         texts = [(item.item_id, item.text, item.published_ms) for item in self.data.items]
         wanted = self._wanted(seed).model_dump(mode="json", exclude={"threads"})
-        key = key_of(learned.fingerprint(), texts, wanted, training_code())
+        key = key_of(training_events.fingerprint(), texts, wanted, training_code())
         return Trained(key, self.folder / key)
 
     def _wanted(self, seed: int) -> TrainSettings:
@@ -126,6 +128,8 @@ class Trainer:
         return wanted.model_copy(update={"cache": wanted.cache or self.folder.with_name("item-vectors")})
 
 
-def _train(learned: Events, items: Sequence[ItemText], settings: TrainSettings, folder: Path) -> float:
+def _train(
+    training_events: Events, items: Sequence[ItemText], settings: TrainSettings, folder: Path
+) -> float:
     """Seconds that it took; in a process of its own."""
-    return train_on(learned, items, settings, folder).metrics["seconds"]
+    return train_on(training_events, items, settings, folder).metrics["seconds"]

@@ -13,9 +13,9 @@ Interval = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class RowResult:
-    """A row of the table. figures: means over asks, by name; intervals: of 95 %, of the same names. product: whether it
-    is a row of the product; above: then the probability that its mean NDCG@10 is above that of each reference. seeds:
+class MethodResult:
+    """A row of the table. figures: means over queries, by name; intervals: of 95 %, of the same names. product: whether
+    it is a row of the product; above: then the probability that its mean NDCG@10 is above that of each baseline. seeds:
     trainings that went into it. note: what is to be known of the row."""
 
     name: str
@@ -50,39 +50,39 @@ class Result:
     """A protocol's table, the rows of the product first."""
 
     protocol: str
-    asks: int
+    queries: int
     users: int
     items: int
     excluded: Mapping[str, int]
-    rows: Sequence[RowResult]
+    rows: Sequence[MethodResult]
 
     def as_dict(self) -> dict[str, object]:
         """For `--json`."""
         return {
-            "protocol": self.protocol, "asks": self.asks, "users": self.users, "items": self.items,
-            "excluded": dict(self.excluded), "models": [row.as_dict() for row in self.rows],
+            "protocol": self.protocol, "queries": self.queries, "users": self.users, "items": self.items,
+            "excluded": dict(self.excluded), "methods": [row.as_dict() for row in self.rows],
         }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class RowOf:
-    """A measured row (the mean over `seeds` trainings), and whether it is a reference."""
+class MeasuredMethod:
+    """A measured row (the mean over `seeds` trainings), and whether it is a baseline."""
 
     measured: Measured
-    reference: bool
+    baseline: bool
     seeds: int = 1
     note: str = ""
 
 
 def result(
-    split: Split, rows: Sequence[RowOf], advance: Callable[[], None] = lambda: None, *, seed: int = 0
+    split: Split, rows: Sequence[MeasuredMethod], advance: Callable[[], None] = lambda: None, *, seed: int = 0
 ) -> Result:
     """The table of the rows that were measured on this split. `advance` is told of each row. seed: of the bootstrap."""
-    sample = Bootstrap(split.asks.users, seed=seed)
+    sample = Bootstrap(split.queries.users, seed=seed)
     return Result(
         split.name,
-        len(split.asks),
-        len(set(split.asks.users.tolist())),
+        len(split.queries),
+        len(set(split.queries.users.tolist())),
         len(split.known.item_ids),
         split.excluded.as_dict(),
         [_row(split, sample, row, rows, advance) for row in rows],
@@ -90,18 +90,22 @@ def result(
 
 
 def _row(
-    split: Split, sample: Bootstrap, row: RowOf, rows: Sequence[RowOf], advance: Callable[[], None]
-) -> RowResult:
+    split: Split,
+    sample: Bootstrap,
+    row: MeasuredMethod,
+    rows: Sequence[MeasuredMethod],
+    advance: Callable[[], None],
+) -> MethodResult:
     found, main = row.measured, f"ndcg@{AT}"
     means, intervals = found.figures.mean(0).tolist(), sample.intervals(found.figures)
     above = {
         other.measured.name: sample.above(found.figure(main), other.measured.figure(main))
         for other in rows
-        if other.reference and not row.reference
+        if other.baseline and not row.baseline
     }
     advance()
-    return RowResult(
+    return MethodResult(
         found.name, dict(zip(NAMES, means, strict=True)), dict(zip(NAMES, intervals, strict=True)),
         found.coverage, found.novelty, found.diversity, by_history(split, found), by_item_age(split, found),
-        not row.reference, above, row.seeds, row.note,
+        not row.baseline, above, row.seeds, row.note,
     )  # fmt: skip

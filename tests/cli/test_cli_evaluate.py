@@ -18,11 +18,11 @@ from configuration.settings import Settings
 from evaluation.baselines.popularity import Popularity
 from evaluation.data import composition, data_of
 from evaluation.metrics.measure import measure
-from evaluation.protocols.cold import ColdResult, ColdRow
-from evaluation.protocols.parts import Name
+from evaluation.protocols.cold import ColdMethodResult, ColdResult
+from evaluation.protocols.held_out import Name
 from evaluation.protocols.split import split, training_part
 from evaluation.report.charts import ndcg_chart
-from evaluation.report.results import Result, RowOf, result
+from evaluation.report.results import MeasuredMethod, Result, result
 from models.data.events import ItemText, texts_fingerprint
 from tests.evaluation.world import crowd, known
 from tests.models.tiny_bundle import build
@@ -63,18 +63,18 @@ def run(files: Path, *more: str, protocol: str = "next-item"):
 
 def test_json_ends_with_one_line_for_the_protocol(files: Path) -> None:
     answer = run(
-        files, "--references", "popularity,item-knn", "--json", "--picture", str(files / "picture.svg")
+        files, "--baselines", "popularity,item-knn", "--json", "--picture", str(files / "picture.svg")
     )
     assert answer.exit_code == 0, answer.output
     found = json.loads(answer.stdout.strip().splitlines()[-1])
     assert found["protocol"] == "next-item"
-    rows = {row["name"]: row for row in found["models"]}
+    rows = {row["name"]: row for row in found["methods"]}
     assert list(rows) == ["recstream", "recstream-retrieval", "popularity", "item-knn"]
     for row in rows.values():
         assert (
             0 <= row["ndcg@10"] <= row["hr@10"] <= row["hr@20"] <= 1 and len(row["intervals"]["ndcg@10"]) == 2
         )
-        assert sum(group["count"] for group in row["by_history"].values()) == found["asks"]
+        assert sum(group["count"] for group in row["by_history"].values()) == found["queries"]
     assert set(rows["recstream"]["above"]) == {"popularity", "item-knn"} and "above" not in rows["popularity"]
     assert "tuned" in rows["popularity"]["note"]
     drawn = ElementTree.parse(files / "picture.svg").getroot()
@@ -120,7 +120,7 @@ def test_a_bundle_that_is_judged_with_other_texts_than_it_was_trained_with_is_wa
 
 @pytest.mark.parametrize(
     ("more", "message"),
-    [(("--references", "magic"), "no reference is called magic"), (("--int8", "nowhere"), "manifest.json")],
+    [(("--baselines", "magic"), "no baseline is called magic"), (("--int8", "nowhere"), "manifest.json")],
 )
 def test_what_is_not_there_is_named(files: Path, more: tuple[str, ...], message: str) -> None:
     with pytest.raises(CommandError, match=message):
@@ -140,11 +140,11 @@ def test_hidden_items_are_asked_for_beside_chance(files: Path, monkeypatch: pyte
     assert answer.exit_code == 0, answer.output
     found = json.loads(answer.stdout.strip().splitlines()[-1])
     assert found["protocol"] == "cold-items" and found["hidden"] == 3 and 0 < found["chance"]["full"] < 1
-    assert [row["name"] for row in found["models"]] == [
+    assert [row["name"] for row in found["methods"]] == [
         "recstream", "recstream, places for new items", "recstream-retrieval", "nearest text",
     ]  # fmt: skip
     # Three items have room on a list of ten.
-    assert all(row["recall@10:cold"]["mean"] == 1 for row in found["models"])
+    assert all(row["recall@10:cold"]["mean"] == 1 for row in found["methods"])
 
 
 def test_lists_are_composed_as_the_surface_says() -> None:
@@ -168,7 +168,7 @@ def test_hidden_items_have_a_table_of_their_own(measured: Result) -> None:
     row = measured.rows[0]
     found = ColdResult(
         3, dict.fromkeys(("full", "cold", "warm"), 7), {"full": 0.01, "cold": 0.1, "warm": 0.1},
-        [ColdRow(row.name, {"full": 0.05, "cold": 0.3, "warm": 0.4}, {})],
+        [ColdMethodResult(row.name, {"full": 0.05, "cold": 0.3, "warm": 0.4}, {})],
     )  # fmt: skip
     console = Console(width=80, record=True, file=io.StringIO())
     console.print(any_table(found, 80))
@@ -185,7 +185,10 @@ def measured() -> Result:
     chance.name = "recstream & co"  # type: ignore[misc]
     return result(
         found,
-        [RowOf(measure(found, chance), False), RowOf(measure(found, popular), True, note="tuned <well>")],
+        [
+            MeasuredMethod(measure(found, chance), False),
+            MeasuredMethod(measure(found, popular), True, note="tuned <well>"),
+        ],
     )
 
 

@@ -49,10 +49,10 @@ class Commands:
     def evaluate(self, *flags: str) -> dict[str, float]:
         """Of the row `recstream`."""
         answer = self._run(
-            ["evaluate", *self.given, "--protocol", "leave-one-out", "--json", "--references", "none", *flags]
+            ["evaluate", *self.given, "--protocol", "leave-one-out", "--json", "--baselines", "none", *flags]
         )
         found = json.loads(answer.strip().splitlines()[-1])
-        (row,) = [row for row in found["models"] if row["name"] == "recstream"]
+        (row,) = [row for row in found["methods"] if row["name"] == "recstream"]
         return {name: row[name] for name in ("hr@10", "ndcg@10")}
 
     @staticmethod

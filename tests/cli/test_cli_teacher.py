@@ -67,12 +67,12 @@ def test_train_and_evaluate_show_a_teacher_and_the_student_alone(
         monkeypatch.setenv(f"RECSTREAM_TRAIN__TEACHER__{name.upper()}", str(value))
     recstream("train", "--bundle", "taught")
     assert teacher_file(tmp_path / "taught").is_file() and not teacher_file(tmp_path / "alone").exists()
-    plain = recstream("evaluate", "--bundle", "alone", "--references", "none", "--json")
-    assert [row["name"] for row in json.loads(plain.splitlines()[-1])["models"]] == [
+    plain = recstream("evaluate", "--bundle", "alone", "--baselines", "none", "--json")
+    assert [row["name"] for row in json.loads(plain.splitlines()[-1])["methods"]] == [
         "recstream", "recstream-retrieval",
     ]  # fmt: skip
-    asked = "--bundle", "taught", "--alone", "alone", "--references", "none", "--json"
-    found = json.loads(recstream("evaluate", *asked).splitlines()[-1])["models"]
+    asked = "--bundle", "taught", "--alone", "alone", "--baselines", "none", "--json"
+    found = json.loads(recstream("evaluate", *asked).splitlines()[-1])["methods"]
     assert [row["name"] for row in found] == ["recstream", "recstream-retrieval", "student alone", "teacher"]
     one, alone, teacher = (row["ndcg@10"] for row in found[1:])
     assert (
@@ -80,7 +80,7 @@ def test_train_and_evaluate_show_a_teacher_and_the_student_alone(
     )
     elsewhere = teacher_file(tmp_path / "taught").rename(tmp_path / "elsewhere")
     again = recstream("evaluate", "--teacher", str(elsewhere), *asked)
-    assert json.loads(again.splitlines()[-1])["models"] == found
+    assert json.loads(again.splitlines()[-1])["methods"] == found
 
 
 def test_quality_shows_both_rows_where_there_is_a_teacher(text: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A small world for the references: two kinds of items, users who keep to one kind."""
+"""A small world for the baselines: two kinds of items, users who keep to one kind."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from models.data.events import Events, Ints
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Queries:
     """Lists to be made."""
 
     users: Ints
@@ -46,24 +46,24 @@ def events_of(rows: Sequence[tuple[int, int, int, bool]], items: int) -> Events:
     )
 
 
-def two_kinds(users: int = 40, items: int = 20, length: int = 8, held: int = 1) -> tuple[Trained, Asked]:
+def two_kinds(users: int = 40, items: int = 20, length: int = 8, held: int = 1) -> tuple[Trained, Queries]:
     """Users of even number take items of the first half only, others of the second; the last `held` events of
-    each are not to be trained on. Asks: each user, after his training events."""
+    each are not to be trained on. Queries: each user, after his training events."""
     random = np.random.default_rng(7)
     half = items // 2
-    taken = [half * (user % 2) + random.permutation(half)[:length] for user in range(users)]
-    places = [(step, user) for step in range(length) for user in range(users)]
-    rows = [(user, int(taken[user][step]), 1000 * n, True) for n, (step, user) in enumerate(places)]
-    training = [step < length - held for step, _ in places]
+    consumed = [half * (user % 2) + random.permutation(half)[:length] for user in range(users)]
+    positions = [(step, user) for step in range(length) for user in range(users)]
+    rows = [(user, int(consumed[user][step]), 1000 * n, True) for n, (step, user) in enumerate(positions)]
+    training = [step < length - held for step, _ in positions]
     known, mask = events_of(rows, items), np.array(training)
     before = [np.flatnonzero(mask & (known.users == user)) for user in range(users)]
-    asked = Asked(
+    asked = Queries(
         np.arange(users), before, np.full(users, known.time_ms[-1]), np.full(users, int(mask.sum()))
     )
     return Trained("leave-one-out", known, mask), asked
 
 
-def share_of_own_kind(scores: NDArray[np.float32], trained: Trained, asked: Asked) -> float:
+def share_of_own_kind(scores: NDArray[np.float32], trained: Trained, asked: Queries) -> float:
     """How many of the two best new items of each user are of his kind."""
     half = len(trained.known.item_ids) // 2
     own = []

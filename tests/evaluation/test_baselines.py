@@ -1,4 +1,4 @@
-"""The references compute what the literature says they do, from training rows alone, and do it again."""
+"""The baselines compute what the literature says they do, from training rows alone, and do it again."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluation.baselines.ease import ease
-from evaluation.baselines.errors import ReferenceFailed, TooManyItems
+from evaluation.baselines.errors import BaselineFailed, TooManyItems
 from evaluation.baselines.fit import fit
 from evaluation.baselines.gram import ITEMS_AT_MOST, gram
 from evaluation.baselines.history import History
@@ -16,7 +16,7 @@ from evaluation.baselines.item_knn import item_knn
 from evaluation.baselines.item_to_item import with_ties_by
 from evaluation.baselines.popularity import Popularity
 from evaluation.baselines.tune import read_grids
-from tests.evaluation.baseline_data import Asked, events_of, share_of_own_kind, two_kinds
+from tests.evaluation.baseline_data import Queries, events_of, share_of_own_kind, two_kinds
 
 POPULAR = {"half_life_days": None, "counted": "positive"}
 PARAMETERS = {
@@ -102,7 +102,7 @@ def test_popularity_counts_what_is_visible_and_no_more() -> None:
     known = events_of(
         [(0, 0, DAY, True), (1, 1, 2 * DAY, True), (0, 1, 3 * DAY, False), (1, 0, 4 * DAY, True)], 2
     )
-    asked = Asked(
+    asked = Queries(
         np.zeros(3, np.int64), [np.empty(0, np.int64)] * 3, np.array([4, 1, 4]) * DAY, np.array([3, 1, 0])
     )
     plain = Popularity(known, known.positive, None).scores(asked)
@@ -119,7 +119,7 @@ def test_popularity_in_parts_is_popularity_at_once() -> None:
     )
     whole = row.scores(asked)
     for place in (30, 3, 17):
-        one = Asked(
+        one = Queries(
             asked.users[[place]], [asked.before[place]], asked.time_ms[[place]], asked.visible[[place]]
         )
         np.testing.assert_allclose(row.scores(one)[0], whole[place], rtol=1e-5)
@@ -172,9 +172,9 @@ def test_held_out_rows_change_nothing_and_the_same_again_is_the_same(name: str) 
 
 def test_an_unknown_reference_and_a_missing_parameter_are_named() -> None:
     trained, _ = two_kinds()
-    with pytest.raises(ReferenceFailed, match="other is to be a number, not None"):
+    with pytest.raises(BaselineFailed, match="other is to be a number, not None"):
         fit("ease", trained, {}, popular=POPULAR)
-    with pytest.raises(ReferenceFailed, match="no reference is called 'slim'"):
+    with pytest.raises(BaselineFailed, match="no baseline is called 'slim'"):
         fit("slim", trained, {"other": 1.0}, popular=POPULAR)
 
 

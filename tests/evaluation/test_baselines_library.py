@@ -1,4 +1,4 @@
-"""References of libraries, in their own environment: they learn, answer for histories that they never saw, and
+"""Baselines of libraries, in their own environment: they learn, answer for histories that they never saw, and
 what goes wrong in the other process is said in this one."""
 
 import os
@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluation.baselines.errors import EnvironmentMissing, ReferenceFailed
+from evaluation.baselines.errors import BaselineFailed, EnvironmentMissing
 from evaluation.baselines.fit import fit
 from evaluation.baselines.interface import Parameters
-from evaluation.baselines.library_row import LibraryRow
+from evaluation.baselines.library_method import LibraryMethod
 from evaluation.baselines.process import ENVIRONMENT, LibraryProcess
 from tests.evaluation.baseline_data import events_of, share_of_own_kind, two_kinds
 
@@ -57,29 +57,29 @@ PARAMETERS: dict[str, Parameters] = {
 def environment() -> None:
     """The environment of the libraries; in CI nothing excuses its absence."""
     if not (ENVIRONMENT / "installed").is_file():
-        reason = (
-            "the environment of the reference libraries is not installed: make .envs/references/installed"
-        )
+        reason = "the environment of the baseline libraries is not installed: make .envs/references/installed"
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
 
 
 @pytest.fixture(scope="module", params=list(PARAMETERS))
-def fitted(request: pytest.FixtureRequest) -> Iterator[tuple[str, LibraryRow, Parameters]]:
+def fitted(request: pytest.FixtureRequest) -> Iterator[tuple[str, LibraryMethod, Parameters]]:
     trained, _ = two_kinds()
     row, found = fit(request.param, trained, PARAMETERS[request.param], popular=POPULAR)
-    assert isinstance(row, LibraryRow)
+    assert isinstance(row, LibraryMethod)
     with closing(row):
         yield request.param, row, found
 
 
-def test_it_finds_what_belongs_together(fitted: tuple[str, LibraryRow, Parameters]) -> None:
+def test_it_finds_what_belongs_together(fitted: tuple[str, LibraryMethod, Parameters]) -> None:
     trained, asked = two_kinds()
     assert share_of_own_kind(fitted[1].scores(asked), trained, asked) > 0.9
 
 
-def test_users_without_training_are_told_by_their_history(fitted: tuple[str, LibraryRow, Parameters]) -> None:
+def test_users_without_training_are_told_by_their_history(
+    fitted: tuple[str, LibraryMethod, Parameters],
+) -> None:
     name, row, _ = fitted
     trained, asked = two_kinds()
     # The histories of others: even users get those of odd ones.
@@ -90,7 +90,7 @@ def test_users_without_training_are_told_by_their_history(fitted: tuple[str, Lib
 
 
 def test_a_user_of_whom_nothing_is_known_gets_the_popular_list(
-    fitted: tuple[str, LibraryRow, Parameters],
+    fitted: tuple[str, LibraryMethod, Parameters],
 ) -> None:
     name, row, _ = fitted
     trained, asked = two_kinds()
@@ -100,7 +100,7 @@ def test_a_user_of_whom_nothing_is_known_gets_the_popular_list(
         np.testing.assert_array_equal(row.scores(nobody), popular.scores(nobody))
 
 
-def test_sasrec_says_after_how_many_epochs_it_was_best(fitted: tuple[str, LibraryRow, Parameters]) -> None:
+def test_sasrec_says_after_how_many_epochs_it_was_best(fitted: tuple[str, LibraryMethod, Parameters]) -> None:
     name, _, found = fitted
     assert ("epochs" in found) == (name == "sasrec")
     if name == "sasrec":
@@ -117,7 +117,7 @@ def test_equal_seeds_give_equal_scores_and_held_out_rows_change_nothing(name: st
     scores = []
     for world, seed in ((trained, 1), (other, 1), (trained, 2)):
         row, _ = fit(name, world, parameters, popular=POPULAR, seed=seed)
-        assert isinstance(row, LibraryRow)
+        assert isinstance(row, LibraryMethod)
         with closing(row):
             scores.append(row.scores(asked))
     np.testing.assert_array_equal(scores[0], scores[1])
@@ -127,7 +127,7 @@ def test_equal_seeds_give_equal_scores_and_held_out_rows_change_nothing(name: st
 def test_bpr_can_read_histories_too() -> None:
     trained, asked = two_kinds()
     row, _ = fit("bpr", trained, {**PARAMETERS["bpr"], "user": "history"}, popular=POPULAR)
-    assert isinstance(row, LibraryRow)
+    assert isinstance(row, LibraryMethod)
     with closing(row):
         swapped = replace(asked, before=[asked.before[place ^ 1] for place in range(len(asked.users))])
         assert share_of_own_kind(row.scores(swapped), trained, swapped) < 0.1
@@ -137,7 +137,7 @@ def test_items_that_were_not_trained_on_are_not_listed() -> None:
     trained, asked = two_kinds()
     known = replace(trained.known, item_ids=[*trained.known.item_ids, "new"])
     row, _ = fit("als", replace(trained, known=known), PARAMETERS["als"], popular=POPULAR)
-    assert isinstance(row, LibraryRow)
+    assert isinstance(row, LibraryMethod)
     with closing(row):
         scores = row.scores(asked)
     assert np.isneginf(scores[:, -1]).all() and np.isfinite(scores[:, :-1]).all()
@@ -159,21 +159,21 @@ def test_histories_longer_than_the_length_are_trained_on_to_their_beginning() ->
         visible=np.array([len(known)]),
     )
     row, _ = fit("sasrec", world, {**PARAMETERS["sasrec"], "epochs": 40}, popular=POPULAR)
-    assert isinstance(row, LibraryRow)
+    assert isinstance(row, LibraryMethod)
     with closing(row):
         assert row.scores(asked)[0].argmax() == 1
 
 
 def test_an_equal_training_of_minutes_is_made_once(tmp_path: Path) -> None:
-    split, asks = two_kinds()
+    split, queries = two_kinds()
     said: list[str] = []
 
     def made(parameters: Parameters) -> tuple[Parameters, np.ndarray]:
         said.clear()
         row, found = fit("sasrec", split, parameters, popular=POPULAR, kept=tmp_path, say=said.append)
-        assert isinstance(row, LibraryRow)
+        assert isinstance(row, LibraryMethod)
         with closing(row):
-            return found, row.scores(asks)
+            return found, row.scores(queries)
 
     parameters = {**PARAMETERS["sasrec"], "epochs": 10}
     found, scores = made(parameters)
@@ -188,7 +188,7 @@ def test_an_equal_training_of_minutes_is_made_once(tmp_path: Path) -> None:
 def test_progress_is_passed_on() -> None:
     said: list[str] = []
     row, _ = fit("als", two_kinds()[0], PARAMETERS["als"], popular=POPULAR, say=said.append)
-    assert isinstance(row, LibraryRow)
+    assert isinstance(row, LibraryMethod)
     row.close()
     assert said[0] == "iteration 1 of 10" and len(said) == 10
 
@@ -196,16 +196,16 @@ def test_progress_is_passed_on() -> None:
 def test_what_the_library_says_of_an_error_is_named_and_the_process_is_over() -> None:
     parameters = {**PARAMETERS["als"], "seed": 0, "threads": 1}
     with LibraryProcess("factors.py", threads=1) as process:
-        with pytest.raises(ReferenceFailed, match="fit failed: KeyError: 'users'"):
+        with pytest.raises(BaselineFailed, match="fit failed: KeyError: 'users'"):
             process.ask("fit", {}, timeout=60, model="als", parameters=parameters)
-        with pytest.raises(ReferenceFailed, match="its process is over"):
+        with pytest.raises(BaselineFailed, match="its process is over"):
             process.ask("encode", {}, timeout=60)
 
 
 def test_a_wait_is_bounded() -> None:
     with (
         LibraryProcess("sasrec.py", threads=1) as process,
-        pytest.raises(ReferenceFailed, match=r"within 0.01 s"),
+        pytest.raises(BaselineFailed, match=r"within 0.01 s"),
     ):
         process.ask("encode", {}, timeout=0.01)
 

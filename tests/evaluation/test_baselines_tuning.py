@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluation.baselines import reproduction as fitness_module
-from evaluation.baselines.errors import ReferenceFailed
-from evaluation.baselines.interface import Row
-from evaluation.baselines.reproduction import NOTHING_PUBLISHED, Published, fitness
-from evaluation.baselines.trials import leave_one_out, measured, random_eighths
+from evaluation.baselines import reproduction as reproduction_module
+from evaluation.baselines.errors import BaselineFailed
+from evaluation.baselines.interface import Method
+from evaluation.baselines.published import leave_one_out, measured, random_eighths
+from evaluation.baselines.reproduction import NOTHING_PUBLISHED, Published, check_reproduction
 from evaluation.baselines.tune import Grids, content_key, read_grids, tune
-from tests.evaluation.baseline_data import Asked, Trained, events_of, share_of_own_kind, two_kinds
+from tests.evaluation.baseline_data import Queries, Trained, events_of, share_of_own_kind, two_kinds
 
 GRIDS = Grids(
     3,
@@ -26,10 +26,10 @@ GRIDS = Grids(
 class Measure:
     """Counts its calls, and breaks off at one of them."""
 
-    def __init__(self, trained: Trained, asked: Asked, breaks_at: int | None = None) -> None:
+    def __init__(self, trained: Trained, asked: Queries, breaks_at: int | None = None) -> None:
         self.calls, self._trained, self._asked, self._breaks_at = 0, trained, asked, breaks_at
 
-    def __call__(self, row: Row) -> float:
+    def __call__(self, row: Method) -> float:
         if self.calls == self._breaks_at:
             raise KeyboardInterrupt
         self.calls += 1
@@ -42,12 +42,12 @@ def trained() -> Trained:
 
 
 @pytest.fixture
-def asked() -> Asked:
+def asked() -> Queries:
     return two_kinds()[1]
 
 
 def test_each_parameter_is_tried_and_of_equals_the_first_is_kept(
-    trained: Trained, asked: Asked, tmp_path: Path
+    trained: Trained, asked: Queries, tmp_path: Path
 ) -> None:
     measure = Measure(trained, asked)
     tuned = tune("ease", trained, measure, tmp_path, grids=GRIDS)
@@ -55,14 +55,14 @@ def test_each_parameter_is_tried_and_of_equals_the_first_is_kept(
     assert tuned.ndcg == 1 and tuned.tried == measure.calls >= 4
 
 
-def test_what_was_measured_is_not_measured_again(trained: Trained, asked: Asked, tmp_path: Path) -> None:
+def test_what_was_measured_is_not_measured_again(trained: Trained, asked: Queries, tmp_path: Path) -> None:
     first = tune("ease", trained, Measure(trained, asked), tmp_path, grids=GRIDS)
     measure = Measure(trained, asked)
     assert tune("ease", trained, measure, tmp_path, grids=GRIDS) == first
     assert measure.calls == 0
 
 
-def test_an_interrupted_search_goes_on(trained: Trained, asked: Asked, tmp_path: Path) -> None:
+def test_an_interrupted_search_goes_on(trained: Trained, asked: Queries, tmp_path: Path) -> None:
     whole = Measure(trained, asked)
     expected = tune("ease", trained, whole, tmp_path / "whole", grids=GRIDS)
     with pytest.raises(KeyboardInterrupt):
@@ -94,10 +94,10 @@ def test_other_data_other_training_rows_and_other_seeds_have_results_of_their_ow
 
 def test_a_grid_file_that_makes_no_sense_is_named(tmp_path: Path) -> None:
     path = tmp_path / "grids.yaml"
-    with pytest.raises(ReferenceFailed, match=r"grids.yaml is not a file of grids"):
+    with pytest.raises(BaselineFailed, match=r"grids.yaml is not a file of grids"):
         read_grids(path)
     path.write_text("rounds: 2\nease:\n  strength: []\n")
-    with pytest.raises(ReferenceFailed, match=r"no values for ease.strength, als"):
+    with pytest.raises(BaselineFailed, match=r"no values for ease.strength, als"):
         read_grids(path)
 
 
@@ -134,15 +134,15 @@ class Fixed:
     def __init__(self, scores: list[float]) -> None:
         self._scores = scores
 
-    def scores(self, asks: object) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    def scores(self, queries: object) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
         return np.tile(np.array(self._scores, np.float32), (1, 1))
 
 
 def test_measures_are_those_of_the_textbook() -> None:
     known = events_of([(0, 0, 1, True), (0, 1, 2, True), (0, 2, 3, True)], 15)
-    asks = leave_one_out(known).test
+    queries = leave_one_out(known).test
     # Items 0 and 1 were taken before; 2 is second of what is left.
-    hr, ndcg = measured(Fixed([99, 98, 5, 9, *range(-11, 0)]), known, asks)
+    hr, ndcg = measured(Fixed([99, 98, 5, 9, *range(-11, 0)]), known, queries)
     assert hr == 1
     np.testing.assert_allclose(ndcg, 1 / np.log2(3))
 
@@ -152,18 +152,21 @@ def published(monkeypatch: pytest.MonkeyPatch) -> None:
     def figures(ndcg: float) -> Published:
         return Published("ease", f"small {ndcg}", lambda known, _: leave_one_out(known), 0.01, ndcg, "nobody")
 
-    monkeypatch.setattr(fitness_module, "PUBLISHED", (figures(0.05), figures(0.999)))
+    monkeypatch.setattr(reproduction_module, "PUBLISHED", (figures(0.05), figures(0.999)))
     return
 
 
 @pytest.mark.usefixtures("published")
-def test_who_misses_the_published_figure_is_unfit(trained: Trained, tmp_path: Path) -> None:
-    reached = fitness("ease", "small 0.05", trained.known, tmp_path, grids=GRIDS)
-    assert reached.verdict == "fit" and "published 0.0100, 0.0500 (nobody)" in reached.sentence()
-    assert fitness("ease", "small 0.999", trained.known, tmp_path, grids=GRIDS).verdict == "unfit"
+def test_who_misses_the_published_figure_is_not_reproduced(trained: Trained, tmp_path: Path) -> None:
+    reached = check_reproduction("ease", "small 0.05", trained.known, tmp_path, grids=GRIDS)
+    assert reached.verdict == "reproduced" and "published 0.0100, 0.0500 (nobody)" in reached.sentence()
+    assert (
+        check_reproduction("ease", "small 0.999", trained.known, tmp_path, grids=GRIDS).verdict
+        == "not reproduced"
+    )
 
 
 def test_without_a_published_figure_none_is_invented(trained: Trained, tmp_path: Path) -> None:
-    verdict = fitness("popularity", "ml-100k", trained.known, tmp_path)
+    verdict = check_reproduction("popularity", "ml-100k", trained.known, tmp_path)
     assert verdict.verdict == NOTHING_PUBLISHED and verdict.ndcg is None
     assert verdict.sentence() == "popularity: no published figure on data at hand"

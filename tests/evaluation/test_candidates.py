@@ -26,7 +26,7 @@ def propose(settings: CandidateSettings, **given: object) -> list[list[int]]:
 
 
 def test_popular_items_fill_the_list_however_few_are_wanted() -> None:
-    assert propose(NONE, places=3) == [[7, 8, 9], [7, 8, 9]]
+    assert propose(NONE, positions=3) == [[7, 8, 9], [7, 8, 9]]
 
 
 def test_near_a_user_of_whom_nothing_is_known_is_nothing() -> None:

@@ -5,8 +5,8 @@ import pytest
 
 from evaluation.baselines.popularity import Popularity
 from evaluation.errors import TimesMissing
-from evaluation.protocols.cold import Asked, NearestText, Pooled, cold_items
-from evaluation.protocols.parts import pools
+from evaluation.protocols.cold import ColdMethod, NearestText, Pooled, cold_items
+from evaluation.protocols.held_out import pools
 from evaluation.protocols.split import Split, split, training_part
 from tests.evaluation.world import crowd, ids, known
 
@@ -17,14 +17,17 @@ def test_hidden_items_are_seen_by_nobody_and_asked_for() -> None:
     found = split(EVENTS, "cold-items")
     hidden, warm = pools(EVENTS)
     assert len(hidden) == len(warm) == 4 and not set(hidden) & set(warm)
-    assert not np.isin(found.learned.items, hidden).any() and np.isin(found.learned.items, warm).any()
-    assert all(not np.isin(found.known.items[rows], hidden).any() for rows in found.asks.before)
+    assert (
+        not np.isin(found.training_events.items, hidden).any()
+        and np.isin(found.training_events.items, warm).any()
+    )
+    assert all(not np.isin(found.known.items[rows], hidden).any() for rows in found.queries.before)
     assert all(np.isin(items, hidden).all() for items in found.relevant)
     others = split(EVENTS, "warm-items")
     assert all(np.isin(items, warm).all() for items in others.relevant)
     assert (
-        others.learned.fingerprint()
-        == found.learned.fingerprint()
+        others.training_events.fingerprint()
+        == found.training_events.fingerprint()
         == training_part(EVENTS, "cold-items").fingerprint()
     )
     with pytest.raises(TimesMissing):
@@ -34,7 +37,9 @@ def test_hidden_items_are_seen_by_nobody_and_asked_for() -> None:
 def test_histories_are_what_came_before_without_the_hidden() -> None:
     found = split(EVENTS, "cold-items")
     hidden, _ = pools(EVENTS)
-    for user, before, time_ms in zip(found.asks.users, found.asks.before, found.asks.time_ms, strict=True):
+    for user, before, time_ms in zip(
+        found.queries.users, found.queries.before, found.queries.time_ms, strict=True
+    ):
         own = (EVENTS.users == user) & (EVENTS.time_ms < time_ms) & ~np.isin(EVENTS.items, hidden)
         assert ids(EVENTS, EVENTS.items[before]) == ids(EVENTS, EVENTS.items[own])
 
@@ -43,9 +48,9 @@ def test_what_a_user_has_taken_is_on_none_of_his_lists_hidden_or_not() -> None:
     found = split(EVENTS, "cold-items")
     hidden, _ = pools(EVENTS)
     again = 0
-    for place, (user, time_ms) in enumerate(zip(found.asks.users, found.asks.time_ms, strict=True)):
+    for place, (user, time_ms) in enumerate(zip(found.queries.users, found.queries.time_ms, strict=True)):
         own = set(EVENTS.items[(EVENTS.users == user) & (EVENTS.time_ms < time_ms)].tolist())
-        assert set(found.taken(place).tolist()) == own and not own & set(found.relevant[place].tolist())
+        assert set(found.consumed(place).tolist()) == own and not own & set(found.relevant[place].tolist())
         again += len(own & set(hidden.tolist()))
     # Or else nothing was shown by this.
     assert again
@@ -54,7 +59,7 @@ def test_what_a_user_has_taken_is_on_none_of_his_lists_hidden_or_not() -> None:
 def test_validation_hides_other_items_and_does_not_see_what_the_test_asks_for() -> None:
     test, validation = split(EVENTS, "cold-items"), split(EVENTS, "cold-items", "validation")
     assert len(validation.known) == int(len(EVENTS) * 0.9)
-    assert validation.known.time_ms.max() <= test.asks.time_ms.min()
+    assert validation.known.time_ms.max() <= test.queries.time_ms.min()
     assert validation.training.sum() < test.training.sum()
     other = split(EVENTS, "cold-items", seed=1)
     assert set(pools(EVENTS, 1)[0]) != set(pools(EVENTS)[0])
@@ -64,7 +69,7 @@ def test_validation_hides_other_items_and_does_not_see_what_the_test_asks_for() 
 def test_all_other_items_can_be_asked_for_on_the_same_training_part() -> None:
     hidden, _ = pools(EVENTS)
     found = split(EVENTS, "shown-items")
-    assert found.learned.fingerprint() == split(EVENTS, "cold-items").learned.fingerprint()
+    assert found.training_events.fingerprint() == split(EVENTS, "cold-items").training_events.fingerprint()
     wanted = np.unique(np.concatenate(found.relevant))
     assert not np.isin(wanted, hidden).any() and len(wanted) > len(pools(EVENTS)[1])
 
@@ -74,10 +79,10 @@ def test_recall_of_the_hidden_is_set_against_that_of_the_known() -> None:
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(len(events.item_ids), 4)).astype(np.float32)
 
-    def rows(asked: Split) -> list[Asked]:
+    def rows(asked: Split) -> list[ColdMethod]:
         text = NearestText(asked.known, vectors)
         nothing = Pooled(text, np.zeros(0, np.int64))
-        return [Asked(text, text), Asked(nothing, nothing)]
+        return [ColdMethod(text, text), ColdMethod(nothing, nothing)]
 
     text, nothing = cold_items(events, rows).rows
     low, high = text.of_warm_interval
@@ -92,9 +97,9 @@ def test_a_row_that_knows_texts_is_above_chance_and_one_that_counts_is_below() -
     angle = 2 * np.pi * np.array([int(item[1:]) for item in EVENTS.item_ids]) / 40
     vectors = np.stack([np.cos(angle), np.sin(angle)], 1).astype(np.float32)
 
-    def rows(asked: Split) -> list[Asked]:
+    def rows(asked: Split) -> list[ColdMethod]:
         text, popular = NearestText(asked.known, vectors), Popularity(asked.known, asked.training, None)
-        return [Asked(text, text), Asked(popular, popular)]
+        return [ColdMethod(text, text), ColdMethod(popular, popular)]
 
     found = cold_items(EVENTS, rows)
     text, popular = found.rows
@@ -113,13 +118,13 @@ def test_a_row_that_knows_texts_is_above_chance_and_one_that_counts_is_below() -
 def test_a_pooled_row_lists_its_pool_alone() -> None:
     found = split(EVENTS, "warm-items")
     pool = np.array([3, 5])
-    scores = Pooled(Popularity(found.known, found.training, None), pool).scores(found.asks)
+    scores = Pooled(Popularity(found.known, found.training, None), pool).scores(found.queries)
     assert np.isfinite(scores[:, pool]).all() and np.isinf(np.delete(scores, pool, axis=1)).all()
 
 
 def test_a_user_without_history_is_near_no_text() -> None:
     found = split(EVENTS, "cold-items")
     row = NearestText(found.known, np.eye(len(EVENTS.item_ids), dtype=np.float32))
-    alone = found.asks.part(0, 1)
+    alone = found.queries.part(0, 1)
     nobody = type(alone)(alone.users, [np.zeros(0, np.int64)], alone.time_ms, alone.visible)
     assert (row.scores(nobody) == 0).all()

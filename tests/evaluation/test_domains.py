@@ -1,4 +1,4 @@
-"""Asks of a part of the items, and lists that tell nothing."""
+"""Queries of a part of the items, and lists that tell nothing."""
 
 import numpy as np
 import pytest
@@ -17,29 +17,29 @@ def test_asks_about_a_pool_are_those_for_its_items() -> None:
     whole = split(EVENTS, "next-item")
     pool = np.arange(10)
     found = about(whole, pool)
-    assert 0 < len(found.asks) < len(whole.asks)
+    assert 0 < len(found.queries) < len(whole.queries)
     assert all(np.isin(items, pool).all() for items in found.relevant)
-    assert len(found.asks) == sum(np.isin(items, pool).all() for items in whole.relevant)
-    with pytest.raises(NothingToMeasure, match="asks for one of 0 items"):
+    assert len(found.queries) == sum(np.isin(items, pool).all() for items in whole.relevant)
+    with pytest.raises(NothingToMeasure, match="looks for one of 0 items"):
         about(whole, np.zeros(0, np.int64))
 
 
 def test_asks_keep_their_users_histories_and_what_they_have_taken() -> None:
     whole = split(EVENTS, "cold-items")
-    places = np.array([3, 1])
-    found = only(whole, places)
-    for new, old in enumerate(places.tolist()):
-        assert found.asks.users[new] == whole.asks.users[old]
-        assert np.array_equal(found.asks.before[new], whole.asks.before[old])
-        assert np.array_equal(found.taken(new), whole.taken(old))
+    positions = np.array([3, 1])
+    found = only(whole, positions)
+    for new, old in enumerate(positions.tolist()):
+        assert found.queries.users[new] == whole.queries.users[old]
+        assert np.array_equal(found.queries.before[new], whole.queries.before[old])
+        assert np.array_equal(found.consumed(new), whole.consumed(old))
         assert np.array_equal(found.relevant[new], whole.relevant[old])
 
 
 def test_some_are_drawn_alike_each_time_and_stay_in_order() -> None:
     whole = split(EVENTS, "next-item")
     one, other = some(whole, 20), some(whole, 20)
-    assert len(one.asks) == 20 and np.array_equal(one.asks.time_ms, other.asks.time_ms)
-    assert (np.diff(one.asks.time_ms) >= 0).all()
+    assert len(one.queries) == 20 and np.array_equal(one.queries.time_ms, other.queries.time_ms)
+    assert (np.diff(one.queries.time_ms) >= 0).all()
     assert some(whole, 10**6) is whole
 
 
@@ -48,5 +48,5 @@ def test_chance_is_what_a_random_order_reaches() -> None:
     pool = np.arange(15)
     found = about(whole, pool)
     hits = measure(found, Pooled(Chance(len(EVENTS.item_ids)), pool)).figure("hr@10")
-    free = np.array([15 - len(set(found.taken(place)) & set(pool)) for place in range(len(found.asks))])
+    free = np.array([15 - len(set(found.consumed(place)) & set(pool)) for place in range(len(found.queries))])
     assert np.allclose(hits, np.minimum(1, 10 / free))

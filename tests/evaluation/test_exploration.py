@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from evaluation.method import Asks
-from evaluation.methods.exploration import Explored, without_events
+from evaluation.method import EvalQueries
+from evaluation.methods.exploration import WithExploration, without_events
 from evaluation.protocols.split import split
 from models.data.events import Floats
 from tests.evaluation.world import crowd, known
@@ -20,50 +20,50 @@ class ByNumber:
     def __init__(self, unlisted: int = 0) -> None:
         self._unlisted = unlisted
 
-    def scores(self, asks: Asks) -> Floats:
-        scores = np.tile(np.arange(len(EVENTS.item_ids), dtype=np.float32), (len(asks), 1))
+    def scores(self, queries: EvalQueries) -> Floats:
+        scores = np.tile(np.arange(len(EVENTS.item_ids), dtype=np.float32), (len(queries), 1))
         scores[:, : self._unlisted] = -np.inf
         return scores
 
 
-def first(row: Explored, asks: Asks, count: int) -> list[list[int]]:
-    return [np.argsort(-scores, kind="stable")[:count].tolist() for scores in row.scores(asks)]
+def first(row: WithExploration, queries: EvalQueries, count: int) -> list[list[int]]:
+    return [np.argsort(-scores, kind="stable")[:count].tolist() for scores in row.scores(queries)]
 
 
-def nobody(count: int = 1) -> Asks:
+def nobody(count: int = 1) -> EvalQueries:
     """Before anybody has done anything."""
     zeros = np.zeros(count, np.int64)
-    return Asks(zeros, [zeros[:0]] * count, zeros, zeros)
+    return EvalQueries(zeros, [zeros[:0]] * count, zeros, zeros)
 
 
 def test_the_best_new_item_takes_the_last_place() -> None:
-    row = Explored(ByNumber(), EVENTS, np.array([1, 3, 5]), 0.1)
+    row = WithExploration(ByNumber(), EVENTS, np.array([1, 3, 5]), 0.1)
     assert row.name == "by number, places for new items"
     assert first(row, nobody(), 12) == [[39, 38, 37, 36, 35, 34, 33, 32, 31, 5, 30, 29]]
-    two = Explored(ByNumber(), EVENTS, np.array([1, 3, 5]), 0.2)
+    two = WithExploration(ByNumber(), EVENTS, np.array([1, 3, 5]), 0.2)
     assert first(two, nobody(), 10) == [[39, 38, 37, 36, 5, 35, 34, 33, 32, 3]]
 
 
 def test_new_items_that_the_order_lists_itself_count() -> None:
-    row = Explored(ByNumber(), EVENTS, np.array([5, 36]), 0.1)
+    row = WithExploration(ByNumber(), EVENTS, np.array([5, 36]), 0.1)
     assert first(row, nobody(), 10) == [list(range(39, 29, -1))]
 
 
 def test_what_is_not_listed_gets_no_place() -> None:
-    row = Explored(ByNumber(unlisted=10), EVENTS, np.array([5]), 0.1)
+    row = WithExploration(ByNumber(unlisted=10), EVENTS, np.array([5]), 0.1)
     assert first(row, nobody(2), 10) == [list(range(39, 29, -1))] * 2
 
 
 def test_what_a_user_has_taken_holds_no_place() -> None:
-    asks = TAKEN_BY.asks.part(0, 1)
-    taken = EVENTS.items[asks.before[0]]
-    row = Explored(ByNumber(), EVENTS, taken, 0.1)
-    (found,) = first(row, asks, 10)
-    assert len(taken) and not set(found) & set(taken.tolist())
+    queries = TAKEN_BY.queries.part(0, 1)
+    consumed = EVENTS.items[queries.before[0]]
+    row = WithExploration(ByNumber(), EVENTS, consumed, 0.1)
+    (found,) = first(row, queries, 10)
+    assert len(consumed) and not set(found) & set(consumed.tolist())
 
 
 def test_new_is_what_no_training_event_names() -> None:
     found = split(EVENTS, "cold-items")
     new = without_events(found.known, np.flatnonzero(found.training))
-    assert set(new) == set(range(len(EVENTS.item_ids))) - set(found.learned.items.tolist())
+    assert set(new) == set(range(len(EVENTS.item_ids))) - set(found.training_events.items.tolist())
     assert {item for items in found.relevant for item in items} <= set(new)

@@ -8,14 +8,14 @@ import pytrec_eval
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluation.metrics.accuracy import LENGTHS, NAMES, judged, places
+from evaluation.metrics.accuracy import LENGTHS, NAMES, judged, positions
 
 # What trec_eval calls them.
 TREC = {"hr": "success", "ndcg": "ndcg_cut", "recall": "recall"}
 
 
 def one_list(scores: list[float], relevant: list[int], gains: list[float] | None = None) -> dict[str, float]:
-    found = places(np.array([scores], np.float32), [np.array(relevant, np.int64)])
+    found = positions(np.array([scores], np.float32), [np.array(relevant, np.int64)])
     figures = judged(found, 1, None if gains is None else np.array(gains))
     return dict(zip(NAMES, figures[0].tolist(), strict=True))
 
@@ -49,7 +49,7 @@ def test_the_graded_example_with_two_relevant_items_missing() -> None:
     gains = {0: 3, 1: 2, 2: 3, 3: 0, 4: 1, 5: 2, 6: 3, 7: 2}
     scores = [6.0, 5, 4, 3, 2, 1, -np.inf, -np.inf]
     relevant = [item for item, gain in gains.items() if gain]
-    found = places(np.array([scores], np.float32), [np.array(relevant)])
+    found = positions(np.array([scores], np.float32), [np.array(relevant)])
     graded = np.array([float(gains[item]) for item in relevant])
     dcg = (graded * found.discounts(6)).sum()
     ideal = sum(gain / np.log2(place + 2) for place, gain in enumerate(sorted(graded, reverse=True)[:6]))
@@ -83,7 +83,7 @@ def test_equal_scores_give_the_mean_over_all_their_orders(levels: list[int], dat
     # All orders of the items, each with the ties broken its way.
     orders = np.array(list(itertools.permutations(range(len(levels)))))
     broken = (np.array(levels) + orders / 100).astype(np.float32)
-    figures = judged(places(broken, [np.array(relevant)] * len(orders)), len(orders))
+    figures = judged(positions(broken, [np.array(relevant)] * len(orders)), len(orders))
     expected = dict(zip(NAMES, figures.mean(0), strict=True))
     assert one_list([float(level) for level in levels], relevant) == pytest.approx(expected, abs=1e-9)
 

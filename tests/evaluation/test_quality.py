@@ -18,7 +18,7 @@ from evaluation.quality.machine import machine
 from evaluation.quality.page import write_page
 from evaluation.quality.run import Plan, Quality
 from evaluation.quality.trained import Trainer
-from evaluation.result_cache import Kept, key_of
+from evaluation.result_cache import ResultCache, key_of
 from models.data.events import ItemText
 from tests.evaluation.world import ACTIONS, crowd, known
 from tests.models.tiny_bundle import text_model
@@ -54,12 +54,12 @@ def test_it_goes_on_where_it_was_interrupted_and_ends_in_a_page(
     trainings: list[int] = []
     real = trained_module.train_on
 
-    def train_on(learned, items, wanted, bundle, progress):  # type: ignore[no-untyped-def]
+    def train_on(training_events, items, wanted, bundle, progress):  # type: ignore[no-untyped-def]
         if len(trainings) == 2:
             trainings.append(-1)
             raise KeyboardInterrupt
         trainings.append(wanted.seed)
-        return real(learned, items, wanted, bundle, progress)
+        return real(training_events, items, wanted, bundle, progress)
 
     monkeypatch.setattr(trained_module, "train_on", train_on)
     with pytest.raises(KeyboardInterrupt):
@@ -103,7 +103,7 @@ def test_what_is_half_written_is_measured_again(data: Data, tmp_path: Path) -> N
         calls.append(1)
         return [row]
 
-    kept = Kept(tmp_path)
+    kept = ResultCache(tmp_path)
     assert kept.rows("key", now)[0] is row
     again = kept.rows("key", now)[0]
     assert len(calls) == 1 and again.name == "popularity" and again.novelty == row.novelty

@@ -11,15 +11,15 @@ from catalog.in_memory import InMemoryCatalog
 from catalog.items.items import from_proto
 from catalog.settings import CatalogSettings
 from evaluation.errors import TrainedOnOther
-from evaluation.method import Asks
+from evaluation.method import EvalQueries
 from evaluation.methods.candidates import CandidateSettings
 from evaluation.methods.composition import Composition, CompositionSettings, Retrieval
-from evaluation.methods.product import check_trained_on, product_rows
+from evaluation.methods.product import check_trained_on, product_methods
 from evaluation.methods.served_model import BundleModel
 from evaluation.methods.torch_model import TorchModel
 from evaluation.metrics.measure import measure
 from evaluation.protocols.split import Split, split
-from evaluation.protocols.visible import told
+from evaluation.protocols.visible import visible_events
 from inference.bundle.bundle import Bundle, read
 from inference.version_routing import Pointer
 from models.data.events import Events, ItemText
@@ -36,7 +36,7 @@ from ranking.runner import Pipeline
 from ranking.settings import RankingSettings
 from recstream.storage.v1 import catalog_pb2
 from recstream.v1 import item_pb2
-from tests.evaluation.world import DAY_MS, HOUR_MS, Row, known
+from tests.evaluation.world import DAY_MS, HOUR_MS, EventRow, known
 from tests.models.model_in_process import InProcess
 from tests.models.tiny_bundle import DEFAULT_ITEMS, build
 
@@ -51,10 +51,10 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return read(build(tmp_path_factory.mktemp("bundle") / "bundle", history=8, refold_every=4))
 
 
-def past(users: int = 6) -> list[Row]:
+def past(users: int = 6) -> list[EventRow]:
     """User number k has rated 5 k films in the weeks before now; others have made no two films equally popular."""
     rng = np.random.default_rng(0)
-    rows: list[Row] = [
+    rows: list[EventRow] = [
         (f"f{other}", item, "rate", NOW_MS - 30 * DAY_MS, 5.0)
         for other in range(len(DEFAULT_ITEMS))
         for item in DEFAULT_ITEMS[: other + 1]
@@ -73,7 +73,7 @@ def everything_known(events: Events) -> Split:
     """Lists asked for now, for everybody who has a `u`; `u9` has done nothing."""
     users = np.array([place for place, user in enumerate(events.user_ids) if user.startswith("u")])
     rows = [events.by_user()[user] for user in users]
-    asks = Asks(
+    queries = EvalQueries(
         users,
         [*rows[:-1], np.zeros(0, np.int64)],
         np.full(len(rows), NOW_MS),
@@ -85,7 +85,7 @@ def everything_known(events: Events) -> Split:
         "test",
         events,
         np.ones(len(events), np.bool_),
-        asks,
+        queries,
         [np.array([0])] * len(rows),
         found.excluded,
     )
@@ -118,9 +118,9 @@ def profile(events: Events, rows: np.ndarray) -> tuple[Stored, Tail]:
     return Stored(len(records), folded.profile), Tail().add(folded.tail_added, PROFILES.tail)
 
 
-def best(scores: np.ndarray, events: Events, taken: np.ndarray, count: int) -> list[str]:
+def best(scores: np.ndarray, events: Events, consumed: np.ndarray, count: int) -> list[str]:
     scores = scores.astype(np.float64)
-    scores[taken] = -np.inf
+    scores[consumed] = -np.inf
     order = sorted(range(len(scores)), key=lambda item: (-scores[item], events.item_ids[item]))
     return [events.item_ids[item] for item in order[:count] if np.isfinite(scores[item])]
 
@@ -132,7 +132,7 @@ async def test_the_row_holds_what_the_server_lists(bundle: Bundle) -> None:
     asked.known.positive[-1] = False  # what the one without history did is not known yet
     model = BundleModel(bundle, events.item_ids, ITEMS)
     settings = CompositionSettings(candidates=CandidateSettings.model_validate(SOURCES))
-    found = Composition(asked, ITEMS, model, settings).scores(asked.asks)
+    found = Composition(asked, ITEMS, model, settings).scores(asked.queries)
     pipeline = Pipeline(
         catalogue(events, model, bundle.manifest.version),
         InProcess(bundle),
@@ -142,16 +142,16 @@ async def test_the_row_holds_what_the_server_lists(bundle: Bundle) -> None:
                                                                     "exploration_share": 0, "category_share": 1}}}),
         clock=lambda: NOW_MS / 1000,
     )  # fmt: skip
-    for place, before in enumerate(asked.asks.before):
+    for place, before in enumerate(asked.queries.before):
         stored, tail = profile(events, before) if len(before) else (None, None)
-        user = events.user_ids[asked.asks.users[place]]
+        user = events.user_ids[asked.queries.users[place]]
         served = await pipeline.rank(
             ListRequest(user, 20, "evaluation"), stored, tail, deadline=time.monotonic() + 30
         )
         listed = [each.item_id for each in served.slate.items]
-        assert len(listed) == 20 and set(best(found[place], events, asked.taken(place), 20)) == set(listed), (
-            user
-        )
+        assert len(listed) == 20 and set(best(found[place], events, asked.consumed(place), 20)) == set(
+            listed
+        ), user
         own = found[place, [events.item_ids.index(item) for item in listed]]
         # Serving holds vectors in half the bits: what is about equal may stand the other way round.
         assert (own[1:] <= own[:-1] * 1.01).all(), user
@@ -163,17 +163,17 @@ def test_what_is_not_retrieved_is_not_listed_and_retrieval_alone_lists_all(bundl
     asked = everything_known(events)
     settings = CompositionSettings(candidates=CandidateSettings.model_validate(SOURCES))
     whole = Composition(asked, ITEMS, BundleModel(bundle, events.item_ids, ITEMS), settings)
-    scores, near = whole.scores(asked.asks), Retrieval(whole).scores(asked.asks)
-    for place in range(len(asked.asks)):
+    scores, near = whole.scores(asked.queries), Retrieval(whole).scores(asked.queries)
+    for place in range(len(asked.queries)):
         free = np.ones(len(DEFAULT_ITEMS), np.bool_)
-        free[asked.taken(place)] = False
+        free[asked.consumed(place)] = False
         assert (
             20 <= np.isfinite(scores[place]).sum() <= 6 + 5 + 20
             and not np.isfinite(scores[place][~free]).any()
         )
     assert np.isfinite(near).all()
     # In parts or at once, a list is the same.
-    alone = np.concatenate([whole.scores(part) for part in asked.asks.parts(1)])
+    alone = np.concatenate([whole.scores(part) for part in asked.queries.parts(1)])
     np.testing.assert_allclose(alone, scores, atol=1e-5)
 
 
@@ -190,13 +190,13 @@ def test_held_out_rows_change_nothing_of_the_lists_before_them(bundle: Bundle) -
         found = split(events, "future")
         row = Composition(found, ITEMS, BundleModel(bundle, events.item_ids, ITEMS), settings)
         before = [rows[rows < cut] for rows in events.by_user()]
-        asks = Asks(
+        queries = EvalQueries(
             np.arange(len(before)),
             before,
-            np.full(len(before), found.asks.time_ms[0]),
+            np.full(len(before), found.queries.time_ms[0]),
             np.full(len(before), cut),
         )
-        lists.append(row.scores(asks))
+        lists.append(row.scores(queries))
     np.testing.assert_array_equal(*lists)
 
 
@@ -217,7 +217,7 @@ def test_a_model_that_was_not_exported_makes_the_same_lists(
     exported = BundleModel(bundle, events.item_ids, ITEMS)
     alone = TorchModel(models[0][0], exported.vectors, models[0][1])
     settings = CompositionSettings(candidates=CandidateSettings.model_validate(SOURCES))
-    lists = [Composition(found, ITEMS, model, settings).scores(found.asks) for model in (exported, alone)]
+    lists = [Composition(found, ITEMS, model, settings).scores(found.queries) for model in (exported, alone)]
     # ONNX Runtime's sigmoid is right to 1e-7, which is little where probabilities are small.
     np.testing.assert_allclose(*lists, rtol=5e-3)
 
@@ -226,11 +226,11 @@ def test_without_times_popularity_is_the_count_of_what_was_told(bundle: Bundle) 
     events = known(past(9), DEFAULT_ITEMS, timed=False)
     found = split(events, "leave-one-out")
     few = CompositionSettings(candidates=CandidateSettings(nearest=0, similar=0, popular=20))
-    scores = Composition(found, ITEMS, BundleModel(bundle, events.item_ids, ITEMS), few).scores(found.asks)
-    rows = np.flatnonzero(told(found) & found.known.positive)
+    scores = Composition(found, ITEMS, BundleModel(bundle, events.item_ids, ITEMS), few).scores(found.queries)
+    rows = np.flatnonzero(visible_events(found) & found.known.positive)
     counts = np.bincount(found.known.items[rows], minlength=len(events.item_ids))
-    for place in range(len(found.asks)):
-        free = np.setdiff1d(np.arange(len(counts)), found.taken(place))
+    for place in range(len(found.queries)):
+        free = np.setdiff1d(np.arange(len(counts)), found.consumed(place))
         listed = np.flatnonzero(np.isfinite(scores[place]))
         assert len(listed) == min(20, len(free)) and set(listed) <= set(free)
         assert counts[listed].min() >= max(counts[np.setdiff1d(free, listed)], default=0)
@@ -239,12 +239,13 @@ def test_without_times_popularity_is_the_count_of_what_was_told(bundle: Bundle) 
 def test_a_bundle_that_learned_from_other_events_is_refused(bundle: Bundle) -> None:
     found = split(known(past(9), DEFAULT_ITEMS), "leave-one-out")
     with pytest.raises(TrainedOnOther, match="leave-one-out"):
-        product_rows(found, ITEMS, bundle, CompositionSettings())
+        product_methods(found, ITEMS, bundle, CompositionSettings())
     same = Bundle(
-        bundle.folder, bundle.manifest.model_copy(update={"data_fingerprint": found.learned.fingerprint()})
+        bundle.folder,
+        bundle.manifest.model_copy(update={"data_fingerprint": found.training_events.fingerprint()}),
     )
     check_trained_on(same, found)
-    rows = product_rows(found, ITEMS, same, CompositionSettings(actions=default_actions()), int8=same)
+    rows = product_methods(found, ITEMS, same, CompositionSettings(actions=default_actions()), int8=same)
     assert [row.name for row in rows] == ["recstream", "recstream-retrieval", "recstream-int8"]
     figures = [measure(found, row).figure("ndcg@10") for row in rows]
     np.testing.assert_array_equal(figures[0], figures[2])

@@ -10,7 +10,7 @@ from evaluation.errors import NothingToMeasure, TimesMissing
 from evaluation.metrics.beyond import Beyond
 from evaluation.metrics.groups import by_item_age
 from evaluation.metrics.measure import Measured, measure, ndcg
-from evaluation.protocols.parts import PROTOCOLS, Protocol
+from evaluation.protocols.held_out import PROTOCOLS, Protocol
 from evaluation.protocols.split import Split, split, training_part
 from tests.evaluation.world import DAY_MS, HOUR_MS, crowd, ids, known, liked
 
@@ -19,12 +19,12 @@ TEN = [*liked("ann", "abcde"), *liked("bob", "pqcrs", 5 * HOUR_MS)]
 
 
 def asked(found: Split) -> list[tuple[str, list[str], list[str]]]:
-    """User, history and what is to be found, of each ask."""
+    """User, history and what is to be found, of each query."""
     events = found.known
     return [
         (events.user_ids[user], ids(events, events.items[before]), ids(events, relevant))
         for user, before, relevant in zip(
-            found.asks.users.tolist(), found.asks.before, found.relevant, strict=True
+            found.queries.users.tolist(), found.queries.before, found.relevant, strict=True
         )
     ]
 
@@ -32,10 +32,10 @@ def asked(found: Split) -> list[tuple[str, list[str], list[str]]]:
 def test_leave_one_out_asks_for_the_last_and_validates_with_the_one_before() -> None:
     found = split(known(TEN), "leave-one-out")
     assert asked(found) == [("ann", ["a", "b", "c", "d"], ["e"]), ("bob", ["p", "q", "c", "r"], ["s"])]
-    assert ids(found.known, found.learned.items) == ["a", "b", "c", "p", "q", "c"]
+    assert ids(found.known, found.training_events.items) == ["a", "b", "c", "p", "q", "c"]
     validation = split(known(TEN), "leave-one-out", "validation")
     assert asked(validation) == [("ann", ["a", "b", "c"], ["d"]), ("bob", ["p", "q", "c"], ["r"])]
-    assert validation.learned.fingerprint() == found.learned.fingerprint()
+    assert validation.training_events.fingerprint() == found.training_events.fingerprint()
     assert not {"e", "s"} & set(ids(validation.known, validation.known.items)), (
         "the test's are not there at all"
     )
@@ -46,7 +46,7 @@ def test_leave_one_out_takes_positive_events_and_lets_others_stand_in_histories(
     rows += [("ann", "y", "rate", 12 * HOUR_MS, 2.0)]
     found = split(known(rows), "leave-one-out")
     assert asked(found) == [("ann", ["a", "b", "c", "x"], ["d"])]
-    assert ids(found.known, found.learned.items) == ["a", "b"], (
+    assert ids(found.known, found.training_events.items) == ["a", "b"], (
         "from the validation's target on nothing is learned"
     )
 
@@ -56,7 +56,7 @@ def test_users_too_short_to_split_are_counted_and_learned_from() -> None:
     found = split(known(rows), "leave-one-out")
     assert [user for user, _, _ in asked(found)] == ["three"]
     assert found.excluded.users_too_short == 2
-    assert ids(found.known, found.learned.items) == ["a", "a", "b", "a"]
+    assert ids(found.known, found.training_events.items) == ["a", "a", "b", "a"]
     with pytest.raises(NothingToMeasure, match="leave-one-out has no target in 3 events of 2 users"):
         split(known(rows[:3]), "leave-one-out")
 
@@ -64,13 +64,13 @@ def test_users_too_short_to_split_are_counted_and_learned_from() -> None:
 def test_a_target_that_was_taken_before_is_counted_and_not_asked() -> None:
     rows = [*liked("ann", "abca"), *liked("bob", "abcd", DAY_MS)]
     found = split(known(rows), "leave-one-out")
-    assert [user for user, _, _ in asked(found)] == ["bob"] and found.excluded.targets_taken_before == 1
+    assert [user for user, _, _ in asked(found)] == ["bob"] and found.excluded.targets_consumed_before == 1
 
 
 def test_what_may_be_taken_again_is_asked_for_again() -> None:
     seen = [("ann", "d", "view", 0, np.nan)]
     found = split(known([*seen, *liked("ann", "abcd", HOUR_MS)]), "leave-one-out")
-    assert asked(found)[0][2] == ["d"] and len(found.taken(0)) == 3
+    assert asked(found)[0][2] == ["d"] and len(found.consumed(0)) == 3
 
 
 def test_next_item_asks_before_every_later_event_and_histories_grow() -> None:
@@ -85,7 +85,7 @@ def test_next_item_asks_before_every_later_event_and_histories_grow() -> None:
     assert [(user, len(before), item) for user, before, item in asked(found)] == [
         ("ann", 8, ["i"]), ("cid", 0, ["a"]), ("ann", 9, ["j"]),
     ]  # fmt: skip
-    assert found.asks.visible.tolist() == [19, 20, 21], "what came before may be counted"
+    assert found.queries.visible.tolist() == [19, 20, 21], "what came before may be counted"
     validation = split(known([*rows, *liked("eve", "klmnopqrst", -DAY_MS)]), "next-item", "validation")
     assert validation.training.sum() == int(22 * 0.8) and len(validation.known) == 19
 
@@ -95,8 +95,10 @@ def test_future_asks_once_for_all_that_is_still_to_come() -> None:
     rows += [("ann", "i", "rate", DAY_MS, 1.0), *liked("ann", "j", 2 * DAY_MS)]
     found = split(known(rows), "future")
     assert asked(found) == [("ann", list("abcdefgh"), ["j"])]
-    assert found.asks.time_ms.tolist() == [DAY_MS], "asked at the point in time, of the first event after it"
-    assert found.asks.visible.tolist() == [18]
+    assert found.queries.time_ms.tolist() == [DAY_MS], (
+        "asked at the point in time, of the first event after it"
+    )
+    assert found.queries.visible.tolist() == [18]
 
 
 def test_targets_that_share_their_moment_are_counted() -> None:
@@ -112,13 +114,15 @@ def test_one_point_in_time_needs_times(protocol: Protocol) -> None:
         split(events, protocol)
     with pytest.raises(TimesMissing):
         training_part(events, protocol)
-    assert len(split(events, "leave-one-out").asks) == 2
+    assert len(split(events, "leave-one-out").queries) == 2
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_the_training_part_is_the_same_for_training_and_for_measuring(protocol: Protocol) -> None:
     events = known(crowd())
-    assert training_part(events, protocol).fingerprint() == split(events, protocol).learned.fingerprint()
+    assert (
+        training_part(events, protocol).fingerprint() == split(events, protocol).training_events.fingerprint()
+    )
 
 
 def test_a_fingerprint_is_of_the_events_whatever_else_is_named() -> None:
@@ -147,25 +151,25 @@ def test_no_statistic_touches_what_is_held_out(protocol: Protocol) -> None:
         [
             place
             for place, item in enumerate(found.known.item_ids)
-            if item.startswith("secret") and place not in set(found.learned.items.tolist())
+            if item.startswith("secret") and place not in set(found.training_events.items.tolist())
         ]
     )
     wanted = np.concatenate(found.relevant)
     asked_for_secrets = np.isin(wanted, secrets)
     assert asked_for_secrets.any()
-    # What each reference knows of such an item is what it knows of an item that nobody ever touched.
+    # What each baseline knows of such an item is what it knows of an item that nobody ever touched.
     popular = read_grids().first("popularity")
     for name in ("popularity", "item-knn", "ease"):
         row, _ = fit(name, found, {**read_grids().first(name)}, popular=popular)
-        scores = row.scores(found.asks)
-        own = scores[np.repeat(np.arange(len(found.asks)), list(map(len, found.relevant))), wanted]
+        scores = row.scores(found.queries)
+        own = scores[np.repeat(np.arange(len(found.queries)), list(map(len, found.relevant))), wanted]
         assert not (own[asked_for_secrets] > 0).any(), name
     row = Popularity(found.known, found.training, None)
     measured = measure(found, row)
     assert by_item_age(found, measured)["cold"].count == asked_for_secrets.sum()
     # To the measures of lists it is as unusual as can be, and like nothing else.
     beyond = Beyond(found)
-    seen = found.learned.items[found.learned.positive]
+    seen = found.training_events.items[found.training_events.positive]
     assert beyond.novelty(secrets[None]) > beyond.novelty(np.unique(seen)[None])
     assert beyond.diversity(secrets[None, :2]) == 1.0
 
@@ -177,11 +181,11 @@ def test_all_figures_of_a_row_that_knows_the_answer_are_perfect() -> None:
         name = "oracle"
         given = 0
 
-        def scores(self, asks):  # type: ignore[no-untyped-def]
-            scores = np.zeros((len(asks), len(found.known.item_ids)), np.float32)
-            for place in range(len(asks)):
+        def scores(self, queries):  # type: ignore[no-untyped-def]
+            scores = np.zeros((len(queries), len(found.known.item_ids)), np.float32)
+            for place in range(len(queries)):
                 scores[place, found.relevant[self.given + place]] = 1
-            self.given += len(asks)
+            self.given += len(queries)
             return scores
 
     measured: Measured = measure(found, Oracle())
@@ -197,14 +201,15 @@ def test_no_list_holds_what_its_user_has_taken() -> None:
 
         name = "stubborn"
 
-        def scores(self, asks):  # type: ignore[no-untyped-def]
-            scores = np.zeros((len(asks), len(found.known.item_ids)), np.float32)
-            for place, before in enumerate(asks.before):
+        def scores(self, queries):  # type: ignore[no-untyped-def]
+            scores = np.zeros((len(queries), len(found.known.item_ids)), np.float32)
+            for place, before in enumerate(queries.before):
                 scores[place, found.known.items[before]] = 9
             return scores
 
     free = [
-        len(found.known.item_ids) - len(np.unique(found.taken(place))) for place in range(len(found.asks))
+        len(found.known.item_ids) - len(np.unique(found.consumed(place)))
+        for place in range(len(found.queries))
     ]
     expected = np.mean([min(1, 10 / count) for count in free])
     assert measure(found, Stubborn()).figure("hr@10").mean() == pytest.approx(expected)

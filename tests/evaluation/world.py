@@ -15,13 +15,13 @@ ACTIONS = {
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 
-Row = tuple[str, str, str, int, float]
+EventRow = tuple[str, str, str, int, float]
 
 
 class Rows:
     """An interaction table of rows (user, item, action, time_ms, value)."""
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    def __init__(self, rows: Sequence[EventRow]) -> None:
         self.user_ids = [row[0] for row in rows]
         self.item_ids = [row[1] for row in rows]
         self.actions = [row[2] for row in rows]
@@ -29,21 +29,21 @@ class Rows:
         self.values = np.array([row[4] for row in rows], np.float64)
 
 
-def known(rows: Sequence[Row], items: Sequence[str] = (), *, timed: bool = True) -> Events:
+def known(rows: Sequence[EventRow], items: Sequence[str] = (), *, timed: bool = True) -> Events:
     """The rows as events; items that only a catalogue names come first."""
     found = events([Rows(rows)], [ItemText(item, f"film {item}") for item in items], Actions(ACTIONS))
     return replace(found, timed=timed)
 
 
-def liked(user: str, items: str, start: int = 0, step: int = HOUR_MS) -> list[Row]:
+def liked(user: str, items: str, start: int = 0, step: int = HOUR_MS) -> list[EventRow]:
     """A positive rating of each item (a letter each), a step apart."""
     return [(user, item, "rate", start + place * step, 5.0) for place, item in enumerate(items)]
 
 
-def crowd(users: int = 40, length: int = 12, items: int = 30, seed: int = 0) -> list[Row]:
+def crowd(users: int = 40, length: int = 12, items: int = 30, seed: int = 0) -> list[EventRow]:
     """Users who go round the items from somewhere, rating each 4 or 5, now and then 2; each item once."""
     rng = np.random.default_rng(seed)
-    rows: list[Row] = []
+    rows: list[EventRow] = []
     for user in range(users):
         at, begin = int(rng.integers(items)), int(rng.integers(20)) * DAY_MS
         for step in range(length):

@@ -9,13 +9,13 @@ import torch
 from rich.progress import Progress
 
 from evaluation.errors import TrainedOnOther
-from evaluation.method import Asks
+from evaluation.method import EvalQueries
 from evaluation.methods.composition import CompositionSettings
-from evaluation.methods.product import product_rows
-from evaluation.methods.teacher import TeacherRow, noted
+from evaluation.methods.product import product_methods
+from evaluation.methods.teacher import TeacherMethod, with_teacher_notes
 from evaluation.metrics.measure import measure
 from evaluation.protocols.split import Split, split
-from evaluation.report.results import RowOf
+from evaluation.report.results import MeasuredMethod
 from inference.bundle.bundle import Manifest, read
 from models.data.events import Events
 from models.encoders.load import load
@@ -63,11 +63,11 @@ def figures(manifest: Manifest) -> dict[str, float]:
     return {name: value for name, value in manifest.metrics.items() if name != "seconds"}
 
 
-def row_of(settings: TrainSettings, bundle: Path, part: Split = PART) -> TeacherRow:
+def row_of(settings: TrainSettings, bundle: Path, part: Split = PART) -> TeacherMethod:
     teacher, record = load_teacher(teacher_file(bundle))
     encoders = load(settings.encoders, FILMS)
     inputs = encoders.vectors(part.known.item_ids, FILMS, settings.cache, SHOW)
-    return TeacherRow(part, teacher, record, inputs, encoders.text.fingerprint())
+    return TeacherMethod(part, teacher, record, inputs, encoders.text.fingerprint())
 
 
 def test_without_members_nothing_else_of_a_teacher_matters(settings: TrainSettings, tmp_path: Path) -> None:
@@ -128,15 +128,17 @@ def test_a_new_training_without_a_teacher_leaves_no_old_one(settings: TrainSetti
 def test_a_list_of_the_teacher_is_that_of_its_window(settings: TrainSettings, bundle: Path) -> None:
     """Whatever else is asked for, and popularity for whom nothing is known of."""
     row = row_of(settings, bundle)
-    asks = PART.asks.part(0, 12)
-    scores = row.scores(asks)
-    for place in range(len(asks)):
+    queries = PART.queries.part(0, 12)
+    scores = row.scores(queries)
+    for place in range(len(queries)):
         np.testing.assert_allclose(
-            row.scores(asks.part(place, place + 1))[0], scores[place], rtol=1e-4, atol=1e-4
+            row.scores(queries.part(place, place + 1))[0], scores[place], rtol=1e-4, atol=1e-4
         )
-    nobody = Asks(asks.users[:1], [np.zeros(0, np.int64)], asks.time_ms[:1], asks.visible[:1])
+    nobody = EvalQueries(queries.users[:1], [np.zeros(0, np.int64)], queries.time_ms[:1], queries.visible[:1])
     alone = row.scores(nobody)[0]
-    liked = np.bincount(EVENTS.items[: asks.visible[0]][EVENTS.positive[: asks.visible[0]]], minlength=24)
+    liked = np.bincount(
+        EVENTS.items[: queries.visible[0]][EVENTS.positive[: queries.visible[0]]], minlength=24
+    )
     assert alone.shape == (24,) and alone[liked == 0].max(initial=0) <= alone.max()
     assert (alone[liked == 0] == 0).all() and (alone[liked > 0] > 0).all()
 
@@ -149,10 +151,10 @@ def test_evaluation_says_how_far_the_student_is_from_its_teacher_and_from_itself
     )
     assert alone.version == 7
     composed = CompositionSettings(actions=ACTIONS)
-    rows = product_rows(PART, FILMS, read(bundle), composed, alone=read(tmp_path / "alone"))
+    rows = product_methods(PART, FILMS, read(bundle), composed, alone=read(tmp_path / "alone"))
     rows.append(row_of(settings, bundle))
     assert [row.name for row in rows] == ["recstream", "recstream-retrieval", "student alone", "teacher"]
-    found = noted(PART, [RowOf(measure(PART, row), reference=False) for row in rows])
+    found = with_teacher_notes(PART, [MeasuredMethod(measure(PART, row), reference=False) for row in rows])
     assert [bool(row.note) for row in found] == [False, False, True, True]
     difference = found[1].measured.figure("ndcg@10").mean() - found[3].measured.figure("ndcg@10").mean()
     assert f"{difference:+.4f} (95 % " in found[3].note

@@ -9,7 +9,7 @@ import pytest
 
 from evaluation.baselines.popularity import Popularity
 from evaluation.methods.composition import CompositionSettings
-from evaluation.methods.product import product_rows
+from evaluation.methods.product import product_methods
 from evaluation.metrics.measure import measure
 from evaluation.protocols.split import split
 from inference.bundle.bundle import read
@@ -60,8 +60,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> TrainSettings:
 def hit_rates(training: Table, replay: Table, bundle: Path) -> tuple[float, float]:
     """HR@5 before each event of the replay, which is the last tenth: of the lists, and of popularity."""
     found = split(events([training, replay], ITEMS, Actions(ACTIONS)), "next-item")
-    assert len(found.asks) == len(replay.user_ids) == len(found.known) - found.training.sum()
-    lists = product_rows(found, ITEMS, read(bundle), CompositionSettings(actions=ACTIONS))[0]
+    assert len(found.queries) == len(replay.user_ids) == len(found.known) - found.training.sum()
+    lists = product_methods(found, ITEMS, read(bundle), CompositionSettings(actions=ACTIONS))[0]
     popularity = Popularity(found.known, found.known.positive, None)
     hits, popular = (measure(found, row).figure("hr@5").mean() for row in (lists, popularity))
     return float(hits), float(popular)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from evaluation.methods.composition import CompositionSettings
-from evaluation.methods.product import product_rows
+from evaluation.methods.product import product_methods
 from evaluation.metrics.measure import ndcg
 from evaluation.protocols.split import Split, next_items
 from inference.bundle.bundle import read
@@ -82,7 +82,7 @@ def product_rows_of(bundle: Path, part: Split):  # type: ignore[no-untyped-def]
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(product, "check_trained_on", lambda bundle, split: None)
-        return product_rows(part, FILMS, read(bundle), CompositionSettings(actions=ACTIONS))[1]
+        return product_methods(part, FILMS, read(bundle), CompositionSettings(actions=ACTIONS))[1]
 
 
 def test_what_is_new_is_learned_and_what_is_old_is_not_forgotten(

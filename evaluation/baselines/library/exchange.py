@@ -1,6 +1,6 @@
 """How a library's process is spoken to: a line of JSON in, a line of JSON out, arrays in .npz files beside.
 
-Runs in the environment of the references, by path: it imports nothing of this project.
+Runs in the environment of the baselines, by path: it imports nothing of this project.
 """
 
 import ctypes
@@ -22,7 +22,7 @@ Say = Callable[[str], None]
 
 
 class Model(Protocol):
-    """One reference of a library."""
+    """One baseline of a library."""
 
     def fit(self, arrays: Arrays, parameters: dict[str, Any], say: Say) -> tuple[dict[str, Any], Arrays]:
         """Trains. Facts found on the way (epochs, ...), and `items` [items, d] with `listed` [items]."""
@@ -82,6 +82,6 @@ def _keep(path: Path, fitted: tuple[Model, dict[str, Any], Arrays]) -> None:
 
 
 def histories(arrays: Arrays) -> list[tuple[Any, Any]]:
-    """Items and weights of each ask: `items` and `weights` in a row, `bounds` [b + 1] between asks."""
+    """Items and weights of each query: `items` and `weights` in a row, `bounds` [b + 1] between queries."""
     bounds = arrays["bounds"]
     return [(arrays["items"][a:b], arrays["weights"][a:b]) for a, b in itertools.pairwise(bounds.tolist())]

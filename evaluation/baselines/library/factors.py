@@ -1,4 +1,4 @@
-"""ALS and BPR of `implicit`. Runs in the environment of the references, by path."""
+"""ALS and BPR of `implicit`. Runs in the environment of the baselines, by path."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ class Als:
         matrix = self._confidences(training(arrays))
         self._items = matrix.shape[1]
         with threadpool_limits(1, "blas"):
-            self._model.fit(matrix, show_progress=False, callback=_tell(parameters["iterations"], say))
+            self._model.fit(matrix, show_progress=False, callback=_notify(parameters["iterations"], say))
         return {}, {"items": self._model.item_factors, "listed": np.diff(matrix.tocsc().indptr) > 0}
 
     def encode(self, arrays: Arrays) -> Arrays:
@@ -77,7 +77,7 @@ class Bpr:
             dtype=np.float32,
         )
         matrix = training(arrays)
-        model.fit(matrix, show_progress=False, callback=_tell(parameters["iterations"], say))
+        model.fit(matrix, show_progress=False, callback=_notify(parameters["iterations"], say))
         self._users, self._items = model.user_factors, model.item_factors
         takers = np.diff(matrix.tocsc().indptr)
         self._items[:, -1] += parameters["prior"] * np.log1p(takers)
@@ -115,14 +115,14 @@ def training(arrays: Arrays) -> csr_matrix:
     return csr_matrix((weights[first], (users[first], items[first])), shape=shape, dtype=np.float32)
 
 
-def _tell(iterations: int, say: Say) -> Any:
+def _notify(iterations: int, say: Say) -> Any:
     every = max(1, iterations // 10)
 
-    def tell(number: int, *_: object) -> None:
+    def notify(number: int, *_: object) -> None:
         if number % every == 0:
             say(f"iteration {number + 1} of {iterations}")
 
-    return tell
+    return notify
 
 
 if __name__ == "__main__":

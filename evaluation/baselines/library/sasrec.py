@@ -1,5 +1,5 @@
 """SASRec of RecTools (Kang and McAuley 2018, arXiv:1808.09781), trained with cross entropy over all items, as
-Klenitskiy and Vasilev (2023, arXiv:2309.07602) found best. Runs in the environment of the references, by path.
+Klenitskiy and Vasilev (2023, arXiv:2309.07602) found best. Runs in the environment of the baselines, by path.
 """
 
 import copy
@@ -18,7 +18,7 @@ from rectools.models import SASRecModel
 from rectools.models.nn.transformers.lightning import TransformerLightningModule
 
 _HELD_USERS = 2000
-_ASKS_A_BATCH = 128
+_QUERIES_A_BATCH = 128
 
 
 class Sasrec:
@@ -76,27 +76,27 @@ class Sasrec:
 
         count = int(arrays["item_count"])
         known = model.data_preparator.get_known_item_ids().astype(np.int64)
-        self._places = np.zeros(count, np.int64)
-        self._places[known] = model.data_preparator.item_id_map.convert_to_internal(known)
+        self._positions = np.zeros(count, np.int64)
+        self._positions[known] = model.data_preparator.item_id_map.convert_to_internal(known)
         with torch.no_grad():
             self._rows = network.item_model.get_all_embeddings()
             items = self._scaled(network.similarity_module.item_tower_forward(self._rows)).numpy()
         found = np.zeros((count, items.shape[1]), np.float32)
-        found[known] = items[self._places[known]]
-        return {"epochs": watch.epochs}, {"items": found, "listed": self._places > 0}
+        found[known] = items[self._positions[known]]
+        return {"epochs": watch.epochs}, {"items": found, "listed": self._positions > 0}
 
     def encode(self, arrays: Arrays) -> Arrays:
         asked = histories(arrays)
         sessions = np.zeros((len(asked), self._length), np.int64)
         for place, (items, _) in enumerate(asked):
-            known = self._places[items]
+            known = self._positions[items]
             known = known[known > 0][-self._length :]
             if len(known):
                 sessions[place, -len(known) :] = known
         users = []
         with torch.no_grad():
-            for start in range(0, len(sessions), _ASKS_A_BATCH):
-                batch = {"x": torch.from_numpy(sessions[start : start + _ASKS_A_BATCH])}
+            for start in range(0, len(sessions), _QUERIES_A_BATCH):
+                batch = {"x": torch.from_numpy(sessions[start : start + _QUERIES_A_BATCH])}
                 last = self._network.encode_sessions(batch, self._rows)[:, -1, :]
                 users.append(self._scaled(self._network.similarity_module.session_tower_forward(last)))
         return {"users": torch.cat(users).numpy(), "found": sessions[:, -1] > 0}

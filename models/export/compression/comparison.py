@@ -11,8 +11,8 @@ from evaluation.methods.composition import Composition, CompositionSettings
 from evaluation.methods.product import INT8
 from evaluation.methods.served_model import BundleModel
 from evaluation.protocols.split import Split
-from evaluation.report.results import RowOf
-from evaluation.run import measured_rows
+from evaluation.report.results import MeasuredMethod
+from evaluation.run import measure_methods
 from inference.bundle.bundle import Bundle
 from models.data.events import Events, ItemText
 from models.errors import Int8Refused
@@ -27,7 +27,7 @@ class Comparison:
     the events that are to be found; where not, it still is the same model twice."""
 
     protocol: str
-    asks: int
+    queries: int
     unseen: bool
     ndcg_float32: float
     ndcg_int8: float
@@ -75,7 +75,7 @@ def compare(
     them, is measured too: see `Comparison.unseen`. Raises TrainedOnOther for any other."""
     show = show or Progress(disable=True)
     trained_on = float32.manifest.data_fingerprint
-    unseen = trained_on == split.learned.fingerprint()
+    unseen = trained_on == split.training_events.fingerprint()
     if not unseen and trained_on != known.fingerprint():
         raise TrainedOnOther(
             f"{float32.folder} was trained on other events than these files hold, and on others than the training "
@@ -85,11 +85,11 @@ def compare(
         Composition(split, items, _model(split, items, bundle, threads, show, name), settings, name)
         for name, bundle in (("float32", float32), ("int8", int8))
     ]
-    one, other = (float(row.measured.figure("ndcg@10").mean()) for row in measured_rows(split, rows, show))
-    return Comparison(split.name, len(split.asks), unseen, one, other, costs(float32), costs(int8))
+    one, other = (float(row.measured.figure("ndcg@10").mean()) for row in measure_methods(split, rows, show))
+    return Comparison(split.name, len(split.queries), unseen, one, other, costs(float32), costs(int8))
 
 
-def told_of_int8(rows: Sequence[RowOf]) -> list[RowOf]:
+def with_int8_notes(rows: Sequence[MeasuredMethod]) -> list[MeasuredMethod]:
     """The rows, `recstream-int8` with a note: what it loses against `recstream`, and whether that is too much."""
     ndcg = {row.measured.name: float(row.measured.figure("ndcg@10").mean()) for row in rows}
     one, other = ndcg.get("recstream"), ndcg.get(INT8)

@@ -1,4 +1,4 @@
-"""Other people's protocols, rebuilt to see whether a reference reaches what was published for it."""
+"""Other people's protocols, rebuilt to see whether a baseline reaches what was published for it."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,15 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.baselines.interface import Row
-from evaluation.metrics.accuracy import NAMES, judged, places
+from evaluation.baselines.interface import Method
+from evaluation.metrics.accuracy import NAMES, judged, positions
 from models.data.events import Events, Ints
 
-_ASKS_A_BATCH = 256
+_QUERIES_A_BATCH = 256
 
 
 @dataclass(frozen=True, slots=True)
-class TrialAsks:
+class PublishedQueries:
     """Lists to be made, after `before`, each to be judged by its `relevant` items."""
 
     users: Ints
@@ -23,11 +23,11 @@ class TrialAsks:
     visible: Ints
     relevant: Sequence[Ints]
 
-    def batches(self) -> Iterator["TrialAsks"]:
+    def batches(self) -> Iterator["PublishedQueries"]:
         """The same in parts."""
-        for start in range(0, len(self.users), _ASKS_A_BATCH):
-            part = slice(start, start + _ASKS_A_BATCH)
-            yield TrialAsks(
+        for start in range(0, len(self.users), _QUERIES_A_BATCH):
+            part = slice(start, start + _QUERIES_A_BATCH)
+            yield PublishedQueries(
                 self.users[part],
                 self.before[part],
                 self.time_ms[part],
@@ -37,17 +37,17 @@ class TrialAsks:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class PublishedSplit:
     """A protocol on one data set; `training` [rows] is what both validation and test train on."""
 
     name: str
     known: Events
     training: NDArray[np.bool_]
-    validation: TrialAsks
-    test: TrialAsks
+    validation: PublishedQueries
+    test: PublishedQueries
 
 
-def leave_one_out(known: Events) -> Trial:
+def leave_one_out(known: Events) -> PublishedSplit:
     """The last event of a user is the test, the one before it the validation, whatever they say of the item; the
     test knows of the validation's. As in S3-Rec (Zhou et al. 2020). Users of fewer than three events train."""
     training = np.ones(len(known), np.bool_)
@@ -58,10 +58,12 @@ def leave_one_out(known: Events) -> Trial:
             training[rows[-2:]] = False
             validation.append((rows[:-2], rows[-2:-1]))
             test.append((rows[:-1], rows[-1:]))
-    return Trial("leave-one-out", known, training, _asks(known, validation), _asks(known, test))
+    return PublishedSplit(
+        "leave-one-out", known, training, _queries(known, validation), _queries(known, test)
+    )
 
 
-def random_eighths(known: Events, seed: int) -> Trial:
+def random_eighths(known: Events, seed: int) -> PublishedSplit:
     """A tenth of each user's events at random is the test, another the validation, as RecBole splits by
     {'RS': [0.8, 0.1, 0.1]} in random order; every event counts as relevant."""
     random = np.random.default_rng(seed)
@@ -76,24 +78,24 @@ def random_eighths(known: Events, seed: int) -> Trial:
             training[judged] = training[tuned] = False
             validation.append((np.sort(before), tuned))
             test.append((np.sort(np.append(before, tuned)), judged))
-    return Trial("random 8:1:1", known, training, _asks(known, validation), _asks(known, test))
+    return PublishedSplit("random 8:1:1", known, training, _queries(known, validation), _queries(known, test))
 
 
-def measured(row: Row, known: Events, asks: TrialAsks) -> tuple[float, float]:
+def measured(row: Method, known: Events, queries: PublishedQueries) -> tuple[float, float]:
     """HR@10 and NDCG@10, means over lists; what a user has had is not listed."""
     parts = []
-    for part in asks.batches():
+    for part in queries.batches():
         scores = row.scores(part)
         for place, before in enumerate(part.before):
             scores[place, known.items[before]] = -np.inf
-        parts.append(judged(places(scores, part.relevant), len(part.users)))
+        parts.append(judged(positions(scores, part.relevant), len(part.users)))
     means = np.concatenate(parts).mean(0)
     return float(means[NAMES.index("hr@10")]), float(means[NAMES.index("ndcg@10")])
 
 
-def _asks(known: Events, parts: Sequence[tuple[Ints, Ints]]) -> TrialAsks:
+def _queries(known: Events, parts: Sequence[tuple[Ints, Ints]]) -> PublishedQueries:
     targets = np.array([rows[0] for _, rows in parts], np.int64)
-    return TrialAsks(
+    return PublishedQueries(
         known.users[targets],
         [before for before, _ in parts],
         known.time_ms[targets],

@@ -1,11 +1,11 @@
-"""References as evaluations use them: tuned on the validation variant of a split, trained on its test variant."""
+"""Baselines as evaluations use them: tuned on the validation variant of a split, trained on its test variant."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from evaluation.baselines.fit import close, fit
-from evaluation.baselines.interface import Row
+from evaluation.baselines.interface import Method
 from evaluation.baselines.tune import FITS, Tuned, tune
 from evaluation.metrics.beyond import Beyond
 from evaluation.metrics.measure import Measured, measure, ndcg
@@ -25,13 +25,13 @@ def tuned(
     threads: int = 1,
     say: Callable[[str], None] | None = None,
 ) -> dict[str, Tuned]:
-    """Parameters of each reference, and of popularity, which the others fall back to. `folder` keeps what was
+    """Parameters of each baseline, and of popularity, which the others fall back to. `folder` keeps what was
     measured: the same search again costs nothing.
 
-    Raises ReferenceFailed, EnvironmentMissing.
+    Raises BaselineFailed, EnvironmentMissing.
     """
 
-    def on_validation(row: Row) -> float:
+    def on_validation(row: Method) -> float:
         return ndcg(validation, row)
 
     first = tune(POPULARITY, validation, on_validation, folder, threads=threads, say=say)
@@ -57,8 +57,8 @@ def measured(
     advance: Callable[[int], None] = lambda done: None,
     say: Callable[[str], None] | None = None,
 ) -> Measured:
-    """A reference with its tuned parameters, trained and measured. folder: that of `tuned`, which keeps long
-    trainings of libraries too. Raises ReferenceFailed, EnvironmentMissing."""
+    """A baseline with its tuned parameters, trained and measured. folder: that of `tuned`, which keeps long
+    trainings of libraries too. Raises BaselineFailed, EnvironmentMissing."""
     row, _ = fit(
         name, split, parameters[name].parameters,
         popular=parameters[POPULARITY].parameters, seed=seed, threads=threads,

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from evaluation.protocols.domains import only
-from evaluation.protocols.parts import PROTOCOLS, Protocol
+from evaluation.protocols.held_out import PROTOCOLS, Protocol
 from evaluation.protocols.split import Split, split
-from evaluation.protocols.visible import told
+from evaluation.protocols.visible import visible_events
 from tests.evaluation.world import crowd, known
 
 
@@ -17,11 +17,11 @@ def test_split(request: pytest.FixtureRequest) -> Split:
 
 
 def test_what_is_to_be_found_is_told_in_next_item_alone(test_split: Split) -> None:
-    found = told(test_split)
+    found = visible_events(test_split)
     assert found[test_split.training].all()
-    for rows in test_split.asks.before:
+    for rows in test_split.queries.before:
         assert found[rows].all()
-    targets = test_split.asks.visible[0] if test_split.name == "future" else None
+    targets = test_split.queries.visible[0] if test_split.name == "future" else None
     if test_split.name == "next-item":
         assert found.all()
     elif test_split.name == "future":
@@ -29,7 +29,7 @@ def test_what_is_to_be_found_is_told_in_next_item_alone(test_split: Split) -> No
     else:
         pairs = {
             (user, item)
-            for user, items in zip(test_split.asks.users.tolist(), test_split.relevant, strict=True)
+            for user, items in zip(test_split.queries.users.tolist(), test_split.relevant, strict=True)
             for item in items.tolist()
         }
         rows = np.flatnonzero(found)
@@ -39,5 +39,5 @@ def test_what_is_to_be_found_is_told_in_next_item_alone(test_split: Split) -> No
 
 def test_who_is_not_asked_for_is_known_by_what_was_learned_alone() -> None:
     one = only(split(known(crowd()), "leave-one-out"), np.array([0]))
-    others = one.known.users != one.asks.users[0]
-    np.testing.assert_array_equal(told(one)[others], one.training[others])
+    others = one.known.users != one.queries.users[0]
+    np.testing.assert_array_equal(visible_events(one)[others], one.training[others])

@@ -1,10 +1,10 @@
-"""References that a library computes: a vector a user, a vector an item, their inner product."""
+"""Baselines that a library computes: a vector a user, a vector an item, their inner product."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.baselines.history import History
-from evaluation.baselines.interface import Asks, Row
+from evaluation.baselines.interface import Method, Queries
 from evaluation.baselines.process import LibraryProcess
 from models.data.events import Floats
 
@@ -12,8 +12,8 @@ SCRIPTS = {"als": "factors.py", "bpr": "factors.py", "sasrec": "sasrec.py"}
 _ENCODE_SECONDS = 600.0
 
 
-class LibraryRow:
-    """A fitted reference of a library; its process lives as long as this does.
+class LibraryMethod:
+    """A fitted baseline of a library; its process lives as long as this does.
 
     Users of whom it knows nothing get the popular row's list. Items without an event in training are not
     among what it lists (-inf), but where the popular row answers.
@@ -26,23 +26,23 @@ class LibraryRow:
         items: Floats,
         listed: NDArray[np.bool_],
         history: History,
-        popular: Row,
+        popular: Method,
     ) -> None:
         self.name = name
         self._process, self._items, self._listed = process, items, listed
         self._history, self._popular = history, popular
 
-    def scores(self, asks: Asks) -> Floats:
+    def scores(self, queries: Queries) -> Floats:
         """[b, items]."""
-        parts = [self._history.weighted(rows) for rows in asks.before]
+        parts = [self._history.weighted(rows) for rows in queries.before]
         arrays = {
-            "users": np.asarray(asks.users),
+            "users": np.asarray(queries.users),
             "items": np.concatenate([np.empty(0, np.int64), *(items for items, _ in parts)]),
             "weights": np.concatenate([np.empty(0, np.float32), *(weights for _, weights in parts)]),
             "bounds": np.cumsum([0, *(len(items) for items, _ in parts)]),
         }
         _, answer = self._process.ask("encode", arrays, timeout=_ENCODE_SECONDS)
-        popularity = self._popular.scores(asks)
+        popularity = self._popular.scores(queries)
         scores: Floats = answer["users"] @ self._items.T
         scores[:, ~self._listed] = -np.inf
         found = answer["found"].astype(np.bool_)

@@ -23,7 +23,7 @@ HIDDEN: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class HeldOut:
     """known: what may be seen at all. training [rows of known]. Of each ask the rows of the positive events that it is
     about, the user's history, and below which row everybody's events may be counted. taken: what of the user's own
     events may not be listed any more, where that is more than the history."""
@@ -34,10 +34,10 @@ class Parts:
     before: Sequence[Ints]
     visible: Ints
     too_short: int = 0
-    taken: Sequence[Ints] | None = None
+    consumed: Sequence[Ints] | None = None
 
 
-def leave_one_out(known: Events, variant: Variant) -> Parts:
+def leave_one_out(known: Events, variant: Variant) -> HeldOut:
     """Users with fewer than three positive events are learned from alone."""
     target_from_end = {"test": 1, "validation": 2}[variant]
     training, seen = np.ones(len(known), np.bool_), np.ones(len(known), np.bool_)
@@ -57,7 +57,7 @@ def leave_one_out(known: Events, variant: Variant) -> Parts:
     whole = known.take(np.flatnonzero(seen))
     index = np.cumsum(seen) - 1
     order = np.argsort(targets, kind="stable").tolist()
-    return Parts(
+    return HeldOut(
         whole,
         training[seen],
         [index[targets[i] : targets[i] + 1] for i in order],
@@ -67,7 +67,7 @@ def leave_one_out(known: Events, variant: Variant) -> Parts:
     )
 
 
-def from_one_moment(known: Events, protocol: Protocol, variant: Variant) -> Parts:
+def from_one_moment(known: Events, protocol: Protocol, variant: Variant) -> HeldOut:
     """Raises TimesMissing."""
     start, end = int(len(known) * TEST_FROM), len(known)
     if variant == "validation":
@@ -75,7 +75,7 @@ def from_one_moment(known: Events, protocol: Protocol, variant: Variant) -> Part
     return between(known, protocol, start, end)
 
 
-def between(known: Events, protocol: Protocol, start: int, end: int) -> Parts:
+def between(known: Events, protocol: Protocol, start: int, end: int) -> HeldOut:
     """Training ends before row `start`, and what is asked is before row `end`, as all that may be seen. Raises
     TimesMissing."""
     _require_times(known, protocol)
@@ -83,21 +83,21 @@ def between(known: Events, protocol: Protocol, start: int, end: int) -> Parts:
     targets: list[Ints] = []
     before: list[Ints] = []
     for rows in whole.by_user():
-        places = np.flatnonzero(whole.positive[rows] & (rows >= start))
+        positions = np.flatnonzero(whole.positive[rows] & (rows >= start))
         if protocol == "next-item":
-            targets += [rows[place : place + 1] for place in places]
-            before += [rows[:place] for place in places]
-        elif len(places):
-            targets.append(rows[places])
+            targets += [rows[place : place + 1] for place in positions]
+            before += [rows[:place] for place in positions]
+        elif len(positions):
+            targets.append(rows[positions])
             before.append(rows[rows < start])
     order = np.argsort([rows[0] for rows in targets], kind="stable").tolist()
     targets, before = [targets[i] for i in order], [before[i] for i in order]
     first = np.array([rows[0] for rows in targets], np.int64)
     visible = first if protocol == "next-item" else np.full(len(first), start, np.int64)
-    return Parts(whole, np.arange(end) < start, targets, before, visible)
+    return HeldOut(whole, np.arange(end) < start, targets, before, visible)
 
 
-def hidden_items(known: Events, name: Hiding, variant: Variant, seed: int) -> Parts:
+def hidden_items(known: Events, name: Hiding, variant: Variant, seed: int) -> HeldOut:
     """As `next-item`, but that some items have not been seen by anybody: they are in no training and in no history, and
     are what is asked for (`cold-items`), or as many others are (`warm-items`), or all others (`shown-items`). What a
     user has taken is on no list of his, hidden or not. seed: of which are hidden. Raises TimesMissing."""
@@ -112,15 +112,15 @@ def hidden_items(known: Events, name: Hiding, variant: Variant, seed: int) -> Pa
     wanted = late & known.positive & asked[name]
     targets: list[Ints] = []
     before: list[Ints] = []
-    taken: list[Ints] = []
+    consumed: list[Ints] = []
     for rows in known.by_user():
         seen = rows[~unseen[rows]]
         for row in rows[wanted[rows]]:
             targets.append(np.array([row], np.int64))
             before.append(seen[seen < row])
-            taken.append(rows[rows < row])
+            consumed.append(rows[rows < row])
     visible = np.full(len(targets), len(known), np.int64)
-    return Parts(known, ~late & ~unseen, targets, before, visible, taken=taken)
+    return HeldOut(known, ~late & ~unseen, targets, before, visible, consumed=consumed)
 
 
 def pools(known: Events, seed: int = 0) -> tuple[Ints, Ints]:
