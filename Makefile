@@ -4,7 +4,8 @@
 # make test-kubernetes   the Helm chart in a real API server, built first from Go modules: needs Go and openssl; a quarter
 #   of an hour the first time on two busy cores, five minutes after that
 # make recstream ARGS="doctor"   any command from the checkout    bin/bench: the measurements behind the figures in docs/
-# make protos  generated code from the .proto files            make lock   the lock files of requirements/
+# make protos  generated Python code from the .proto files     make lock   the lock files of requirements/
+# make typescript  the TypeScript client, generated and compiled, in protos/typescript/dist
 # make weights   encoders for `recstream train` beside the default one: SmolLM2-135M for texts, EfficientNet for images
 # make chart   values, schema and README of the Helm chart, from helm/values
 # make image-digests   pins the bases of the images    make sbom   what the images install, as CycloneDX, in dist/sbom
@@ -20,7 +21,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .ONESHELL:
-.PHONY: demo quality cross-domain test test-kubernetes lint format reference chart helm-tools recstream protos lock \
+.PHONY: demo quality cross-domain test test-kubernetes lint format reference chart helm-tools recstream protos typescript lock \
 	install install-test weights groceries client-environments image-digests sbom prometheus clean
 
 ARGS ?=
@@ -78,14 +79,17 @@ chart: .venv/installed
 	  echo "helm-docs is not there: helm/recstream/README.md was left as it is" >&2
 	fi
 
-protos: .envs/protos/installed protos/typescript/node_modules/installed
+protos: .envs/protos/installed
 	@protos/generate.sh $(CURDIR)/.envs/protos/bin/python
 	deploy/envoy/descriptors.sh $(CURDIR)/.envs/protos/bin/python deploy/envoy/recstream.binpb
-	if command -v npm >/dev/null; then
-	  protos/typescript/generate.sh $(CURDIR)/.envs/protos/bin/python
-	else
-	  echo "node is not there: protos/typescript/src/gen was left as it is" >&2
-	fi
+
+# Nothing that it makes is committed. Needs node.
+typescript: protos/typescript/dist/index.js
+protos/typescript/dist/index.js: protos/typescript/node_modules/installed .envs/protos/installed \
+	$(addprefix protos/typescript/,package.json tsconfig.json generate.sh) \
+	$(wildcard protos/typescript/src/*.ts protos/recstream/v1/*.proto)
+	@npm --prefix protos/typescript run build --silent
+	touch $@
 
 # Everything that running takes: the application, and Triton in an environment of its own.
 install: .venv/installed .envs/triton/installed

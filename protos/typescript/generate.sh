@@ -1,10 +1,14 @@
 #!/usr/bin/env bash
-# Makes src/gen from ../recstream/v1. The first argument is a Python that has the packages of
-# requirements/protos.txt; `npm ci` must have been run. The second, optional, is where to put the code.
+# Makes src/gen from ../recstream/v1, with ts-proto of node_modules. PYTHON is a Python that has the packages of
+# requirements/protos.txt; without it, that of the checkout's .envs/protos.
 set -euo pipefail
-python=$(realpath -s "$1")
 cd "$(dirname "$0")"
-out=${2:-src/gen}
+python=${PYTHON:-../../.envs/protos/bin/python}
+if [[ ! -x $python ]]; then
+  echo "$python is not there: run make .envs/protos/installed, or set PYTHON" >&2
+  exit 1
+fi
+out=src/gen
 includes=$("$python" -c 'import pathlib, google.api.annotations_pb2 as a; print(pathlib.Path(a.__file__).parents[2])')
 rm -rf "$out"
 mkdir -p "$out"

@@ -2,12 +2,10 @@
 
 import asyncio
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import grpc
-import pytest
 
 from recstream.client import RankedItem
 from recstream.v1.frame_pb2 import Delta, Frame, GoAway, Heartbeat, PlacedItem
@@ -29,14 +27,6 @@ from tests.client.scripted_server import (
 STREAM = "StreamRecommendations"
 DRIVER = Path(__file__).parent / "typescript_driver.mjs"
 GONE = status(grpc.StatusCode.UNAVAILABLE, "gone")
-
-
-@pytest.fixture(scope="module")
-def compiled(node: Path) -> Path:
-    """The folder of the compiled client."""
-    done = subprocess.run(["npm", "run", "build"], cwd=node, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
-    return node / "dist"
 
 
 async def play(compiled: Path, server: ScriptedServer, scene: str) -> Any:
