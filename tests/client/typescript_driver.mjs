@@ -8,17 +8,18 @@ const { Client, RecstreamError } = await import(`${folder}/index.js`);
 const client = new Client(target, {
   backoff: { initialMs: 10, maximumMs: 50 },
   metadata: () => ({ authorization: "Bearer x" }),
-  idleTimeoutMs: scene === "idle" ? 300 : 60_000,
+  idleTimeoutMs: scene === "idle" ? 1_000 : 60_000,
 });
 const ids = (slate) => slate.items.map((item) => item.itemId);
 
-async function take(count, fields = {}, options = {}) {
+async function take(count, fields = {}, options = {}, onList = () => {}) {
   const lists = [];
   const pauses = [];
   const onRetry = (error, delayMs) => pauses.push({ code: error.code, message: error.message, delayMs });
   for await (const films of client.stream({ userId: "ann", count: 10, ...fields }, { onRetry, ...options })) {
     lists.push({ ids: ids(films), causes: films.causes.map((cause) => cause.eventId) });
     if (lists.length === count) break;
+    onList();
   }
   return { lists, pauses };
 }
@@ -80,8 +81,8 @@ const scenes = {
   },
   async abort() {
     const controller = new AbortController();
-    setTimeout(() => controller.abort(), 300);
-    return take(10, {}, { signal: controller.signal });
+    // After the loop waits for its next list.
+    return take(10, {}, { signal: controller.signal }, () => setTimeout(() => controller.abort()));
   },
 };
 
