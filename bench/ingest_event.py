@@ -27,7 +27,7 @@ from inference.triton import TritonModel
 from inference.version_routing import Pointer
 from ingest.consuming.supervise import supervise
 from ingest.profiles.interactions_worker import InteractionsWorker
-from ingest.profiles.states import States
+from ingest.profiles.states import ModelStates
 from ingest.profiles.sweeper import Sweeper
 from ingest.settings import IngestSettings
 from local.servers.kafka import EmbeddedKafka
@@ -78,7 +78,7 @@ async def measure(events: int, pause: float, bundle_folder: Path | None, folder:
     for n in range(50):
         catalog.put_vector(manifest.version, f"item-{n}", vector)
     settings, health, stop = IngestSettings(), Health(), asyncio.Event()
-    states = States(model, lambda: Pointer.to(manifest), catalog.vector, profiles)
+    states = ModelStates(model, lambda: Pointer.to(manifest), catalog.vector, profiles)
     sweeper = Sweeper(store, states, settings)
     worker = InteractionsWorker(kafka, store, states, sweeper, profiles, settings, health)
     running = asyncio.create_task(supervise("interactions", worker.run, health, settings, stop))

@@ -6,7 +6,7 @@ from catalog.catalog import Catalog
 from configuration.settings import Settings
 from inference.triton import TritonModel
 from inference.version_routing import Versions
-from ingest.profiles.states import States
+from ingest.profiles.states import ModelStates
 from ingest.verify.verify import Report, verify
 from profiles.store.store import ProfileStore
 
@@ -26,7 +26,7 @@ async def verified(settings: Settings, *, wait: float = 10.0) -> Report:
     try:
         async with asyncio.timeout(CATALOGUE_SECONDS):
             await catalog.wait_ready()
-        states = States(model, versions, catalog.vector, settings.profiles)
+        states = ModelStates(model, versions, catalog.vector, settings.profiles)
         return await verify(settings.kafka, store, settings.profiles, states, wait=wait)
     finally:
         reading.cancel()

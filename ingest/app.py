@@ -21,11 +21,11 @@ from inference.version_routing import Pointer, Versions
 from ingest import metrics
 from ingest.consuming.supervise import supervise, unless_stopped
 from ingest.embeddings.catalogue_workers import CatalogueWorkers
-from ingest.errors import SettingsDisagree
+from ingest.errors import BundleIncompatible
 from ingest.online_quality.quality_worker import QualityWorker
-from ingest.profiles.bundle_check import check_agreement
+from ingest.profiles.bundle_check import check_compatible
 from ingest.profiles.interactions_worker import InteractionsWorker
-from ingest.profiles.states import States
+from ingest.profiles.states import ModelStates
 from ingest.profiles.sweeper import Sweeper
 from ingest.settings import IngestSettings
 from ingest.statistics.statistics_worker import StatisticsWorker
@@ -118,10 +118,10 @@ def _serve(pointer: Pointer, model: TritonModel, profiles: ProfileSettings, heal
         metrics.MODEL_SHARE.labels(str(version)).set(share)
     try:
         for live in pointer.live.values():
-            check_agreement(live.manifest, profiles)
+            check_compatible(live.manifest, profiles)
         health.up("model")
-    except SettingsDisagree as error:
-        log.error("settings_disagree", reason=str(error))
+    except BundleIncompatible as error:
+        log.error("bundle_incompatible", reason=str(error))
         health.down("model", str(error))
 
 
@@ -165,7 +165,7 @@ async def _work(
 async def _quality(configuration: IngestConfiguration, versions: Versions, stop: asyncio.Event) -> None:
     versions.listen(
         Retiring(
-            [metrics.LISTED, metrics.IMPRESSIONS, metrics.RESPONSES, metrics.EXPECTED, metrics.OBSERVED]
+            [metrics.SENT, metrics.IMPRESSIONS, metrics.RESPONSES, metrics.EXPECTED, metrics.OBSERVED]
         ).follow
     )
     # A health of its own: that figures are missing does not make a process unready.
@@ -194,7 +194,7 @@ async def _interactions(
     store = await _connect(configuration.store, health, settings, stop)
     if store is None:
         return
-    states = States(model, versions, catalog.vector, configuration.profiles)
+    states = ModelStates(model, versions, catalog.vector, configuration.profiles)
     sweeper = Sweeper(store, states, settings)
     versions.listen(lambda _: sweeper.rescan())
     worker = InteractionsWorker(

@@ -54,7 +54,7 @@ class Halted(IngestError):
     final = False
 
 
-class TopicMadeAnew(Halted):
+class TopicRecreated(Halted):
     """The interactions topic is not the one whose events the profiles hold."""
 
     def __init__(self, topic: str, remembered: bytes, found: bytes) -> None:
@@ -65,7 +65,7 @@ class TopicMadeAnew(Halted):
         )
 
 
-class TopicsNotThere(Halted):
+class TopicsMissing(Halted):
     """Topics are missing."""
 
 
@@ -113,11 +113,11 @@ class GroupActive(IngestError):
         super().__init__(f"consumers of group {group} are running ({cause}): stop ingest first")
 
 
-class SettingsDisagree(IngestError):
+class BundleIncompatible(IngestError):
     """The settings contradict the model bundle."""
 
 
-class BundleNotThere(IngestError):
+class BundleMissing(IngestError):
     """The bundle of a published version is not where it is looked for, or is another than was published."""
 
     def __init__(self, version: int, folder: object, reason: object) -> None:
@@ -127,5 +127,5 @@ class BundleNotThere(IngestError):
         )
 
 
-class TopicsUnfit(Halted):
+class TopicsMisconfigured(Halted):
     """The topics are configured so that records would be lost."""

@@ -101,11 +101,12 @@ STATES = Counter("recstream_ingest_states_total", "Model states written, by how 
 STATES_BY = {how: STATES.labels(how) for how in STATES_HOW}
 STALE_USERS = Gauge("recstream_ingest_stale_users", "Users waiting for the sweeper.")
 REFOLDED = Counter("recstream_ingest_refolded_total", "States that the sweeper refolded.")
-MOVED = Counter(
-    "recstream_ingest_profiles_moved_total", "Profiles that the mover gave a state of a version new to them."
+MIGRATED = Counter(
+    "recstream_ingest_profiles_migrated_total",
+    "Profiles that the mover gave a state of a version new to them.",
 )
-MOVING = Gauge(
-    "recstream_ingest_profiles_moving",
+MIGRATING = Gauge(
+    "recstream_ingest_profiles_migrating",
     "1 while a look through the store finds profiles that have yet to move.",
 )
 MODEL_SHARE = Gauge(
@@ -136,8 +137,8 @@ QUALITY_EVENTS = Counter(
 """outcome: counted, repeated (counted for this place before), unseen (an action, and no impression of its place so
 far), no_slate (names no list), unknown_slate (one that is not remembered), not_on_slate (the item is not on it)."""
 QUALITY_EVENT = {outcome: QUALITY_EVENTS.labels(outcome) for outcome in QUALITY_OUTCOMES}
-LISTED = Counter(
-    "recstream_quality_listed_total",
+SENT = Counter(
+    "recstream_quality_sent_total",
     "Places of lists that were sent, looked at or not.",
     ["surface", "version", "position"],
 )
@@ -161,6 +162,6 @@ OBSERVED = Counter(
     "Seen places of ranked lists on which the action happened, each once.",
     ["action", "version"],
 )
-SLATES_REMEMBERED = Gauge(
-    "recstream_quality_slates_remembered", "Lists that actions can be placed on, in this process."
+SLATES_IN_MEMORY = Gauge(
+    "recstream_quality_slates_in_memory", "Lists that actions can be placed on, in this process."
 )

@@ -38,7 +38,7 @@ class IngestSettings(BaseModel):
         gt=0,
         description="What a batch may wait for the model; then profiles are written with stale states",
     )
-    profiles_kept: int = Field(
+    profile_cache_size: int = Field(
         10_000,
         ge=0,
         description="Profiles last written that are kept in memory, 4 to 20 KB each, so that a user's next event "

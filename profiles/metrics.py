@@ -63,6 +63,6 @@ CORRUPT: Final = Counter(
 WATCHED: Final = Gauge("recstream_profiles_watched_users", "Users whose announcements are subscribed to")
 ANNOUNCEMENTS: Final = Counter("recstream_profiles_announcements_total", "Announcements heard")
 RECONNECTS: Final = Counter(
-    "recstream_profiles_changes_reconnects_total",
+    "recstream_profiles_announcement_reconnects_total",
     "Times that announcements may have been missed, and whoever watches was told",
 )

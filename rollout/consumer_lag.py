@@ -4,7 +4,7 @@ import asyncio
 import time
 
 from configuration.errors import CommandError
-from ingest.consuming.offsets import committed, extents, partitions_of, reader
+from ingest.consuming.offsets import committed, offset_ranges, partitions_of, reader
 from topics.settings import KafkaSettings
 
 
@@ -12,7 +12,7 @@ async def lag(kafka: KafkaSettings, group: str, topic: str) -> int:
     """Records of the topic that the group has not committed yet. Raises KafkaError, OSError."""
     async with reader(kafka) as consumer:
         partitions = await partitions_of(kafka, topic)
-        there = await extents(consumer, partitions)
+        there = await offset_ranges(consumer, partitions)
     found = await committed(kafka, group, partitions)
     return sum(
         extent.end - (found[tp].offset if tp in found else extent.first) for tp, extent in there.items()

@@ -26,8 +26,8 @@ from inference.triton import TritonModel
 from inference.version_routing import pointer_of
 from ingest.consuming.groups import catalogue_group
 from ingest.consuming.offsets import partitions_of, reader
-from ingest.errors import SettingsDisagree
-from ingest.profiles.bundle_check import check_agreement
+from ingest.errors import BundleIncompatible
+from ingest.profiles.bundle_check import check_compatible
 from profiles.store.store import ProfileStore
 from recstream.storage.v1.model_pb2 import ServedVersion, ServedVersions
 from rollout import transitions
@@ -266,11 +266,11 @@ def checked(folder: Path, settings: Settings) -> Bundle:
     """The bundle, fit for this installation. Raises CommandError, naming what does not fit."""
     try:
         bundle = read(folder)
-        check_agreement(bundle.manifest, settings.profiles)
+        check_compatible(bundle.manifest, settings.profiles)
     except BundleRefused as error:
         raise CommandError(
             str(error), "what is served stays as it is; `recstream train` makes a bundle"
         ) from error
-    except SettingsDisagree as error:
+    except BundleIncompatible as error:
         raise CommandError(str(error)) from error
     return bundle

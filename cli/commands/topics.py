@@ -75,7 +75,7 @@ def adopt(
         where = ", ".join(map(str, adopted["partitions"])) or "none"
         Console(highlight=False).print(
             f"adopted topic {adopted['topic_id']}; partitions read from their start: {where}; "
-            f"profiles forgotten: {adopted['profiles_forgotten']}"
+            f"profiles deleted: {adopted['profiles_deleted']}"
         )
 
 
@@ -93,7 +93,7 @@ async def _adopt(*, reset: bool) -> dict[str, Any]:
     return {
         "topic_id": done.topic_id.hex(),
         "partitions": list(done.partitions),
-        "profiles_forgotten": done.profiles_forgotten,
+        "profiles_deleted": done.profiles_deleted,
     }
 
 

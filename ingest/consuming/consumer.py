@@ -13,11 +13,11 @@ from aiokafka.structs import OffsetAndMetadata
 from ingest import metrics
 from ingest.consuming.groups import interactions_group
 from ingest.consuming.lag import Lag, watch_lag
-from ingest.consuming.offsets import committed, extents, out_of_range, store_mark, to_metadata
+from ingest.consuming.offsets import committed, offset_ranges, out_of_range, store_mark, to_metadata
 from ingest.consuming.polling import Records, poll
-from ingest.consuming.with_timeout import bounded
+from ingest.consuming.with_timeout import with_timeout
 from ingest.errors import OffsetOutOfRange
-from ingest.profiles.rewind_window import Applied
+from ingest.profiles.rewind_window import RewindWindow
 from ingest.settings import IngestSettings
 from topics.closing import close_client
 from topics.settings import KafkaSettings
@@ -66,7 +66,7 @@ class InteractionsConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._idle = asyncio.Event()
         self._idle.set()
         self._leaving = asyncio.Event()
-        self._applied = Applied(settings.rewind_seconds)
+        self._rewind_window = RewindWindow(settings.rewind_seconds)
         self._marks: dict[TopicPartition, OffsetAndMetadata] = {}
         self._committed: dict[TopicPartition, int] = {}
         self._marked = asyncio.Event()
@@ -112,7 +112,7 @@ class InteractionsConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         Raises OffsetOutOfRange, KafkaError and TimeoutError (start a new consumer then).
         """
         if self._prepared != self._epoch:
-            await bounded(self._prepare(), _PREPARE_SECONDS)
+            await with_timeout(self._prepare(), _PREPARE_SECONDS)
         epoch = self._epoch
         try:
             records = await poll(self._consumer, self._settings.poll_ms, self._settings.batch_records)
@@ -145,8 +145,8 @@ class InteractionsConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         now = time.monotonic()
         for tp, part in records.items():
             offset = part[-1].offset + 1
-            self._applied.note(tp.partition, offset, now)
-            safe = self._applied.safe(tp.partition)
+            self._rewind_window.note(tp.partition, offset, now)
+            safe = self._rewind_window.safe(tp.partition)
             self._marks[tp] = OffsetAndMetadata(
                 offset, to_metadata(self._store, offset if safe is None else safe)
             )
@@ -184,7 +184,7 @@ class InteractionsConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         epoch = self._epoch
         assignment = set(self._consumer.assignment())
         found = await committed(self._kafka, self._group, assignment) if assignment else {}
-        there = await extents(self._consumer, assignment) if assignment else {}
+        there = await offset_ranges(self._consumer, assignment) if assignment else {}
         if epoch != self._epoch or assignment != self._consumer.assignment():
             return  # poll comes here again
         if ranges := out_of_range(found, there):
@@ -204,7 +204,7 @@ class InteractionsConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
                 metrics.REWINDS.inc()
                 log.warning("rewound", partition=tp.partition, offset=start, end=there[tp].end)
             earlier = known.safe if known is not None and known.safe is not None else start
-            self._applied.start(tp.partition, max(min(earlier, start), there[tp].first), now)
+            self._rewind_window.start(tp.partition, max(min(earlier, start), there[tp].first), now)
             self._committed[tp] = -1 if known is None else known.offset
             self._consumer.seek(tp, start)
             positions[tp.partition] = start
@@ -216,7 +216,7 @@ class InteractionsConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._prepared = epoch
 
     async def _raise_lost(self, ranges: Mapping[TopicPartition, int]) -> None:
-        there = await extents(self._consumer, ranges)
+        there = await offset_ranges(self._consumer, ranges)
         self._count_lost(
             OffsetOutOfRange(
                 self._topic, [(tp.partition, o, there[tp].first, there[tp].end) for tp, o in ranges.items()]
@@ -250,7 +250,7 @@ class InteractionsConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             offsets = {tp: o for tp, o in self._marks.items() if o.offset > self._committed.get(tp, -1)}
             if not offsets:
                 return
-            await bounded(self._consumer.commit(offsets), seconds)
+            await with_timeout(self._consumer.commit(offsets), seconds)
             if epoch == self._epoch:
                 self._committed.update({tp: o.offset for tp, o in offsets.items()})
                 self._marks = {tp: o for tp, o in self._marks.items() if offsets.get(tp) != o}

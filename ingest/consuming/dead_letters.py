@@ -23,7 +23,7 @@ _WINDOW_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class DeadLetter:
     """A record with why it cannot be used. `reason` is a short name out of a fixed set, `detail` a sentence."""
 
     record: ConsumerRecord
@@ -90,7 +90,7 @@ class DeadLetters:
         self._counted: OrderedDict[bytes, None] = OrderedDict()
         self._written: OrderedDict[bytes, None] = OrderedDict()
 
-    def admit(self, letters: Sequence[Letter]) -> None:
+    def admit(self, letters: Sequence[DeadLetter]) -> None:
         """Raises TooManyDeadLetters."""
         new = [letter for letter in letters if letter.origin not in self._counted]
         if not new:
@@ -103,7 +103,7 @@ class DeadLetters:
         self._admitted.append((now, len(new)))
         _remember(self._counted, (letter.origin for letter in new))
 
-    async def write(self, letters: Sequence[Letter]) -> None:
+    async def write(self, letters: Sequence[DeadLetter]) -> None:
         """Returns when Kafka has them all. Raises DeadLetterNotWritten."""
         new = [letter for letter in letters if letter.origin not in self._written]
         if not new:

@@ -9,15 +9,15 @@ from ingest.consuming.groups import interactions_group, statistics_group
 from ingest.consuming.offsets import (
     check_range,
     committed,
-    extents,
     move,
+    offset_ranges,
     out_of_range,
     partitions_of,
     reader,
 )
 from ingest.consuming.topic_check import topic_id_of
-from ingest.errors import StoreEmptied, TopicMadeAnew
-from ingest.statistics.reset import forget_statistics
+from ingest.errors import StoreEmptied, TopicRecreated
+from ingest.statistics.reset import reset_statistics
 from profiles.profile import Profile
 from profiles.store.store import ProfileStore, Write
 from topics.settings import KafkaSettings
@@ -28,14 +28,14 @@ log = structlog.get_logger()
 async def check_identity(kafka: KafkaSettings, store: ProfileStore) -> bytes:
     """The topic's id, compared with the one that the store remembers, and remembered if it remembers none.
 
-    Looks, without joining the group, whether the committed offsets are there as well. Raises TopicMadeAnew,
-    TopicsNotThere, StoreEmptied, OffsetOutOfRange, KafkaUnreachable, KafkaError, StoreUnavailable.
+    Looks, without joining the group, whether the committed offsets are there as well. Raises TopicRecreated,
+    TopicsMissing, StoreEmptied, OffsetOutOfRange, KafkaUnreachable, KafkaError, StoreUnavailable.
     """
     name = kafka.topics.interactions
     found = await topic_id_of(kafka, name)
     remembered = (await store.remembered_topics()).get(name)
     if remembered is not None and remembered != found:
-        raise TopicMadeAnew(name, remembered, found)
+        raise TopicRecreated(name, remembered, found)
     group = interactions_group(kafka)
     offsets = await check_range(kafka, group, name)
     if remembered is None:
@@ -58,7 +58,7 @@ class Adopted:
 
     topic_id: bytes
     partitions: tuple[int, ...]
-    profiles_forgotten: int
+    profiles_deleted: int
 
 
 async def adopt(kafka: KafkaSettings, store: ProfileStore, choice: Adopt) -> Adopted:
@@ -68,7 +68,7 @@ async def adopt(kafka: KafkaSettings, store: ProfileStore, choice: Adopt) -> Ado
     partitions whose committed offset is gone are, and what was deleted stays unapplied. RESET: all profiles and
     item statistics are forgotten, and all is read from the start.
 
-    Raises GroupActive, TopicsNotThere, KafkaUnreachable, KafkaError, StoreUnavailable.
+    Raises GroupActive, TopicsMissing, KafkaUnreachable, KafkaError, StoreUnavailable.
     """
     name = kafka.topics.interactions
     found = await topic_id_of(kafka, name)
@@ -81,7 +81,7 @@ async def adopt(kafka: KafkaSettings, store: ProfileStore, choice: Adopt) -> Ado
     forgotten = 0
     if choice is Adopt.RESET:
         forgotten = await _forget_profiles(store)
-        await forget_statistics(kafka)
+        await reset_statistics(kafka)
     await store.remember_topics({name: found})
     log.info("topic_adopted", choice=choice.value, topic_id=found.hex(), moved=moved, forgotten=forgotten)
     return Adopted(found, tuple(moved[interactions_group(kafka)]), forgotten)
@@ -91,7 +91,7 @@ async def _lost(kafka: KafkaSettings, group: str) -> list[int]:
     async with reader(kafka) as consumer:
         partitions = await partitions_of(kafka, kafka.topics.interactions)
         found = await committed(kafka, group, partitions)
-        ranges = out_of_range(found, await extents(consumer, partitions))
+        ranges = out_of_range(found, await offset_ranges(consumer, partitions))
     return [partition for partition, *_ in ranges]
 
 

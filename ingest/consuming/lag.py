@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from ingest import metrics
-from ingest.consuming.with_timeout import bounded
+from ingest.consuming.with_timeout import with_timeout
 
 log = structlog.get_logger()
 
@@ -96,9 +96,9 @@ async def watch_lag(consumer: AIOKafkaConsumer, lag: Lag) -> None:
     while True:
         held = [tp for tp in consumer.assignment() if lag.holds(tp.partition)]
         try:
-            ends = await bounded(consumer.end_offsets(held), _ASK_SECONDS) if held else {}
+            ends = await with_timeout(consumer.end_offsets(held), _ASK_SECONDS) if held else {}
             for tp in _still(consumer, held, lag):
-                lag.passed(tp.partition, await bounded(consumer.position(tp), _ASK_SECONDS))
+                lag.passed(tp.partition, await with_timeout(consumer.position(tp), _ASK_SECONDS))
         except (KafkaError, TimeoutError) as error:
             log.warning("lag_unknown", cause=repr(error))
         else:

@@ -76,25 +76,25 @@ async def committed(
 
 
 @dataclass(frozen=True, slots=True)
-class Extent:
+class OffsetRange:
     """The first offset of a partition and the one after its last."""
 
     first: int
     end: int
 
 
-async def extents(
+async def offset_ranges(
     consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition]
-) -> dict[TopicPartition, Extent]:
+) -> dict[TopicPartition, OffsetRange]:
     """Where the partitions begin and end. Raises KafkaError."""
     wanted = list(partitions)
     first = await consumer.beginning_offsets(wanted)
     end = await consumer.end_offsets(wanted)
-    return {tp: Extent(first[tp], end[tp]) for tp in wanted}
+    return {tp: OffsetRange(first[tp], end[tp]) for tp in wanted}
 
 
 def out_of_range(
-    found: Mapping[TopicPartition, Committed], there: Mapping[TopicPartition, Extent]
+    found: Mapping[TopicPartition, Committed], there: Mapping[TopicPartition, OffsetRange]
 ) -> list[tuple[int, int, int, int]]:
     """(partition, committed, first, end) of those whose committed offset is not there any more."""
     return [
@@ -112,7 +112,7 @@ async def check_range(kafka: KafkaSettings, group: str, topic: str) -> dict[int,
     async with reader(kafka) as consumer:
         partitions = await partitions_of(kafka, topic)
         found = await committed(kafka, group, partitions)
-        if ranges := out_of_range(found, await extents(consumer, partitions)):
+        if ranges := out_of_range(found, await offset_ranges(consumer, partitions)):
             raise OffsetOutOfRange(topic, ranges)
     return {tp.partition: c for tp, c in found.items()}
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from ingest.consuming.with_timeout import bounded
+from ingest.consuming.with_timeout import with_timeout
 
 Records = Mapping[TopicPartition, Sequence[ConsumerRecord]]
 
@@ -19,7 +19,7 @@ async def poll(consumer: AIOKafkaConsumer, timeout_ms: int, max_records: int) ->
     """
     try:
         asked = consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
-        records: Records = await bounded(asked, timeout_ms / 1000 + _SPARE_SECONDS)
+        records: Records = await with_timeout(asked, timeout_ms / 1000 + _SPARE_SECONDS)
         return records
     except TimeoutError:
         return {}

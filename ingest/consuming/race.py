@@ -6,18 +6,18 @@ from collections.abc import Awaitable, Collection
 _AGAIN_SECONDS = 30.0
 
 
-async def first_of(*works: Awaitable[None]) -> None:
+async def race(*works: Awaitable[None]) -> None:
     """Runs all until one returns or raises, ends the others, and returns or raises as it did."""
     tasks = [asyncio.ensure_future(work) for work in works]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        await cancelled(tasks)
+        await cancel_and_wait(tasks)
     for task in done:
         task.result()
 
 
-async def cancelled(tasks: Collection["asyncio.Future[None]"]) -> None:
+async def cancel_and_wait(tasks: Collection["asyncio.Future[None]"]) -> None:
     """Cancels the tasks until they have ended: in the depths of a library a cancellation may be lost."""
     running = {task for task in tasks if not task.done()}
     while running:

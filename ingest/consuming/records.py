@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from aiokafka import ConsumerRecord, TopicPartition
 
-from ingest.consuming.dead_letters import Letter
+from ingest.consuming.dead_letters import DeadLetter
 from ingest.consuming.traced import Traced, traced
 from profiles.actions import ProfileSettings
 from profiles.folding.events import Position, Record, Skip
@@ -21,21 +21,21 @@ class Batch:
     """
 
     records: dict[str, list[Record]]
-    letters: tuple[Letter, ...]
+    letters: tuple[DeadLetter, ...]
     oldest_ms: int
     traced: tuple[Traced, ...] = ()
 
 
 def read_record(
     raw: ConsumerRecord, topic_id: bytes, settings: ProfileSettings
-) -> tuple[Record | None, Letter | None]:
+) -> tuple[Record | None, DeadLetter | None]:
     """What the record says, what is wrong with it, or both: a refused record whose user is certain still moves that
     user's watermark, so that whoever waits for it learns that it was read."""
     position = Position(topic_id, raw.partition, raw.offset)
     read = parse(raw.value, raw.key, raw.headers, position, raw.timestamp, settings)
     if not isinstance(read, Refusal):
         return read, None
-    letter = Letter(raw, topic_id, read.reason.value, read.detail)
+    letter = DeadLetter(raw, topic_id, read.reason.value, read.detail)
     if not read.user_id:
         return None, letter
     return Skip(read.user_id, position, raw.timestamp, read.reason.value), letter
@@ -46,7 +46,7 @@ def read_batch(
 ) -> Batch:
     """Checks and groups what was polled. Never raises for a record, whatever is in it."""
     records: dict[str, list[Record]] = {}
-    letters: list[Letter] = []
+    letters: list[DeadLetter] = []
     followed: list[Traced] = []
     tracing = spans.on()
     oldest = 2**62

@@ -9,7 +9,7 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from ingest import metrics
-from ingest.consuming.race import cancelled
+from ingest.consuming.race import cancel_and_wait
 from ingest.errors import Halted, IngestError, StoreChanged
 from ingest.settings import IngestSettings
 from profiles.errors import StoreUnavailable
@@ -75,7 +75,7 @@ async def _in_its_own_task(work: Awaitable[None]) -> None:
     try:
         await asyncio.wait([working])
     finally:
-        await cancelled([working])
+        await cancel_and_wait([working])
     if working.cancelled():
         raise ConnectionError("broken off: a connection to Kafka was closed")
     working.result()

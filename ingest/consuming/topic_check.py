@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Collection
 
-from ingest.errors import TopicMadeAnew, TopicsNotThere, TopicsUnfit
+from ingest.errors import TopicRecreated, TopicsMisconfigured, TopicsMissing
 from telemetry.health import Health
 from topics.check import check_topics
 from topics.errors import KafkaUnreachable, TopicMissing
@@ -11,22 +11,32 @@ from topics.ids import topic_ids
 from topics.settings import KafkaSettings
 
 
-async def check_fit(kafka: KafkaSettings, time_to_live_days: float, names: Collection[str]) -> None:
-    """Raises TopicsNotThere and TopicsUnfit where one of these topics is missing or loses records, by its retention
-    or its cleanup; KafkaUnreachable."""
+async def check_topics_usable(kafka: KafkaSettings, time_to_live_days: float, names: Collection[str]) -> None:
+    """Checks that topics exist and that their retention and cleanup lose no record that is needed.
+
+    Args:
+        kafka: The cluster and the topics' prefix.
+        time_to_live_days: How long records of `interactions` are needed.
+        names: The topics to look at.
+
+    Raises:
+        TopicsMissing: Some of the topics do not exist.
+        TopicsMisconfigured: Some of them would lose records.
+        KafkaUnreachable: No broker answers.
+    """
     problems = [p for p in await check_topics(kafka, time_to_live_days) if p.topic in names]
     if missing := [p for p in problems if p.missing]:
-        raise TopicsNotThere("; ".join(map(str, missing)))
+        raise TopicsMissing("; ".join(map(str, missing)))
     if problems:
-        raise TopicsUnfit("; ".join(map(str, problems)))
+        raise TopicsMisconfigured("; ".join(map(str, problems)))
 
 
 async def topic_id_of(kafka: KafkaSettings, name: str) -> bytes:
-    """The 16-byte id of a topic. Raises TopicsNotThere, KafkaUnreachable."""
+    """The 16-byte id of a topic. Raises TopicsMissing, KafkaUnreachable."""
     try:
         return (await topic_ids(kafka, [name]))[name]
     except TopicMissing as error:
-        raise TopicsNotThere(str(error)) from error
+        raise TopicsMissing(str(error)) from error
 
 
 async def watch_topic(
@@ -34,7 +44,7 @@ async def watch_topic(
 ) -> None:
     """Looks every so many seconds whether the topic is still the same, and so whether Kafka answers.
 
-    Raises TopicMadeAnew, TopicsNotThere. What is read between the change and the look counts as the old topic's.
+    Raises TopicRecreated, TopicsMissing. What is read between the change and the look counts as the old topic's.
     """
     while True:
         await asyncio.sleep(seconds)
@@ -45,4 +55,4 @@ async def watch_topic(
             health.down("kafka", str(error))
             continue
         if found != topic_id:
-            raise TopicMadeAnew(name, topic_id, found)
+            raise TopicRecreated(name, topic_id, found)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from aiokafka import ConsumerRecord
 
-from ingest.consuming.dead_letters import Letter
+from ingest.consuming.dead_letters import DeadLetter
 from profiles.folding.events import Record
 from telemetry.tracing.spans import Followed, Origin, root
 from telemetry.tracing.w3c import TRACEPARENT, parse
@@ -19,7 +19,7 @@ class Traced:
     origin: Origin
 
 
-def traced(raw: ConsumerRecord, record: Record | None, letter: Letter | None) -> Traced | None:
+def traced(raw: ConsumerRecord, record: Record | None, letter: DeadLetter | None) -> Traced | None:
     """How the record's trace goes on here; None where it has none: it is not sampled, or its header cannot be read.
 
     The producer's span is the parent, and not a link, so that one trace has the whole way. What lies between the two

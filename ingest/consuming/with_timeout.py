@@ -11,7 +11,7 @@ T = TypeVar("T")
 _END_SECONDS = 5.0
 
 
-async def bounded(call: Coroutine[object, object, T], seconds: float) -> T:
+async def with_timeout(call: Coroutine[object, object, T], seconds: float) -> T:
     """What the call returns.
 
     Raises TimeoutError after so many seconds, once the call has ended or, cancelled, has not ended for a few more;

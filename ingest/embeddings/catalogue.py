@@ -22,10 +22,10 @@ from catalog.items.items import Item, decode
 from catalog.records import vector_key
 from inference.model import ModelUnavailable
 from ingest import metrics
-from ingest.consuming.dead_letters import DeadLetters, Letter
+from ingest.consuming.dead_letters import DeadLetter, DeadLetters
 from ingest.consuming.polling import poll
 from ingest.consuming.supervise import unless_stopped
-from ingest.consuming.with_timeout import bounded
+from ingest.consuming.with_timeout import with_timeout
 from ingest.embeddings.embedding import Embedded, Embedding
 from ingest.errors import DeadLetterNotWritten
 from ingest.settings import IngestSettings
@@ -49,7 +49,7 @@ class _Work:
 
     items: dict[str, tuple[Item, ConsumerRecord]]
     removed: frozenset[str]
-    letters: tuple[Letter, ...]
+    letters: tuple[DeadLetter, ...]
 
 
 class Catalogue(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -155,7 +155,7 @@ class Catalogue(ConsumerRebalanceListener):  # type: ignore[misc]
     def _read(self, polled: Mapping[TopicPartition, Sequence[ConsumerRecord]]) -> _Work:
         items: dict[str, tuple[Item, ConsumerRecord]] = {}
         removed: set[str] = set()
-        letters: list[Letter] = []
+        letters: list[DeadLetter] = []
         for raw in (raw for part in polled.values() for raw in part):
             try:
                 if raw.value is not None:
@@ -169,9 +169,9 @@ class Catalogue(ConsumerRebalanceListener):  # type: ignore[misc]
                 else:
                     raise BadRecord("it has neither key nor value")
             except UnicodeDecodeError:
-                letters.append(Letter(raw, self._topic_id, "key", "the key is not UTF-8"))
+                letters.append(DeadLetter(raw, self._topic_id, "key", "the key is not UTF-8"))
             except BadRecord as error:
-                letters.append(Letter(raw, self._topic_id, metrics.ITEM, error.reason))
+                letters.append(DeadLetter(raw, self._topic_id, metrics.ITEM, error.reason))
         return _Work(items, frozenset(removed), tuple(letters))
 
     async def _embed(self, work: _Work, attempt: int) -> Embedded:
@@ -200,7 +200,7 @@ class Catalogue(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _send(self, work: _Work, embedded: Embedded) -> None:
         letters = [
-            Letter(work.items[item_id][1], self._topic_id, "not_embedded", why)
+            DeadLetter(work.items[item_id][1], self._topic_id, "not_embedded", why)
             for item_id, why in embedded.failures.items()
         ]
         self._dead_letters.admit(letters)
@@ -245,7 +245,7 @@ class Catalogue(ConsumerRebalanceListener):  # type: ignore[misc]
         self, consumer: AIOKafkaConsumer, offsets: Mapping[TopicPartition, int]
     ) -> None:
         try:
-            await bounded(consumer.commit(dict(offsets)), self._settings.commit_timeout_ms / 1000)
+            await with_timeout(consumer.commit(dict(offsets)), self._settings.commit_timeout_ms / 1000)
             self._committed |= offsets
         except (KafkaError, TimeoutError) as error:
             metrics.COMMIT_FAILURES.inc()

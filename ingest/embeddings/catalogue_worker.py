@@ -8,7 +8,7 @@ from inference.bundle.bundle import Bundle
 from inference.model import Model
 from ingest.consuming.dead_letters import DeadLetters
 from ingest.consuming.groups import catalogue_group
-from ingest.consuming.topic_check import check_fit
+from ingest.consuming.topic_check import check_topics_usable
 from ingest.embeddings.catalogue import Catalogue
 from ingest.embeddings.embedding import Embedding
 from ingest.settings import IngestSettings
@@ -52,7 +52,7 @@ class CatalogueWorker:
         """Until `stop` is set. Raises Halted, KafkaError, KafkaUnreachable; a new run goes on from there."""
         topics = self._kafka.topics
         # Topics of items are not aged by any time to live.
-        await check_fit(self._kafka, 0, [topics.items, topics.item_vectors])
+        await check_topics_usable(self._kafka, 0, [topics.items, topics.item_vectors])
         topic_id = (await topic_ids(self._kafka, [topics.items]))[topics.items]
         version = self._bundle.manifest.version
         producer = await start_producer(self._kafka)

@@ -12,7 +12,7 @@ from inference.model import Model
 from inference.version_routing import Live, Pointer
 from ingest.consuming.supervise import supervise
 from ingest.embeddings.catalogue_worker import COMPONENT, CatalogueWorker
-from ingest.errors import BundleNotThere
+from ingest.errors import BundleMissing
 from ingest.settings import IngestSettings
 from telemetry.health import Health
 from topics.settings import KafkaSettings
@@ -102,14 +102,14 @@ class CatalogueWorkers:
 
 
 def published_bundle(bundles: Path, live: Live) -> Bundle:
-    """The bundle of a live version, checked. Raises BundleNotThere."""
+    """The bundle of a live version, checked. Raises BundleMissing."""
     folder = bundles / str(live.version)
     try:
         bundle = read(folder)
     except (BundleRefused, OSError) as error:
-        raise BundleNotThere(live.version, folder, error) from error
+        raise BundleMissing(live.version, folder, error) from error
     if bundle.manifest != live.manifest:
-        raise BundleNotThere(live.version, folder, "its manifest is not the published one")
+        raise BundleMissing(live.version, folder, "its manifest is not the published one")
     return bundle
 
 

@@ -17,7 +17,7 @@ from typing import Final
 from inference.version_labels import OTHER, version_label
 from inference.version_routing import Pointer
 from ingest import metrics
-from ingest.online_quality.slate_memory import Shown, ShownLists
+from ingest.online_quality.slate_memory import RememberedSlate, SlateMemory
 from profiles.actions import IMPRESSION, Actions
 from recstream.storage.v1.slate_pb2 import SlateRecord
 from recstream.v1.interaction_pb2 import Interaction
@@ -63,12 +63,12 @@ class OnlineQuality:
         self._bits = len(self._names) + _FIRST_ACTION
         self._surfaces = frozenset(surfaces)
         self._pointer = pointer
-        self._lists = ShownLists(self._names, slates)
+        self._lists = SlateMemory(self._names, slates)
         self._clock = clock
         self._waiting: OrderedDict[str, tuple[float, list[Interaction]]] = OrderedDict()
         self._waiting_count = 0
 
-    def shown(self, record: SlateRecord) -> None:
+    def record_slate(self, record: SlateRecord) -> None:
         """A list was sent."""
         surface = record.surface if record.surface in self._surfaces else OTHER
         added = self._lists.add(record, surface)
@@ -76,14 +76,14 @@ class OnlineQuality:
             return
         version = self._version(added)
         for label, places in _positions(len(added.items)):
-            metrics.LISTED.labels(surface, version, label).inc(places)
-        metrics.SLATES_REMEMBERED.set(len(self._lists))
+            metrics.SENT.labels(surface, version, label).inc(places)
+        metrics.SLATES_IN_MEMORY.set(len(self._lists))
         _, waiting = self._waiting.pop(record.slate.slate_id, (0.0, []))
         self._waiting_count -= len(waiting)
         for event in waiting:
             self._place(event, added)
 
-    def happened(self, event: Interaction) -> None:
+    def record_event(self, event: Interaction) -> None:
         """A user did something, or saw something. What is neither an impression nor a known action is passed over."""
         if event.action != IMPRESSION and event.action not in self._actions:
             return
@@ -100,7 +100,7 @@ class OnlineQuality:
         else:
             metrics.QUALITY_EVENT["unknown_slate"].inc()
 
-    def give_up(self) -> None:
+    def expire_waiting(self) -> None:
         """What has waited long enough has no list that is known. Call it now and then."""
         now = self._clock()
         while self._waiting:
@@ -111,7 +111,7 @@ class OnlineQuality:
             self._waiting_count -= len(events)
             metrics.QUALITY_EVENT["unknown_slate"].inc(len(events))
 
-    def _place(self, event: Interaction, shown: Shown) -> None:
+    def _place(self, event: Interaction, shown: RememberedSlate) -> None:
         place = shown.place(event.item_id)
         if place is None:
             metrics.QUALITY_EVENT["not_on_slate"].inc()
@@ -120,7 +120,7 @@ class OnlineQuality:
         else:
             self._acted(event, shown, place)
 
-    def _seen(self, shown: Shown, place: int) -> None:
+    def _seen(self, shown: RememberedSlate, place: int) -> None:
         first = place * self._bits
         if not shown.mark(first + _SEEN):
             metrics.QUALITY_EVENT["repeated"].inc()
@@ -137,7 +137,7 @@ class OnlineQuality:
                 if shown.marked(first + _FIRST_ACTION + at):
                     metrics.OBSERVED.labels(name, version).inc()
 
-    def _acted(self, event: Interaction, shown: Shown, place: int) -> None:
+    def _acted(self, event: Interaction, shown: RememberedSlate, place: int) -> None:
         first, at = place * self._bits, self._places[event.action]
         fresh = shown.mark(first + _FIRST_ACTION + at)
         value = event.value if event.HasField("value") else None
@@ -155,15 +155,15 @@ class OnlineQuality:
         if fresh and _probability(shown, place, at, len(self._names)) is not None:
             metrics.OBSERVED.labels(event.action, self._version(shown)).inc()
 
-    def _version(self, shown: Shown) -> str:
+    def _version(self, shown: RememberedSlate) -> str:
         """As of now: a list may outlive its version, and the version's series must not."""
         return version_label(shown.version, self._pointer())
 
-    def _respond(self, shown: Shown, place: int) -> None:
+    def _respond(self, shown: RememberedSlate, place: int) -> None:
         metrics.RESPONSES.labels(shown.surface, self._version(shown), position_label(place)).inc()
 
 
-def _probability(shown: Shown, place: int, action: int, actions: int) -> float | None:
+def _probability(shown: RememberedSlate, place: int, action: int, actions: int) -> float | None:
     if shown.probabilities is None:
         return None
     found = shown.probabilities[place * actions + action]

@@ -13,7 +13,7 @@ from inference.version_routing import Pointer
 from ingest.consuming.groups import quality_group
 from ingest.consuming.polling import poll
 from ingest.consuming.supervise import unless_stopped
-from ingest.consuming.topic_check import check_fit
+from ingest.consuming.topic_check import check_topics_usable
 from ingest.online_quality.online_quality import OnlineQuality
 from ingest.settings import IngestSettings
 from profiles.actions import Actions, ProfileSettings
@@ -53,9 +53,9 @@ class QualityWorker:
         )
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop` is set. Raises TopicsNotThere, KafkaError, KafkaUnreachable; then a new run may begin."""
+        """Until `stop` is set. Raises TopicsMissing, KafkaError, KafkaUnreachable; then a new run may begin."""
         topics = self._kafka.topics
-        await check_fit(self._kafka, 0, [topics.slates])
+        await check_topics_usable(self._kafka, 0, [topics.slates])
         consumer = AIOKafkaConsumer(
             **self._kafka.client_options(),
             group_id=quality_group(self._kafka),
@@ -77,7 +77,7 @@ class QualityWorker:
                 # Lists first: events refer to them.
                 for tp in sorted(polled, key=lambda tp: tp.topic != topics.slates):
                     await self._take(polled[tp], is_slate=tp.topic == topics.slates)
-                self._quality.give_up()
+                self._quality.expire_waiting()
         finally:
             await close_client(consumer)
 
@@ -86,9 +86,9 @@ class QualityWorker:
         for record in records:
             if is_slate:
                 if (slate := _slate(record)) is not None:
-                    self._quality.shown(slate)
+                    self._quality.record_slate(slate)
             elif (event := self._event(record)) is not None:
-                self._quality.happened(event)
+                self._quality.record_event(event)
             if time.monotonic() - began > _SLICE_SECONDS:
                 await asyncio.sleep(0)  # the way of events runs on the same loop, and goes first
                 began = time.monotonic()

@@ -10,7 +10,7 @@ from recstream.v1 import slate_pb2
 
 
 @dataclass(slots=True)
-class Shown:
+class RememberedSlate:
     """A list. surface: a label's value. version: the model's, 0 for none. items: hashes of the item ids, in order.
 
     probabilities: of each place, one an action in the order of the actions; NaN where the model has none. None: the
@@ -41,28 +41,28 @@ class Shown:
         return bool(self.marks >> bit & 1)
 
 
-class ShownLists:
+class SlateMemory:
     """The newest lists by slate id, `most` of them."""
 
     def __init__(self, actions: Sequence[str], most: int) -> None:
         self._actions = tuple(actions)
         self._most = most
-        self._lists: OrderedDict[str, Shown] = OrderedDict()
+        self._lists: OrderedDict[str, RememberedSlate] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._lists)
 
-    def get(self, slate_id: str) -> Shown | None:
+    def get(self, slate_id: str) -> RememberedSlate | None:
         """The list, if it is remembered."""
         return self._lists.get(slate_id)
 
-    def add(self, record: SlateRecord, surface: str) -> Shown | None:
+    def add(self, record: SlateRecord, surface: str) -> RememberedSlate | None:
         """Remembers a list, and forgets the oldest one if there are too many. None: it was remembered before."""
         slate = record.slate
         if slate.slate_id in self._lists:
             return None
         hashes = array("q", (hash(item.item_id) for item in slate.items))
-        shown = Shown(surface, slate.model_version, hashes, self._probabilities(slate))
+        shown = RememberedSlate(surface, slate.model_version, hashes, self._probabilities(slate))
         self._lists[slate.slate_id] = shown
         while len(self._lists) > self._most:
             self._lists.popitem(last=False)

@@ -13,7 +13,7 @@ from typing import Protocol
 from ingest import metrics
 from ingest.errors import StoreChanged, StoreDown, WritesRefused
 from ingest.profiles.recent_profiles import RecentProfiles
-from ingest.profiles.states import States
+from ingest.profiles.states import ModelStates
 from ingest.settings import IngestSettings
 from profiles.actions import ProfileSettings
 from profiles.errors import StoreUnavailable
@@ -57,7 +57,7 @@ class Apply:
     def __init__(
         self,
         store: ProfileStore,
-        states: States,
+        states: ModelStates,
         behind: Behind,
         profile_settings: ProfileSettings,
         settings: IngestSettings,
@@ -67,7 +67,7 @@ class Apply:
         self._behind = behind
         self._profile_settings = profile_settings
         self._settings = settings
-        self._recent = RecentProfiles(settings.profiles_kept)
+        self._recent = RecentProfiles(settings.profile_cache_size)
 
     def forget(self) -> None:
         """Reads every profile anew: partitions have moved, so that others may have written them meanwhile."""
@@ -113,7 +113,7 @@ class Apply:
             changes, outdated = await self._fold(bases, records)
             with metrics.STAGE["model"].time():
                 budget = self._settings.model_budget_ms / 1000
-                profiles = await self._states.after([c.folded for c in changes], timeout=budget)
+                profiles = await self._states.update([c.folded for c in changes], timeout=budget)
             tails = await self._tails(changes)
             if (now := await named) != identity:
                 raise StoreChanged(now)
@@ -135,7 +135,7 @@ class Apply:
                 refused.append(change.user_id)
                 continue
             _count(change.folded)
-            if self._states.behind(write.profile):
+            if self._states.is_stale(write.profile):
                 self._behind.note(write.profile)  # who is told of it writes the profile soon
             else:
                 self._recent.keep(write.user_id, write.value)

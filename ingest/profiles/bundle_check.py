@@ -1,16 +1,16 @@
 """Whether a bundle was trained for histories as profiles hold them."""
 
 from inference.bundle.bundle import Manifest
-from ingest.errors import SettingsDisagree
+from ingest.errors import BundleIncompatible
 from profiles.actions import ProfileSettings
 
 
-def check_agreement(manifest: Manifest, profiles: ProfileSettings) -> None:
-    """Raises SettingsDisagree where the model was trained for other histories than profiles hold."""
+def check_compatible(manifest: Manifest, profiles: ProfileSettings) -> None:
+    """Raises BundleIncompatible where the model was trained for other histories than profiles hold."""
     for name in ("history", "refold_every"):
         trained, held = getattr(manifest, name), getattr(profiles, name)
         if trained != held:
-            raise SettingsDisagree(
+            raise BundleIncompatible(
                 f"model version {manifest.version} was trained with {name}={trained}, the profiles are set to {held}: "
                 f"set profiles.{name} to {trained}, or train anew"
             )

@@ -7,11 +7,11 @@ from ingest.consuming.consumer import InteractionsConsumer
 from ingest.consuming.dead_letters import DeadLetters
 from ingest.consuming.identity import check_identity
 from ingest.consuming.loop import COMPONENT, Interactions
-from ingest.consuming.race import first_of
+from ingest.consuming.race import race
 from ingest.consuming.supervise import unless_stopped
-from ingest.consuming.topic_check import check_fit, watch_topic
+from ingest.consuming.topic_check import check_topics_usable, watch_topic
 from ingest.profiles.apply import Apply
-from ingest.profiles.states import States
+from ingest.profiles.states import ModelStates
 from ingest.profiles.sweeper import Sweeper
 from ingest.settings import IngestSettings
 from profiles.actions import ProfileSettings
@@ -32,7 +32,7 @@ class InteractionsWorker:
         self,
         kafka: KafkaSettings,
         store: ProfileStore,
-        states: States,
+        states: ModelStates,
         sweeper: Sweeper,
         profile_settings: ProfileSettings,
         settings: IngestSettings,
@@ -49,12 +49,14 @@ class InteractionsWorker:
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set: then the batch in hand is finished and committed.
 
-        Raises Halted (TopicMadeAnew, OffsetOutOfRange and the like) when someone has to decide; StoreChanged when
+        Raises Halted (TopicRecreated, OffsetOutOfRange and the like) when someone has to decide; StoreChanged when
         part has to be read again; KafkaError, KafkaUnreachable and StoreUnavailable. After any of these a new run
         goes on where this one ended.
         """
         topics = self._kafka.topics
-        await check_fit(self._kafka, self._profile_settings.time_to_live_days, [topics.interactions])
+        await check_topics_usable(
+            self._kafka, self._profile_settings.time_to_live_days, [topics.interactions]
+        )
         topic_id = await check_identity(self._kafka, self._store)
         identity = await self._store.identity()
         producer = await start_producer(self._kafka)
@@ -79,7 +81,7 @@ class InteractionsWorker:
             if not await unless_stopped(consumer.start(), stop):
                 return
             self._health.up(COMPONENT)
-            await first_of(
+            await race(
                 loop.run(stop),
                 self._watch_store(loop),
                 watch_topic(

@@ -5,7 +5,7 @@ from collections import deque
 _STEPS = 16
 
 
-class Applied:
+class RewindWindow:
     """What was acknowledged by the store, by partition, over the last `window` seconds of acknowledgements.
 
     A store that fails over may lose the writes of its last moments. Time is counted back from the last

@@ -27,7 +27,7 @@ class _Job:
     state: ModelState | None  # set: the state can be stepped by the newest entry
 
 
-class States:
+class ModelStates:
     """Gives profiles the states of the versions that `pointer` wants of them at that moment."""
 
     def __init__(
@@ -42,7 +42,7 @@ class States:
         self._vector = vector
         self._settings = settings
 
-    async def after(self, folds: Sequence[Folded], *, timeout: float) -> list[Profile]:
+    async def update(self, folds: Sequence[Folded], *, timeout: float) -> list[Profile]:
         """The folded profiles with their states brought up to the history.
 
         One call a version for all that are one event ahead and one for the rest, at the same time, each bounded by
@@ -63,7 +63,7 @@ class States:
             for profile, new, folded in zip(profiles, found, folds, strict=True)
         ]
 
-    async def refolded(
+    async def refold(
         self, profiles: Sequence[Profile], *, timeout: float, all_states: bool = False
     ) -> list[Profile]:
         """The profiles with the wanted states that are missing or stale folded from the history; with `all_states`
@@ -73,7 +73,7 @@ class States:
         histories = [model_history(profile, self._settings) for profile in profiles]
         for manifest, wanted in _by_version(pointer, profiles, others=all_states):
             version = manifest.version
-            places = [p for p in wanted if all_states or _is_behind(profiles[p].state(version))]
+            places = [p for p in wanted if all_states or _is_stale(profiles[p].state(version))]
             if not places:
                 continue
             states = await refold(
@@ -83,20 +83,19 @@ class States:
                 found[place][version] = state
         return [_with(profile, new, pointer, False) for profile, new in zip(profiles, found, strict=True)]
 
-    def behind(self, profile: Profile) -> bool:
+    def is_stale(self, profile: Profile) -> bool:
         """Whether a wanted version's state is missing or stale although there is something to fold."""
         return bool(profile.history) and any(
-            _is_behind(profile.state(manifest.version))
-            for manifest in self._pointer().wanted(profile.user_id)
+            _is_stale(profile.state(manifest.version)) for manifest in self._pointer().wanted(profile.user_id)
         )
 
-    def lacking(self, profile: Profile) -> bool:
+    def lacks_state(self, profile: Profile) -> bool:
         """Whether a wanted version has no state at all of a profile with something to fold: it has yet to move."""
         return bool(profile.history) and any(
             profile.state(manifest.version) is None for manifest in self._pointer().wanted(profile.user_id)
         )
 
-    def missing(self, profile: Profile) -> frozenset[str]:
+    def items_without_vector(self, profile: Profile) -> frozenset[str]:
         """The items of the model's history without a vector: the state stays stale until they have one."""
         items = {entry.item_id for entry in model_history(profile, self._settings)}
         versions = [manifest.version for manifest in self._pointer().wanted(profile.user_id)]
@@ -104,7 +103,7 @@ class States:
             item for item in items for version in versions if self._vector(version, item) is None
         )
 
-    def available(self, item_id: str) -> bool:
+    def has_vector(self, item_id: str) -> bool:
         """Whether the item has a vector under every version that answers anybody."""
         return all(self._vector(m.version, item_id) is not None for m in self._pointer().answering)
 
@@ -185,7 +184,7 @@ def _by_version(
     return [(pointer.live[version].manifest, found) for version, found in places.items() if found]
 
 
-def _is_behind(state: ModelState | None) -> bool:
+def _is_stale(state: ModelState | None) -> bool:
     return state is None or state.stale
 
 

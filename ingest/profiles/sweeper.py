@@ -11,7 +11,7 @@ import structlog
 
 from inference.model import ModelUnavailable
 from ingest import metrics
-from ingest.profiles.states import States
+from ingest.profiles.states import ModelStates
 from ingest.settings import IngestSettings
 from profiles.errors import StoreUnavailable
 from profiles.profile import Profile, Stored
@@ -33,7 +33,7 @@ class Sweeper:
     until the user's next event or the next scan.
     """
 
-    def __init__(self, store: ProfileStore, states: States, settings: IngestSettings) -> None:
+    def __init__(self, store: ProfileStore, states: ModelStates, settings: IngestSettings) -> None:
         self._store = store
         self._states = states
         self._settings = settings
@@ -52,7 +52,7 @@ class Sweeper:
 
     def note(self, profile: Profile) -> None:
         """The profile was written with a state that is stale, or missing."""
-        missing = self._states.missing(profile)
+        missing = self._states.items_without_vector(profile)
         full = len(self._due) + self._waiting_users >= self._settings.stale_users
         if not missing:
             if full:
@@ -98,7 +98,7 @@ class Sweeper:
             except BaseException:
                 self._scan = True
                 raise
-            metrics.MOVING.set(0)
+            metrics.MIGRATING.set(0)
         while self._due:
             await self._refold(_first(self._due, self._settings.sweep_batch))
         metrics.STALE_USERS.set(len(self._due) + self._waiting_users)
@@ -107,7 +107,7 @@ class Sweeper:
         """Some of the items that are waited for, in turn: each look costs a few milliseconds at most."""
         arrived = False
         for item in _first(self._waiting, _ITEMS_A_LOOK):
-            if self._states.available(item):
+            if self._states.has_vector(item):
                 users = self._waiting.pop(item)
                 self._waiting_users -= len(users)
                 self._due.update(dict.fromkeys(users))
@@ -129,9 +129,9 @@ class Sweeper:
     async def _look_at(self, users: list[str]) -> None:
         """Refolds those of the batch that are stale at once, so that a scan needs no room for them."""
         stored = await self._store.read(users) if users else []
-        stale = [s.profile.user_id for s in stored if s is not None and self._states.behind(s.profile)]
-        if any(s is not None and self._states.lacking(s.profile) for s in stored):
-            metrics.MOVING.set(1)
+        stale = [s.profile.user_id for s in stored if s is not None and self._states.is_stale(s.profile)]
+        if any(s is not None and self._states.lacks_state(s.profile) for s in stored):
+            metrics.MIGRATING.set(1)
         for start in range(0, len(stale), self._settings.sweep_batch):
             began = time.monotonic()
             await self._refold(stale[start : start + self._settings.sweep_batch])
@@ -140,7 +140,7 @@ class Sweeper:
 
     async def _refold(self, users: list[str]) -> None:
         stored = [
-            s for s in await self._store.read(users) if s is not None and self._states.behind(s.profile)
+            s for s in await self._store.read(users) if s is not None and self._states.is_stale(s.profile)
         ]
         for user_id in users:
             self._due.pop(user_id, None)
@@ -149,7 +149,7 @@ class Sweeper:
         # Those that would stay stale are put aside without asking the model, unless they have yet to move.
         able: list[Stored] = []
         for s in stored:
-            if self._states.lacking(s.profile) or not self._states.missing(s.profile):
+            if self._states.lacks_state(s.profile) or not self._states.items_without_vector(s.profile):
                 able.append(s)
             else:
                 self.note(s.profile)
@@ -157,7 +157,7 @@ class Sweeper:
             return
         try:
             timeout = self._settings.sweep_timeout_ms / 1000
-            profiles = await self._states.refolded([s.profile for s in able], timeout=timeout)
+            profiles = await self._states.refold([s.profile for s in able], timeout=timeout)
             writes = [
                 # Not quiet: a list made from the stale state would come out otherwise now.
                 Write(s.profile.user_id, s.revision, profile, None, False, False, ())
@@ -171,8 +171,8 @@ class Sweeper:
             if not done:  # An event came in between; it refolds the state itself, or the next round does.
                 self._due[write.user_id] = None
                 continue
-            metrics.MOVED.inc(self._states.lacking(s.profile))
-            if self._states.missing(write.profile):
+            metrics.MIGRATED.inc(self._states.lacks_state(s.profile))
+            if self._states.items_without_vector(write.profile):
                 self.note(write.profile)
         metrics.REFOLDED.inc(sum(accepted))
 

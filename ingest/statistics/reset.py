@@ -8,7 +8,7 @@ from topics.producer import start_producer
 from topics.settings import KafkaSettings
 
 
-async def forget_statistics(kafka: KafkaSettings) -> int:
+async def reset_statistics(kafka: KafkaSettings) -> int:
     """Writes a tombstone for every key of `item-stats`, and returns how many. The statistics worker must be
     stopped. Raises KafkaError, TimeoutError, KafkaUnreachable."""
     there: dict[tuple[int, bytes], None] = {}

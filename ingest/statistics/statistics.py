@@ -24,11 +24,11 @@ from catalog.errors import BadRecord
 from catalog.records import parse_stats_key, stats_key
 from ingest import metrics
 from ingest.consuming.groups import statistics_group, statistics_transactions
-from ingest.consuming.offsets import committed, extents, out_of_range, partitions_of
+from ingest.consuming.offsets import committed, offset_ranges, out_of_range, partitions_of
 from ingest.consuming.polling import poll
 from ingest.consuming.supervise import unless_stopped
-from ingest.consuming.with_timeout import bounded
-from ingest.errors import OffsetOutOfRange, TopicMadeAnew
+from ingest.consuming.with_timeout import with_timeout
+from ingest.errors import OffsetOutOfRange, TopicRecreated
 from ingest.settings import IngestSettings
 from ingest.statistics.counting import Counted, Counts, is_counted
 from ingest.verify.whole_topic import read_to_end
@@ -140,12 +140,12 @@ class Statistics(ConsumerRebalanceListener):  # type: ignore[misc]
                 for tp in partitions
             }
             found = await committed(self._kafka, self._group, partitions)
-            there = await extents(consumer, partitions)
+            there = await offset_ranges(consumer, partitions)
             if epoch != self._epoch:
                 return
             for known in found.values():
                 if known.metadata not in ("", self._topic_id.hex()):
-                    raise TopicMadeAnew(
+                    raise TopicRecreated(
                         self._kafka.topics.interactions, bytes.fromhex(known.metadata), self._topic_id
                     )
             if ranges := out_of_range(found, there):
@@ -189,7 +189,7 @@ class Statistics(ConsumerRebalanceListener):  # type: ignore[misc]
         held = self._held[tp]
         room = self._settings.statistics_keys - sum(len(other.counts) for other in self._held.values())
         counted = held.counts.after(self._positives(records), max(0, room))
-        await bounded(self._commit(tp, held, counted, records[-1].offset + 1), _STEP_SECONDS)
+        await with_timeout(self._commit(tp, held, counted, records[-1].offset + 1), _STEP_SECONDS)
         held.counts.keep(counted)
         metrics.COUNTED.inc(counted.counted)
         metrics.UNCOUNTED.inc(counted.passed)

@@ -4,8 +4,8 @@ import asyncio
 
 from ingest.consuming.groups import statistics_group
 from ingest.consuming.offsets import check_range
-from ingest.consuming.race import first_of
-from ingest.consuming.topic_check import check_fit, topic_id_of, watch_topic
+from ingest.consuming.race import race
+from ingest.consuming.topic_check import check_topics_usable, topic_id_of, watch_topic
 from ingest.settings import IngestSettings
 from ingest.statistics.statistics import Statistics
 from profiles.actions import ProfileSettings
@@ -33,14 +33,14 @@ class StatisticsWorker:
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set. Raises Halted, KafkaError, KafkaUnreachable; a new run goes on from there."""
         topics = self._kafka.topics
-        await check_fit(
+        await check_topics_usable(
             self._kafka, self._profile_settings.time_to_live_days, [topics.interactions, topics.item_stats]
         )
         topic_id = await topic_id_of(self._kafka, topics.interactions)
         await check_range(self._kafka, statistics_group(self._kafka), topics.interactions)
         worker = Statistics(self._kafka, self._profile_settings, self._settings, topic_id)
         self._health.up(COMPONENT)
-        await first_of(
+        await race(
             worker.run(stop),
             watch_topic(
                 self._kafka,

@@ -9,7 +9,7 @@ import numpy as np
 
 from inference.model import ModelUnavailable
 from ingest.consuming.topic_check import topic_id_of
-from ingest.profiles.states import States
+from ingest.profiles.states import ModelStates
 from ingest.verify.compare import differences
 from ingest.verify.log_fold import LogFold, fold_log
 from profiles.actions import ProfileSettings
@@ -64,7 +64,7 @@ async def verify(
     kafka: KafkaSettings,
     store: ProfileStore,
     profile_settings: ProfileSettings,
-    states: States | None,
+    states: ModelStates | None,
     *,
     until: Mapping[int, int] | None = None,
     wait: float = 0.0,
@@ -76,7 +76,7 @@ async def verify(
     `wait`: for so many seconds users that differ are read again, for an ingest that is still at work. `states`: None
     leaves the model states out. `shown` bounds the differences that are listed.
 
-    Raises StoreUnavailable, KafkaError, KafkaUnreachable, TopicsNotThere, TimeoutError.
+    Raises StoreUnavailable, KafkaError, KafkaUnreachable, TopicsMissing, TimeoutError.
     """
     topic_id = await topic_id_of(kafka, kafka.topics.interactions)
     log = await fold_log(kafka, profile_settings, topic_id, until)
@@ -90,7 +90,7 @@ async def verify(
 
 
 class _Check:
-    def __init__(self, store: ProfileStore, states: States | None, log: LogFold, shown: int) -> None:
+    def __init__(self, store: ProfileStore, states: ModelStates | None, log: LogFold, shown: int) -> None:
         self._store = store
         self._states = states
         self._log = log
@@ -158,14 +158,14 @@ class _Check:
             return
         fresh = []
         for profile in profiles:
-            if self._states.behind(profile):
+            if self._states.is_stale(profile):
                 self.report.states_stale += 1
             elif profile.states:
                 fresh.append(profile)
         if not fresh:
             return
         try:
-            refolded = await self._states.refolded(fresh, timeout=30.0, all_states=True)
+            refolded = await self._states.refold(fresh, timeout=30.0, all_states=True)
         except ModelUnavailable:
             self.report.states_unchecked += len(fresh)
             return

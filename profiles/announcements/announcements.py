@@ -19,7 +19,7 @@ _VALUE_TAG: Final = storage.Announcement.VALUE_FIELD_NUMBER << 3 | 2
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
+class AppliedEvent:
     """An event that a write applied. Times are Unix milliseconds."""
 
     position: Position
@@ -30,7 +30,7 @@ class Applied:
     record_time_ms: int
 
 
-class Carried:
+class AttachedProfile:
     """A stored value that came with its announcement: decoded when it is first asked for, and then never again."""
 
     __slots__ = ("_stored", "_user_id", "_value")
@@ -61,7 +61,7 @@ class Announcement:
     base_revision: what it replaced; where it is not the last one seen, announcements were lost.
     quiet: nothing that a list could depend on has changed.
     applied: the newest of the events that were applied, at most 32, impressions aside.
-    carried: what was written, where the announcement brought it.
+    attached: what was written, where the announcement brought it.
     traceparent: W3C's, of the newest of the events that is traced; as it came, and empty where none is.
     """
 
@@ -69,14 +69,14 @@ class Announcement:
     base_revision: int
     revision: int
     quiet: bool
-    applied: tuple[Applied, ...]
-    carried: Carried | None = field(default=None, compare=False, repr=False)
+    applied: tuple[AppliedEvent, ...]
+    attached: AttachedProfile | None = field(default=None, compare=False, repr=False)
     traceparent: str = ""
 
     @property
     def stored(self) -> Stored | None:
         """The profile that was written; None where it did not come with the announcement, and has to be read."""
-        stored = self.carried.stored if self.carried else None
+        stored = self.attached.stored if self.attached else None
         return stored if stored and stored.revision == self.revision else None
 
 
@@ -106,9 +106,9 @@ def encode_announcement(
     ).SerializeToString()
 
 
-def carrying(value: bytes) -> bytes:
+def attachment_header(value: bytes) -> bytes:
     """What stands between an announcement and the stored value behind it, so that both are one message; empty
-    where the value is too large to be carried."""
+    where the value is too large to be attached."""
     size = len(value)
     if size > _CARRIED_BYTES:
         return b""
@@ -129,7 +129,7 @@ def decode_announcement(user_id: str, payload: bytes) -> Announcement:
         revision=message.revision,
         quiet=message.quiet,
         applied=tuple(
-            Applied(
+            AppliedEvent(
                 Position(each.topic_id, each.partition, each.offset),
                 each.event_id,
                 each.item_id,
@@ -139,6 +139,6 @@ def decode_announcement(user_id: str, payload: bytes) -> Announcement:
             )
             for each in message.applied
         ),
-        carried=Carried(user_id, message.value) if message.value else None,
+        attached=AttachedProfile(user_id, message.value) if message.value else None,
         traceparent=message.traceparent,
     )

@@ -16,7 +16,7 @@ from profiles.metrics import ANNOUNCEMENTS, RECONNECTS, WATCHED
 from profiles.settings import StoreSettings
 from profiles.store.connection import Client, Connection
 from profiles.store.keys import Keys
-from profiles.store.servers import client_ids, join, leave, run_ids, some_server, subscriptions
+from profiles.store.servers import client_ids, join, leave, ping_any, run_ids, subscriptions
 
 __all__ = ["Announcement", "Callback", "Changes"]
 
@@ -150,7 +150,7 @@ class Changes:
                 self._doubt = True
                 await asyncio.sleep(_DOUBT_SECONDS)
             except Exception:
-                log.exception("profile_changes_failed")
+                log.exception("announcement_subscriber_failed")
                 self._doubt = True
                 await asyncio.sleep(_DOUBT_SECONDS)
 
@@ -252,12 +252,12 @@ class Changes:
         """Who the servers are, and which connections to them these are."""
         try:
             return (
-                await self._connection.ask("name itself", run_ids, telling=False),
-                await self._connection.ask("name the connection", client_ids, telling=False),
+                await self._connection.ask("name itself", run_ids, affects_breaker=False),
+                await self._connection.ask("name the connection", client_ids, affects_breaker=False),
             )
         except StoreUnavailable:
             # One server of a cluster may be down, and the others be well.
-            await self._connection.ask("answer a ping", some_server)
+            await self._connection.ask("answer a ping", ping_any)
             raise
 
     async def _all_are_heard(self) -> bool:
@@ -269,7 +269,7 @@ class Changes:
     def _read_again(self) -> None:
         self.generation += 1
         RECONNECTS.inc()
-        log.info("profile_changes_reconnected", generation=self.generation, watched=len(self._watches))
+        log.info("announcements_reconnected", generation=self.generation, watched=len(self._watches))
         if self._on_reconnect is not None:
             try:
                 self._on_reconnect()

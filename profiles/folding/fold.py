@@ -7,14 +7,14 @@ from profiles.actions import IMPRESSION, ProfileSettings
 from profiles.folding.events import Erasure, Event, Position, Record, Skip
 from profiles.folding.folded import Folded
 from profiles.folding.history import (
+    consumed,
+    consumes,
     effective,
-    is_taking,
-    last_word,
     model_history,
+    newest_by_item,
     positives,
     recent,
     refold_start,
-    taken,
     undone,
 )
 from profiles.folding.newest import Added, Newest
@@ -23,14 +23,14 @@ from profiles.profile import Entry, Profile
 
 __all__ = [
     "Folded",
+    "consumed",
     "effective",
     "fold",
-    "last_word",
     "model_history",
+    "newest_by_item",
     "positives",
     "recent",
     "refold_start",
-    "taken",
     "undone",
 ]
 
@@ -165,7 +165,7 @@ class _Work:
                 self._to_tail(entry, [*left[i:], *self._history.entries])
 
     def _to_tail(self, entry: Entry, history: Sequence[Entry]) -> None:
-        if not self._settings.tail or not is_taking(entry.action, self._settings.actions):
+        if not self._settings.tail or not consumes(entry.action, self._settings.actions):
             return
         if entry.event_id not in undone(history):
             self._tail_added.append((entry.time_ms // 1000, hash64(entry.item_id)))

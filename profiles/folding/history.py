@@ -51,7 +51,7 @@ def model_history(profile: Profile, settings: ProfileSettings) -> tuple[Entry, .
     return _holding(history[max(0, len(history) - covered) :], undone(history))
 
 
-def last_word(history: Sequence[Entry]) -> dict[str, Entry]:
+def newest_by_item(history: Sequence[Entry]) -> dict[str, Entry]:
     """Of each item the newest event that holds, in the order of those events."""
     words: dict[str, Entry] = {}
     for entry in effective(history):
@@ -60,23 +60,23 @@ def last_word(history: Sequence[Entry]) -> dict[str, Entry]:
     return words
 
 
-def is_taking(action: str, actions: Mapping[str, Action]) -> bool:
+def consumes(action: str, actions: Mapping[str, Action]) -> bool:
     """Whether an item so acted on stays off the user's lists. An action no longer configured does so too."""
     if action in (IMPRESSION, UNDO):
         return False
     return action not in actions or not actions[action].repeats
 
 
-def taken(profile: Profile, actions: Mapping[str, Action]) -> frozenset[str]:
+def consumed(profile: Profile, actions: Mapping[str, Action]) -> frozenset[str]:
     """The items of the history that are not to be recommended again. The tail holds the older ones."""
-    return frozenset(e.item_id for e in effective(profile.history) if is_taking(e.action, actions))
+    return frozenset(e.item_id for e in effective(profile.history) if consumes(e.action, actions))
 
 
 def positives(history: Sequence[Entry], actions: Mapping[str, Action]) -> tuple[Entry, ...]:
     """The events that speak for their item and are the last word on it, oldest first."""
     return tuple(
         entry
-        for entry in last_word(history).values()
+        for entry in newest_by_item(history).values()
         if entry.action in actions and actions[entry.action].speaks_for(entry.value)
     )
 

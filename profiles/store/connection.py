@@ -85,14 +85,14 @@ class Connection:
             await client.close()
 
     async def ask(
-        self, operation: str, request: Callable[[Client], Awaitable[T]], *, telling: bool = True
+        self, operation: str, request: Callable[[Client], Awaitable[T]], *, affects_breaker: bool = True
     ) -> T:
         """Sends a request and waits for its answer, bounded. Raises StoreUnavailable.
 
         While the store is known to be down most requests fail at once. An error that the server answers
         with is raised as StoreUnavailable too.
 
-        telling: whether a failure tells of the whole connection; not so where one server of many failed.
+        affects_breaker: whether a failure tells of the whole connection; not so where one server of many failed.
         """
         if self._client is None:
             raise StoreUnavailable("the connection to the store is closed")
@@ -104,20 +104,20 @@ class Connection:
             async with asyncio.timeout(self._longest_wait):
                 answer = await request(self._client)
         except (GlideError, OSError) as cause:  # OSError: Python's own TimeoutError among others
-            await self._failed(operation, cause, telling)
+            await self._failed(operation, cause, affects_breaker)
             raise StoreUnavailable(f"the store could not {operation}: {cause}") from cause
         self._breaker.succeeded()
         REQUESTS.labels(operation, "ok").inc()
         SECONDS.labels(operation).observe(monotonic() - started)
         return answer
 
-    async def _failed(self, operation: str, cause: Exception, telling: bool) -> None:
+    async def _failed(self, operation: str, cause: Exception, affects_breaker: bool) -> None:
         silent = isinstance(cause, (TimeoutError, ConnectionError, ClosingError, OSError))
         if not silent and "connect failed" not in str(cause):
             self._breaker.succeeded()
             REQUESTS.labels(operation, "error").inc()
             return
-        if not telling:
+        if not affects_breaker:
             REQUESTS.labels(operation, "unavailable").inc()
             return
         self._breaker.failed()

@@ -15,7 +15,7 @@ from glide import (
 
 from profiles.store.connection import Client, Connection
 
-Place = bytes | ClusterScanCursor
+Cursor = bytes | ClusterScanCursor
 
 _SCAN_COUNT: Final = 1000
 
@@ -47,7 +47,7 @@ async def client_ids(client: Client) -> str:
     return str(await client.client_id())
 
 
-async def some_server(client: Client) -> None:
+async def ping_any(client: Client) -> None:
     """Returns if any one server answers."""
     if isinstance(client, GlideClusterClient):
         await client.ping(route=RandomNode())
@@ -82,7 +82,7 @@ async def subscriptions(client: Client) -> set[str]:
 
 async def scan(connection: Connection, pattern: str) -> AsyncIterator[str]:
     """The keys of strings that match, in no order. Raises StoreUnavailable."""
-    place: Place | None = None
+    place: Cursor | None = None
     while True:
         place, keys = await connection.ask("scan", partial(_scan, place, pattern))
         for key in keys:
@@ -91,7 +91,7 @@ async def scan(connection: Connection, pattern: str) -> AsyncIterator[str]:
             return
 
 
-async def _scan(place: Place | None, pattern: str, client: Client) -> tuple[Place | None, list[bytes]]:
+async def _scan(place: Cursor | None, pattern: str, client: Client) -> tuple[Cursor | None, list[bytes]]:
     """The next keys, and the place of those after them: None at the end."""
     kind = ObjectType.STRING
     if isinstance(client, GlideClusterClient):

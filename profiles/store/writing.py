@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from random import getrandbits
 from typing import Final
 
-from profiles.announcements.announcements import carrying, encode_announcement
+from profiles.announcements.announcements import attachment_header, encode_announcement
 from profiles.folding.events import Event
 from profiles.folding.tail import Tail
 from profiles.profile import Profile
@@ -74,5 +74,5 @@ def script_arguments(write: Write, keys: Keys) -> list[str | bytes]:
             applied=write.applied,
             traceparent=write.traceparent,
         ),
-        carrying(write.value),
+        attachment_header(write.value),
     ]

@@ -13,7 +13,7 @@ from inference.model import ModelUnavailable
 from inference.refold import states_of
 from inference.version_routing import Pointer
 from profiles.actions import Actions, ProfileSettings
-from profiles.folding.history import model_history, positives, taken
+from profiles.folding.history import consumed, model_history, positives
 from profiles.folding.tail import Tail
 from profiles.profile import Entry, ModelState, Profile, Stored
 from ranking import metrics
@@ -89,7 +89,7 @@ class Hydrator:
     async def _taken(self, request: ListRequest, profile: Profile | None, tail: Tail | None) -> Rows:
         ids: set[str] = set(request.excluded)
         if profile is not None:
-            ids |= taken(profile, self._actions)
+            ids |= consumed(profile, self._actions)
         rows = np.fromiter((row for each in ids if (row := self._catalog.row(each)) is not None), np.int64)
         hashes: Iterable[int] = request.served
         if tail is not None:

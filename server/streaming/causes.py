@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from profiles.announcements.announcements import Applied
+from profiles.announcements.announcements import AppliedEvent
 from recstream.v1 import frame_pb2, interaction_pb2
 from server import metrics
 
@@ -29,7 +29,7 @@ class Causes:
         """What the first list includes needs no name of its own, unless it is announced."""
         self._named = dict(watermarks)
 
-    def add(self, applied: Iterable[Applied]) -> None:
+    def add(self, applied: Iterable[AppliedEvent]) -> None:
         """Events that an announcement names. One that is waiting already is not added again."""
         for one in applied:
             at = one.position
@@ -73,7 +73,7 @@ class Causes:
         metrics.CAUSES_DROPPED.inc()
 
 
-def _cause(one: Applied) -> frame_pb2.Cause:
+def _cause(one: AppliedEvent) -> frame_pb2.Cause:
     return frame_pb2.Cause(
         token=interaction_pb2.EventToken(
             topic_id=one.position.topic_id, partition=one.position.partition, offset=one.position.offset

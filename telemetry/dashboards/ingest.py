@@ -186,7 +186,7 @@ INGEST = Dashboard(
                     "ops",
                     (
                         Query(rate("recstream_ingest_refolded_total"), "refolded"),
-                        Query(rate("recstream_ingest_profiles_moved_total"), "moved"),
+                        Query(rate("recstream_ingest_profiles_migrated_total"), "moved"),
                     ),
                 ),
                 Panel(
@@ -194,7 +194,7 @@ INGEST = Dashboard(
                     "1 while a look through the store finds profiles that have yet to move to a new version.",
                     "short",
                     (
-                        largest("recstream_ingest_profiles_moving"),
+                        largest("recstream_ingest_profiles_migrating"),
                         Query("max by (version) (recstream_ingest_model_share)", "share of {{version}}"),
                     ),
                 ),

@@ -115,7 +115,7 @@ QUALITY = Dashboard(
                     "Places sent a second",
                     "Places of lists that were sent, looked at or not, by surface.",
                     "ops",
-                    (a_second("recstream_quality_listed_total", "surface"),),
+                    (a_second("recstream_quality_sent_total", "surface"),),
                     Shape.STACK,
                 ),
                 Panel(
@@ -129,7 +129,7 @@ QUALITY = Dashboard(
                     "Lists remembered",
                     "By process; `ingest.quality_slates` at most.",
                     "short",
-                    (Query("recstream_quality_slates_remembered", "{{instance}}"),),
+                    (Query("recstream_quality_slates_in_memory", "{{instance}}"),),
                 ),
                 Panel(
                     "Lists by tier",

@@ -112,7 +112,7 @@ _STREAMS = Row(
             (
                 Query(rate("recstream_profiles_announcements_total"), "heard"),
                 Query(rate("recstream_server_missed_announcements_total"), "missed"),
-                Query(rate("recstream_profiles_changes_reconnects_total"), "connections anew"),
+                Query(rate("recstream_profiles_announcement_reconnects_total"), "connections anew"),
             ),
         ),
         Panel(

@@ -14,9 +14,9 @@ from inference.settings import TritonSettings
 from inference.triton import TritonModel
 from inference.version_routing import Pointer
 from ingest.app import IngestConfiguration, run
-from ingest.errors import SettingsDisagree
-from ingest.profiles.bundle_check import check_agreement
-from ingest.profiles.states import States
+from ingest.errors import BundleIncompatible
+from ingest.profiles.bundle_check import check_compatible
+from ingest.profiles.states import ModelStates
 from ingest.settings import IngestSettings
 from ingest.verify.verify import verify
 from local.servers.triton import EmbeddedTriton
@@ -96,7 +96,7 @@ async def test_items_events_and_counts_go_all_the_way(live: tuple[World, IngestC
     catalog = Catalog(configuration.catalog, world.kafka)
     reading = asyncio.create_task(catalog.run())
     await asyncio.wait_for(catalog.wait_ready(), 30)
-    states = States(model, lambda: Pointer.to(manifest), catalog.vector, world.profiles)
+    states = ModelStates(model, lambda: Pointer.to(manifest), catalog.vector, world.profiles)
     report = await verify(world.kafka, world.store, world.profiles, states)
     assert report.equal, report.differences
     assert report.states_compared == 1
@@ -111,5 +111,5 @@ async def test_items_events_and_counts_go_all_the_way(live: tuple[World, IngestC
 
 
 def test_settings_that_contradict_the_bundle_are_refused(bundle: Path) -> None:
-    with pytest.raises(SettingsDisagree, match="history=64"):
-        check_agreement(read(bundle).manifest, ProfileSettings(history=8))
+    with pytest.raises(BundleIncompatible, match="history=64"):
+        check_compatible(read(bundle).manifest, ProfileSettings(history=8))

@@ -13,7 +13,7 @@ from inference.version_routing import Live, Pointer
 from ingest.consuming.groups import catalogue_group
 from ingest.consuming.offsets import committed, partitions_of
 from ingest.embeddings.catalogue_workers import CatalogueWorkers, published_bundle
-from ingest.errors import BundleNotThere
+from ingest.errors import BundleMissing
 from recstream.v1.item_pb2 import Item
 from telemetry.health import Health
 from tests.ingest.world import World, until
@@ -23,11 +23,11 @@ from topics.producer import start_producer
 
 def test_the_bundle_is_the_published_one_or_none(bundle: Path, tmp_path: Path) -> None:
     manifest = read(bundle).manifest
-    with pytest.raises(BundleNotThere, match="version 1"):
+    with pytest.raises(BundleMissing, match="version 1"):
         published_bundle(tmp_path, Live(manifest))
     shutil.copytree(bundle, tmp_path / "1")
     assert published_bundle(tmp_path, Live(manifest)).manifest == manifest
-    with pytest.raises(BundleNotThere, match="not the published one"):
+    with pytest.raises(BundleMissing, match="not the published one"):
         published_bundle(tmp_path, Live(manifest.model_copy(update={"created": "another day"})))
 
 

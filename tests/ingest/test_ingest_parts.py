@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.consuming.offsets import from_metadata, to_metadata
-from ingest.profiles.rewind_window import Applied
+from ingest.profiles.rewind_window import RewindWindow
 from ingest.statistics.counting import Counts
 from profiles.folding.events import Event, Position
 from recstream.storage.v1.catalog_pb2 import ItemStats
@@ -13,7 +13,7 @@ from tests.ingest.world import T0
 
 @given(st.lists(st.floats(0, 3), min_size=1, max_size=80), st.floats(0, 20))
 def test_the_safe_offset_lies_before_all_of_the_window(gaps: list[float], idle: float) -> None:
-    applied, window, now = Applied(10.0), 10.0, 100.0
+    applied, window, now = RewindWindow(10.0), 10.0, 100.0
     applied.start(0, 0, now)
     times = [(now, 0)]
     for n, gap in enumerate(gaps, 1):
@@ -33,11 +33,11 @@ def test_the_safe_offset_lies_before_all_of_the_window(gaps: list[float], idle: 
 
 
 def test_nothing_is_safe_of_a_partition_that_is_not_known() -> None:
-    assert Applied(10.0).safe(3) is None
+    assert RewindWindow(10.0).safe(3) is None
 
 
 def test_an_outage_does_not_use_up_the_window() -> None:
-    applied = Applied(10.0)
+    applied = RewindWindow(10.0)
     applied.start(0, 5, 0.0)
     for n in range(20):
         applied.note(0, 6 + n, float(n))

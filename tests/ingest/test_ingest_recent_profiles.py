@@ -74,14 +74,14 @@ async def test_a_user_s_next_event_reads_nothing(world: World, monkeypatch: pyte
 
 
 async def test_with_no_room_every_profile_is_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    reads, apply = Reads(world.store, monkeypatch), apply_to(world, profiles_kept=0)
+    reads, apply = Reads(world.store, monkeypatch), apply_to(world, profile_cache_size=0)
     for n in range(3):
         await applied(apply, world, click(n))
     assert reads.users == ["ann"] * 3
 
 
 async def test_what_is_remembered_is_what_the_store_holds(world: World) -> None:
-    remembering, reading = apply_to(world), apply_to(world, profiles_kept=0)
+    remembering, reading = apply_to(world), apply_to(world, profile_cache_size=0)
     for n in range(40):
         action = ("click", "purchase", "impression")[n % 3]
         await applied(remembering, world, click(n, "ann", action=action))

@@ -6,7 +6,7 @@ import pytest
 from aiokafka.client import AIOKafkaClient
 
 from catalog.popularity.stats import HOUR_MS
-from ingest.statistics.reset import forget_statistics
+from ingest.statistics.reset import reset_statistics
 from recstream.v1.interaction_pb2 import Interaction
 from tests.ingest.counting import all_counted, positives, read_catalogue, start_counting
 from tests.ingest.world import T0, World
@@ -87,7 +87,7 @@ async def test_a_worker_goes_on_from_the_counts_that_it_finds(world: World) -> N
         await all_counted(world)
         await running.stop()
     assert await positives(world) == {"a": 3}
-    assert await forget_statistics(world.kafka) == 1
+    assert await reset_statistics(world.kafka) == 1
     assert (await positives(world)).get("a", 0) == 0
 
 

@@ -6,8 +6,8 @@ import pytest
 from aiokafka.errors import KafkaError
 
 from ingest.consuming.supervise import supervise
-from ingest.consuming.with_timeout import bounded
-from ingest.errors import TooManyDeadLetters, TopicsNotThere
+from ingest.consuming.with_timeout import with_timeout
+from ingest.errors import TooManyDeadLetters, TopicsMissing
 from ingest.settings import IngestSettings
 from telemetry.health import Health
 
@@ -16,7 +16,7 @@ SETTINGS = IngestSettings(backoff_ms=1, backoff_max_ms=5, topic_check_seconds=0.
 
 @pytest.mark.parametrize(
     "failure",
-    [KafkaError("x"), ValueError("x"), asyncio.CancelledError(), TopicsNotThere("x"), OSError("x")],
+    [KafkaError("x"), ValueError("x"), asyncio.CancelledError(), TopicsMissing("x"), OSError("x")],
     ids=lambda failure: type(failure).__name__,
 )
 async def test_a_worker_is_started_again_after(failure: BaseException) -> None:
@@ -73,7 +73,7 @@ async def test_a_call_that_is_broken_off_from_inside_does_not_look_like_our_own_
         raise asyncio.CancelledError
 
     with pytest.raises(KafkaError):
-        await bounded(broken(), 30)
+        await with_timeout(broken(), 30)
     with pytest.raises(TimeoutError):
-        await bounded(asyncio.sleep(3600), 0.01)
-    assert await bounded(asyncio.sleep(0, "answer"), 30) == "answer"
+        await with_timeout(asyncio.sleep(3600), 0.01)
+    assert await with_timeout(asyncio.sleep(0, "answer"), 30) == "answer"

@@ -66,7 +66,7 @@ async def test_a_topic_made_anew_stops_ingest_until_someone_decides_to_keep_the_
     assert await world.history("ann") == ["a", "b"]
     done = await adopt(world.kafka, world.store, Adopt.KEEP)
     assert done.topic_id == world.topic_id
-    assert done.profiles_forgotten == 0
+    assert done.profiles_deleted == 0
     await world.caught_up()
     assert await world.history("ann") == ["a", "b", "c"]
     assert (await world.verified()).earlier_topic == 1
@@ -83,7 +83,7 @@ async def test_a_topic_made_anew_under_a_running_ingest_is_noticed_and_may_be_re
     await lacking(worker, "made anew")
     await world.send("ann", "b", at=T0 + 1)
     done = await adopt(world.kafka, world.store, Adopt.RESET)
-    assert done.profiles_forgotten == 1
+    assert done.profiles_deleted == 1
     await world.caught_up()
     assert await world.history("ann") == ["b"]
     assert (await world.verified()).equal

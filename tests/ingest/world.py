@@ -19,7 +19,7 @@ from ingest.consuming.groups import interactions_group
 from ingest.consuming.offsets import committed, partitions_of, reader
 from ingest.consuming.supervise import supervise
 from ingest.profiles.interactions_worker import InteractionsWorker
-from ingest.profiles.states import States
+from ingest.profiles.states import ModelStates
 from ingest.profiles.sweeper import Sweeper
 from ingest.settings import IngestSettings
 from ingest.verify.log_fold import fold_log
@@ -67,8 +67,8 @@ class World:
         digest = hashlib.blake2b(item_id.encode(), digest_size=WIDTH).digest()
         return (np.frombuffer(digest, np.uint8) / 255).astype(np.float32)
 
-    def states(self) -> States:
-        return States(self.model, self.pointer, self.vector, self.profiles)
+    def states(self) -> ModelStates:
+        return ModelStates(self.model, self.pointer, self.vector, self.profiles)
 
     def pointer(self) -> Pointer:
         return self.pointed or Pointer.to(manifest_for(self.profiles))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from profiles.announcements.announcements import carrying, decode_announcement, encode_announcement
+from profiles.announcements.announcements import attachment_header, decode_announcement, encode_announcement
 from profiles.errors import ProfileCorrupt
 from profiles.folding.events import Event, Position, Record
 from profiles.profile import ModelState, Profile, Stored
@@ -84,8 +84,8 @@ def test_an_announcement_of_a_writer_that_traces_nothing_is_read_as_before() -> 
     assert encode_announcement(7, 8, quiet=False, applied=()) == before
     assert decode_announcement("ann", before).traceparent == ""
     traced = encode_announcement(7, 8, quiet=False, applied=(), traceparent="00-ab-cd-01")
-    heard = decode_announcement("ann", traced + carrying(b"value") + b"value")
-    assert heard.traceparent == "00-ab-cd-01" and heard.carried is not None
+    heard = decode_announcement("ann", traced + attachment_header(b"value") + b"value")
+    assert heard.traceparent == "00-ab-cd-01" and heard.attached is not None
 
 
 def test_an_announcement_names_the_newest_events_but_no_impressions() -> None:
@@ -104,7 +104,9 @@ def test_a_value_behind_its_announcement_is_part_of_one_message(size: int, quiet
     stored = Stored(8, Profile("ann", totals={"x" * size: 1}))
     value = encode_revision(8) + encode(stored.profile)
     payload = encode_announcement(7, 8, quiet=quiet, applied=())
-    heard = decode_announcement("ann", payload + carrying(value) + value if carrying(value) else payload)
+    heard = decode_announcement(
+        "ann", payload + attachment_header(value) + value if attachment_header(value) else payload
+    )
     assert (heard.base_revision, heard.revision, heard.quiet) == (7, 8, quiet)
     assert heard.stored == (stored if len(value) <= 65_536 else None)
 
@@ -119,7 +121,7 @@ def test_a_value_behind_its_announcement_is_part_of_one_message(size: int, quiet
     ],
 )
 def test_an_announcement_whose_value_is_damaged_or_not_its_own_has_none(value: bytes) -> None:
-    payload = encode_announcement(7, 8, quiet=False, applied=()) + carrying(value) + value
+    payload = encode_announcement(7, 8, quiet=False, applied=()) + attachment_header(value) + value
     heard = decode_announcement("ann", payload)
     assert heard.revision == 8 and heard.stored is None and heard.stored is None
 

@@ -5,14 +5,14 @@ import pytest
 from profiles.actions import ProfileSettings
 from profiles.folding.events import Record, Skip
 from profiles.folding.fold import (
+    consumed,
     effective,
     fold,
-    last_word,
     model_history,
+    newest_by_item,
     positives,
     recent,
     refold_start,
-    taken,
 )
 from profiles.folding.tail import hash64
 from tests.profiles.profile_records import DAY_MS, ROOMY, SMALL, T0, erasure, event, rows, run
@@ -99,13 +99,13 @@ def test_a_dislike_taken_back_is_as_if_it_had_never_been() -> None:
     likes = [event("like", "A", 0, offset=0), event("like", "B", 1, offset=1)]
     before = run(likes, ROOMY).profile
     disliked = run([event("dislike", "A", 2, offset=2, event_id="d")], ROOMY, before)
-    assert last_word(disliked.profile.history)["A"].action == "dislike"
+    assert newest_by_item(disliked.profile.history)["A"].action == "dislike"
     assert [e.item_id for e in positives(disliked.profile.history, ACTIONS)] == ["B"]
     undone = run([event("undo", "", 3, offset=3, undo="d")], ROOMY, disliked.profile)
     assert undone.model_history_changed and undone.step is None
     assert effective(undone.profile.history) == effective(before.history)
     assert model_history(undone.profile, ROOMY) == model_history(before, ROOMY)
-    assert taken(undone.profile, ACTIONS) == {"A", "B"}
+    assert consumed(undone.profile, ACTIONS) == {"A", "B"}
     assert undone.profile.totals == {"like": 2, "dislike": 1, "undo": 1}
 
 
@@ -114,7 +114,7 @@ def test_an_undo_may_come_before_what_it_takes_back() -> None:
     bought = event("purchase", "A", 1, offset=1, event_id="p")
     folded = run([undo, bought], ROOMY)
     assert effective(folded.profile.history) == ()
-    assert taken(folded.profile, ACTIONS) == frozenset()
+    assert consumed(folded.profile, ACTIONS) == frozenset()
     after = run([bought], ROOMY, run([undo], ROOMY).profile)
     assert not after.model_history_changed
 
@@ -172,12 +172,12 @@ def test_what_leaves_the_history_is_remembered_as_taken_unless_repeats_are_allow
     too_late = run([event("like", "Z", -5, offset=50)], profile=folded.profile)
     assert too_late.tail_added == ((T0 // 1000 - 5, hash64("Z")),)
     assert not too_late.quiet and too_late.profile.totals["like"] == 1
-    assert "Z" not in taken(too_late.profile, ACTIONS)
+    assert "Z" not in consumed(too_late.profile, ACTIONS)
 
 
 def test_an_action_that_is_no_longer_configured_still_keeps_its_items_away() -> None:
     profile = run([event("rented", "A", 0, offset=0)], ROOMY).profile
-    assert taken(profile, ACTIONS) == {"A"}
+    assert consumed(profile, ACTIONS) == {"A"}
     assert positives(profile.history, ACTIONS) == ()
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest_asyncio
 
-from profiles.announcements.announcements import Announcement, Carried
+from profiles.announcements.announcements import Announcement, AttachedProfile
 from profiles.profile import Profile, Stored
 from profiles.store.codec import encode, encode_revision
 from profiles.store.store import ProfileStore, Tail, Write, hash64
@@ -18,7 +18,7 @@ from tests.server.world import World, eventually, now_ms, world
 
 def announcement(revision: int, *, quiet: bool = False) -> Announcement:
     value = encode_revision(revision) + encode(Profile("ann"))
-    return Announcement("ann", revision - 1, revision, quiet, (), Carried("ann", value))
+    return Announcement("ann", revision - 1, revision, quiet, (), AttachedProfile("ann", value))
 
 
 def brought(inbox: Inbox) -> int | None:
@@ -171,7 +171,7 @@ def test_where_the_store_is_known_to_have_something_else_it_is_read() -> None:
     inbox.check(12)
     assert brought(inbox) is None
     inbox.announce(announcement(11))
-    inbox.announce(replace(announcement(1), base_revision=0, revision=0, carried=None))
+    inbox.announce(replace(announcement(1), base_revision=0, revision=0, attached=None))
     assert brought(inbox) is None  # what came before the subscription was confirmed was not heard
     inbox.lost()
     inbox.announce(announcement(13))
@@ -192,5 +192,5 @@ def test_an_announcement_that_brings_nothing_leads_to_a_read() -> None:
     inbox = Inbox()
     inbox.read(10)
     inbox.announce(announcement(11))
-    inbox.announce(replace(announcement(12), carried=None))
+    inbox.announce(replace(announcement(12), attached=None))
     assert brought(inbox) is None

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from profiles.announcements.announcements import Announcement, Applied
+from profiles.announcements.announcements import Announcement, AppliedEvent
 from profiles.folding.events import Position
 from recstream.v1 import recommendation_service_pb2 as rpc
 from server.errors import Draining, InvalidRequest, TooMuch
@@ -23,11 +23,11 @@ from server.streaming.mailbox import Inbox
 TOPIC = b"t" * 16
 
 
-def applied(partition: int, offset: int) -> Applied:
-    return Applied(Position(TOPIC, partition, offset), f"{partition}-{offset}", "item", "like", 1, 2)
+def applied(partition: int, offset: int) -> AppliedEvent:
+    return AppliedEvent(Position(TOPIC, partition, offset), f"{partition}-{offset}", "item", "like", 1, 2)
 
 
-def announcement(base: int, revision: int, *events: Applied, quiet: bool = False) -> Announcement:
+def announcement(base: int, revision: int, *events: AppliedEvent, quiet: bool = False) -> Announcement:
     return Announcement("u", base, revision, quiet, events)
 
 

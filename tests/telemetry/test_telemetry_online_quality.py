@@ -98,13 +98,13 @@ def event(action: str, item: int = 0, slate_id: str = "s", rating: float | None 
 
 def test_a_seen_place_that_is_acted_on_counts_once_however_often_it_is_told() -> None:
     measured = quality()
-    measured.shown(slate())
-    measured.shown(slate())
+    measured.record_slate(slate())
+    measured.record_slate(slate())
     for _ in range(3):
-        measured.happened(event("impression", 2))
-        measured.happened(event("click", 2))
+        measured.record_event(event("impression", 2))
+        measured.record_event(event("click", 2))
     place = {"surface": "home", "version": "7", "position": "2"}
-    assert value("recstream_quality_listed_total", **place) == 1
+    assert value("recstream_quality_sent_total", **place) == 1
     assert value("recstream_quality_impressions_total", **place) == 1
     assert value("recstream_quality_responses_total", **place) == 1
 
@@ -112,21 +112,21 @@ def test_a_seen_place_that_is_acted_on_counts_once_however_often_it_is_told() ->
 @pytest.mark.parametrize("order", [("impression", "click"), ("click", "impression")])
 def test_the_order_of_an_impression_and_its_action_does_not_matter(order: tuple[str, str]) -> None:
     measured = quality()
-    measured.shown(slate())
+    measured.record_slate(slate())
     for action in order:
-        measured.happened(event(action, 4))
+        measured.record_event(event(action, 4))
     assert total(metrics.RESPONSES) == total(metrics.IMPRESSIONS) == 1
     assert value("recstream_quality_observed_actions_total", action="click", version="7") == 1
 
 
 def test_probabilities_are_summed_over_what_was_seen_and_set_against_what_happened() -> None:
     measured = quality()
-    measured.shown(slate())
+    measured.record_slate(slate())
     for item in range(10):
-        measured.happened(event("impression", item))
+        measured.record_event(event("impression", item))
     for item in range(4):
-        measured.happened(event("click", item))
-    measured.happened(event("like", 15))  # not seen
+        measured.record_event(event("click", item))
+    measured.record_event(event("like", 15))  # not seen
     of = {"version": "7"}
     assert value("recstream_quality_expected_actions_total", action="click", **of) == pytest.approx(5.0)
     assert value("recstream_quality_expected_actions_total", action="like", **of) == pytest.approx(2.5)
@@ -136,20 +136,20 @@ def test_probabilities_are_summed_over_what_was_seen_and_set_against_what_happen
 
 def test_an_action_that_speaks_against_the_item_is_no_response() -> None:
     measured = quality()
-    measured.shown(slate())
+    measured.record_slate(slate())
     for item in range(3):
-        measured.happened(event("impression", item))
-    measured.happened(event("dislike", 0))
-    measured.happened(event("rate", 1, rating=2.0))
-    measured.happened(event("rate", 2, rating=4.5))
+        measured.record_event(event("impression", item))
+    measured.record_event(event("dislike", 0))
+    measured.record_event(event("rate", 1, rating=2.0))
+    measured.record_event(event("rate", 2, rating=4.5))
     assert total(metrics.RESPONSES) == 1
 
 
 def test_a_list_that_no_model_ranked_has_places_and_no_expectations() -> None:
     measured = quality()
-    measured.shown(slate(version=0))
-    measured.happened(event("impression"))
-    measured.happened(event("click"))
+    measured.record_slate(slate(version=0))
+    measured.record_event(event("impression"))
+    measured.record_event(event("click"))
     assert value("recstream_quality_responses_total", surface="home", version="0", position="0") == 1
     assert total(metrics.EXPECTED) == total(metrics.OBSERVED) == 0
 
@@ -157,25 +157,25 @@ def test_a_list_that_no_model_ranked_has_places_and_no_expectations() -> None:
 def test_an_event_that_overtakes_its_list_waits_for_it_and_not_for_ever() -> None:
     clock, before = Clock(), outcomes()
     measured = quality(clock)
-    measured.happened(event("impression"))
-    measured.happened(event("impression", slate_id="never"))
+    measured.record_event(event("impression"))
+    measured.record_event(event("impression", slate_id="never"))
     clock.now = 5.0
-    measured.give_up()
-    measured.shown(slate())
+    measured.expire_waiting()
+    measured.record_slate(slate())
     assert total(metrics.IMPRESSIONS) == 1
     clock.now = 11.0
-    measured.give_up()
+    measured.expire_waiting()
     assert outcomes()["unknown_slate"] - before["unknown_slate"] == 1
 
 
 def test_what_cannot_be_placed_is_counted_by_why() -> None:
     before, measured = outcomes(), quality()
-    measured.shown(slate())
-    measured.happened(event("click", slate_id=""))
-    measured.happened(event("click", 99))
-    measured.happened(event("click", 1))
-    measured.happened(event("undo"))
-    measured.happened(event("no-such-action"))
+    measured.record_slate(slate())
+    measured.record_event(event("click", slate_id=""))
+    measured.record_event(event("click", 99))
+    measured.record_event(event("click", 1))
+    measured.record_event(event("undo"))
+    measured.record_event(event("no-such-action"))
     grown = {name: count - before[name] for name, count in outcomes().items() if count != before[name]}
     assert grown == {"no_slate": 1, "not_on_slate": 1, "unseen": 1}
 
@@ -184,12 +184,12 @@ def test_the_oldest_lists_are_forgotten() -> None:
     clock, before = Clock(), outcomes()
     measured = quality(clock, 3)
     for number in range(5):
-        measured.shown(slate(f"s{number}"))
-    assert value("recstream_quality_slates_remembered") == 3
-    measured.happened(event("impression", slate_id="s1"))
-    measured.happened(event("impression", slate_id="s4"))
+        measured.record_slate(slate(f"s{number}"))
+    assert value("recstream_quality_slates_in_memory") == 3
+    measured.record_event(event("impression", slate_id="s1"))
+    measured.record_event(event("impression", slate_id="s4"))
     clock.now = 11.0
-    measured.give_up()
+    measured.expire_waiting()
     assert outcomes()["unknown_slate"] - before["unknown_slate"] == 1
     assert total(metrics.IMPRESSIONS) == 1
 
@@ -205,8 +205,8 @@ def test_whatever_surfaces_versions_and_lengths_come_the_series_are_few(
 ) -> None:
     measured = quality()
     for number, (surface, version, length) in enumerate(lists):
-        measured.shown(slate(f"s{number}", surface=surface, version=version, items=length))
-        measured.happened(event("impression", length // 2, f"s{number}"))
+        measured.record_slate(slate(f"s{number}", surface=surface, version=version, items=length))
+        measured.record_event(event("impression", length // 2, f"s{number}"))
     for metric in COUNTED[:3]:
         labels = [sample.labels for family in metric.collect() for sample in family.samples]
         assert {each["surface"] for each in labels} <= {"default", "home", "other"}
@@ -217,10 +217,10 @@ def test_whatever_surfaces_versions_and_lengths_come_the_series_are_few(
 def test_a_list_that_outlives_its_version_brings_no_series_of_it_back() -> None:
     live = [Pointer(None, Live(manifest(7)), 1.0)]
     measured = OnlineQuality(Actions(default_actions()), {"home"}, lambda: live[0], 10, Clock())
-    measured.shown(slate())
+    measured.record_slate(slate())
     metrics.LISTED.remove_by_labels({"version": "7"})
     live[0] = Pointer(None, Live(manifest(8)), 1.0)
-    measured.happened(event("impression"))
+    measured.record_event(event("impression"))
     versions = {s.labels["version"] for f in metrics.IMPRESSIONS.collect() for s in f.samples}
     assert versions == {"other"}
 
@@ -229,8 +229,8 @@ def test_a_probability_that_is_no_number_is_left_out() -> None:
     measured, record = quality(), slate(items=1)
     record.slate.items[0].probabilities["click"] = math.nan
     record.slate.items[0].probabilities["like"] = -1.0
-    measured.shown(record)
-    measured.happened(event("impression"))
+    measured.record_slate(record)
+    measured.record_event(event("impression"))
     assert total(metrics.EXPECTED) == 0
 
 
