@@ -17,7 +17,7 @@ from recstream.storage.v1.slate_pb2 import SlateRecord
 from recstream.v1 import slate_pb2
 from recstream.v1.interaction_pb2 import Interaction
 
-COUNTED = (metrics.LISTED, metrics.IMPRESSIONS, metrics.RESPONSES, metrics.EXPECTED, metrics.OBSERVED)
+COUNTED = (metrics.SENT, metrics.IMPRESSIONS, metrics.RESPONSES, metrics.EXPECTED, metrics.OBSERVED)
 
 
 def manifest(version: int) -> Manifest:
@@ -218,7 +218,7 @@ def test_a_list_that_outlives_its_version_brings_no_series_of_it_back() -> None:
     live = [Pointer(None, Live(manifest(7)), 1.0)]
     measured = OnlineQuality(Actions(default_actions()), {"home"}, lambda: live[0], 10, Clock())
     measured.record_slate(slate())
-    metrics.LISTED.remove_by_labels({"version": "7"})
+    metrics.SENT.remove_by_labels({"version": "7"})
     live[0] = Pointer(None, Live(manifest(8)), 1.0)
     measured.record_event(event("impression"))
     versions = {s.labels["version"] for f in metrics.IMPRESSIONS.collect() for s in f.samples}
