@@ -82,23 +82,25 @@ class Folds:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """m items to be ranked for one user at one moment.
+    """m items to be ranked for each of b users, each at one moment.
 
-    vectors [m, d].
-    age_seconds [m]: since publication; -1 where that is unknown.
-    popularity [m, P]: positive events weighed by age, with each half-life of the manifest in its order.
-    idle_seconds: since the newest event that the user's state covers; -1: nothing has happened yet.
+    Shorter lists are padded: a candidate's numbers do not depend on the other candidates.
+
+    vectors [b, m, d].
+    age_seconds [b, m]: since publication; -1 where that is unknown.
+    popularity [b, m, P]: positive events weighed by age, with each half-life of the manifest in its order.
+    idle_seconds [b]: since the newest event that the user's state covers; -1: nothing has happened yet.
     """
 
     vectors: Floats
     age_seconds: Floats
     popularity: Floats
-    idle_seconds: float
+    idle_seconds: Floats
 
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """probabilities [m, A] in the order of the manifest's actions; predicted_value [m]."""
+    """probabilities [b, m, A] in the order of the manifest's actions; predicted_value [b, m]."""
 
     probabilities: Floats
     predicted_value: Floats
@@ -122,8 +124,8 @@ class Model(Protocol):
 
     async def fold(self, version: int, histories: Histories, *, timeout: float) -> Folds: ...
 
-    async def rank(self, version: int, user: States, candidates: Candidates, *, timeout: float) -> Ranking:
-        """Candidates of one user (`user` has one row)."""
+    async def rank(self, version: int, users: States, candidates: Candidates, *, timeout: float) -> Ranking:
+        """What b users would do with their candidates."""
 
     async def ready(self, version: int) -> bool:
         """Whether all graphs answer under this version. Never raises."""

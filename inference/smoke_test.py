@@ -21,8 +21,9 @@ async def trial(model: Model, bundle: Bundle, *, timeout: float) -> None:
     user = (await model.fold(version, history, timeout=timeout)).states
     step = Steps(user.state, vectors, actions[0], zeros[0], values[0])
     await model.step(version, step, timeout=timeout)
-    popularity = np.zeros((1, len(manifest.popularity_half_lives_days)), np.float32)
-    candidates = Candidates(vectors, np.zeros(1, np.float32), popularity, idle_seconds=0.0)
+    popularity = np.zeros((1, 1, len(manifest.popularity_half_lives_days)), np.float32)
+    idle = np.zeros(1, np.float32)
+    candidates = Candidates(vectors[None], np.zeros((1, 1), np.float32), popularity, idle_seconds=idle)
     ranking = await model.rank(version, user, candidates, timeout=timeout)
-    if ranking.probabilities.shape != (1, len(manifest.actions)):
+    if ranking.probabilities.shape != (1, 1, len(manifest.actions)):
         raise ModelUnavailable(f"ranker: probabilities of shape {ranking.probabilities.shape}")

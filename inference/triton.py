@@ -130,21 +130,23 @@ class TritonModel:
         found = await self._call(USER_FOLD, version, inputs, timeout)
         return Folds(States(found["state"], found["user_vector"]), found["contributions"])
 
-    async def rank(self, version: int, user: States, candidates: Candidates, *, timeout: float) -> Ranking:
-        """One user's candidates. See `Model.rank`."""
-        if not len(candidates.vectors):
+    async def rank(self, version: int, users: States, candidates: Candidates, *, timeout: float) -> Ranking:
+        """The candidates of b users. See `Model.rank`."""
+        lists, longest = candidates.age_seconds.shape
+        if not lists * longest:
             actions = len(self._manifest(RANKER, version).actions)
-            return Ranking(np.zeros((0, actions), np.float32), np.zeros(0, np.float32))
+            shape = lists, longest
+            return Ranking(np.zeros((*shape, actions), np.float32), np.zeros(shape, np.float32))
         inputs: dict[str, Array] = {
-            "state": user.state,
-            "user_vector": user.user_vector,
-            "idle_seconds": np.array([[candidates.idle_seconds]], np.float32),
-            "candidates": candidates.vectors[None],
-            "age_seconds": candidates.age_seconds[None],
-            "popularity": candidates.popularity[None],
+            "state": users.state,
+            "user_vector": users.user_vector,
+            "idle_seconds": candidates.idle_seconds[:, None],
+            "candidates": candidates.vectors,
+            "age_seconds": candidates.age_seconds,
+            "popularity": candidates.popularity,
         }
         found = await self._call(RANKER, version, inputs, timeout)
-        return Ranking(found["probabilities"][0], found["predicted_value"][0])
+        return Ranking(found["probabilities"], found["predicted_value"])
 
     async def ready(self, version: int) -> bool:
         """Whether all graphs answer under this version. Never raises; waits a second at most."""

@@ -1,36 +1,39 @@
-"""What the pipeline counts. Labels are bounded: names of this file, configured surfaces, live versions, `other`."""
+"""What ranking counts. Labels are bounded: names of this file, configured surfaces, live versions, `other`."""
 
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from prometheus_client import Counter, Histogram
 
+from inference.version_labels import OTHER, version_label
+from inference.version_routing import Pointer
+from ranking.query import HydratedQuery
+from ranking.slate.ranked import Ranked
+from recstream.v1 import slate_pb2
+from telemetry.tracing.spans import child
+
 STAGES: Final = ("hydrate", "filter", "source", "score", "select", "slate")
 SOURCES: Final = ("nearest", "similar", "trending", "popular", "fresh")
-FOLDED_FROM: Final = ("memory", "model")
+ENCODED_BY: Final = ("cache", "model")
 TIERS: Final = ("ranked", "vectors", "popular")
-STEPS: Final = (
-    ("ranker", "unavailable"),
-    ("ranker", "fault"),
-    ("vectors", "no_vectors"),
-    ("refold", "unavailable"),
-    ("refold", "fault"),
-    ("reasons", "late"),
-    ("reasons", "unavailable"),
-    ("reasons", "fault"),
-)
+FALLBACKS_FROM: Final = ("ranker", "vectors", "popular", "refold", "reasons")
+FALLBACK_REASONS: Final = ("unavailable", "late", "fault")
 
+_TIER_NAMES: Final = {value: name.removeprefix("TIER_").lower() for name, value in slate_pb2.Tier.items()}
 _BUCKETS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
 STAGE_SECONDS: Final = Histogram(
     "recstream_ranking_stage_seconds",
-    "Time of one stage of one list, waiting included",
+    "Time of one stage of one batch of lists, waiting included",
     ["stage"],
     buckets=_BUCKETS,
 )
-STAGE: Final = {stage: STAGE_SECONDS.labels(stage) for stage in STAGES}
+_STAGE: Final = {stage: STAGE_SECONDS.labels(stage) for stage in STAGES}
 LIST_SECONDS: Final = Histogram(
     "recstream_ranking_list_seconds",
-    "Time from request to list, by the model version that answered; 0: none had a part in it",
+    "Time from query to list, by the model version that answered; 0: none had a part in it",
     ["version"],
     buckets=_BUCKETS,
 )
@@ -43,29 +46,85 @@ LISTS_BY_VERSION: Final = Counter(
     ["version"],
 )
 CANDIDATES: Final = Counter(
-    "recstream_ranking_candidates_total", "Candidates by the source that named them first", ["source"]
+    "recstream_ranking_candidates_total", "Candidates by the source that retrieved them first", ["source"]
 )
-PLACES: Final = Counter("recstream_ranking_places_total", "Places on lists by source", ["source"])
-STEPS_DOWN: Final = Counter(
-    "recstream_ranking_steps_down_total",
-    "Times that a tier, a refold or a list's reasons had to be gone without, by what and why",
+POSITIONS: Final = Counter("recstream_ranking_positions_total", "Positions of lists by source", ["source"])
+FALLBACKS: Final = Counter(
+    "recstream_ranking_fallbacks_total",
+    "Lists that went without a tier, a refold or reasons, by what failed and why",
     ["what", "why"],
 )
-for _what, _why in STEPS:
-    STEPS_DOWN.labels(_what, _why)
 SOURCE_FAILURES: Final = Counter(
     "recstream_ranking_source_failures_total",
     "Sources that raised or came late, and were left out",
     ["source"],
 )
-for _source in SOURCES:
-    SOURCE_FAILURES.labels(_source)
-FOLDS: Final = Counter(
-    "recstream_ranking_folds_total", "Histories folded here, and those remembered from before", ["from"]
+HISTORIES: Final = Counter(
+    "recstream_ranking_histories_total",
+    "Histories encoded while a list was made, by the model or from the cache",
+    ["from"],
 )
-for _from in FOLDED_FROM:
-    FOLDS.labels(_from)
 DROPPED_LATE: Final = Counter(
     "recstream_ranking_dropped_late_total",
     "Candidates that ceased to be eligible while they were being scored",
 )
+for _what in FALLBACKS_FROM:  # there from the start, at zero
+    for _why in FALLBACK_REASONS:
+        FALLBACKS.labels(_what, _why)
+for _source in SOURCES:
+    SOURCE_FAILURES.labels(_source)
+    POSITIONS.labels(_source)
+for _from in ENCODED_BY:
+    HISTORIES.labels(_from)
+
+
+@contextmanager
+def timed(stage: str) -> Iterator[None]:
+    """Times one of `STAGES` while inside, as a span of the events that are traced too."""
+    began = time.perf_counter()
+    with child(stage):
+        yield
+    _STAGE[stage].observe(time.perf_counter() - began)
+
+
+class Labels:
+    """Surfaces and versions as values of labels: clients name the one, publishing the other, and both are bounded."""
+
+    def __init__(self, surfaces: Collection[str], versions: Callable[[], Pointer]) -> None:
+        """Args:
+        surfaces: those that are configured.
+        versions: which model versions are live now.
+        """
+        self._surfaces = frozenset(surfaces)
+        self._versions = versions
+
+    def surface(self, name: str) -> str:
+        """The surface if it is configured, else `other`: its list has the settings of `default`, and its name is
+        whatever a client sent."""
+        return name if name in self._surfaces else OTHER
+
+    def version(self, version: int) -> str:
+        """The version if it is live, `0` for none, else `other`."""
+        return version_label(version, self._versions())
+
+
+class CountLists:
+    """The side effect that counts lists, their positions and their time."""
+
+    def __init__(self, surfaces: Collection[str], versions: Callable[[], Pointer]) -> None:
+        """See `Labels`."""
+        self._labels = Labels(surfaces, versions)
+        for tier in TIERS:
+            for name in (*surfaces, OTHER):
+                LISTS.labels(tier, name)  # there from the start, at zero
+
+    def ranked(self, queries: Sequence[HydratedQuery], lists: Sequence[Ranked], seconds: float) -> None:
+        """See `SideEffect.ranked`."""
+        for query, made in zip(queries, lists, strict=True):
+            version = self._labels.version(made.slate.model_version)
+            LIST_SECONDS.labels(version).observe(seconds)
+            LISTS_BY_VERSION.labels(version).inc()
+            LISTS.labels(_TIER_NAMES[made.slate.tier], self._labels.surface(query.request.surface)).inc()
+            sources = [item.source for item in made.slate.items]
+            for source in set(sources):
+                POSITIONS.labels(source).inc(sources.count(source))

@@ -1,11 +1,12 @@
 """How lists are made, a surface each."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from ranking.request import DEFAULT_SURFACE
+DEFAULT_SURFACE: Final = "default"
+"""The surface whose settings count wherever another one sets nothing."""
 
 
 class SurfaceSettings(BaseModel):
@@ -24,13 +25,13 @@ class SurfaceSettings(BaseModel):
         default=100,
         ge=0,
         le=2000,
-        description="Candidates by lasting popularity; never fewer than the list has places",
+        description="Candidates by lasting popularity; never fewer than the list has positions",
     )
     trending: int = Field(
         default=100,
         ge=0,
         le=2000,
-        description="Candidates by popularity now; 0: none, else never fewer than the list has places",
+        description="Candidates by popularity now; 0: none, else never fewer than the list has positions",
     )
     fresh: int = Field(default=30, ge=0, le=2000, description="Candidates that are new in the catalogue")
     fresh_days: float = Field(
@@ -40,7 +41,7 @@ class SurfaceSettings(BaseModel):
         default=0.1,
         ge=0,
         le=0.5,
-        description="Share of the list's places that new items get, whatever their score",
+        description="Share of the list's positions that new items get, whatever their score",
     )
     category_share: float = Field(
         default=0.5,
@@ -94,14 +95,19 @@ class RankingSettings(BaseModel):
     reserve_ms: float = Field(
         default=10, ge=0, description="Kept of the deadline for selection, reasons and sending"
     )
-    folds_kept: int = Field(
-        default=2000, ge=1, description="Users whose last fold is remembered, about 20 KB each"
+    history_cache_size: int = Field(
+        default=2000, ge=1, description="Users whose last encoded history is cached, about 20 KB each"
     )
 
     @field_validator("surfaces")
     @classmethod
     def _with_evaluation(cls, surfaces: dict[str, SurfaceSettings]) -> dict[str, SurfaceSettings]:
         return {**evaluation(), **surfaces}
+
+    @property
+    def surface_names(self) -> tuple[str, ...]:
+        """The surfaces that are configured, `default` first."""
+        return (DEFAULT_SURFACE, *(name for name in self.surfaces if name != DEFAULT_SURFACE))
 
     def surface(self, name: str) -> SurfaceSettings:
         """The settings of a surface: those of `default` where it sets nothing, or is not configured."""

@@ -1,20 +1,34 @@
 """Items like an item."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from catalog.in_memory import InMemoryCatalog
 from inference.version_routing import Pointer
-from ranking.errors import ItemUnknown
-from ranking.filters.filter import Filters
 from ranking.popularity import Popularity
-from ranking.query import Mask, Query, Rows
-from ranking.request import ListRequest
+from ranking.query import HydratedQuery, ListRequest, Mask, Rows
 from ranking.settings import SurfaceSettings
-from ranking.slate.ranked import SimilarList
-from recstream.v1 import slate_pb2
+from ranking.stages import Filter
+from recstream.v1 import filter_pb2, slate_pb2
+
+
+class ItemUnknown(Exception):
+    """The catalogue does not know the item that others should be like."""
+
+    def __init__(self, item_id: str) -> None:
+        super().__init__(f"the catalogue knows no item {item_id!r}: put it first, or ask for another")
+        self.item_id = item_id
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarList:
+    """Items like an item, nearest first. model_version is 0 where no model had a part in it."""
+
+    items: tuple[slate_pb2.RankedItem, ...]
+    model_version: int
 
 
 class SimilarItems:
@@ -24,34 +38,55 @@ class SimilarItems:
         self,
         catalog: InMemoryCatalog,
         popularity: Popularity,
-        filters: Filters,
-        pointer: Callable[[], Pointer],
+        filters: Filter,
+        versions: Callable[[], Pointer],
+        settings: SurfaceSettings,
     ) -> None:
         self._catalog = catalog
         self._popularity = popularity
         self._filters = filters
-        self._pointer = pointer
+        self._versions = versions
+        self._settings = settings
 
-    def find(self, item_id: str, request: ListRequest, settings: SurfaceSettings, now_ms: int) -> SimilarList:
-        """At most `request.count` items of those that its filter, domain and exclusions leave. An item
-        without a vector has the popular items of its main category instead, then the popular ones of all.
+    def find(
+        self,
+        item_id: str,
+        count: int,
+        now_ms: int,
+        *,
+        filter: filter_pb2.Filter | None = None,
+        domain: str = "",
+        excluded: frozenset[str] = frozenset(),
+    ) -> SimilarList:
+        """The items nearest to an item. For an item without a vector, the popular items of its main category, then
+        the popular ones of all.
 
-        Raises ItemUnknown if the catalogue has no such item; one that cannot be had now is as good as any
-        here.
+        Args:
+            item_id: the item; whether it can be had now does not matter.
+            count: items wanted; fewer only if fewer are allowed.
+            now_ms: the moment, Unix milliseconds.
+            filter, domain, excluded: see `ListRequest`.
+
+        Raises:
+            ItemUnknown: The catalogue has no such item.
         """
         row = self._catalog.row(item_id)
         if row is None:
             raise ItemUnknown(item_id)
-        left_out = [r for each in request.excluded if (r := self._catalog.row(each)) is not None]
-        taken = np.array([row, *left_out], np.int64)
-        query = Query(request, settings, now_ms, None, 0, False, None, None, (), (), taken)
-        allowed = self._filters.mask(query, self._catalog.size)
-        manifest = self._pointer().default
+        left_out = [r for each in excluded if (r := self._catalog.row(each)) is not None]
+        query = HydratedQuery(
+            request=ListRequest(user_id="", count=count, domain=domain, filter=filter, excluded=excluded),
+            now_ms=now_ms,
+            settings=self._settings,
+            consumed=np.array([row, *left_out], np.int64),
+        )
+        [allowed] = self._filters.masks([query], self._catalog.size)
+        manifest = self._versions().default
         vector = self._catalog.vector(manifest.version, item_id) if manifest is not None else None
         if manifest is None or vector is None:
-            rows, scores = self._by_category(row, request.count, allowed, now_ms)
+            rows, scores = self._by_category(row, count, allowed, now_ms)
             return SimilarList(self._items(rows, scores, "trending"), 0)
-        rows, scores = self._catalog.search(manifest.version, vector, request.count, allowed)
+        rows, scores = self._catalog.search(manifest.version, vector, count, allowed)
         return SimilarList(self._items(rows, scores, "similar"), manifest.version)
 
     def _by_category(

@@ -18,8 +18,8 @@ from inference.version_labels import Retiring
 from inference.version_routing import Pointer, Versions
 from profiles.announcements.changes import Changes
 from profiles.store.store import ProfileStore
-from ranking.metrics import LIST_SECONDS, LISTS_BY_VERSION
-from ranking.runner import Pipeline
+from ranking.build import build, build_similar_items
+from ranking.metrics import LIST_SECONDS, LISTS_BY_VERSION, Labels
 from recstream.v1 import (
     catalog_service_pb2,
     catalog_service_pb2_grpc,
@@ -105,14 +105,20 @@ class Server:
         await self.probes.start()
         self._store = await ProfileStore.connect(config.store)
         self._changes = await Changes.connect(config.store, self._reread)
-        self._pipeline = Pipeline(self.catalog, self._model, self.versions, config.profiles, config.ranking)
+        self._runner = build(self.catalog, self._model, self.versions, config.profiles, config.ranking)
         self._writer = LogWriter(config.kafka, settings)
         self._slates = SlateLog(config.kafka, settings)
         self._reads = Reads(self._store)
         self._subscriptions = Subscriptions(self._changes)
         self.items = ItemWatch(self.catalog, _now_ms)
         lists = Lists(
-            self._reads, self._pipeline, self.catalog, Turns(settings.ranking_at_once), settings, _now_ms
+            self._reads,
+            self._runner,
+            self.catalog,
+            Turns(settings.ranking_at_once),
+            settings,
+            _now_ms,
+            Labels(config.ranking.surface_names, self.versions),
         )
         self.streams = Streams(lists, self.items, self._subscriptions, self._slates, self._store, settings)
         self.catalog.listen(self.items.changed)
@@ -162,7 +168,7 @@ class Server:
         await asyncio.wait({self.failed})
         await self._subscriptions.close()
         await self._reads.close()
-        await self._pipeline.close()
+        await self._runner.close()
         await self._changes.close()
         await self._store.close()
         self.probes.close()
@@ -196,7 +202,7 @@ class Server:
                 lists=lists,
                 after=after,
                 pages=Pages(settings),
-                pipeline=self._pipeline,
+                similar_items=build_similar_items(self.catalog, self.versions, config.ranking),
                 streams=self.streams,
                 recording=recording,
                 slates=self._slates,

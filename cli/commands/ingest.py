@@ -8,7 +8,7 @@ import uvloop
 from configuration.errors import CommandError
 from configuration.settings import load_settings
 from ingest.app import ALL_ROLES, IngestConfiguration, Role, run
-from ranking.request import DEFAULT_SURFACE
+from ranking.settings import DEFAULT_SURFACE
 from telemetry.logs import configure_logs
 from telemetry.tracing.traced import traced
 

@@ -1,7 +1,7 @@
 """Calls to the model that are never waited for past their budget."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from typing import Final, TypeVar
 
 from inference.model import ModelUnavailable
@@ -9,32 +9,39 @@ from inference.model import ModelUnavailable
 T = TypeVar("T")
 
 _GRACE_SECONDS: Final = 0.002
+_LONGEST_SECONDS: Final = 600.0
 
 
-def own_timeout(seconds: float) -> float:
-    """The timeout to give to a call that is waited for so long: a little less, for whoever makes it learns
-    more from its own timeout than from being cancelled."""
-    return max(seconds / 2, seconds - _GRACE_SECONDS)
+def call_timeout(seconds: float) -> float:
+    """The timeout, in seconds, to give to a call that is waited for so many seconds.
+
+    It is a little less, because whoever makes the call learns more from its own timeout than from being cancelled, and
+    finite even where there is no hurry.
+    """
+    return min(_LONGEST_SECONDS, max(seconds / 2, seconds - _GRACE_SECONDS))
 
 
 class Calls:
-    """Owns the calls in flight. One that its caller gave up on is cancelled, but not waited for: a call
-    that does not let go of its socket must not hold an answer back."""
+    """Owns the calls in flight. A call that its caller gave up on is cancelled, but not waited for: one that does not
+    let go of its socket must not hold a list back."""
 
     def __init__(self) -> None:
         self._open: set[asyncio.Task[object]] = set()
 
     def start(self, call: Coroutine[object, object, T]) -> "asyncio.Task[T]":
-        """Begins the call. Its starter hands it to `result`, or looks at it with `peek` and then drops it
-        or not."""
+        """Begins the call. Its starter passes it to `result`, or waits with `finished` and then drops it or not."""
         task = asyncio.create_task(call)
         self._open.add(task)
         task.add_done_callback(self._done)
         return task
 
     async def result(self, task: "asyncio.Task[T]", seconds: float) -> T:
-        """What the call gave. Raises ModelUnavailable if it failed with that or did not end in time; any
-        other exception of the call is a fault and raised as it is."""
+        """What the call returned.
+
+        Raises:
+            ModelUnavailable: The call raised it, or did not end within these seconds. Any other exception of the call
+                is a fault, and is raised as it is.
+        """
         if not task.done():
             try:
                 await asyncio.wait({task}, timeout=seconds)
@@ -44,14 +51,13 @@ class Calls:
             raise ModelUnavailable(f"no answer within {seconds * 1000:.0f} ms")
         return task.result()
 
-    async def peek(self, task: "asyncio.Task[T]", seconds: float) -> bool:
-        """Waits for the call at most so long, and tells whether it is done. It is not cancelled."""
-        if not task.done() and seconds > 0:
-            await asyncio.wait({task}, timeout=seconds)
-        return task.done()
+    async def finished(self, tasks: "Collection[asyncio.Task[T]]", seconds: float) -> None:
+        """Waits for the calls, at most so many seconds. Those that are not done go on."""
+        if seconds > 0 and (pending := [task for task in tasks if not task.done()]):
+            await asyncio.wait(pending, timeout=seconds)
 
     async def close(self) -> None:
-        """Cancels whatever is open and waits for it, at most a second."""
+        """Cancels all open calls and waits for them, at most a second."""
         for task in self._open:
             task.cancel()
         if self._open:
@@ -60,4 +66,4 @@ class Calls:
     def _done(self, task: "asyncio.Task[object]") -> None:
         self._open.discard(task)
         if not task.cancelled():
-            task.exception()  # seen: nobody may be left to ask for it
+            task.exception()  # retrieved, because nobody may be left to ask for it

@@ -1,40 +1,57 @@
-"""The deadline ladder: ranker, then vectors, then popularity."""
+"""The deadline ladder: the best scorer that answers in time."""
 
-from inference.model import Floats, ModelUnavailable
-from ranking import metrics
+from collections.abc import Sequence
+
+from inference.model import ModelUnavailable
+from ranking.candidates import Candidates, Scores
 from ranking.deadline.budget import Budget
-from ranking.deadline.faults import log_fault
-from ranking.popularity import Popularity
-from ranking.query import Query, Rows
-from ranking.scorers import popular, vectors
-from ranking.scorers.ranker import Ranker
-from ranking.scorers.scores import Scores
+from ranking.deadline.fallbacks import fall_back
+from ranking.query import HydratedQuery
+from ranking.stages import Scorer
 
 
 class Ladder:
-    """Scores candidates as well as can be done in time. The scores name the tier that they are from."""
+    """Scores each query by the first of some scorers that has usable scores for it.
 
-    def __init__(self, ranker: Ranker, popularity: Popularity) -> None:
-        self._ranker = ranker
-        self._popularity = popularity
+    Scores of different scorers are never mixed in one list. The last scorer needs neither a user nor a model: it
+    applies to every query and always answers.
+    """
 
-    async def score(self, query: Query, rows: Rows, item_vectors: Floats, budget: Budget) -> Scores:
-        """Scores of the candidates' rows [m] with vectors [m, d]. Takes the budget at most, and a moment.
+    def __init__(self, scorers: Sequence[Scorer]) -> None:
+        """scorers: best first."""
+        *self._better, self._last = scorers
 
-        Scores of different tiers are never mixed: if the ranker fails for one candidate it fails for all.
-        """
-        if query.user is not None and len(rows):
-            try:
-                return await self._ranker.score(query, rows, item_vectors, budget)
-            except ModelUnavailable:
-                # The model's client has said why; a line a list would drown it.
-                metrics.STEPS_DOWN.labels("ranker", "unavailable").inc()
-            except Exception as error:  # a fault of ours costs the user a tier, not the list
-                metrics.STEPS_DOWN.labels("ranker", "fault").inc()
-                log_fault("ranker_failed", error)
-            # Near a user of whom nothing is known is nothing.
-            if query.model_history:
-                if (scores := vectors.score(query.user, item_vectors)) is not None:
-                    return scores
-                metrics.STEPS_DOWN.labels("vectors", "no_vectors").inc()
-        return popular.score(self._popularity, rows, query.now_ms)
+    async def score(
+        self, queries: Sequence[HydratedQuery], candidates: Sequence[Candidates], budget: Budget
+    ) -> list[Scores]:
+        """Scores of each query's candidates, within the budget and a moment."""
+        found: dict[int, Scores] = {}
+        for scorer in self._better:
+            places = [
+                place
+                for place in range(len(queries))
+                if place not in found and scorer.applies(queries[place], candidates[place])
+            ]
+            if places:
+                some = await self._scores(scorer, [(queries[p], candidates[p]) for p in places], budget)
+                found.update((p, each) for p, each in zip(places, some, strict=True) if each is not None)
+        rest = [place for place in range(len(queries)) if place not in found]
+        if rest:
+            last = await self._last.score([queries[p] for p in rest], [candidates[p] for p in rest], budget)
+            found.update((p, each) for p, each in zip(rest, last, strict=True) if each is not None)
+        return [found[place] for place in range(len(queries))]
+
+    async def _scores(
+        self, scorer: Scorer, asked: Sequence[tuple[HydratedQuery, Candidates]], budget: Budget
+    ) -> Sequence[Scores | None]:
+        """The scorer's scores; None where it has none, which is counted."""
+        queries, candidates = zip(*asked, strict=True)
+        try:
+            scores = await scorer.score(queries, candidates, budget)
+        except Exception as error:  # it costs these queries a tier, not their lists
+            fall_back(scorer.name, error, len(asked))
+            return [None] * len(asked)
+        for each in scores:
+            if each is None:
+                fall_back(scorer.name, ModelUnavailable())
+        return scores

@@ -1,19 +1,21 @@
 """Only what can be had now."""
 
+from collections.abc import Sequence
+
 from catalog.in_memory import InMemoryCatalog
-from ranking.query import Mask, Query, Rows
+from ranking.query import HydratedQuery, Mask, Rows
 
 
 class Eligible:
-    """Leaves out items that are withdrawn, removed, or expired."""
+    """Leaves out items that are withdrawn, removed, or expired at the query's moment."""
 
     def __init__(self, catalog: InMemoryCatalog) -> None:
         self._catalog = catalog
 
-    def mask(self, query: Query, size: int) -> Mask:
-        """See `Filter.mask`."""
-        return self._catalog.eligible(query.now_ms)[:size]
+    def masks(self, queries: Sequence[HydratedQuery], size: int) -> Sequence[Mask]:
+        """See `Filter.masks`."""
+        return [self._catalog.eligible(query.now_ms)[:size] for query in queries]
 
-    def still(self, query: Query, rows: Rows, now_ms: int) -> Mask:
-        """See `Filter.still`."""
-        return self._catalog.eligible(now_ms)[rows]
+    def still_allowed(self, queries: Sequence[HydratedQuery], rows: Sequence[Rows]) -> Sequence[Mask]:
+        """See `Filter.still_allowed`."""
+        return [self._catalog.eligible(query.now_ms)[some] for query, some in zip(queries, rows, strict=True)]

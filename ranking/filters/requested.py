@@ -1,7 +1,9 @@
 """Only what was asked for."""
 
+from collections.abc import Sequence
+
 from catalog.in_memory import InMemoryCatalog
-from ranking.query import Mask, Query, Rows
+from ranking.query import HydratedQuery, Mask, Rows
 
 
 class Requested:
@@ -10,10 +12,13 @@ class Requested:
     def __init__(self, catalog: InMemoryCatalog) -> None:
         self._catalog = catalog
 
-    def mask(self, query: Query, size: int) -> Mask:
-        """See `Filter.mask`."""
-        return self._catalog.matching(query.request.filter, query.request.domain)[:size]
+    def masks(self, queries: Sequence[HydratedQuery], size: int) -> Sequence[Mask]:
+        """See `Filter.masks`."""
+        return [self._matching(query)[:size] for query in queries]
 
-    def still(self, query: Query, rows: Rows, now_ms: int) -> Mask:
-        """See `Filter.still`."""
-        return self._catalog.matching(query.request.filter, query.request.domain)[rows]
+    def still_allowed(self, queries: Sequence[HydratedQuery], rows: Sequence[Rows]) -> Sequence[Mask]:
+        """See `Filter.still_allowed`."""
+        return [self._matching(query)[some] for query, some in zip(queries, rows, strict=True)]
+
+    def _matching(self, query: HydratedQuery) -> Mask:
+        return self._catalog.matching(query.request.filter, query.request.domain)

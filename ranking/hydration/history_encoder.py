@@ -1,34 +1,42 @@
-"""Histories folded while a list is made: for states that are behind, and for reasons."""
+"""Histories encoded while lists are made: for states that are behind, and for reasons."""
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple
 
 import numpy as np
+from cachetools import LRUCache
 
 from catalog.in_memory import InMemoryCatalog
 from inference.bundle.bundle import Manifest
 from inference.histories import gap_seconds, histories
-from inference.model import Floats, Model, ModelUnavailable, States
-from inference.model import Folds as Answer
+from inference.model import Floats, Histories, Model, ModelUnavailable, NotFinite, States
 from profiles.actions import Actions
 from profiles.profile import Entry
 from ranking import metrics
-from ranking.deadline.calls import Calls, own_timeout
+from ranking.deadline.calls import Calls, call_timeout
 
-T = TypeVar("T")
+_NOBODY = ""
+"""Under this id, which no user has, the encoded empty history is cached: it is the same for everybody."""
 
-NOBODY = ""
-"""Under this name, which no user has, the fold of the empty history is kept: it is everybody's."""
+Key = tuple[str, int]
+"""User id and model version."""
+
+
+class UserHistory(NamedTuple):
+    """The entries of one user that a model state covers, oldest first (`profiles.folding.history.model_history`)."""
+
+    user_id: str
+    entries: tuple[Entry, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Fold:
-    """A folded history.
+class EncodedHistory:
+    """What the model makes of a whole history.
 
-    entries: what was folded, oldest first. states: one row.
+    entries: those that were folded, oldest first.
+    states: one row.
     missing: items that had no vector then; the states lack them.
     """
 
@@ -38,31 +46,31 @@ class Fold:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Parts:
+class Contributions:
     """What the newest events of a history add to the user vector.
 
     entries: those events, oldest first, and before them the one that their first gap is counted from.
-    items, contributions [p, d]: how much each item that the user spoke for adds by these events.
-    missing: items that had no vector then; nothing is known of what they add.
+    items, vectors: how much each item that the user spoke for adds by these events, float32 [p, d].
+    missing: items that had no vector then; what they add is not known.
     """
 
     entries: tuple[Entry, ...]
     items: tuple[str, ...]
-    contributions: Floats
+    vectors: Floats
     missing: tuple[str, ...]
 
 
-class Folds:
-    """Folds on the model, and remembers the last one of each user and version, a bounded number of them.
+class HistoryEncoder:
+    """Encodes histories with the model's fold, and caches the last result of each user and version.
 
-    A remembered fold is good for the very entries that it was made of, whatever the revision: impressions
-    do not spoil it, and a store that lost a write and counted on does not confuse it. It is spoiled when
-    an item that it lacked has got its vector.
+    A cached result is good for exactly the entries that it was made of, whatever the profile's revision: impressions
+    do not spoil it, and a store that lost a write and counted on does not confuse it. It is spoiled when an item that
+    it lacked has got its vector.
 
-    States are of whole histories. Contributions are of the newest `reasons_events` events, and to know them
-    it is enough to fold those: an event enters the model's state by what it is and by the gap before it, and
-    is then decayed by the events after it, whatever was before; the user vector is linear in the state.
-    Such a partial fold has contributions as the whole one has, and no states that could be used as any.
+    States are of whole histories. Contributions are of the newest `reasons_events` events, and to know them it is
+    enough to fold those: an event enters the model's state by what it is and by the gap before it, and is then decayed
+    by the events after it, whatever came before; the user vector is linear in the state. Such a partial fold has the
+    contributions that the whole one has, and no states that could be used.
     """
 
     def __init__(
@@ -72,143 +80,170 @@ class Folds:
         calls: Calls,
         actions: Actions,
         *,
-        kept: int,
+        cache_size: int,
         reasons_events: int,
     ) -> None:
+        """Args:
+        cache_size: users and versions whose last result is cached.
+        reasons_events: how many of the newest events contributions are of.
+        """
         self._catalog = catalog
         self._model = model
         self._calls = calls
         self._actions = actions
-        self._kept = kept
         self._newest = reasons_events
-        self._folds: OrderedDict[tuple[str, int], Fold] = OrderedDict()
-        self._parts: OrderedDict[tuple[str, int], Parts] = OrderedDict()
+        self._encoded: LRUCache[Key, EncodedHistory] = LRUCache(cache_size)
+        self._contributions: LRUCache[Key, Contributions] = LRUCache(cache_size)
 
-    def remembered(self, user_id: str, version: int, entries: tuple[Entry, ...]) -> Fold | None:
-        """The fold of these entries, if it is remembered and lacks nothing that could be had now."""
-        key = (user_id if entries else NOBODY, version)
-        fold = self._folds.get(key)
-        if fold is None or fold.entries != entries or self._found(version, fold.missing):
+    def cached(self, user: UserHistory, version: int) -> EncodedHistory | None:
+        """The encoded history, if exactly these entries are cached and lack nothing that could be had now."""
+        encoded = self._encoded.get(_key(user, version))
+        if encoded is None or encoded.entries != user.entries or self._found(version, encoded.missing):
             return None
-        self._folds.move_to_end(key)
-        metrics.FOLDS.labels("memory").inc()
-        return fold
+        metrics.HISTORIES.labels("cache").inc()
+        return encoded
 
-    def remembered_parts(self, user_id: str, version: int, entries: tuple[Entry, ...]) -> Parts | None:
-        """The contributions of the newest of these entries, from a fold of either kind; as `remembered`."""
-        key = (user_id, version)
-        parts = self._parts.get(key)
-        if parts is None or parts.entries != entries[-self._newest - 1 :]:
+    def cached_contributions(self, user: UserHistory, version: int) -> Contributions | None:
+        """The contributions of the newest of these entries, if they are cached; else as `cached`."""
+        found = self._contributions.get(_key(user, version))
+        if found is None or found.entries != user.entries[-self._newest - 1 :]:
             return None
-        if self._found(version, parts.missing):
+        if self._found(version, found.missing):
             return None
-        self._parts.move_to_end(key)
-        metrics.FOLDS.labels("memory").inc()
-        return parts
+        metrics.HISTORIES.labels("cache").inc()
+        return found
 
-    def before(self, user_id: str, version: int, history: Sequence[Entry]) -> Fold | None:
-        """The last whole fold of this user, whatever has happened since: for when the model does not answer.
+    def earlier(self, user_id: str, version: int, history: Sequence[Entry]) -> EncodedHistory | None:
+        """The last encoded history of this user, whatever happened since: for when the model does not answer.
 
-        Only if the newest event that it has is in the history still. After an erasure it is not: what was
-        erased must not go on steering lists.
+        Only if its newest event is still in the history. After an erasure it is not: what was erased must not go on
+        steering lists.
         """
-        fold = self._folds.get((user_id, version))
-        return fold if fold is not None and fold.entries[-1] in history else None
+        encoded = self._encoded.get((user_id, version))
+        return encoded if encoded is not None and encoded.entries[-1] in history else None
 
     def begin(
-        self, user_id: str, manifest: Manifest, entries: tuple[Entry, ...], seconds: float
-    ) -> "asyncio.Task[Fold]":
-        """Starts the fold of all these entries (`profiles.folding.history.model_history`) in the calls that were
-        given; it is remembered when it comes. The task raises ModelUnavailable."""
-        return self._calls.start(self._fold(user_id, manifest, entries, seconds))
+        self, manifest: Manifest, users: Sequence[UserHistory], seconds: float
+    ) -> "asyncio.Task[list[EncodedHistory | None]]":
+        """Starts to encode whole histories, all in one call; the results are cached when they come.
 
-    def begin_parts(
-        self, user_id: str, manifest: Manifest, entries: tuple[Entry, ...], seconds: float
-    ) -> "asyncio.Task[Parts]":
-        """Starts the fold of the newest of these entries, of which there is one at least; else as `begin`."""
-        return self._calls.start(self._partial(user_id, manifest, entries, seconds))
+        The task returns one for each user, None where the model's numbers for this user alone are not finite. It
+        raises ModelUnavailable.
+        """
+        return self._calls.start(self._encode(manifest, users, seconds))
+
+    def begin_contributions(
+        self, manifest: Manifest, users: Sequence[UserHistory], seconds: float
+    ) -> "asyncio.Task[list[Contributions | None]]":
+        """Starts to encode the newest entries of each history, of which there is at least one; else as `begin`."""
+        return self._calls.start(self._contribute(manifest, users, seconds))
+
+    async def _encode(
+        self, manifest: Manifest, users: Sequence[UserHistory], seconds: float
+    ) -> list[EncodedHistory | None]:
+        answers = await self._fold(manifest, users, [0] * len(users), seconds)
+        return [None if answer is None else answer[0] for answer in answers]
+
+    async def _contribute(
+        self, manifest: Manifest, users: Sequence[UserHistory], seconds: float
+    ) -> list[Contributions | None]:
+        starts = [max(0, len(user.entries) - self._newest) for user in users]
+        answers = await self._fold(manifest, users, starts, seconds)
+        return [None if answer is None else answer[1] for answer in answers]
 
     async def _fold(
-        self, user_id: str, manifest: Manifest, entries: tuple[Entry, ...], seconds: float
-    ) -> Fold:
-        answer, missing = await self._asked(manifest, entries, 0, seconds)
-        fold = Fold(entries, answer.states, missing)
-        _remember(self._folds, (user_id if entries else NOBODY, manifest.version), fold, self._kept)
-        if entries:
-            self._keep_parts(user_id, manifest.version, entries, answer.contributions[0], missing)
-        return fold
-
-    async def _partial(
-        self, user_id: str, manifest: Manifest, entries: tuple[Entry, ...], seconds: float
-    ) -> Parts:
-        if len(entries) <= self._newest:  # it is a whole one
-            await self._fold(user_id, manifest, entries, seconds)
-            return self._parts[user_id, manifest.version]
-        answer, missing = await self._asked(manifest, entries, len(entries) - self._newest, seconds)
-        return self._keep_parts(user_id, manifest.version, entries, answer.contributions[0], missing)
-
-    async def _asked(
-        self, manifest: Manifest, entries: tuple[Entry, ...], start: int, seconds: float
-    ) -> tuple[Answer, tuple[str, ...]]:
-        """The model's fold of the entries from `start` on, and the items that had no vector."""
+        self, manifest: Manifest, users: Sequence[UserHistory], starts: Sequence[int], seconds: float
+    ) -> list[tuple[EncodedHistory | None, Contributions | None] | None]:
+        """Folds each user's entries from their start on, and caches what comes of it: contributions of the newest
+        entries, if there are any, and the states of a history that is whole. None for a user whose numbers are not
+        finite."""
+        folded = [user.entries[start:] for user, start in zip(users, starts, strict=True)]
         version = manifest.version
-        missing: dict[str, None] = {}
+        lacking: set[str] = set()
 
         def vector(item_id: str) -> Floats | None:
             found = self._catalog.vector(version, item_id)
             if found is None:
-                missing[item_id] = None
+                lacking.add(item_id)
             return found
 
-        folded = entries[start:]
-        inputs, _ = histories([folded], vector, manifest)
-        if start:
-            # The first one is not the user's first: its gap is part of what it contributes.
-            inputs.gap_seconds[0, 0] = gap_seconds(entries[start - 1], entries[start])
-        answer = await self._model.fold(version, inputs, timeout=own_timeout(seconds))
-        shape = answer.contributions.shape[1:]
-        if shape != (max(1, len(folded)), manifest.width):
-            raise ModelUnavailable(f"the fold of {len(folded)} events has contributions {shape}")
-        metrics.FOLDS.labels("model").inc()
-        return answer, tuple(missing)
+        inputs, _ = histories(folded, vector, manifest)
+        for row, (user, start) in enumerate(zip(users, starts, strict=True)):
+            if start:
+                # The first one is not the user's first: its gap is part of what it contributes.
+                inputs.gap_seconds[row, 0] = gap_seconds(user.entries[start - 1], user.entries[start])
+        rows, states, contributions = await self._asked(version, inputs, seconds)
+        longest = inputs.mask.shape[1]
+        if contributions.shape != (len(rows), longest, manifest.width):
+            shape = contributions.shape
+            raise ModelUnavailable(
+                f"the fold of {len(rows)} histories of {longest} events has the shape {shape}"
+            )
+        metrics.HISTORIES.labels("model").inc(len(rows))
+        answers: list[tuple[EncodedHistory | None, Contributions | None] | None] = [None] * len(users)
+        for place, row in enumerate(rows):
+            user, entries = users[row], folded[row]
+            missing = (
+                tuple(dict.fromkeys(e.item_id for e in entries if e.item_id in lacking)) if lacking else ()
+            )
+            one = slice(place, place + 1)
+            encoded = found = None
+            if not starts[row]:
+                encoded = EncodedHistory(entries, States(states.state[one], states.user_vector[one]), missing)
+                self._encoded[_key(user, version)] = encoded
+            if entries:
+                found = self._summed(user.entries, contributions[place, : len(entries)], missing)
+                self._contributions[_key(user, version)] = found
+            answers[row] = encoded, found
+        return answers
 
-    def _keep_parts(
-        self,
-        user_id: str,
-        version: int,
-        entries: tuple[Entry, ...],
-        contributions: Floats,
-        missing: tuple[str, ...],
-    ) -> Parts:
+    async def _asked(
+        self, version: int, inputs: Histories, seconds: float
+    ) -> tuple[Sequence[int], States, Floats]:
+        """The rows of which the model has finite numbers, and their states and contributions."""
+        rows = range(len(inputs.mask))
+        try:
+            answer = await self._model.fold(version, inputs, timeout=call_timeout(seconds))
+        except NotFinite as error:
+            # One poisoned history does not cost the rest of its batch their states.
+            rest = [row for row in rows if row not in set(error.rows)]
+            if not rest:
+                raise
+            some = Histories(
+                inputs.item_vectors[rest],
+                inputs.actions[rest],
+                inputs.gap_seconds[rest],
+                inputs.values[rest],
+                inputs.mask[rest],
+            )
+            answer = await self._model.fold(version, some, timeout=call_timeout(seconds))
+            return rest, answer.states, answer.contributions
+        return rows, answer.states, answer.contributions
+
+    def _summed(
+        self, entries: tuple[Entry, ...], contributions: Floats, missing: tuple[str, ...]
+    ) -> Contributions:
+        """The contributions of the newest entries, summed by the item that they speak for."""
         newest = entries[-self._newest :]
-        items, sums = self._by_item(newest, contributions[-len(newest) :])
-        named = {entry.item_id for entry in newest} if missing else frozenset[str]()
-        lacking = tuple(item_id for item_id in missing if item_id in named)
-        parts = Parts(entries[-self._newest - 1 :], items, sums, lacking)
-        _remember(self._parts, (user_id, version), parts, self._kept)
-        return parts
-
-    def _by_item(self, entries: tuple[Entry, ...], contributions: Floats) -> tuple[tuple[str, ...], Floats]:
-        """The contributions of the events that spoke for an item, summed by item."""
-        places: dict[str, int] = {}
+        contributions = contributions[-len(newest) :]
+        positions: dict[str, int] = {}
         of: list[int] = []
         speaking: list[int] = []
-        for rank, entry in enumerate(entries):
+        for rank, entry in enumerate(newest):
             action = self._actions.get(entry.action)
             if action is not None and action.speaks_for(entry.value):
-                of.append(places.setdefault(entry.item_id, len(places)))
+                of.append(positions.setdefault(entry.item_id, len(positions)))
                 speaking.append(rank)
-        sums = np.zeros((len(places), contributions.shape[1]), np.float32)
+        sums = np.zeros((len(positions), contributions.shape[1]), np.float32)
         np.add.at(sums, of, contributions[speaking])
-        return tuple(places), sums
+        named = {entry.item_id for entry in newest} if missing else frozenset[str]()
+        lacking = tuple(item_id for item_id in missing if item_id in named)
+        return Contributions(entries[-self._newest - 1 :], tuple(positions), sums, lacking)
 
     def _found(self, version: int, missing: tuple[str, ...]) -> bool:
         """Whether one of these has got its vector."""
         return any(self._catalog.vector(version, item_id) is not None for item_id in missing)
 
 
-def _remember(memory: OrderedDict[tuple[str, int], T], key: tuple[str, int], made: T, kept: int) -> None:
-    memory[key] = made
-    memory.move_to_end(key)
-    while len(memory) > kept:
-        memory.popitem(last=False)
+def _key(user: UserHistory, version: int) -> Key:
+    return user.user_id if user.entries else _NOBODY, version

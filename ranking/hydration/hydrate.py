@@ -1,7 +1,6 @@
-"""Hydration: from a request and a stored profile to the whole question."""
+"""Hydration of queries: from requests and stored profiles to everything that the stages need."""
 
-import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import structlog
@@ -14,137 +13,161 @@ from inference.refold import states_of
 from inference.version_routing import Pointer
 from profiles.actions import Actions, ProfileSettings
 from profiles.folding.history import consumed, model_history, positives
-from profiles.folding.tail import Tail
-from profiles.profile import Entry, ModelState, Profile, Stored
-from ranking import metrics
+from profiles.profile import ModelState, Profile
 from ranking.deadline.budget import Budget
 from ranking.deadline.calls import Calls
-from ranking.deadline.faults import log_fault
-from ranking.hydration.history_encoder import Fold, Folds
-from ranking.query import Query, Rows, User
-from ranking.request import ListRequest
-from ranking.settings import SurfaceSettings
-from ranking.slate.item_hashes import ItemHashes
+from ranking.deadline.fallbacks import fall_back
+from ranking.hydration.history_encoder import EncodedHistory, HistoryEncoder, UserHistory
+from ranking.hydration.item_hashes import ItemHashes
+from ranking.query import HydratedQuery, Query, Rows, User
+from ranking.settings import DEFAULT_SURFACE, RankingSettings
 
 log = structlog.get_logger()
 
 
-class Hydrator:
-    """Looks up what the stages need: what the user has taken, what he liked last, and the model's state
-    of him."""
+class ProfileHydrator:
+    """Looks up what users consumed, what they liked last, and what the model knows of them."""
 
     def __init__(
         self,
         catalog: InMemoryCatalog,
-        folds: Folds,
+        encoder: HistoryEncoder,
         calls: Calls,
-        pointer: Callable[[], Pointer],
+        versions: Callable[[], Pointer],
         profiles: ProfileSettings,
+        settings: RankingSettings,
     ) -> None:
+        """`versions` tells which model version answers whom now."""
         self._catalog = catalog
-        self._folds = folds
+        self._encoder = encoder
         self._calls = calls
-        self._pointer = pointer
+        self._versions = versions
         self._profiles = profiles
         self._actions = Actions(profiles.actions)
+        self._surfaces = {name: settings.surface(name) for name in settings.surface_names}
         self._hashes = ItemHashes(catalog)
 
-    async def hydrate(
-        self,
-        request: ListRequest,
-        stored: Stored | None,
-        tail: Tail | None,
-        settings: SurfaceSettings,
-        now_ms: int,
-        budget: Budget,
-        *,
-        unavailable: bool,
-    ) -> Query:
-        """The query. `budget` is for folding a state that is missing or behind; without a budget, or with the
-        model down, the state that is there is taken. Never raises for the model's sake."""
-        profile = stored.profile if stored is not None else None
-        entries = model_history(profile, self._profiles) if profile is not None else ()
-        # Asked once: whatever is flipped meanwhile, all of this list is of one version.
-        manifest = None if unavailable else self._pointer().answers(request.user_id, profile)
-        return Query(
-            request=request,
-            settings=settings,
-            now_ms=now_ms,
-            profile=profile,
-            revision=stored.revision if stored is not None else 0,
-            unavailable=unavailable,
-            manifest=manifest,
-            user=None
-            if manifest is None
-            else await self._user(request, profile, manifest, entries, now_ms, budget),
-            model_history=entries,
-            positives=self._positives(profile),
-            taken=await self._taken(request, profile, tail),
-        )
+    async def hydrate(self, queries: Sequence[Query], budget: Budget) -> list[HydratedQuery]:
+        """The queries, hydrated. `budget` is for folding states that are missing or behind; without a budget, or with
+        the model down, the states that are there are used. See `QueryHydrator.hydrate`."""
+        # Taken once: however the routing changes meanwhile, each list is made of one version.
+        routing = self._versions()
+        states = [_State.of(query, routing, self._profiles) for query in queries]
+        encoded = await self._encoded(states, budget)
+        return [
+            HydratedQuery(
+                request=query.request,
+                now_ms=query.now_ms,
+                settings=self._surfaces.get(query.request.surface) or self._surfaces[DEFAULT_SURFACE],
+                profile_unavailable=query.profile_unavailable,
+                revision=query.stored.revision if query.stored is not None else 0,
+                manifest=state.manifest,
+                user=self._user(state, encoded.get(place), query.now_ms),
+                model_history=state.history.entries,
+                positives=self._positives(state.profile),
+                consumed=await self._consumed(query, state.profile),
+            )
+            for place, (query, state) in enumerate(zip(queries, states, strict=True))
+        ]
 
     def _positives(self, profile: Profile | None) -> tuple[str, ...]:
         spoken = positives(profile.history, self._actions) if profile is not None else ()
         return tuple(entry.item_id for entry in reversed(spoken))
 
-    async def _taken(self, request: ListRequest, profile: Profile | None, tail: Tail | None) -> Rows:
-        ids: set[str] = set(request.excluded)
+    async def _consumed(self, query: Query, profile: Profile | None) -> Rows:
+        ids: set[str] = set(query.request.excluded)
         if profile is not None:
             ids |= consumed(profile, self._actions)
         rows = np.fromiter((row for each in ids if (row := self._catalog.row(each)) is not None), np.int64)
-        hashes: Iterable[int] = request.served
-        if tail is not None:
-            hashes = request.served.union(tail.hashes())
+        hashes: Iterable[int] = query.request.served
+        if query.tail is not None:
+            hashes = query.request.served.union(query.tail.hashes())
         return np.concatenate([rows, await self._hashes.rows(hashes)]) if hashes else rows
 
-    async def _user(
-        self,
-        request: ListRequest,
-        profile: Profile | None,
-        manifest: Manifest,
-        entries: tuple[Entry, ...],
-        now_ms: int,
-        budget: Budget,
-    ) -> User | None:
-        version = manifest.version
-        idle = idle_seconds(entries, now_ms)
-        kept = profile.state(version) if profile is not None else None
-        if kept is not None and not _usable(kept, manifest):
-            log.error("model_state_unusable", model_version=version, state_bytes=len(kept.state))
-            kept = None
-        if kept is not None and not kept.stale:
-            return User(version, states_of(kept), idle)
-        fold = self._folds.remembered(request.user_id, version, entries)
-        if fold is None and budget.left() > 0:
-            fold = await self._fold(request, manifest, entries, budget)
-        if fold is not None:
-            return User(version, fold.states, idle, behind=bool(fold.missing))
-        if kept is not None:
-            # How far behind is not written in it: the user's newest event is the nearest guess.
-            return User(version, states_of(kept), idle, behind=True)
-        before = (
-            self._folds.before(request.user_id, version, profile.history) if profile is not None else None
-        )
-        if before is None:
-            return None
-        return User(version, before.states, idle_seconds(before.entries, now_ms), behind=True)
-
-    async def _fold(
-        self, request: ListRequest, manifest: Manifest, entries: tuple[Entry, ...], budget: Budget
-    ) -> Fold | None:
+    async def _encoded(self, states: "Sequence[_State]", budget: Budget) -> Mapping[int, EncodedHistory]:
+        """Encoded histories by query, for those whose kept state is missing or behind: cached ones, and within the
+        budget new ones, in one call a model version."""
+        found: dict[int, EncodedHistory] = {}
+        wanted: dict[int, list[int]] = {}
+        for place, state in enumerate(states):
+            if state.manifest is None or (state.kept is not None and not state.kept.stale):
+                continue
+            cached = self._encoder.cached(state.history, state.manifest.version)
+            if cached is not None:
+                found[place] = cached
+            elif budget.left() > 0:
+                wanted.setdefault(state.manifest.version, []).append(place)
         seconds = budget.left()
-        try:
-            task: asyncio.Task[Fold] = self._folds.begin(request.user_id, manifest, entries, seconds)
-            return await self._calls.result(task, seconds)
-        except ModelUnavailable:
-            metrics.STEPS_DOWN.labels("refold", "unavailable").inc()
-        except Exception as error:  # a fault of ours costs the user a tier, not the list
-            log_fault("refold_failed", error)
-            metrics.STEPS_DOWN.labels("refold", "fault").inc()
-        return None
+        tasks = []
+        for places in wanted.values():
+            manifest = states[places[0]].manifest
+            if manifest is not None:
+                users = [states[place].history for place in places]
+                tasks.append((places, self._encoder.begin(manifest, users, seconds)))
+        for places, task in tasks:
+            try:
+                encoded = await self._calls.result(task, budget.left())
+            except Exception as error:  # it costs these users a tier, not their lists
+                fall_back("refold", error, len(places))
+                continue
+            for place, each in zip(places, encoded, strict=True):
+                if each is not None:
+                    found[place] = each
+                else:
+                    fall_back("refold", ModelUnavailable())
+        return found
+
+    def _user(self, state: "_State", encoded: EncodedHistory | None, now_ms: int) -> User | None:
+        if state.manifest is None:
+            return None
+        version, idle = state.manifest.version, idle_seconds(state.history.entries, now_ms)
+        if state.kept is not None and not state.kept.stale:
+            return User(version, states_of(state.kept), idle)
+        if encoded is not None:
+            return User(version, encoded.states, idle, behind=bool(encoded.missing))
+        if state.kept is not None:
+            # How far behind is not written in it: the user's newest event is the nearest guess.
+            return User(version, states_of(state.kept), idle, behind=True)
+        if state.profile is None:
+            return None
+        earlier = self._encoder.earlier(state.history.user_id, version, state.profile.history)
+        if earlier is None:
+            return None
+        return User(version, earlier.states, idle_seconds(earlier.entries, now_ms), behind=True)
+
+
+class _State:
+    """Where a query's user stands before the model is asked: who answers, what is kept, what there is to encode."""
+
+    __slots__ = ("history", "kept", "manifest", "profile")
+
+    def __init__(
+        self,
+        profile: Profile | None,
+        history: UserHistory,
+        manifest: Manifest | None,
+        kept: ModelState | None,
+    ) -> None:
+        self.profile = profile
+        self.history = history
+        self.manifest = manifest
+        self.kept = kept
+
+    @classmethod
+    def of(cls, query: Query, routing: Pointer, settings: ProfileSettings) -> "_State":
+        profile = query.stored.profile if query.stored is not None else None
+        user_id = query.request.user_id
+        history = UserHistory(user_id, model_history(profile, settings) if profile is not None else ())
+        manifest = None if query.profile_unavailable else routing.answers(user_id, profile)
+        kept = profile.state(manifest.version) if profile is not None and manifest is not None else None
+        if kept is not None and manifest is not None and not _usable(kept, manifest):
+            log.error("model_state_unusable", model_version=manifest.version, state_bytes=len(kept.state))
+            kept = None
+        return cls(profile, history, manifest, kept)
 
 
 def _usable(state: ModelState, manifest: Manifest) -> bool:
-    """Whether a kept state fits the manifest, number for number."""
+    """Whether a kept state fits the manifest, and is finite."""
     if (len(state.state), len(state.user_vector)) != (4 * manifest.state_width, 4 * manifest.width):
         return False
     return all(

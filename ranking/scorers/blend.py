@@ -14,26 +14,35 @@ from ranking.settings import SurfaceSettings
 def blend(
     ranking: Ranking, manifest: Manifest, actions: Mapping[str, Action], settings: SurfaceSettings
 ) -> NDArray[np.float64]:
-    """Scores [m]: each action's probability times its weight, summed. An action without settings counts
-    nothing.
+    """One score for each candidate: each action's probability times its weight, summed.
 
-    With `rating_weight`, each rated action adds weight * probability * liking * rating_weight, where
-    liking is where the predicted value lies between the scale's ends (-1, 1) with 0 at `positive_from`.
+    An action without settings counts nothing. With `rating_weight`, each rated action adds weight * probability *
+    liking * rating_weight, where liking is where the predicted value lies between the ends of the scale (-1 and 1),
+    with 0 at `positive_from`.
+
+    Args:
+        ranking: of one list: probabilities [m, A] and predicted values [m].
+        manifest: names the A actions.
+        actions: settings of actions by name.
+        settings: of the surface; its `action_weights` go before the weights of `actions`.
+
+    Returns:
+        Scores, float64 [m].
     """
-    known = [(place, actions[name]) for place, name in enumerate(manifest.actions) if name in actions]
+    known = [(at, actions[name]) for at, name in enumerate(manifest.actions) if name in actions]
     names = manifest.actions
     weights = np.zeros(len(names))
-    for place, action in known:
-        weights[place] = settings.action_weights.get(names[place], action.weight)
+    for at, action in known:
+        weights[at] = settings.action_weights.get(names[at], action.weight)
     probabilities = ranking.probabilities.astype(np.float64)
     scores = probabilities @ weights
     if settings.rating_weight:
-        for place, action in known:
+        for at, action in known:
             if action.positive_from is not None and action.value_range is not None:
                 liking = _liking(
                     ranking.predicted_value.astype(np.float64), action.positive_from, action.value_range
                 )
-                scores += settings.rating_weight * weights[place] * probabilities[:, place] * liking
+                scores += settings.rating_weight * weights[at] * probabilities[:, at] * liking
     return scores
 
 

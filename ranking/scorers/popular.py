@@ -1,11 +1,31 @@
-"""The lowest tier, which needs nobody: popularity."""
+"""The lowest tier: popularity."""
 
+from collections.abc import Sequence
+
+from ranking.candidates import Candidates, Scores
+from ranking.deadline.budget import Budget
 from ranking.popularity import Popularity
-from ranking.query import Rows
-from ranking.scorers.scores import Scores
+from ranking.query import HydratedQuery
 from recstream.v1 import slate_pb2
 
 
-def score(popularity: Popularity, rows: Rows, now_ms: int) -> Scores:
-    """The popularity of these rows now."""
-    return Scores(popularity.scores(now_ms, rows), slate_pb2.TIER_POPULAR)
+class Popular:
+    """Scores by popularity now. It needs neither a user nor a model."""
+
+    name = "popular"
+
+    def __init__(self, popularity: Popularity) -> None:
+        self._popularity = popularity
+
+    def applies(self, query: HydratedQuery, candidates: Candidates) -> bool:
+        """See `Scorer.applies`: always."""
+        return True
+
+    async def score(
+        self, queries: Sequence[HydratedQuery], candidates: Sequence[Candidates], budget: Budget
+    ) -> Sequence[Scores | None]:
+        """See `Scorer.score`: there is a score for every candidate."""
+        return [
+            Scores(self._popularity.scores(query.now_ms, each.rows), slate_pb2.TIER_POPULAR)
+            for query, each in zip(queries, candidates, strict=True)
+        ]

@@ -1,25 +1,33 @@
 """The top tier: the model's ranker."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from catalog.in_memory import InMemoryCatalog
 from inference.bundle.bundle import Manifest
 from inference.model import Candidates as RankerInput
-from inference.model import Floats, Model, ModelUnavailable, Ranking
+from inference.model import Floats, Model, ModelUnavailable, NotFinite, Ranking, States
 from profiles.actions import Action
+from ranking.candidates import Candidates, Scores
 from ranking.deadline.budget import Budget
-from ranking.deadline.calls import Calls, own_timeout
+from ranking.deadline.calls import Calls, call_timeout
 from ranking.popularity import Popularity
-from ranking.query import Query, Rows, User
+from ranking.query import HydratedQuery
 from ranking.scorers.blend import blend
-from ranking.scorers.scores import Scores
 from recstream.v1 import slate_pb2
+
+Asked = tuple[HydratedQuery, Candidates]
 
 
 class Ranker:
-    """Scores by the ranker on Triton, blended by the actions' weights."""
+    """Scores by the ranker's probabilities, blended by the actions' weights.
+
+    The candidate lists of all queries of one model version go to the model in one call, padded to the longest.
+    """
+
+    name = "ranker"
 
     def __init__(
         self,
@@ -35,46 +43,116 @@ class Ranker:
         self._popularity = popularity
         self._actions = actions
 
-    async def score(self, query: Query, rows: Rows, vectors: Floats, budget: Budget) -> Scores:
-        """Scores of the candidates' rows [m] with vectors [m, d], zeros where there is none.
+    def applies(self, query: HydratedQuery, candidates: Candidates) -> bool:
+        """See `Scorer.applies`."""
+        return query.user is not None and query.manifest is not None and len(candidates) > 0
 
-        Raises ModelUnavailable when the ranker has no usable answer within the budget.
-        """
-        user, manifest = query.user, query.manifest
-        if user is None or manifest is None:
-            raise ModelUnavailable("there is no state of the user to rank for")
-        if vectors.shape[1] != len(user.vector):
-            raise ModelUnavailable(f"there are no item vectors of model version {user.version}")
+    async def score(
+        self, queries: Sequence[HydratedQuery], candidates: Sequence[Candidates], budget: Budget
+    ) -> Sequence[Scores | None]:
+        """See `Scorer.score`. A candidate without a vector has no finite score: the ranker has nothing to go by."""
         seconds = budget.left()
         if seconds <= 0:
             raise ModelUnavailable("no time left for the ranker")
-        task = self._calls.start(
-            self._model.rank(
-                user.version,
-                user.states,
-                self._input(query, user, manifest, rows, vectors),
-                timeout=own_timeout(seconds),
+        by_version: dict[int, list[int]] = {}
+        for place, (query, each) in enumerate(zip(queries, candidates, strict=True)):
+            # Without vectors of this version there is nothing to rank.
+            if query.user is not None and each.vectors.shape[1] == len(query.user.vector):
+                by_version.setdefault(query.user.version, []).append(place)
+        tasks: list[tuple[list[int], asyncio.Task[list[Ranking | None]]]] = []
+        for version, places in by_version.items():
+            asked = [(queries[place], candidates[place]) for place in places]
+            tasks.append((places, self._calls.start(self._rank(version, asked, seconds))))
+        found: list[Scores | None] = [None] * len(queries)
+        for places, task in tasks:
+            for place, ranking in zip(places, await self._calls.result(task, budget.left()), strict=True):
+                if ranking is not None:
+                    found[place] = self._scores(queries[place], candidates[place], ranking)
+        return found
+
+    async def _rank(self, version: int, asked: Sequence[Asked], seconds: float) -> list[Ranking | None]:
+        """The ranker's answer for each of these; None where its numbers for this one are not finite."""
+        answers: list[Ranking | None] = [None] * len(asked)
+        rows = list(range(len(asked)))
+        try:
+            ranking = await self._asked(version, asked, seconds)
+        except NotFinite as error:
+            # One poisoned query does not cost the rest of its batch their tier.
+            rows = [row for row in rows if row not in set(error.rows)]
+            if not rows:
+                raise
+            ranking = await self._asked(version, [asked[row] for row in rows], seconds)
+        for place, row in enumerate(rows):
+            count = len(asked[row][1])
+            answers[row] = Ranking(
+                ranking.probabilities[place, :count], ranking.predicted_value[place, :count]
+            )
+        return answers
+
+    async def _asked(self, version: int, asked: Sequence[Asked], seconds: float) -> Ranking:
+        manifest = next(query.manifest for query, _ in asked if query.manifest is not None)
+        users = [query.user.states for query, _ in asked if query.user is not None]
+        states = (
+            users[0]
+            if len(users) == 1
+            else States(
+                np.concatenate([each.state for each in users]),
+                np.concatenate([each.user_vector for each in users]),
             )
         )
-        ranking = await self._calls.result(task, seconds)
-        _check(ranking, len(rows), len(manifest.actions))
-        values = blend(ranking, manifest, self._actions, query.settings)
-        # Without a vector the ranker had nothing to go by: such a score is no score.
-        values[~vectors.any(axis=1)] = np.nan
-        if not np.isfinite(values).any():
-            raise ModelUnavailable("no candidate has a finite score")
-        return Scores(values, slate_pb2.TIER_RANKED, user.version, ranking)
+        inputs = self._inputs(asked, manifest)
+        ranking = await self._model.rank(version, states, inputs, timeout=call_timeout(seconds))
+        lists, longest = inputs.age_seconds.shape
+        got = ranking.probabilities.shape, ranking.predicted_value.shape
+        if got != ((lists, longest, len(manifest.actions)), (lists, longest)):
+            raise ModelUnavailable(
+                f"the ranker returned shapes {got} for {lists} lists of {longest} candidates and "
+                f"{len(manifest.actions)} actions"
+            )
+        return ranking
+
+    def _inputs(self, asked: Sequence[Asked], manifest: Manifest) -> RankerInput:
+        if len(asked) == 1:  # nothing to pad, and nothing to copy
+            one = self._input(*asked[0], manifest)
+            return RankerInput(one[0][None], one[1][None], one[2][None], one[3])
+        lists, longest = len(asked), max(len(candidates) for _, candidates in asked)
+        half_lives = len(manifest.popularity_half_lives_days)
+        inputs = RankerInput(
+            np.zeros((lists, longest, manifest.width), np.float32),
+            np.full((lists, longest), -1, np.float32),
+            np.zeros((lists, longest, half_lives), np.float32),
+            np.zeros(lists, np.float32),
+        )
+        for place, (query, candidates) in enumerate(asked):
+            vectors, ages, popularity, idle = self._input(query, candidates, manifest)
+            count = len(candidates)
+            inputs.vectors[place, :count] = vectors
+            inputs.age_seconds[place, :count] = ages
+            inputs.popularity[place, :count] = popularity
+            inputs.idle_seconds[place] = idle[0]
+        return inputs
 
     def _input(
-        self, query: Query, user: User, manifest: Manifest, rows: Rows, vectors: Floats
-    ) -> RankerInput:
-        published = self._catalog.published_ms[rows]
+        self, query: HydratedQuery, candidates: Candidates, manifest: Manifest
+    ) -> tuple[Floats, Floats, Floats, Floats]:
+        """Vectors [m, d], ages [m], popularities [m, P] and idle seconds [1] of one list."""
+        published = self._catalog.published_ms[candidates.rows]
         ages = np.where(published > 0, np.maximum(0, query.now_ms - published) / 1000, -1).astype(np.float32)
-        popularities = self._popularity.features(query.now_ms, manifest, rows)
-        return RankerInput(vectors, ages, popularities, user.idle_seconds)
+        popularity = self._popularity.features(query.now_ms, manifest, candidates.rows)
+        idle = query.user.idle_seconds if query.user is not None else -1.0
+        return candidates.vectors, ages, popularity, np.array([idle], np.float32)
 
-
-def _check(ranking: Ranking, rows: int, actions: int) -> None:
-    got = ranking.probabilities.shape, ranking.predicted_value.shape
-    if got != ((rows, actions), (rows,)):
-        raise ModelUnavailable(f"the ranker gave shapes {got} for {rows} candidates and {actions} actions")
+    def _scores(self, query: HydratedQuery, candidates: Candidates, ranking: Ranking) -> Scores | None:
+        if query.user is None or query.manifest is None:
+            return None
+        values = blend(ranking, query.manifest, self._actions, query.settings)
+        values[~candidates.vectors.any(axis=1)] = np.nan
+        if not np.isfinite(values).any():
+            return None
+        return Scores(
+            values,
+            slate_pb2.TIER_RANKED,
+            query.user.version,
+            ranking.probabilities,
+            ranking.predicted_value,
+        )

@@ -1,20 +1,39 @@
-"""The middle tier: user vector against item vectors."""
+"""The middle tier: the user's vector against item vectors."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
-from inference.model import Floats
-from ranking.query import User
-from ranking.scorers.scores import Scores
+from ranking.candidates import Candidates, Scores
+from ranking.deadline.budget import Budget
+from ranking.query import HydratedQuery, User
 from recstream.v1 import slate_pb2
 
 
-def score(user: User, vectors: Floats) -> Scores | None:
-    """Inner products of the user's vector with the candidates' [m, d], all of one model version; not
-    finite for a candidate without a vector (zeros). None if no candidate could be scored."""
-    if vectors.shape[1] != len(user.vector):
+class Vectors:
+    """Scores by inner products, for users of whom something is known."""
+
+    name = "vectors"
+
+    def applies(self, query: HydratedQuery, candidates: Candidates) -> bool:
+        """See `Scorer.applies`. Near a user of whom nothing is known there is nothing."""
+        return query.user is not None and bool(query.model_history) and len(candidates) > 0
+
+    async def score(
+        self, queries: Sequence[HydratedQuery], candidates: Sequence[Candidates], budget: Budget
+    ) -> Sequence[Scores | None]:
+        """See `Scorer.score`. A candidate without a vector has no finite score; None if that is so of all."""
+        return [
+            None if query.user is None else _inner_products(query.user, each)
+            for query, each in zip(queries, candidates, strict=True)
+        ]
+
+
+def _inner_products(user: User, candidates: Candidates) -> Scores | None:
+    if candidates.vectors.shape[1] != len(user.vector):
         return None
-    values = (vectors @ user.vector).astype(np.float64)
-    values[~vectors.any(axis=1)] = np.nan
+    values = (candidates.vectors @ user.vector).astype(np.float64)
+    values[~candidates.vectors.any(axis=1)] = np.nan
     if not np.isfinite(values).any():
         return None
     return Scores(values, slate_pb2.TIER_VECTORS, user.version)

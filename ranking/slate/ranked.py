@@ -1,4 +1,4 @@
-"""What the pipeline answers."""
+"""A made list."""
 
 from dataclasses import dataclass
 
@@ -10,20 +10,12 @@ from recstream.v1 import slate_pb2
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A list with what its keeper needs to watch over it.
+    """A list, and what whoever keeps it needs to watch over it.
 
     rows: the catalogue rows of the slate's items, in order, int64 [len(slate.items)].
-    remaining: items that could have followed these: 0 is the end of a paging session.
+    remaining: items that could have followed these; 0 is the end of a paging session.
     """
 
     slate: slate_pb2.Slate
     rows: NDArray[np.int64]
     remaining: int
-
-
-@dataclass(frozen=True, slots=True)
-class SimilarList:
-    """Items like an item, nearest first. model_version is 0 where no model had a part in it."""
-
-    items: tuple[slate_pb2.RankedItem, ...]
-    model_version: int

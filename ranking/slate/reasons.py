@@ -1,26 +1,29 @@
 """Why an item is on the list, in the model's own terms.
 
-The user vector is a sum of what each event of the history contributed, so an item's inner product with
-the user's vector falls apart into one term an event. The item of the history with the largest term
-carried most of the score. Only the newest events are looked at (`reasons_events`): what is older has decayed,
-and folding it with every new event would cost more than it tells.
+The user vector is a sum of what each event of the history contributed, so an item's inner product with the user's
+vector is a sum of one term an event. The item of the history with the largest term carried most of the score. Only the
+newest events count (`reasons_events`): older ones have decayed, and folding them with every new event would cost more
+than it tells.
 """
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from catalog.in_memory import InMemoryCatalog
+from inference.bundle.bundle import Manifest
 from inference.model import Floats, ModelUnavailable
 from ranking import metrics
+from ranking.candidates import Scored, Selection
 from ranking.deadline.budget import Budget
 from ranking.deadline.calls import Calls
-from ranking.deadline.faults import log_fault
-from ranking.hydration.history_encoder import Folds, Parts
-from ranking.query import Mask, Query
+from ranking.deadline.fallbacks import fall_back
+from ranking.hydration.history_encoder import Contributions, HistoryEncoder, UserHistory
+from ranking.popularity import Popularity
+from ranking.query import HydratedQuery
+from ranking.sources.fresh import is_fresh
 from recstream.v1 import slate_pb2
 
 _TITLE_LIMIT: Final = 200
@@ -28,94 +31,142 @@ _TRENDING_FROM: Final = 0.5
 """Positive events, weighed by age, from which on `Popular now` is true."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Explanation:
-    """The contributions that reasons are read from: at hand, on their way, or neither."""
-
-    parts: Parts | None = None
-    task: "asyncio.Task[Parts] | None" = None
-
-
 class Reasons:
-    """Finds reasons, without ever holding up a list."""
+    """Explains lists by contributions of the history, by trends, and by what is new."""
 
-    def __init__(self, catalog: InMemoryCatalog, folds: Folds, calls: Calls) -> None:
+    def __init__(
+        self, catalog: InMemoryCatalog, encoder: HistoryEncoder, calls: Calls, popularity: Popularity
+    ) -> None:
         self._catalog = catalog
-        self._folds = folds
+        self._encoder = encoder
         self._calls = calls
+        self._popularity = popularity
 
-    def begin(self, query: Query, budget: Budget) -> Explanation:
-        """Starts the fold that the reasons need, so that it is under way while the candidates are scored."""
-        if query.user is None or query.manifest is None or not query.positives:
-            return Explanation()
-        user_id, entries = query.request.user_id, query.model_history
-        if not entries:
-            return Explanation()
-        if parts := self._folds.remembered_parts(user_id, query.user.version, entries):
-            return Explanation(parts)
-        # Behind: this history was sent to the model just now, in vain. Once is enough.
-        if query.user.behind or (seconds := budget.left()) <= 0:
-            return Explanation()
-        return Explanation(task=self._folds.begin_parts(user_id, query.manifest, entries, seconds))
+    def begin(self, queries: Sequence[HydratedQuery], budget: Budget) -> "BegunReasons":
+        """Looks for contributions in the cache, and starts to fold the other histories. See `Explainer.begin`."""
+        found: dict[int, Contributions] = {}
+        wanted: dict[int, tuple[Manifest, list[int], list[UserHistory]]] = {}
+        for place, query in enumerate(queries):
+            if query.user is None or query.manifest is None or not query.positives or not query.model_history:
+                continue
+            user = UserHistory(query.request.user_id, query.model_history)
+            if (cached := self._encoder.cached_contributions(user, query.user.version)) is not None:
+                found[place] = cached
+            # Behind: the model was asked about this history just now, in vain. Once is enough.
+            elif not query.user.behind and budget.left() > 0:
+                _, places, users = wanted.setdefault(query.user.version, (query.manifest, [], []))
+                places.append(place)
+                users.append(user)
+        seconds = budget.left()
+        tasks = [
+            (places, self._encoder.begin_contributions(manifest, users, seconds))
+            for manifest, places, users in wanted.values()
+        ]
+        return BegunReasons(self, queries, found, tasks)
 
-    async def finish(self, explanation: Explanation, seconds: float) -> Parts | None:
-        """The contributions, if they are there within these seconds. Later ones serve the next list."""
-        task = explanation.task
-        if task is None:
-            return explanation.parts
-        try:
-            if await self._calls.peek(task, seconds):
-                return None if task.cancelled() else task.result()
-            metrics.STEPS_DOWN.labels("reasons", "late").inc()
-        except ModelUnavailable:
-            metrics.STEPS_DOWN.labels("reasons", "unavailable").inc()
-        except Exception as error:  # a fault of ours costs the user the reasons, not the list
-            metrics.STEPS_DOWN.labels("reasons", "fault").inc()
-            log_fault("reasons_failed", error)
-        return None
+    async def wait(self, tasks: "Sequence[asyncio.Task[list[Contributions | None]]]", seconds: float) -> None:
+        """Waits for these at most so long. Those that come later serve the next list."""
+        await self._calls.finished(tasks, seconds)
 
     def explain(
-        self, query: Query, parts: Parts | None, vectors: Floats, fresh: Mask, explored: Mask, trend: Floats
+        self,
+        query: HydratedQuery,
+        contributions: Contributions | None,
+        scored: Scored,
+        selection: Selection,
     ) -> list[slate_pb2.Reason]:
-        """A reason for each of k listed items with these vectors [k, d].
+        """A reason for each of the k listed items.
 
-        Items that the exploration brought (explored [k]) are new and nothing else. Otherwise the
-        history's item that carried most; where none speaks for it: many act on it now (trend [k]), it is
-        new (fresh [k]), or none.
+        An item that exploration brought is new and nothing else. Otherwise the history's item that carried most of
+        the score; where none speaks for it: many act on it now, or it is new, or no reason.
         """
-        items = self._because(query, parts, vectors)
+        rows, explored = scored.candidates.rows[selection.chosen], selection.explored
+        because = _because(query, contributions, scored.candidates.vectors[selection.chosen])
+        trend = self._popularity.trend(query.now_ms)[rows]
+        fresh = is_fresh(self._catalog.published_ms[rows], query.now_ms, query.settings.fresh_days)
         reasons = []
-        for place, item_id in enumerate(items):
-            if item_id and not explored[place]:
+        for at, item_id in enumerate(because):
+            if item_id and not explored[at]:
                 text = f"Because of {self._title(item_id)}"
                 reasons.append(
                     slate_pb2.Reason(kind=slate_pb2.REASON_KIND_BECAUSE_OF, item_id=item_id, text=text)
                 )
-            elif trend[place] >= _TRENDING_FROM and not explored[place]:
+            elif trend[at] >= _TRENDING_FROM and not explored[at]:
                 reasons.append(slate_pb2.Reason(kind=slate_pb2.REASON_KIND_TRENDING, text="Popular now"))
-            elif fresh[place]:
+            elif fresh[at]:
                 reasons.append(slate_pb2.Reason(kind=slate_pb2.REASON_KIND_FRESH, text="New"))
             else:
                 reasons.append(slate_pb2.Reason())
         return reasons
 
-    def _because(self, query: Query, parts: Parts | None, vectors: Floats) -> Sequence[str]:
-        """For each vector the item of the history that carried most of its score; empty if none carried
-        any."""
-        nothing = [""] * len(vectors)
-        if parts is None or not len(vectors):
-            return nothing
-        # An item's last word counts: one that was liked, then disliked, is no reason.
-        spoken = set(query.positives)
-        places = [place for place, item_id in enumerate(parts.items) if item_id in spoken]
-        if not places:
-            return nothing
-        terms = parts.contributions[places] @ vectors.T
-        best = terms.argmax(axis=0)
-        carried = terms[best, np.arange(len(vectors))] > 0
-        return [parts.items[places[b]] if c else "" for b, c in zip(best, carried, strict=True)]
-
     def _title(self, item_id: str) -> str:
         row = self._catalog.row(item_id)
         title = self._catalog.item(row).title if row is not None else ""
         return (title or item_id)[:_TITLE_LIMIT]
+
+
+class BegunReasons:
+    """The reasons of a batch: contributions that are at hand, and those that are being folded."""
+
+    def __init__(
+        self,
+        reasons: Reasons,
+        queries: Sequence[HydratedQuery],
+        found: dict[int, Contributions],
+        tasks: "Sequence[tuple[list[int], asyncio.Task[list[Contributions | None]]]]",
+    ) -> None:
+        self._reasons = reasons
+        self._queries = queries
+        self._found = found
+        self._tasks = tasks
+
+    async def reasons(
+        self, scored: Sequence[Scored], selections: Sequence[Selection], seconds: float
+    ) -> list[list[slate_pb2.Reason]]:
+        """See `Explanations.reasons`."""
+        await self._reasons.wait([task for _, task in self._tasks], seconds)
+        for places, task in self._tasks:
+            self._take(places, task)
+        return [
+            self._reasons.explain(query, self._found.get(place), each, selection)
+            for place, (query, each, selection) in enumerate(
+                zip(self._queries, scored, selections, strict=True)
+            )
+        ]
+
+    def cancel(self) -> None:
+        """See `Explanations.cancel`."""
+        for _, task in self._tasks:
+            task.cancel()
+
+    def _take(self, places: Sequence[int], task: "asyncio.Task[list[Contributions | None]]") -> None:
+        """What the task has found, if it is done."""
+        if not task.done():
+            metrics.FALLBACKS.labels("reasons", "late").inc(len(places))
+            return
+        if task.cancelled():
+            return
+        if (error := task.exception()) is not None:  # it costs these users their reasons, not their lists
+            fall_back("reasons", error, len(places))
+            return
+        for place, contributions in zip(places, task.result(), strict=True):
+            if contributions is not None:
+                self._found[place] = contributions
+            else:
+                fall_back("reasons", ModelUnavailable())
+
+
+def _because(query: HydratedQuery, contributions: Contributions | None, vectors: Floats) -> Sequence[str]:
+    """For each vector [k, d] the item of the history that carried most of its score; empty if none carried any."""
+    nothing = [""] * len(vectors)
+    if contributions is None or not len(vectors) or vectors.shape[1] != contributions.vectors.shape[1]:
+        return nothing
+    # An item's last word counts: one that was liked, then disliked, is no reason.
+    spoken = set(query.positives)
+    at = [index for index, item_id in enumerate(contributions.items) if item_id in spoken]
+    if not at:
+        return nothing
+    terms = contributions.vectors[at] @ vectors.T
+    best = terms.argmax(axis=0)
+    carried = terms[best, np.arange(len(vectors))] > 0
+    return [contributions.items[at[b]] if c else "" for b, c in zip(best, carried, strict=True)]

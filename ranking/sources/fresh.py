@@ -1,22 +1,29 @@
-"""What is new."""
+"""Items that are new."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from catalog.in_memory import InMemoryCatalog
-from ranking.query import Mask, Query, Rows
+from ranking.query import HydratedQuery, Mask, Rows
 
 
 class Fresh:
-    """The newest items that were published within the surface's `fresh_days`, newest first: without them
-    an item that nobody has seen would never be seen."""
+    """The newest items that were published within the surface's `fresh_days`, newest first.
+
+    Without them an item that nobody has seen would never be seen.
+    """
 
     name = "fresh"
 
     def __init__(self, catalog: InMemoryCatalog) -> None:
         self._catalog = catalog
 
-    async def propose(self, query: Query, allowed: Mask) -> Rows:
-        """See `Source.propose`."""
+    async def retrieve(self, queries: Sequence[HydratedQuery], allowed: Sequence[Mask]) -> list[Rows]:
+        """See `Source.retrieve`."""
+        return [self._fresh(query, mask) for query, mask in zip(queries, allowed, strict=True)]
+
+    def _fresh(self, query: HydratedQuery, allowed: Mask) -> Rows:
         count = query.settings.fresh
         if not count:
             return np.empty(0, np.int64)
@@ -26,5 +33,5 @@ class Fresh:
 
 
 def is_fresh(published_ms: Rows, now_ms: int, days: float) -> Mask:
-    """Whether items were published within these days, and not in the future; unknown (0 or less) is not."""
+    """Whether items were published within these days and not in the future; unknown times (0 or less) are not."""
     return (published_ms > max(0, now_ms - days * 86_400_000)) & (published_ms <= now_ms)

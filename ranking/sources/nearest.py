@@ -1,22 +1,29 @@
 """Items near the user."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from catalog.in_memory import InMemoryCatalog
-from ranking.query import Mask, Query, Rows
+from ranking.query import HydratedQuery, Mask, Rows
 
 
 class Nearest:
-    """Items whose vectors have the largest inner product with the user's vector, under one model version. Near a
-    user of whom nothing is known there is nothing to find: what is popular is better."""
+    """Items whose vectors have the largest inner product with the user's vector, under one model version.
+
+    Near a user of whom nothing is known there is nothing to find: what is popular is better.
+    """
 
     name = "nearest"
 
     def __init__(self, catalog: InMemoryCatalog) -> None:
         self._catalog = catalog
 
-    async def propose(self, query: Query, allowed: Mask) -> Rows:
-        """See `Source.propose`."""
+    async def retrieve(self, queries: Sequence[HydratedQuery], allowed: Sequence[Mask]) -> list[Rows]:
+        """See `Source.retrieve`."""
+        return [self._nearest(query, mask) for query, mask in zip(queries, allowed, strict=True)]
+
+    def _nearest(self, query: HydratedQuery, allowed: Mask) -> Rows:
         count = query.settings.nearest
         if query.user is None or not query.model_history or not count:
             return np.empty(0, np.int64)

@@ -1,24 +1,28 @@
 """Items near what the user liked last."""
 
+from collections.abc import Sequence
 from itertools import chain, islice, zip_longest
 
 import numpy as np
 
 from catalog.in_memory import InMemoryCatalog
-from ranking.query import Mask, Query, Rows
+from ranking.query import HydratedQuery, Mask, Rows
 
 
 class Similar:
-    """Items near each of the last items that the user spoke for, in turns: the nearest to each, the
-    second nearest to each, and so on. The items themselves are not among them."""
+    """Items near each of the last items that the user spoke for, in turns: the nearest to each, the second nearest to
+    each, and so on. The items themselves are not among them."""
 
     name = "similar"
 
     def __init__(self, catalog: InMemoryCatalog) -> None:
         self._catalog = catalog
 
-    async def propose(self, query: Query, allowed: Mask) -> Rows:
-        """See `Source.propose`."""
+    async def retrieve(self, queries: Sequence[HydratedQuery], allowed: Sequence[Mask]) -> list[Rows]:
+        """See `Source.retrieve`."""
+        return [self._similar(query, mask) for query, mask in zip(queries, allowed, strict=True)]
+
+    def _similar(self, query: HydratedQuery, allowed: Mask) -> Rows:
         none = np.empty(0, np.int64)
         if query.user is None or not query.settings.similar:
             return none
@@ -30,8 +34,8 @@ class Similar:
         ]
         if not seeds:
             return none
-        # As many around each as are wanted in all, and the seeds themselves: seeds that are alike have the same items
-        # around them, and what they share counts once.
+        # As many around each as are wanted in all, and the seeds themselves: seeds that are alike have the same
+        # neighbours, and a shared neighbour counts once.
         each = query.settings.similar + len(seeds)
         vectors = np.stack([vector for _, vector in seeds])
         found = self._catalog.search_many(version, vectors, [each] * len(seeds), allowed)

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from catalog.catalog import Catalog
 from profiles.errors import StoreUnavailable
 from profiles.profile import Stored
-from ranking.request import ListRequest
-from ranking.runner import Pipeline
+from ranking.metrics import Labels
+from ranking.query import ListRequest, Query
+from ranking.runner import Runner
 from ranking.slate.ranked import Ranked
 from ranking.slate.slate_ids import SlateIds
 from server import metrics
@@ -34,20 +35,21 @@ class Lists:
     def __init__(
         self,
         reads: Reads,
-        pipeline: Pipeline,
+        runner: Runner,
         catalog: Catalog,
         turns: Turns,
         settings: ServerSettings,
         now_ms: Callable[[], int],
+        labels: Labels,
     ) -> None:
         self._reads = reads
-        self._pipeline = pipeline
+        self._runner = runner
         self._catalog = catalog
         self._settings = settings
-        self._now_ms = now_ms
+        self.now_ms = now_ms
         self._ids = SlateIds()
         self.turns = turns
-        self.labels = pipeline.labels
+        self.labels = labels
 
     def check_ready(self) -> None:
         """Raises NotAvailable while the catalogue is not whole."""
@@ -62,7 +64,7 @@ class Lists:
         `announced`: the profile as it came with an announcement. It is not read again, unless it has expired: then
         the store, which goes by its own clock, may not have it. Its tail is.
         """
-        current = announced is not None and announced.profile.expires_at_ms > self._now_ms()
+        current = announced is not None and announced.profile.expires_at_ms > self.now_ms()
         try:
             async with asyncio.timeout(min(seconds, self._settings.profile_wait_ms / 1000)):
                 if announced is not None and current:
@@ -93,7 +95,7 @@ class Lists:
         """Which of these catalogue rows may not be shown now."""
         if not len(rows):
             return np.zeros(0, bool)
-        return np.logical_not(self._catalog.eligible(self._now_ms())[rows])
+        return np.logical_not(self._catalog.eligible(self.now_ms())[rows])
 
     def prune(self, ranked: Ranked) -> Ranked:
         """The list without what may not be shown now; the same object where all may."""
@@ -105,8 +107,13 @@ class Lists:
         return Ranked(slate, ranked.rows[~gone], ranked.remaining)
 
     async def _rank(self, request: ListRequest, known: Known, deadline: float) -> Ranked:
-        ranked = await self._pipeline.rank(
-            request, known.stored, known.tail, deadline=deadline, unavailable=known.unavailable
+        query = Query(
+            request=request,
+            now_ms=self.now_ms(),
+            stored=known.stored,
+            tail=known.tail,
+            profile_unavailable=known.unavailable,
         )
+        [ranked] = await self._runner.rank([query], deadline=deadline)
         # An item may have been withdrawn since the filters looked.
         return self.prune(ranked)

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from profiles.folding.events import Position
-from ranking.request import DEFAULT_SURFACE, ListRequest
+from ranking.query import ListRequest
+from ranking.settings import DEFAULT_SURFACE
 from recstream.v1 import filter_pb2, interaction_pb2
 from recstream.v1 import recommendation_service_pb2 as rpc
 from server.errors import InvalidRequest, Violation

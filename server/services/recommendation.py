@@ -9,8 +9,7 @@ from typing import Any
 
 import grpc
 
-from ranking.errors import ItemUnknown
-from ranking.runner import Pipeline
+from ranking.similar_items import ItemUnknown, SimilarItems
 from recstream.v1 import frame_pb2, interaction_pb2
 from recstream.v1 import recommendation_service_pb2 as rpc
 from recstream.v1.recommendation_service_pb2_grpc import RecommendationServiceServicer
@@ -44,7 +43,7 @@ class RecommendationService(RecommendationServiceServicer):
     lists: Lists
     after: After
     pages: Pages
-    pipeline: Pipeline
+    similar_items: SimilarItems
     streams: Streams
     recording: Recording
     slates: SlateLog
@@ -132,9 +131,10 @@ class RecommendationService(RecommendationServiceServicer):
             self.lists.check_ready()
             count = validation.similar(request)
             try:
-                found = await self.pipeline.similar(
+                found = self.similar_items.find(
                     request.item_id,
                     count,
+                    self.lists.now_ms(),
                     filter=request.filter if request.HasField("filter") else None,
                     domain=request.domain,
                     excluded=frozenset(request.excluded_item_ids),

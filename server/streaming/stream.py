@@ -5,7 +5,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
-from ranking.request import ListRequest
+from ranking.query import ListRequest
 from ranking.slate.ranked import Ranked
 from recstream.v1 import frame_pb2, slate_pb2
 from server import metrics

@@ -8,7 +8,7 @@ import structlog
 
 from profiles.errors import StoreUnavailable
 from profiles.store.store import ProfileStore
-from ranking.request import ListRequest
+from ranking.query import ListRequest
 from server import metrics
 from server.requests.slate_service import Lists
 from server.settings import ServerSettings

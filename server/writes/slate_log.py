@@ -7,7 +7,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from ranking.request import ListRequest
+from ranking.query import ListRequest
 from recstream.storage.v1 import slate_pb2 as stored_slate_pb2
 from recstream.v1 import slate_pb2
 from server import metrics

@@ -9,7 +9,7 @@ from inference.version_labels import NO_VERSION, OTHER
 from ingest import metrics as ingest
 from profiles import metrics as profiles
 from ranking import metrics as ranking
-from ranking.request import DEFAULT_SURFACE
+from ranking.settings import DEFAULT_SURFACE
 from server import metrics as server
 from telemetry.dashboards.metrics import Metric
 
@@ -68,11 +68,11 @@ _BOUNDS: Final[dict[tuple[str, str], Bound]] = {
     ("recstream_server_model_share", "version"): _LIVE,
     ("recstream_ranking_stage_seconds", "stage"): Bound(ranking.STAGES),
     ("recstream_ranking_candidates_total", "source"): _SOURCES,
-    ("recstream_ranking_places_total", "source"): _SOURCES,
+    ("recstream_ranking_positions_total", "source"): _SOURCES,
     ("recstream_ranking_source_failures_total", "source"): _SOURCES,
-    ("recstream_ranking_steps_down_total", "what"): Bound(tuple(dict.fromkeys(w for w, _ in ranking.STEPS))),
-    ("recstream_ranking_steps_down_total", "why"): Bound(tuple(dict.fromkeys(w for _, w in ranking.STEPS))),
-    ("recstream_ranking_folds_total", "from"): Bound(ranking.FOLDED_FROM),
+    ("recstream_ranking_fallbacks_total", "what"): Bound(ranking.FALLBACKS_FROM),
+    ("recstream_ranking_fallbacks_total", "why"): Bound(ranking.FALLBACK_REASONS),
+    ("recstream_ranking_histories_total", "from"): Bound(ranking.ENCODED_BY),
     ("recstream_ingest_records_total", "outcome"): Bound(ingest.OUTCOMES),
     ("recstream_ingest_stage_seconds", "stage"): Bound(ingest.STAGES),
     ("recstream_ingest_profiles_total", "source"): Bound(ingest.PROFILE_SOURCES),

@@ -159,7 +159,7 @@ _LISTS = Row(
             "Steps down",
             "What had to be gone without, and why: the ranker, vectors, a refold, reasons.",
             "ops",
-            (a_second("recstream_ranking_steps_down_total", "what, why"),),
+            (a_second("recstream_ranking_fallbacks_total", "what, why"),),
         ),
         Panel(
             "Waiting for a turn",
@@ -173,8 +173,8 @@ _LISTS = Row(
             "percentunit",
             (
                 Query(
-                    f"{rate('recstream_ranking_places_total', 'source')} / on() group_left() "
-                    f"{rate('recstream_ranking_places_total')}",
+                    f"{rate('recstream_ranking_positions_total', 'source')} / on() group_left() "
+                    f"{rate('recstream_ranking_positions_total')}",
                     legend("source"),
                 ),
             ),
@@ -193,7 +193,7 @@ _LISTS = Row(
             "Histories folded by the model, and those remembered; candidates that ceased to be eligible meanwhile.",
             "ops",
             (
-                a_second("recstream_ranking_folds_total", "from"),
+                a_second("recstream_ranking_histories_total", "from"),
                 Query(rate("recstream_ranking_dropped_late_total"), "dropped late"),
             ),
         ),

@@ -1,6 +1,5 @@
 """The row `recstream` is the list that would have been served: the same candidates, the same order."""
 
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -31,8 +30,8 @@ from profiles.folding.events import Event, Position
 from profiles.folding.fold import fold
 from profiles.folding.tail import Tail
 from profiles.profile import Stored
-from ranking.request import ListRequest
-from ranking.runner import Pipeline
+from ranking.build import build as build_ranking
+from ranking.query import ListRequest, Query
 from ranking.settings import RankingSettings
 from recstream.storage.v1 import catalog_pb2
 from recstream.v1 import item_pb2
@@ -133,21 +132,19 @@ async def test_the_row_holds_what_the_server_lists(bundle: Bundle) -> None:
     model = BundleModel(bundle, events.item_ids, ITEMS)
     settings = CompositionSettings(candidates=CandidateSettings.model_validate(SOURCES))
     found = Composition(asked, ITEMS, model, settings).scores(asked.queries)
-    pipeline = Pipeline(
+    runner = build_ranking(
         catalogue(events, model, bundle.manifest.version),
         InProcess(bundle),
         lambda: Pointer.to(bundle.manifest),
         PROFILES,
         RankingSettings.model_validate({"surfaces": {"evaluation": {**SOURCES, "trending": 0, "fresh": 0,
                                                                     "exploration_share": 0, "category_share": 1}}}),
-        clock=lambda: NOW_MS / 1000,
     )  # fmt: skip
     for place, before in enumerate(asked.queries.before):
         stored, tail = profile(events, before) if len(before) else (None, None)
         user = events.user_ids[asked.queries.users[place]]
-        served = await pipeline.rank(
-            ListRequest(user, 20, "evaluation"), stored, tail, deadline=time.monotonic() + 30
-        )
+        request = ListRequest(user_id=user, count=20, surface="evaluation")
+        [served] = await runner.rank([Query(request=request, now_ms=NOW_MS, stored=stored, tail=tail)])
         listed = [each.item_id for each in served.slate.items]
         assert len(listed) == 20 and set(best(found[place], events, asked.consumed(place), 20)) == set(
             listed
@@ -155,7 +152,7 @@ async def test_the_row_holds_what_the_server_lists(bundle: Bundle) -> None:
         own = found[place, [events.item_ids.index(item) for item in listed]]
         # Serving holds vectors in half the bits: what is about equal may stand the other way round.
         assert (own[1:] <= own[:-1] * 1.01).all(), user
-    await pipeline.close()
+    await runner.close()
 
 
 def test_what_is_not_retrieved_is_not_listed_and_retrieval_alone_lists_all(bundle: Bundle) -> None:

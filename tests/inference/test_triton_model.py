@@ -107,14 +107,33 @@ async def test_a_score_does_not_depend_on_the_other_candidates(model: TritonMode
             1,
             user,
             Candidates(
-                all_of_them.vectors[one],
-                all_of_them.age_seconds[one],
-                all_of_them.popularity[one],
+                all_of_them.vectors[:, one],
+                all_of_them.age_seconds[:, one],
+                all_of_them.popularity[:, one],
                 all_of_them.idle_seconds,
             ),
             timeout=TIMEOUT,
         )
-        np.testing.assert_allclose(together.probabilities[place], alone.probabilities[0], atol=1e-5)
+        np.testing.assert_allclose(together.probabilities[0, place], alone.probabilities[0, 0], atol=1e-5)
+
+
+async def test_a_batch_of_lists_gives_what_each_list_gives_alone(model: TritonModel, checked: Bundle) -> None:
+    """Twenty are more than the graph takes at once."""
+    states = (await model.fold(1, random_histories(20, 20, 16), timeout=TIMEOUT)).states
+    lists = random_candidates(30, checked.manifest, users=20)
+    ranking = await model.rank(1, states, lists, timeout=TIMEOUT)
+    for row in (0, 7, 19):
+        one = slice(row, row + 1)
+        alone = await model.rank(
+            1,
+            States(states.state[one], states.user_vector[one]),
+            Candidates(
+                lists.vectors[one], lists.age_seconds[one], lists.popularity[one], lists.idle_seconds[one]
+            ),
+            timeout=TIMEOUT,
+        )
+        assert_close(ranking.probabilities[row], alone.probabilities[0])
+        assert_close(ranking.predicted_value[row], alone.predicted_value[0])
 
 
 async def test_contributions_and_a_constant_are_the_user_vector(model: TritonModel) -> None:
@@ -138,7 +157,7 @@ async def test_nothing_asked_is_nothing_answered(model: TritonModel, checked: Bu
     assert vectors.shape == (0, 16)
     user = States(np.zeros((1, 32), np.float32), np.zeros((1, 16), np.float32))
     ranking = await model.rank(1, user, random_candidates(0, checked.manifest), timeout=TIMEOUT)
-    assert ranking.probabilities.shape == (0, 9) and ranking.predicted_value.shape == (0,)
+    assert ranking.probabilities.shape == (1, 0, 9) and ranking.predicted_value.shape == (1, 0)
 
 
 async def test_no_time_a_wrong_width_and_an_unknown_version_are_the_model_not_answering(

@@ -64,7 +64,7 @@ class ArithmeticModel:
         return Folds(ModelStates(state, state), histories.item_vectors)
 
     async def rank(
-        self, version: int, user: ModelStates, candidates: Candidates, *, timeout: float
+        self, version: int, users: ModelStates, candidates: Candidates, *, timeout: float
     ) -> Ranking:
         raise ModelUnavailable("ingest does not rank")
 

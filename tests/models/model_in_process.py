@@ -35,11 +35,10 @@ class InProcess:
         )
         return Folds(States(state, user), parts)
 
-    async def rank(self, version: int, user: States, candidates: Candidates, *, timeout: float) -> Ranking:
+    async def rank(self, version: int, users: States, candidates: Candidates, *, timeout: float) -> Ranking:
         c = candidates
-        moment = np.array([[c.idle_seconds]], np.float32), c.vectors[None], c.age_seconds[None]
-        found = self._graphs.run(RANKER, user.state, user.user_vector, *moment, c.popularity[None])
-        return Ranking(found[0][0], found[1][0])
+        context = c.idle_seconds[:, None], c.vectors, c.age_seconds, c.popularity
+        return Ranking(*self._graphs.run(RANKER, users.state, users.user_vector, *context))
 
     async def ready(self, version: int) -> bool:
         return True
@@ -65,13 +64,14 @@ def random_histories(users: int, length: int, width: int, seed: int = 0) -> Hist
     )
 
 
-def random_candidates(count: int, manifest: Manifest, seed: int = 0) -> Candidates:
-    """Candidates of which some have no known age and no popularity, for a user who is idle for an hour or so."""
-    popularities = count, len(manifest.popularity_half_lives_days)
+def random_candidates(count: int, manifest: Manifest, seed: int = 0, users: int = 1) -> Candidates:
+    """Candidates of which some have no known age and no popularity, for users who are idle for an hour or so."""
+    lists = users, count
+    popularities = *lists, len(manifest.popularity_half_lives_days)
     rng = np.random.default_rng(seed)
     return Candidates(
-        rng.standard_normal((count, manifest.width)).astype(np.float32),
-        np.where(rng.random(count) < 0.3, -1, rng.exponential(1e7, count)).astype(np.float32),
+        rng.standard_normal((*lists, manifest.width)).astype(np.float32),
+        np.where(rng.random(lists) < 0.3, -1, rng.exponential(1e7, lists)).astype(np.float32),
         np.where(rng.random(popularities) < 0.3, 0, rng.exponential(10, popularities)).astype(np.float32),
-        float(rng.exponential(3600)),
+        rng.exponential(3600, users).astype(np.float32),
     )

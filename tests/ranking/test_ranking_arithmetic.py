@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 from inference.bundle.bundle import Manifest
 from inference.model import Ranking
 from profiles.actions import Action
-from ranking.candidates import Proposal, merge
-from ranking.request import DEFAULT_SURFACE
+from ranking.candidates import Retrieved, merge
 from ranking.scorers.blend import blend
-from ranking.settings import RankingSettings, SurfaceSettings
+from ranking.settings import DEFAULT_SURFACE, RankingSettings, SurfaceSettings
 from ranking.slate.slate_ids import SlateIds
 
 MANIFEST = Manifest(
@@ -35,7 +34,7 @@ RANKING = Ranking(np.array([[0.2, 0.1, 0.9], [0.0, 0.5, 0.0]], np.float32), np.a
 
 @given(st.lists(st.lists(st.integers(0, 20), unique=True), max_size=5))
 def test_the_first_source_that_names_an_item_has_it(lists):
-    merged = merge([Proposal(str(i), np.array(rows, np.int64)) for i, rows in enumerate(lists)])
+    merged = merge([Retrieved(str(i), np.array(rows, np.int64)) for i, rows in enumerate(lists)])
     expected: dict[int, str] = {}
     for place, rows in enumerate(lists):
         for row in rows:

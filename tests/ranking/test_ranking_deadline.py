@@ -21,7 +21,7 @@ from tests.ranking.world import (
     ids,
     item,
     numbered,
-    pipeline,
+    runner,
     user,
     vector,
     with_state,
@@ -53,7 +53,7 @@ async def timed(made, stored, within, **fields):
 async def test_when_the_model_fails_the_users_vector_answers(shelf, trouble):
     model = PaperModel()
     model.trouble = trouble
-    ranked, took = await timed(pipeline(shelf, model), known(), 0.25)
+    ranked, took = await timed(runner(shelf, model), known(), 0.25)
     assert ranked.slate.tier == VECTORS
     assert ranked.slate.model_version == VERSION
     assert took < 0.25
@@ -64,7 +64,7 @@ async def test_when_the_model_fails_the_users_vector_answers(shelf, trouble):
 async def test_without_a_vector_of_the_user_what_is_popular_answers(shelf, trouble):
     model = PaperModel()
     model.trouble = trouble
-    ranked, took = await timed(pipeline(shelf, model), user(("like", "i029")), 0.25)
+    ranked, took = await timed(runner(shelf, model), user(("like", "i029")), 0.25)
     assert ranked.slate.tier == POPULAR
     assert ranked.slate.model_version == 0
     assert took < 0.25
@@ -74,7 +74,7 @@ async def test_without_a_vector_of_the_user_what_is_popular_answers(shelf, troub
 
 async def test_an_answer_that_comes_late_is_not_waited_for(shelf):
     model = PaperModel()
-    made = pipeline(shelf, model)
+    made = runner(shelf, model)
     assert (await ask(made, known())).slate.tier == RANKED
     model.lasting = 0.4
     ranked, took = await timed(made, known(), 0.2)
@@ -84,16 +84,16 @@ async def test_an_answer_that_comes_late_is_not_waited_for(shelf):
 
 async def test_past_its_deadline_a_request_still_gets_a_list_at_once_and_the_model_is_left_alone(shelf):
     model = PaperModel()
-    ranked = await ask(pipeline(shelf, model), known(), within=-1)
+    ranked = await ask(runner(shelf, model), known(), within=-1)
     assert ranked.slate.tier == VECTORS
     assert len(ids(ranked)) == 10
     assert not model.calls
-    assert (await ask(pipeline(shelf, model), None, within=-1)).slate.tier == POPULAR
+    assert (await ask(runner(shelf, model), None, within=-1)).slate.tier == POPULAR
 
 
 async def test_the_tier_rises_as_soon_as_the_model_is_back(shelf):
     model = PaperModel()
-    made = pipeline(shelf, model)
+    made = runner(shelf, model)
     tiers = []
     for trouble in (None, "raise", "nan", None):
         model.trouble = trouble
@@ -104,7 +104,7 @@ async def test_the_tier_rises_as_soon_as_the_model_is_back(shelf):
 async def test_candidates_without_a_finite_score_come_last(shelf):
     model = PaperModel()
     model.trouble = "some_nan"
-    ranked = await ask(pipeline(shelf, model), known(), count=30)
+    ranked = await ask(runner(shelf, model), known(), count=30)
     assert ranked.slate.tier == RANKED
     assert len(ids(ranked)) == 29
     assert all(np.isfinite(i.score) for i in ranked.slate.items)
@@ -113,7 +113,7 @@ async def test_candidates_without_a_finite_score_come_last(shelf):
 
 async def test_without_the_profile_the_list_is_popular_and_says_so(shelf):
     model = PaperModel()
-    ranked = await ask(pipeline(shelf, model), None, unavailable=True)
+    ranked = await ask(runner(shelf, model), None, unavailable=True)
     assert ranked.slate.tier == POPULAR
     assert ranked.slate.profile_unavailable
     assert not model.calls
@@ -121,13 +121,13 @@ async def test_without_the_profile_the_list_is_popular_and_says_so(shelf):
 
 
 async def test_without_a_model_lists_are_popular(shelf):
-    assert (await ask(pipeline(shelf, PaperModel(), manifest=None), known())).slate.tier == POPULAR
+    assert (await ask(runner(shelf, PaperModel(), manifest=None), known())).slate.tier == POPULAR
 
 
 async def test_a_state_that_is_behind_is_folded_anew(shelf):
     model = PaperModel()
     stale = with_state(user(("dislike", "i005")), vector(9), stale=True)
-    ranked = await ask(pipeline(shelf, model), stale)
+    ranked = await ask(runner(shelf, model), stale)
     assert model.calls == ["fold", "rank"]
     assert ids(ranked)[0] == "i000"
 
@@ -135,17 +135,17 @@ async def test_a_state_that_is_behind_is_folded_anew(shelf):
 async def test_a_state_of_another_version_never_meets_this_ones_vectors(shelf):
     model = PaperModel()
     other = with_state(user(("dislike", "i005")), vector(9), version=VERSION - 1)
-    assert ids(await ask(pipeline(shelf, model), other))[0] == "i000"
+    assert ids(await ask(runner(shelf, model), other))[0] == "i000"
     model.trouble = "raise"
     assert (
-        await ask(pipeline(shelf, model), user(("dislike", "i006"), user_id="bob"), user_id="bob")
+        await ask(runner(shelf, model), user(("dislike", "i006"), user_id="bob"), user_id="bob")
     ).slate.tier == POPULAR
 
 
 @pytest.mark.parametrize("bad", [np.full(8, np.nan), np.ones(5)])
 async def test_a_state_that_is_no_state_is_folded_anew(shelf, bad):
     model = PaperModel()
-    ranked = await ask(pipeline(shelf, model), with_state(user(("like", "i005")), bad))
+    ranked = await ask(runner(shelf, model), with_state(user(("like", "i005")), bad))
     assert "fold" in model.calls
     assert ranked.slate.tier == RANKED
 
@@ -154,7 +154,7 @@ async def test_a_state_that_cannot_be_folded_in_time_serves_as_it_is(shelf):
     model = PaperModel()
     model.fold_trouble = "hang"
     ranked, took = await timed(
-        pipeline(shelf, model), with_state(user(("like", "i005")), vector(1), stale=True), 0.3
+        runner(shelf, model), with_state(user(("like", "i005")), vector(1), stale=True), 0.3
     )
     assert ranked.slate.tier == RANKED
     assert ids(ranked)[0] == "i029"
@@ -163,7 +163,7 @@ async def test_a_state_that_cannot_be_folded_in_time_serves_as_it_is(shelf):
 
 async def test_when_the_model_dies_the_last_fold_of_the_user_serves_the_vectors_tier(shelf):
     model = PaperModel()
-    made = pipeline(shelf, model)
+    made = runner(shelf, model)
     assert (await ask(made, user(("like", "i005")))).slate.tier == RANKED
     model.trouble = "raise"
     ranked = await ask(made, user(("like", "i005"), ("like", "i006")))
@@ -173,7 +173,7 @@ async def test_when_the_model_dies_the_last_fold_of_the_user_serves_the_vectors_
 
 async def test_what_was_erased_steers_nothing_any_more(shelf):
     model = PaperModel()
-    made = pipeline(shelf, model)
+    made = runner(shelf, model)
     await ask(made, user(("like", "i005")))
     model.trouble = "raise"
     later = Event("ann", Position(b"t" * 16, 0, 9), NOW_MS, "e9", "i007", "like", NOW_MS)
@@ -183,7 +183,7 @@ async def test_what_was_erased_steers_nothing_any_more(shelf):
 
 async def test_an_item_whose_vector_came_later_is_in_the_next_fold(shelf):
     model = PaperModel()
-    made = pipeline(shelf, model)
+    made = runner(shelf, model)
     shelf.put(item("late"))
     stored = user(("dislike", "late"))
     first = ids(await ask(made, stored))
@@ -197,7 +197,7 @@ async def test_an_item_whose_vector_came_later_is_in_the_next_fold(shelf):
 
 async def test_reasons_come_from_the_history_and_are_worked_out_once_for_it(shelf):
     model = PaperModel()
-    made = pipeline(shelf, model)
+    made = runner(shelf, model)
     first = (await ask(made, known())).slate
     assert {i.reason.item_id for i in first.items} == {"i005"}
     assert first.items[0].reason.text == "Because of Title of i005"
@@ -209,7 +209,7 @@ async def test_reasons_come_from_the_history_and_are_worked_out_once_for_it(shel
 async def test_reasons_never_hold_a_list_up(shelf):
     model = PaperModel()
     model.fold_trouble = "hang"
-    made = pipeline(shelf, model, reasons_wait_ms=20)
+    made = runner(shelf, model, reasons_wait_ms=20)
     ranked, took = await timed(made, known(), 3.0)
     assert ranked.slate.tier == RANKED
     assert took < 1.0
@@ -219,7 +219,7 @@ async def test_reasons_never_hold_a_list_up(shelf):
 
 async def test_reasons_that_came_late_are_there_for_the_next_list(shelf):
     model = PaperModel()
-    made = pipeline(shelf, model, reasons_wait_ms=0)
+    made = runner(shelf, model, reasons_wait_ms=0)
     answer = model.fold
 
     async def slow_fold(*args, **kwargs):
@@ -235,7 +235,7 @@ async def test_reasons_that_came_late_are_there_for_the_next_list(shelf):
 async def test_a_client_that_goes_away_leaves_no_call_behind(shelf):
     model = PaperModel()
     model.trouble = "hang"
-    made = pipeline(shelf, model)
+    made = runner(shelf, model)
     before = asyncio.all_tasks()
     asked = asyncio.create_task(ask(made, known()))
     await asyncio.sleep(0.05)
@@ -249,7 +249,7 @@ async def test_a_client_that_goes_away_leaves_no_call_behind(shelf):
 async def test_closing_ends_what_nobody_waits_for(shelf):
     model = PaperModel()
     model.trouble = "hang"
-    made = pipeline(shelf, model)
+    made = runner(shelf, model)
     before = asyncio.all_tasks()
     await ask(made, known(), within=0.1)
     await made.close()
@@ -263,7 +263,7 @@ async def test_a_source_that_fails_is_done_without(shelf):
         raise RuntimeError("the index is broken")
 
     shelf.search = broken
-    made = pipeline(shelf, PaperModel())
+    made = runner(shelf, PaperModel())
     assert len(ids(await ask(made, known()))) == 10
     shelf.search = search
 
@@ -273,13 +273,13 @@ async def test_the_ranker_is_given_ages_and_popularity_as_they_are(shelf):
     model = PaperModel()
     answer = model.rank
 
-    async def rank(version, states, candidates, *, timeout):
+    async def rank(version, users, candidates, *, timeout):
         seen.append(candidates)
-        return await answer(version, states, candidates, timeout=timeout)
+        return await answer(version, users, candidates, timeout=timeout)
 
     model.rank = rank
     shelf.put(item("old", published_at_ms=NOW_MS - 5000), vector(99))
-    await ask(pipeline(shelf, model), known())
+    await ask(runner(shelf, model), known())
     assert seen[0].age_seconds.max() == 5
     assert seen[0].age_seconds.min() == -1
     assert seen[0].popularity.max() == 30

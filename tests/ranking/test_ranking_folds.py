@@ -11,7 +11,7 @@ from profiles.actions import Actions, ProfileSettings
 from profiles.folding.events import Position
 from profiles.profile import Entry
 from ranking.deadline.calls import Calls
-from ranking.hydration.history_encoder import Folds
+from ranking.hydration.history_encoder import HistoryEncoder, UserHistory
 from recstream.v1 import slate_pb2
 from tests.models.model_in_process import InProcess
 from tests.ranking.in_memory import Shelf
@@ -24,7 +24,7 @@ from tests.ranking.world import (
     ask,
     item,
     numbered,
-    pipeline,
+    runner,
     user,
     vector,
     with_state,
@@ -46,8 +46,13 @@ def history(events: int) -> tuple[Entry, ...]:
     )
 
 
-def folds(shelf: Shelf, model, newest: int, calls: Calls) -> Folds:
-    return Folds(shelf, model, calls, Actions(ProfileSettings().actions), kept=4, reasons_events=newest)
+def encoder(shelf: Shelf, model, newest: int, calls: Calls) -> HistoryEncoder:
+    actions = Actions(ProfileSettings().actions)
+    return HistoryEncoder(shelf, model, calls, actions, cache_size=4, reasons_events=newest)
+
+
+def ann(entries: tuple[Entry, ...]) -> UserHistory:
+    return UserHistory("ann", entries)
 
 
 @pytest.mark.parametrize(("events", "newest"), [(HISTORY, 32), (HISTORY, 1), (HISTORY, HISTORY - 1), (5, 32)])
@@ -70,24 +75,24 @@ async def test_the_newest_events_contribute_the_same_whether_or_not_the_older_on
 
     model.fold = fold
     entries, calls = history(events), Calls()
-    whole, partial = (folds(shelf, model, newest, calls) for _ in range(2))
-    states = await whole.begin("ann", checked.manifest, entries, 5)
-    parts = await partial.begin_parts("ann", checked.manifest, entries, 5)
+    whole, partial = (encoder(shelf, model, newest, calls) for _ in range(2))
+    [states] = await whole.begin(checked.manifest, [ann(entries)], 5)
+    [parts] = await partial.begin_contributions(checked.manifest, [ann(entries)], 5)
     assert sent == [events, min(events, newest)]
     common = min(events, newest)
     assert np.abs(answers[0].contributions[0, -common:]).max() > 1e-4
     np.testing.assert_allclose(
         answers[1].contributions[0], answers[0].contributions[0, -common:], rtol=1e-4, atol=1e-6
     )
-    kept = whole.remembered_parts("ann", 1, entries)
-    assert kept is not None and kept.items == parts.items
-    np.testing.assert_allclose(kept.contributions, parts.contributions, rtol=1e-4, atol=1e-6)
+    cached = whole.cached_contributions(ann(entries), 1)
+    assert cached is not None and cached.items == parts.items
+    np.testing.assert_allclose(cached.vectors, parts.vectors, rtol=1e-4, atol=1e-6)
     # The whole one has states; the partial one must not pass for one that has.
-    assert whole.remembered("ann", 1, entries) is states
-    assert (partial.remembered("ann", 1, entries) is None) == (newest < events)
-    assert (partial.before("ann", 1, entries) is None) == (newest < events)
-    assert partial.remembered_parts("ann", 1, entries) is parts
-    assert partial.remembered_parts("ann", 1, entries[:-1]) is None
+    assert whole.cached(ann(entries), 1) is states
+    assert (partial.cached(ann(entries), 1) is None) == (newest < events)
+    assert (partial.earlier("ann", 1, entries) is None) == (newest < events)
+    assert partial.cached_contributions(ann(entries), 1) is parts
+    assert partial.cached_contributions(ann(entries[:-1]), 1) is None
     await calls.close()
 
 
@@ -97,14 +102,14 @@ async def test_contributions_are_folded_anew_when_an_item_of_theirs_gets_its_vec
     newest, oldest = entries[-1].item_id, entries[0].item_id
     for item_id in ITEMS:
         shelf.put(item(item_id), None if item_id in (newest, oldest) else vector(1))
-    made = folds(shelf, PaperModel(), 4, calls)
+    made = encoder(shelf, PaperModel(), 4, calls)
     assert oldest not in {e.item_id for e in entries[-4:]}
-    await made.begin("ann", MANIFEST, entries, 5)
+    await made.begin(MANIFEST, [ann(entries)], 5)
     shelf.put(item(oldest), vector(1))
-    assert made.remembered("ann", VERSION, entries) is None
-    assert made.remembered_parts("ann", VERSION, entries) is not None
+    assert made.cached(ann(entries), VERSION) is None
+    assert made.cached_contributions(ann(entries), VERSION) is not None
     shelf.put(item(newest), vector(1))
-    assert made.remembered_parts("ann", VERSION, entries) is None
+    assert made.cached_contributions(ann(entries), VERSION) is None
     await calls.close()
 
 
@@ -119,9 +124,12 @@ async def test_a_model_that_folds_to_another_length_is_not_believed():
         return type(found)(found.states, found.contributions[:, :-1])
 
     model.fold = fold
-    for begin in (folds(shelf, model, 4, calls).begin, folds(shelf, model, 4, calls).begin_parts):
+    for begin in (
+        encoder(shelf, model, 4, calls).begin,
+        encoder(shelf, model, 4, calls).begin_contributions,
+    ):
         with pytest.raises(ModelUnavailable):
-            await begin("ann", MANIFEST, history(9), 5)
+            await begin(MANIFEST, [ann(history(9))], 5)
     await calls.close()
 
 
@@ -136,7 +144,7 @@ async def test_a_state_that_falls_behind_is_folded_from_the_whole_history():
         return await answer(version, histories, timeout=timeout)
 
     model.fold = fold
-    made = pipeline(shelf, model, reasons_events=3)
+    made = runner(shelf, model, reasons_events=3)
     stored = user(*[("like", each) for each in ITEMS[:10]], settings=PROFILES)
     first = await ask(made, with_state(stored, vector(1)), count=4)
     assert {i.reason.item_id for i in first.slate.items} <= set(ITEMS[7:10])

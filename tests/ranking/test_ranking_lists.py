@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from profiles.folding.tail import Tail, hash64
-from ranking.request import DEFAULT_SURFACE
+from ranking.settings import DEFAULT_SURFACE
 from recstream.v1 import filter_pb2, item_pb2, slate_pb2
 from tests.ranking.in_memory import Shelf
 from tests.ranking.world import (
     DAY_MS,
+    MANIFEST,
     NOW,
     NOW_MS,
     PaperModel,
@@ -16,7 +17,8 @@ from tests.ranking.world import (
     ids,
     item,
     numbered,
-    pipeline,
+    runner,
+    similar,
     user,
     vector,
     with_state,
@@ -37,14 +39,14 @@ def shelf_of(count: int, **fields) -> Shelf:
 async def test_a_list_is_as_long_as_asked_or_as_there_are_items(count, trouble, surface):
     model = PaperModel()
     model.trouble = trouble
-    made = pipeline(shelf_of(7), model)
+    made = runner(shelf_of(7), model)
     for stored in (None, user(("like", "i001")), with_state(user(("like", "i001")), vector(1))):
         listed = ids(await ask(made, stored, count=count, surface=surface))
         assert len(listed) == len(set(listed)) == min(count, 7 if stored is None else 6)
 
 
 async def test_exclusions_shorten_what_there_is_and_not_the_list():
-    made = pipeline(shelf_of(7), PaperModel())
+    made = runner(shelf_of(7), PaperModel())
     ranked = await ask(made, count=4, excluded=frozenset({"i000", "i001", "i002", "nowhere"}))
     assert sorted(ids(ranked)) == ["i003", "i004", "i005", "i006"]
     assert ranked.remaining == 0
@@ -52,12 +54,12 @@ async def test_exclusions_shorten_what_there_is_and_not_the_list():
 
 
 async def test_nothing_left_is_an_empty_list_without_a_name():
-    made = pipeline(shelf_of(2), PaperModel())
+    made = runner(shelf_of(2), PaperModel())
     ranked = await ask(made, excluded=frozenset({"i000", "i001"}))
     assert not ids(ranked)
     assert ranked.slate.slate_id == ""
     assert ranked.remaining == 0
-    assert not ids(await ask(pipeline(Shelf(lambda: NOW_MS), PaperModel())))
+    assert not ids(await ask(runner(Shelf(lambda: NOW_MS), PaperModel())))
 
 
 @pytest.mark.parametrize("trouble", [None, "raise"])
@@ -71,7 +73,7 @@ async def test_a_list_stays_full_however_strict_its_filter(wanted, expected, tro
     model = PaperModel()
     model.trouble = trouble
     stored = with_state(user(("like", "i001")), vector(1))
-    ranked = await ask(pipeline(shelf, model), stored, filter=filter_pb2.Filter(categories=wanted))
+    ranked = await ask(runner(shelf, model), stored, filter=filter_pb2.Filter(categories=wanted))
     assert len(ids(ranked)) == expected
     assert all(not wanted or shelf.item(row).categories[0] in wanted for row in ranked.rows.tolist())
 
@@ -79,7 +81,7 @@ async def test_a_list_stays_full_however_strict_its_filter(wanted, expected, tro
 async def test_items_of_another_domain_stay_away():
     shelf = shelf_of(20, domain="shop")
     shelf.put(item("film", domain="video"), vector(1))
-    assert ids(await ask(pipeline(shelf, PaperModel()), domain="video")) == ["film"]
+    assert ids(await ask(runner(shelf, PaperModel()), domain="video")) == ["film"]
 
 
 @pytest.mark.parametrize("trouble", [None, "raise"])
@@ -94,13 +96,14 @@ async def test_no_tier_shows_what_is_withdrawn_expired_or_removed(trouble, unava
     shelf.popular({"hidden": 99, "over": 99, "removed": 99})
     model = PaperModel()
     model.trouble = trouble
-    made = pipeline(shelf, model) if manifest else pipeline(shelf, model, manifest=None)
+    live = MANIFEST if manifest else None
+    made = runner(shelf, model, manifest=live)
     stored = with_state(user(("click", "i001")), vector(1))
     for surface in ("evaluation", DEFAULT_SURFACE):
         listed = ids(await ask(made, stored, unavailable=unavailable, surface=surface))
         assert set(listed) == set(numbered(6))
     for each in ("i000", "hidden"):
-        assert {i.item_id for i in (await made.similar(each, 50)).items} == set(numbered(6)) - {each}
+        assert {i.item_id for i in similar(shelf, each, 50, manifest=live).items} == set(numbered(6)) - {each}
 
 
 async def test_an_item_that_is_withdrawn_while_the_model_is_at_work_is_not_listed():
@@ -112,24 +115,24 @@ async def test_an_item_that_is_withdrawn_while_the_model_is_at_work_is_not_liste
         return await answer(*args, **kwargs)
 
     model.rank = rank
-    ranked = await ask(pipeline(shelf, model), count=11)
+    ranked = await ask(runner(shelf, model), count=11)
     assert set(ids(ranked)) == set(numbered(12)) - {"i003"}
 
 
 async def test_what_was_taken_is_not_offered_again_unless_its_action_may_be_repeated():
-    made = pipeline(shelf_of(6), PaperModel())
+    made = runner(shelf_of(6), PaperModel())
     stored = user(("like", "i000"), ("click", "i001"), ("dislike", "i002"))
     assert set(ids(await ask(made, stored))) == {"i001", "i003", "i004", "i005"}
 
 
 async def test_what_was_taken_before_the_history_begins_stays_away():
-    made = pipeline(shelf_of(6), PaperModel())
+    made = runner(shelf_of(6), PaperModel())
     tail = Tail().add([(1, hash64("i004")), (2, hash64("nowhere"))], 100)
     assert "i004" not in ids(await ask(made, user(("like", "i000")), tail=tail))
 
 
 async def test_pages_repeat_nothing_and_end():
-    made = pipeline(shelf_of(95), PaperModel())
+    made = runner(shelf_of(95), PaperModel())
     served: frozenset[int] = frozenset()
     seen: list[str] = []
     for page in range(10):
@@ -145,7 +148,7 @@ async def test_pages_repeat_nothing_and_end():
 
 async def test_new_items_are_found_by_their_hash_as_well():
     shelf = shelf_of(3)
-    made = pipeline(shelf, PaperModel())
+    made = runner(shelf, PaperModel())
     await ask(made, served=frozenset({hash64("late")}))
     shelf.put(item("late"), vector(1))
     assert "late" not in ids(await ask(made, served=frozenset({hash64("late")})))
@@ -163,7 +166,7 @@ def tastes() -> Shelf:
 
 
 async def test_what_a_user_dislikes_goes_and_its_neighbours_sink():
-    made = pipeline(tastes(), PaperModel())
+    made = runner(tastes(), PaperModel())
     liked = ids(await ask(made, user(("like", "A"), ("like", "B")), count=24))
     disliked = ids(await ask(made, user(("like", "A"), ("like", "B"), ("dislike", "C")), count=24))
     assert "C" in liked
@@ -174,7 +177,7 @@ async def test_what_a_user_dislikes_goes_and_its_neighbours_sink():
 
 
 async def test_a_dislike_that_is_taken_back_has_never_been():
-    made = pipeline(tastes(), PaperModel())
+    made = runner(tastes(), PaperModel())
     before = await ask(made, user(("like", "A"), ("like", "B")))
     after = await ask(made, user(("like", "A"), ("like", "B"), ("dislike", "A"), undo="e2"))
     assert [(i.item_id, i.score, i.reason.item_id) for i in before.slate.items] == [
@@ -184,7 +187,7 @@ async def test_a_dislike_that_is_taken_back_has_never_been():
 
 async def test_the_last_word_on_an_item_counts():
     ranked = await ask(
-        pipeline(tastes(), PaperModel()), user(("like", "A"), ("like", "B"), ("dislike", "A")), count=5
+        runner(tastes(), PaperModel()), user(("like", "A"), ("like", "B"), ("dislike", "A")), count=5
     )
     assert {i.reason.item_id for i in ranked.slate.items} == {"B"}
     assert ids(ranked) == ["B1", "B2", "B3", "B4", "B5"]
@@ -194,7 +197,7 @@ async def test_a_stranger_gets_what_the_model_makes_of_nobody_from_what_is_popul
     shelf = shelf_of(400)
     shelf.popular({"i399": 50})
     shelf.put(item("new", published_at_ms=NOW_MS - DAY_MS), vector(-5))
-    made = pipeline(shelf, PaperModel())
+    made = runner(shelf, PaperModel())
     ranked = await ask(made, surface=DEFAULT_SURFACE)
     assert ranked.slate.tier == slate_pb2.TIER_RANKED
     assert ranked.slate.model_version == 5
@@ -209,7 +212,7 @@ async def test_new_items_get_places_on_a_list_but_not_on_one_of_measurements():
     for n in range(5):
         shelf.put(item(f"new{n}", published_at_ms=NOW_MS - DAY_MS), vector(-9))
     stored = with_state(user(("like", "i001")), vector(1))
-    made = pipeline(shelf, PaperModel())
+    made = runner(shelf, PaperModel())
     listed = await ask(made, stored, count=20, surface=DEFAULT_SURFACE)
     new = [i for i in listed.slate.items if i.item_id.startswith("new")]
     assert len(new) == 2
@@ -223,7 +226,7 @@ async def test_an_item_without_a_vector_is_listed_last_and_has_no_probabilities(
     shelf = shelf_of(3)
     shelf.put(item("blank"))
     shelf.popular({"blank": 99})
-    items = (await ask(pipeline(shelf, PaperModel()))).slate.items
+    items = (await ask(runner(shelf, PaperModel()))).slate.items
     assert items[-1].item_id == "blank"
     assert not items[-1].probabilities
     assert not items[-1].HasField("predicted_rating")
@@ -231,7 +234,7 @@ async def test_an_item_without_a_vector_is_listed_last_and_has_no_probabilities(
 
 
 async def test_a_ranked_list_shows_the_models_numbers_and_a_name_that_sorts():
-    made = pipeline(shelf_of(5), PaperModel())
+    made = runner(shelf_of(5), PaperModel())
     first, second = (await ask(made)).slate, (await ask(made)).slate
     assert first.slate_id < second.slate_id
     for each in first.items:
@@ -243,18 +246,18 @@ async def test_a_ranked_list_shows_the_models_numbers_and_a_name_that_sorts():
 
 
 async def test_similar_items_are_the_nearest_and_never_the_item_itself():
-    made = pipeline(tastes(), PaperModel())
-    found = await made.similar("B", 3, excluded=frozenset({"B2"}))
+    shelf = tastes()
+    found = similar(shelf, "B", 3, excluded=frozenset({"B2"}))
     assert [i.item_id for i in found.items] == ["B1", "B3", "B4"]
     assert found.model_version == 5
-    assert [i.item_id for i in (await made.similar("B", 2, filter=filter_pb2.Filter(categories=["A"]))).items]
+    assert [i.item_id for i in similar(shelf, "B", 2, filter=filter_pb2.Filter(categories=["A"])).items]
 
 
 async def test_an_item_without_a_vector_has_the_popular_ones_of_its_kind():
     shelf = tastes()
     shelf.put(item("blank", categories=["B"]))
     shelf.popular({"B5": 2, "A1": 9})
-    found = await pipeline(shelf, PaperModel()).similar("blank", 9)
+    found = similar(shelf, "blank", 9)
     assert found.items[0].item_id == "B5"
     assert found.items[8].item_id == "A1"
     assert found.model_version == 0
@@ -264,7 +267,7 @@ async def test_an_item_without_a_vector_has_the_popular_ones_of_its_kind():
 async def test_a_burst_of_long_ago_is_not_popular_now(unavailable):
     shelf = shelf_of(30)
     shelf.popular({"i020": 100_000}, hours_ago=30 * 24)
-    made = pipeline(shelf, PaperModel())
+    made = runner(shelf, PaperModel())
     ranked = await ask(made, count=30, unavailable=unavailable)
     assert not any(i.reason.kind == slate_pb2.REASON_KIND_TRENDING for i in ranked.slate.items)
     shelf.popular({"i007": 2})
@@ -282,7 +285,7 @@ async def test_the_longest_list_with_everything_on_it_is_far_below_four_mebibyte
         )
         shelf.put(big, vector(1 + n / 600))
     stored = with_state(user(("like", "599" + "x" * 253)), vector(1))
-    slate = (await ask(pipeline(shelf, PaperModel()), stored, count=500)).slate
+    slate = (await ask(runner(shelf, PaperModel()), stored, count=500)).slate
     assert len(slate.items) == 500
     assert {i.reason.kind for i in slate.items} == {slate_pb2.REASON_KIND_BECAUSE_OF}
     assert slate.ByteSize() < 2 << 20

@@ -20,7 +20,8 @@ from tests.ranking.world import (
     ids,
     item,
     numbered,
-    pipeline,
+    runner,
+    similar,
     user,
     vector,
     with_state,
@@ -36,9 +37,9 @@ class Listening(PaperModel):
         super().__init__()
         self.seen: list[RankerInput] = []
 
-    async def rank(self, version, user, candidates, *, timeout):
+    async def rank(self, version, users, candidates, *, timeout):
         self.seen.append(candidates)
-        return await super().rank(version, user, candidates, timeout=timeout)
+        return await super().rank(version, users, candidates, timeout=timeout)
 
 
 @pytest.fixture
@@ -61,12 +62,12 @@ def event(n: int, item_id: str, seconds_ago: float, action: str = "like") -> Eve
 async def idle(shelf: Shelf, stored: Stored | None) -> float:
     """As the ranker is told, from a fold and from a state that is kept."""
     model = Listening()
-    made = pipeline(shelf, model)
+    made = runner(shelf, model)
     await ask(made, stored)
     if stored is not None:
         await ask(made, with_state(stored, vector(1)))
-    assert len({candidates.idle_seconds for candidates in model.seen}) == 1
-    return model.seen[0].idle_seconds
+    assert len({float(candidates.idle_seconds[0]) for candidates in model.seen}) == 1
+    return float(model.seen[0].idle_seconds[0])
 
 
 async def test_idle_time_runs_from_the_newest_event_however_late_others_come(shelf):
@@ -97,31 +98,31 @@ async def test_who_has_done_nothing_or_is_forgotten_has_no_idle_time(shelf):
 
 async def test_a_state_that_is_behind_is_as_old_as_the_newest_event_in_it(shelf):
     model = Listening()
-    made = pipeline(shelf, model)
+    made = runner(shelf, model)
     await ask(made, folded(event(0, "i001", 3600)))
     model.fold_trouble = "raise"
     await ask(made, folded(event(0, "i001", 3600), event(1, "i002", 7)))
-    assert [candidates.idle_seconds for candidates in model.seen] == [3600, 3600]
+    assert [candidates.idle_seconds.tolist() for candidates in model.seen] == [[3600], [3600]]
 
 
 async def test_popularities_stand_in_the_order_of_the_manifests_half_lives(shelf):
     model = Listening()
     shelf.popular({"i007": 800}, hours_ago=14 * 24)
-    await ask(pipeline(shelf, model), with_state(user(("like", "i001")), vector(1)), count=29)
+    await ask(runner(shelf, model), with_state(user(("like", "i001")), vector(1)), count=29)
     given = model.seen[0]
-    assert given.popularity.shape == (len(given.vectors), 3) and given.popularity.dtype == np.float32
+    assert given.popularity.shape == (1, given.vectors.shape[1], 3) and given.popularity.dtype == np.float32
     assert MANIFEST.popularity_half_lives_days == (3, 14, 90)
     wanted = [800 * 2 ** (-14 / days) for days in (3, 14, 90)]
-    assert given.popularity[given.popularity[:, 1].argmax()] == pytest.approx(wanted)
-    assert np.count_nonzero(given.popularity.any(axis=1)) == 1
+    assert given.popularity[0, given.popularity[0, :, 1].argmax()] == pytest.approx(wanted)
+    assert np.count_nonzero(given.popularity.any(axis=2)) == 1
 
 
 async def test_each_model_version_is_given_its_own_half_lives(shelf):
     model = Listening()
     shelf.popular({"i007": 8})
     one = MANIFEST.model_copy(update={"popularity_half_lives_days": (30.0,)})
-    await ask(pipeline(shelf, model, manifest=one), user(("like", "i001")))
-    assert model.seen[0].popularity.shape == (len(model.seen[0].vectors), 1)
+    await ask(runner(shelf, model, manifest=one), user(("like", "i001")))
+    assert model.seen[0].popularity.shape == (1, model.seen[0].vectors.shape[1], 1)
 
 
 async def test_lists_for_measurements_are_the_rankers_order_of_near_similar_and_popular_things():
@@ -132,7 +133,7 @@ async def test_lists_for_measurements_are_the_rankers_order_of_near_similar_and_
     shelf.put(item("odd too"), vector(0, 0, 4))
     shelf.popular({"i100": 9})
     stored = with_state(user(("like", "odd")), vector(1, 1))
-    slate = (await ask(pipeline(shelf, PaperModel()), stored, count=500)).slate
+    slate = (await ask(runner(shelf, PaperModel()), stored, count=500)).slate
     sources = {each.item_id: each.source for each in slate.items}
     assert (sources["i449"], sources["odd too"], sources["i100"]) == ("nearest", "similar", "popular")
     assert set(sources.values()) == {"nearest", "similar", "popular"}
@@ -143,7 +144,7 @@ async def test_lists_for_measurements_are_the_rankers_order_of_near_similar_and_
 async def test_a_stranger_is_ranked_among_the_popular_things(shelf):
     shelf.popular({item_id: 1 + n for n, item_id in enumerate(numbered(10))}, hours_ago=60 * 24)
     ranked = await ask(
-        pipeline(shelf, PaperModel(), surfaces={"evaluation": {"trending": 0, "popular": 5}}), count=5
+        runner(shelf, PaperModel(), surfaces={"evaluation": {"trending": 0, "popular": 5}}), count=5
     )
     assert {each.source for each in ranked.slate.items} == {"popular"}
     assert sorted(ids(ranked)) == numbered(10)[5:]
@@ -156,14 +157,14 @@ async def test_what_stays_popular_is_found_beside_what_is_popular_for_an_hour():
     shelf.put(item("classic"), vector(9))
     shelf.popular(dict.fromkeys(numbered(20), 1))
     shelf.popular({"classic": 500}, hours_ago=21 * 24)
-    made = pipeline(shelf, PaperModel(), default={"trending": 5, "popular": 5})
+    made = runner(shelf, PaperModel(), default={"trending": 5, "popular": 5})
     first = (await ask(made, count=5, surface="home")).slate.items[0]
     assert (first.item_id, first.source) == ("classic", "popular")
 
 
 async def test_a_stranger_gets_popular_things_when_the_ranker_is_down(shelf):
     model = PaperModel()
-    made = pipeline(shelf, model)
+    made = runner(shelf, model)
     await ask(made)
     model.trouble = "raise"
     shelf.popular({"i003": 2, "i004": 1})
@@ -184,30 +185,32 @@ async def test_a_list_as_of_a_moment_counts_idle_time_ages_and_popularity_from_i
     shelf.popular({"i007": 8}, hours_ago=64 * 24)
     model = Listening()
     stored = folded(event(0, "i001", 50 * 86_400 + 90))
-    await ask(pipeline(shelf, model), stored, count=40, as_of_ms=EARLIER_MS)
+    await ask(runner(shelf, model), stored, count=40, now_ms=EARLIER_MS)
     given = model.seen[0]
     assert given.idle_seconds == 90
-    assert sorted(set(given.age_seconds.tolist())) == [0, 3 * 86_400]
+    assert sorted(set(given.age_seconds[0].tolist())) == [0, 3 * 86_400]
     wanted = [8 * 2 ** (-14 / days) for days in (3, 14, 90)]
-    assert given.popularity[given.popularity[:, 1].argmax()] == pytest.approx(wanted)
+    assert given.popularity[0, given.popularity[0, :, 1].argmax()] == pytest.approx(wanted)
 
 
 async def test_popularity_as_of_a_moment_is_what_was_known_then_whoever_asked_in_between(shelf):
     """Events come as time goes on; lists of now are asked for between those of then."""
     shelf.popular({"i003": 4}, hours_ago=50 * 24)
     model, told = Listening(), Listening()
-    made = pipeline(shelf, model)
-    await ask(made, as_of_ms=EARLIER_MS)
+    made = runner(shelf, model)
+    await ask(made, now_ms=EARLIER_MS)
     await ask(made)
     shelf.popular({"i004": 9}, hours_ago=40 * 24)
-    for moment in (EARLIER_MS + 10 * DAY_MS, None, EARLIER_MS + 10 * DAY_MS, NOW_MS):
-        await ask(made, as_of_ms=moment)
-    await ask(pipeline(shelf, told), as_of_ms=EARLIER_MS + 10 * DAY_MS)
+    for moment in (EARLIER_MS + 10 * DAY_MS, NOW_MS, EARLIER_MS + 10 * DAY_MS, NOW_MS):
+        await ask(made, now_ms=moment)
+    await ask(runner(shelf, told), now_ms=EARLIER_MS + 10 * DAY_MS)
     then, now, again, named = (candidates.popularity for candidates in model.seen[2:])
     np.testing.assert_allclose(then, told.seen[0].popularity, rtol=1e-5)
     np.testing.assert_allclose(then, again, rtol=1e-5)
     np.testing.assert_allclose(now, named, rtol=1e-5)
-    assert then[:, 1].max() == pytest.approx(9) and now[:, 1].max() == pytest.approx(9 * 2 ** (-40 / 14))
+    assert then[0, :, 1].max() == pytest.approx(9) and now[0, :, 1].max() == pytest.approx(
+        9 * 2 ** (-40 / 14)
+    )
 
 
 async def test_what_expires_after_the_moment_is_on_its_list_and_nothing_else_that_has_expired():
@@ -215,8 +218,8 @@ async def test_what_expires_after_the_moment_is_on_its_list_and_nothing_else_tha
     shelf.put(item("there then", expires_at_ms=EARLIER_MS + 1), vector(1))
     shelf.put(item("gone then", expires_at_ms=EARLIER_MS), vector(1))
     shelf.put(item("always"), vector(1))
-    made = pipeline(shelf, PaperModel())
-    assert sorted(ids(await ask(made, as_of_ms=EARLIER_MS))) == ["always", "there then"]
+    made = runner(shelf, PaperModel())
+    assert sorted(ids(await ask(made, now_ms=EARLIER_MS))) == ["always", "there then"]
     assert ids(await ask(made)) == ["always"]
 
 
@@ -224,9 +227,9 @@ async def test_what_is_new_is_new_as_of_the_moment():
     shelf = Shelf(lambda: NOW_MS)
     shelf.put(item("new then", published_at_ms=EARLIER_MS - DAY_MS), vector(1))
     shelf.put(item("new now", published_at_ms=NOW_MS - DAY_MS), vector(1))
-    made = pipeline(shelf, PaperModel(), default={"popular": 0, "trending": 0, "nearest": 0, "similar": 0})
-    for moment, wanted in ((EARLIER_MS, "new then"), (None, "new now")):
-        listed = (await ask(made, surface="home", count=1, as_of_ms=moment)).slate.items
+    made = runner(shelf, PaperModel(), default={"popular": 0, "trending": 0, "nearest": 0, "similar": 0})
+    for moment, wanted in ((EARLIER_MS, "new then"), (NOW_MS, "new now")):
+        listed = (await ask(made, surface="home", count=1, now_ms=moment)).slate.items
         assert [each.item_id for each in listed] == [wanted]
 
 
@@ -236,8 +239,7 @@ async def test_similar_things_of_one_without_a_vector_are_those_popular_as_of_th
     for item_id, buckets in (("i001", {hour - 50 * 24: 9}), ("i002", {hour: 5})):
         hours = [catalog_pb2.HourBucket(hour=at, count=count) for at, count in buckets.items()]
         shelf.put_stats(item_id, catalog_pb2.ItemStats(positives=sum(buckets.values()), hours=hours))
-    made = pipeline(shelf, PaperModel())
-    first = [(await made.similar("odd", 1, as_of_ms=moment)).items[0] for moment in (None, EARLIER_MS)]
+    first = [similar(shelf, "odd", 1, now_ms=moment).items[0] for moment in (NOW_MS, EARLIER_MS)]
     assert [each.item_id for each in first] == ["i002", "i001"]
     # Of that moment the later burst is an hour ahead at the most.
     assert first[1].score == pytest.approx(9, rel=0.01)
@@ -250,6 +252,6 @@ async def test_things_liked_last_that_are_alike_bring_as_many_similar_things_as_
     for liked in ("a", "b", "c"):
         shelf.put(item(liked), vector(30, 30))
     stored = with_state(user(("like", "a"), ("like", "b"), ("like", "c")), vector(1, 1))
-    made = pipeline(shelf, PaperModel(), surfaces={"evaluation": {"nearest": 0, "similar": 12}})
+    made = runner(shelf, PaperModel(), surfaces={"evaluation": {"nearest": 0, "similar": 12}})
     slate = (await ask(made, stored, count=60)).slate
     assert [each.source for each in slate.items].count("similar") == 12

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ranking.selectors.selector import by_score, capped, explored, select
+from ranking.selector import by_score, capped, explored, select
 from ranking.settings import SurfaceSettings
 
 scores = st.lists(

@@ -5,11 +5,12 @@ import pytest
 
 from inference.version_routing import Live, Pointer
 from profiles.profile import Stored
-from ranking.runner import Pipeline
+from ranking.build import build
+from ranking.runner import Runner
 from ranking.settings import RankingSettings
 from recstream.v1 import slate_pb2
 from tests.ranking.in_memory import Shelf
-from tests.ranking.world import MANIFEST, NOW, NOW_MS, PROFILES, PaperModel, ask, item, numbered, user
+from tests.ranking.world import MANIFEST, NOW_MS, PROFILES, PaperModel, ask, item, numbered, user
 from tests.ranking.world import with_state as with_state_of
 
 OLD, NEW = MANIFEST.version, MANIFEST.version + 1
@@ -35,10 +36,10 @@ class Flipping(PaperModel):
         if name == self.at:
             self.pointer = AFTER if self.pointer is BEFORE else BEFORE
 
-    async def rank(self, version, user, candidates, *, timeout):
-        self.ranked.append((version, candidates.vectors.shape[1]))
-        assert user.user_vector.shape[1] == candidates.vectors.shape[1]
-        return await super().rank(version, user, candidates, timeout=timeout)
+    async def rank(self, version, users, candidates, *, timeout):
+        self.ranked.append((version, candidates.vectors.shape[2]))
+        assert users.user_vector.shape[1] == candidates.vectors.shape[2]
+        return await super().rank(version, users, candidates, timeout=timeout)
 
 
 @pytest.fixture
@@ -50,8 +51,8 @@ def shelf() -> Shelf:
     return made
 
 
-def made(shelf: Shelf, model: Flipping) -> Pipeline:
-    return Pipeline(shelf, model, lambda: model.pointer, PROFILES, RankingSettings(), clock=lambda: NOW)
+def made(shelf: Shelf, model: Flipping) -> Runner:
+    return build(shelf, model, lambda: model.pointer, PROFILES, RankingSettings())
 
 
 def with_state(stored: Stored, version: int) -> Stored:

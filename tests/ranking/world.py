@@ -13,9 +13,11 @@ from profiles.actions import ProfileSettings
 from profiles.folding.events import Event, Position
 from profiles.folding.fold import fold
 from profiles.profile import ModelState, Stored
-from ranking.request import ListRequest
-from ranking.runner import Pipeline
+from ranking.build import build, build_similar_items
+from ranking.query import ListRequest, Query
+from ranking.runner import Runner
 from ranking.settings import RankingSettings
+from ranking.slate.ranked import Ranked
 from recstream.v1 import item_pb2
 
 NOW = 1_800_000_000.0
@@ -78,16 +80,16 @@ class PaperModel:
         vector = contributions.sum(axis=1) + np.float32(0.01)
         return Folds(States(vector, vector), contributions)
 
-    async def rank(self, version: int, user: States, candidates: Candidates, *, timeout: float) -> Ranking:
+    async def rank(self, version: int, users: States, candidates: Candidates, *, timeout: float) -> Ranking:
         await self._answer("rank", self.trouble)
-        likes = 1 / (1 + np.exp(-(candidates.vectors @ user.user_vector[0])))
-        probabilities = np.stack([likes, 1 - likes, np.zeros_like(likes)], axis=1).astype(np.float32)
+        likes = 1 / (1 + np.exp(-np.einsum("bmd,bd->bm", candidates.vectors, users.user_vector)))
+        probabilities = np.stack([likes, 1 - likes, np.zeros_like(likes)], axis=-1).astype(np.float32)
         if self.trouble == "nan":
             probabilities[:] = np.nan
         if self.trouble == "some_nan":
-            probabilities[::2] = np.nan
+            probabilities[:, ::2] = np.nan
         if self.trouble == "shape":
-            probabilities = probabilities[:-1]
+            probabilities = probabilities[:, :-1]
         return Ranking(probabilities, likes.astype(np.float32))
 
     async def ready(self, version: int) -> bool:
@@ -136,33 +138,40 @@ def with_state(stored: Stored, vector: np.ndarray, *, stale: bool = False, versi
     return Stored(stored.revision, replace(stored.profile, states=(ModelState(version, raw, raw, stale),)))
 
 
-def pipeline(
+def runner(
     catalog, model: PaperModel, *, manifest: Manifest | None = MANIFEST, profiles=PROFILES, **settings
-) -> Pipeline:
-    return Pipeline(
-        catalog,
-        model,
-        lambda: Pointer.to(manifest),
-        profiles,
-        RankingSettings.model_validate(settings),
-        clock=lambda: NOW,
+) -> Runner:
+    routing = Pointer.to(manifest)
+    return build(catalog, model, lambda: routing, profiles, RankingSettings.model_validate(settings))
+
+
+def query(
+    stored: Stored | None = None, *, count=10, now_ms=NOW_MS, tail=None, unavailable=False, **fields
+) -> Query:
+    """A query of ann for surface `evaluation`, unless said otherwise."""
+    fields = {"user_id": "ann", "surface": "evaluation", **fields}
+    return Query(
+        request=ListRequest(count=count, **fields),
+        now_ms=now_ms,
+        stored=stored,
+        tail=tail,
+        profile_unavailable=unavailable,
     )
 
 
-async def ask(
-    made: Pipeline,
-    stored: Stored | None = None,
-    *,
-    count=10,
-    within=5.0,
-    tail=None,
-    unavailable=False,
-    **fields,
+async def ask(made: Runner, stored: Stored | None = None, *, within=5.0, **fields) -> Ranked:
+    """The ranked list of one `query`."""
+    [ranked] = await made.rank([query(stored, **fields)], deadline=time.monotonic() + within)
+    return ranked
+
+
+def similar(
+    catalog, item_id: str, count: int, *, manifest: Manifest | None = MANIFEST, now_ms=NOW_MS, **fields
 ):
-    """The ranked list; surface `evaluation` unless said otherwise."""
-    fields.setdefault("surface", "evaluation")
-    request = ListRequest(fields.pop("user_id", "ann"), count, **fields)
-    return await made.rank(request, stored, tail, deadline=time.monotonic() + within, unavailable=unavailable)
+    """The items like one."""
+    routing = Pointer.to(manifest)
+    found = build_similar_items(catalog, lambda: routing, RankingSettings())
+    return found.find(item_id, count, now_ms, **fields)
 
 
 def ids(ranked) -> list[str]:

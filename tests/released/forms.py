@@ -188,6 +188,6 @@ async def answers(bundle: Bundle, folder: Path) -> dict[str, Floats]:
         "user_vectors": state.user_vector,
         "contributions": folds.contributions,
         "stepped": stepped.state,
-        "probabilities": ranked.probabilities,
-        "predicted_values": ranked.predicted_value,
+        "probabilities": ranked.probabilities[0],
+        "predicted_values": ranked.predicted_value[0],
     }

@@ -84,10 +84,11 @@ class SmallModel:
         vector = contributions.sum(axis=1) + np.float32(0.01)
         return Folds(States(vector, vector), contributions)
 
-    async def rank(self, version: int, user: States, candidates: Candidates, *, timeout: float) -> Ranking:
+    async def rank(self, version: int, users: States, candidates: Candidates, *, timeout: float) -> Ranking:
         await self._turn()
-        likes = 1 / (1 + np.exp(-np.tanh(candidates.vectors @ user.user_vector[0])))
-        probabilities = np.stack([likes, 1 - likes, likes / 2], axis=1).astype(np.float32)
+        near = np.einsum("bmd,bd->bm", candidates.vectors, users.user_vector)
+        likes = 1 / (1 + np.exp(-np.tanh(near)))
+        probabilities = np.stack([likes, 1 - likes, likes / 2], axis=-1).astype(np.float32)
         return Ranking(probabilities, likes.astype(np.float32))
 
     async def ready(self, version: int) -> bool:

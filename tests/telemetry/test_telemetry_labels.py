@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from inference.bundle.bundle import Manifest
 from inference.version_labels import Retiring, version_label
 from inference.version_routing import Live, Pointer
-from ranking.slate.labels import Labels
+from ranking.metrics import Labels
 from server import metrics
 from server.app import SERVICES
 from server.streaming.stream_gauge import Showing

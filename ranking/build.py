@@ -1,0 +1,103 @@
+"""The composition root of ranking: the only place that names the stages."""
+
+from collections.abc import Callable
+
+from catalog.in_memory import InMemoryCatalog
+from inference.model import Model
+from inference.version_routing import Pointer
+from profiles.actions import Actions, ProfileSettings
+from ranking.deadline.calls import Calls
+from ranking.filters.conjunction import Conjunction
+from ranking.filters.consumed import Consumed
+from ranking.filters.eligible import Eligible
+from ranking.filters.requested import Requested
+from ranking.hydration.candidate_vectors import CandidateVectors
+from ranking.hydration.history_encoder import HistoryEncoder
+from ranking.hydration.hydrate import ProfileHydrator
+from ranking.metrics import CountLists
+from ranking.popularity import Popularity
+from ranking.runner import Runner, Stages
+from ranking.scorers.popular import Popular as PopularScorer
+from ranking.scorers.ranker import Ranker
+from ranking.scorers.vectors import Vectors
+from ranking.selector import TopSelector
+from ranking.settings import DEFAULT_SURFACE, RankingSettings
+from ranking.similar_items import SimilarItems
+from ranking.slate.reasons import Reasons
+from ranking.slate.slate_ids import SlateIds
+from ranking.sources.fresh import Fresh
+from ranking.sources.nearest import Nearest
+from ranking.sources.popular import Popular
+from ranking.sources.similar import Similar
+from ranking.sources.trending import Trending
+from ranking.stages import Scorer
+
+
+def build(
+    catalog: InMemoryCatalog,
+    model: Model,
+    versions: Callable[[], Pointer],
+    profiles: ProfileSettings,
+    settings: RankingSettings,
+    *,
+    ranker: bool = True,
+    slate_ids: SlateIds | None = None,
+) -> Runner:
+    """Builds the runner. It needs neither a socket nor a clock: a query carries its moment.
+
+    Args:
+        catalog: what can be recommended, in memory.
+        model: Triton, or the bundle's graphs in this process.
+        versions: which model version answers whom now; where none does, lists are popular ones.
+        profiles: how profiles are folded, and the actions.
+        settings: the surfaces, and how time is shared.
+        ranker: False: without the top tier, so that lists are in the order of the user's vector.
+        slate_ids: names the lists; None: by the time and at random.
+    """
+    calls = Calls()
+    actions = Actions(profiles.actions)
+    popularity = _popularity(catalog, settings)
+    encoder = HistoryEncoder(
+        catalog,
+        model,
+        calls,
+        actions,
+        cache_size=settings.history_cache_size,
+        reasons_events=settings.reasons_events,
+    )
+    scorers: list[Scorer] = [Vectors(), PopularScorer(popularity)]
+    if ranker:
+        scorers.insert(0, Ranker(catalog, model, calls, popularity, actions))
+    stages = Stages(
+        query_hydrator=ProfileHydrator(catalog, encoder, calls, versions, profiles, settings),
+        filters=_filters(catalog),
+        sources=(
+            Nearest(catalog),
+            Similar(catalog),
+            Trending(popularity),
+            Popular(popularity),
+            Fresh(catalog),
+        ),
+        candidate_hydrator=CandidateVectors(catalog),
+        scorers=scorers,
+        selector=TopSelector(catalog),
+        explainer=Reasons(catalog, encoder, calls, popularity),
+        side_effects=(CountLists(settings.surface_names, versions),),
+    )
+    return Runner(catalog, stages, settings, calls, slate_ids or SlateIds())
+
+
+def build_similar_items(
+    catalog: InMemoryCatalog, versions: Callable[[], Pointer], settings: RankingSettings
+) -> SimilarItems:
+    """Builds what answers "more like this"; the arguments as those of `build`."""
+    surface = settings.surface(DEFAULT_SURFACE)
+    return SimilarItems(catalog, _popularity(catalog, settings), _filters(catalog), versions, surface)
+
+
+def _filters(catalog: InMemoryCatalog) -> Conjunction:
+    return Conjunction((Eligible(catalog), Requested(catalog), Consumed()))
+
+
+def _popularity(catalog: InMemoryCatalog, settings: RankingSettings) -> Popularity:
+    return Popularity(catalog, settings.trending_half_life_hours * 3600)

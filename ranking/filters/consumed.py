@@ -1,0 +1,25 @@
+"""Nothing twice."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ranking.query import HydratedQuery, Mask, Rows
+
+
+class Consumed:
+    """Leaves out `HydratedQuery.consumed`: what the user consumed, what the request excludes, what earlier pages
+    served."""
+
+    def masks(self, queries: Sequence[HydratedQuery], size: int) -> Sequence[Mask]:
+        """See `Filter.masks`."""
+        masks = []
+        for query in queries:
+            mask = np.ones(size, np.bool_)
+            mask[query.consumed[query.consumed < size]] = False
+            masks.append(mask)
+        return masks
+
+    def still_allowed(self, queries: Sequence[HydratedQuery], rows: Sequence[Rows]) -> Sequence[Mask]:
+        """See `Filter.still_allowed`: what is consumed does not change while a list is made."""
+        return [np.ones(len(some), np.bool_) for some in rows]

@@ -1,0 +1,24 @@
+"""Hydration of candidates: their vectors under the version that each user's state is of."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from catalog.in_memory import InMemoryCatalog
+from ranking.candidates import Candidates
+from ranking.query import HydratedQuery
+
+
+class CandidateVectors:
+    """Looks up vectors in the catalogue."""
+
+    def __init__(self, catalog: InMemoryCatalog) -> None:
+        self._catalog = catalog
+
+    def hydrate(self, queries: Sequence[HydratedQuery], candidates: Sequence[Candidates]) -> list[Candidates]:
+        """See `CandidateHydrator.hydrate`. Candidates of a query without a user stay as they are."""
+        return [
+            each
+            if query.user is None
+            else replace(each, vectors=self._catalog.vectors(query.user.version, each.rows))
+            for query, each in zip(queries, candidates, strict=True)
+        ]

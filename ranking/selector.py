@@ -1,0 +1,117 @@
+"""The selector: from scores to positions.
+
+Three ideas, each of which only moves items and never shortens a list: best first, a soft cap on what one main category
+may hold, and a few positions for new items. Nothing is drawn at random: the same scores give the same list. As in
+xai-org/x-algorithm's selector, scores that are not finite sink to the bottom.
+"""
+
+from collections.abc import Callable, Sequence
+from math import ceil, floor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalog.in_memory import InMemoryCatalog
+from ranking.candidates import Scored, Selection
+from ranking.query import HydratedQuery, Mask
+from ranking.settings import SurfaceSettings
+from ranking.sources.fresh import is_fresh
+
+Order = NDArray[np.int64]
+
+
+class TopSelector:
+    """Selects by the surface's `category_share` and `exploration_share`."""
+
+    def __init__(self, catalog: InMemoryCatalog) -> None:
+        self._catalog = catalog
+
+    def select(self, queries: Sequence[HydratedQuery], scored: Sequence[Scored]) -> list[Selection]:
+        """See `Selector.select`."""
+        return [self._select(query, each) for query, each in zip(queries, scored, strict=True)]
+
+    def _select(self, query: HydratedQuery, scored: Scored) -> Selection:
+        rows = scored.candidates.rows
+        return select(
+            scored.scores.values,
+            lambda index: self._catalog.item_id(rows[index]),
+            self._catalog.main_category(rows),
+            is_fresh(self._catalog.published_ms[rows], query.now_ms, query.settings.fresh_days),
+            query.request.count,
+            query.settings,
+        )
+
+
+def select(
+    scores: NDArray[np.float64],
+    item_id: Callable[[int], str],
+    categories: NDArray[np.int64],
+    fresh: Mask,
+    count: int,
+    settings: SurfaceSettings,
+) -> Selection:
+    """Which of m candidates are listed: min(count, m) of them, each once.
+
+    Args:
+        scores: float64 [m]; candidates whose score is not finite come last.
+        item_id: of a candidate by its index; decides between equal scores, and is called for no others.
+        categories: codes of main categories, int64 [m]; negative: none, which no cap concerns.
+        fresh: items that are new, bool [m], which the exploration positions are for.
+        count: the list's length.
+        settings: of the surface.
+    """
+    order = by_score(scores, item_id)
+    length = min(count, len(order))
+    if settings.category_share < 1:
+        finite = int(np.isfinite(scores).sum())
+        head = capped(order[:finite], categories, max(1, ceil(settings.category_share * length)))
+        order = np.concatenate([head, order[finite:]])
+    positions = floor(settings.exploration_share * length)
+    return explored(order, fresh & np.isfinite(scores), length, positions)
+
+
+def by_score(scores: NDArray[np.float64], item_id: Callable[[int], str]) -> Order:
+    """Indices, highest score first; equal scores by item id; not finite last, by item id among themselves."""
+    keys = np.where(np.isfinite(scores), -scores, np.inf)
+    order = np.argsort(keys, kind="stable")
+    ranked = keys[order]
+    level = np.flatnonzero(ranked[1:] == ranked[:-1])
+    if len(level):
+        # Runs of equal scores: where one begins, and where it ends.
+        begins = level[np.diff(level, prepend=-2) > 1]
+        ends = level[np.diff(level, append=len(order) + 1) > 1] + 2
+        for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
+            order[begin:end] = sorted(order[begin:end].tolist(), key=item_id)
+    return order
+
+
+def capped(order: Order, categories: NDArray[np.int64], cap: int) -> Order:
+    """The same indices; those of a category from the `cap + 1`th on come after all that are within their cap."""
+    codes = categories[order]
+    grouped = np.argsort(codes, kind="stable")
+    starts = np.flatnonzero(np.diff(codes[grouped], prepend=codes[grouped][:1] - 1))
+    rank = np.empty(len(order), np.int64)
+    rank[grouped] = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
+    within = (rank < cap) | (codes < 0)
+    return np.concatenate([order[within], order[~within]])
+
+
+def explored(order: Order, fresh: Mask, length: int, positions: int) -> Selection:
+    """The first `length` of the order, of which at least `positions` are fresh, as far as there are any.
+
+    Fresh items that the order itself brings count. The missing ones are its next best, spread evenly; the last of the
+    other items give way.
+    """
+    listed, rest = order[:length], order[length:]
+    missing = positions - int(fresh[listed].sum())
+    chosen = rest[fresh[rest]][: max(0, missing)]
+    if not len(chosen):
+        return Selection(listed, np.zeros(length, np.bool_))
+    # Fresh items that are listed already stay: only others give way.
+    gives_way = np.flatnonzero(~fresh[listed])[-len(chosen) :]
+    kept = np.delete(listed, gives_way)
+    spread = np.zeros(length, np.bool_)
+    spread[(np.arange(1, len(chosen) + 1) * length) // len(chosen) - 1] = True
+    result = np.empty(length, np.int64)
+    result[spread], result[~spread] = chosen, kept
+    return Selection(result, spread)

@@ -1,1 +1,0 @@
-"""Which of the scored candidates make the list, and in which order."""

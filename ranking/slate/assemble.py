@@ -1,0 +1,68 @@
+"""From a selection to the list that is sent."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from catalog.in_memory import InMemoryCatalog
+from ranking.candidates import Scored, Selection
+from ranking.query import HydratedQuery
+from ranking.slate.ranked import Ranked
+from ranking.sources.fresh import Fresh
+from recstream.v1 import slate_pb2
+
+
+def assemble(
+    catalog: InMemoryCatalog,
+    query: HydratedQuery,
+    slate_id: str,
+    scored: Scored,
+    selection: Selection,
+    reasons: Sequence[slate_pb2.Reason],
+) -> Ranked:
+    """The list of the k chosen candidates.
+
+    reasons: one for each of the k. An item that is explored names `fresh` as its source. A score that is not finite
+    is shown as the list's lowest finite one. A list without items has no id.
+    """
+    candidates, scores, chosen = scored.candidates, scored.scores, selection.chosen
+    rows = candidates.rows[chosen]
+    slate = slate_pb2.Slate(
+        slate_id=slate_id if len(rows) else "",
+        profile_revision=query.revision,
+        model_version=scores.model_version,
+        tier=scores.tier,
+        profile_unavailable=query.profile_unavailable,
+    )
+    values = scores.values[chosen]
+    finite = np.isfinite(values)
+    lowest = values[finite].min() if finite.any() else 0.0
+    for row, source, explored, score, reason in zip(
+        rows.tolist(),
+        candidates.sources[chosen].tolist(),
+        selection.explored.tolist(),
+        np.where(finite, values, lowest).tolist(),
+        reasons,
+        strict=True,
+    ):
+        name = Fresh.name if explored else candidates.names[source]
+        slate.items.append(
+            slate_pb2.RankedItem(item_id=catalog.item_id(row), score=score, reason=reason, source=name)
+        )
+    if (
+        scores.probabilities is not None
+        and scores.predicted_values is not None
+        and query.manifest is not None
+    ):
+        actions = query.manifest.actions
+        for item, probabilities, rating, known in zip(
+            slate.items,
+            scores.probabilities[chosen].tolist(),
+            scores.predicted_values[chosen].tolist(),
+            finite.tolist(),
+            strict=True,
+        ):
+            if known:
+                item.probabilities.update(zip(actions, probabilities, strict=True))
+                item.predicted_rating = rating
+    return Ranked(slate, rows, max(0, scored.allowed - len(rows)))
