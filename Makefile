@@ -1,6 +1,8 @@
 # make demo    the whole system on MovieLens-100K, live        make demo ARGS=--json
 # make quality   docs/quality.md from nothing: trains, and measures beside references       make quality ARGS=--json
-# make test    every check and every test                      make test ARGS="-k kafka"  (make lint: the checks alone)
+# make test    every check, and every test but the slow ones     make test ARGS="-k kafka"  (make lint: the checks alone)
+# make drills  the slow tests: processes are killed, crowds come, images are built, encoders of full size are served
+# make test-all   the checks, the tests and the drills in one run, with more examples of every property
 # make test-kubernetes   the Helm chart in a real API server, built first from Go modules: needs Go and openssl; a quarter
 #   of an hour the first time on two busy cores, five minutes after that
 # make recstream ARGS="doctor"   any command from the checkout    bin/bench: the measurements behind the figures in docs/
@@ -21,7 +23,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .ONESHELL:
-.PHONY: demo quality cross-domain test test-kubernetes lint format reference chart helm-tools recstream protos typescript lock \
+.PHONY: demo quality cross-domain test drills test-all test-kubernetes lint format reference chart helm-tools recstream protos typescript lock \
 	install install-test weights groceries client-environments image-digests sbom prometheus clean
 
 ARGS ?=
@@ -45,7 +47,13 @@ recstream: install
 	@exec bin/recstream $(ARGS)
 
 test: lint install-test
-	@.venv/bin/python -m pytest $(ARGS)
+	@.venv/bin/python -m pytest -m "not kubernetes and not drill" $(ARGS)
+
+drills: install-test
+	@.venv/bin/python -m pytest -m drill $(ARGS)
+
+test-all: lint install-test
+	@HYPOTHESIS_PROFILE=thorough .venv/bin/python -m pytest $(ARGS)
 
 test-kubernetes: .venv/installed .cache/crds/installed .cache/kubernetes/installed helm-tools
 	@.venv/bin/python -m pytest -m kubernetes tests/helm $(ARGS)

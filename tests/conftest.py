@@ -2,20 +2,31 @@
 
 import asyncio
 import gc
+import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+
+# The tests' matrices are tiny: threads that wait for each other cost more than they compute, in every process. Read by
+# the libraries when they are loaded.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # First: usearch loads its kernels for the whole process to see, and onnxruntime crashes when it is loaded after
 # them. Only tests have both in one process.
 import onnxruntime  # noqa: F401
 import pytest
+from hypothesis import settings
 
 from local.servers.kafka import EmbeddedKafka
 from local.servers.ports import free_port
 from local.servers.triton import EmbeddedTriton
 from local.servers.valkey import EmbeddedValkey
 from local.servers.valkey_cluster import EmbeddedValkeyCluster
+
+# No example is timed: the machine may be busy. `make test-all` draws more of them.
+settings.register_profile("quick", deadline=None, max_examples=25)
+settings.register_profile("thorough", deadline=None, max_examples=300)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 # The servers start in synchronous fixtures, outside any test's event loop: the loop that starts a server need
 # not be the one that stops it, and the main thread, which starts them, lives as long as the session.

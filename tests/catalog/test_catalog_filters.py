@@ -55,7 +55,6 @@ def naive(item: Item, wanted: filter_pb2.Filter | None, domain: str) -> bool:
     )
 
 
-@settings(max_examples=300)
 @given(
     st.lists(st.tuples(items, st.booleans()), max_size=40),
     st.lists(st.tuples(filters, domains), min_size=1, max_size=4),
@@ -79,7 +78,7 @@ def test_masks_follow_every_put_and_removal(
             assert found == {item_id for item_id, each in held.items() if naive(each, wanted, domain)}
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.tuples(st.integers(0, 399), items), max_size=300), filters, domains)
 def test_wide_categories_and_numbers_that_became_dense_are_right_too(
     changes: list[tuple[int, Item]], wanted: filter_pb2.Filter | None, domain: str

@@ -231,9 +231,7 @@ class IndexMachine(RuleBasedStateMachine):
 def test_an_index_that_grows_shrinks_and_merges_answers_as_a_dictionary() -> None:
     run_state_machine_as_test(
         IndexMachine,
-        settings=settings(
-            max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
+        settings=settings(stateful_step_count=40, suppress_health_check=list(HealthCheck)),
     )
 
 
@@ -292,9 +290,7 @@ class PopularityMachine(RuleBasedStateMachine):
 def test_statistics_that_grow_and_shrink_are_read_as_their_records() -> None:
     run_state_machine_as_test(
         PopularityMachine,
-        settings=settings(
-            max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
+        settings=settings(stateful_step_count=30, suppress_health_check=list(HealthCheck)),
     )
 
 
@@ -421,7 +417,5 @@ class CatalogueMachine(RuleBasedStateMachine):
 def test_a_catalogue_that_grows_answers_as_dictionaries() -> None:
     run_state_machine_as_test(
         CatalogueMachine,
-        settings=settings(
-            max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
+        settings=settings(stateful_step_count=30, suppress_health_check=list(HealthCheck)),
     )

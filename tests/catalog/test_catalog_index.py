@@ -32,7 +32,6 @@ def naive(
     return sorted(found, key=lambda pair: (-pair[1], pair[0]))[: max(0, count)]
 
 
-@settings(max_examples=300)
 @given(steps, vectors, st.integers(-1, 40), st.lists(st.booleans(), max_size=40))
 def test_the_scan_is_the_sorted_list(
     changes: list[tuple[int, NDArray[np.float32] | None]],
@@ -54,7 +53,6 @@ def test_the_scan_is_the_sorted_list(
     assert index.count == len(held)
 
 
-@settings(max_examples=200)
 @given(
     st.dictionaries(st.integers(0, 300), vectors, max_size=60),
     st.lists(st.tuples(vectors, st.integers(-1, 40)), max_size=5),
@@ -234,7 +232,7 @@ async def test_stopping_the_catalogue_stops_a_build() -> None:
     assert index._graph is None and len(catalog.search(1, data[0], 10, catalog.has_vector(1))[0]) == 10
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.floats(0, 1))
 def test_with_changes_merges_and_any_filter_no_list_is_short_and_none_has_a_stranger(
     seed: int, count: int, share: float

@@ -8,7 +8,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from catalog.popularity.popularity import Popularity
@@ -60,7 +60,6 @@ def expected(events: list[tuple[int, int]]) -> catalog_pb2.ItemStats:
 
 
 @given(EVENTS | YEARS, st.randoms(use_true_random=False))
-@settings(max_examples=60, deadline=None)
 def test_the_newest_hours_are_whole_older_ones_summed_by_day_whatever_the_order(
     events: list[tuple[int, int]], shuffler: random.Random
 ) -> None:
@@ -69,7 +68,6 @@ def test_the_newest_hours_are_whole_older_ones_summed_by_day_whatever_the_order(
 
 
 @given(YEARS, st.integers(1, 5), st.randoms(use_true_random=False))
-@settings(max_examples=60, deadline=None)
 def test_counted_apart_and_merged_is_counted_together(
     events: list[tuple[int, int]], parts: int, shuffler: random.Random
 ) -> None:
@@ -79,7 +77,6 @@ def test_counted_apart_and_merged_is_counted_together(
 
 
 @given(YEARS, st.integers(1, 200))
-@settings(max_examples=60, deadline=None)
 def test_many_hours_at_once_are_one_after_the_other(events: list[tuple[int, int]], size: int) -> None:
     stats = catalog_pb2.ItemStats()
     for start in range(0, len(events), size):
@@ -159,7 +156,6 @@ def test_figures_of_all_rows_are_those_of_each_row_at_any_later_time(
     st.sampled_from([1, 24, 14 * 24]),
 )
 @example(turns=[(0, 0, 10), (-1, 1, 0)], half_life_hours=1)
-@settings(max_examples=60, deadline=None)
 def test_events_that_come_after_the_first_reading_weigh_what_their_age_says(
     turns: list[tuple[int, int, int]], half_life_hours: int
 ) -> None:
@@ -186,7 +182,6 @@ def test_events_that_come_after_the_first_reading_weigh_what_their_age_says(
     st.lists(st.tuples(st.integers(0, 4), st.integers(0, 2), EVENTS), min_size=1, max_size=12),
     st.sampled_from([3, 14, 90]),
 )
-@settings(max_examples=60, deadline=None)
 def test_what_partitions_give_a_row_adds_up_and_each_may_change_alone(
     puts: list[tuple[int, int, list[tuple[int, int]]]], half_life_days: int
 ) -> None:

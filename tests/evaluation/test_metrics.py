@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import pytrec_eval
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluation.metrics.accuracy import LENGTHS, NAMES, judged, positions
@@ -33,7 +33,6 @@ def by_trec_eval(scores: list[float], gains: dict[int, int]) -> dict[str, float]
 
 
 @given(st.data())
-@settings(deadline=None)
 def test_without_ties_figures_are_those_of_trec_eval(data: st.DataObject) -> None:
     items = data.draw(st.integers(1, 40))
     scores = [float(place) for place in data.draw(st.permutations(range(items)))]
@@ -77,7 +76,6 @@ def test_a_list_shorter_than_k_is_judged_by_what_it_holds(listed: int) -> None:
 
 
 @given(st.lists(st.integers(0, 2), min_size=2, max_size=6), st.data())
-@settings(deadline=None, max_examples=60)
 def test_equal_scores_give_the_mean_over_all_their_orders(levels: list[int], data: st.DataObject) -> None:
     relevant = sorted(data.draw(st.sets(st.integers(0, len(levels) - 1), min_size=1)))
     # All orders of the items, each with the ties broken its way.

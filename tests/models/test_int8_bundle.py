@@ -68,7 +68,6 @@ def unpadded(graph: Graph, row: dict[str, Array]) -> dict[str, Array]:
     return {key: a if key == "item_index" else a[:, :length] for key, a in row.items()}
 
 
-@settings(deadline=None, max_examples=60)
 @given(
     st.sampled_from([*GRAPHS, "image_encoder"]),
     st.sampled_from(["float32", "int8"]),
@@ -108,7 +107,7 @@ def test_the_rounding_that_onnxruntime_offers_first_would_not_do(both: Both, tmp
     assert np.abs(together - np.stack(alone)).max() > 1e-4
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(1, 120), st.integers(0, 2**32 - 1))
 def test_step_after_step_is_the_fold_in_int8_too(both: Both, length: int, seed: int) -> None:
     graphs = both.graphs["int8"]

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from onnx import TensorProto, helper, numpy_helper
@@ -21,7 +21,6 @@ WEIGHTS = arrays.arrays(
 )
 
 
-@settings(deadline=None)
 @given(WEIGHTS, st.integers(0, 3))
 def test_each_weight_is_half_a_step_of_its_channel_off_at_most(weights: np.ndarray, axis: int) -> None:
     axis %= weights.ndim

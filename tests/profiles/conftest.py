@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Callable
 from time import monotonic
 
 import pytest
-from hypothesis import settings as hypothesis_settings
 
 from local.servers.valkey import EmbeddedValkey
 from local.servers.valkey_cluster import EmbeddedValkeyCluster
@@ -14,10 +13,6 @@ from profiles.settings import StoreSettings
 from profiles.store.store import ProfileStore
 
 GENEROUS_SECONDS = 60.0
-
-# No test is timed: the machine may be busy.
-hypothesis_settings.register_profile("untimed", deadline=None)
-hypothesis_settings.load_profile("untimed")
 
 
 async def until(true: Callable[[], bool]) -> None:

@@ -194,7 +194,7 @@ def test_the_oldest_lists_are_forgotten() -> None:
     assert total(metrics.IMPRESSIONS) == 1
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(
         st.tuples(st.text(max_size=10), st.integers(-5, 2**40), st.integers(0, 500)), min_size=1, max_size=30
