@@ -1,5 +1,6 @@
 """The composition root of ranking: the only place that names the stages."""
 
+import time
 from collections.abc import Callable
 
 from catalog.in_memory import InMemoryCatalog
@@ -42,8 +43,9 @@ def build(
     *,
     ranker: bool = True,
     slate_ids: SlateIds | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Runner:
-    """Builds the runner. It needs neither a socket nor a clock: a query carries its moment.
+    """Builds the runner. It needs no socket, and no wall clock: a query carries its moment.
 
     Args:
         catalog: what can be recommended, in memory.
@@ -53,6 +55,7 @@ def build(
         settings: the surfaces, and how time is shared.
         ranker: False: without the top tier, so that lists are in the order of the user's vector.
         slate_ids: names the lists; None: by the time and at random.
+        clock: what deadlines are on, in seconds: the event loop's time.
     """
     calls = Calls()
     actions = Actions(profiles.actions)
@@ -84,7 +87,7 @@ def build(
         explainer=Reasons(catalog, encoder, calls, popularity),
         side_effects=(CountLists(settings.surface_names, versions),),
     )
-    return Runner(catalog, stages, settings, calls, slate_ids or SlateIds())
+    return Runner(catalog, stages, settings, calls, slate_ids or SlateIds(), clock)
 
 
 def build_similar_items(

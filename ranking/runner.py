@@ -6,7 +6,7 @@ It knows no stage by name. `ranking.build` lists them, and `ranking.stages` says
 import asyncio
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,10 +68,12 @@ class Runner:
         settings: RankingSettings,
         calls: Calls,
         slate_ids: SlateIds,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Args:
         calls: the calls in flight of these stages; `close` ends them.
         slate_ids: names the lists.
+        clock: what deadlines are on, in seconds: the event loop's time.
         """
         self._catalog = catalog
         self._stages = stages
@@ -79,13 +81,14 @@ class Runner:
         self._settings = settings
         self._calls = calls
         self._ids = slate_ids
+        self._clock = clock
 
     async def rank(self, queries: Sequence[Query], *, deadline: float = math.inf) -> list[Ranked]:
         """Makes a list for each query of a batch.
 
         Args:
             queries: what is due at the same moment; a batch of one is as good as any.
-            deadline: on time.monotonic(), seconds, for the whole batch. The lists are there before it, each on the
+            deadline: on the clock, seconds, for the whole batch. The lists are there before it, each on the
                 best tier that time and model allow, and at once if it has passed. Infinity: they take as long as they
                 need.
 
@@ -94,7 +97,7 @@ class Runner:
         """
         began = time.perf_counter()
         settings = self._settings
-        budget = Budget(deadline).reserve(settings.reserve_ms / 1000)
+        budget = Budget(deadline, self._clock).reserve(settings.reserve_ms / 1000)
         hydrated = await self._hydrated(queries, budget)
         model_budget = budget.share(1, settings.model_timeout_ms / 1000)
         # What the reasons need of the model is on its way while candidates are retrieved and scored.
@@ -127,7 +130,7 @@ class Runner:
             queries, deadline: see `rank`.
         """
         settings = self._settings
-        budget = Budget(deadline).reserve(settings.reserve_ms / 1000)
+        budget = Budget(deadline, self._clock).reserve(settings.reserve_ms / 1000)
         hydrated = await self._hydrated(queries, budget)
         return await self._scored(hydrated, budget.share(1, settings.model_timeout_ms / 1000))
 

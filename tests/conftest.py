@@ -92,6 +92,25 @@ def triton(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[E
 
 
 @pytest.fixture
+async def virtual_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The event loop's clock stands still while there is something to do, and goes to the next timer at once when there
+    is not. For tests of deadlines without sockets and threads, whose answers the loop would not wait for."""
+    loop = asyncio.get_running_loop()
+    now = loop.time()
+    select = loop._selector.select  # type: ignore[attr-defined]
+
+    def jump(timeout: float | None) -> list[object]:
+        nonlocal now
+        events: list[object] = select(0 if timeout is not None else None)
+        if not events and timeout:
+            now += timeout
+        return events
+
+    monkeypatch.setattr(loop, "time", lambda: now)
+    monkeypatch.setattr(loop._selector, "select", jump)  # type: ignore[attr-defined]
+
+
+@pytest.fixture
 def prefix() -> str:
     """A fresh short string, to keep a test's topics and keys apart from other tests'."""
     return f"t{secrets.token_hex(4)}-"

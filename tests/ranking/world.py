@@ -1,7 +1,6 @@
 """A catalogue on a shelf, users by hand, and a model whose every number can be worked out on paper."""
 
 import asyncio
-import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -138,11 +137,18 @@ def with_state(stored: Stored, vector: np.ndarray, *, stale: bool = False, versi
     return Stored(stored.revision, replace(stored.profile, states=(ModelState(version, raw, raw, stale),)))
 
 
+def loop_time() -> float:
+    """The event loop's clock, which `virtual_time` may have taken over."""
+    return asyncio.get_running_loop().time()
+
+
 def runner(
     catalog, model: PaperModel, *, manifest: Manifest | None = MANIFEST, profiles=PROFILES, **settings
 ) -> Runner:
     routing = Pointer.to(manifest)
-    return build(catalog, model, lambda: routing, profiles, RankingSettings.model_validate(settings))
+    return build(
+        catalog, model, lambda: routing, profiles, RankingSettings.model_validate(settings), clock=loop_time
+    )
 
 
 def query(
@@ -161,7 +167,7 @@ def query(
 
 async def ask(made: Runner, stored: Stored | None = None, *, within=5.0, **fields) -> Ranked:
     """The ranked list of one `query`."""
-    [ranked] = await made.rank([query(stored, **fields)], deadline=time.monotonic() + within)
+    [ranked] = await made.rank([query(stored, **fields)], deadline=loop_time() + within)
     return ranked
 
 
