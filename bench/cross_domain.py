@@ -22,7 +22,6 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from cli.input.files import Files
 from configuration.settings import load_settings
 from evaluation.baselines.comparison import POPULARITY, tuned
 from evaluation.baselines.fit import fit
@@ -44,10 +43,11 @@ from models.training.stages.fit_encoder import ItemTable
 from models.training.train import train_on
 from models.training.training_weights import TrainingWeights, load_weights, weights_folder
 from profiles.actions import Actions
+from readers.files import Files
 from readers.interactions.interactions import Interactions
 from readers.packaged import completejourney, movielens
-from readers.packaged.bounds import bounded
-from readers.packaged.domains import items_told_apart, moment, moved_to, together, told_apart
+from readers.packaged.domains import cut_time_ms, joined, namespaced, namespaced_items, shifted_to
+from readers.packaged.subset import subset
 
 Numbers = NDArray[np.float64]
 FILMS, GROCERIES = "films", "groceries"
@@ -58,18 +58,18 @@ class Bench:
 
     def __init__(self, asked: argparse.Namespace, console: Console) -> None:
         self.all, self.asked, self.console = load_settings(), asked, console
-        groceries = bounded(
+        groceries = subset(
             completejourney.interactions(),
             users=asked.households, items=asked.products, events=asked.events, seed=asked.seed,
         )  # fmt: skip
-        films = bounded(movielens.interactions(), users=asked.users, items=10**9, events=asked.events)
-        films = moved_to(films, TEST_FROM, moment(groceries, TEST_FROM))
-        self.rows = {FILMS: told_apart(films, FILMS), GROCERIES: told_apart(groceries, GROCERIES)}
+        films = subset(movielens.interactions(), users=asked.users, items=10**9, events=asked.events)
+        films = shifted_to(films, TEST_FROM, cut_time_ms(groceries, TEST_FROM))
+        self.rows = {FILMS: namespaced(films, FILMS), GROCERIES: namespaced(groceries, GROCERIES)}
         products = {groceries.item_ids.names[code] for code in np.unique(groceries.items)}
         catalogue = [item for item in completejourney.items() if item.item_id in products]
         messages = {
-            FILMS: items_told_apart(movielens.items(), FILMS),
-            GROCERIES: items_told_apart(catalogue, GROCERIES),
+            FILMS: namespaced_items(movielens.items(), FILMS),
+            GROCERIES: namespaced_items(catalogue, GROCERIES),
         }
         self.items = {name: item_texts(Files(rows, messages[name], [])) for name, rows in self.rows.items()}
         department = {item.item_id: next(iter(item.categories), "") for item in messages[GROCERIES]}
@@ -93,7 +93,7 @@ class Bench:
     def trained(self, names: Sequence[str], *, but: Collection[str] = ()) -> TrainingWeights:
         """A model of the training parts of these domains, without the events of some items; kept for the next time."""
         parts = [self.rows[name].split(TEST_FROM)[0] for name in names]
-        rows = together(parts)
+        rows = joined(parts)
         left = np.array([name not in but for name in rows.item_ids.names])[rows.items]
         items = [item for name in names for item in self.items[name] if item.item_id not in but]
         learned = self.events(rows.take(np.flatnonzero(left)), items)

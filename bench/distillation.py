@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from cli.input.files import Files
 from cli.terminal.progress import progress_on
 from configuration.settings import load_settings
 from evaluation.data import Data, composition, data_of, teacher_methods
@@ -44,6 +43,7 @@ from models.training.distillation.weights import load_teacher, teacher_file
 from models.training.settings import TrainSettings
 from models.training.train import train_on
 from models.training.training_weights import load_weights, weights_folder
+from readers.files import Files
 from readers.packaged import movielens
 
 Numbers = NDArray[np.float64]

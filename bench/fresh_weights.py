@@ -21,7 +21,6 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from cli.input.files import Files
 from configuration.settings import load_settings
 from evaluation.data import Data, composition, data_of
 from evaluation.method import Method
@@ -38,6 +37,7 @@ from models.training.settings import TrainSettings
 from models.training.stages.fit_encoder import ItemTable
 from models.training.train import train_on
 from models.training.training_weights import TrainingWeights, load_weights, weights_folder
+from readers.files import Files
 from readers.packaged import movielens
 
 Numbers = NDArray[np.float64]

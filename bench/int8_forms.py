@@ -23,7 +23,6 @@ from onnxruntime import quantization as q
 from rich.console import Console
 from rich.table import Table
 
-from cli.input.files import read_files
 from configuration.settings import load_settings
 from evaluation.data import Data, composition, data_of
 from evaluation.methods.composition import Composition
@@ -36,6 +35,7 @@ from models.data.events import Floats
 from models.export.compression.rewrite import rewrite
 from models.export.compression.timing import costs
 from models.export.local_graphs import LocalGraphs
+from readers.files import read_files
 
 Feed = dict[str, NDArray[np.int64]]
 

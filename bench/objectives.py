@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from cli.input.files import Files
 from configuration.settings import load_settings
 from evaluation.data import Data, composition, data_of
 from evaluation.method import Method
@@ -27,6 +26,7 @@ from evaluation.protocols.split import Split, split
 from inference.bundle.bundle import read
 from models.training.settings import TrainSettings
 from models.training.train import train_on
+from readers.files import Files
 from readers.packaged import movielens
 
 OBJECTIVES: dict[str, dict[str, object]] = {

@@ -15,7 +15,6 @@ from pathlib import Path
 import torch
 from rich.progress import Progress
 
-from cli.input.files import FileForm, Files, read_files
 from configuration.settings import load_settings
 from evaluation.data import composition, data_of, labelled
 from evaluation.methods.composition import Composition, Retrieval
@@ -34,6 +33,7 @@ from models.training.settings import TrainSettings
 from models.training.stages.fit_encoder import fit_encoder
 from models.training.stages.sequence_model import ItemTable
 from models.training.train import shape_of
+from readers.files import Files, read_files
 
 VARIANTS: dict[str, dict[str, object]] = {
     "as it is": {},
@@ -128,7 +128,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     files = read_files(
-        [arguments.interactions], [arguments.items] if arguments.items else [], FileForm("sequences")
+        [arguments.interactions], [arguments.items] if arguments.items else [], format_name="sequences"
     )
     data = data_of(files, load_settings())
     test = split(data.known, "leave-one-out", "validation")

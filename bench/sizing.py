@@ -24,22 +24,23 @@ from rich.table import Table
 from bench.process_costs import PARTS, Used, spent, used
 from catalog.items.items import decode
 from catalog.records import vector_key
-from cli.input.publish import item_records, publish
 from configuration.settings import load_settings
 from inference.bundle.bundle import read
+from ingest.consuming.group_lag import wait_caught_up
 from ingest.consuming.groups import interactions_group
 from local.stack import Stack
 from profiles.store.store import ProfileStore
+from readers.messages import item_records
 from readers.packaged import movielens
 from recstream.client import Client
 from recstream.storage.v1.catalog_pb2 import ItemVector
 from recstream.v1.interaction_pb2 import Interaction
 from recstream.v1.item_pb2 import Item
 from recstream.v1.slate_pb2 import Tier
-from rollout.consumer_lag import wait_caught_up
 from topics.closing import close_client
 from topics.names import Topics
 from topics.producer import start_producer
+from topics.send_all import send_all
 
 LISTS_AT_ONCE = 8
 LIST_SECONDS = 15.0
@@ -61,7 +62,7 @@ class Bench:
         """MovieLens' films, through the text encoder."""
         films = movielens.items()
         before, began = used(self._stack), time.monotonic()
-        await publish(self._producer, self._topics.items, item_records(films), lambda done: None)
+        await send_all(self._producer, self._topics.items, item_records(films))
         for film in films:
             await self._embedded(film.item_id)
         after = used(self._stack)
@@ -84,9 +85,9 @@ class Bench:
                 yield vector_key(version, items[place].item_id), message.SerializeToString()
 
         before, began = used(self._stack), time.monotonic()
-        await publish(self._producer, self._topics.item_vectors, records(), lambda done: None)
+        await send_all(self._producer, self._topics.item_vectors, records())
         await asyncio.sleep(2.0)  # the catalogue worker must have read them before it sees the items
-        await publish(self._producer, self._topics.items, item_records(items), lambda done: None)
+        await send_all(self._producer, self._topics.items, item_records(items))
         for item in items[-200:]:
             await self._embedded(item.item_id)
         await self._idle()
@@ -117,7 +118,7 @@ class Bench:
 
         value_bytes = await self._stored_bytes()
         before, began = used(self._stack), time.monotonic()
-        await publish(self._producer, self._topics.interactions, records(), lambda done: None)
+        await send_all(self._producer, self._topics.interactions, records())
         group = interactions_group(self._kafka)
         await wait_caught_up(self._kafka, group, self._topics.interactions, seconds=600)
         after = used(self._stack)

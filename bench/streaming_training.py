@@ -34,9 +34,9 @@ from models.training.settings import TrainSettings
 from models.training.stages.fit_encoder import _Epoch
 from models.training.stages.sequence_model import ItemTable
 from profiles.actions import Actions, default_actions
-from readers.interactions.format_options import InteractionFormat
+from readers.interactions.format_options import InteractionOptions
 from readers.interactions.reading import read_interactions
-from readers.parquet.sharding import deal_out
+from readers.parquet.user_partitions import partition_by_user
 
 USERS, ITEMS, TEXT, GROUP = 500_000, 100_000, 32, 500_000
 
@@ -71,8 +71,8 @@ def in_memory(path: Path) -> Learned:
 
 
 def on_disk(path: Path, rows: int, settings: TrainSettings) -> Learned:
-    folder, form = path.parent / "shards", InteractionFormat()
-    dealt = deal_out([path], folder, form, settings.streaming.shard_rows)
+    folder, form = path.parent / "shards", InteractionOptions()
+    dealt = partition_by_user([path], folder, form, settings.streaming.shard_rows)
     actions = Actions(default_actions())
     write_shards(dealt.tables(form), [], actions, PreparationSettings(), folder, "bench", rows)
     found = Shards.read(folder, "bench", settings.streaming.sample_rows)

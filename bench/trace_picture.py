@@ -21,9 +21,9 @@ from pathlib import Path
 
 import uvloop
 
-from cli.input.publish import item_records, publish
 from configuration.settings import Settings
 from local.stack import Stack
+from readers.messages import item_records
 from readers.packaged import movielens
 from recstream.client import Client, RecstreamError, new_event_id
 from telemetry.tracing.running import Running
@@ -32,6 +32,7 @@ from telemetry.tracing.spans import Followed, Origin, SpanKind
 from telemetry.tracing.waterfall import Span, read_traces, waterfall
 from topics.closing import close_client
 from topics.producer import start_producer
+from topics.send_all import send_all
 
 USER = "ann"
 EMBED_SECONDS = 600
@@ -46,7 +47,7 @@ async def record(bundle: Path, events: int, folder: Path) -> Path:
         producer = await start_producer(stack.settings.kafka)
         try:
             topic = stack.settings.kafka.topics.items
-            await publish(producer, topic, item_records(films), lambda done: None)
+            await send_all(producer, topic, item_records(films))
         finally:
             await close_client(producer)
         async with Client(stack.address("server")) as client:

@@ -1,8 +1,13 @@
-"""How a command fails."""
+"""What can be wrong with settings."""
 
 
-class CommandError(Exception):
-    """What went wrong, and what to do next; the command prints both and exits with status 1."""
+class ConfigurationError(Exception):
+    """The settings of this process cannot be used.
+
+    Attributes:
+        what: Which settings, and what is wrong with them. Values are left out: they may be secrets.
+        next_step: What to do about it.
+    """
 
     def __init__(self, what: str, next_step: str = "") -> None:
         self.what = what

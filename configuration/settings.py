@@ -18,7 +18,7 @@ from pydantic_settings import (
 from yaml import YAMLError
 
 from catalog.settings import CatalogSettings
-from configuration.errors import CommandError
+from configuration.errors import ConfigurationError
 from inference.settings import TritonSettings
 from ingest.settings import IngestSettings
 from models.training.settings import TrainSettings
@@ -91,20 +91,22 @@ class Settings(BaseSettings):
 
 
 def load_settings() -> Settings:
-    """The settings of this process. Raises CommandError, naming each wrong setting and where it can be set."""
+    """The settings of this process. Raises ConfigurationError, naming each wrong setting and where it can be set."""
     file = os.environ.get(CONFIG)
     if file and not Path(file).is_file():
-        raise CommandError(f"the settings file {file} is not there", "give another with --config, or none")
+        raise ConfigurationError(
+            f"the settings file {file} is not there", "give another with --config, or none"
+        )
     _refuse_unknown(os.environ)
     try:
         return Settings()
     except ValidationError as error:
-        raise CommandError(
+        raise ConfigurationError(
             explain(error), "`recstream doctor` and docs/configuration.md name every setting"
         ) from error
     except (SettingsError, YAMLError, ValueError, OSError) as error:
         cause = f": {error.__cause__}" if error.__cause__ else ""
-        raise CommandError(
+        raise ConfigurationError(
             f"settings cannot be read: {error}{cause}", "docs/configuration.md names every setting"
         ) from error
 
@@ -126,14 +128,14 @@ def variable(path: Iterable[str]) -> str:
 def set_from_flags(assignments: Iterable[str], config: Path | None) -> None:
     """Put `--set NAME=VALUE` and `--config FILE` into this process's environment.
 
-    So they outrank what was there, and child processes have them too. Raises CommandError.
+    So they outrank what was there, and child processes have them too. Raises ConfigurationError.
     """
     if config is not None:
         os.environ[CONFIG] = str(config.resolve())
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
         if not equals or not name:
-            raise CommandError(
+            raise ConfigurationError(
                 f"--set {assignment}: expected NAME=VALUE", "for example --set kafka.bootstrap=host:9092"
             )
         os.environ[variable(name.split("."))] = value
@@ -170,6 +172,6 @@ def _refuse_unknown(environment: Mapping[str, str]) -> None:
             and DELIMITER in name
             and name[len(PREFIX) :].split(DELIMITER)[0] not in known
         ):
-            raise CommandError(
+            raise ConfigurationError(
                 f"{name} is no setting", f"after {PREFIX} comes one of {', '.join(sorted(known))}"
             )

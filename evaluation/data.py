@@ -7,8 +7,6 @@ from pathlib import Path
 from rich.progress import Progress
 
 from catalog.items.items import check, from_proto
-from cli.input.files import Files
-from cli.input.pictures import picture
 from configuration.settings import Settings
 from evaluation.method import Method
 from evaluation.methods.candidates import CandidateSettings
@@ -19,6 +17,8 @@ from inference.bundle.bundle import Bundle
 from models.data.events import Events, Floats, ItemText, Media, events, texts_fingerprint
 from models.training.distillation.weights import load_teacher, teacher_file
 from profiles.actions import Actions
+from readers.files import Files
+from readers.items.images import local_image
 from recstream.v1 import item_pb2
 
 SURFACE = "evaluation"
@@ -39,7 +39,7 @@ def item_texts(files: Files) -> list[ItemText]:
             item.item_id,
             from_proto(item).text(),
             item.published_at_ms or None,
-            tuple(Media("image", content) for content in picture(files.images.get(item.item_id))),
+            tuple(Media("image", content) for content in local_image(files.images.get(item.item_id))),
         )
         for item in files.items
         if not check(item)

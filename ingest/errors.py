@@ -129,3 +129,13 @@ class BundleMissing(IngestError):
 
 class TopicsMisconfigured(Halted):
     """The topics are configured so that records would be lost."""
+
+
+class StillBehind(IngestError):
+    """A consumer group did not catch up in the time that it was given."""
+
+    def __init__(self, group: str, topic: str, records: int, seconds: float) -> None:
+        super().__init__(
+            f"{group} is still {records:,} records of {topic} behind after {seconds:g} s; look into ingest's log and "
+            "its /readyz"
+        )

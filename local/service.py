@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from local.servers.errors import StartFailed
+from local.errors import StartFailed
 from local.servers.ports import dial
 from local.servers.process import Process
 

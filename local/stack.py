@@ -7,16 +7,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Protocol, Self
 
-from rich.console import Console
-from rich.progress import Progress
-
 from catalog.version_watcher import read_served
-from configuration.errors import CommandError
 from configuration.settings import Settings, environment_of
 from inference.bundle.bundle import MANIFEST, Manifest, read
 from inference.errors import BundleRefused, InstallFailed
 from inference.repository.repository import install, versions
-from local.servers.errors import EmbeddedError
+from local.errors import BundleUnusable, FolderInUse, LocalError, PartNotStarted
 from local.servers.kafka import EmbeddedKafka
 from local.servers.ports import choose
 from local.servers.process import Process
@@ -24,10 +20,9 @@ from local.servers.triton import EmbeddedTriton
 from local.servers.valkey import EmbeddedValkey
 from local.service import Service
 from local.supervision import Supervision
-from rollout.paths import kept
+from rollout.bundle_folder import stored_versions
 from rollout.publisher import Publisher
 from topics.create import check_topics, create_topics
-from topics.errors import TopicsError
 
 Report = Callable[[str, str], None]
 
@@ -104,7 +99,7 @@ class Stack:
     async def start(self) -> None:
         """Start everything in order; on failure or cancellation everything is stopped again.
 
-        Raises CommandError, with the end of the failing part's log.
+        Raises LocalError, with the end of the failing part's log; RolloutError; TopicsError.
         """
         self._take_folder()
         try:
@@ -119,15 +114,13 @@ class Stack:
             raise
 
     async def start_part(self, name: str) -> None:
-        """Start one part and wait until it is ready. Raises CommandError."""
+        """Start one part and wait until it is ready. Raises PartNotStarted."""
         part = self.parts[name]
         self._report(name, "starting")
         try:
             await self._supervision.start(name, part)
-        except EmbeddedError as error:
-            raise CommandError(
-                f"{name} did not start: {error}", "`recstream doctor` says what this machine lacks"
-            ) from error
+        except LocalError as error:
+            raise PartNotStarted(name, error) from error
         self._report(name, f"ready at {part.address}")
 
     async def stop_part(self, name: str) -> None:
@@ -139,7 +132,7 @@ class Stack:
         self.parts[name].kill()
 
     async def supervise(self) -> None:
-        """Start again whatever dies, until cancelled. Raises CommandError when a part keeps dying."""
+        """Start again whatever dies, until cancelled. Raises PartKeepsDying."""
         await self._supervision.watch(self.parts)
 
     async def stop(self) -> None:
@@ -185,28 +178,24 @@ class Stack:
 
     def _check_bundle(self) -> None:
         """Where nothing was published yet a bundle is needed; put it into the repository of our own Triton, so that
-        it starts with it. Raises CommandError."""
-        if kept(self._settings.bundles):
+        it starts with it. Raises BundleUnusable."""
+        if stored_versions(self._settings.bundles):
             return
         try:
             bundle = read(self._settings.bundle)
             if not self._given["triton"] and not versions(self.folder / "models"):
                 install(bundle, self.folder / "models")
         except (BundleRefused, InstallFailed) as error:
-            raise CommandError(
-                f"the model bundle cannot be used: {error}",
-                "`recstream train` makes one of your own data; `recstream demo` shows all of it on data that it brings",
-            ) from error
+            raise BundleUnusable(error) from error
 
     async def _publish_first(self) -> None:
         """The bundle answers where nothing is published; later ones come by `recstream model publish`."""
         settings = self.settings
-        console = Console(quiet=True)
         record = await read_served(settings.kafka)
         live = [each.version for each in (record.base, record.next) if each.version]
         if not live:
-            async with Publisher(settings, console, Progress(console=console, disable=True)) as publisher:
-                await publisher.first(settings.bundle)
+            async with Publisher(settings) as publisher:
+                await publisher.publish_first(settings.bundle)
                 live = publisher.live
             self._report("model", f"version {live[0]} is published")
         elif (other := _version(settings.bundle)) and other not in live:
@@ -215,17 +204,14 @@ class Stack:
             )
 
     async def _make_topics(self) -> None:
-        """Create the topics that are missing; say what is wrong with those that are there. Raises CommandError."""
+        """Create the topics that are missing; say what is wrong with the others. Raises TopicsError."""
         settings = self.settings
         days = settings.profiles.time_to_live_days
-        try:
-            created = await create_topics(settings.kafka, days)
-            if created:
-                self._report("kafka", f"created topics {', '.join(sorted(created))}")
-            for problem in await check_topics(settings.kafka, days):
-                self._report("kafka", str(problem))
-        except TopicsError as error:
-            raise CommandError(str(error), "`recstream topics check` says more") from error
+        created = await create_topics(settings.kafka, days)
+        if created:
+            self._report("kafka", f"created topics {', '.join(sorted(created))}")
+        for problem in await check_topics(settings.kafka, days):
+            self._report("kafka", str(problem))
 
     def _services(self) -> Mapping[str, Service]:
         chosen = self.settings
@@ -258,10 +244,7 @@ class Stack:
             lock.seek(0)
             holder = lock.read().strip()
             lock.close()
-            raise CommandError(
-                f"{self.folder} is in use by another `recstream up` (process {holder or 'unknown'})",
-                "stop that one, or give this one a folder of its own with --data",
-            ) from error
+            raise FolderInUse(self.folder, holder) from error
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()

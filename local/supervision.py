@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from configuration.errors import CommandError
-from local.servers.errors import EmbeddedError
+from local.errors import LocalError, PartKeepsDying
 from local.servers.process import Process
+from telemetry.background import BackOff
 
-_LOOK_SECONDS = 0.2
-_FIRST_BACKOFF = 0.5
-_LONGEST_BACKOFF = 30.0
-_SETTLED_SECONDS = 60.0
+_POLL_SECONDS = 0.2
+_STEADY_SECONDS = 60.0
+_BACK_OFF = BackOff(initial=0.5, maximum=30.0, jitter=0.0, steady=_STEADY_SECONDS)
 _DEATHS = 8
 
 
@@ -23,89 +22,102 @@ class Child(Protocol):
     process: Process
 
     async def start(self) -> None:
-        """Start it and wait until it is ready. Raises EmbeddedError."""
+        """Start it and wait until it is ready. Raises LocalError."""
 
     async def stop(self) -> None:
         """Stop it."""
 
 
+class _Died(Exception):
+    """A child that should run does not."""
+
+
 @dataclass(slots=True)
 class _State:
-    """wanted: whether it should run. deaths: since it last ran for a minute. next: earliest start, monotonic."""
+    """Of one child.
+
+    Attributes:
+        wanted: Whether it should run.
+        started: When it was last started, monotonic seconds.
+        lock: Held while it is started or stopped.
+    """
 
     wanted: bool = False
-    deaths: int = 0
     started: float = 0.0
-    next: float = 0.0
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Supervision:
-    """Knows which children should run; `watch` sees to it that they do."""
+    """Knows which children should run; `watch` starts again those that do not."""
 
     def __init__(self, report: Callable[[str, str], None]) -> None:
         self._report = report
         self._states: dict[str, _State] = {}
 
     async def start(self, name: str, child: Child) -> None:
-        """Start a child that does not run. Raises EmbeddedError."""
+        """Start a child that does not run. Raises LocalError."""
         state = self._states.setdefault(name, _State())
-        async with state.turn:
+        async with state.lock:
             if child.process.running:
                 return
             await child.start()
             state.wanted, state.started = True, time.monotonic()
 
     async def stop(self, name: str, child: Child) -> None:
-        """Stop a child, and let it be."""
+        """Stop a child. `watch` leaves it stopped."""
         state = self._states.setdefault(name, _State())
         state.wanted = False
-        async with state.turn:
+        async with state.lock:
             await child.stop()
 
     async def watch(self, children: Mapping[str, Child]) -> None:
-        """Until cancelled. A child that dies is said and started again after 0.5 s, doubling to 30 s; one that
-        dies eight times without a minute in between raises CommandError."""
+        """Keeps the children running until cancelled.
+
+        A child that dies is started again after 0.5 s; the pause doubles up to 30 s, and begins again at 0.5 s once the
+        child has run for a minute.
+
+        Raises:
+            PartKeepsDying: A child died eight times without running for a minute in between.
+        """
         try:
             async with asyncio.TaskGroup() as group:
-                await self._watch(children, group)
+                for name, child in children.items():
+                    group.create_task(self._keep_running(name, child), name=name)
         except BaseExceptionGroup as failed:
-            fatal, _ = failed.split(CommandError)
+            fatal, _ = failed.split(PartKeepsDying)
             # The group is the error's context already, and says nothing more as its cause.
             raise fatal.exceptions[0] if fatal else failed  # noqa: B904
 
-    async def _watch(self, children: Mapping[str, Child], group: asyncio.TaskGroup) -> None:
-        restarts: dict[str, asyncio.Task[None]] = {}
-        while True:
-            for name, child in list(children.items()):
-                state = self._states.setdefault(name, _State())
-                if not state.wanted or child.process.running or state.turn.locked():
-                    continue
-                if (task := restarts.get(name)) is None or task.done():
-                    restarts[name] = group.create_task(self._revive(name, child, state))
-            await asyncio.sleep(_LOOK_SECONDS)
+    async def _keep_running(self, name: str, child: Child) -> None:
+        state = self._states.setdefault(name, _State())
+        deaths = 0
+        async for attempt in _BACK_OFF.attempts():
+            with attempt:
+                if deaths:
+                    await self._start_again(name, child, state)
+                await _wait_for_death(child, state)
+                deaths = 1 if time.monotonic() - state.started > _STEADY_SECONDS else deaths + 1
+                status = child.process.exit_code
+                if deaths <= _DEATHS:
+                    self._report(name, f"ended with status {status}; it is started again")
+                    raise _Died
+            if deaths > _DEATHS:
+                raise PartKeepsDying(name, deaths, status, child.process.log, child.process.tail())
 
-    async def _revive(self, name: str, child: Child, state: _State) -> None:
-        now = time.monotonic()
-        if now - state.started > _SETTLED_SECONDS:
-            state.deaths = 0
-        state.deaths += 1
-        how = f"ended with status {child.process.exit_code}"
-        if state.deaths > _DEATHS:
-            raise CommandError(
-                f"{name} {how}, for the {state.deaths}th time in a row. The end of its log:\n{child.process.tail()}",
-                f"the whole log is {child.process.log}",
-            )
-        pause = min(_FIRST_BACKOFF * 2 ** (state.deaths - 1), _LONGEST_BACKOFF)
-        self._report(name, f"{how}; starting it again in {pause:g} s")
-        await asyncio.sleep(pause)
-        async with state.turn:
+    async def _start_again(self, name: str, child: Child, state: _State) -> None:
+        async with state.lock:
             if not state.wanted or child.process.running:
                 return
             try:
                 await child.start()
-            except EmbeddedError as error:
+            except LocalError as error:
                 self._report(name, f"did not start: {str(error).splitlines()[0]}")
                 return
             state.started = time.monotonic()
         self._report(name, "runs again")
+
+
+async def _wait_for_death(child: Child, state: _State) -> None:
+    # The end of a process is no event of this loop, which may not be the one that started it.
+    while not state.wanted or child.process.running or state.lock.locked():  # noqa: ASYNC110
+        await asyncio.sleep(_POLL_SECONDS)

@@ -62,3 +62,23 @@ class CheckpointRefused(ModelsError):
     def __init__(self, checkpoint: Path, reason: str) -> None:
         self.checkpoint = checkpoint
         super().__init__(f"{checkpoint} cannot be gone on from: {reason}")
+
+
+class ShardsUnwritten(ModelsError):
+    """The shards of a training from disk could not be written."""
+
+    def __init__(self, folder: Path, cause: OSError) -> None:
+        super().__init__(
+            f"shards cannot be written to {folder}: {cause}; set train.streaming.folder to a folder with room for "
+            "about twice the size of the files"
+        )
+
+
+class ShardsMissing(ModelsError):
+    """A process of a training by several does not see the shards that the first one wrote."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            f"{folder} is not what the first process wrote; give all processes the same files under the same paths, "
+            "and set train.streaming.folder to a folder that they share"
+        )

@@ -1,1 +1,1 @@
-"""How a model version comes to be served, and ceases to be."""
+"""How a model version comes to be served, and ceases to be: publish, canary, promote, roll back, retire."""

@@ -1,29 +1,35 @@
-"""What versions leave behind that are not live any more: vectors, files, and models that Triton holds."""
+"""What a retired version leaves behind: item vectors, bundles, and models that Triton has loaded."""
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
-from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 
 from catalog.errors import BadRecord
 from catalog.records import parse_vector_key
 from configuration.settings import Settings
+from inference.errors import InstallFailed
 from inference.repository.repository import load, restrict, sweep, versions
 from ingest.consuming.offsets import partitions_of, reader
 from ingest.verify.whole_topic import read_to_end
-from rollout.paths import discard, kept
+from rollout.bundle_folder import remove_bundles, stored_versions
+from rollout.errors import CleanupIncomplete
 from topics.closing import close_client
 from topics.producer import start_producer
+from topics.send_all import send_all
 from topics.settings import KafkaSettings
-
-_IN_FLIGHT = 5_000
 
 
 @dataclass(slots=True)
 class Leftovers:
-    """By version: vectors on the topic; versions whose bundle, or whose files in Triton's repository, are there."""
+    """What versions have left that are not live.
+
+    Attributes:
+        vectors: Vectors on the topic, by version.
+        bundles: Versions that have a bundle.
+        repository: Versions that have files in Triton's repository.
+    """
 
     vectors: Counter[int] = field(default_factory=Counter)
     bundles: list[int] = field(default_factory=list)
@@ -39,40 +45,59 @@ class Leftovers:
         return ", ".join(parts)
 
 
-def files_left(settings: Settings, live: Collection[int]) -> Leftovers:
-    """What lies in the folders and is not live."""
-    there = versions(settings.repository) if settings.repository is not None else []
+def leftover_files(settings: Settings, live: Collection[int]) -> Leftovers:
+    """Bundles and repository files of versions that are not live."""
+    installed = versions(settings.repository) if settings.repository is not None else []
     return Leftovers(
-        bundles=[version for version in kept(settings.bundles) if version not in live],
-        repository=[version for version in there if version not in live],
+        bundles=[version for version in stored_versions(settings.bundles) if version not in live],
+        repository=[version for version in installed if version not in live],
     )
 
 
-async def clear(
+async def clean_up(
     settings: Settings, live: Collection[int], advance: Callable[[int], None] = lambda count: None
 ) -> Leftovers:
-    """Removes it all; doing it again is harmless. Returns what there was. Raises CommandError, InstallFailed,
-    KafkaError, TopicsError."""
-    found = files_left(settings, live)
-    if settings.repository is not None and live:
-        unload = restrict(settings.repository, live)
-        if unload or found.repository:
-            await load(settings.triton, unload)
-        sweep(settings.repository)
-    discard(settings.bundles, found.bundles)
-    keys = await vector_keys(settings.kafka, live)
-    if keys:
-        producer = await start_producer(settings.kafka, linger_ms=5)
-        try:
-            await _tombstones(producer, settings.kafka, keys, advance)
-        finally:
-            await close_client(producer)
+    """Removes what versions have left that are not live. To do it again is harmless.
+
+    Args:
+        settings: Where the folders and servers are.
+        live: Versions that stay.
+        advance: Called with the number of vectors removed since the last call.
+
+    Returns:
+        What there was, and is removed now.
+
+    Raises:
+        CleanupIncomplete: Not all could be removed.
+        TopicsError: Kafka does not answer.
+    """
+    found = leftover_files(settings, live)
+    try:
+        if settings.repository is not None and live:
+            unload = restrict(settings.repository, live)
+            if unload or found.repository:
+                await load(settings.triton, unload)
+            sweep(settings.repository)
+        remove_bundles(settings.bundles, found.bundles)
+        keys = await vector_keys(settings.kafka, live)
+        if keys:
+            producer = await start_producer(settings.kafka, linger_ms=5)
+            try:
+                topic = settings.kafka.topics.item_vectors
+                await send_all(producer, topic, ((key, None) for key in keys), advance)
+            finally:
+                await close_client(producer)
+    except (InstallFailed, KafkaError, OSError) as error:
+        raise CleanupIncomplete(
+            f"not all that retired versions left could be removed: {error}",
+            "`recstream model retire` tries again",
+        ) from error
     found.vectors = Counter(parse_vector_key(key)[0] for key in keys)
     return found
 
 
 async def vector_keys(kafka: KafkaSettings, live: Collection[int]) -> list[bytes]:
-    """The keys of all vectors of versions that are not live. Reads the topic once. Raises KafkaError, TopicsError."""
+    """Keys of all vectors of versions that are not live. Reads the whole topic. Raises KafkaError, TopicsError."""
     found: dict[bytes, None] = {}
     async with reader(
         kafka, isolation_level="read_committed", enable_auto_commit=False, auto_offset_reset="earliest"
@@ -91,13 +116,3 @@ async def vector_keys(kafka: KafkaSettings, live: Collection[int]) -> list[bytes
             else:
                 found[record.key] = None
     return list(found)
-
-
-async def _tombstones(
-    producer: AIOKafkaProducer, kafka: KafkaSettings, keys: list[bytes], advance: Callable[[int], None]
-) -> None:
-    for start in range(0, len(keys), _IN_FLIGHT):
-        part = keys[start : start + _IN_FLIGHT]
-        sent = [await producer.send(kafka.topics.item_vectors, None, key=key) for key in part]
-        await asyncio.gather(*sent)
-        advance(len(sent))

@@ -1,6 +1,7 @@
-"""Who has moved to which model version: a look at every profile."""
+"""How many profiles have moved to the model version that is to answer them."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from inference.version_routing import Pointer
@@ -11,21 +12,23 @@ _BATCH = 500
 
 
 @dataclass(slots=True)
-class Movement:
-    """Profiles with a history, by where they stand.
+class MigrationProgress:
+    """Counts of profiles that have a history.
 
-    left: those without a state of the version that they are to be answered by. answered: by version, whom each answers
-    now; 0: none does.
+    Attributes:
+        profiles: All of them.
+        remaining: Those without a model state of the version that is to answer them.
+        answered_by: Profiles by the version that answers them now; 0 counts those that no version answers.
     """
 
     profiles: int = 0
-    left: int = 0
-    answered: Counter[int] = field(default_factory=Counter)
+    remaining: int = 0
+    answered_by: Counter[int] = field(default_factory=Counter)
 
 
-async def movement(store: ProfileStore, pointer: Pointer) -> Movement:
-    """Counts all. Raises StoreUnavailable."""
-    found = Movement()
+async def migration_progress(store: ProfileStore, pointer: Pointer) -> MigrationProgress:
+    """Reads every profile of the store and counts. Raises StoreUnavailable."""
+    found = MigrationProgress()
     batch: list[str] = []
     async for user_id in store.scan():
         batch.append(user_id)
@@ -37,13 +40,13 @@ async def movement(store: ProfileStore, pointer: Pointer) -> Movement:
     return found
 
 
-def _count(read: list[Stored | None], pointer: Pointer, found: Movement) -> None:
-    for stored in read:
+def _count(profiles: Sequence[Stored | None], pointer: Pointer, found: MigrationProgress) -> None:
+    for stored in profiles:
         if stored is None or not stored.profile.history:
             continue
         profile = stored.profile
         found.profiles += 1
         chosen = pointer.chosen(profile.user_id)
-        found.left += chosen is not None and profile.state(chosen.version) is None
+        found.remaining += chosen is not None and profile.state(chosen.version) is None
         answers = pointer.answers(profile.user_id, profile)
-        found.answered[answers.version if answers is not None else 0] += 1
+        found.answered_by[answers.version if answers is not None else 0] += 1

@@ -1,21 +1,25 @@
-"""Publishing, step by step. Each step can be done again; what was served before is served until the flip.
+"""Publishing a model version, step by step.
 
-The bundle is kept by version and put into Triton's repository; Triton loads it beside the version before and answers a
-trial; the record makes it live; the catalogue workers compute its item vectors; then the record gives it users, and
-whoever has read the vectors goes by it; ingest moves the profiles; what is retired is cleared away.
+Each step can be done again. What was served before is served until the last step.
+
+1. The bundle is copied to the folder of bundles and installed into Triton's repository. Triton loads it beside the
+   older version, and a smoke test asks it once.
+2. The record of served versions makes it live, with a share of 0.
+3. The catalogue workers compute its item vectors.
+4. The record gives it a share of the users. A process follows once it has read all the vectors.
+5. Ingest moves the profiles to it.
+6. What the retired version left is removed.
 """
 
 import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final, Self
 
-from aiokafka.errors import KafkaError, ProducerFenced
-from rich.console import Console
-from rich.progress import Progress, TaskID
+from aiokafka.errors import ProducerFenced
 
 from catalog.version_watcher import ServedWriter, read_served
-from configuration.errors import CommandError
 from configuration.settings import Settings
 from inference.bundle.bundle import MANIFEST, Bundle, read
 from inference.errors import BundleRefused, InstallFailed
@@ -24,6 +28,7 @@ from inference.repository.repository import install, load, restrict, sweep
 from inference.smoke_test import trial
 from inference.triton import TritonModel
 from inference.version_routing import pointer_of
+from ingest.consuming.group_lag import group_lag
 from ingest.consuming.groups import catalogue_group
 from ingest.consuming.offsets import partitions_of, reader
 from ingest.errors import BundleIncompatible
@@ -31,29 +36,45 @@ from ingest.profiles.bundle_check import check_compatible
 from profiles.store.store import ProfileStore
 from recstream.storage.v1.model_pb2 import ServedVersion, ServedVersions
 from rollout import transitions
-from rollout.cleanup import Leftovers, clear
-from rollout.consumer_lag import lag
-from rollout.migration_progress import Movement, movement
-from rollout.paths import keep
+from rollout.bundle_folder import store_bundle
+from rollout.cleanup import Leftovers, clean_up
+from rollout.errors import BundleUnfit, TakenOver, TransitionRefused, VersionNotLoaded
+from rollout.migration_progress import MigrationProgress, migration_progress
+from rollout.progress import ProgressListener, Silent
 from topics.ids import topic_ids
 
-_TRIAL_SECONDS = 60.0
-_LOOK_SECONDS = 0.5
+EMBEDDING: Final = "Computing item vectors"
+MIGRATION: Final = "Moving profiles"
+CLEANUP: Final = "Removing what is retired"
+
+_SMOKE_TEST_SECONDS = 60.0
+_POLL_SECONDS = 0.5
 _STALLED_SECONDS = 20.0
 
 
 class Publisher:
-    """One at a time for an installation: who begins later takes over. Use as a context."""
+    """Changes what is served. An installation has one publisher at a time: the newest one takes over.
 
-    def __init__(self, settings: Settings, console: Console, progress: Progress) -> None:
+    Use as a context.
+
+    Attributes:
+        record: What is served, as of the last step.
+    """
+
+    def __init__(self, settings: Settings, listener: ProgressListener | None = None) -> None:
+        """Connects to nothing yet.
+
+        Args:
+            settings: Where the servers and folders are, and what a profile holds.
+            listener: Is told of each step. None: nobody is.
+        """
         self._settings = settings
-        self._console = console
-        self._progress = progress
+        self._listener = listener or Silent()
         self._writer: ServedWriter | None = None
         self.record = ServedVersions()
 
-    async def __aenter__(self) -> "Publisher":
-        """Takes over, and reads what is served. Raises TopicsError, BadRecord."""
+    async def __aenter__(self) -> Self:
+        """Takes over from any other publisher, and reads what is served. Raises TopicsError, BadRecord."""
         self._writer = await ServedWriter.begin(self._settings.kafka)
         try:
             self.record = await read_served(self._settings.kafka)
@@ -63,143 +84,165 @@ class Publisher:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Ends the connection."""
+        """Closes the connection."""
         if self._writer is not None:
             await self._writer.close()
 
     @property
     def live(self) -> list[int]:
-        """The versions that are live."""
+        """Versions that are live, the older one first."""
         return [each.version for each in (self.record.base, self.record.next) if each.version]
 
     async def prepare(self, folder: Path, *, force: bool) -> int:
-        """Up to where the version is live and answers nobody yet; returns it. Raises CommandError."""
-        bundle = checked(folder, self._settings)
-        raw = (folder / MANIFEST).read_bytes()
-        record = transitions.prepared(self.record, bundle.manifest, raw, int(time.time() * 1000), force=force)
-        version = bundle.manifest.version
-        if (
-            record != self.record
-            and self.record.share == 1
-            and transitions.retires(self.record)
-            and not force
-        ):
-            await self._check_moved()
-        bundle = await asyncio.to_thread(keep, bundle, self._settings.bundles)
-        await self._into_triton(bundle)
-        if record != self.record:
-            if gone := transitions.retires(self.record):
-                self._say(f"version {gone} is retired")
+        """Makes the version of a bundle live. It answers nobody yet.
+
+        Args:
+            folder: The bundle.
+            force: Goes on while another version is a canary, or while profiles are moving.
+
+        Returns:
+            The version.
+
+        Raises:
+            RolloutError: The step does not fit what is served, the bundle does not fit this installation, or Triton
+                does not serve it.
+        """
+        bundle, record = self._published(folder, force=force)
+        changed = record != self.record
+        if changed and self.record.share == 1 and transitions.retiring(self.record) and not force:
+            await self._check_migrated()
+        await self._load(bundle)
+        if changed:
+            if gone := transitions.retiring(self.record):
+                self._listener.message(f"version {gone} is retired")
             await self._write(record)
-        self._say(
-            f"version {version} is live beside {', '.join(str(v) for v in self.live if v != version) or 'none'}"
+        version = bundle.manifest.version
+        others = ", ".join(str(each) for each in self.live if each != version)
+        self._listener.message(
+            f"version {version} is live" + (f", beside version {others}" if others else "")
         )
         return version
 
-    async def first(self, folder: Path) -> None:
-        """A version of an installation that has none answers at once: nothing is there to go on before."""
-        bundle = await asyncio.to_thread(keep, checked(folder, self._settings), self._settings.bundles)
-        await self._into_triton(bundle)
-        raw = (folder / MANIFEST).read_bytes()
-        record = transitions.prepared(self.record, bundle.manifest, raw, int(time.time() * 1000), force=False)
-        await self._write(transitions.shared(record, 1, {}))
+    async def publish_first(self, folder: Path) -> None:
+        """Publishes the first version of an installation. It answers everybody at once. Raises as `prepare`."""
+        bundle, record = self._published(folder, force=False)
+        await self._load(bundle)
+        await self._write(transitions.with_share(record, 1, {}))
 
-    async def share(self, share: float) -> None:
-        """Gives `next` this share of the users, as soon as all its item vectors are there. Raises CommandError."""
-        wanted = transitions.shared(self.record, share, {})
-        ends = await self._vectors(wanted.next)
-        await self._write(transitions.shared(self.record, share, ends))
-        self._say(f"version {wanted.next.version} answers {wanted.share:.0%} of the users")
+    async def set_share(self, share: float) -> None:
+        """Gives the newer version a share of the users, once all its item vectors are there.
+
+        Args:
+            share: 0 to 1.
+
+        Raises:
+            TransitionRefused: No version is published.
+            TakenOver: Another publisher is at work.
+            TopicsError, KafkaError: Kafka does not answer.
+        """
+        wanted = transitions.with_share(self.record, share, {})
+        ends = await self._vector_ends(wanted.next)
+        await self._write(transitions.with_share(self.record, share, ends))
+        self._listener.message(f"version {wanted.next.version} answers {wanted.share:.0%} of the users")
 
     async def roll_back(self) -> None:
-        """`base` answers everybody, at once. Raises CommandError."""
+        """Lets the older version answer everybody, at once. Raises TransitionRefused, TakenOver."""
         record = transitions.rolled_back(self.record)
         await self._write(record)
-        self._say(
-            f"version {record.base.version} answers everybody; {record.next.version} stays, answering nobody"
+        self._listener.message(
+            f"version {record.base.version} answers everybody; version {record.next.version} is live and answers nobody"
         )
 
     async def retire(self, *, force: bool) -> None:
-        """The version that answers nobody goes. Raises CommandError."""
-        record = transitions.alone(self.record)
+        """Drops the version that answers nobody. `force`: even while profiles are moving. Raises RolloutError."""
+        record = transitions.retired(self.record)
         if record != self.record:
             if self.record.share == 1 and not force:
-                await self._check_moved()
-            self._say(f"version {transitions.retires(self.record)} is retired")
+                await self._check_migrated()
+            self._listener.message(f"version {transitions.retiring(self.record)} is retired")
             await self._write(record)
 
-    async def clear(self) -> Leftovers:
-        """Removes what is not live. Raises CommandError."""
-        task = self._progress.add_task("Removing what is retired", total=None)
-        try:
-            found = await clear(self._settings, self.live, lambda count: self._progress.advance(task, count))
-        except (InstallFailed, KafkaError, OSError) as error:
-            raise CommandError(
-                f"what is retired could not all be removed: {error}", "`recstream model retire` tries again"
-            ) from error
-        finally:
-            self._progress.remove_task(task)
+    async def clean_up(self) -> Leftovers:
+        """Removes what versions have left that are not live. Returns it. Raises CleanupIncomplete, TopicsError."""
+        done = 0
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            self._listener.progress(CLEANUP, done, None)
+
+        found = await clean_up(self._settings, self.live, advance)
+        self._listener.progress(CLEANUP, done, done)
         if found:
-            self._say(f"removed {found}")
+            self._listener.message(f"removed {found}")
         return found
 
-    async def moved(self) -> None:
-        """Waits until every profile has moved to the version that is to answer it. Raises StoreUnavailable."""
-        task = self._progress.add_task("Moving profiles", total=None)
-        said = _Stalled(
-            self._say, "profiles do not move: is `recstream ingest` running, with the role interactions?"
+    async def wait_migrated(self) -> None:
+        """Returns once every profile has moved to the version that is to answer it. Raises StoreUnavailable."""
+        stalled = _StallWarning(
+            self._listener.message,
+            "profiles do not move: check that `recstream ingest` runs with the role interactions",
         )
         store = await ProfileStore.connect(self._settings.store)
         try:
             while True:
                 began = time.monotonic()
-                found = await movement(store, pointer_of(self.record))
-                self._show(task, found.profiles - found.left, found.profiles)
-                if not found.left:
+                found = await migration_progress(store, pointer_of(self.record))
+                self._listener.progress(MIGRATION, found.profiles - found.remaining, found.profiles)
+                if not found.remaining:
                     return
-                said.look(found.left)
-                await asyncio.sleep(max(_LOOK_SECONDS, time.monotonic() - began))
+                stalled.update(found.remaining)
+                # A look at every profile costs something: half of the time is left to others.
+                await asyncio.sleep(max(_POLL_SECONDS, time.monotonic() - began))
         finally:
             await store.close()
 
-    async def movement(self) -> Movement:
-        """Who stands where now. Raises StoreUnavailable."""
+    async def migration_progress(self) -> MigrationProgress:
+        """How many profiles have moved. Raises StoreUnavailable."""
         store = await ProfileStore.connect(self._settings.store)
         try:
-            return await movement(store, pointer_of(self.record))
+            return await migration_progress(store, pointer_of(self.record))
         finally:
             await store.close()
 
-    async def _check_moved(self) -> None:
-        if left := (await self.movement()).left:
-            raise CommandError(
-                f"{left:,} profiles have yet to move to version {self.record.next.version}",
-                "wait for it (`recstream model list` tells how far it is); --force goes on, and they are folded "
-                "when they are read",
+    def _published(self, folder: Path, *, force: bool) -> tuple[Bundle, ServedVersions]:
+        """The bundle, and the record in which its version is live."""
+        bundle = checked_bundle(folder, self._settings)
+        raw = (folder / MANIFEST).read_bytes()
+        now_ms = int(time.time() * 1000)
+        return bundle, transitions.published(self.record, bundle.manifest, raw, now_ms, force=force)
+
+    async def _check_migrated(self) -> None:
+        if remaining := (await self.migration_progress()).remaining:
+            raise TransitionRefused(
+                f"{remaining:,} profiles have not moved to version {self.record.next.version} yet",
+                "wait (`recstream model list` shows how many remain), or use --force: they are then folded when they "
+                "are read",
             )
 
-    async def _into_triton(self, bundle: Bundle) -> None:
-        """Loaded beside what is there, and tried. What does not answer is taken out again."""
+    async def _load(self, bundle: Bundle) -> None:
+        """Stores, installs, loads and asks the version. One that does not answer is unloaded again."""
         settings, version = self._settings, bundle.manifest.version
+        bundle = await asyncio.to_thread(store_bundle, bundle, settings.bundles)
         try:
             if settings.repository is not None:
                 await asyncio.to_thread(install, bundle, settings.repository)
                 await load(settings.triton)
             model = TritonModel(settings.triton, [bundle.manifest])
             try:
-                await trial(model, bundle, timeout=_TRIAL_SECONDS)
+                await trial(model, bundle, timeout=_SMOKE_TEST_SECONDS)
             finally:
                 await model.close()
         except (InstallFailed, ModelUnavailable) as error:
             if version not in self.live:
-                await self._out_of_triton()
-            what_next = "the versions before serve on; when Triton is well, publish again"
+                await self._unload()
+            next_step = "the versions before it are still served; publish again when Triton is well"
             if settings.repository is None:
                 address = settings.triton.address
-                what_next = f"put it into the repository of the Triton at {address}, or set `repository`"
-            raise CommandError(f"Triton does not serve version {version}: {error}", what_next) from error
+                next_step = f"install it into the repository of the Triton at {address}, or set `repository`"
+            raise VersionNotLoaded(f"Triton does not serve version {version}: {error}", next_step) from error
 
-    async def _out_of_triton(self) -> None:
+    async def _unload(self) -> None:
         repository = self._settings.repository
         if repository is None or not self.live:
             return
@@ -207,22 +250,24 @@ class Publisher:
             await load(self._settings.triton, restrict(repository, self.live))
             sweep(repository)
         except InstallFailed as error:
-            self._say(f"what was put into {repository} stays for now: {error}")
+            self._listener.message(f"the files of the version stay in {repository} for now: {error}")
 
-    async def _vectors(self, live: ServedVersion) -> dict[int, int]:
-        """Waits until the catalogue workers have been through all items; then the end offsets of the vectors."""
+    async def _vector_ends(self, live: ServedVersion) -> dict[int, int]:
+        """Waits until the catalogue workers have handled all items; then the end offsets of the vectors' topic."""
         kafka = self._settings.kafka
         topic_id = (await topic_ids(kafka, [kafka.topics.items]))[kafka.topics.items]
         group = catalogue_group(kafka, live.version, live.published_at_ms, topic_id)
-        task = self._progress.add_task("Computing item vectors", total=None)
-        said = _Stalled(self._say, "no vectors come: is `recstream ingest` running, with the role catalogue?")
-        most = 0
-        while left := await lag(kafka, group, kafka.topics.items):
-            most = max(most, left)
-            self._show(task, most - left, most)
-            said.look(left)
-            await asyncio.sleep(_LOOK_SECONDS)
-        self._show(task, most, most)
+        stalled = _StallWarning(
+            self._listener.message,
+            "no item vectors come: check that `recstream ingest` runs with the role catalogue",
+        )
+        total = 0
+        while behind := await group_lag(kafka, group, kafka.topics.items):
+            total = max(total, behind)
+            self._listener.progress(EMBEDDING, total - behind, total)
+            stalled.update(behind)
+            await asyncio.sleep(_POLL_SECONDS)
+        self._listener.progress(EMBEDDING, total, total)
         async with reader(kafka) as consumer:
             partitions = await partitions_of(kafka, kafka.topics.item_vectors)
             return {tp.partition: end for tp, end in (await consumer.end_offsets(partitions)).items()}
@@ -232,45 +277,39 @@ class Publisher:
         try:
             await self._writer.write(record)
         except ProducerFenced as error:
-            raise CommandError(
+            raise TakenOver(
                 "another `recstream model` command has taken over", "look at `recstream model list`"
             ) from error
         self.record = record
 
-    def _show(self, task: TaskID, done: int, total: int) -> None:
-        self._progress.update(task, completed=done or (not total), total=total or 1)
 
-    def _say(self, text: str) -> None:
-        self._console.print(text, highlight=False)
+class _StallWarning:
+    """Warns once when a number has not changed for a while."""
 
-
-class _Stalled:
-    """Says once what may be wrong when a number has not changed for a while."""
-
-    def __init__(self, say: Callable[[str], None], text: str) -> None:
-        self._say = say
+    def __init__(self, warn: Callable[[str], None], text: str) -> None:
+        self._warn = warn
         self._text = text
         self._last = -1
         self._since = time.monotonic()
 
-    def look(self, number: int) -> None:
+    def update(self, number: int) -> None:
         """The number now."""
         if number != self._last:
             self._last, self._since = number, time.monotonic()
         elif self._text and time.monotonic() - self._since > _STALLED_SECONDS:
-            self._say(self._text)
+            self._warn(self._text)
             self._text = ""
 
 
-def checked(folder: Path, settings: Settings) -> Bundle:
-    """The bundle, fit for this installation. Raises CommandError, naming what does not fit."""
+def checked_bundle(folder: Path, settings: Settings) -> Bundle:
+    """The bundle, fit for this installation. Raises BundleUnfit, which names what does not fit."""
     try:
         bundle = read(folder)
         check_compatible(bundle.manifest, settings.profiles)
     except BundleRefused as error:
-        raise CommandError(
+        raise BundleUnfit(
             str(error), "what is served stays as it is; `recstream train` makes a bundle"
         ) from error
     except BundleIncompatible as error:
-        raise CommandError(str(error)) from error
+        raise BundleUnfit(str(error)) from error
     return bundle

@@ -10,9 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.demo.run import Plan, run
-from configuration.errors import CommandError
 from configuration.settings import load_settings
-from readers.errors import UnreadableFile
 
 
 def demo(
@@ -28,10 +26,7 @@ def demo(
 ) -> None:
     """Train on the first 90 % of MovieLens-100K, replay the rest live, and measure."""
     console = Console(stderr=as_json)
-    try:
-        figures = uvloop.run(run(load_settings(), Plan(data.resolve(), per_second, held, limit), console))
-    except UnreadableFile as error:
-        raise CommandError(str(error)) from error
+    figures = uvloop.run(run(load_settings(), Plan(data.resolve(), per_second, held, limit), console))
     if as_json:
         print(json.dumps(figures), flush=True)
     else:

@@ -9,13 +9,14 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from cli.input.files import FileForm, Files, read_files, with_file_options
+from cli.errors import CommandError
+from cli.file_options import FileOptions, with_file_options
 from cli.terminal.progress import progress_on
 from cli.terminal.reports import report_table
-from configuration.errors import CommandError
 from configuration.settings import load_settings
 from inference.bundle.bundle import read
 from inference.errors import BundleRefused
+from readers.files import Files
 
 if TYPE_CHECKING:
     from evaluation.protocols.cold import ColdResult
@@ -26,7 +27,7 @@ _Protocol = Literal["leave-one-out", "next-item", "future", "cold-items"]
 
 @with_file_options
 def evaluate(
-    form: FileForm,
+    options: FileOptions,
     interactions: Annotated[
         list[Path], typer.Option(help="All events, with those that the protocol holds out; as for `train`")
     ],
@@ -58,7 +59,7 @@ def evaluate(
 ) -> None:
     """Measure a bundle's lists in full ranking: HR, NDCG, MRR, Recall, with intervals."""
     console = Console(stderr=as_json)
-    files = read_files(interactions, items or (), form)
+    files = options.read(interactions, items or ())
     for report in files.reports:
         console.print(report_table(report))
     names = [name.strip() for name in baselines.split(",") if name.strip() not in ("", "none")]

@@ -11,24 +11,25 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cli.input.files import FileForm, read_files, with_file_options
-from cli.input.pictures import pictured
-from cli.input.publish import Pair, interaction_records, item_records, publish
+from cli.file_options import FileOptions, with_file_options
 from cli.terminal.progress import progress_on
 from cli.terminal.reports import report_table
 from configuration.settings import load_settings
 from readers.interactions.interactions import Interactions
+from readers.items.images import with_images
+from readers.messages import interaction_records, item_records
 from readers.report import Report
 from recstream.v1 import item_pb2
 from topics.closing import close_client
 from topics.names import Topics
 from topics.producer import start_producer
+from topics.send_all import Record, send_all
 from topics.settings import KafkaSettings
 
 
 @with_file_options
 def import_(
-    form: FileForm,
+    options: FileOptions,
     interactions: Annotated[
         list[Path] | None, typer.Option(help="CSV, TSV, Parquet, JSON lines, ...; several are merged by time")
     ] = None,
@@ -43,7 +44,7 @@ def import_(
     console = Console(stderr=as_json)
     if not interactions and not items:
         raise typer.BadParameter("nothing to import: give --interactions FILE, --items FILE, or both")
-    files = read_files(interactions or (), items or (), form)
+    files = options.read(interactions or (), items or ())
     rows = files.interactions
     if shift_to_now and len(rows):
         shift = int(time.time() * 1000) - int(rows.time_ms[-1])
@@ -57,11 +58,11 @@ def import_(
         for report in files.reports:
             console.print(report_table(report))
     pictures = Report("pictures", rows=len(files.images))
-    catalogue = pictured(files.items, files.images, pictures)
+    catalogue = with_images(files.items, files.images, pictures)
     sent: dict[str, int] = {}
     if not dry_run:
         kafka = load_settings().kafka
-        sent = asyncio.run(_send(kafka, len(files.items), catalogue, rows, form.domain, console))
+        sent = asyncio.run(_send(kafka, len(files.items), catalogue, rows, options.domain, console))
     pictures.kept = pictures.rows - sum(finding.rows for finding in pictures.findings.values())
     if files.images and not dry_run:
         files.reports.append(pictures)
@@ -86,7 +87,7 @@ async def _send(
     producer = await start_producer(kafka, linger_ms=5)
     try:
         with progress_on(console) as progress:
-            plan: list[tuple[str, str, int, Iterator[Pair]]] = []
+            plan: list[tuple[str, str, int, Iterator[Record]]] = []
             if items:
                 plan.append(("items", topics.items, items, item_records(catalogue)))
             if len(rows):
@@ -95,7 +96,7 @@ async def _send(
                 )
             for what, topic, total, records in plan:
                 task = progress.add_task(f"Sending {what}", total=total)
-                sent[what] = await publish(
+                sent[what] = await send_all(
                     producer,
                     topic,
                     records,

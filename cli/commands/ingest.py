@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 import uvloop
 
-from configuration.errors import CommandError
+from cli.errors import CommandError
 from configuration.settings import load_settings
 from ingest.app import ALL_ROLES, IngestConfiguration, Role, run
 from ranking.settings import DEFAULT_SURFACE

@@ -2,29 +2,23 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 import typer
-from aiokafka.errors import KafkaError
 from rich.console import Console
 from rich.table import Table
 
-from catalog.errors import BadRecord
 from cli.commands.model_compress import compress
 from cli.commands.model_repository import repository
 from cli.terminal.progress import progress_on
-from configuration.errors import CommandError
+from cli.terminal.rollout_progress import TerminalListener
 from configuration.settings import load_settings
-from profiles.errors import StoreUnavailable
-from rollout.paths import located
+from local.installation import with_installation
 from rollout.publisher import Publisher
-from rollout.status import Survey, survey
-from topics.errors import TopicsError
-
-T = TypeVar("T")
+from rollout.status import RolloutStatus, rollout_status
 
 model = typer.Typer(help="Publish versions of the model, and take them back.", no_args_is_help=True)
 _Data = Annotated[Path, typer.Option(help="The folder of `recstream up`, for what no setting names")]
@@ -52,10 +46,10 @@ def publish(
     async def work(publisher: Publisher) -> None:
         version = await publisher.prepare(bundle, force=force)
         if version == publisher.record.next.version and publisher.record.share != canary:
-            await publisher.share(canary)
-        await publisher.clear()
+            await publisher.set_share(canary)
+        await publisher.clean_up()
         if wait:
-            await publisher.moved()
+            await publisher.wait_migrated()
 
     _run(work, data)
 
@@ -65,9 +59,9 @@ def promote(canary: _Share = 1.0, wait: _Wait = True, data: _Data = _USUAL) -> N
     """Give the newer version all users, or another share of them."""
 
     async def work(publisher: Publisher) -> None:
-        await publisher.share(canary)
+        await publisher.set_share(canary)
         if wait:
-            await publisher.moved()
+            await publisher.wait_migrated()
 
     _run(work, data)
 
@@ -84,7 +78,7 @@ def retire(force: _Force = False, data: _Data = _USUAL) -> None:
 
     async def work(publisher: Publisher) -> None:
         await publisher.retire(force=force)
-        await publisher.clear()
+        await publisher.clean_up()
 
     _run(work, data)
 
@@ -95,8 +89,8 @@ def list_(
     data: _Data = _USUAL,
 ) -> None:
     """Show the versions, whom they answer, and how far the profiles have moved."""
-    settings = located(load_settings(), data)
-    report = _answer(survey(settings))
+    settings = with_installation(load_settings(), data)
+    report = asyncio.run(rollout_status(settings))
     if as_json:
         print(json.dumps(asdict(report)))
         return
@@ -107,8 +101,8 @@ def list_(
         console.print(_table(report))
     if report.profiles is None:
         console.print("The profiles could not be counted: the store does not answer.")
-    elif report.left:
-        console.print(f"{report.left:,} of {report.profiles:,} profiles have yet to move.")
+    elif report.remaining:
+        console.print(f"{report.remaining:,} of {report.profiles:,} profiles have yet to move.")
     if report.leftovers:
         console.print(f"Left behind: {report.leftovers}. `recstream model retire` removes it.")
 
@@ -117,7 +111,7 @@ model.command()(compress)
 model.command()(repository)
 
 
-def _table(report: Survey) -> Table:
+def _table(report: RolloutStatus) -> Table:
     table = Table(box=None)
     for heading in (
         "version",
@@ -137,33 +131,20 @@ def _table(report: Survey) -> Table:
             str(each.width),
             f"{each.share:.0%}",
             "?" if each.profiles is None else f"{each.profiles:,}",
-            f"{each.to_embed:,}",
+            f"{each.items_to_embed:,}",
             "ready" if each.ready else "[red]not ready[/]",
-            "there" if each.bundle else "[yellow]not here[/]",
+            "there" if each.bundle_stored else "[yellow]not here[/]",
         )
     return table
 
 
 def _run(work: Callable[[Publisher], Awaitable[None]], data: Path) -> None:
-    settings = located(load_settings(), data)
+    settings = with_installation(load_settings(), data)
     console = Console()
 
-    async def whole() -> None:
+    async def publish_with_progress() -> None:
         with progress_on(console) as progress:
-            async with Publisher(settings, console, progress) as publisher:
+            async with Publisher(settings, TerminalListener(console, progress)) as publisher:
                 await work(publisher)
 
-    _answer(whole())
-
-
-def _answer(work: Coroutine[Any, Any, T]) -> T:
-    try:
-        return asyncio.run(work)
-    except StoreUnavailable as error:
-        raise CommandError(str(error), "check that Valkey runs, and RECSTREAM_STORE__ADDRESSES") from error
-    except (TopicsError, KafkaError, BadRecord, TimeoutError) as error:
-        raise CommandError(
-            f"{error or 'Kafka gave no answer in time'}", "`recstream doctor` says what is reachable"
-        ) from error
-    except OSError as error:
-        raise CommandError(str(error)) from error
+    asyncio.run(publish_with_progress())

@@ -7,9 +7,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cli.input.files import FileForm, read_files, with_file_options
+from cli.errors import CommandError
+from cli.file_options import FileOptions, with_file_options
 from cli.terminal.progress import progress_on
-from configuration.errors import CommandError
 from configuration.settings import load_settings
 from inference.bundle.bundle import Bundle, read
 from inference.errors import BundleRefused
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @with_file_options
 def compress(
-    form: FileForm,
+    options: FileOptions,
     bundle: Annotated[Path, typer.Argument(help="In float32, from `recstream train`")],
     out: Annotated[Path, typer.Option(help="Folder of the int8 bundle; what is there is replaced")],
     interactions: Annotated[
@@ -49,7 +49,7 @@ def compress(
     settings = load_settings()
     try:
         float32 = read(bundle)
-        data = data_of(read_files(interactions, items or (), form), settings)
+        data = data_of(options.read(interactions, items or ()), settings)
         test, composed = split(data.known, protocol), composition(settings)
         with progress_on(console) as show:
             task = show.add_task("Graphs to int8", total=len(float32.manifest.graphs()))

@@ -6,9 +6,8 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from configuration.errors import CommandError
+from cli.errors import CommandError
 from inference.bundle.bundle import read
-from inference.errors import BundleRefused, InstallFailed
 from inference.repository.backends import Backend
 from inference.repository.repository import install
 
@@ -52,11 +51,8 @@ def repository(
         )  # fmt: skip
     except ValueError as error:
         raise CommandError(str(error), "see `recstream model repository --help`") from error
-    try:
-        checked = read(bundle)
-        install(checked, out, wanted)
-    except (BundleRefused, InstallFailed) as error:
-        raise CommandError(str(error)) from error
+    checked = read(bundle)
+    install(checked, out, wanted)
     where = "GPU" if wanted.gpu else "CPU"
     Console(highlight=False).print(
         f"Version {checked.manifest.version} is in {out}, for the {backend} backend on {where}: "

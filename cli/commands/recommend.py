@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from configuration.errors import CommandError
+from cli.errors import CommandError
 from recstream.client import Client, Recommendations, RecstreamError
 from recstream.v1 import filter_pb2
 

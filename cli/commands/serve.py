@@ -2,7 +2,7 @@
 
 import uvloop
 
-from configuration.errors import CommandError
+from cli.errors import CommandError
 from configuration.settings import load_settings
 from server.app import serve as run_server
 from server.config import ServerConfig

@@ -2,20 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import Coroutine
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from configuration.errors import CommandError
+from cli.errors import CommandError
 from configuration.settings import load_settings
-from ingest.errors import IngestError
-from profiles.errors import StoreUnavailable
 from topics.create import check_topics, create_topics
-from topics.errors import TopicsError
-
-T = TypeVar("T")
 
 topics = typer.Typer(help="Create and check the Kafka topics.", no_args_is_help=True)
 _Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output")]
@@ -25,7 +19,7 @@ _Json = Annotated[bool, typer.Option("--json", help="One JSON document on standa
 def create(as_json: _Json = False) -> None:
     """Create the topics that are missing, with the settings that they need. Those that exist stay as they are."""
     settings = load_settings()
-    created = _answer(create_topics(settings.kafka, settings.profiles.time_to_live_days))
+    created = asyncio.run(create_topics(settings.kafka, settings.profiles.time_to_live_days))
     if as_json:
         print(json.dumps({"created": sorted(created)}))
         return
@@ -39,7 +33,7 @@ def create(as_json: _Json = False) -> None:
 def check(as_json: _Json = False) -> None:
     """Say what is wrong with the topics; status 1 if anything is."""
     settings = load_settings()
-    problems = _answer(check_topics(settings.kafka, settings.profiles.time_to_live_days))
+    problems = asyncio.run(check_topics(settings.kafka, settings.profiles.time_to_live_days))
     if as_json:
         print(
             json.dumps(
@@ -68,7 +62,7 @@ def adopt(
     """After `interactions` was made anew or lost records: say whether the profiles stay. Stop ingest first."""
     if keep == reset:
         raise CommandError("say what becomes of the profiles", "give one of --keep and --reset")
-    adopted = _answer(_adopt(reset=reset))
+    adopted = asyncio.run(_adopt(reset=reset))
     if as_json:
         print(json.dumps(adopted))
     else:
@@ -95,12 +89,3 @@ async def _adopt(*, reset: bool) -> dict[str, Any]:
         "partitions": list(done.partitions),
         "profiles_deleted": done.profiles_deleted,
     }
-
-
-def _answer(work: Coroutine[Any, Any, T]) -> T:
-    try:
-        return asyncio.run(work)
-    except (TopicsError, IngestError) as error:
-        raise CommandError(str(error)) from error
-    except StoreUnavailable as error:
-        raise CommandError(str(error), "check that Valkey runs, and RECSTREAM_STORE__ADDRESSES") from error

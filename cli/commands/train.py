@@ -1,7 +1,7 @@
 """`recstream train`: from files to a model bundle."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -12,15 +12,18 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cli.input.files import FileForm, Files, on_disk, read_files, with_file_options
+from cli.errors import CommandError
+from cli.file_options import FileOptions, with_file_options
 from cli.terminal.progress import progress_on
 from cli.terminal.reports import preparation_table, report_table
-from configuration.errors import CommandError
 from configuration.settings import load_settings
 from inference.errors import BundleRefused
 from models.training.distributed.launch import own_place
 from profiles.actions import Actions
+from readers.errors import UnreadableFile
+from readers.files import Files
 from readers.interactions.interactions import Interactions
+from readers.parquet.user_partitions import parquet_rows
 
 if TYPE_CHECKING:
     from evaluation.protocols.held_out import Name
@@ -52,7 +55,7 @@ _LEFT: Final[Mapping[Protocol, "Name | None"]] = {
 
 @with_file_options
 def train(
-    form: FileForm,
+    options: FileOptions,
     interactions: Annotated[
         list[Path], typer.Option(help="CSV, TSV, Parquet, JSON lines, ...; several are merged by time")
     ],
@@ -89,13 +92,13 @@ def train(
     """
     settings = load_settings()
     console = Console(quiet=not own_place().first)
-    stays = on_disk(interactions, form, settings.train.streaming.from_rows)
+    stays = stays_on_disk(interactions, options.format, settings.train.streaming.from_rows)
     if stays and (until < 1 or protocol not in (None, Protocol.ALL)):
         raise CommandError(
             "--until and --protocol need all events in memory, and these are many",
             "leave them out, or raise train.streaming.from_rows where there is memory for all (docs/model.md)",
         )
-    files = read_files(() if stays else interactions, items or (), form)
+    files = options.read(() if stays else interactions, items or ())
     for report in files.reports:
         console.print(report_table(report))
     if until < 1 and not files.interactions.timed:
@@ -119,8 +122,19 @@ def train(
             "--continue takes one process, events that fit in memory, and no --protocol",
             "give it the newer events and some history, or train anew without it",
         )
-    source = _Source(interactions, form, held_out, stays, fresh, continued)
+    source = _Source(interactions, options, held_out, stays, fresh, continued)
     _train(rows, files, source, bundle or settings.bundle, console)
+
+
+def stays_on_disk(paths: Sequence[Path], format_name: str | None, from_rows: int) -> bool:
+    """Whether training leaves the files on disk: Parquet files of events with at least `from_rows` rows in all."""
+    if format_name not in (None, "events"):
+        return False
+    try:
+        rows = parquet_rows(paths)
+    except UnreadableFile:
+        return False  # whoever reads the file says what is wrong
+    return rows is not None and rows >= from_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +143,7 @@ class _Source:
     on disk, and no row of them has been read. fresh: no checkpoint is gone on from; continued: the bundle is."""
 
     paths: list[Path]
-    form: FileForm
+    options: FileOptions
     held_out: "Name | None"
     stays: bool
     fresh: bool
@@ -138,11 +152,11 @@ class _Source:
 
 def _train(rows: Interactions, files: Files, source: _Source, bundle: Path, console: Console) -> None:
     try:
-        from cli.input.streaming import ShardFolder
         from evaluation.data import item_texts, labelled
         from evaluation.protocols.split import training_part
         from models.data.events import events
         from models.data.preparation import prepare
+        from models.data.shard_folder import ShardFolder
         from models.errors import CheckpointRefused, ModelsError, TrainingStopped, WeightsMissing
         from models.training.continuation.continuation import continue_on
         from models.training.data_defaults import suited
@@ -188,7 +202,15 @@ def _train(rows: Interactions, files: Files, source: _Source, bundle: Path, cons
                 keep.remove()
             if source.stays:
                 folder = ShardFolder(bundle, wanted)
-                shards = folder.shards(source.paths, texts, source.form, console, progress)
+                shards = folder.shards(
+                    source.paths,
+                    texts,
+                    source.options.of_interactions(),
+                    progress,
+                    lambda files, prepared: console.print(
+                        report_table(files), preparation_table(prepared), sep="\n"
+                    ),
+                )
                 manifest = train_on(shards, texts, wanted, bundle, progress, keep=keep, to_be_continued=True)
                 folder.remove()
             else:

@@ -6,14 +6,11 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from aiokafka.errors import KafkaError
 from rich.console import Console
 
-from cli.verification import verified
-from configuration.errors import CommandError
+from cli.errors import CommandError
 from configuration.settings import load_settings
-from profiles.errors import StoreUnavailable
-from topics.errors import TopicsError
+from ingest.verify.store_check import check_store
 
 
 def verify(
@@ -27,13 +24,14 @@ def verify(
     Exits with status 1 where anything differs.
     """
     console = Console(stderr=as_json)
-    try:
-        with console.status("Folding the topic and comparing every profile"):
-            report = asyncio.run(verified(load_settings(), wait=wait))
-    except (StoreUnavailable, TopicsError, KafkaError, TimeoutError) as error:
-        raise CommandError(
-            f"cannot verify: {error or 'no answer in time'}", "`recstream doctor` says what is reachable"
-        ) from error
+    with console.status("Folding the topic and comparing every profile"):
+        try:
+            report = asyncio.run(check_store(load_settings(), wait=wait))
+        except TimeoutError as error:
+            raise CommandError(
+                f"the catalogue was not read from Kafka in time: {error or 'no answer'}",
+                "`recstream doctor` says what is reachable",
+            ) from error
     if as_json:
         print(json.dumps({"equal": report.equal, **asdict(report)}))
     else:

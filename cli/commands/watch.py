@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.commands.recommend import title
-from configuration.errors import CommandError
+from cli.errors import CommandError
 from recstream.client import Client, Recommendations, RecstreamError
 
 

@@ -11,8 +11,8 @@ from aiokafka import AIOKafkaProducer
 
 from cli.demo.hit_rates import HitRates
 from cli.demo.latencies import Latencies, Sent
-from cli.input.publish import interaction
 from readers.interactions.interactions import Interactions
+from readers.messages import interaction_message
 from recstream.client import Client, Recommendations
 from recstream.v1 import interaction_pb2
 
@@ -92,7 +92,7 @@ async def _one(
         after: Sequence[interaction_pb2.EventToken] = [last[user]] if user in last else []
         answer = await client.recommend(user, count=COUNT, after=after)
         result.rates.judge(user, item, [ranked.item_id for ranked in answer])
-    message = interaction(rows, row, "film")
+    message = interaction_message(rows, row, "film")
     message.event_time_ms = time.time_ns() // 1_000_000
     at = time.monotonic()
     record = await producer.send_and_wait(topic, key=user.encode(), value=message.SerializeToString())

@@ -15,22 +15,23 @@ from cli.demo import training
 from cli.demo.hit_rates import HitRates
 from cli.demo.replay import replay
 from cli.demo.stage import Stage
-from cli.input.publish import interaction_records, item_records, publish
-from cli.verification import verified
-from configuration.errors import CommandError
+from cli.errors import CommandError
 from configuration.settings import Settings
+from ingest.consuming.group_lag import wait_caught_up
 from ingest.consuming.groups import interactions_group, statistics_group
+from ingest.verify.store_check import check_store
 from local.stack import Stack
 from profiles.store.store import ProfileStore, StoreSettings
 from readers.interactions.interactions import Interactions
+from readers.messages import interaction_records, item_records
 from readers.packaged import movielens
 from recstream.client import Client, RecstreamError
 from recstream.v1 import item_pb2
-from rollout.consumer_lag import wait_caught_up
 from topics.closing import close_client
 from topics.ids import topic_ids
 from topics.names import Topics
 from topics.producer import start_producer
+from topics.send_all import send_all
 
 TRAINED_SHARE = 0.9
 CATCH_UP_SECONDS = 300.0
@@ -108,7 +109,7 @@ async def _live(stack: Stack, scene: Scene, plan: Plan, console: Console) -> dic
         await close_client(producer)
     await wait_caught_up(kafka, interactions_group(kafka), interactions, seconds=CATCH_UP_SECONDS)
     applied = await _events(stack.settings.store) - before
-    report = await verified(stack.settings)
+    report = await check_store(stack.settings)
     return {
         "events_sent": result.sent,
         "events_applied": applied,
@@ -126,11 +127,9 @@ async def _fill(
     kafka = stack.settings.kafka
     topics = Topics(kafka.topic_prefix)
     with console.status(f"Importing {len(scene.films):,} films and {len(scene.past):,} ratings"):
-        await publish(producer, topics.items, item_records(scene.films), lambda done: None)
+        await send_all(producer, topics.items, item_records(scene.films))
         await _embedded(client, [film.item_id for film in scene.films])
-        await publish(
-            producer, topics.interactions, interaction_records(scene.past, "film"), lambda done: None
-        )
+        await send_all(producer, topics.interactions, interaction_records(scene.past, "film"))
         for behind in (interactions_group(kafka), statistics_group(kafka)):
             await wait_caught_up(kafka, behind, topics.interactions, seconds=CATCH_UP_SECONDS)
     console.print(f"{len(scene.films):,} films and {len(scene.past):,} ratings are in", highlight=False)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet
 from rich.console import Console
 
-from configuration.errors import CommandError
+from cli.errors import CommandError
 from inference.bundle.bundle import MANIFEST
 from readers.interactions.interactions import Interactions
 from recstream.v1 import item_pb2

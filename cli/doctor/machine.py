@@ -10,13 +10,13 @@ from pathlib import Path
 
 from cli.doctor.finding import Finding, Level
 from inference.bundle.bundle import MANIFEST
-from local.servers.errors import EmbeddedError
+from local.errors import LocalError
 from local.servers.jars import HASHES, cache_folder, check, expected, jar_folder
 from local.servers.kafka import java_runtime
 from local.servers.ports import is_free
 from local.servers.python_runtime import python_runtime, triton_environment
 from local.servers.valkey import valkey_server
-from rollout.paths import kept
+from rollout.bundle_folder import stored_versions
 
 _GLIBC = (2, 35)
 _GIB = 1 << 30
@@ -96,7 +96,7 @@ def _present(what: str, path: str | None, to_do: str) -> Finding:
 def _package(what: str, find: Callable[[], Path]) -> Finding:
     try:
         path = find()
-    except EmbeddedError as error:
+    except LocalError as error:
         return Finding(what, Level.MISSING, str(error), "make install")
     except (
         Exception
@@ -110,7 +110,7 @@ def _package(what: str, find: Callable[[], Path]) -> Finding:
 def _jars() -> Finding:
     try:
         wanted = expected()
-    except EmbeddedError as error:
+    except LocalError as error:
         return Finding("Kafka's jars", Level.MISSING, str(error), "take the checkout whole")
     folder = jar_folder(HASHES)
     if not folder.is_dir():
@@ -128,7 +128,7 @@ def _jars() -> Finding:
 def _triton() -> Finding:
     try:
         runtime = python_runtime(triton_environment())
-    except EmbeddedError as error:
+    except LocalError as error:
         return Finding("Triton and libpython", Level.MISSING, str(error), "make install")
     library = runtime.library or "the loader's path"
     return Finding(
@@ -179,7 +179,7 @@ def _torch() -> Finding:
 
 
 def _bundle(folder: Path, bundles: Path) -> Finding:
-    if versions := kept(bundles):
+    if versions := stored_versions(bundles):
         return Finding("model bundle", Level.OK, f"versions {', '.join(map(str, versions))} in {bundles}")
     if (folder / MANIFEST).exists():
         return Finding("model bundle", Level.OK, str(folder))

@@ -1,7 +1,6 @@
 """Which of the servers answer, at the addresses that the settings give or the last `recstream up` remembered."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,6 +11,8 @@ from catalog.errors import BadRecord
 from catalog.version_watcher import read_served
 from cli.doctor.finding import Finding, Level
 from configuration.settings import Settings
+from local.installation import with_installation
+from local.servers.ports import remembered_port
 from profiles.errors import ProfilesError
 from profiles.store.store import ProfileStore
 from topics.create import check_topics
@@ -24,33 +25,13 @@ _START = "`recstream up` starts it, or give its address"
 async def reach(settings: Settings, data: Path) -> AsyncIterator[Finding]:
     """Kafka and its topics, what model is published, Valkey, Triton, the server. What does not answer is a note:
     nothing need run."""
-    settings = remembered(settings, data)
+    settings = with_installation(settings, data)
     yield await _kafka(settings)
     yield await _versions(settings)
     yield await _valkey(settings)
     yield await _health(f"Triton at {settings.triton.address}", settings.triton.address)
-    server = f"127.0.0.1:{_port(data / 'server', 'grpc') or settings.server.port}"
+    server = f"127.0.0.1:{remembered_port(data / 'server', 'grpc') or settings.server.port}"
     yield await _health(f"the server at {server}", server)
-
-
-def remembered(settings: Settings, data: Path) -> Settings:
-    """The settings, with the ports that `recstream up` remembers in `data` where no address was set."""
-    update: dict[str, object] = {}
-    if "bootstrap" not in settings.kafka.model_fields_set and (port := _port(data / "kafka", "kafka")):
-        update["kafka"] = settings.kafka.model_copy(update={"bootstrap": f"127.0.0.1:{port}"})
-    if "addresses" not in settings.store.model_fields_set and (port := _port(data / "valkey", "valkey")):
-        update["store"] = settings.store.model_copy(update={"addresses": [f"127.0.0.1:{port}"]})
-    if "address" not in settings.triton.model_fields_set and (port := _port(data / "triton", "triton")):
-        update["triton"] = settings.triton.model_copy(update={"address": f"127.0.0.1:{port}"})
-    return settings.model_copy(update=update)
-
-
-def _port(folder: Path, name: str) -> int | None:
-    try:
-        port = json.loads((folder / "ports.json").read_text()).get(name)
-    except (OSError, ValueError, AttributeError):
-        return None
-    return port if isinstance(port, int) else None
 
 
 async def _kafka(settings: Settings) -> Finding:

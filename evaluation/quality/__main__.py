@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from cli.errors import CommandError
 from cli.terminal.evaluation_tables import result_tables
-from configuration.errors import CommandError
 from configuration.settings import load_settings
 from evaluation.baselines.fit import NAMES
 from evaluation.quality.machine import machine

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cli.input.files import Files
 from cli.terminal.progress import progress_on
 from configuration.settings import Settings
 from evaluation.baselines.comparison import POPULARITY, SEEDED, measured, tuned
@@ -26,6 +25,7 @@ from evaluation.report.results import MeasuredMethod, Result, result
 from evaluation.result_cache import ResultCache, key_of, measuring_code, reference_code
 from models.export.compression.comparison import with_int8_notes
 from models.export.compression.int8_bundle import compression_code
+from readers.files import Files
 from readers.packaged import movielens
 
 

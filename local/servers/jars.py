@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from local.servers.errors import JarsRefused, NotInstalled
+from local.errors import JarsRefused, NotInstalled
 
 # slf4j-simple: with log4j's binding jgo applies log4j's managed versions to everything, and another Kafka
 # comes.

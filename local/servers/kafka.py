@@ -6,7 +6,7 @@ import secrets
 import struct
 from pathlib import Path
 
-from local.servers.errors import NotInstalled, StartFailed
+from local.errors import NotInstalled, StartFailed
 from local.servers.jars import kafka_jars
 from local.servers.ports import choose, dial
 from local.servers.process import Process

@@ -7,7 +7,7 @@ import random
 import socket
 from pathlib import Path
 
-from local.servers.errors import PortTaken
+from local.errors import PortTaken
 
 # Below the range from which the kernel gives ports to outgoing connections (32768 and up): a client that
 # keeps dialling a dead server's port there can be given that very port, connect to itself and hold it.
@@ -62,6 +62,11 @@ def choose(folder: Path, name: str, usual: int | None, asked: int | None = None)
         written.write_text(json.dumps(remembered))
         written.replace(folder / "ports.json")
     return port
+
+
+def remembered_port(folder: Path, name: str) -> int | None:
+    """The port that `choose` remembered for the listener `name` in `folder`; None where it remembered none."""
+    return _read(folder).get(name)
 
 
 async def dial(host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

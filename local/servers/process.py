@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
-from local.servers.errors import NotInstalled, StartFailed
+from local.errors import NotInstalled, StartFailed
 
 _POLL_SECONDS = 0.02
 _LOG_LIMIT = 64 * 1024 * 1024

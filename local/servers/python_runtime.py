@@ -6,7 +6,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from local.servers.errors import NotInstalled
+from local.errors import NotInstalled
 
 ENVIRONMENT = Path(__file__).resolve().parents[2] / ".envs" / "triton"
 

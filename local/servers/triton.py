@@ -7,7 +7,7 @@ import os
 from http.client import HTTPConnection
 from pathlib import Path
 
-from local.servers.errors import EmbeddedError
+from local.errors import LoadRefused
 from local.servers.ports import choose, dial
 from local.servers.process import Process
 from local.servers.python_runtime import PythonRuntime, python_runtime, triton_environment
@@ -106,11 +106,11 @@ class EmbeddedTriton:
     async def load(self, model: str) -> None:
         """Load what the repository holds of `model` now; the newest version beside, then instead of the old.
 
-        Raises EmbeddedError with Triton's words if it does not load; the old version serves on.
+        Raises LoadRefused with Triton's words; the older version is still served.
         """
         status, said = await asyncio.to_thread(self._post, f"/v2/repository/models/{model}/load")
         if status != 200:
-            raise EmbeddedError(f"Triton did not load {model}: {said}")
+            raise LoadRefused(f"Triton did not load {model}: {said}")
 
     def _ports(self) -> dict[str, int]:
         return {"grpc": self.port, "http": self.http_port, "metrics": self.metrics_port}

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from local.servers.errors import NotInstalled
+from local.errors import NotInstalled
 from local.servers.ports import choose, dial
 from local.servers.process import Process
 

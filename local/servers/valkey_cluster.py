@@ -4,7 +4,7 @@ import asyncio
 import time
 from pathlib import Path
 
-from local.servers.errors import StartFailed
+from local.errors import StartFailed
 from local.servers.ports import choose
 from local.servers.valkey import EmbeddedValkey
 

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from readers.errors import UnreadableFile
 from readers.formats.events import column, optional
-from readers.interactions.checks import Raw
-from readers.interactions.format_options import EPOCH_MS, ITEM, TIME, USER, InteractionFormat
+from readers.interactions.checks import RawInteractions
+from readers.interactions.format_options import EPOCH_MS, ITEM, TIME, USER, InteractionOptions
 from readers.report import Report
 from readers.tables.columns import Column, encode, numbers
 from readers.tables.table import Table, read_table
@@ -20,31 +20,33 @@ NUMBER, DAYS = "order_number", "days_since_prior_order"
 DAY_MS = 86_400_000
 
 
-def read(path: Path, form: InteractionFormat, report: Report, others: Sequence[Path]) -> Raw | None:
+def read(
+    path: Path, options: InteractionOptions, report: Report, others: Sequence[Path]
+) -> RawInteractions | None:
     """None for a file that only says whose the orders of another are. Raises UnreadableFile."""
-    table = _table(path, form)
-    if table.find((NUMBER,)) and not table.find(form.names("item", ITEM)):
+    table = _table(path, options)
+    if table.find((NUMBER,)) and not table.find(options.names("item", ITEM)):
         report.notes.append("orders: whose they are, and in which order; their items are in another file")
         return None
-    orders = encode(column(table, form, "order", ORDER))
-    items = encode(column(table, form, "item", ITEM))
-    timed = table.find(form.names("time", TIME)) is not None
+    orders = encode(column(table, options, "order", ORDER))
+    items = encode(column(table, options, "item", ITEM))
+    timed = table.find(options.names("time", TIME)) is not None
     if timed:
-        times = read_times(column(table, form, "time", TIME), form.time_unit, report)
-        found = optional(table, form, "user", USER)
+        times = read_times(column(table, options, "time", TIME), options.time_unit, report)
+        found = optional(table, options, "user", USER)
         users = encode(found) if found is not None else orders
         if found is None:
             report.notes.append("no column for the user: each order is one")
         times = _shared(orders, times, report)
     else:
-        users, times = _of_orders(path, orders, form, others, report)
-    actions = Column.constant(form.action or "purchase", table.rows)
-    return Raw(users, items, actions, times, lines=table.first_line, timed=timed)
+        users, times = _of_orders(path, orders, options, others, report)
+    actions = Column.constant(options.action or "purchase", table.rows)
+    return RawInteractions(users, items, actions, times, lines=table.first_line, timed=timed)
 
 
-def _table(path: Path, form: InteractionFormat) -> Table:
+def _table(path: Path, options: InteractionOptions) -> Table:
     usual = (*USER, *ITEM, *TIME, *ORDER, NUMBER, DAYS)
-    return read_table(path, form.layout, (*usual, *form.columns.values()))
+    return read_table(path, options.layout, (*usual, *options.columns.values()))
 
 
 def _shared(orders: Column, times: NDArray[np.float64], report: Report) -> NDArray[np.float64]:
@@ -59,17 +61,17 @@ def _shared(orders: Column, times: NDArray[np.float64], report: Report) -> NDArr
 
 
 def _of_orders(
-    path: Path, orders: Column, form: InteractionFormat, others: Sequence[Path], report: Report
+    path: Path, orders: Column, options: InteractionOptions, others: Sequence[Path], report: Report
 ) -> tuple[Column, NDArray[np.float64]]:
     """User and time of each row, by way of the file of orders: days since the user's first order."""
-    tables = (_table(other, form) for other in others if other != path)
+    tables = (_table(other, options) for other in others if other != path)
     table = next((table for table in tables if table.find((NUMBER,))), None)
     if table is None:
         raise UnreadableFile(
             f"{path}: orders without a time: name it with --column time=NAME, or give the file of orders too "
             f"(order_id, user_id, {NUMBER}, {DAYS})"
         )
-    users = encode(column(table, form, "user", USER))
+    users = encode(column(table, options, "user", USER))
     number = numbers(table.column(table.find((NUMBER,)) or NUMBER))
     days_name = table.find((DAYS,))
     days = np.nan_to_num(numbers(table.column(days_name))) if days_name else np.ones(table.rows)
@@ -84,8 +86,8 @@ def _of_orders(
         "times are days since the user's first order: order within a user is right, moments are not"
     )
 
-    known = encode(column(table, form, "order", ORDER))
-    place = dict(zip(known, range(table.rows), strict=True))
-    row_of = np.array([*(place.get(name, -1) for name in orders.names), -1])[orders.codes]
+    known = encode(column(table, options, "order", ORDER))
+    position = dict(zip(known, range(table.rows), strict=True))
+    row_of = np.array([*(position.get(name, -1) for name in orders.names), -1])[orders.codes]
     codes = np.where(row_of >= 0, users.codes[row_of], -1).astype(np.int32)
     return Column(users.names, codes), np.where(row_of >= 0, time_ms[row_of], np.nan)

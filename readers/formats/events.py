@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from readers.errors import UnreadableFile
-from readers.interactions.checks import Raw
-from readers.interactions.format_options import ACTION, EVENT_ID, ITEM, TIME, USER, VALUE, InteractionFormat
+from readers.interactions.checks import RawInteractions
+from readers.interactions.format_options import ACTION, EVENT_ID, ITEM, TIME, USER, VALUE, InteractionOptions
 from readers.report import Report
 from readers.tables.columns import Cells, Column, encode, numbers
 from readers.tables.table import Table, read_table
@@ -19,32 +19,32 @@ from readers.tables.timestamps import read_times
 
 def read(
     path: Path,
-    form: InteractionFormat,
+    options: InteractionOptions,
     report: Report,
     *,
-    valued: bool = True,
-    spelled: Callable[[str], float] | None = None,
-) -> Raw:
-    """valued: whether a column of values is looked for. spelled: reads times in words.
+    has_values: bool = True,
+    parse: Callable[[str], float] | None = None,
+) -> RawInteractions:
+    """has_values: whether a column of values is looked for. parse: reads times in words.
 
     Raises UnreadableFile where a column is missing.
     """
-    usual = (*USER, *form.user_names, *ITEM, *TIME, *VALUE, *ACTION, *EVENT_ID)
-    table = read_table(path, form.layout, (*usual, *form.columns.values()))
-    users = encode(column(table, form, "user", form.user_names))
-    items = encode(column(table, form, "item", ITEM))
-    times = read_times(column(table, form, "time", TIME), form.time_unit, report, spelled)
-    cells = optional(table, form, "value", VALUE) if valued else None
+    usual = (*USER, *options.user_names, *ITEM, *TIME, *VALUE, *ACTION, *EVENT_ID)
+    table = read_table(path, options.layout, (*usual, *options.columns.values()))
+    users = encode(column(table, options, "user", options.user_names))
+    items = encode(column(table, options, "item", ITEM))
+    times = read_times(column(table, options, "time", TIME), options.time_unit, report, parse)
+    cells = optional(table, options, "value", VALUE) if has_values else None
     values = numbers(cells) if cells is not None else None
     if values is not None and np.isnan(values).all():
         report.notes.append("no row has a value")
         values = None
-    default = form.action or ("rate" if values is not None else "view")
-    given = optional(table, form, "event_id", EVENT_ID)
-    return Raw(
+    default = options.action or ("rate" if values is not None else "view")
+    given = optional(table, options, "event_id", EVENT_ID)
+    return RawInteractions(
         users,
         items,
-        actions(optional(table, form, "action", ACTION), default, form, table.rows),
+        actions(optional(table, options, "action", ACTION), default, options, table.rows),
         times,
         values,
         _event_ids(given) if given is not None else None,
@@ -52,9 +52,9 @@ def read(
     )
 
 
-def column(table: Table, form: InteractionFormat, what: str, usual: Sequence[str]) -> Cells:
+def column(table: Table, options: InteractionOptions, what: str, usual: Sequence[str]) -> Cells:
     """Raises UnreadableFile where there is none."""
-    found = optional(table, form, what, usual)
+    found = optional(table, options, what, usual)
     if found is None:
         raise UnreadableFile(
             f"{table.path}: no column for the {what} among {', '.join(table.names)}; "
@@ -63,17 +63,17 @@ def column(table: Table, form: InteractionFormat, what: str, usual: Sequence[str
     return found
 
 
-def optional(table: Table, form: InteractionFormat, what: str, usual: Sequence[str]) -> Cells | None:
+def optional(table: Table, options: InteractionOptions, what: str, usual: Sequence[str]) -> Cells | None:
     """Raises UnreadableFile where a column was named and is not there."""
-    name = table.find(form.names(what, usual))
-    if name is None and what in form.columns:
+    name = table.find(options.names(what, usual))
+    if name is None and what in options.columns:
         raise UnreadableFile(
-            f"{table.path}: there is no column {form.columns[what]!r} among {', '.join(table.names)}"
+            f"{table.path}: there is no column {options.columns[what]!r} among {', '.join(table.names)}"
         )
     return table.column(name) if name is not None else None
 
 
-def actions(cells: Cells | None, default: str, form: InteractionFormat, rows: int) -> Column:
+def actions(cells: Cells | None, default: str, options: InteractionOptions, rows: int) -> Column:
     """As they are called here; `default` where nothing stands."""
     if cells is None:
         return Column.constant(default, rows)
@@ -82,7 +82,7 @@ def actions(cells: Cells | None, default: str, form: InteractionFormat, rows: in
     if blank.any():
         codes = np.where(blank, len(found.names), found.codes).astype(np.int32)
         found = Column([*found.names, default], codes)
-    return found.renamed(form.action_names)
+    return found.renamed(options.action_names)
 
 
 def _event_ids(cells: Cells) -> pa.StringArray:

@@ -9,11 +9,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from readers.errors import UnreadableFile
-from readers.interactions.checks import Raw
-from readers.interactions.format_options import InteractionFormat
+from readers.interactions.checks import RawInteractions
+from readers.interactions.format_options import InteractionOptions
 from readers.report import Report
 from readers.tables.columns import Column, encode
-from readers.tables.content import sample
+from readers.tables.content import first_lines
 from readers.tables.text import Layout, read_text
 from readers.tables.timestamps import iso_ms, read_times
 
@@ -22,17 +22,17 @@ CLICK, SHOWN = 0, 1
 STEP_MS = 1000.0
 
 
-def read(path: Path, form: InteractionFormat, report: Report) -> Raw:
+def read(path: Path, options: InteractionOptions, report: Report) -> RawInteractions:
     """A user's history, the same in each of its rows, counts once and stands before all else, a second
     between its clicks. What was shown and not clicked is an impression. Raises UnreadableFile."""
-    first = next(iter(sample(path)), "")
+    first = next(iter(first_lines(path)), "")
     fields = first.count("\t") + 1
     if fields not in (len(COLUMNS), len(COLUMNS) - 1):
         raise UnreadableFile(f"{path}, line 1: {fields} fields between tabs; expected {', '.join(COLUMNS)}")
     columns = COLUMNS[-fields:]
-    table, _ = read_text(path, Layout("\t", form.layout.encoding, columns))
+    table, _ = read_text(path, Layout("\t", options.layout.encoding, columns))
     users = encode(table.column("user_id"))
-    times = read_times(table.column("time"), form.time_unit, report, _american_ms)
+    times = read_times(table.column("time"), options.time_unit, report, _american_ms)
     rows = _Rows()
     starts = _first_times(users, times)
     seen: dict[int, str] = {}
@@ -48,8 +48,8 @@ def read(path: Path, form: InteractionFormat, report: Report) -> Raw:
         if history and user not in seen:
             seen[user] = history
             before = history.split()
-            for place, item in enumerate(before):
-                rows.add(user, item, CLICK, starts[user] - STEP_MS * (len(before) - place), line)
+            for position, item in enumerate(before):
+                rows.add(user, item, CLICK, starts[user] - STEP_MS * (len(before) - position), line)
         elif history and seen[user] != history:
             differing.append(line)
         for shown in impressions.split():
@@ -61,7 +61,7 @@ def read(path: Path, form: InteractionFormat, report: Report) -> Raw:
                 break
     report.add("history differs from the user's first", "left out", differing)
     report.add("shown without saying what was clicked", "unusable for metrics: left out", unlabelled)
-    return rows.raw(users.names, form.action or "click")
+    return rows.raw(users.names, options.action or "click")
 
 
 class _Rows:
@@ -82,8 +82,8 @@ class _Rows:
         self._times.append(time_ms)
         self._lines.append(line)
 
-    def raw(self, user_names: list[str], click: str) -> Raw:
-        return Raw(
+    def raw(self, user_names: list[str], click: str) -> RawInteractions:
+        return RawInteractions(
             Column(user_names, np.array(self._users, np.int32)),
             Column(list(self._items), np.array(self._codes, np.int32)),
             Column([click, "impression"], np.array(self._kinds, np.int32)),

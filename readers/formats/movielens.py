@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from readers.formats import events
-from readers.interactions.checks import Raw
-from readers.interactions.format_options import InteractionFormat
+from readers.interactions.checks import RawInteractions
+from readers.interactions.format_options import InteractionOptions
 from readers.report import Report
-from readers.tables.content import either_encoding, sample, suffix
+from readers.tables.content import detect_encoding, first_lines, suffix
 from readers.tables.text import Layout
 
 COLUMNS = ("user_id", "item_id", "rating", "timestamp")
@@ -16,21 +16,21 @@ LONG = re.compile(r"\d+::\d+::[\d.]+::\d+")
 TABS = re.compile(r"\d+\t\d+\t[\d.]+\t\d+")
 
 
-def read(path: Path, form: InteractionFormat, report: Report) -> Raw:
+def read(path: Path, options: InteractionOptions, report: Report) -> RawInteractions:
     """Raises UnreadableFile."""
     found = layout(path)
-    if found is not None and form.layout.columns is None:
-        encoding = form.layout.encoding or either_encoding(path)
-        form = replace(form, layout=replace(found, encoding=encoding))
+    if found is not None and options.layout.columns is None:
+        encoding = options.layout.encoding or detect_encoding(path)
+        options = replace(options, layout=replace(found, encoding=encoding))
         report.notes.append(f"no header line: {', '.join(found.columns or ())}; {encoding}")
-    return events.read(path, form, report)
+    return events.read(path, options, report)
 
 
 def layout(path: Path) -> Layout | None:
     """Of a file of ratings without a header; None: it has one, or is none."""
     if suffix(path) == ".parquet":
         return None
-    first = next(iter(sample(path)), "")
+    first = next(iter(first_lines(path)), "")
     if LONG.fullmatch(first):
         return Layout("::", columns=COLUMNS)
     return Layout("\t", columns=COLUMNS) if TABS.fullmatch(first) else None

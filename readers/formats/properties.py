@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from readers.items.item_limits import fit
-from readers.items.items import ItemFormat, ItemRow
+from readers.items.item_limits import truncate
+from readers.items.items import ItemOptions, ItemRow
 from readers.report import Report
 from readers.tables.columns import encode
 from readers.tables.table import read_table
@@ -18,26 +18,26 @@ TREE = ("categoryid", "parentid")
 
 
 def read(
-    properties: Sequence[tuple[Path, Report]], trees: Sequence[tuple[Path, Report]], form: ItemFormat
+    properties: Sequence[tuple[Path, Report]], trees: Sequence[tuple[Path, Report]], options: ItemOptions
 ) -> dict[str, ItemRow]:
     """Items by id. Of a property the value with the latest time counts. An item's categories are its own and
     all above it, so that a filter on one finds what is below. Other properties are hashes of words: no text,
     so they are left out; `available` is kept. Raises UnreadableFile."""
     parents: dict[str, str] = {}
     for path, report in trees:
-        table = read_table(path, form.layout)
+        table = read_table(path, options.layout)
         report.rows = report.kept = table.rows
         pairs = zip(encode(table.column(TREE[0])), encode(table.column(TREE[1])), strict=True)
         parents |= {child: parent for child, parent in pairs if parent.strip()}
     latest: dict[tuple[str, str], tuple[float, str]] = {}
     item_ids: dict[str, None] = {}
     for path, report in properties:
-        table = read_table(path, form.layout)
+        table = read_table(path, options.layout)
         report.rows = table.rows
         items, names, values = (encode(table.column(name)) for name in PROPERTIES[1:])
         times = read_times(table.column(PROPERTIES[0]), None, report)
         item_ids |= dict.fromkeys(items)
-        known = [place for place, name in enumerate(names.names) if name in ("categoryid", "available")]
+        known = [position for position, name in enumerate(names.names) if name in ("categoryid", "available")]
         rows = np.flatnonzero(np.isin(names.codes, known) & ~np.isnan(times))
         report.kept = len(rows)
         report.notes.append("properties that are hashes of words are left out")
@@ -46,7 +46,7 @@ def read(
             if key not in latest or times[row] >= latest[key][0]:
                 latest[key] = float(times[row]), values[row]
     return {
-        item_id: ItemRow(_item(item_id, latest, parents, form)) for item_id in item_ids if item_id.strip()
+        item_id: ItemRow(_item(item_id, latest, parents, options)) for item_id in item_ids if item_id.strip()
     }
 
 
@@ -54,14 +54,14 @@ def _item(
     item_id: str,
     latest: Mapping[tuple[str, str], tuple[float, str]],
     parents: Mapping[str, str],
-    form: ItemFormat,
+    options: ItemOptions,
 ) -> item_pb2.Item:
-    item = item_pb2.Item(item_id=item_id, domain=form.domain)
+    item = item_pb2.Item(item_id=item_id, domain=options.domain)
     if (own := latest.get((item_id, "categoryid"))) is not None:
         item.categories.extend(_upwards(own[1], parents))
     if (available := latest.get((item_id, "available"))) is not None:
         item.attributes["available"] = available[1]
-    fit(item)
+    truncate(item)
     return item
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from readers.interactions.checks import Raw
-from readers.interactions.format_options import EPOCH_MS, InteractionFormat
+from readers.interactions.checks import RawInteractions
+from readers.interactions.format_options import EPOCH_MS, InteractionOptions
 from readers.report import Report
 from readers.tables.columns import Column
 from readers.tables.content import lines as lines_of
@@ -17,16 +17,16 @@ from readers.tables.content import lines as lines_of
 STEP_MS = 1000
 
 
-def read(path: Path, form: InteractionFormat, report: Report) -> Raw:
-    """The item at place k of a line gets the time of k seconds after the turn of the millennium: the order
+def read(path: Path, options: InteractionOptions, report: Report) -> RawInteractions:
+    """The item at position k of a line gets the time of k seconds after the turn of the millennium: the order
     within a user is exact, and nothing else is meant by it. Raises UnreadableFile."""
-    separator = form.layout.separator or " "
+    separator = options.layout.separator or " "
     users: dict[str, int] = {}
     items: dict[str, int] = {}
     lengths: dict[int, int] = {}
-    user_codes, item_codes, places, lines = array("i"), array("i"), array("q"), array("q")
+    user_codes, item_codes, positions, lines = array("i"), array("i"), array("q"), array("q")
     empty, again = [], []
-    for number, line in lines_of(path, form.layout.encoding):
+    for number, line in lines_of(path, options.layout.encoding):
         words = line.rstrip("\r\n").replace("\t", separator).split(separator)
         user_id, *item_ids = [word for word in words if word.strip()] or [""]
         if not user_id:
@@ -38,23 +38,23 @@ def read(path: Path, form: InteractionFormat, report: Report) -> Raw:
         if start:
             again.append(number)
         lengths[user] = start + len(item_ids)
-        for place, item_id in enumerate(item_ids, start=start + 1):
+        for position, item_id in enumerate(item_ids, start=start + 1):
             user_codes.append(user)
             item_codes.append(items.setdefault(item_id, len(items)))
-            places.append(place)
+            positions.append(position)
             lines.append(number)
     report.add("user without items", "left out", empty)
     report.add("user on an earlier line too", "goes on where that ended", again)
-    action = form.action or "purchase"
-    report.notes.append(f"each place in a line is a {action}")
+    action = options.action or "purchase"
+    report.notes.append(f"each position in a line is a {action}")
     report.notes.append(
-        "times are places in the line, a second apart: the order within a user is right, moments mean nothing"
+        "times are positions in the line, a second apart: the order within a user is right, moments mean nothing"
     )
-    return Raw(
+    return RawInteractions(
         Column(list(users), np.array(user_codes, np.int32)),
         Column(list(items), np.array(item_codes, np.int32)),
-        Column.constant(action, len(places)),
-        EPOCH_MS + STEP_MS * np.array(places, np.float64),
+        Column.constant(action, len(positions)),
+        EPOCH_MS + STEP_MS * np.array(positions, np.float64),
         lines=np.array(lines, np.int64),
         timed=False,
     )

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from readers.errors import UnreadableFile
 from readers.formats import events
-from readers.interactions.checks import Raw
-from readers.interactions.format_options import InteractionFormat
+from readers.interactions.checks import RawInteractions
+from readers.interactions.format_options import InteractionOptions
 from readers.report import Report
-from readers.tables.content import sample, suffix
+from readers.tables.content import first_lines, suffix
 from readers.tables.text import Layout
 
 # A click's last field is where it happened: `S` a promotion, `0` missing, 1 to 12 a category, a longer
@@ -20,18 +20,20 @@ FIRST = re.compile(r"[^,]+,\d{4}-\d\d-\d\d[T ][^,]*,.*")
 SESSION = ("session_id", "sessionId", "session", "sid")
 
 
-def read(path: Path, form: InteractionFormat, report: Report) -> Raw:
+def read(path: Path, options: InteractionOptions, report: Report) -> RawInteractions:
     """A session is a user. Raises UnreadableFile."""
-    if form.layout.columns is None and suffix(path) != ".parquet":
-        first = next(iter(sample(path)), "")
+    if options.layout.columns is None and suffix(path) != ".parquet":
+        first = next(iter(first_lines(path)), "")
         if FIRST.fullmatch(first):
-            form = _without_header(path, len(first.split(",")), form, report)
-    if "user" not in form.columns:
-        form = replace(form, user_names=SESSION)
-    return events.read(path, form, report, valued=False)
+            options = _without_header(path, len(first.split(",")), options, report)
+    if "user" not in options.columns:
+        options = replace(options, user_names=SESSION)
+    return events.read(path, options, report, has_values=False)
 
 
-def _without_header(path: Path, fields: int, form: InteractionFormat, report: Report) -> InteractionFormat:
+def _without_header(
+    path: Path, fields: int, options: InteractionOptions, report: Report
+) -> InteractionOptions:
     known = {len(CLICKS): (CLICKS, "click"), len(BUYS): (BUYS, "purchase")}
     if fields not in known:
         raise UnreadableFile(
@@ -39,6 +41,6 @@ def _without_header(path: Path, fields: int, form: InteractionFormat, report: Re
             "purchases 5 (session, time, item, price, quantity)"
         )
     columns, action = known[fields]
-    report.notes.append(f"no header line: {', '.join(columns)}; each row is a {form.action or action}")
-    layout = Layout(",", form.layout.encoding, columns)
-    return replace(form, layout=layout, action=form.action or action)
+    report.notes.append(f"no header line: {', '.join(columns)}; each row is a {options.action or action}")
+    layout = Layout(",", options.layout.encoding, columns)
+    return replace(options, layout=layout, action=options.action or action)

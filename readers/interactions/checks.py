@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from readers.interactions.format_options import InteractionFormat
+from readers.interactions.format_options import InteractionOptions
 from readers.interactions.interactions import Interactions
 from readers.interactions.order import repeats
 from readers.report import Report
@@ -15,7 +15,7 @@ from readers.tables.timestamps import LATEST_MS, LATEST_YEAR
 
 
 @dataclass(frozen=True, slots=True)
-class Raw:
+class RawInteractions:
     """Columns of length n as they stand in a file, unchecked.
 
     times: Unix milliseconds, NaN for what is no time. values: None where the file has no such column.
@@ -32,7 +32,7 @@ class Raw:
     timed: bool = True
 
 
-def checked(raw: Raw, form: InteractionFormat, report: Report) -> Interactions:
+def checked(raw: RawInteractions, options: InteractionOptions, report: Report) -> Interactions:
     """The rows that can be used, in the order of the file."""
     n = len(raw.times)
     report.rows += n
@@ -55,8 +55,8 @@ def checked(raw: Raw, form: InteractionFormat, report: Report) -> Interactions:
         # An action that never has a value, as a view among ratings, needs none.
         valued = np.bincount(raw.actions.codes[~np.isnan(values)], minlength=len(raw.actions.names)) > 0
         refuse("value missing or not a number", np.isnan(values) & valued[raw.actions.codes])
-    if form.value_range:
-        low, high = form.value_range
+    if options.value_range:
+        low, high = options.value_range
         refuse(f"value outside {low:g} to {high:g}", (values < low) | (values > high))
     rows = Interactions(
         raw.users, raw.items, raw.actions, np.nan_to_num(np.where(keep, raw.times, 0)).astype(np.int64), values,

@@ -10,17 +10,17 @@ import pyarrow.parquet
 from readers.errors import UnreadableFile
 from readers.formats import baskets, movielens, sessions
 from readers.interactions.format_options import ACTION, ITEM, USER
-from readers.tables.content import sample, suffix
+from readers.tables.content import first_lines, suffix
 from readers.tables.text import SEPARATORS
 
 MIND = re.compile(r"(?:\d+\t)?\S+\t\d{1,2}/\d{1,2}/\d{4} [^\t]*\t[^\t]*\t[^\t]*")
 
 
-def guess(path: Path) -> str:
+def detect_format(path: Path) -> str:
     """The name of a format; `events` where nothing speaks for another. Raises UnreadableFile."""
     if suffix(path) == ".parquet":
         return _by_names(_parquet_names(path))
-    lines = sample(path)
+    lines = first_lines(path)
     first = lines[0] if lines else ""
     if first.lstrip().startswith("{"):
         return _by_names(_keys(first))

@@ -42,7 +42,7 @@ EPOCH_MS = 946_684_800_000
 
 
 @dataclass(frozen=True, slots=True)
-class InteractionFormat:
+class InteractionOptions:
     """What to read of a file and how; the usual is guessed.
 
     action: of rows without one; None: `rate` where there are values, else `view`.

@@ -21,8 +21,8 @@ class Interactions:
 
     time_ms: Unix milliseconds. values: NaN where there is none. ties: int32 [n], the order of rows that share
     a moment, smaller first; rows stand in this order when they were read, whatever is done to them later.
-    given_ids: event ids that a file brought. moved_ms: how far all times were moved since they were read.
-    timed: False where times are made up from places in a line: the order within a user is right, and a
+    given_ids: event ids that a file brought. shift_ms: how far all times were moved since they were read.
+    timed: False where times are made up from positions in a line: the order within a user is right, and a
     moment of one user says nothing about a moment of another.
     """
 
@@ -33,7 +33,7 @@ class Interactions:
     values: Float64s
     ties: NDArray[np.int32]
     given_ids: pa.StringArray | None = None
-    moved_ms: int = 0
+    shift_ms: int = 0
     timed: bool = True
 
     @classmethod
@@ -97,7 +97,7 @@ class Interactions:
 
     def shifted(self, milliseconds: int) -> "Interactions":
         """The same events, later by so much."""
-        return replace(self, time_ms=self.time_ms + milliseconds, moved_ms=self.moved_ms + milliseconds)
+        return replace(self, time_ms=self.time_ms + milliseconds, shift_ms=self.shift_ms + milliseconds)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,13 +110,13 @@ class EventIds(Sequence[str]):
         return len(self.rows)
 
     @overload
-    def __getitem__(self, place: int) -> str: ...
+    def __getitem__(self, position: int) -> str: ...
     @overload
-    def __getitem__(self, place: slice) -> list[str]: ...
-    def __getitem__(self, place: int | slice) -> str | list[str]:
-        if isinstance(place, slice):
-            return [self._one(row) for row in range(len(self))[place]]
-        return self._one(range(len(self))[place])
+    def __getitem__(self, position: slice) -> list[str]: ...
+    def __getitem__(self, position: int | slice) -> str | list[str]:
+        if isinstance(position, slice):
+            return [self._one(row) for row in range(len(self))[position]]
+        return self._one(range(len(self))[position])
 
     def __iter__(self) -> Iterator[str]:
         return (self._one(row) for row in range(len(self)))
@@ -130,7 +130,7 @@ class EventIds(Sequence[str]):
         rows = self.rows
         if rows.given_ids is not None and (given := rows.given_ids[row].as_py()):
             return str(given)
-        time_ms, value = float(rows.time_ms[row] - rows.moved_ms), float(rows.values[row])
+        time_ms, value = float(rows.time_ms[row] - rows.shift_ms), float(rows.values[row])
         body = "\0".join(
             (rows.user_ids[row], rows.item_ids[row], rows.actions[row], repr(time_ms), repr(value))
         )

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from readers.interactions.format_options import InteractionFormat
+from readers.interactions.format_options import InteractionOptions
 from readers.interactions.interactions import Interactions
 from readers.report import Report
 from readers.tables.columns import Column, joined
@@ -38,14 +38,14 @@ def merged(tables: Sequence[Interactions]) -> Interactions:
     )
 
 
-def ordered(rows: Interactions, form: InteractionFormat, report: Report) -> Interactions:
+def ordered(rows: Interactions, options: InteractionOptions, report: Report) -> Interactions:
     """In ascending time; the report says how many events share their user and moment with another."""
-    if form.ties == "file":
+    if options.ties == "file":
         order = np.argsort(rows.time_ms, kind="stable")
         how = "the order of the file"
     else:
-        order = np.lexsort((row_hashes(rows, form.tie_seed), rows.time_ms))
-        how = f"a hash with seed {form.tie_seed}"
+        order = np.lexsort((row_hashes(rows, options.tie_seed), rows.time_ms))
+        how = f"a hash with seed {options.tie_seed}"
     if tied := _tied(rows):
         report.notes.append(f"{tied:,} events share their user and moment with another: ordered by {how}")
     return replace(rows.take(order), ties=np.arange(len(rows), dtype=np.int32))
@@ -82,8 +82,8 @@ def row_hashes(rows: Interactions, seed: int) -> Hashes:
     """uint64 [n] of user, item, action and value: of the strings themselves, so that neither the order of a
     file nor what else is in it changes them."""
     found = _mix(_bits(rows.values).view(np.uint64))
-    for place, column in enumerate((rows.actions, rows.item_ids, rows.user_ids)):
-        found = _mix(found ^ _name_hashes(column, seed, place)[column.codes])
+    for position, column in enumerate((rows.actions, rows.item_ids, rows.user_ids)):
+        found = _mix(found ^ _name_hashes(column, seed, position)[column.codes])
     return found
 
 
@@ -94,8 +94,8 @@ def _tied(rows: Interactions) -> int:
     return int((np.append(same, False) | np.append(False, same)).sum())
 
 
-def _name_hashes(column: Column, seed: int, place: int) -> Hashes:
-    salt = f"{seed}.{place}".encode()
+def _name_hashes(column: Column, seed: int, position: int) -> Hashes:
+    salt = f"{seed}.{position}".encode()
     digests = (hashlib.blake2b(_utf8(name), digest_size=8, key=salt).digest() for name in column.names)
     return np.frombuffer(b"".join([*digests, bytes(8)]), np.uint64)
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from readers.errors import UnreadableFile
 from readers.formats import attributes, properties
 from readers.interactions.format_options import ITEM
-from readers.items.items import ItemFormat, ItemRow, read_table_of_items
+from readers.items.items import ItemOptions, ItemRow, read_item_table
 from readers.report import Report
-from readers.tables.content import decoded, either_encoding, sample, suffix
+from readers.tables.content import decoded, detect_encoding, first_lines, suffix
 from readers.tables.text import Layout
 
 FILMS = Layout("::", columns=("item_id", "title", "genres"))
@@ -37,42 +37,44 @@ NEWS = Layout(
 )
 
 
-def read_items(paths: Sequence[Path], form: ItemFormat | None = None) -> tuple[list[ItemRow], list[Report]]:
+def read_items(
+    paths: Sequence[Path], options: ItemOptions | None = None
+) -> tuple[list[ItemRow], list[Report]]:
     """Reads and checks files, whose shapes are seen from their first lines. The last word on an item counts.
 
     Raises UnreadableFile.
     """
-    form = form or ItemFormat()
-    reports = [Report(str(path), format=_shape(path, form)) for path in paths]
-    by_shape: dict[str, list[tuple[Path, Report]]] = {}
+    options = options or ItemOptions()
+    reports = [Report(str(path), format=_detect_format(path, options)) for path in paths]
+    by_format: dict[str, list[tuple[Path, Report]]] = {}
     for path, report in zip(paths, reports, strict=True):
-        by_shape.setdefault(report.format, []).append((path, report))
+        by_format.setdefault(report.format, []).append((path, report))
     found: dict[str, ItemRow] = {}
     for path, report in zip(paths, reports, strict=True):
         if report.format not in ("properties", "category tree"):
-            found |= _read(path, form, report)
-    snapshots, trees = by_shape.get("properties", []), by_shape.get("category tree", [])
+            found |= _read(path, options, report)
+    snapshots, trees = by_format.get("properties", []), by_format.get("category tree", [])
     if trees and not snapshots:
         raise UnreadableFile(f"{trees[0][0]}: a tree of categories alone names no item")
     if snapshots:
-        found |= properties.read(snapshots, trees, form)
+        found |= properties.read(snapshots, trees, options)
     return list(found.values()), reports
 
 
-def _read(path: Path, form: ItemFormat, report: Report) -> dict[str, ItemRow]:
+def _read(path: Path, options: ItemOptions, report: Report) -> dict[str, ItemRow]:
     if report.format == "attributes":
-        return attributes.read(path, form, report)
+        return attributes.read(path, options, report)
     known = {"films": FILMS, "flagged films": FLAGGED_FILMS, "news": NEWS}.get(report.format)
     if known is None:
-        return read_table_of_items(path, form, report)
-    encoding = form.layout.encoding or either_encoding(path)
+        return read_item_table(path, options, report)
+    encoding = options.layout.encoding or detect_encoding(path)
     report.notes.append(f"no header line: {', '.join((known.columns or ())[:5])}, ...; {encoding}")
-    form = replace(form, layout=replace(known, encoding=encoding))
+    options = replace(options, layout=replace(known, encoding=encoding))
     if report.format == "films":
-        return read_table_of_items(path, replace(form, category_separator="|"), report)
+        return read_item_table(path, replace(options, category_separator="|"), report)
     if report.format == "news":
-        return _news(read_table_of_items(path, form, report))
-    return _flags(read_table_of_items(path, form, report))
+        return _news(read_item_table(path, options, report))
+    return _flags(read_item_table(path, options, report))
 
 
 def _flags(films: dict[str, ItemRow]) -> dict[str, ItemRow]:
@@ -95,12 +97,12 @@ def _news(news: dict[str, ItemRow]) -> dict[str, ItemRow]:
     return news
 
 
-def _shape(path: Path, form: ItemFormat) -> str:
+def _detect_format(path: Path, options: ItemOptions) -> str:
     """Of a file, by its first lines; `table` where nothing speaks for another."""
-    if suffix(path) == ".parquet" or form.layout.columns is not None:
+    if suffix(path) == ".parquet" or options.layout.columns is not None:
         return "table"
-    first = next(iter(sample(path)), "")
-    if form.layout.separator is None:
+    first = next(iter(first_lines(path)), "")
+    if options.layout.separator is None:
         if re.fullmatch(r"\d+::.+::[^:]*", first):
             return "films"
         if first.count("|") == 4 + len(GENRES) and re.match(r"\d+\|", first):
@@ -112,13 +114,13 @@ def _shape(path: Path, form: ItemFormat) -> str:
         return "properties"
     if names == list(properties.TREE):
         return "category tree"
-    return "attributes" if suffix(path) == ".json" and _is_one_object(path, form) else "table"
+    return "attributes" if suffix(path) == ".json" and _is_one_object(path, options) else "table"
 
 
-def _is_one_object(path: Path, form: ItemFormat) -> bool:
+def _is_one_object(path: Path, options: ItemOptions) -> bool:
     """Whether a file is one JSON object of lists, and not an item a line."""
     try:
-        whole = json.loads(decoded(path, form.layout.encoding))
+        whole = json.loads(decoded(path, options.layout.encoding))
     except json.JSONDecodeError:
         return False
     names = {name.casefold() for name in ITEM}

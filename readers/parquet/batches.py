@@ -11,7 +11,7 @@ import pyarrow.parquet
 
 from readers.errors import UnreadableFile
 from readers.formats.events import actions
-from readers.interactions.format_options import ACTION, EVENT_ID, ITEM, TIME, USER, VALUE, InteractionFormat
+from readers.interactions.format_options import ACTION, EVENT_ID, ITEM, TIME, USER, VALUE, InteractionOptions
 from readers.report import Report
 from readers.tables.columns import Column, encode, numbers
 from readers.tables.text import plain
@@ -39,16 +39,16 @@ SCHEMA: Final = pa.schema(
 )
 
 
-def batches(path: Path, form: InteractionFormat, report: Report) -> Iterator[pa.Table]:
+def batches(path: Path, options: InteractionOptions, report: Report) -> Iterator[pa.Table]:
     """Tables of SCHEMA: times in milliseconds, and null, or NaN, for what is not there. Nothing is left out yet.
 
     Rows without an action get the format's, or `rate` where the file has a column of values, else `view`. The unit of
     times is that of the first rows. Raises UnreadableFile.
     """
     try:
-        columns = columns_of(path, form)
-        default = form.action or ("rate" if "value" in columns else "view")
-        unit = form.time_unit
+        columns = columns_of(path, options)
+        default = options.action or ("rate" if "value" in columns else "view")
+        unit = options.time_unit
         file = pa.parquet.ParquetFile(path, pre_buffer=False)
         for batch in file.iter_batches(_ROWS, columns=list(columns.values()), use_threads=False):
             table, rows = pa.Table.from_batches([batch]), batch.num_rows
@@ -62,7 +62,7 @@ def batches(path: Path, form: InteractionFormat, report: Report) -> Iterator[pa.
                     "item": _dictionary(encode(cells["item"])),
                     "time": read_times(cells["time"], unit, Report("")),
                     "value": numbers(cells["value"]) if "value" in cells else np.full(rows, np.nan),
-                    "action": _dictionary(actions(cells.get("action"), default, form, rows)),
+                    "action": _dictionary(actions(cells.get("action"), default, options, rows)),
                     "event_id": pa.nulls(rows, pa.string()) if ids is None else pc.cast(ids, pa.string()),
                 },
                 schema=SCHEMA,
@@ -71,7 +71,7 @@ def batches(path: Path, form: InteractionFormat, report: Report) -> Iterator[pa.
         raise UnreadableFile(f"{path}: {error}") from error
 
 
-def columns_of(path: Path, form: InteractionFormat) -> dict[str, str]:
+def columns_of(path: Path, options: InteractionOptions) -> dict[str, str]:
     """The file's names of those columns of SCHEMA that it has. Raises UnreadableFile where it lacks what it must
     have."""
     try:
@@ -81,11 +81,11 @@ def columns_of(path: Path, form: InteractionFormat) -> dict[str, str]:
     by_plain = {short.casefold(): name for short, name in zip(plain(stored), stored, strict=True)}
     found = {}
     for what, usual in _USUAL.items():
-        asked = form.names(what, form.user_names if what == "user" else usual)
+        asked = options.names(what, options.user_names if what == "user" else usual)
         name = next((by_plain[name.casefold()] for name in asked if name.casefold() in by_plain), None)
         if name is not None:
             found[what] = name
-        elif what in form.columns or what in ("user", "item", "time"):
+        elif what in options.columns or what in ("user", "item", "time"):
             raise UnreadableFile(
                 f"{path}: no column for the {what} among {', '.join(stored)}; name it with "
                 f"--column {what}=NAME"

@@ -27,9 +27,9 @@ class Column(Sequence[str]):
     @classmethod
     def of(cls, values: Iterable[str]) -> "Column":
         """The column of these strings."""
-        places: dict[str, int] = {}
-        codes = np.fromiter((places.setdefault(value, len(places)) for value in values), np.int32)
-        return cls(list(places), codes)
+        positions: dict[str, int] = {}
+        codes = np.fromiter((positions.setdefault(value, len(positions)) for value in values), np.int32)
+        return cls(list(positions), codes)
 
     @classmethod
     def constant(cls, name: str, length: int) -> "Column":
@@ -40,13 +40,13 @@ class Column(Sequence[str]):
         return len(self.codes)
 
     @overload
-    def __getitem__(self, place: int) -> str: ...
+    def __getitem__(self, position: int) -> str: ...
     @overload
-    def __getitem__(self, place: slice) -> "Column": ...
-    def __getitem__(self, place: int | slice) -> "str | Column":
-        if isinstance(place, slice):
-            return Column(self.names, self.codes[place])
-        code = int(self.codes[place])
+    def __getitem__(self, position: slice) -> "Column": ...
+    def __getitem__(self, position: int | slice) -> "str | Column":
+        if isinstance(position, slice):
+            return Column(self.names, self.codes[position])
+        code = int(self.codes[position])
         return self.names[code] if code >= 0 else ""
 
     def __iter__(self) -> Iterator[str]:
@@ -81,9 +81,9 @@ def joined(columns: Sequence[Column]) -> Column:
 
 def _merged(names: Sequence[str], codes: Codes) -> Column:
     """Equal names become one."""
-    places: dict[str, int] = {}
-    place = np.array([*(places.setdefault(name, len(places)) for name in names), -1], np.int32)
-    return Column(list(places), place[codes])
+    positions: dict[str, int] = {}
+    position = np.array([*(positions.setdefault(name, len(positions)) for name in names), -1], np.int32)
+    return Column(list(positions), position[codes])
 
 
 def encode(cells: Cells) -> Column:

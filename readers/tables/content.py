@@ -24,7 +24,7 @@ def content(path: Path) -> bytes:
         raise UnreadableFile(f"{path}: damaged gzip: {error}") from error
 
 
-def sample(path: Path, size: int = 65_536) -> list[str]:
+def first_lines(path: Path, size: int = 65_536) -> list[str]:
     """The first lines of a text file, the last of them whole, whatever its encoding. Raises UnreadableFile."""
     if not path.is_file():
         raise UnreadableFile(f"{path}: there is no such file")
@@ -88,7 +88,7 @@ def _undecodable(path: Path, line: int, error: UnicodeDecodeError) -> Unreadable
     )
 
 
-def either_encoding(path: Path) -> str:
+def detect_encoding(path: Path) -> str:
     """UTF-8 where a file is, else Latin-1: of files that come in both. Accents in Latin-1 are no UTF-8."""
     try:
         content(path).decode("utf-8")

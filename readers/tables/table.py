@@ -63,7 +63,7 @@ def _parquet(path: Path) -> Table:
     file = pa.parquet.ParquetFile(path)
     schema = file.schema_arrow
     texts = [field.name for field in schema if pa.types.is_string(field.type)]
-    # Strings stay coded as the file has them: no row group is ever spelled out.
+    # Strings stay coded as the file has them: no row group is ever parse out.
     file = pa.parquet.ParquetFile(path, read_dictionary=texts, pre_buffer=False)
     by_plain = dict(zip(plain(schema.names), schema.names, strict=True))
 
@@ -77,14 +77,14 @@ def _parquet(path: Path) -> Table:
 
 
 def _arrow(path: Path, table: pa.Table, names: Sequence[str], first_line: int) -> Table:
-    places = {name: place for place, name in enumerate(plain(table.column_names))}
+    positions = {name: position for position, name in enumerate(plain(table.column_names))}
     return Table(
         path,
         plain(names),
         table.num_rows,
         first_line,
-        lambda name: table.column(places[name]),
-        lambda name: _cells(table.column(places[name])),
+        lambda name: table.column(positions[name]),
+        lambda name: _cells(table.column(positions[name])),
     )
 
 
@@ -106,7 +106,7 @@ def _cells(column: Cells) -> list[object]:
 
 
 def cell(value: object) -> object:
-    """A string, bytes, a list, a dictionary or None; numbers are spelled, whole ones without a point."""
+    """A string, bytes, a list, a dictionary or None; numbers are parse, whole ones without a point."""
     if value is None or isinstance(value, str | bytes | list | dict):
         return value
     if isinstance(value, float) and value.is_integer():

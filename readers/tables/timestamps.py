@@ -24,9 +24,9 @@ LATEST_MS = datetime(LATEST_YEAR, 1, 1, tzinfo=UTC).timestamp() * 1000
 
 
 def read_times(
-    cells: Cells, unit: str | None, report: Report, spelled: Callable[[str], float] | None = None
+    cells: Cells, unit: str | None, report: Report, parse: Callable[[str], float] | None = None
 ) -> NDArray[np.float64]:
-    """float64 [n], NaN for what is no time. spelled: reads times in words; None: ISO 8601.
+    """float64 [n], NaN for what is no time. parse: reads times in words; None: ISO 8601.
 
     Raises UnreadableFile where there is no such unit.
     """
@@ -38,9 +38,9 @@ def read_times(
     found = numbers(cells)
     usable = found[np.isfinite(found) & (found > 0)]
     if len(usable) == 0:
-        if spelled is None:
+        if parse is None:
             report.notes.append("times read as ISO 8601, UTC where no zone is given")
-        return numbers(cells, spelled or iso_ms)
+        return numbers(cells, parse or iso_ms)
     if unit is None:
         unit = _unit_of(usable)
         report.notes.append(f"times read as {unit} since 1970, by their magnitude")

@@ -2,16 +2,14 @@
 
 from contextlib import AbstractContextManager
 
-from configuration.errors import CommandError
+from telemetry.errors import TracesUnwritable
 from telemetry.tracing.running import Running
 from telemetry.tracing.settings import TracingSettings
 
 
 def traced(settings: TracingSettings, service: str) -> AbstractContextManager[object]:
-    """Tracing while inside, as the settings say. Raises CommandError where the file cannot be written."""
+    """Tracing while inside, as the settings say. Raises TracesUnwritable."""
     try:
         return Running(settings, service)
     except OSError as error:
-        raise CommandError(
-            f"cannot write traces to {settings.file}: {error}", "set another tracing.file"
-        ) from error
+        raise TracesUnwritable(settings.file, error) from error

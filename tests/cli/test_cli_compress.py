@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 import models.export.compression.comparison as comparison
 import models.export.compression.int8_bundle as int8_bundle
 from cli.app import app
-from cli.input.files import FileForm, read_files
-from configuration.errors import CommandError
+from cli.errors import CommandError
+from cli.file_options import FileOptions
 from configuration.settings import Settings
 from evaluation.data import data_of
 from evaluation.protocols.split import training_part
@@ -35,7 +35,7 @@ def trained_on(files: Path, *, everything: bool) -> None:
     """Makes the bundle say so."""
     manifest = json.loads((files / "bundle" / "manifest.json").read_text())
     known = data_of(
-        read_files([files / "interactions.csv"], (), FileForm(time_unit="milliseconds")), Settings()
+        FileOptions(time_unit="milliseconds").read([files / "interactions.csv"]), Settings()
     ).known
     learned = known if everything else training_part(known, "future")
     manifest["data_fingerprint"] = learned.fingerprint()

@@ -11,9 +11,10 @@ import pytest
 from cli.doctor import machine
 from cli.doctor.finding import Finding, Level
 from cli.doctor.machine import examine
-from cli.doctor.reach import reach, remembered
+from cli.doctor.reach import reach
 from configuration.settings import Settings
-from local.servers.errors import NotInstalled
+from local.errors import NotInstalled
+from local.installation import with_installation
 from local.servers.kafka import EmbeddedKafka
 from local.servers.ports import free_port
 from local.servers.valkey import EmbeddedValkey
@@ -78,9 +79,9 @@ async def test_servers_that_answer_and_that_do_not(
 def test_the_ports_of_the_last_stack_are_looked_at_unless_an_address_is_set(tmp_path: Path) -> None:
     (tmp_path / "kafka").mkdir()
     (tmp_path / "kafka" / "ports.json").write_text('{"kafka": 20123}')
-    assert remembered(Settings(), tmp_path).kafka.bootstrap == "127.0.0.1:20123"
+    assert with_installation(Settings(), tmp_path).kafka.bootstrap == "127.0.0.1:20123"
     chosen = Settings(kafka=KafkaSettings(bootstrap="broker:9092"))
-    assert remembered(chosen, tmp_path).kafka.bootstrap == "broker:9092"
+    assert with_installation(chosen, tmp_path).kafka.bootstrap == "broker:9092"
 
 
 def test_the_command_speaks_json_and_fails_when_something_is_missing(tmp_path: Path) -> None:

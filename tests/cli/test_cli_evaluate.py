@@ -11,9 +11,9 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from cli.app import app
-from cli.input.files import FileForm, read_files
+from cli.errors import CommandError
+from cli.file_options import FileOptions
 from cli.terminal.evaluation_tables import any_table, result_tables
-from configuration.errors import CommandError
 from configuration.settings import Settings
 from evaluation.baselines.popularity import Popularity
 from evaluation.data import composition, data_of
@@ -49,7 +49,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained_on(folder: Path, protocol: Name) -> None:
     """Makes the bundle say so."""
     manifest = json.loads((folder / "bundle" / "manifest.json").read_text())
-    read = read_files([folder / "interactions.csv"], (), FileForm(time_unit="milliseconds"))
+    read = FileOptions(time_unit="milliseconds").read([folder / "interactions.csv"])
     manifest["data_fingerprint"] = training_part(data_of(read, Settings()).known, protocol).fingerprint()
     (folder / "bundle" / "manifest.json").write_text(json.dumps(manifest))
 

@@ -10,11 +10,12 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from cli.app import app
-from cli.input.files import FileForm, read_files, with_file_options
-from cli.input.pictures import pictured
+from cli.errors import CommandError
+from cli.file_options import FileOptions, with_file_options
 from cli.terminal.reports import preparation_table, report_table
-from configuration.errors import CommandError
 from models.data.preparation import PreparationReport, Step
+from readers.errors import UnreadableFile
+from readers.items.images import with_images
 from readers.items.item_cells import Image
 from readers.report import Report
 from recstream.v1 import item_pb2
@@ -24,11 +25,11 @@ RUN = CliRunner()
 
 
 def test_a_command_with_file_options_takes_them_all_after_its_own() -> None:
-    seen: list[tuple[FileForm, int]] = []
+    seen: list[tuple[FileOptions, int]] = []
 
     @with_file_options
-    def command(form: FileForm, count: Annotated[int, typer.Option()] = 1) -> None:
-        seen.append((form, count))
+    def command(options: FileOptions, count: Annotated[int, typer.Option()] = 1) -> None:
+        seen.append((options, count))
 
     one = typer.Typer()
     one.command()(command)
@@ -47,32 +48,32 @@ def test_a_command_with_file_options_takes_them_all_after_its_own() -> None:
     assert RUN.invoke(one, flags).exit_code == 0
     assert RUN.invoke(one, []).exit_code == 0
     assert RUN.invoke(one, ["--ties", "never"]).exit_code != 0
-    form, count = seen[0]
-    assert (form.format, form.ties, form.columns, form.tie_seed, count) == (
+    options, count = seen[0]
+    assert (options.format, options.ties, options.columns, options.tie_seed, count) == (
         "sequences",
         "file",
         {"user": "who"},
         4,
         3,
     )
-    assert seen[1] == (FileForm(), 1)
+    assert seen[1] == (FileOptions(), 1)
 
 
 def test_files_of_a_command_come_with_a_report_each(tmp_path: Path) -> None:
     (tmp_path / "toys.txt").write_text("1 5 4 3\n2 4 5\n")
     (tmp_path / "toys.json").write_text(json.dumps({"5": [1, 2], "9": [2]}))
-    files = read_files([tmp_path / "toys.txt"], [tmp_path / "toys.json"], FileForm(format="sequences"))
+    files = FileOptions(format="sequences").read([tmp_path / "toys.txt"], [tmp_path / "toys.json"])
     assert len(files.interactions) == 5 and not files.interactions.timed
     assert [item.item_id for item in files.items] == ["5", "9"]
     assert [report.format for report in files.reports] == ["attributes", "sequences"]
-    assert len(read_files([], [tmp_path / "toys.json"]).interactions) == 0
+    assert len(FileOptions().read([], [tmp_path / "toys.json"]).interactions) == 0
 
 
-def test_what_cannot_be_read_is_a_commands_error(tmp_path: Path) -> None:
-    with pytest.raises(CommandError, match=r"none\.csv: there is no such file"):
-        read_files([tmp_path / "none.csv"])
+def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableFile, match=r"none\.csv: there is no such file"):
+        FileOptions().read([tmp_path / "none.csv"])
     with pytest.raises(typer.BadParameter, match="expected WHAT=NAME"):
-        read_files([tmp_path / "none.csv"], (), FileForm(column=["user"]))
+        FileOptions(column=["user"]).read([tmp_path / "none.csv"])
 
 
 def test_import_says_what_it_would_send(tmp_path: Path) -> None:
@@ -122,7 +123,7 @@ def test_pictures_travel_with_their_items_and_those_that_cannot_are_counted(tmp_
         "e": Image(str(tmp_path / "big.png")),
     }
     report = Report("pictures")
-    sent = [[media.content for media in item.media] for item in pictured(items, images, report)]
+    sent = [[media.content for media in item.media] for item in with_images(items, images, report)]
     assert sent == [[b"\x89PNG"], [b"GIF8"], [], [], [], []]
     assert {kind: finding.lines for kind, finding in report.findings.items()} == {
         "picture at an address": [3],

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.app import app
-from configuration.errors import CommandError
+from cli.errors import CommandError
 from inference.bundle.bundle import read
 
 SMALL = {

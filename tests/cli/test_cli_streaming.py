@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.app import app
-from cli.input.files import FileForm, on_disk
-from configuration.errors import CommandError
+from cli.commands.train import stays_on_disk
+from cli.errors import CommandError
 from inference.bundle.bundle import read
 from tests.models.tiny_bundle import text_model
 
@@ -30,13 +30,13 @@ def events(tmp_path: Path) -> Path:
 
 
 def test_parquet_files_of_many_events_stay_on_disk_and_no_others(events: Path, tmp_path: Path) -> None:
-    assert on_disk([events], FileForm(), 108) and not on_disk([events], FileForm(), 109)
-    assert on_disk([events, events], FileForm(format="events"), 216)
-    assert not on_disk([events], FileForm(format="sequences"), 0)
+    assert stays_on_disk([events], None, 108) and not stays_on_disk([events], None, 109)
+    assert stays_on_disk([events, events], "events", 216)
+    assert not stays_on_disk([events], "sequences", 0)
     (tmp_path / "events.csv").write_text("user,item,time\na,b,1\n")
     (tmp_path / "broken.parquet").write_text("no Parquet")
     for other in ("events.csv", "broken.parquet", "missing.parquet"):
-        assert not on_disk([tmp_path / other], FileForm(), 0)
+        assert not stays_on_disk([tmp_path / other], None, 0)
 
 
 @pytest.mark.parametrize("option", [["--until", "0.5"], ["--protocol", "future"]])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from configuration.errors import CommandError
+from configuration.errors import ConfigurationError
 from configuration.reference import PAGE, page, settings_of
 from configuration.settings import Settings, environment_of, load_settings, set_from_flags, variable
 
@@ -44,13 +44,13 @@ def test_a_flag_outranks_the_environment_and_that_outranks_the_file(
 
 def test_a_mistyped_setting_is_named_with_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECSTREAM_KAFKA__BOOTSTRP", "x")
-    with pytest.raises(CommandError, match="RECSTREAM_KAFKA__BOOTSTRP"):
+    with pytest.raises(ConfigurationError, match="RECSTREAM_KAFKA__BOOTSTRP"):
         load_settings()
 
 
 def test_a_mistyped_room_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECSTREAM_KAFAK__BOOTSTRAP", "x")
-    with pytest.raises(CommandError, match="RECSTREAM_KAFAK__BOOTSTRAP is no setting"):
+    with pytest.raises(ConfigurationError, match="RECSTREAM_KAFAK__BOOTSTRAP is no setting"):
         load_settings()
 
 
@@ -64,7 +64,9 @@ def test_what_kubernetes_sets_for_a_service_of_our_name_disturbs_nothing(
 
 def test_a_wrong_value_is_named_and_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECSTREAM_KAFKA__PARTITIONS", "s3cret")
-    with pytest.raises(CommandError, match=r"kafka\.partitions \(RECSTREAM_KAFKA__PARTITIONS\)") as caught:
+    with pytest.raises(
+        ConfigurationError, match=r"kafka\.partitions \(RECSTREAM_KAFKA__PARTITIONS\)"
+    ) as caught:
         load_settings()
     assert "s3cret" not in str(caught.value)
 
@@ -73,11 +75,11 @@ def test_a_missing_file_and_a_file_that_is_no_yaml_are_errors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RECSTREAM_CONFIG", str(tmp_path / "none.yaml"))
-    with pytest.raises(CommandError, match=r"none\.yaml is not there"):
+    with pytest.raises(ConfigurationError, match=r"none\.yaml is not there"):
         load_settings()
     (tmp_path / "bad.yaml").write_text("kafka: {bootstrap: [\n")
     monkeypatch.setenv("RECSTREAM_CONFIG", str(tmp_path / "bad.yaml"))
-    with pytest.raises(CommandError):
+    with pytest.raises(ConfigurationError):
         load_settings()
 
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from cli.verification import verified
+from ingest.verify.store_check import check_store
 from local.stack import Stack
 from recstream.client import Client, DeadlineExceeded, Recommendations, Tier
 from tests.drills.world import ITEMS, Events, eventually
@@ -93,7 +93,7 @@ async def test_without_triton_lists_come_from_vectors_and_lose_what_was_taken(st
             return f"stale: {stale}" if stale else None
 
         await eventually("stale states are folded again", states_stale)
-    report = await verified(stack.settings)
+    report = await check_store(stack.settings)
     assert report.equal and report.states_stale == 0, report
 
 

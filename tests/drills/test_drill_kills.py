@@ -7,11 +7,11 @@ from functools import partial
 
 import pytest
 
+from ingest.consuming.group_lag import wait_caught_up
 from ingest.consuming.groups import interactions_group
 from local.stack import Stack
 from recstream.client import Client, Recommendations
 from recstream.v1.interaction_pb2 import Interaction
-from rollout.consumer_lag import wait_caught_up
 from tests.drills.world import ITEMS, Events, eventually, in_background
 
 PARTS = ("ingest", "server", "triton", "valkey", "kafka")

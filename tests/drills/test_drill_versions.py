@@ -8,22 +8,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from rich.console import Console
-from rich.progress import Progress
 
 from catalog.version_watcher import read_served
-from cli.verification import verified
 from configuration.settings import Settings
 from inference.repository.repository import versions
 from inference.version_routing import pointer_of
+from ingest.consuming.group_lag import wait_caught_up
 from ingest.consuming.groups import interactions_group
+from ingest.verify.store_check import check_store
 from local.stack import Stack
 from profiles.store.store import ProfileStore
 from ranking.settings import RankingSettings
 from recstream.client import Client, Recommendations, Tier
 from rollout.cleanup import vector_keys
-from rollout.consumer_lag import wait_caught_up
-from rollout.migration_progress import movement
+from rollout.migration_progress import migration_progress
 from rollout.publisher import Publisher
 from server.settings import ServerSettings
 from tests.drills.world import ITEMS, Events, fill, in_background
@@ -58,8 +56,7 @@ class Seen:
 
 @asynccontextmanager
 async def publisher(stack: Stack) -> AsyncIterator[Publisher]:
-    console = Console(quiet=True)
-    async with Publisher(stack.settings, console, Progress(console=console, disable=True)) as made:
+    async with Publisher(stack.settings) as made:
         yield made
 
 
@@ -135,19 +132,19 @@ async def test_no_list_fails_or_mixes_versions_through_publishing_and_rollback(
             await answered_by(1)
             async with publisher(stack) as publishing:
                 await publishing.prepare(second, force=False)
-                await publishing.share(0.3)
-                await publishing.moved()
+                await publishing.set_share(0.3)
+                await publishing.wait_migrated()
                 chosen = {user: pointer_of(publishing.record).chosen(user) for user in USERS}
                 assert {each.version for each in chosen.values() if each} == {1, 2}
                 async with asyncio.timeout(60):
                     while any(seen.newest.get(u) != m.version for u, m in chosen.items() if m):
                         await asyncio.sleep(0.1)
-                await publishing.share(1)
-                await publishing.moved()
-                await publishing.clear()
+                await publishing.set_share(1)
+                await publishing.wait_migrated()
+                await publishing.clean_up()
             await answered_by(2)
-            moved = await movement(store, pointer_of(await read_served(stack.settings.kafka)))
-            assert moved.left == 0 and set(moved.answered) == {2} and moved.profiles >= len(USERS)
+            moved = await migration_progress(store, pointer_of(await read_served(stack.settings.kafka)))
+            assert moved.remaining == 0 and set(moved.answered_by) == {2} and moved.profiles >= len(USERS)
             async with publisher(stack) as publishing:
                 await publishing.roll_back()
             await answered_by(1)
@@ -155,9 +152,9 @@ async def test_no_list_fails_or_mixes_versions_through_publishing_and_rollback(
             async with publisher(stack) as publishing:
                 await publishing.prepare(third, force=False)
                 assert publishing.live == [1, 3]
-                await publishing.share(1)
-                await publishing.moved()
-                await publishing.clear()
+                await publishing.set_share(1)
+                await publishing.wait_migrated()
+                await publishing.clean_up()
             await answered_by(3)
         assert not seen.wrong, f"{len(seen.wrong)} of {seen.lists}: {seen.wrong[:5]}"
         assert seen.versions == {1, 2, 3} and seen.lists > 500
@@ -168,6 +165,6 @@ async def test_no_list_fails_or_mixes_versions_through_publishing_and_rollback(
     loaded = (stack.folder / "triton" / "triton.log").read_text().count("ModelInstanceInitialize: ranker_0_0")
     assert loaded == 3, "each version once: what serves is not loaded anew for another's sake"
     assert sorted(path.name for path in (stack.folder / "bundles").iterdir()) == ["1", "3"]
-    report = await verified(stack.settings)
+    report = await check_store(stack.settings)
     assert report.equal and report.states_compared >= len(USERS), report
     await store.close()

@@ -10,14 +10,15 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from cli.input.publish import item_records, publish
 from local.stack import Stack
+from readers.messages import item_records
 from recstream.client import Client, RecstreamError
 from recstream.v1.interaction_pb2 import EventToken, Interaction
 from recstream.v1.item_pb2 import Item
 from topics.ids import topic_ids
 from topics.names import Topics
 from topics.producer import start_producer
+from topics.send_all import send_all
 
 ITEMS = tuple(f"item-{number:03}" for number in range(200))
 CATEGORIES = ("red", "green", "blue", "grey")
@@ -33,7 +34,7 @@ async def fill(stack: Stack) -> None:
     producer = await start_producer(stack.settings.kafka)
     try:
         topic = Topics(stack.settings.kafka.topic_prefix).items
-        await publish(producer, topic, item_records(item(i) for i in ITEMS), lambda done: None)
+        await send_all(producer, topic, item_records(item(i) for i in ITEMS))
     finally:
         await producer.stop()
     async with Client(stack.address("server")) as client, asyncio.timeout(60):

@@ -9,9 +9,9 @@ from tritonclient.grpc import model_config_pb2 as triton
 from typer.testing import CliRunner
 
 from cli.app import app
-from configuration.errors import CommandError
+from cli.errors import CommandError
 from inference.bundle.bundle import Bundle, read
-from inference.errors import InstallFailed
+from inference.errors import BundleRefused, InstallFailed
 from inference.repository.backends import SHIPPED, Backend, config
 from inference.repository.repository import install, restrict, versions
 from tests.models.tiny_bundle import build
@@ -219,6 +219,6 @@ def test_the_command_writes_a_whole_repository(bundles: dict[int, Bundle], tmp_p
         "--out",
         str(tmp_path / "other"),
     ]
-    with pytest.raises(CommandError, match="checksum"):
+    with pytest.raises(BundleRefused, match="checksum"):
         CliRunner().invoke(app, broken, catch_exceptions=False)
     assert not (tmp_path / "other").exists()

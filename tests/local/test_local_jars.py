@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from local.errors import JarsRefused
 from local.servers import jars
-from local.servers.errors import JarsRefused
 
 
 def _list(folder: Path, **content: bytes) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from local.servers.errors import PortTaken, StartFailed
+from local.errors import PortTaken, StartFailed
 from local.servers.ports import choose, dial, free_port, is_free
 from local.servers.process import Process
 

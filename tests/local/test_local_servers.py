@@ -12,7 +12,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from local.servers.errors import EmbeddedError, StartFailed
+from local.errors import LocalError, StartFailed
 from local.servers.kafka import EmbeddedKafka
 from local.servers.ports import free_port
 from local.servers.triton import EmbeddedTriton
@@ -113,7 +113,7 @@ async def test_triton_serves_loads_later_models_and_leaves_no_shared_memory(tmp_
             await server.load("later")
             assert await client.is_model_ready("later")
         _model(tmp_path / "models", "broken", "import no_such_module_at_all")
-        with pytest.raises(EmbeddedError, match="no_such_module_at_all"):
+        with pytest.raises(LocalError, match="no_such_module_at_all"):
             await server.load("broken")
     finally:
         server.kill()

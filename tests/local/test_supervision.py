@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from configuration.errors import CommandError
 from local import supervision
+from local.errors import PartKeepsDying
 from local.servers.process import Process
 from local.supervision import Supervision
+from telemetry.background import BackOff
 
 
 class Sleeper:
@@ -31,9 +32,8 @@ class Sleeper:
 
 @pytest.fixture(autouse=True)
 def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervision, "_LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(supervision, "_FIRST_BACKOFF", 0.01)
-    monkeypatch.setattr(supervision, "_LONGEST_BACKOFF", 0.02)
+    monkeypatch.setattr(supervision, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(supervision, "_BACK_OFF", BackOff(initial=0.01, maximum=0.02, jitter=0, steady=60))
 
 
 async def test_a_killed_child_is_said_and_started_again(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ async def test_a_child_that_keeps_dying_ends_the_watch_with_its_log(tmp_path: Pa
     child = Sleeper(tmp_path, seconds=0)
     watched = Supervision(lambda name, text: None)
     await watched.start("sleeper", child)
-    with pytest.raises(CommandError, match=r"(?s)sleeper ended with status 0.*started"):
+    with pytest.raises(PartKeepsDying, match=r"(?s)sleeper ended with status 0.*started"):
         await asyncio.wait_for(watched.watch({"sleeper": child}), 60)
     assert child.starts == 9
 

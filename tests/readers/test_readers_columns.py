@@ -22,7 +22,7 @@ T0 = 1_700_000_000
 def test_a_column_reads_as_the_strings_it_was_made_of(one: list[str], other: list[str]) -> None:
     column = Column.of(one)
     assert list(column) == one and column == one and len(column) == len(one)
-    assert [column[place] for place in range(len(one))] == one
+    assert [column[position] for position in range(len(one))] == one
     assert len(set(column.names)) == len(column.names)
     both = joined([column, Column.of(other)])
     assert both == one + other and len(set(both.names)) == len(both.names)

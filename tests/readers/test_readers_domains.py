@@ -10,8 +10,8 @@ import pytest
 from readers.errors import UnreadableFile
 from readers.interactions.interactions import Interactions
 from readers.packaged import completejourney
-from readers.packaged.bounds import bounded
-from readers.packaged.domains import items_told_apart, moment, moved_to, together, told_apart
+from readers.packaged.domains import cut_time_ms, joined, namespaced, namespaced_items, shifted_to
+from readers.packaged.subset import subset
 from recstream.v1 import item_pb2
 
 
@@ -29,37 +29,37 @@ def test_a_part_is_the_latest_of_some_users_and_of_what_was_taken_most_before() 
     early = [("a", "often", 1), ("b", "often", 2), ("b", "rare", 3)]
     late = [("a", "rare", 4), ("a", "often", 5), ("a", "new", 6)]
     everybody = rows(*early, *late)
-    assert listed(bounded(everybody, users=2, items=1, events=3)) == [("a", "often", 5)]
-    assert listed(bounded(everybody, users=2, items=2, events=3)) == late[:2]
+    assert listed(subset(everybody, users=2, items=1, events=3)) == [("a", "often", 5)]
+    assert listed(subset(everybody, users=2, items=2, events=3)) == late[:2]
     # Nothing is left aside to choose items by.
-    assert listed(bounded(everybody, users=2, items=1, events=6)) == [*early, *late]
+    assert listed(subset(everybody, users=2, items=1, events=6)) == [*early, *late]
 
 
 def test_the_sample_of_users_does_not_depend_on_what_else_a_file_holds() -> None:
     names = [f"u{number}" for number in range(50)]
-    every = rows(*((name, "x", place) for place, name in enumerate(names)))
-    some = set(bounded(every, users=20, items=1, events=99).user_ids)
-    turned = rows(*((name, "x", place) for place, name in enumerate(reversed(names))))
-    assert len(some) == 20 and set(bounded(turned, users=20, items=1, events=99).user_ids) == some
-    assert set(bounded(every, users=20, items=1, events=99, seed=1).user_ids) != some
+    every = rows(*((name, "x", position) for position, name in enumerate(names)))
+    some = set(subset(every, users=20, items=1, events=99).user_ids)
+    turned = rows(*((name, "x", position) for position, name in enumerate(reversed(names))))
+    assert len(some) == 20 and set(subset(turned, users=20, items=1, events=99).user_ids) == some
+    assert set(subset(every, users=20, items=1, events=99, seed=1).user_ids) != some
 
 
 def test_equal_ids_of_two_domains_are_two() -> None:
-    films, food = (told_apart(rows(("1", "1", 5), ("2", "1", 9)), name) for name in ("films", "food"))
-    found = together([films, food])
+    films, food = (namespaced(rows(("1", "1", 5), ("2", "1", 9)), name) for name in ("films", "food"))
+    found = joined([films, food])
     assert set(found.user_ids) == {"films:1", "films:2", "food:1", "food:2"}
     assert [found.item_ids[row] for row in range(4)] == ["films:1", "food:1", "films:1", "food:1"]
     assert found.time_ms.tolist() == [5, 5, 9, 9] and found.ties.tolist() == [0, 1, 2, 3]
     item = item_pb2.Item(item_id="1", title="Bread", domain="shop")
-    (copy,) = items_told_apart([item], "food")
+    (copy,) = namespaced_items([item], "food")
     assert (copy.item_id, copy.domain, copy.title, item.item_id) == ("food:1", "food", "Bread", "1")
 
 
 def test_data_sets_of_different_years_are_cut_at_one_moment() -> None:
-    old = rows(*(("a", "x", place) for place in range(10)))
-    new = rows(*(("a", "x", 5_000 + 7 * place) for place in range(20)))
-    moved = moved_to(old, 0.9, moment(new, 0.9))
-    cut = moment(new, 0.9)
+    old = rows(*(("a", "x", position) for position in range(10)))
+    new = rows(*(("a", "x", 5_000 + 7 * position) for position in range(20)))
+    moved = shifted_to(old, 0.9, cut_time_ms(new, 0.9))
+    cut = cut_time_ms(new, 0.9)
     assert (moved.time_ms < cut).sum() == 9 and (new.time_ms < cut).sum() == 18
     assert np.array_equal(np.diff(moved.time_ms), np.diff(old.time_ms))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from readers.errors import UnreadableFile
-from readers.interactions.format_options import InteractionFormat
+from readers.interactions.format_options import InteractionOptions
 from readers.interactions.interactions import Interactions
 from readers.interactions.reading import read_interactions
 from readers.report import Report
@@ -21,8 +21,10 @@ def write(folder: Path, name: str, text: str, encoding: str = "utf-8") -> Path:
     return path
 
 
-def read(*paths: Path, shape: str | None = None, form: InteractionFormat | None = None) -> Interactions:
-    return read_interactions(paths, form, shape)[0]
+def read(
+    *paths: Path, format_name: str | None = None, options: InteractionOptions | None = None
+) -> Interactions:
+    return read_interactions(paths, options, format_name)[0]
 
 
 def report(*paths: Path) -> Report:
@@ -85,7 +87,7 @@ def test_clicks_and_purchases_are_merged_by_time_with_sessions_as_users(tmp_path
     ]
     assert read_rows.time_ms[0] == 1396867869277
     with pytest.raises(UnreadableFile, match="line 1: 3 fields; clicks have 4"):
-        read(write(tmp_path, "bad.dat", "1,2014-04-07T10:51:09.277Z,214536502\n"), shape="sessions")
+        read(write(tmp_path, "bad.dat", "1,2014-04-07T10:51:09.277Z,214536502\n"), format_name="sessions")
 
 
 def test_retailrocket_events_get_the_names_of_actions_here(tmp_path: Path) -> None:
@@ -183,10 +185,10 @@ def test_sequences_keep_each_users_order_and_have_no_moments(tmp_path: Path) -> 
 
 def test_what_a_file_looks_like_can_be_overruled(tmp_path: Path) -> None:
     path = write(tmp_path, "e.txt", f"9|A|{T0}\n9|B|{T0 + 1}\n")
-    form = InteractionFormat(Layout("|", columns=("user", "item", "time")))
-    assert [i for _, i, _ in rows(read(path, form=form))] == ["A", "B"]
+    options = InteractionOptions(Layout("|", columns=("user", "item", "time")))
+    assert [i for _, i, _ in rows(read(path, options=options))] == ["A", "B"]
     with pytest.raises(UnreadableFile, match="no format 'csv': one of events, movielens"):
-        read(path, shape="csv")
+        read(path, format_name="csv")
 
 
 def test_files_may_be_packed(tmp_path: Path) -> None:
@@ -205,4 +207,4 @@ def test_sessions_with_a_header_are_users_even_where_people_are_named(tmp_path: 
         tmp_path, "s.csv", f"session_id,user_id,item_id,timestamp\ns1,ann,A,{T0}\ns2,ann,B,{T0 + 9}\n"
     )
     assert [u for u, _, _ in rows(read(path))] == ["ann", "ann"]
-    assert [u for u, _, _ in rows(read(path, shape="sessions"))] == ["s1", "s2"]
+    assert [u for u, _, _ in rows(read(path, format_name="sessions"))] == ["s1", "s2"]

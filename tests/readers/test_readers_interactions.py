@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from readers.errors import UnreadableFile
-from readers.interactions.format_options import InteractionFormat
+from readers.interactions.format_options import InteractionOptions
 from readers.interactions.interactions import Interactions
 from readers.interactions.reading import read_interactions
 from readers.report import Report
@@ -27,8 +27,8 @@ def write(folder: Path, name: str, text: str, encoding: str = "utf-8") -> Path:
     return path
 
 
-def read(path: Path, form: InteractionFormat | None = None) -> tuple[Interactions, Report]:
-    rows, (report,) = read_interactions([path], form or InteractionFormat())
+def read(path: Path, options: InteractionOptions | None = None) -> tuple[Interactions, Report]:
+    rows, (report,) = read_interactions([path], options or InteractionOptions())
     return rows, report
 
 
@@ -47,7 +47,7 @@ def test_every_kind_of_bad_row_is_left_out_and_counted_with_its_line(tmp_path: P
         f"ann,A,4,{T0}\n"
         f"ann,A,2,{T0 + 60}\n",
     )
-    rows, report = read(path, InteractionFormat(value_range=(1, 5)))
+    rows, report = read(path, InteractionOptions(value_range=(1, 5)))
     assert [(u, i, v) for u, i, v in zip(rows.user_ids, rows.item_ids, rows.values, strict=True)] == [
         ("ann", "A", 4.0),
         ("ann", "A", 2.0),  # the same item rated anew, later: another event
@@ -91,8 +91,8 @@ def test_ids_keep_leading_zeros_and_any_unicode(tmp_path: Path) -> None:
 
 def test_movielens_1m_is_read_by_its_separator_and_columns(tmp_path: Path) -> None:
     path = write(tmp_path, "ratings.dat", f"1::10::5::{T0}\r\n1::11::3.5::{T0 + 1}\r\n")
-    form = InteractionFormat(layout=Layout(columns=("user_id", "item_id", "rating", "timestamp")))
-    rows, _ = read(path, form)
+    options = InteractionOptions(layout=Layout(columns=("user_id", "item_id", "rating", "timestamp")))
+    rows, _ = read(path, options)
     assert rows.item_ids == ["10", "11"] and rows.values.tolist() == [5, 3.5]
 
 
@@ -100,7 +100,7 @@ def test_a_wrong_encoding_is_an_error_with_its_line_and_not_mojibake(tmp_path: P
     path = write(tmp_path, "e.csv", f"user,item,time\nann,A,{T0}\nbob,Ámame,{T0}\n", "latin-1")
     with pytest.raises(UnreadableFile, match="line 3.*--encoding latin-1"):
         read(path)
-    rows, _ = read(path, InteractionFormat(layout=Layout(encoding="latin-1")))
+    rows, _ = read(path, InteractionOptions(layout=Layout(encoding="latin-1")))
     assert "Ámame" in rows.item_ids
 
 
@@ -132,7 +132,7 @@ def test_a_file_without_the_needed_columns_says_which_and_how_to_name_them(tmp_p
     with pytest.raises(UnreadableFile, match="user among who, item, time.*--column user=NAME"):
         read(path)
     rows, _ = read(
-        write(tmp_path, "f.csv", f"who,item,time\na,A,{T0}\n"), InteractionFormat(columns={"user": "who"})
+        write(tmp_path, "f.csv", f"who,item,time\na,A,{T0}\n"), InteractionOptions(columns={"user": "who"})
     )
     assert rows.user_ids == ["a"]
 

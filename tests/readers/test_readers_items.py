@@ -13,7 +13,7 @@ from readers.errors import UnreadableFile
 from readers.items import item_limits
 from readers.items.item_cells import Image
 from readers.items.item_files import read_items
-from readers.items.items import ItemFormat, ItemRow
+from readers.items.items import ItemOptions, ItemRow
 from readers.tables.text import Layout
 
 
@@ -27,7 +27,7 @@ def test_quoted_commas_genre_lists_and_sentinels(tmp_path: Path) -> None:
         "13,,Drama\n"
         "11,The American President (1995),Comedy\n"
     )
-    rows, (report,) = read_items([path], ItemFormat(domain="film"))
+    rows, (report,) = read_items([path], ItemOptions(domain="film"))
     by_id = {row.item.item_id: row.item for row in rows}
     assert list(by_id["11"].categories) == ["Comedy"] and by_id["11"].title == "The American President (1995)"
     assert list(by_id["12"].categories) == []
@@ -53,8 +53,8 @@ def test_numbers_attributes_and_lists_from_json_lines(tmp_path: Path) -> None:
     )
 
 
-def items_of(*paths: Path, form: ItemFormat | None = None) -> dict[str, ItemRow]:
-    return {row.item.item_id: row for row in read_items(paths, form)[0]}
+def items_of(*paths: Path, options: ItemOptions | None = None) -> dict[str, ItemRow]:
+    return {row.item.item_id: row for row in read_items(paths, options)[0]}
 
 
 def test_movielens_titles_in_either_encoding_with_colons_in_them(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_movielens_titles_in_either_encoding_with_colons_in_them(tmp_path: Path)
         assert found["1"].item.title == "Ámame (1999)"
         assert list(found["2"].item.categories) == ["Action", "Horror"]
     with pytest.raises(UnreadableFile, match="line 1: not utf-8.*--encoding latin-1"):
-        read_items([tmp_path / "movies-latin-1.dat"], ItemFormat(Layout(encoding="utf-8")))
+        read_items([tmp_path / "movies-latin-1.dat"], ItemOptions(Layout(encoding="utf-8")))
 
 
 def test_genres_as_columns_of_flags(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from readers.interactions.format_options import InteractionFormat
+from readers.interactions.format_options import InteractionOptions
 from readers.interactions.interactions import Interactions
 from readers.interactions.order import merged, repeats, row_hashes
 from readers.interactions.reading import read_interactions
@@ -31,9 +31,9 @@ def test_a_file_sorted_by_item_does_not_tell_the_next_item(tmp_path: Path) -> No
 
 def test_the_seed_orders_anew_and_the_file_orders_on_request(tmp_path: Path) -> None:
     path = sorted_by_item(tmp_path)
-    orders = [list(read_interactions([path], InteractionFormat(tie_seed=s))[0].item_ids) for s in (0, 0, 1)]
+    orders = [list(read_interactions([path], InteractionOptions(tie_seed=s))[0].item_ids) for s in (0, 0, 1)]
     assert orders[0] == orders[1] != orders[2]
-    rows, (report,) = read_interactions([path], InteractionFormat(ties="file"))
+    rows, (report,) = read_interactions([path], InteractionOptions(ties="file"))
     assert list(rows.item_ids)[:40] == [f"{n:03}" for n in range(40)]
     assert any("ordered by the order of the file" in note for note in report.notes)
 
@@ -72,7 +72,7 @@ def test_repeats_are_rows_that_stood_before(rows: list[tuple[str, str, int, floa
         np.array([r[3] for r in rows], np.float64),
     )
     spelled = [repr(row) for row in rows]
-    assert repeats(table).tolist() == [row in spelled[:place] for place, row in enumerate(spelled)]
+    assert repeats(table).tolist() == [row in spelled[:position] for position, row in enumerate(spelled)]
 
 
 def test_ids_that_a_file_gives_decide_what_is_a_repeat(tmp_path: Path) -> None:

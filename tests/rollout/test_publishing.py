@@ -8,13 +8,9 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from rich.console import Console
-from rich.progress import Progress
 
 from catalog.settings import CatalogSettings
 from catalog.version_watcher import read_served
-from cli.input.publish import item_records, publish
-from configuration.errors import CommandError
 from configuration.settings import Settings
 from inference.bundle.bundle import MANIFEST, Manifest, checksum, read
 from inference.repository.repository import install, versions
@@ -27,13 +23,16 @@ from local.servers.ports import free_port
 from local.servers.triton import EmbeddedTriton
 from local.servers.valkey import EmbeddedValkey
 from profiles.settings import StoreSettings
+from readers.messages import item_records
 from recstream.v1.item_pb2 import Item
 from rollout.cleanup import vector_keys
+from rollout.errors import BundleUnfit, TakenOver, TransitionRefused, VersionNotLoaded
 from rollout.publisher import Publisher
-from rollout.status import survey
+from rollout.status import rollout_status
 from tests.models.tiny_bundle import build
 from topics.create import create_topics
 from topics.producer import start_producer
+from topics.send_all import send_all
 from topics.settings import KafkaSettings
 
 pytestmark = pytest.mark.usefixtures("collected")
@@ -79,17 +78,16 @@ async def settings(
     await create_topics(made.kafka, made.profiles.time_to_live_days)
     producer = await start_producer(made.kafka)
     items = [Item(item_id=item_id, title=f"red shoe {item_id}") for item_id in ITEMS]
-    await publish(producer, made.kafka.topics.items, item_records(items), lambda done: None)
+    await send_all(producer, made.kafka.topics.items, item_records(items))
     await producer.stop()
     async with publisher(made) as first:
-        await first.first(bundles[0])
+        await first.publish_first(bundles[0])
     return made
 
 
 @contextlib.asynccontextmanager
 async def publisher(settings: Settings) -> AsyncIterator[Publisher]:
-    console = Console(quiet=True)
-    async with Publisher(settings, console, Progress(console=console, disable=True)) as made:
+    async with Publisher(settings) as made:
         yield made
 
 
@@ -134,7 +132,7 @@ async def test_a_version_has_users_only_when_all_items_have_its_vectors(
 ) -> None:
     async with publisher(settings) as publishing:
         await publishing.prepare(bundles[1], force=False)
-        sharing = asyncio.create_task(publishing.share(1))
+        sharing = asyncio.create_task(publishing.set_share(1))
         await asyncio.sleep(2)
         assert not sharing.done()
         assert await state(settings) == (1, 2, 0)
@@ -142,13 +140,13 @@ async def test_a_version_has_users_only_when_all_items_have_its_vectors(
             await asyncio.wait_for(sharing, 60)
         assert await state(settings) == (1, 2, 1)
         assert len(await vector_keys(settings.kafka, [1])) == len(ITEMS)
-        seen = await survey(settings)
-        assert [(row.version, row.share, row.ready, row.bundle) for row in seen.versions] == [
+        seen = await rollout_status(settings)
+        assert [(row.version, row.share, row.ready, row.bundle_stored) for row in seen.versions] == [
             (1, 0, True, True),
             (2, 1, True, True),
         ]
         await publishing.retire(force=False)
-        cleared = await publishing.clear()
+        cleared = await publishing.clean_up()
         assert dict(cleared.vectors) == {1: len(ITEMS)}
     assert await state(settings) == (0, 2, 1)
     assert await vector_keys(settings.kafka, [2]) == []
@@ -157,9 +155,9 @@ async def test_a_version_has_users_only_when_all_items_have_its_vectors(
     # One that was retired comes back like any other, its vectors computed anew.
     async with ingesting(settings, Role.CATALOGUE), publisher(settings) as publishing:
         await publishing.prepare(bundles[0], force=False)
-        await asyncio.wait_for(publishing.share(1), 60)
+        await asyncio.wait_for(publishing.set_share(1), 60)
         await publishing.retire(force=False)
-        await publishing.clear()
+        await publishing.clean_up()
     assert len(await vector_keys(settings.kafka, [])) == len(ITEMS)
     assert await answers(settings, bundles[0])
 
@@ -172,7 +170,7 @@ async def test_a_bundle_that_is_not_whole_is_refused_by_name(
     shutil.copytree(bundles[1], broken)
     (broken / "triton/ranker/2/model.onnx").write_bytes(b"half")
     async with publisher(settings) as publishing:
-        with pytest.raises(CommandError, match=r"triton/ranker/2/model\.onnx"):
+        with pytest.raises(BundleUnfit, match=r"triton/ranker/2/model\.onnx"):
             await publishing.prepare(broken, force=False)
     assert await state(settings) == (0, 1, 1)
     assert versions(settings.repository) == [1]
@@ -190,7 +188,7 @@ async def test_what_triton_cannot_load_is_taken_out_again(
     changed = manifest.model_dump(mode="json") | {"files": {**manifest.files, name: checksum(broken / name)}}
     (broken / MANIFEST).write_text(json.dumps(changed))
     async with publisher(settings) as publishing:
-        with pytest.raises(CommandError, match="does not serve version 2"):
+        with pytest.raises(VersionNotLoaded, match="does not serve version 2"):
             await publishing.prepare(broken, force=False)
         assert versions(settings.repository) == [1]
         assert await answers(settings, bundles[0])
@@ -205,7 +203,7 @@ async def test_when_triton_dies_nothing_is_published_and_again_is_harmless(
 ) -> None:
     own_triton.kill()
     async with publisher(settings) as publishing:
-        with pytest.raises(CommandError, match="does not serve version 2"):
+        with pytest.raises(VersionNotLoaded, match="does not serve version 2"):
             await publishing.prepare(bundles[1], force=False)
         assert await state(settings) == (0, 1, 1)
         await own_triton.start()
@@ -215,7 +213,7 @@ async def test_when_triton_dies_nothing_is_published_and_again_is_harmless(
         assert await answers(settings, bundles[0])
         assert await answers(settings, bundles[1])
         await publishing.retire(force=False)
-        await publishing.clear()
+        await publishing.clean_up()
 
 
 @pytest.mark.timeout(180)
@@ -233,35 +231,35 @@ async def test_what_a_publisher_that_died_left_is_named_and_cleared(
         async with publisher(settings) as publishing:
             await publishing.prepare(bundles[2], force=False)
             assert await state(settings) == (1, 3, 0)
-            seen = await survey(settings)
+            seen = await rollout_status(settings)
             assert seen.leftovers == "the bundle of version 2, version 2 in Triton's repository"
-            await asyncio.wait_for(publishing.share(1), 60)
-            await publishing.clear()
+            await asyncio.wait_for(publishing.set_share(1), 60)
+            await publishing.clean_up()
             await asyncio.sleep(1)  # whoever was at work for version 2 has heard
-            await publishing.clear()
+            await publishing.clean_up()
         assert await vector_keys(settings.kafka, [1, 3]) == []
-        assert (await survey(settings)).leftovers == ""
+        assert (await rollout_status(settings)).leftovers == ""
         assert sorted(path.name for path in settings.bundles.iterdir()) == ["1", "3"]
         async with publisher(settings) as publishing:
             await publishing.roll_back()
             await publishing.retire(force=False)
-            await publishing.clear()
+            await publishing.clean_up()
 
 
 @pytest.mark.timeout(180)
 async def test_one_publisher_at_a_time(settings: Settings, bundles: Sequence[Path]) -> None:
     async with publisher(settings) as first, publisher(settings):
-        with pytest.raises(CommandError, match="taken over"):
+        with pytest.raises(TakenOver, match="taken over"):
             await first.prepare(bundles[1], force=False)
     assert await state(settings) == (0, 1, 1)
     async with publisher(settings) as third:
-        await third.clear()
+        await third.clean_up()
         assert versions(settings.repository) == [1]
 
 
 @pytest.mark.timeout(60)
 async def test_nothing_before_is_no_rollback(settings: Settings) -> None:
     async with publisher(settings) as publishing:
-        with pytest.raises(CommandError, match="no version before"):
+        with pytest.raises(TransitionRefused, match="no version before"):
             await publishing.roll_back()
     assert await state(settings) == (0, 1, 1)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from configuration.errors import CommandError
 from inference.bundle.bundle import Manifest
 from recstream.storage.v1.model_pb2 import ServedVersions
-from rollout.transitions import alone, prepared, retires, rolled_back, shared
+from rollout.errors import TransitionRefused
+from rollout.transitions import published, retired, retiring, rolled_back, with_share
 
 
 def manifest(version: int) -> Manifest:
@@ -16,21 +16,21 @@ def manifest(version: int) -> Manifest:
 
 
 def publish(record: ServedVersions, version: int, *, raw: bytes = b"", force: bool = False) -> ServedVersions:
-    return prepared(record, manifest(version), raw or b"%d" % version, 1000 + version, force=force)
+    return published(record, manifest(version), raw or b"%d" % version, 1000 + version, force=force)
 
 
 def state(record: ServedVersions) -> tuple[int, int, float]:
     return record.base.version, record.next.version, record.share
 
 
-ONE = shared(publish(ServedVersions(), 1), 1, {0: 10})
-TRIED = shared(publish(ONE, 2), 0.1, {0: 20})
-TWO = shared(TRIED, 1, {0: 20})
+ONE = with_share(publish(ServedVersions(), 1), 1, {0: 10})
+TRIED = with_share(publish(ONE, 2), 0.1, {0: 20})
+TWO = with_share(TRIED, 1, {0: 20})
 
 
 def test_the_first_version_has_everybody_or_nobody() -> None:
     assert state(publish(ServedVersions(), 1)) == (0, 1, 0)
-    assert state(shared(publish(ServedVersions(), 1), 0.1, {})) == (0, 1, 1), (
+    assert state(with_share(publish(ServedVersions(), 1), 0.1, {})) == (0, 1, 1), (
         "nobody else could answer the others"
     )
 
@@ -49,52 +49,52 @@ def test_doing_it_again_changes_nothing() -> None:
 
 def test_going_back_and_forth_keeps_both() -> None:
     assert state(rolled_back(TWO)) == (1, 2, 0)
-    assert state(shared(rolled_back(TWO), 1, {})) == (1, 2, 1)
-    assert dict(shared(TWO, 1, {0: 5}).vector_ends) == {0: 20}, "ends never go back"
+    assert state(with_share(rolled_back(TWO), 1, {})) == (1, 2, 1)
+    assert dict(with_share(TWO, 1, {0: 5}).vector_ends) == {0: 20}, "ends never go back"
 
 
 def test_nothing_before_is_no_rollback() -> None:
     for record in (ServedVersions(), ONE):
-        with pytest.raises(CommandError, match="no version before"):
+        with pytest.raises(TransitionRefused, match="no version before"):
             rolled_back(record)
 
 
 def test_a_third_retires_the_one_that_answers_nobody() -> None:
-    assert (retires(TWO), state(publish(TWO, 3))) == (1, (2, 3, 0))
-    assert (retires(rolled_back(TWO)), state(publish(rolled_back(TWO), 3))) == (2, (1, 3, 0))
-    assert retires(ONE) == 0
+    assert (retiring(TWO), state(publish(TWO, 3))) == (1, (2, 3, 0))
+    assert (retiring(rolled_back(TWO)), state(publish(rolled_back(TWO), 3))) == (2, (1, 3, 0))
+    assert retiring(ONE) == 0
 
 
-def test_a_third_waits_while_a_second_is_on_trial_unless_told() -> None:
-    with pytest.raises(CommandError, match="on trial"):
+def test_a_third_waits_while_a_second_is_a_canary_unless_told() -> None:
+    with pytest.raises(TransitionRefused, match="is a canary"):
         publish(TRIED, 3)
     assert state(publish(TRIED, 3, force=True)) == (1, 3, 0)
 
 
 def test_the_version_before_comes_back_by_rollback_only() -> None:
-    with pytest.raises(CommandError) as refused:
+    with pytest.raises(TransitionRefused) as refused:
         publish(TWO, 1)
     assert "rollback" in refused.value.next_step
 
 
 def test_a_version_number_names_one_content() -> None:
-    with pytest.raises(CommandError, match="another content"):
+    with pytest.raises(TransitionRefused, match="other content"):
         publish(TWO, 2, raw=b"other")
 
 
 def test_a_version_that_comes_back_is_published_anew() -> None:
-    again = prepared(publish(TWO, 3), manifest(1), b"1", 9999, force=True)
+    again = published(publish(TWO, 3), manifest(1), b"1", 9999, force=True)
     assert again.next.published_at_ms == 9999
 
 
 def test_retiring_leaves_the_version_that_answers() -> None:
-    assert state(alone(TWO)) == (0, 2, 1)
-    assert state(alone(rolled_back(TWO))) == (0, 1, 1)
-    assert alone(ONE) == ONE
-    with pytest.raises(CommandError, match="both"):
-        alone(TRIED)
+    assert state(retired(TWO)) == (0, 2, 1)
+    assert state(retired(rolled_back(TWO))) == (0, 1, 1)
+    assert retired(ONE) == ONE
+    with pytest.raises(TransitionRefused, match="both"):
+        retired(TRIED)
 
 
 def test_no_share_without_a_version() -> None:
-    with pytest.raises(CommandError, match="no version is published"):
-        shared(ServedVersions(), 1, {})
+    with pytest.raises(TransitionRefused, match="no version is published"):
+        with_share(ServedVersions(), 1, {})

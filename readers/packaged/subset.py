@@ -7,14 +7,16 @@ import numpy as np
 from readers.interactions.interactions import Interactions
 
 
-def bounded(rows: Interactions, *, users: int, items: int, events: int, seed: int = 0) -> Interactions:
+def subset(rows: Interactions, *, users: int, items: int, events: int, seed: int = 0) -> Interactions:
     """At most the latest `events` of a sample of `users`, of them those of the `items` that everybody took most before
     these begin: what is chosen by is neither learned from nor asked for afterwards.
 
     Where all events of the sample are taken, all items stay. The sample is by a hash of user and seed: the same users
     whatever else a file holds.
     """
-    order = sorted(range(len(rows.user_ids.names)), key=lambda place: _hash(rows.user_ids.names[place], seed))
+    order = sorted(
+        range(len(rows.user_ids.names)), key=lambda position: _hash(rows.user_ids.names[position], seed)
+    )
     chosen = np.zeros(len(rows.user_ids.names), np.bool_)
     chosen[order[:users]] = True
     every = np.flatnonzero(chosen[rows.users])

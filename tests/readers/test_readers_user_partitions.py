@@ -9,12 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 
 import readers.parquet.batches
-import readers.parquet.sharding
+import readers.parquet.user_partitions
 from readers.errors import UnreadableFile
-from readers.interactions.format_options import InteractionFormat
+from readers.interactions.format_options import InteractionOptions
 from readers.interactions.interactions import Interactions
 from readers.interactions.reading import read_interactions
-from readers.parquet.sharding import deal_out, parquet_rows
+from readers.parquet.user_partitions import parquet_rows, partition_by_user
 
 T0 = 1_600_000_000
 
@@ -23,7 +23,7 @@ T0 = 1_600_000_000
 def small_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several batches, and several groups in a file."""
     monkeypatch.setattr(readers.parquet.batches, "_ROWS", 64)
-    monkeypatch.setattr(readers.parquet.sharding, "_BUFFER", 150)
+    monkeypatch.setattr(readers.parquet.user_partitions, "_BUFFER", 150)
 
 
 def write(path: Path, rows: int, seed: int = 0, **more: list[object]) -> Path:
@@ -43,8 +43,10 @@ def facts(rows: Interactions) -> list[tuple[str, ...]]:
     return sorted(tuple(map(str, row)) for row in zip(*columns, strict=True))
 
 
-def dealt(paths: list[Path], folder: Path, form: InteractionFormat, rows: int = 100) -> list[Interactions]:
-    return list(deal_out(paths, folder, form, rows).tables(form))
+def dealt(
+    paths: list[Path], folder: Path, options: InteractionOptions, rows: int = 100
+) -> list[Interactions]:
+    return list(partition_by_user(paths, folder, options, rows).tables(options))
 
 
 def test_users_are_whole_and_every_row_is_there_once(tmp_path: Path) -> None:
@@ -52,11 +54,11 @@ def test_users_are_whole_and_every_row_is_there_once(tmp_path: Path) -> None:
     ratings = rng.integers(1, 6, 500).astype(float).tolist()
     more = {"rating": ratings, "action": ["rate", "", None, "view", "cart"] * 100}
     paths = [write(tmp_path / "a.parquet", 500, **more), write(tmp_path / "b.parquet", 300, seed=2)]
-    form = InteractionFormat()
-    tables = dealt(paths, tmp_path / "dealt", form)
+    options = InteractionOptions()
+    tables = dealt(paths, tmp_path / "dealt", options)
     users = [set(table.user_ids) for table in tables]
     assert len(tables) > 4 and sum(map(len, users)) == len(set().union(*users)) == 40
-    assert sorted(chain.from_iterable(map(facts, tables))) == facts(read_interactions(paths, form)[0])
+    assert sorted(chain.from_iterable(map(facts, tables))) == facts(read_interactions(paths, options)[0])
     for table in tables:
         assert (np.diff(table.time_ms) >= 0).all()
     assert not list((tmp_path / "dealt").iterdir()), "what was read is gone"
@@ -71,10 +73,10 @@ def test_what_is_wrong_is_left_out_and_counted_as_ever(tmp_path: Path) -> None:
         "rating": [4.0, 4.0, 5.0, 5.0, 3.0, 2.0, 1.0],
     }
     pq.write_table(pa.table(columns), path)
-    form = InteractionFormat(columns={"user": "visitor"})
-    found = deal_out([path], tmp_path / "dealt", form, 2)
-    tables = list(found.tables(form))
-    whole, (report,) = read_interactions([path], form, "events")
+    options = InteractionOptions(columns={"user": "visitor"})
+    found = partition_by_user([path], tmp_path / "dealt", options, 2)
+    tables = list(found.tables(options))
+    whole, (report,) = read_interactions([path], options, "events")
     assert sorted(chain.from_iterable(map(facts, tables))) == facts(whole)
     assert [fact[1:3] for fact in facts(whole)] == [("1", "rate"), ("2", "rate")]
     assert (found.report.rows, found.report.kept) == (report.rows, report.kept) == (7, 2)
@@ -84,7 +86,7 @@ def test_what_is_wrong_is_left_out_and_counted_as_ever(tmp_path: Path) -> None:
 
 def test_an_event_that_two_files_have_is_one(tmp_path: Path) -> None:
     paths = [write(tmp_path / f"{name}.parquet", 120, event_id=[str(n) for n in range(120)]) for name in "ab"]
-    tables = dealt(paths, tmp_path / "dealt", InteractionFormat(), rows=50)
+    tables = dealt(paths, tmp_path / "dealt", InteractionOptions(), rows=50)
     assert sum(map(len, tables)) == 120
     assert sorted(event for table in tables for event in table.event_ids) == sorted(map(str, range(120)))
 
@@ -95,11 +97,11 @@ def test_rows_are_counted_by_footers_of_parquet_files_of_events_alone(tmp_path: 
     assert parquet_rows([path, path]) == 140
     assert parquet_rows([path, tmp_path / "events.csv"]) is None and parquet_rows([]) is None
     with pytest.raises(UnreadableFile, match="not only Parquet"):
-        deal_out([tmp_path / "events.csv"], tmp_path / "dealt", InteractionFormat(), 10)
+        partition_by_user([tmp_path / "events.csv"], tmp_path / "dealt", InteractionOptions(), 10)
 
 
 def test_a_missing_column_is_named(tmp_path: Path) -> None:
     path = tmp_path / "events.parquet"
     pq.write_table(pa.table({"who": ["a"], "item_id": ["b"], "timestamp": [T0]}), path)
     with pytest.raises(UnreadableFile, match="user among who, item_id, timestamp.*--column user=NAME"):
-        deal_out([path], tmp_path / "dealt", InteractionFormat(), 10)
+        partition_by_user([path], tmp_path / "dealt", InteractionOptions(), 10)

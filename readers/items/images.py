@@ -14,7 +14,7 @@ MAX_BYTES: Final = 524_288
 _DONE: Final = "item sent without it"
 
 
-def picture(image: Image | None) -> tuple[bytes | Path, ...]:
+def local_image(image: Image | None) -> tuple[bytes | Path, ...]:
     """The picture's bytes, or its file; nothing where there is none here. Addresses are not followed."""
     if image is None:
         return ()
@@ -27,7 +27,7 @@ def picture(image: Image | None) -> tuple[bytes | Path, ...]:
         return ()
 
 
-def pictured(
+def with_images(
     items: Sequence[item_pb2.Item], images: Mapping[str, Image], report: Report
 ) -> Iterator[item_pb2.Item]:
     """The items, one after another, with their pictures: copies, so that no more than one is held at a time. What
@@ -53,7 +53,7 @@ def _content(image: Image) -> tuple[bytes, str]:
     if not image.content and ("://" in image.reference or image.reference.startswith("data:")):
         return b"", "picture at an address"
     try:
-        content = b"".join(one if isinstance(one, bytes) else one.read_bytes() for one in picture(image))
+        content = b"".join(one if isinstance(one, bytes) else one.read_bytes() for one in local_image(image))
     except OSError:
         content = b""
     if not content:

@@ -18,8 +18,8 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from readers.errors import UnreadableFile
-from readers.interactions.detect_format import guess
-from readers.interactions.format_options import InteractionFormat
+from readers.interactions.detect_format import detect_format
+from readers.interactions.format_options import InteractionOptions
 from readers.interactions.interactions import Interactions
 from readers.interactions.reading import read_interactions
 from readers.parquet.batches import SCHEMA, batches, columns_of
@@ -35,28 +35,30 @@ _MOST_SHARDS: Final = 256
 
 def parquet_rows(paths: Sequence[Path]) -> int | None:
     """Rows of all files by their footers; None where one is no Parquet file of events. Raises UnreadableFile."""
-    if not paths or not all(suffix(p) == ".parquet" and p.is_file() and guess(p) == "events" for p in paths):
+    if not paths or not all(
+        suffix(p) == ".parquet" and p.is_file() and detect_format(p) == "events" for p in paths
+    ):
         return None
     return sum(pa.parquet.read_metadata(path).num_rows for path in paths)
 
 
 @dataclass(frozen=True, slots=True)
-class Dealt:
+class UserPartitions:
     """The files that rows were dealt out to, those of the same users together, and the report of all rows, which counts
     as tables are read."""
 
     report: Report
     files: Sequence[Sequence[Path]]
 
-    def tables(self, form: InteractionFormat) -> Iterator[Interactions]:
-        """The rows of users that are together, checked and ordered; their files are removed then. form: as they were
+    def tables(self, options: InteractionOptions) -> Iterator[Interactions]:
+        """The rows of users that are together, checked and ordered; their files are removed then. options: as they were
         dealt out by.
 
         Raises UnreadableFile.
         """
-        form = replace(form, time_unit="milliseconds", columns={name: name for name in SCHEMA.names})
+        options = replace(options, time_unit="milliseconds", columns={name: name for name in SCHEMA.names})
         for paths in self.files:
-            rows, reports = read_interactions(paths, form, "events")
+            rows, reports = read_interactions(paths, options, "events")
             self.report.kept += len(rows)
             for report in reports:
                 for kind, found in report.findings.items():
@@ -68,13 +70,13 @@ class Dealt:
             yield rows
 
 
-def deal_out(
+def partition_by_user(
     paths: Sequence[Path],
     folder: Path,
-    form: InteractionFormat,
+    options: InteractionOptions,
     shard_rows: int,
     advance: Callable[[int], None] = lambda rows: None,
-) -> Dealt:
+) -> UserPartitions:
     """Deals the rows of Parquet files of events out to files in the folder, about `shard_rows` to each, but to no more
     than 256 files. `advance` is told how many rows were read. Files with the same columns are looked at as one: what an
     action without a value means is decided for them together.
@@ -90,24 +92,26 @@ def deal_out(
     folder.mkdir(parents=True, exist_ok=True)
     alike: dict[tuple[str, ...], list[Path]] = {}
     for path in paths:
-        alike.setdefault(tuple(columns_of(path, form)), []).append(path)
+        alike.setdefault(tuple(columns_of(path, options)), []).append(path)
     files: dict[int, list[Path]] = {}
     for group, members in enumerate(alike.values()):
-        piles = _Piles([folder / f"dealt-{group}-{place:03}.parquet" for place in range(count)])
+        writers = _PartitionWriters(
+            [folder / f"dealt-{group}-{position:03}.parquet" for position in range(count)]
+        )
         try:
             for path in members:
-                for table in batches(path, form, report):
-                    piles.add(table)
+                for table in batches(path, options, report):
+                    writers.add(table)
                     advance(len(table))
-            piles.finish()
+            writers.finish()
         finally:
-            piles.close()
-        for place, file in piles.written():
-            files.setdefault(place, []).append(file)
-    return Dealt(report, [files[place] for place in sorted(files)])
+            writers.close()
+        for position, file in writers.written():
+            files.setdefault(position, []).append(file)
+    return UserPartitions(report, [files[position] for position in sorted(files)])
 
 
-class _Piles:
+class _PartitionWriters:
     """Files that grow by turns; rows wait until there are enough for all."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -126,7 +130,7 @@ class _Piles:
 
     def written(self) -> list[tuple[int, Path]]:
         """The files that have rows, by number."""
-        return [(place, self._paths[place]) for place in sorted(self._writers)]
+        return [(position, self._paths[position]) for position in sorted(self._writers)]
 
     def finish(self) -> None:
         """What waits is written."""
@@ -134,9 +138,9 @@ class _Piles:
             return
         table = pa.concat_tables(self._waiting).unify_dictionaries()
         self._waiting = []
-        places = _places(table.column("user"), len(self._paths))
-        order = np.argsort(places, kind="stable")
-        ends = np.searchsorted(places[order], np.arange(len(self._paths) + 1))
+        positions = _positions(table.column("user"), len(self._paths))
+        order = np.argsort(positions, kind="stable")
+        ends = np.searchsorted(positions[order], np.arange(len(self._paths) + 1))
         for shard, (start, end) in enumerate(pairwise(ends)):
             if start < end:
                 if shard not in self._writers:
@@ -146,7 +150,7 @@ class _Piles:
                 self._writers[shard].write_table(table.take(order[start:end]))
 
 
-def _places(users: Cells, count: int) -> NDArray[np.int64]:
+def _positions(users: Cells, count: int) -> NDArray[np.int64]:
     """The file of each row: by a hash of the user's id alone, wherever it stands."""
     column = encode(users)
     digests = (

@@ -1,1 +1,0 @@
-"""Files named on a command line, as tables of events and items."""

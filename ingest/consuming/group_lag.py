@@ -1,0 +1,35 @@
+"""How far a consumer group is behind, asked from outside of the group."""
+
+import asyncio
+import time
+
+from ingest.consuming.offsets import committed, offset_ranges, partitions_of, reader
+from ingest.errors import StillBehind
+from topics.settings import KafkaSettings
+
+_POLL_SECONDS = 0.3
+
+
+async def group_lag(kafka: KafkaSettings, group: str, topic: str) -> int:
+    """Records of the topic that the group has not committed yet. Raises KafkaError, OSError."""
+    async with reader(kafka) as consumer:
+        partitions = await partitions_of(kafka, topic)
+        ranges = await offset_ranges(consumer, partitions)
+    found = await committed(kafka, group, partitions)
+    return sum(
+        extent.end - (found[tp].offset if tp in found else extent.first) for tp, extent in ranges.items()
+    )
+
+
+async def wait_caught_up(kafka: KafkaSettings, group: str, topic: str, *, seconds: float) -> None:
+    """Returns when the group has committed every record.
+
+    Raises:
+        StillBehind: It has not within so many seconds.
+        KafkaError, OSError: Kafka does not answer.
+    """
+    give_up = time.monotonic() + seconds
+    while behind := await group_lag(kafka, group, topic):
+        if time.monotonic() > give_up:
+            raise StillBehind(group, topic, behind, seconds)
+        await asyncio.sleep(_POLL_SECONDS)

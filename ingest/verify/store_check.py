@@ -1,0 +1,66 @@
+"""`verify` with the clients that it needs, opened and closed around it."""
+
+import asyncio
+from typing import Protocol
+
+from catalog.catalog import Catalog
+from catalog.settings import CatalogSettings
+from inference.settings import TritonSettings
+from inference.triton import TritonModel
+from inference.version_routing import Versions
+from ingest.profiles.states import ModelStates
+from ingest.verify.verify import Report, verify
+from profiles.actions import ProfileSettings
+from profiles.settings import StoreSettings
+from profiles.store.store import ProfileStore
+from topics.settings import KafkaSettings
+
+CATALOGUE_SECONDS = 120.0
+
+
+class Installation(Protocol):
+    """The settings that this needs, as `configuration.settings.Settings` has them."""
+
+    @property
+    def kafka(self) -> KafkaSettings: ...
+    @property
+    def store(self) -> StoreSettings: ...
+    @property
+    def profiles(self) -> ProfileSettings: ...
+    @property
+    def catalog(self) -> CatalogSettings: ...
+    @property
+    def triton(self) -> TritonSettings: ...
+
+
+async def check_store(settings: Installation, *, wait: float = 10.0) -> Report:
+    """Compares the store with a fold of the whole topic, model states of all live versions included.
+
+    Args:
+        settings: Where the servers are, and what a profile holds.
+        wait: Seconds in which an ingest at work may catch up.
+
+    Returns:
+        What was compared, and what differs.
+
+    Raises:
+        StoreUnavailable, TopicsError, KafkaError: A server does not answer.
+        TimeoutError: The catalogue was not read within two minutes.
+    """
+    model = TritonModel(settings.triton, [])
+    versions = Versions()
+    versions.listen(lambda pointer: model.serve(live.manifest for live in pointer.live.values()))
+    store = await ProfileStore.connect(settings.store)
+    catalog = Catalog(settings.catalog.unsearched(), settings.kafka)
+    catalog.served.listen(versions.update)
+    reading = asyncio.create_task(catalog.run())
+    try:
+        async with asyncio.timeout(CATALOGUE_SECONDS):
+            await catalog.wait_ready()
+        states = ModelStates(model, versions, catalog.vector, settings.profiles)
+        return await verify(settings.kafka, store, settings.profiles, states, wait=wait)
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+        await store.close()
+        await model.close()

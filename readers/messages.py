@@ -1,0 +1,33 @@
+"""Checked rows as the messages of the contract, and as records of Kafka."""
+
+from collections.abc import Iterable, Iterator
+
+from readers.interactions.interactions import Interactions
+from recstream.v1 import interaction_pb2, item_pb2
+
+
+def interaction_message(rows: Interactions, row: int, domain: str) -> interaction_pb2.Interaction:
+    """One row as the contract's message."""
+    message = interaction_pb2.Interaction(
+        event_id=rows.event_ids[row],
+        user_id=rows.user_ids[row],
+        item_id=rows.item_ids[row],
+        action=rows.actions[row],
+        event_time_ms=int(rows.time_ms[row]),
+        domain=domain,
+    )
+    if (value := float(rows.values[row])) == value:  # not NaN
+        message.value = value
+    return message
+
+
+def interaction_records(rows: Interactions, domain: str) -> Iterator[tuple[bytes, bytes]]:
+    """Records of the topic `interactions`, in the order of the rows. The key is the user."""
+    for row in range(len(rows)):
+        yield rows.user_ids[row].encode(), interaction_message(rows, row, domain).SerializeToString()
+
+
+def item_records(items: Iterable[item_pb2.Item]) -> Iterator[tuple[bytes, bytes]]:
+    """Records of the topic `items`. The key is the item."""
+    for item in items:
+        yield item.item_id.encode(), item.SerializeToString()
