@@ -39,6 +39,7 @@ from profiles.announcements.changes import Announcement, Changes
 from profiles.settings import StoreSettings
 from profiles.store.store import ProfileStore
 from recstream.v1.interaction_pb2 import Interaction
+from telemetry.background import run_background
 from telemetry.health import Health
 from tests.ingest.world import ArithmeticModel, manifest_for
 from topics.create import create_topics
@@ -63,6 +64,7 @@ async def measure(events: int, pause: float, bundle_folder: Path | None, folder:
     store_settings = StoreSettings(addresses=(valkey.address,))
     store = await ProfileStore.connect(store_settings)
     changes = await Changes.connect(store_settings)
+    listening = asyncio.create_task(run_background(changes.background()))
     model: Model = ArithmeticModel()
     manifest = manifest_for(profiles)
     triton = None
@@ -110,6 +112,8 @@ async def measure(events: int, pause: float, bundle_folder: Path | None, folder:
     stop.set()
     await running
     await producer.stop()
+    listening.cancel()
+    await asyncio.wait({listening})
     await changes.close()
     await store.close()
     await model.close()

@@ -4,8 +4,6 @@ import asyncio
 import threading
 from collections.abc import Callable, Mapping
 
-import structlog
-
 from catalog import metrics
 from catalog.changes import Change
 from catalog.in_memory import InMemoryCatalog, wall_clock_ms
@@ -16,13 +14,14 @@ from catalog.reader import Reader
 from catalog.records import appliers
 from catalog.settings import CatalogSettings
 from catalog.version_watcher import Served, decode_served
+from telemetry.background import BackgroundTask, BackOff, OnFailure, run_background
 from topics.settings import KafkaSettings
 
 __all__ = ["Catalog", "Change"]
 
-log = structlog.get_logger()
-
 _MERGE_LOOK_SECONDS = 0.5
+# A build takes up to minutes of a core: one that fails is not begun again at once.
+_MERGE_BACK_OFF = BackOff(initial=5.0, maximum=120.0, jitter=5.0, steady=300.0)
 
 
 class Catalog(InMemoryCatalog):
@@ -50,14 +49,20 @@ class Catalog(InMemoryCatalog):
             first=topics.model_versions,
         )
 
+    def background(self) -> tuple[BackgroundTask, ...]:
+        """What keeps the catalogue up to date. What fails is started again where the last run stopped: meanwhile
+        the catalogue answers from what it has."""
+        return (
+            BackgroundTask("catalog-reader", self._reader.run, OnFailure.RETRY, Reader.EXPECTED),
+            BackgroundTask("catalog-index", self._merge, OnFailure.RETRY, back_off=_MERGE_BACK_OFF),
+            BackgroundTask("catalog-versions", self._follow_versions, OnFailure.RETRY),
+            BackgroundTask("catalog-ready", self._become_ready, OnFailure.FATAL),
+        )
+
     async def run(self) -> None:
-        """Reads the topics and merges what is new into the index, until cancelled. Kafka's absence and bad
-        records never end it."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._reader.run())
-            tasks.create_task(self._merge())
-            tasks.create_task(self.served.follow(self._reach_vectors))
-            tasks.create_task(self._become_ready())
+        """Reads the topics and merges what is new into the index, until cancelled. Kafka's absence and bad records
+        never end it. Raises TaskFailed."""
+        await run_background(self.background())
 
     @property
     def ready(self) -> bool:
@@ -68,6 +73,9 @@ class Catalog(InMemoryCatalog):
     async def wait_ready(self) -> None:
         """Waits for `ready`, without a limit of its own."""
         await self._ready.wait()
+
+    async def _follow_versions(self) -> None:
+        await self.served.follow(self._reach_vectors)
 
     async def _become_ready(self) -> None:
         await self._reader.reached.wait()
@@ -109,10 +117,9 @@ class Catalog(InMemoryCatalog):
             metrics.INDEX_BUILT.labels(str(version)).set_to_current_time()
         except BuildStopped:
             index.abandon()
-        except (RuntimeError, ValueError, MemoryError) as error:
+        except BaseException:
             # Without the graph every search scans: slower, and right.
             index.abandon()
-            log.error("catalog_merge_failed", vectors=len(merge.rows), error=str(error))
-            await asyncio.sleep(60)
+            raise
         finally:
             stop.set()

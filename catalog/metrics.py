@@ -28,9 +28,6 @@ CURRENT = Gauge(
 )
 FOUND_IN: Final = ("graph", "scanned")
 READY = Gauge("recstream_catalog_ready", "1 when the ends of the topics seen at the start are reached")
-RECONNECTS = Counter(
-    "recstream_catalog_reconnects", "Times that reading the topics began anew after a failure"
-)
 MERGES = Histogram(
     "recstream_catalog_merge_seconds",
     "Time to build or extend the HNSW index",

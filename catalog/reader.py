@@ -1,10 +1,10 @@
 """Reads the catalogue's topics from their beginning, for ever."""
 
 import asyncio
-import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -23,7 +23,6 @@ log = structlog.get_logger()
 _POLL_MS = 500
 _RECORDS_A_POLL = 1000
 _SLICE_SECONDS = 0.002
-_RETRY_SECONDS = 0.2, 5.0
 # A poll's answer is worth nothing when a broker is gone; a question about positions may then hang.
 _ASK_SECONDS = 2.0
 _ENDS_SECONDS = 10.0
@@ -48,6 +47,8 @@ class Reader:
     anything else is looked at.
     """
 
+    EXPECTED: Final = (KafkaError, TopicsError, OSError, TimeoutError)
+
     def __init__(
         self,
         kafka: KafkaSettings,
@@ -70,24 +71,16 @@ class Reader:
         self.reached = asyncio.Event()
 
     async def run(self) -> None:
-        """Reads until cancelled. Sets `reached` when the ends that were seen at the start are reached; a
-        failure, a missing topic among them, is logged and tried again."""
-        least, most = _RETRY_SECONDS
-        delay = least
+        """Reads until cancelled. Sets `reached` when the ends that were seen at the start are reached.
+
+        Called again after a failure, it goes on behind the last record that it applied. Raises EXPECTED where Kafka
+        fails, a missing topic among that.
+        """
         while True:
-            began = time.monotonic()
-            try:
-                await self._connected()
-                delay = least
-            except (KafkaError, TopicsError, OSError, TimeoutError) as error:
-                metrics.RECONNECTS.inc()
-                delay = least if time.monotonic() - began > 30 else min(most, delay * 2)
-                log.warning("catalog_reader_retries", error=str(error) or type(error).__name__, seconds=delay)
-                # Full jitter: many servers lose the same broker at the same moment.
-                await asyncio.sleep(random.uniform(least / 2, delay))
+            await self._connected()
 
     async def _connected(self) -> None:
-        """Reads over one consumer, until it fails or the topics have grown."""
+        """Reads over one consumer, until the topics have grown."""
         counts = await partition_counts(self._kafka, list(self._apply))
         partitions = [TopicPartition(name, i) for name, count in sorted(counts.items()) for i in range(count)]
         consumer = AIOKafkaConsumer(
@@ -112,11 +105,14 @@ class Reader:
             watch = asyncio.create_task(self._grown(counts))
             following = asyncio.create_task(self._note_current(consumer, partitions))
             while not watch.done():
+                if following.done():
+                    following.result()
                 batches = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_RECORDS_A_POLL)
                 for partition, records in batches.items():
                     await self._take(partition, records)
                 if self._goals:
                     await self._look_whether_reached(consumer)
+            watch.result()
         finally:
             for task in (watch, following):
                 if task is not None:

@@ -65,23 +65,25 @@ class Served:
         self._wake.set()
 
     async def follow(self, reach: Reach) -> None:
-        """Until cancelled."""
+        """Until cancelled. Called again after a failure, it takes up the record that waits for vectors."""
+        if self._heard is not None:
+            self._wake.set()
         while True:
             await self._wake.wait()
             self._wake.clear()
             record = self._heard
             if record is None:
                 continue
-            waiting = [
-                asyncio.ensure_future(reach(dict(record.vector_ends))),
-                asyncio.ensure_future(self._wake.wait()),
-            ]
+            reaching = asyncio.ensure_future(reach(dict(record.vector_ends)))
+            waking = asyncio.ensure_future(self._wake.wait())
             try:
-                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait((reaching, waking), return_when=asyncio.FIRST_COMPLETED)
             finally:
-                for task in waiting:
-                    task.cancel()
-                await asyncio.gather(*waiting, return_exceptions=True)
+                reaching.cancel()
+                waking.cancel()
+                await asyncio.gather(reaching, waking, return_exceptions=True)
+            if reaching in done:
+                reaching.result()
             if record is self._heard:
                 self._heard = None
                 self._tell(record)

@@ -5,9 +5,10 @@ import contextlib
 import gc
 import signal
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -32,7 +33,8 @@ from ingest.statistics.statistics_worker import StatisticsWorker
 from profiles.actions import ProfileSettings
 from profiles.settings import StoreSettings
 from profiles.store.store import ProfileStore
-from telemetry.health import Health
+from telemetry.background import BackgroundTask, OnFailure, TaskFailed, run_background
+from telemetry.health import SHUTDOWN, Health
 from telemetry.probe_server import ProbeServer
 from topics.settings import KafkaSettings
 
@@ -77,7 +79,7 @@ async def run(
     hand is finished and committed. `listening` is told the port of the health endpoint.
 
     It waits, unready, for whatever is not there yet, and needs no model: events are applied without one. Which
-    versions there are it reads from Kafka, and follows while it runs. Raises OSError (the port).
+    versions there are it reads from Kafka, and follows while it runs. Raises OSError (the port), and TaskFailed.
     """
     settings = configuration.ingest
     stop = _stop_on_signals() if stop is None else stop
@@ -94,16 +96,78 @@ async def run(
         catalog = Catalog(configuration.catalog.unsearched(), configuration.kafka, _now_ms)
         catalog.served.listen(versions.update)
         versions.listen(lambda pointer: _serve(pointer, model, configuration.profiles, health))
-        async with asyncio.TaskGroup() as tasks:
-            reading = tasks.create_task(catalog.run(), name="catalog")
-            working = tasks.create_task(
-                _work(configuration, versions, model, catalog, health, roles, stop), name="roles"
+        try:
+            await run_background(
+                background(configuration, versions, model, catalog, health, roles, stop), stop
             )
-            await stop.wait()
-            health.shut_down()
-            await working
-            reading.cancel()
+        except TaskFailed as error:
+            health.down(SHUTDOWN, str(error))
+            raise
     log.info("ingest_stopped")
+
+
+def background(
+    configuration: IngestConfiguration,
+    versions: Versions,
+    model: TritonModel,
+    catalog: Catalog,
+    health: Health,
+    roles: Collection[Role],
+    stop: asyncio.Event,
+) -> list[BackgroundTask]:
+    """Everything that the process runs. Workers start when the catalogue is whole, and drain when `stop` is set.
+
+    A worker that fails is started again by its supervisor, which knows what each failure asks for. So what a worker's
+    task raises is a fault of the supervision, and ends the process.
+    """
+    settings = configuration.ingest
+    whole = asyncio.Event()
+
+    def worker(name: str, work: Callable[[], Awaitable[None]]) -> BackgroundTask:
+        async def run() -> None:
+            if await unless_stopped(whole.wait(), stop):
+                await work()
+
+        return BackgroundTask(name, run, OnFailure.FATAL, drains=True)
+
+    async def become_ready() -> None:
+        await catalog.wait_ready()
+        # What lives as long as the process is not looked through again: full collections cost tens of ms.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 50)
+        health.up("catalog")
+        whole.set()
+
+    async def leave() -> None:
+        await stop.wait()
+        health.shut_down()
+
+    health.down("catalog", "is being read")
+    tasks = [
+        *catalog.background(),
+        BackgroundTask("readiness", become_ready, OnFailure.FATAL),
+        BackgroundTask("shutdown", leave, OnFailure.FATAL, drains=True),
+    ]
+    if Role.INTERACTIONS in roles:
+        # Told from the start, since its absence is an alert.
+        health.down(Role.INTERACTIONS, "waits for the catalogue")
+        interactions = partial(_interactions, configuration, versions, model, catalog, health, stop)
+        tasks.append(worker("interactions", interactions))
+    if Role.CATALOGUE in roles:
+        embed = CatalogueWorkers(
+            configuration.kafka, settings, configuration.bundles, model, catalog, health, versions
+        )
+        versions.listen(lambda _: embed.changed())
+        tasks.append(worker("catalogue", partial(embed.run, stop)))
+    if Role.STATISTICS in roles:
+        count = StatisticsWorker(configuration.kafka, configuration.profiles, settings, health)
+        tasks.append(
+            worker("statistics", partial(supervise, Role.STATISTICS, count.run, health, settings, stop))
+        )
+    if Role.QUALITY in roles and settings.quality_slates:
+        tasks.append(worker("quality", partial(_quality, configuration, versions, stop)))
+    return tasks
 
 
 def _serve(pointer: Pointer, model: TritonModel, profiles: ProfileSettings, health: Health) -> None:
@@ -123,43 +187,6 @@ def _serve(pointer: Pointer, model: TritonModel, profiles: ProfileSettings, heal
     except BundleIncompatible as error:
         log.error("bundle_incompatible", reason=str(error))
         health.down("model", str(error))
-
-
-async def _work(
-    configuration: IngestConfiguration,
-    versions: Versions,
-    model: TritonModel,
-    catalog: Catalog,
-    health: Health,
-    roles: Collection[Role],
-    stop: asyncio.Event,
-) -> None:
-    settings = configuration.ingest
-    health.down("catalog", "is being read")
-    if Role.INTERACTIONS in roles:
-        # Told from the start, since its absence is an alert.
-        health.down(Role.INTERACTIONS, "waits for the catalogue")
-    if not await unless_stopped(catalog.wait_ready(), stop):
-        return
-    # What lives as long as the process is not looked through again: full collections cost tens of ms.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
-    health.up("catalog")
-    async with asyncio.TaskGroup() as tasks:
-        if Role.INTERACTIONS in roles:
-            tasks.create_task(_interactions(configuration, versions, model, catalog, health, stop))
-        if Role.CATALOGUE in roles:
-            embed = CatalogueWorkers(
-                configuration.kafka, settings, configuration.bundles, model, catalog, health, versions
-            )
-            versions.listen(lambda _: embed.changed())
-            tasks.create_task(embed.run(stop))
-        if Role.STATISTICS in roles:
-            count = StatisticsWorker(configuration.kafka, configuration.profiles, settings, health)
-            tasks.create_task(supervise(Role.STATISTICS, count.run, health, settings, stop))
-        if Role.QUALITY in roles and settings.quality_slates:
-            tasks.create_task(_quality(configuration, versions, stop))
 
 
 async def _quality(configuration: IngestConfiguration, versions: Versions, stop: asyncio.Event) -> None:
@@ -200,12 +227,16 @@ async def _interactions(
     worker = InteractionsWorker(
         configuration.kafka, store, states, sweeper, configuration.profiles, settings, health
     )
-    sweeping = asyncio.create_task(sweeper.run(), name="sweeper")
+    work = partial(supervise, Role.INTERACTIONS, worker.run, health, settings, stop)
     try:
-        await supervise(Role.INTERACTIONS, worker.run, health, settings, stop)
+        await run_background(
+            [
+                BackgroundTask("interactions", work, OnFailure.FATAL, drains=True),
+                BackgroundTask("sweeper", sweeper.run, OnFailure.RETRY),
+            ],
+            stop,
+        )
     finally:
-        sweeping.cancel()
-        await asyncio.gather(sweeping, return_exceptions=True)
         await store.close()
 
 

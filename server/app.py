@@ -38,7 +38,6 @@ from server.requests.pages import Pages
 from server.requests.ranking_limiter import Turns
 from server.requests.read_your_writes import After
 from server.requests.slate_service import Lists
-from server.requests.task_group import together
 from server.services.catalog import CatalogService
 from server.services.health import HealthService
 from server.services.interaction import InteractionService
@@ -53,8 +52,10 @@ from server.writes.item_writer import Shelf
 from server.writes.log_writer import LogWriter
 from server.writes.recording import Recording
 from server.writes.slate_log import SlateLog
-from telemetry.health import Health
+from telemetry.background import BackgroundTask, OnFailure, TaskFailed, run_background
+from telemetry.health import SHUTDOWN, Health
 from telemetry.probe_server import ProbeServer
+from topics.errors import TopicsError
 
 log = structlog.get_logger()
 
@@ -80,7 +81,8 @@ def _now_ms() -> int:
 class Server:
     """One server process. Which versions of the model answer it reads with the catalogue; `versions` holds it.
 
-    `start`, then `drain` and `close`. `failed` is a task that ends only if something broke for good.
+    `start`, then `drain` and `close`. `failed` is a task that ends only when a task of `background` failed for good: it
+    raises TaskFailed, and the server is not ready any more.
     """
 
     def __init__(self, config: ServerConfig, model: Model) -> None:
@@ -126,16 +128,22 @@ class Server:
         self._add_services(lists)
         self.port = listen(self._grpc, settings)
         await self._grpc.start()
-        self.failed = asyncio.create_task(
-            together(
-                self.catalog.run(),
-                self._writer.run(),
-                self._slates.run(),
-                self.streams.run(),
-                self._when_ready(),
-            )
-        )
+        self.failed = asyncio.create_task(self._run_background(), name="background")
         log.info("server_listens", port=self.port, http_port=self.probes.port)
+
+    def background(self) -> tuple[BackgroundTask, ...]:
+        """Everything that the server runs beside its calls, once it has started."""
+        return (
+            *self.catalog.background(),
+            *self._changes.background(),
+            BackgroundTask("log-producer", self._writer.keep_producer, OnFailure.RETRY, (TopicsError,)),
+            BackgroundTask("log-topics", self._writer.keep_states, OnFailure.RETRY),
+            BackgroundTask("slate-log", self._slates.run, OnFailure.RETRY, SlateLog.EXPECTED),
+            BackgroundTask("stream-revisions", self.streams.reread, OnFailure.RETRY),
+            BackgroundTask("stream-tiers", self.streams.recover_tiers, OnFailure.RETRY),
+            # One that cannot become ready is worth nothing to anybody; another process may be.
+            BackgroundTask("readiness", self._when_ready, OnFailure.FATAL),
+        )
 
     async def drain(self, cut: asyncio.Event | None = None) -> None:
         """Not ready at once; streams are sent away one by one; what is in progress ends, at the latest after the grace
@@ -165,13 +173,20 @@ class Server:
         await self._grpc.stop(None)
         await self._slates.flush(_FLUSH_SECONDS)
         self.failed.cancel()
-        await asyncio.wait({self.failed})
+        await asyncio.gather(self.failed, return_exceptions=True)
         await self._subscriptions.close()
         await self._reads.close()
         await self._runner.close()
         await self._changes.close()
         await self._store.close()
         self.probes.close()
+
+    async def _run_background(self) -> None:
+        try:
+            await run_background(self.background())
+        except TaskFailed as error:
+            self.health.down(SHUTDOWN, str(error))
+            raise
 
     def _reread(self) -> None:
         self.streams.reread_now()
@@ -235,8 +250,11 @@ async def serve(config: ServerConfig, triton: TritonSettings) -> None:
     """Runs a server until SIGTERM or SIGINT; a second one cuts the draining short. As long as no model is published
     lists are popular ones.
 
-    Run it under uvloop, which serves a third more requests: `uvloop.run(serve(...))`. Raises OSError where a port is
-    taken.
+    Run it under uvloop, which serves a third more requests: `uvloop.run(serve(...))`.
+
+    Raises:
+        OSError: A port is taken.
+        TaskFailed: A task in the background failed for good, and the server was drained.
     """
     model = TritonModel(triton, [])
     server = Server(config, model)

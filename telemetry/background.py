@@ -82,6 +82,7 @@ class BackgroundTask:
         on_failure: What it means when it raises.
         expected: Failures that come and go with the servers around us. They are logged as a line; anything else is a
             fault of ours, and is logged with its traceback.
+        back_off: The pauses before it is started again.
         drains: It ends by itself once the process is told to stop. Other tasks are cancelled after those that drain.
     """
 
@@ -89,6 +90,7 @@ class BackgroundTask:
     run: Callable[[], Coroutine[Any, Any, None]]
     on_failure: OnFailure
     expected: tuple[type[Exception], ...] = ()
+    back_off: BackOff = HOUSE_BACK_OFF
     drains: bool = False
 
 
@@ -104,20 +106,17 @@ class BrokenOff(Exception):
     """A task was cancelled from within: aiokafka's connections cancel what waits for them when they close."""
 
 
-async def run_background(
-    tasks: Iterable[BackgroundTask], stop: asyncio.Event | None = None, back_off: BackOff = HOUSE_BACK_OFF
-) -> None:
+async def run_background(tasks: Iterable[BackgroundTask], stop: asyncio.Event | None = None) -> None:
     """Runs the tasks until each has returned, one has failed for good, or this is cancelled.
 
     Args:
         tasks: What to run. Names are unique.
         stop: Once it is set, waits for the tasks that drain and cancels the others.
-        back_off: The pauses before tasks are started again.
 
     Raises:
         TaskFailed: A task whose failure is fatal has failed. The others have been cancelled.
     """
-    running = {asyncio.create_task(_keep(task, back_off), name=task.name): task for task in tasks}
+    running = {asyncio.create_task(_keep(task), name=task.name): task for task in tasks}
     stopping = asyncio.create_task((stop or asyncio.Event()).wait(), name="stopping")
     try:
         while any(not each.done() and (not stopping.done() or task.drains) for each, task in running.items()):
@@ -132,16 +131,18 @@ async def run_background(
         await asyncio.gather(*running, stopping, return_exceptions=True)
 
 
-async def _keep(task: BackgroundTask, back_off: BackOff) -> None:
+async def _keep(task: BackgroundTask) -> None:
     if task.on_failure is OnFailure.FATAL:
         try:
             await _run_once(task)
+        except TaskFailed:
+            raise  # of a list within this task, which has said so
         except Exception as error:
             log.exception("background_task_ends_the_process", task=task.name, cause=repr(error))
             raise TaskFailed(task.name, error) from error
         return
     restarts = RESTARTS.labels(task.name)
-    async for attempt in back_off.attempts():
+    async for attempt in task.back_off.attempts():
         with attempt:
             try:
                 await _run_once(task)

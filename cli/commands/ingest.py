@@ -9,6 +9,7 @@ from cli.errors import CommandError
 from configuration.settings import load_settings
 from ingest.app import ALL_ROLES, IngestConfiguration, Role, run
 from ranking.settings import DEFAULT_SURFACE
+from telemetry.background import TaskFailed
 from telemetry.logs import configure_logs
 from telemetry.tracing.traced import traced
 
@@ -32,6 +33,8 @@ def ingest(
     try:
         with traced(settings.tracing, "recstream-ingest"):
             uvloop.run(run(configuration, frozenset(role or ALL_ROLES)))
+    except TaskFailed as error:
+        raise CommandError(str(error), "the log has the cause; start it again") from error
     except OSError as error:
         where = f"{settings.ingest.health_host}:{settings.ingest.health_port}"
         raise CommandError(f"cannot listen at {where}: {error}", "set another ingest.health_port") from error

@@ -6,6 +6,7 @@ from cli.errors import CommandError
 from configuration.settings import load_settings
 from server.app import serve as run_server
 from server.config import ServerConfig
+from telemetry.background import TaskFailed
 from telemetry.logs import configure_logs
 from telemetry.tracing.traced import traced
 
@@ -28,6 +29,8 @@ def serve() -> None:
     try:
         with traced(settings.tracing, "recstream-server"):
             uvloop.run(run_server(config, settings.triton))
+    except TaskFailed as error:
+        raise CommandError(str(error), "the log has the cause; start it again") from error
     except OSError as error:
         where = f"{settings.server.host}, ports {settings.server.port} and {settings.server.http_port}"
         raise CommandError(

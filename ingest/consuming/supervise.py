@@ -87,7 +87,7 @@ async def wait_for_stop(stop: asyncio.Event, seconds: float) -> None:
         await asyncio.wait_for(stop.wait(), None if seconds == float("inf") else seconds)
 
 
-async def unless_stopped(work: Awaitable[None], stop: asyncio.Event) -> bool:
+async def unless_stopped(work: Awaitable[object], stop: asyncio.Event) -> bool:
     """Waits for the work, or for `stop`, which ends it. Whether the work was done."""
     working, stopped = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
     try:

@@ -70,7 +70,10 @@ class Sweeper:
         metrics.STALE_USERS.set(len(self._due) + self._waiting_users)
 
     async def run(self) -> None:
-        """Until cancelled. Failures of the store and of the model are waited out."""
+        """Until cancelled. Failures of the store and of the model are waited out.
+
+        Called again after another failure, it goes on with those who are still due.
+        """
         while True:
             if not (self._scan or self._due or self._waiting):
                 await self._wake.wait()
@@ -80,10 +83,6 @@ class Sweeper:
                 await self._sweep()
             except (StoreUnavailable, ModelUnavailable) as error:
                 log.debug("sweep_waits", cause=repr(error))
-                await asyncio.sleep(_FAILED_WAIT_SECONDS)
-            except Exception:
-                # A fault of ours on one user's state must not end the sweeping of all others.
-                log.exception("sweep_failed")
                 await asyncio.sleep(_FAILED_WAIT_SECONDS)
 
     async def _sweep(self) -> None:

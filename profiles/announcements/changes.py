@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Final, Self
 
 import structlog
@@ -17,6 +18,7 @@ from profiles.settings import StoreSettings
 from profiles.store.connection import Client, Connection
 from profiles.store.keys import Keys
 from profiles.store.servers import client_ids, join, leave, ping_any, run_ids, subscriptions
+from telemetry.background import BackgroundTask, OnFailure
 
 __all__ = ["Announcement", "Callback", "Changes"]
 
@@ -49,23 +51,26 @@ class Changes:
         self._known: tuple[str, str] | None = None
         self._renewals = 0
         self._doubt = False
-        self._task: asyncio.Task[None] | None = None
         self.generation = 0
 
     @classmethod
     async def connect(cls, settings: StoreSettings, on_reconnect: Callable[[], None] | None = None) -> Self:
-        """Changes that connect with the first request: the store need not be up yet."""
+        """Changes that connect with the first request: the store need not be up yet. They are heard while the tasks
+        of `background` run."""
         changes = cls(settings, on_reconnect)
         await changes._connection.open()
-        changes._task = asyncio.create_task(changes._run(), name="profile-changes")
         return changes
 
+    def background(self) -> tuple[BackgroundTask, ...]:
+        """What keeps the subscriptions. The probe is a task of its own, so that it waits for a dead server and no
+        subscription waits with it."""
+        return (
+            BackgroundTask("profile-subscriptions", partial(self._again, self._subscribe), OnFailure.RETRY),
+            BackgroundTask("profile-probe", partial(self._again, self._probe), OnFailure.RETRY),
+        )
+
     async def close(self) -> None:
-        """Ends all subscriptions; nobody is called any more."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait({task})
+        """Ends all subscriptions; nobody is called any more. End the tasks of `background` first."""
         self._watches.clear()
         self._unconfirmed.clear()
         self._idle.clear()
@@ -135,12 +140,6 @@ class Changes:
             return
         watch.call(announcement)
 
-    async def _run(self) -> None:
-        # Apart, so that a probe which waits for a dead server keeps no subscription waiting.
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._again(self._subscribe), name="profile-changes-subscribe")
-            tasks.create_task(self._again(self._probe), name="profile-changes-probe")
-
     async def _again(self, work: Callable[[], Awaitable[None]]) -> None:
         while True:
             try:
@@ -150,9 +149,8 @@ class Changes:
                 self._doubt = True
                 await asyncio.sleep(_DOUBT_SECONDS)
             except Exception:
-                log.exception("announcement_subscriber_failed")
                 self._doubt = True
-                await asyncio.sleep(_DOUBT_SECONDS)
+                raise
 
     async def _subscribe(self) -> None:
         pause = _DOUBT_SECONDS if self._unconfirmed else None

@@ -100,18 +100,20 @@ class Streams:
         self._silent = True
         self._reread.set()
 
-    async def run(self) -> None:
+    async def recover_tiers(self) -> None:
+        """Wakes a stream whose list a better tier would answer, one at a time, until cancelled."""
+        await self._degraded.run()
+
+    async def reread(self) -> None:
         """Reads the revisions of all open streams' profiles once in a while, until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._degraded.run())
-            while True:
-                try:
-                    async with asyncio.timeout(self._settings.reread_seconds):
-                        await self._reread.wait()
-                except TimeoutError:
-                    pass
-                self._reread.clear()
-                await self._read_revisions()
+        while True:
+            try:
+                async with asyncio.timeout(self._settings.reread_seconds):
+                    await self._reread.wait()
+            except TimeoutError:
+                pass
+            self._reread.clear()
+            await self._read_revisions()
 
     async def _read_revisions(self) -> None:
         silent, self._silent = self._silent, False

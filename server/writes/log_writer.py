@@ -51,12 +51,6 @@ class LogWriter:
         self._states: dict[str, TopicState] = {}
         self._asking = asyncio.Lock()
 
-    async def run(self) -> None:
-        """Keeps a producer and the topics' ids, until cancelled. Kafka may be down, now or later."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._keep_producer())
-            tasks.create_task(self._keep_states())
-
     async def start(
         self, topic: str, key: bytes, value: bytes, until: float, headers: Headers = ()
     ) -> Appending:
@@ -127,17 +121,11 @@ class LogWriter:
         self._states.update(states)
         return states
 
-    async def _keep_producer(self) -> None:
-        pause = 0.2
+    async def keep_producer(self) -> None:
+        """Keeps a producer, until cancelled. Without one, records are refused. Raises TopicsError where Kafka does not
+        answer; then a new call may follow."""
         while True:
-            try:
-                producer = await start_producer(self._kafka)
-            except TopicsError as error:
-                log.warning("kafka_unreachable", cause=str(error))
-                await asyncio.sleep(pause)
-                pause = min(5.0, 2 * pause)
-                continue
-            pause = 0.2
+            producer = await start_producer(self._kafka)
             self._broken.clear()
             self._producer = producer
             self._started.set()
@@ -148,7 +136,8 @@ class LogWriter:
                 self._producer = None
                 await close_client(producer, STOP_SECONDS)
 
-    async def _keep_states(self) -> None:
+    async def keep_states(self) -> None:
+        """Keeps the topics' ids, until cancelled. Kafka may be down, now or later."""
         topics = self._kafka.topics
         while True:
             try:

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
+from typing import Final
 
-import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
@@ -14,17 +14,18 @@ from server import metrics
 from server.settings import ServerSettings
 from server.writes.log_writer import STOP_SECONDS
 from topics.closing import close_client
-from topics.errors import KafkaUnreachable
+from topics.errors import TopicsError
 from topics.producer import start_producer
 from topics.settings import KafkaSettings
 
-log = structlog.get_logger()
 _BATCH = 200
 
 
 class SlateLog:
     """A bounded queue and one task that empties it. With Kafka down the queue fills, and what comes then is dropped
     and counted: no answer ever waits for this."""
+
+    EXPECTED: Final = (KafkaError, TopicsError)
 
     def __init__(self, kafka: KafkaSettings, settings: ServerSettings) -> None:
         self._kafka = kafka
@@ -48,23 +49,13 @@ class SlateLog:
             metrics.SLATES.labels("dropped").inc()
 
     async def run(self) -> None:
-        """Writes until cancelled; connects and reconnects for ever."""
-        pause = 0.5
-        while True:
-            try:
-                producer = await start_producer(self._kafka, linger_ms=50)
-            except KafkaUnreachable as error:
-                log.warning("slates_unwritten", cause=str(error))
-                await asyncio.sleep(pause)
-                pause = min(10.0, 2 * pause)
-                continue
-            try:
-                await self._write(producer)
-            except KafkaError as error:
-                log.warning("slates_unwritten", cause=repr(error))
-                await asyncio.sleep(pause)
-            finally:
-                await close_client(producer, STOP_SECONDS)
+        """Writes until cancelled. Called again after a failure, it goes on with the queue. Raises EXPECTED where Kafka
+        fails."""
+        producer = await start_producer(self._kafka, linger_ms=50)
+        try:
+            await self._write(producer)
+        finally:
+            await close_client(producer, STOP_SECONDS)
 
     async def flush(self, seconds: float) -> None:
         """Waits until the queue is empty, at most so long."""

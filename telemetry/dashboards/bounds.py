@@ -99,6 +99,21 @@ _BOUNDS: Final[dict[tuple[str, str], Bound]] = {
     ("recstream_catalog_index_vectors", "version"): _HELD,
     ("recstream_catalog_index_built_timestamp_seconds", "version"): _HELD,
     ("recstream_inference_call_failures_total", "reason"): Bound(FAILURES),
+    ("recstream_background_restarts_total", "task"): Bound(
+        (
+            "catalog-reader",
+            "catalog-index",
+            "catalog-versions",
+            "profile-subscriptions",
+            "profile-probe",
+            "log-producer",
+            "log-topics",
+            "slate-log",
+            "stream-revisions",
+            "stream-tiers",
+            "sweeper",
+        )
+    ),
 }
 
 

@@ -144,10 +144,13 @@ INGEST = Dashboard(
                     ),
                 ),
                 Panel(
-                    "Workers started again",
-                    "By worker, after a failure.",
+                    "Started again after a failure",
+                    "Workers of ingest, and what servers and ingest run in the background.",
                     "ops",
-                    (a_second("recstream_ingest_worker_restarts_total", "worker"),),
+                    (
+                        a_second("recstream_ingest_worker_restarts_total", "worker"),
+                        a_second("recstream_background_restarts_total", "task"),
+                    ),
                 ),
             ),
         ),
@@ -229,7 +232,6 @@ INGEST = Dashboard(
                     (
                         a_second("recstream_catalog_records_total", "topic"),
                         Query(rate("recstream_catalog_bad_records_total"), "unusable"),
-                        Query(rate("recstream_catalog_reconnects_total"), "reconnects"),
                     ),
                 ),
             ),

@@ -66,6 +66,7 @@ _MODULES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("profiles.metrics", (SERVER, INGEST)),
     ("catalog.metrics", (SERVER, INGEST)),
     ("inference.metrics", (SERVER, INGEST)),
+    ("telemetry.background", (SERVER, INGEST)),
 )
 
 

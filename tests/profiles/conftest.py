@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from time import monotonic
 
 import pytest
@@ -11,8 +12,20 @@ from local.servers.valkey_cluster import EmbeddedValkeyCluster
 from profiles.announcements.changes import Changes
 from profiles.settings import StoreSettings
 from profiles.store.store import ProfileStore
+from telemetry.background import run_background
 
 GENEROUS_SECONDS = 60.0
+
+
+@asynccontextmanager
+async def running(changes: Changes) -> AsyncIterator[None]:
+    """While its tasks run, as a server's list runs them."""
+    tasks = asyncio.create_task(run_background(changes.background()))
+    try:
+        yield
+    finally:
+        tasks.cancel()
+        await asyncio.wait({tasks})
 
 
 async def until(true: Callable[[], bool]) -> None:
@@ -50,5 +63,6 @@ async def store(store_settings: StoreSettings) -> AsyncIterator[ProfileStore]:
 @pytest.fixture
 async def changes(store_settings: StoreSettings) -> AsyncIterator[Changes]:
     changes = await Changes.connect(store_settings)
-    yield changes
+    async with running(changes):
+        yield changes
     await changes.close()

@@ -17,7 +17,7 @@ from profiles.errors import StoreUnavailable
 from profiles.profile import ModelState, Profile
 from profiles.settings import StoreSettings
 from profiles.store.store import ProfileStore, Tail, Write
-from tests.profiles.conftest import GENEROUS_SECONDS, settings_of, until
+from tests.profiles.conftest import GENEROUS_SECONDS, running, settings_of, until
 from tests.profiles.stalling_link import StallingLink
 from tests.profiles.test_profiles_changes import touch
 
@@ -47,7 +47,8 @@ async def cluster(tmp_path: Path) -> AsyncIterator[EmbeddedValkeyCluster]:
 async def connected(settings: StoreSettings) -> AsyncIterator[tuple[ProfileStore, Changes]]:
     store, changes = await ProfileStore.connect(settings), await Changes.connect(settings)
     try:
-        yield store, changes
+        async with running(changes):
+            yield store, changes
     finally:
         await changes.close()
         await store.close()

@@ -38,9 +38,9 @@ async def test_a_task_that_is_retried_runs_until_it_returns_and_each_restart_cou
 ) -> None:
     runs: list[int] = []
     before = restarts("some")
-    task = BackgroundTask("some", failing(3, failure, runs), OnFailure.RETRY)
+    task = BackgroundTask("some", failing(3, failure, runs), OnFailure.RETRY, back_off=QUICK)
     with capture_logs() as logs:
-        await asyncio.wait_for(run_background([task], back_off=QUICK), 30)
+        await asyncio.wait_for(run_background([task]), 30)
     assert len(runs) == 4 and restarts("some") == before + 3
     said = [line for line in logs if line["event"] == "background_task_failed"]
     assert len(said) == len(logs) == 3 and all(line["task"] == "some" and line["cause"] for line in said)
@@ -48,9 +48,9 @@ async def test_a_task_that_is_retried_runs_until_it_returns_and_each_restart_cou
 
 async def test_an_expected_failure_is_a_line_and_a_fault_of_ours_has_its_traceback() -> None:
     for expected, level in (((OSError,), "warning"), ((), "error")):
-        task = BackgroundTask("some", failing(1, ConnectionError("x"), []), OnFailure.RETRY, expected)
+        task = BackgroundTask("some", failing(1, ConnectionError("x"), []), OnFailure.RETRY, expected, QUICK)
         with capture_logs() as logs:
-            await asyncio.wait_for(run_background([task], back_off=QUICK), 30)
+            await asyncio.wait_for(run_background([task]), 30)
         (line,) = logs
         assert line["log_level"] == level and ("exc_info" in line) is (level == "error")
 
@@ -71,7 +71,7 @@ async def test_a_fatal_failure_ends_all_and_one_line_says_which_and_why(failure:
     ]
     before = restarts("broken")
     with capture_logs() as logs, pytest.raises(TaskFailed, match="broken failed"):
-        await asyncio.wait_for(run_background(tasks, back_off=QUICK), 30)
+        await asyncio.wait_for(run_background(tasks), 30)
     assert ended.is_set() and restarts("broken") == before
     (line,) = logs
     assert line["event"] == "background_task_ends_the_process" and line["task"] == "broken" and line["cause"]

@@ -40,6 +40,7 @@ SOURCE = "\n".join(
         "ranking",
         "rollout",
         "server",
+        "telemetry",
         "topics",
     )
     for path in (ROOT / room).rglob("*.py")
