@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from catalog import catalog as catalog_module
 from catalog.catalog import Catalog
 from catalog.in_memory import InMemoryCatalog
 from catalog.index.hnsw import BuildStopped
@@ -16,6 +17,7 @@ from catalog.index.live import LiveIndex
 from catalog.items.items import Item
 from catalog.settings import CatalogSettings
 from local.servers.ports import free_port
+from telemetry.background import BackOff
 from tests.catalog.vectors import clustered, exact, merge
 from topics.settings import KafkaSettings
 
@@ -260,3 +262,36 @@ def test_with_changes_merges_and_any_filter_no_list_is_short_and_none_has_a_stra
         assert len(rows) == len(set(rows.tolist())) == min(count, len(wanted))
         assert set(rows.tolist()) <= wanted
         np.testing.assert_allclose(scores, [held[row] @ query for row in rows.tolist()], rtol=1e-4, atol=1e-4)
+
+
+async def test_a_merge_that_fails_is_begun_again_and_meanwhile_searches_scan(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(catalog_module, "_MERGE_BACK_OFF", BackOff(0.01, 0.01, 0))
+    nowhere = KafkaSettings(bootstrap=f"127.0.0.1:{free_port()}", request_timeout_ms=200)
+    catalog = Catalog(CatalogSettings(exact_below=1000), nowhere)
+    data = clustered(np.random.default_rng(0), 2000)
+    for row, vector in enumerate(data):
+        catalog.put_vector(1, f"i{row}", vector)
+    (index,) = catalog._vectors
+    failures: list[str] = []
+
+    def failing(step: str, whole):
+        def run(*arguments):
+            if step not in failures:
+                failures.append(step)
+                assert len(catalog.search(1, data[0], 10, catalog.has_vector(1))[0]) == 10
+                raise ArithmeticError(step)
+            return whole(*arguments)
+
+        return run
+
+    for step in ("due", "make", "install"):
+        monkeypatch.setattr(index, step, failing(step, getattr(index, step)))
+    task = asyncio.create_task(catalog.run())
+    async with asyncio.timeout(30):
+        while index._graph is None:
+            await asyncio.sleep(0.01)
+    assert failures == ["due", "make", "install"]
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
