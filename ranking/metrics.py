@@ -18,8 +18,8 @@ STAGES: Final = ("hydrate", "filter", "source", "score", "select", "slate")
 SOURCES: Final = ("nearest", "similar", "trending", "popular", "fresh")
 ENCODED_BY: Final = ("cache", "model")
 TIERS: Final = ("ranked", "vectors", "popular")
-FALLBACKS_FROM: Final = ("ranker", "vectors", "popular", "refold", "reasons")
-FALLBACK_REASONS: Final = ("unavailable", "late", "fault")
+FALLBACKS_FROM: Final = ("ranker", "vectors", "refold", "reasons")
+FALLBACK_REASONS: Final = ("unavailable", "fault", "late")
 
 _TIER_NAMES: Final = {value: name.removeprefix("TIER_").lower() for name, value in slate_pb2.Tier.items()}
 _BUCKETS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
@@ -68,9 +68,11 @@ DROPPED_LATE: Final = Counter(
     "recstream_ranking_dropped_late_total",
     "Candidates that ceased to be eligible while they were being scored",
 )
-for _what in FALLBACKS_FROM:  # there from the start, at zero
-    for _why in FALLBACK_REASONS:
-        FALLBACKS.labels(_what, _why)
+# All series are there from the start, at zero.
+for _what in FALLBACKS_FROM:
+    FALLBACKS.labels(_what, "unavailable")
+    FALLBACKS.labels(_what, "fault")
+FALLBACKS.labels("reasons", "late")
 for _source in SOURCES:
     SOURCE_FAILURES.labels(_source)
     POSITIONS.labels(_source)
@@ -116,7 +118,7 @@ class CountLists:
         self._labels = Labels(surfaces, versions)
         for tier in TIERS:
             for name in (*surfaces, OTHER):
-                LISTS.labels(tier, name)  # there from the start, at zero
+                LISTS.labels(tier, name)  # at zero, as those above
 
     def ranked(self, queries: Sequence[HydratedQuery], lists: Sequence[Ranked], seconds: float) -> None:
         """See `SideEffect.ranked`."""

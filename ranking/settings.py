@@ -10,7 +10,7 @@ DEFAULT_SURFACE: Final = "default"
 
 
 class SurfaceSettings(BaseModel):
-    """What may differ between the places that show lists."""
+    """What may differ between the surfaces that show lists."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -62,7 +62,7 @@ class CandidateHydrator(Protocol):
 class Scorer(Protocol):
     """One step of the deadline ladder.
 
-    name: what metrics call it; one of `ranking.metrics.FALLBACKS_FROM`.
+    name: what metrics call it; one of `ranking.metrics.FALLBACKS_FROM`, unless it is the last step.
     """
 
     @property

@@ -27,19 +27,19 @@ class Ladder:
         """Scores of each query's candidates, within the budget and a moment."""
         found: dict[int, Scores] = {}
         for scorer in self._better:
-            places = [
-                place
-                for place in range(len(queries))
-                if place not in found and scorer.applies(queries[place], candidates[place])
+            indices = [
+                index
+                for index in range(len(queries))
+                if index not in found and scorer.applies(queries[index], candidates[index])
             ]
-            if places:
-                some = await self._scores(scorer, [(queries[p], candidates[p]) for p in places], budget)
-                found.update((p, each) for p, each in zip(places, some, strict=True) if each is not None)
-        rest = [place for place in range(len(queries)) if place not in found]
+            if indices:
+                some = await self._scores(scorer, [(queries[p], candidates[p]) for p in indices], budget)
+                found.update((p, each) for p, each in zip(indices, some, strict=True) if each is not None)
+        rest = [index for index in range(len(queries)) if index not in found]
         if rest:
             last = await self._last.score([queries[p] for p in rest], [candidates[p] for p in rest], budget)
             found.update((p, each) for p, each in zip(rest, last, strict=True) if each is not None)
-        return [found[place] for place in range(len(queries))]
+        return [found[index] for index in range(len(queries))]
 
     async def _scores(
         self, scorer: Scorer, asked: Sequence[tuple[HydratedQuery, Candidates]], budget: Budget

@@ -181,18 +181,18 @@ class HistoryEncoder:
             )
         metrics.HISTORIES.labels("model").inc(len(rows))
         answers: list[tuple[EncodedHistory | None, Contributions | None] | None] = [None] * len(users)
-        for place, row in enumerate(rows):
+        for index, row in enumerate(rows):
             user, entries = users[row], folded[row]
             missing = (
                 tuple(dict.fromkeys(e.item_id for e in entries if e.item_id in lacking)) if lacking else ()
             )
-            one = slice(place, place + 1)
+            one = slice(index, index + 1)
             encoded = found = None
             if not starts[row]:
                 encoded = EncodedHistory(entries, States(states.state[one], states.user_vector[one]), missing)
                 self._encoded[_key(user, version)] = encoded
             if entries:
-                found = self._summed(user.entries, contributions[place, : len(entries)], missing)
+                found = self._summed(user.entries, contributions[index, : len(entries)], missing)
                 self._contributions[_key(user, version)] = found
             answers[row] = encoded, found
         return answers

@@ -62,12 +62,12 @@ class ProfileHydrator:
                 profile_unavailable=query.profile_unavailable,
                 revision=query.stored.revision if query.stored is not None else 0,
                 manifest=state.manifest,
-                user=self._user(state, encoded.get(place), query.now_ms),
+                user=self._user(state, encoded.get(index), query.now_ms),
                 model_history=state.history.entries,
                 positives=self._positives(state.profile),
                 consumed=await self._consumed(query, state.profile),
             )
-            for place, (query, state) in enumerate(zip(queries, states, strict=True))
+            for index, (query, state) in enumerate(zip(queries, states, strict=True))
         ]
 
     def _positives(self, profile: Profile | None) -> tuple[str, ...]:
@@ -89,30 +89,30 @@ class ProfileHydrator:
         budget new ones, in one call a model version."""
         found: dict[int, EncodedHistory] = {}
         wanted: dict[int, list[int]] = {}
-        for place, state in enumerate(states):
+        for index, state in enumerate(states):
             if state.manifest is None or (state.kept is not None and not state.kept.stale):
                 continue
             cached = self._encoder.cached(state.history, state.manifest.version)
             if cached is not None:
-                found[place] = cached
+                found[index] = cached
             elif budget.left() > 0:
-                wanted.setdefault(state.manifest.version, []).append(place)
+                wanted.setdefault(state.manifest.version, []).append(index)
         seconds = budget.left()
         tasks = []
-        for places in wanted.values():
-            manifest = states[places[0]].manifest
+        for indices in wanted.values():
+            manifest = states[indices[0]].manifest
             if manifest is not None:
-                users = [states[place].history for place in places]
-                tasks.append((places, self._encoder.begin(manifest, users, seconds)))
-        for places, task in tasks:
+                users = [states[index].history for index in indices]
+                tasks.append((indices, self._encoder.begin(manifest, users, seconds)))
+        for indices, task in tasks:
             try:
                 encoded = await self._calls.result(task, budget.left())
             except Exception as error:  # it costs these users a tier, not their lists
-                fall_back("refold", error, len(places))
+                fall_back("refold", error, len(indices))
                 continue
-            for place, each in zip(places, encoded, strict=True):
+            for index, each in zip(indices, encoded, strict=True):
                 if each is not None:
-                    found[place] = each
+                    found[index] = each
                 else:
                     fall_back("refold", ModelUnavailable())
         return found

@@ -10,14 +10,14 @@ from catalog.in_memory import InMemoryCatalog
 from profiles.folding.tail import hash64
 from ranking.query import Rows
 
-_AT_ONCE: Final = 5_000
-"""Ids hashed before others get their turn, about 5 ms."""
+_CHUNK: Final = 5_000
+"""Ids that are hashed before other tasks run, about 5 ms."""
 
 
 class ItemHashes:
-    """Finds the rows of items that are known by `hash64` alone: those in a tail, those on earlier pages.
+    """Finds the rows of items that are known by `hash64` alone: those in a tail, and those on earlier pages.
 
-    Rows never change their item, so the map only ever grows, by what the catalogue has got since.
+    A row never changes its item, so the map only grows, by the rows that the catalogue has added.
     """
 
     def __init__(self, catalog: InMemoryCatalog) -> None:
@@ -29,7 +29,7 @@ class ItemHashes:
         """The rows of these hashes; unknown ones have none. Two items of one hash (one pair in 2^64)
         count as the one that came last."""
         while self._hashed < (size := self._catalog.size):
-            start, self._hashed = self._hashed, min(size, self._hashed + _AT_ONCE)
+            start, self._hashed = self._hashed, min(size, self._hashed + _CHUNK)
             for row in range(start, self._hashed):
                 self._rows[hash64(self._catalog.item_id(row))] = row
             if self._hashed < size:

@@ -55,19 +55,19 @@ class Ranker:
         if seconds <= 0:
             raise ModelUnavailable("no time left for the ranker")
         by_version: dict[int, list[int]] = {}
-        for place, (query, each) in enumerate(zip(queries, candidates, strict=True)):
+        for index, (query, each) in enumerate(zip(queries, candidates, strict=True)):
             # Without vectors of this version there is nothing to rank.
             if query.user is not None and each.vectors.shape[1] == len(query.user.vector):
-                by_version.setdefault(query.user.version, []).append(place)
+                by_version.setdefault(query.user.version, []).append(index)
         tasks: list[tuple[list[int], asyncio.Task[list[Ranking | None]]]] = []
-        for version, places in by_version.items():
-            asked = [(queries[place], candidates[place]) for place in places]
-            tasks.append((places, self._calls.start(self._rank(version, asked, seconds))))
+        for version, indices in by_version.items():
+            asked = [(queries[index], candidates[index]) for index in indices]
+            tasks.append((indices, self._calls.start(self._rank(version, asked, seconds))))
         found: list[Scores | None] = [None] * len(queries)
-        for places, task in tasks:
-            for place, ranking in zip(places, await self._calls.result(task, budget.left()), strict=True):
+        for indices, task in tasks:
+            for index, ranking in zip(indices, await self._calls.result(task, budget.left()), strict=True):
                 if ranking is not None:
-                    found[place] = self._scores(queries[place], candidates[place], ranking)
+                    found[index] = self._scores(queries[index], candidates[index], ranking)
         return found
 
     async def _rank(self, version: int, asked: Sequence[Asked], seconds: float) -> list[Ranking | None]:
@@ -82,10 +82,10 @@ class Ranker:
             if not rows:
                 raise
             ranking = await self._asked(version, [asked[row] for row in rows], seconds)
-        for place, row in enumerate(rows):
+        for index, row in enumerate(rows):
             count = len(asked[row][1])
             answers[row] = Ranking(
-                ranking.probabilities[place, :count], ranking.predicted_value[place, :count]
+                ranking.probabilities[index, :count], ranking.predicted_value[index, :count]
             )
         return answers
 
@@ -123,13 +123,13 @@ class Ranker:
             np.zeros((lists, longest, half_lives), np.float32),
             np.zeros(lists, np.float32),
         )
-        for place, (query, candidates) in enumerate(asked):
+        for index, (query, candidates) in enumerate(asked):
             vectors, ages, popularity, idle = self._input(query, candidates, manifest)
             count = len(candidates)
-            inputs.vectors[place, :count] = vectors
-            inputs.age_seconds[place, :count] = ages
-            inputs.popularity[place, :count] = popularity
-            inputs.idle_seconds[place] = idle[0]
+            inputs.vectors[index, :count] = vectors
+            inputs.age_seconds[index, :count] = ages
+            inputs.popularity[index, :count] = popularity
+            inputs.idle_seconds[index] = idle[0]
         return inputs
 
     def _input(

@@ -46,21 +46,21 @@ class Reasons:
         """Looks for contributions in the cache, and starts to fold the other histories. See `Explainer.begin`."""
         found: dict[int, Contributions] = {}
         wanted: dict[int, tuple[Manifest, list[int], list[UserHistory]]] = {}
-        for place, query in enumerate(queries):
+        for index, query in enumerate(queries):
             if query.user is None or query.manifest is None or not query.positives or not query.model_history:
                 continue
             user = UserHistory(query.request.user_id, query.model_history)
             if (cached := self._encoder.cached_contributions(user, query.user.version)) is not None:
-                found[place] = cached
+                found[index] = cached
             # Behind: the model was asked about this history just now, in vain. Once is enough.
             elif not query.user.behind and budget.left() > 0:
-                _, places, users = wanted.setdefault(query.user.version, (query.manifest, [], []))
-                places.append(place)
+                _, indices, users = wanted.setdefault(query.user.version, (query.manifest, [], []))
+                indices.append(index)
                 users.append(user)
         seconds = budget.left()
         tasks = [
-            (places, self._encoder.begin_contributions(manifest, users, seconds))
-            for manifest, places, users in wanted.values()
+            (indices, self._encoder.begin_contributions(manifest, users, seconds))
+            for manifest, indices, users in wanted.values()
         ]
         return BegunReasons(self, queries, found, tasks)
 
@@ -125,11 +125,11 @@ class BegunReasons:
     ) -> list[list[slate_pb2.Reason]]:
         """See `Explanations.reasons`."""
         await self._reasons.wait([task for _, task in self._tasks], seconds)
-        for places, task in self._tasks:
-            self._take(places, task)
+        for indices, task in self._tasks:
+            self._take(indices, task)
         return [
-            self._reasons.explain(query, self._found.get(place), each, selection)
-            for place, (query, each, selection) in enumerate(
+            self._reasons.explain(query, self._found.get(index), each, selection)
+            for index, (query, each, selection) in enumerate(
                 zip(self._queries, scored, selections, strict=True)
             )
         ]
@@ -139,19 +139,19 @@ class BegunReasons:
         for _, task in self._tasks:
             task.cancel()
 
-    def _take(self, places: Sequence[int], task: "asyncio.Task[list[Contributions | None]]") -> None:
+    def _take(self, indices: Sequence[int], task: "asyncio.Task[list[Contributions | None]]") -> None:
         """What the task has found, if it is done."""
         if not task.done():
-            metrics.FALLBACKS.labels("reasons", "late").inc(len(places))
+            metrics.FALLBACKS.labels("reasons", "late").inc(len(indices))
             return
         if task.cancelled():
             return
         if (error := task.exception()) is not None:  # it costs these users their reasons, not their lists
-            fall_back("reasons", error, len(places))
+            fall_back("reasons", error, len(indices))
             return
-        for place, contributions in zip(places, task.result(), strict=True):
+        for index, contributions in zip(indices, task.result(), strict=True):
             if contributions is not None:
-                self._found[place] = contributions
+                self._found[index] = contributions
             else:
                 fall_back("reasons", ModelUnavailable())
 

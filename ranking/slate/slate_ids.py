@@ -24,10 +24,10 @@ class SlateIds:
         self._last = 0
 
     def next(self) -> str:
-        """A new id, greater than every one before."""
+        """A new id, greater than every earlier one."""
         fresh = int(self._clock() * 1000) << _RANDOM_BITS | int.from_bytes(self._random(10))
         # In the same millisecond, or after the clock went back, the next number keeps the order.
         if fresh >> _RANDOM_BITS <= self._last >> _RANDOM_BITS:
             fresh = self._last + 1
         self._last = fresh
-        return "".join(_ALPHABET[fresh >> 5 * place & 31] for place in range(_LENGTH - 1, -1, -1))
+        return "".join(_ALPHABET[fresh >> 5 * digit & 31] for digit in range(_LENGTH - 1, -1, -1))

@@ -10,7 +10,7 @@ from ranking.query import HydratedQuery, Mask, Rows
 
 
 class Similar:
-    """Items near each of the last items that the user spoke for, in turns: the nearest to each, the second nearest to
+    """Items near each of the last items that the user spoke for, interleaved: the nearest to each, the second nearest to
     each, and so on. The items themselves are not among them."""
 
     name = "similar"
@@ -40,6 +40,6 @@ class Similar:
         vectors = np.stack([vector for _, vector in seeds])
         found = self._catalog.search_many(version, vectors, [each] * len(seeds), allowed)
         own = {self._catalog.row(item_id) for item_id, _ in seeds}
-        turns = chain.from_iterable(zip_longest(*(rows.tolist() for rows, _ in found)))
-        picked = dict.fromkeys(row for row in turns if row is not None and row not in own)
+        interleaved = chain.from_iterable(zip_longest(*(rows.tolist() for rows, _ in found)))
+        picked = dict.fromkeys(row for row in interleaved if row is not None and row not in own)
         return np.fromiter(islice(picked, query.settings.similar), np.int64)

@@ -156,8 +156,8 @@ _LISTS = Row(
             (Query(quantile(0.99, "recstream_ranking_stage_seconds", "stage"), legend("stage")),),
         ),
         Panel(
-            "Steps down",
-            "What had to be gone without, and why: the ranker, vectors, a refold, reasons.",
+            "Fallbacks",
+            "Lists that went without the ranker, vectors, a refold or reasons, and why.",
             "ops",
             (a_second("recstream_ranking_fallbacks_total", "what, why"),),
         ),
@@ -168,8 +168,8 @@ _LISTS = Row(
             quantiles("recstream_server_ranking_wait_seconds", 0.5, 0.99),
         ),
         Panel(
-            "Candidates and places by source",
-            "Share of the places on lists that each source filled.",
+            "Positions by source",
+            "Share of the positions of lists that each source filled.",
             "percentunit",
             (
                 Query(
@@ -181,7 +181,7 @@ _LISTS = Row(
         ),
         Panel(
             "Candidates a second",
-            "By the source that named them first; failed: sources that raised or came late.",
+            "By the source that retrieved them first; failed: sources that raised or came late.",
             "ops",
             (
                 a_second("recstream_ranking_candidates_total", "source"),
@@ -189,8 +189,8 @@ _LISTS = Row(
             ),
         ),
         Panel(
-            "Folds",
-            "Histories folded by the model, and those remembered; candidates that ceased to be eligible meanwhile.",
+            "Histories",
+            "Encoded by the model, or from the cache; dropped late: candidates that ceased to be eligible meanwhile.",
             "ops",
             (
                 a_second("recstream_ranking_histories_total", "from"),
