@@ -10,8 +10,8 @@ from ranking.query import HydratedQuery, Mask, Rows
 
 
 class Similar:
-    """Items near each of the last items that the user spoke for, interleaved: the nearest to each, the second nearest to
-    each, and so on. The items themselves are not among them."""
+    """Items near each of the last items that the user spoke for, interleaved: the nearest to each, the second nearest
+    to each, and so on. The items themselves are not among them."""
 
     name = "similar"
 

@@ -1,0 +1,218 @@
+"""A batch gives what each of its queries gives alone, for fewer calls of the model."""
+
+from collections.abc import Sequence
+from itertools import count
+
+import numpy as np
+import pytest
+
+from inference.model import NotFinite
+from inference.version_routing import Live, Pointer
+from profiles.folding.tail import Tail, hash64
+from profiles.profile import Stored
+from ranking.build import build
+from ranking.query import Query
+from ranking.runner import Runner
+from ranking.settings import DEFAULT_SURFACE, RankingSettings
+from ranking.slate.ranked import Ranked
+from ranking.slate.slate_ids import SlateIds
+from recstream.v1 import filter_pb2, slate_pb2
+from tests.ranking.in_memory import Shelf
+from tests.ranking.world import (
+    DAY_MS,
+    MANIFEST,
+    NOW_MS,
+    PROFILES,
+    VERSION,
+    PaperModel,
+    ids,
+    item,
+    numbered,
+    query,
+    runner,
+    user,
+    vector,
+    with_state,
+)
+
+RANKED, VECTORS, POPULAR = slate_pb2.TIER_RANKED, slate_pb2.TIER_VECTORS, slate_pb2.TIER_POPULAR
+
+
+@pytest.fixture
+def shelf() -> Shelf:
+    made, rng = Shelf(lambda: NOW_MS), np.random.default_rng(4)
+    for n, item_id in enumerate(numbered(120)):
+        fields = {"categories": [f"c{n % 5}"], "published_at_ms": NOW_MS - n * DAY_MS}
+        made.put(item(item_id, **fields), rng.normal(size=8).astype(np.float32))
+        made.popular({item_id: 1 + n % 7}, hours_ago=n)
+    made.put(item("blank"))
+    return made
+
+
+def liked(name: str, *items: str) -> Stored:
+    return user(*[("like", each) for each in items], user_id=name)
+
+
+def mixed() -> list[Query]:
+    """Users with and without a state, a history, a profile; other lengths, surfaces, filters and moments."""
+    return [
+        query(with_state(liked("ann", "i003", "i009"), vector(1, 2)), user_id="ann"),
+        query(liked("bob", "i004"), user_id="bob", count=3, surface=DEFAULT_SURFACE),
+        query(None, user_id="stranger", count=25),
+        query(None, user_id="unread", unavailable=True),
+        query(liked("eve", *numbered(9)), user_id="eve", filter=filter_pb2.Filter(categories=["c1"])),
+        query(liked("dan", "i050"), user_id="dan", now_ms=NOW_MS - 20 * DAY_MS, surface=DEFAULT_SURFACE),
+        query(liked("kim", "i001"), user_id="kim", excluded=frozenset({"i002"}), tail=tail_of("i007")),
+        query(liked("leo", "i001"), user_id="leo", filter=filter_pb2.Filter(categories=["none"])),
+    ]
+
+
+def tail_of(item_id: str) -> Tail:
+    return Tail().add([(1, hash64(item_id))], 100)
+
+
+def said(ranked: Ranked) -> tuple[object, ...]:
+    """What a list says, but for its name and what float32 rounds."""
+    slate = ranked.slate
+    items = [(i.item_id, i.source, i.reason.kind, i.reason.item_id) for i in slate.items]
+    return slate.tier, slate.model_version, slate.profile_unavailable, ranked.remaining, items
+
+
+def scores(ranked: Ranked) -> list[float]:
+    return [each.score for each in ranked.slate.items]
+
+
+@pytest.mark.parametrize("trouble", [None, "raise", "nan", "shape", "fault"])
+async def test_a_batch_gives_what_each_query_gives_alone(shelf: Shelf, trouble: str | None) -> None:
+    model = PaperModel()
+    model.trouble = trouble
+    together = await runner(shelf, model).rank(mixed())
+    assert len(together) == len(mixed())
+    for one, ranked in zip(mixed(), together, strict=True):
+        [alone] = await runner(shelf, model).rank([one])
+        assert said(ranked) == said(alone)
+        assert scores(ranked) == pytest.approx(scores(alone), abs=1e-6)
+        assert len({each.item_id for each in ranked.slate.items}) == len(ranked.slate.items)
+    best, lower = (RANKED, VECTORS) if trouble is None else (VECTORS, RANKED)
+    tiers = {each.slate.tier for each in together}
+    assert best in tiers and POPULAR in tiers and lower not in tiers
+
+
+async def test_a_batch_asks_the_model_once_for_states_and_once_for_scores(shelf: Shelf) -> None:
+    model = PaperModel()
+    users = [query(liked(name, "i001", f"i00{n}"), user_id=name) for n, name in enumerate("abcde", start=2)]
+    made = runner(shelf, model)
+    await made.rank(users)
+    assert model.calls == ["fold", "rank"]
+    await made.rank(users)
+    assert model.calls == ["fold", "rank", "rank"]
+
+
+async def test_nothing_asked_is_nothing_listed(shelf: Shelf) -> None:
+    model = PaperModel()
+    assert await runner(shelf, model).rank([]) == []
+    assert not model.calls
+
+
+class Poisoned(PaperModel):
+    """Its numbers for one user, told by the first number of the user's vector or newest item, are not finite."""
+
+    def __init__(self, call: str) -> None:
+        super().__init__()
+        self.call = call
+
+    async def fold(self, version, histories, *, timeout):
+        if self.call == "fold":
+            self._check(histories.item_vectors[:, 0, 0])
+        return await super().fold(version, histories, timeout=timeout)
+
+    async def rank(self, version, users, candidates, *, timeout):
+        if self.call == "rank":
+            self._check(users.user_vector[:, 0])
+        return await super().rank(version, users, candidates, timeout=timeout)
+
+    def _check(self, numbers: np.ndarray) -> None:
+        bad = np.flatnonzero(numbers > 500)
+        if len(bad):
+            raise NotFinite("poisoned", tuple(bad.tolist()))
+
+
+@pytest.mark.parametrize(("call", "tier"), [("fold", POPULAR), ("rank", VECTORS)])
+async def test_what_is_not_finite_for_one_user_costs_the_others_nothing(shelf: Shelf, call, tier) -> None:
+    shelf.put(item("poison"), vector(1000))
+    queries = [
+        query(liked("ann", "i003"), user_id="ann"),
+        query(liked("bob", "poison"), user_id="bob"),
+        query(liked("eve", "i005"), user_id="eve"),
+    ]
+    ranked = await runner(shelf, Poisoned(call)).rank(queries)
+    assert [each.slate.tier for each in ranked] == [RANKED, tier, RANKED]
+    assert all(len(ids(each)) == 10 for each in ranked)
+
+
+async def test_users_of_two_versions_in_one_batch_have_lists_of_their_own_version(shelf: Shelf) -> None:
+    newer = MANIFEST.model_copy(update={"version": VERSION + 1})
+    rng = np.random.default_rng(5)
+    for item_id in numbered(120):
+        shelf.put_vector(VERSION + 1, item_id, rng.normal(size=8).astype(np.float32))
+    half = Pointer(Live(MANIFEST), Live(newer), 0.5)
+    made = build(shelf, PaperModel(), lambda: half, PROFILES, RankingSettings())
+    names = [f"user-{n}" for n in range(16)]
+    wanted = [manifest.version for name in names if (manifest := half.chosen(name)) is not None]
+    assert set(wanted) == {VERSION, VERSION + 1}
+    ranked = await made.rank([query(liked(name, "i003", "i004"), user_id=name) for name in names])
+    assert [each.slate.model_version for each in ranked] == wanted
+    assert {each.slate.tier for each in ranked} == {RANKED}
+    assert all(each.slate.items[0].reason.item_id in {"i003", "i004"} for each in ranked)
+
+
+@pytest.mark.usefixtures("virtual_time")
+async def test_without_a_deadline_a_list_takes_as_long_as_the_model_needs(shelf: Shelf) -> None:
+    model = PaperModel()
+    model.lasting = 3.0
+    made = runner(shelf, model, model_timeout_ms=1, reasons_wait_ms=1)
+    [ranked] = await made.rank([query(with_state(liked("ann", "i003"), vector(1)))])
+    assert ranked.slate.tier == RANKED
+    assert {each.reason.item_id for each in ranked.slate.items} <= {"i003", ""}
+
+
+async def test_without_the_ranker_lists_are_in_the_order_of_the_users_vector(shelf: Shelf) -> None:
+    model, routing = PaperModel(), Pointer.to(MANIFEST)
+    surfaces = {"evaluation": {"nearest": 120, "similar": 0, "popular": 0, "trending": 0, "fresh": 0}}
+    surfaces["evaluation"] |= {"exploration_share": 0, "category_share": 1}
+    settings = RankingSettings.model_validate({"surfaces": surfaces})
+    made = build(shelf, model, lambda: routing, PROFILES, settings, ranker=False)
+    taste = vector(1, -2, 3)
+    [ranked] = await made.rank([query(with_state(liked("ann", "i003"), taste), count=50)])
+    assert ranked.slate.tier == VECTORS and "rank" not in model.calls
+    near = shelf.vectors(VERSION, ranked.rows) @ taste
+    assert len(near) == 50 and (np.diff(near) <= 0).all()
+    rest = np.setdiff1d(np.flatnonzero(shelf.has_vector(VERSION)), np.append(ranked.rows, shelf.row("i003")))
+    assert (shelf.vectors(VERSION, rest) @ taste).max() <= near.min()
+
+
+async def test_the_scores_of_all_candidates_are_there_before_any_selection(shelf: Shelf) -> None:
+    made = runner(shelf, PaperModel())
+    for scored, ranked in zip(await made.score(mixed()), await made.rank(mixed()), strict=True):
+        assert len(scored.scores.values) == len(scored.candidates) >= len(ranked.rows)
+        assert set(ranked.rows.tolist()) <= set(scored.candidates.rows.tolist())
+        assert scored.scores.tier == ranked.slate.tier
+    [one] = await made.score(mixed()[:1])
+    order = np.argsort(-one.scores.values, kind="stable")
+    [listed] = await made.rank(mixed()[:1])
+    assert one.candidates.rows[order[:10]].tolist() == listed.rows.tolist()
+
+
+def named(shelf: Shelf) -> Runner:
+    """A runner whose lists are named by a count."""
+    moments, routing = count(1_000), Pointer.to(MANIFEST)
+    names = SlateIds(clock=lambda: next(moments), random=bytes)
+    return build(shelf, PaperModel(), lambda: routing, PROFILES, RankingSettings(), slate_ids=names)
+
+
+async def test_the_same_queries_give_the_same_lists_names_included(shelf: Shelf) -> None:
+    def bytes_of(lists: Sequence[Ranked]) -> list[bytes]:
+        return [each.slate.SerializeToString(deterministic=True) for each in lists]
+
+    first, second = [await named(shelf).rank(mixed()) for _ in range(2)]
+    assert bytes_of(first) == bytes_of(second)
