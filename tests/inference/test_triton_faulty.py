@@ -21,9 +21,12 @@ from profiles.profile import Entry, ModelState
 
 FINE, NAN_AFTER_FIRST, INFINITE, WRONG_SHAPE, SLOW, ERROR = range(6)
 FAULTY = '''
+import pathlib
 import time
 import numpy as np
 import triton_python_backend_utils as pb
+
+FOLDER = pathlib.Path(__file__).parent
 
 
 class TritonPythonModel:
@@ -42,7 +45,9 @@ class TritonPythonModel:
             if (fault == 3).any():
                 state = state[:, :5]
             if (fault == 4).any():
-                time.sleep(2)
+                (FOLDER / "begun").touch()
+                while not (FOLDER / "go on").exists():
+                    time.sleep(0.01)
             if (fault == 5).any():
                 answers.append(pb.InferenceResponse(error=pb.TritonError("boom")))
                 continue
@@ -107,13 +112,17 @@ async def run_so_far(server: EmbeddedTriton) -> int:
 async def test_a_slow_answer_is_none_and_what_queued_behind_it_is_not_run(
     faulty: EmbeddedTriton, model: TritonModel
 ) -> None:
+    signals = faulty.repository / "user_step" / "1"
     before = await run_so_far(faulty)
-    first = asyncio.create_task(model.step(1, steps(1, SLOW), timeout=0.2))
-    await asyncio.sleep(0.5)  # it has begun, and runs for two seconds
+    first = asyncio.create_task(model.step(1, steps(1, SLOW), timeout=3))
+    async with asyncio.timeout(60):
+        while not (signals / "begun").exists():
+            await asyncio.sleep(0.01)
     calls = [asyncio.create_task(model.step(1, steps(1, SLOW), timeout=0.2)) for _ in range(5)]
     found = await asyncio.gather(first, *calls, return_exceptions=True)
     assert all(isinstance(answer, ModelUnavailable) for answer in found)
-    async with asyncio.timeout(30):
+    (signals / "go on").touch()
+    async with asyncio.timeout(60):
         while True:
             try:
                 await model.step(1, steps(1, FINE), timeout=10)

@@ -2,13 +2,13 @@
 
 import asyncio
 import random
-import time
 
 import grpc
 import pytest
 
 from profiles.folding.events import Position
-from recstream.v1 import interaction_pb2, interaction_service_pb2, profile_service_pb2
+from ranking.settings import RankingSettings
+from recstream.v1 import interaction_pb2, interaction_service_pb2, profile_service_pb2, slate_pb2
 from recstream.v1 import recommendation_service_pb2 as rpc
 from tests.server.world import event, world
 from topics.producer import start_producer
@@ -16,6 +16,7 @@ from topics.producer import start_producer
 TRIALS = 200
 
 
+@pytest.mark.drill
 async def test_no_answer_is_late_and_none_says_true_of_what_it_lacks(kafka, valkey, prefix) -> None:
     async with world(kafka, valkey, prefix) as around:
         producer = await start_producer(around.kafka)
@@ -45,11 +46,10 @@ async def test_no_answer_is_late_and_none_says_true_of_what_it_lacks(kafka, valk
                 topic_id=state.topic_id, partition=where.partition, offset=where.offset
             )
 
-        async def trial(i: int) -> tuple[bool, float]:
+        async def trial(i: int) -> bool:
             user = f"user-{i % 10}"
             tokens = [await written(user, f"e{i}", i % 2), await written(user, f"f{i}", (i + 1) % 2)]
             limit = chance.choice((0.3, 0.6, 1.0))
-            began = time.monotonic()
             if i % 2:
                 answer = await around.recommendations.Recommend(
                     rpc.RecommendRequest(user_id=user, after=tokens, count=5), timeout=limit
@@ -64,23 +64,22 @@ async def test_no_answer_is_late_and_none_says_true_of_what_it_lacks(kafka, valk
                     if error.code() is not grpc.StatusCode.UNAVAILABLE:
                         raise
                     # Unlike a list, a profile that cannot be read in time has no substitute.
-                    return False, time.monotonic() - began
+                    return False
                 included = profile.includes_events
                 marks = {(w.topic_id, w.partition): w.offset for w in profile.profile.watermarks}
                 has = all(marks.get((t.topic_id, t.partition), -1) >= t.offset for t in tokens)
                 assert included == has
-            return included, time.monotonic() - began
+            return included
 
         stalling = asyncio.create_task(stall())
-        results = []
+        included: list[bool] = []
         try:
             for start in range(0, TRIALS, 4):
-                results += await asyncio.gather(*(trial(i) for i in range(start, start + 4)))
+                included += await asyncio.gather(*(trial(i) for i in range(start, start + 4)))
         finally:
             stop.set()
             await stalling
             await producer.stop()
-        included = [answer for answer, _ in results]
         print(f"{included.count(True)} included, {included.count(False)} not")
         assert True in included and len(included) == TRIALS
 
@@ -101,8 +100,10 @@ async def test_a_token_of_another_topic_never_matches(kafka, valkey, prefix) -> 
 
 
 @pytest.mark.parametrize("down", ["model", "hanging model"])
-async def test_short_deadlines_are_kept_without_the_model(kafka, valkey, prefix, down: str) -> None:
-    async with world(kafka, valkey, prefix) as around:
+async def test_deadlines_are_kept_without_the_model(kafka, valkey, prefix, down: str) -> None:
+    # The deadline alone bounds the wait for the model, and leaves a busy machine a second to answer.
+    waiting = RankingSettings(model_timeout_ms=60_000)
+    async with world(kafka, valkey, prefix, ranking=waiting, answer_reserve_ms=1_000) as around:
         await around.interactions.Record(
             interaction_service_pb2.RecordRequest(interaction=event("ann", "item-1")), timeout=10
         )
@@ -110,9 +111,9 @@ async def test_short_deadlines_are_kept_without_the_model(kafka, valkey, prefix,
             around.model.down = True
         else:
             around.model.seconds = 3600.0
-        for _ in range(100):
-            answer = await around.recommendations.Recommend(rpc.RecommendRequest(user_id="ann"), timeout=0.3)
-            assert len(answer.slate.items) == 20
+        for _ in range(2):
+            answer = await around.recommendations.Recommend(rpc.RecommendRequest(user_id="ann"), timeout=3)
+            assert len(answer.slate.items) == 20 and answer.slate.tier == slate_pb2.TIER_POPULAR
 
 
 def test_a_position_is_in_no_profile_of_another_topic() -> None:

@@ -79,13 +79,12 @@ async def test_streams_outlive_the_store_and_learn_what_happened_meanwhile(
                 )
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
             assert (await http(around.server.probes.port, "/readyz"))[0] == 200
-            began = time.monotonic()
+            # Were each to wait for the store until its deadline, they would take half an hour.
             for _ in range(200):
                 quick = await around.recommendations.Recommend(
-                    rpc.RecommendRequest(user_id="ann"), timeout=0.3
+                    rpc.RecommendRequest(user_id="ann"), timeout=10
                 )
                 assert quick.slate.profile_unavailable
-            print(f"200 answers without the store in {time.monotonic() - began:.2f} s")
             await valkey.start()
             for stream in (call, opened):
                 frame = await frame_of(
@@ -93,26 +92,26 @@ async def test_streams_outlive_the_store_and_learn_what_happened_meanwhile(
                 )
                 assert "item-2" not in {item.item_id for item in frame.snapshot.slate.items}
                 assert not frame.snapshot.slate.profile_unavailable
-            print(f"both streams knew {time.monotonic() - began:.1f} s after")
     finally:
         valkey.kill()
 
 
+@pytest.mark.drill
 async def test_with_kafka_gone_writes_are_refused_in_time_and_lists_go_on(
     valkey, prefix, tmp_path: Path
 ) -> None:
     kafka = EmbeddedKafka(tmp_path / "kafka", free_port())
     await kafka.start()
     try:
-        async with world(kafka, valkey, prefix) as around:
+        async with world(kafka, valkey, prefix, answer_reserve_ms=1_000) as around:
             write = interaction_service_pb2.RecordRequest(interaction=event("ann", "item-1", event_id="e1"))
             await around.interactions.Record(write, timeout=10)
             kafka.kill()
             for _ in range(3):
-                began = time.monotonic()
                 with pytest.raises(grpc.aio.AioRpcError) as caught:
-                    await around.interactions.Record(write, timeout=0.5)
-                assert caught.value.code() is grpc.StatusCode.UNAVAILABLE, time.monotonic() - began
+                    await around.interactions.Record(write, timeout=2)
+                # The server's refusal, and not the client's own deadline.
+                assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
                 status = status_pb2.Status.FromString(dict(caught.value.trailing_metadata())[DETAILS_KEY])
                 assert unpack(status, error_details_pb2.RetryInfo) is not None
             answer = await around.recommendations.Recommend(rpc.RecommendRequest(user_id="ann"), timeout=5)
@@ -133,6 +132,7 @@ async def test_with_kafka_gone_writes_are_refused_in_time_and_lists_go_on(
         kafka.kill()
 
 
+@pytest.mark.drill
 async def test_a_server_ends_while_kafka_is_gone(valkey, prefix, tmp_path: Path) -> None:
     kafka = EmbeddedKafka(tmp_path / "kafka", free_port())
     await kafka.start()
@@ -270,7 +270,6 @@ async def test_sigterm_sends_streams_away_and_ends_with_status_zero(
             health = health_pb2_grpc.HealthStub(channel)
             held = health.Watch(health_pb2.HealthCheckRequest(service=""))
             await held.read()
-            began = time.monotonic()
             for _ in range(signals):
                 child.send_signal(signal.SIGTERM)
                 await asyncio.sleep(0.05)
@@ -278,7 +277,6 @@ async def test_sigterm_sends_streams_away_and_ends_with_status_zero(
                 away = (await call.read()).frame
                 assert away.HasField("go_away") and away.resume_token
             assert await asyncio.wait_for(child.wait(), 20) == 0
-            print(f"gone {time.monotonic() - began:.1f} s after {signals} signals")
     finally:
         if child.returncode is None:
             child.kill()

@@ -229,7 +229,14 @@ async def fill_catalogue(kafka: KafkaSettings, items: Sequence[str] = ITEMS) -> 
 
 @asynccontextmanager
 async def world(
-    kafka, valkey, prefix: str, *, items: Sequence[str] = ITEMS, partitions: int = 2, **settings
+    kafka,
+    valkey,
+    prefix: str,
+    *,
+    items: Sequence[str] = ITEMS,
+    partitions: int = 2,
+    ranking: RankingSettings | None = None,
+    **settings,
 ) -> AsyncIterator[World]:
     """A ready server with its own topics and keys. `settings` are those of the server.
 
@@ -252,7 +259,7 @@ async def world(
         kafka=kafka_settings,
         store=store_settings,
         profiles=profiles,
-        ranking=RankingSettings(),
+        ranking=ranking or RankingSettings(),
     )
     server = Server(config, model)
     await server.start()
