@@ -26,9 +26,9 @@ from inference.settings import TritonSettings
 from inference.triton import TritonModel
 from inference.version_routing import Pointer
 from ingest.consuming.supervise import supervise
-from ingest.profiles.interactions_worker import InteractionsWorker
 from ingest.profiles.states import ModelStates
 from ingest.profiles.sweeper import Sweeper
+from ingest.profiles.worker import InteractionsWorker
 from ingest.settings import IngestSettings
 from local.servers.kafka import EmbeddedKafka
 from local.servers.ports import free_port

@@ -21,15 +21,15 @@ from inference.version_labels import Retiring
 from inference.version_routing import Pointer, Versions
 from ingest import metrics
 from ingest.consuming.supervise import supervise, unless_stopped
-from ingest.embeddings.catalogue_workers import CatalogueWorkers
+from ingest.embeddings.worker import CatalogueWorkers
 from ingest.errors import BundleIncompatible
-from ingest.online_quality.quality_worker import QualityWorker
+from ingest.online_quality.worker import QualityWorker
 from ingest.profiles.bundle_check import check_compatible
-from ingest.profiles.interactions_worker import InteractionsWorker
 from ingest.profiles.states import ModelStates
 from ingest.profiles.sweeper import Sweeper
+from ingest.profiles.worker import InteractionsWorker
 from ingest.settings import IngestSettings
-from ingest.statistics.statistics_worker import StatisticsWorker
+from ingest.statistics.worker import StatisticsWorker
 from profiles.actions import ProfileSettings
 from profiles.settings import StoreSettings
 from profiles.store.store import ProfileStore

@@ -7,6 +7,10 @@ class IngestError(Exception):
     """Base of this room's errors."""
 
 
+class BatchAbandoned(IngestError):
+    """A batch is left to the next owner of its partitions: the worker stops, or the partitions move."""
+
+
 class BatchFailed(IngestError):
     """A batch could not be applied now; it is kept and tried again. `cause` is one of metrics.RETRY_CAUSES."""
 

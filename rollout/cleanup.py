@@ -12,7 +12,7 @@ from configuration.settings import Settings
 from inference.errors import InstallFailed
 from inference.repository.repository import load, restrict, sweep, versions
 from ingest.consuming.offsets import partitions_of, reader
-from ingest.verify.whole_topic import read_to_end
+from ingest.consuming.read_topic import read_to_end
 from rollout.bundle_folder import remove_bundles, stored_versions
 from rollout.errors import CleanupIncomplete
 from topics.closing import close_client

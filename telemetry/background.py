@@ -7,7 +7,7 @@ it is tried again, which a metric counts, or it ends the process, which a log li
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -51,22 +51,71 @@ class BackOff:
     jitter: float = 0.2
     steady: float = 30.0
 
-    async def attempts(self) -> AsyncIterator[stamina.Attempt]:
-        """Attempts without end, with the pauses between them. Use each as a context; return when one succeeds."""
+    async def attempts(
+        self,
+        *ends: asyncio.Event,
+        on: tuple[type[Exception], ...] = (Exception,),
+        unless: tuple[type[Exception], ...] = (),
+    ) -> AsyncGenerator[stamina.Attempt, None]:
+        """Attempts, with the pauses between them. Use each as a context; leave the loop when one succeeds.
+
+        Args:
+            ends: Events that end a pause. No attempt follows one that is set. Without them attempts have no end.
+            on: Failures that are tried again.
+            unless: Those of them that are raised all the same.
+        """
         while True:
-            async for attempt in stamina.retry_context(
-                on=Exception,
-                attempts=None,
-                timeout=None,
-                wait_initial=self.initial,
-                wait_max=self.maximum,
-                wait_jitter=self.jitter,
-            ):
+            retries = aiter(
+                stamina.retry_context(
+                    on=lambda error: isinstance(error, on) and not isinstance(error, unless),
+                    attempts=None,
+                    timeout=None,
+                    wait_initial=self.initial,
+                    wait_max=self.maximum,
+                    wait_jitter=self.jitter,
+                )
+            )
+            attempt: stamina.Attempt | None = await anext(retries)
+            while attempt is not None:
                 began = time.monotonic()
                 yield attempt
                 if time.monotonic() - began > self.steady:
                     break
-            await asyncio.sleep(self.initial + random.uniform(0, self.jitter))
+                attempt = await _next_attempt(retries, ends)
+            if attempt is None or await _is_set_within(self.initial + random.uniform(0, self.jitter), ends):
+                return
+
+
+async def _next_attempt(
+    retries: AsyncIterator[stamina.Attempt], ends: Sequence[asyncio.Event]
+) -> stamina.Attempt | None:
+    """The next attempt after its pause; None if one of `ends` is set first."""
+    if not ends:
+        return await anext(retries)
+    upcoming = asyncio.ensure_future(anext(retries))
+    waiting = [asyncio.create_task(end.wait()) for end in ends]
+    try:
+        await asyncio.wait({upcoming, *waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if upcoming.done():
+            upcoming.result()  # Raises what is not tried again.
+        return None if any(end.is_set() for end in ends) else upcoming.result()
+    finally:
+        for task in (upcoming, *waiting):
+            task.cancel()
+        await asyncio.gather(upcoming, *waiting, return_exceptions=True)
+
+
+async def _is_set_within(seconds: float, ends: Sequence[asyncio.Event]) -> bool:
+    waiting = [asyncio.create_task(end.wait()) for end in ends]
+    if not waiting:
+        await asyncio.sleep(seconds)
+        return False
+    try:
+        await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()
+    return any(end.is_set() for end in ends)
 
 
 HOUSE_BACK_OFF: Final = BackOff()

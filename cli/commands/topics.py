@@ -74,8 +74,8 @@ def adopt(
 
 
 async def _adopt(*, reset: bool) -> dict[str, Any]:
-    from ingest.consuming.identity import Adopt
-    from ingest.consuming.identity import adopt as adopt_topic
+    from ingest.adopt import Adopt
+    from ingest.adopt import adopt as adopt_topic
     from profiles.store.store import ProfileStore
 
     settings = load_settings()

@@ -1,146 +1,332 @@
-"""The way of an event: poll, check, apply, commit last."""
+"""The loop that every worker runs: poll, handle a batch, commit, back off.
+
+What a worker does with its records is a `BatchHandler`. The loop keeps the order that no record is lost by:
+
+1. A new assignment is positioned before its first batch is handled.
+2. A batch is handled as a whole, or left to the next owner of its partitions. None is skipped.
+3. Offsets are committed last, never back, and only while this member still holds the partitions.
+4. Before partitions move, the batch in hand gets `revoke_timeout_ms` to finish, and what is handled is committed.
+
+Back-pressure: one batch is in hand at a time, and aiokafka fetches one batch a partition ahead at most. So a handler
+that waits stops the reading, while the heartbeats go on.
+"""
 
 import asyncio
-import random
-import time
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol
 
 import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.structs import OffsetAndMetadata
 
 from ingest import metrics
-from ingest.consuming.consumer import InteractionsConsumer
-from ingest.consuming.dead_letters import DeadLetters
-from ingest.consuming.polling import Records
-from ingest.consuming.records import Batch, read_batch
-from ingest.consuming.traced import by_user
-from ingest.errors import BatchFailed, StoreChanged
-from ingest.profiles.apply import Apply
+from ingest.consuming.commits import Commits
+from ingest.consuming.polling import Records, poll
+from ingest.consuming.supervise import unless_stopped
+from ingest.consuming.with_timeout import with_timeout
+from ingest.errors import BatchAbandoned, Halted
 from ingest.settings import IngestSettings
-from profiles.actions import ProfileSettings
-from telemetry.health import Health
-from telemetry.tracing.spans import Followed, SpanKind
+from telemetry.background import BackOff
+from topics.closing import close_client
+from topics.settings import KafkaSettings
 
 log = structlog.get_logger()
 
-COMPONENT = "interactions"
+# The liveness probe notices a loop that hangs. Kafka's own measure, the time between polls, would take the partitions
+# away in the middle of a long outage of the store or of the model, and nobody could do more with them.
+_MAX_POLL_INTERVAL_MS: Final = 24 * 3_600_000
+_POSITION_SECONDS: Final = 30.0
+
+Offsets = Mapping[TopicPartition, OffsetAndMetadata]
+NOTHING: Final[Offsets] = {}
 
 
-class Interactions:
-    """Turns records into profiles, a batch at a time, until it is cancelled or halted.
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """What a worker reads, as one member of a consumer group.
 
-    A batch is kept until all of it is applied and all its dead letters are acknowledged; only then its offsets
-    are committed. What cannot be applied is tried again with back-off, and never skipped.
+    Attributes:
+        group: The group's id.
+        topics: The topics by name.
+        start: Where a partition begins for which the group has no commit. none: the handler sets every position.
+        max_records: Most records of a batch.
+        pause_seconds: Time before the next poll after one that brought less than `max_records`: batches get larger.
+        assignor: How Kafka shares the partitions among the members.
     """
+
+    group: str
+    topics: tuple[str, ...]
+    start: Literal["none", "earliest", "latest"]
+    max_records: int
+    pause_seconds: float = 0.0
+    assignor: type[AbstractPartitionAssignor] = RoundRobinPartitionAssignor
+
+
+class Assignment:
+    """The partitions that this member holds between two rebalances. Rebalances are eager: each revokes everything.
+
+    Attributes:
+        partitions: What it holds.
+        leaving: Set while the partitions are about to move: finish or abandon the batch in hand.
+        revoked: Whether they have moved. From then on nothing of theirs may be committed.
+    """
+
+    def __init__(self, partitions: frozenset[TopicPartition] = frozenset()) -> None:
+        self.partitions = partitions
+        self.leaving = asyncio.Event()
+        self.revoked = False
+
+
+class Batch:
+    """Polled records, of partitions of one assignment."""
+
+    def __init__(
+        self, records: Records, assignment: Assignment, back_off: BackOff, stop: asyncio.Event
+    ) -> None:
+        self.records = records
+        self.assignment = assignment
+        self._back_off = back_off
+        self._stop = stop
+
+    def __len__(self) -> int:
+        return sum(map(len, self.records.values()))
+
+    async def retry(
+        self,
+        attempt: Callable[[int], Awaitable[None]],
+        *,
+        on: tuple[type[Exception], ...] = (Exception,),
+        unless: tuple[type[Exception], ...] = (),
+    ) -> None:
+        """Calls `attempt` until it returns, with back-off between its failures.
+
+        Args:
+            attempt: Takes the number of the attempt, from 0.
+            on: Failures that are tried again.
+            unless: Those of them that are raised all the same. `Halted` and `BatchAbandoned` are raised always.
+
+        Raises:
+            BatchAbandoned: An attempt has failed and the worker stops, or the partitions are about to move.
+        """
+        unless = (Halted, BatchAbandoned, *unless)
+        try:
+            return await attempt(0)  # Most batches succeed at once, and pay nothing for the back-off.
+        except unless:
+            raise
+        except on as error:
+            failure = error
+        attempts = self._back_off.attempts(self._stop, self.assignment.leaving, on=on, unless=unless)
+        async with contextlib.aclosing(attempts):
+            async for each in attempts:
+                with each:
+                    if each.num == 1:
+                        raise failure
+                    return await attempt(each.num - 1)
+        raise BatchAbandoned
+
+    async def unless_leaving(self, work: Awaitable[object]) -> None:
+        """Waits for the work, which ends when the partitions are about to move.
+
+        Raises:
+            BatchAbandoned: They are about to move.
+        """
+        if not await unless_stopped(work, self.assignment.leaving):
+            raise BatchAbandoned
+
+
+class BatchHandler(Protocol):
+    """What a worker does with its records. Only `handle` has to be written; the other methods do nothing by default."""
+
+    async def handle(self, batch: Batch) -> Offsets:
+        """Handles all records of a batch.
+
+        Returns:
+            The offsets to commit. They are dropped if the partitions have moved meanwhile. None at all where the
+            handler commits for itself.
+
+        Raises:
+            BatchAbandoned: The records are left to the next owner of their partitions.
+            Exception: Ends the loop. A new one begins at what is committed.
+        """
+        ...
+
+    async def started(self, consumer: AIOKafkaConsumer) -> None:
+        """The member has begun to join the group."""
+        return None
+
+    async def position(self, consumer: AIOKafkaConsumer, assignment: Assignment, commits: Commits) -> None:
+        """Sets the positions of a new assignment, and tells `commits` what is committed. By default they are what the
+        group has committed. The assignment may be revoked while this waits: look before positions are set."""
+        return None
+
+    async def out_of_range(self, consumer: AIOKafkaConsumer, offsets: Mapping[TopicPartition, int]) -> None:
+        """Partitions do not have these offsets. If this returns, `position` is called again."""
+        return None
+
+    async def after_poll(self, consumer: AIOKafkaConsumer, assignment: Assignment, records: int) -> Offsets:
+        """Called after each poll, once its records are handled; `records` is how many there were.
+
+        Returns:
+            More offsets to commit.
+        """
+        return NOTHING
+
+    async def stopped(self) -> None:
+        """The loop ends; the consumer is still a member of the group."""
+        return None
+
+
+class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
+    """One member of a consumer group, which hands its batches to a handler."""
 
     def __init__(
         self,
-        consumer: InteractionsConsumer,
-        apply: Apply,
-        dead_letters: DeadLetters,
-        health: Health,
-        topic_id: bytes,
-        store_identity: str,
-        profile_settings: ProfileSettings,
+        kafka: KafkaSettings,
+        subscription: Subscription,
+        handler: BatchHandler,
         settings: IngestSettings,
     ) -> None:
-        self._consumer = consumer
-        self._apply = apply
-        self._dead_letters = dead_letters
-        self._health = health
-        self._topic_id = topic_id
-        self._identity = store_identity
-        self._seen = store_identity
-        self._profile_settings = profile_settings
+        self._subscription = subscription
+        self._handler = handler
         self._settings = settings
-        self._failing = False
-        self._epoch = -1
-
-    def store_is(self, identity: str) -> None:
-        """Called by whoever watches the store: who is behind it now."""
-        self._seen = identity
+        self._back_off = batch_back_off(settings)
+        self._consumer = AIOKafkaConsumer(
+            **kafka.client_options(),
+            group_id=subscription.group,
+            enable_auto_commit=False,
+            auto_offset_reset=subscription.start,
+            fetch_max_wait_ms=settings.fetch_wait_ms,
+            session_timeout_ms=settings.session_timeout_ms,
+            heartbeat_interval_ms=max(100, settings.session_timeout_ms // 4),
+            max_poll_interval_ms=_MAX_POLL_INTERVAL_MS,
+            isolation_level="read_committed",
+            partition_assignment_strategy=(subscription.assignor,),
+        )
+        self._commits = Commits(self._consumer, settings)
+        self._assignment = Assignment()
+        self._positioned: Assignment | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Returns after the batch in hand once `stop` is set.
+        """Runs until `stop` is set; then the batch in hand is finished and committed.
 
-        Raises Halted; StoreChanged and KafkaError, which a new consumer cures: it begins where the store may have
-        lost something.
+        Raises:
+            KafkaError, TimeoutError, OSError: Kafka fails; a new loop goes on where this one ended.
+            Exception: What the handler raises.
         """
-        while not stop.is_set():
-            if self._seen != self._identity:
-                raise StoreChanged(self._seen)
-            epoch, polled = await self._consumer.poll()
-            if epoch != self._epoch:
-                self._epoch = epoch
-                self._apply.forget()
-            if polled:
-                with self._consumer.working(polled):
-                    await self._finish(epoch, polled, stop)
-
-    async def _finish(self, epoch: int, polled: Records, stop: asyncio.Event) -> None:
-        started = time.perf_counter()
-        batch = read_batch(polled, self._topic_id, self._profile_settings)
-        self._dead_letters.admit(batch.letters)
-        origins = [one.origin for one in batch.traced]
-        with Followed("process interactions", SpanKind.CONSUMER, origins) as followed:
-            if not await self._finished(batch, by_user(batch.traced, followed), epoch, stop):
-                followed.failed("abandoned")
-                return
-        self._consumer.mark(epoch, polled)
-        self._succeeded()
-        metrics.RECORDS_OF["refused"].inc(len(batch.letters))
-        metrics.BATCH_RECORDS.observe(sum(map(len, polled.values())))
-        metrics.STAGE["batch"].observe(time.perf_counter() - started)
-        metrics.RECORD_AGE_SECONDS.observe(max(0.0, time.time() - batch.oldest_ms / 1000))
-
-    async def _finished(
-        self, batch: Batch, traceparents: Mapping[str, str], epoch: int, stop: asyncio.Event
-    ) -> bool:
-        """Tries until the batch is applied; False where it was abandoned instead."""
-        attempt = 0
-        while True:
-            try:
-                await self._try(batch, traceparents)
-                return True
-            except StoreChanged:
-                raise
-            except Exception as error:  # a fault of ours too: the batch stays, and says so
-                self._failed(error, attempt)
-            if await self._pause(attempt, epoch, stop):
-                self._consumer.forget(epoch)
-                return False
-            attempt += 1
-
-    async def _try(self, batch: Batch, traceparents: Mapping[str, str]) -> None:
-        if batch.records:
-            await self._apply(batch.records, self._identity, traceparents)
-        if batch.letters:
-            await self._dead_letters.write(batch.letters)
-
-    async def _pause(self, attempt: int, epoch: int, stop: asyncio.Event) -> bool:
-        """Waits before the next try; True if the batch is to be abandoned instead."""
-        longest = min(self._settings.backoff_max_ms, self._settings.backoff_ms * 2 ** min(attempt, 20)) / 1000
-        ends = [asyncio.create_task(event.wait()) for event in (stop, self._consumer.leaving)]
+        self._consumer.subscribe(list(self._subscription.topics), listener=self)
+        committing: asyncio.Task[None] | None = None
         try:
-            await asyncio.wait(
-                ends, timeout=longest * random.uniform(0.5, 1.0), return_when=asyncio.FIRST_COMPLETED
-            )
+            if not await unless_stopped(self._consumer.start(), stop):
+                return
+            committing = asyncio.create_task(self._commits.run(), name="commit offsets")
+            await self._handler.started(self._consumer)
+            while not stop.is_set():
+                if (
+                    await self._round(stop) < self._subscription.max_records
+                    and self._subscription.pause_seconds
+                ):
+                    await unless_stopped(asyncio.sleep(self._subscription.pause_seconds), stop)
         finally:
-            for end in ends:
-                end.cancel()
-        return stop.is_set() or self._consumer.leaving.is_set() or self._consumer.epoch != epoch
+            await self._close(committing)
 
-    def _failed(self, error: Exception, attempt: int) -> None:
-        cause = error.cause if isinstance(error, BatchFailed) else "error"
-        metrics.RETRIES.labels(cause).inc()
-        self._failing = True
-        self._health.down(COMPONENT, f"a batch is tried again: {error}")
-        if cause == "error":
-            log.exception("batch_failed", attempt=attempt)
-        elif attempt in (0, 4) or attempt % 20 == 0:
-            log.warning("batch_waits", cause=cause, attempt=attempt, detail=str(error))
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        """Called by aiokafka while it still sends heartbeats, before it joins the group again."""
+        assignment = self._assignment
+        assignment.leaving.set()
+        try:
+            async with asyncio.timeout(self._settings.revoke_timeout_ms / 1000):
+                await self._idle.wait()
+                await self._commits.commit()
+        except (KafkaError, TimeoutError) as error:
+            log.warning(
+                "revoked_before_commit",
+                group=self._subscription.group,
+                partitions=len(revoked),
+                cause=repr(error),
+            )
+        assignment.revoked = True
+        self._commits.clear()
 
-    def _succeeded(self) -> None:
-        if self._failing:
-            log.info("batch_applied_after_failures")
-            self._failing = False
-            self._health.up(COMPONENT)
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        """Called by aiokafka while no heartbeats are sent, so it waits for nothing."""
+        self._assignment = Assignment(frozenset(assigned))
+        log.info(
+            "assigned", group=self._subscription.group, partitions=sorted(tp.partition for tp in assigned)
+        )
+
+    async def _round(self, stop: asyncio.Event) -> int:
+        """One poll and what follows from it. Returns how many records it brought."""
+        assignment = self._assignment
+        if self._positioned is not assignment and not assignment.revoked:
+            seconds = _POSITION_SECONDS * (1 + len(assignment.partitions))
+            await with_timeout(self._handler.position(self._consumer, assignment, self._commits), seconds)
+            if assignment.revoked:
+                return 0
+            self._positioned = assignment
+        try:
+            records = await poll(self._consumer, self._settings.poll_ms, self._subscription.max_records)
+        except NoOffsetForPartitionError:
+            # The fetcher looked before the positions were set. Setting them again drops its complaint.
+            self._positioned = None
+            return 0
+        except OffsetOutOfRangeError as error:
+            if not assignment.revoked:
+                await self._handler.out_of_range(self._consumer, error.args[0])
+                self._positioned = None
+            return 0
+        if records and (assignment.revoked or assignment is not self._assignment):
+            # The partitions moved during the poll: no positions were set for these records, or they are not ours.
+            self._put_back(records)
+            return 0
+        if records:
+            await self._handle(Batch(records, assignment, self._back_off, stop))
+        count = sum(map(len, records.values()))
+        offsets = await self._handler.after_poll(self._consumer, assignment, count)
+        if not assignment.revoked:
+            self._commits.mark(offsets)
+        return count
+
+    async def _handle(self, batch: Batch) -> None:
+        self._idle.clear()
+        try:
+            offsets = await self._handler.handle(batch)
+            if batch.assignment.revoked:
+                metrics.ABANDONED.inc()
+            else:
+                self._commits.mark(offsets)
+        except BatchAbandoned:
+            metrics.ABANDONED.inc()
+            self._put_back(batch.records)
+        finally:
+            self._idle.set()
+
+    def _put_back(self, records: Records) -> None:
+        """The records are polled again, as far as this member still holds their partitions."""
+        for tp in records.keys() & self._consumer.assignment():
+            self._consumer.seek(tp, records[tp][0].offset)
+
+    async def _close(self, committing: asyncio.Task[None] | None) -> None:
+        try:
+            if committing is not None:
+                with contextlib.suppress(KafkaError, TimeoutError):
+                    await self._commits.commit()
+                committing.cancel()
+                await asyncio.gather(committing, return_exceptions=True)
+        finally:
+            try:
+                await self._handler.stopped()
+            finally:
+                await close_client(self._consumer)
+
+
+def batch_back_off(settings: IngestSettings) -> BackOff:
+    """The pauses between the attempts of one batch. They never begin again at the first one."""
+    first = settings.backoff_ms / 1000
+    return BackOff(initial=first, maximum=settings.backoff_max_ms / 1000, jitter=first, steady=float("inf"))

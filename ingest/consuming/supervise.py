@@ -1,8 +1,7 @@
-"""A worker that is started again when it fails, and says what it waits for."""
+"""A worker that is started again when it fails, and shows what it waits for."""
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -13,6 +12,7 @@ from ingest.consuming.race import cancel_and_wait
 from ingest.errors import Halted, IngestError, StoreChanged
 from ingest.settings import IngestSettings
 from profiles.errors import StoreUnavailable
+from telemetry.background import BackOff
 from telemetry.health import Health
 from topics.errors import TopicsError
 
@@ -32,40 +32,62 @@ async def supervise(
     *,
     kind: str = "",
 ) -> None:
-    """Runs `work(stop)` until it returns or `stop` is set, again after each failure.
+    """Runs `work(stop)` until it returns or `stop` is set, again with back-off after each failure.
 
-    Unready meanwhile, with the reason; `work` marks the component `name` as up when it is at work. What halts is
-    looked at again every topic_check_seconds, in case someone has decided, or never if that is final. `kind`: what
-    the metrics call it, where there are several of a kind.
+    Meanwhile the component is unready, with the reason; `work` marks it as ready. A worker that halts is started again
+    every `topic_check_seconds`, in case someone has decided, or never if that is final.
+
+    Args:
+        name: The component in `health`.
+        work: The worker.
+        health: Where it shows.
+        settings: How ingest runs.
+        stop: Ends the worker, and every pause.
+        kind: What metrics call the worker, where there are several of a kind.
     """
     health.down(name, "starting")
-    attempt = 0
-    said = ""
+    first = settings.backoff_ms / 1000
+    back_off = BackOff(
+        initial=first, maximum=settings.backoff_max_ms / 1000, jitter=first, steady=_STEADY_SECONDS
+    )
+    async with contextlib.aclosing(back_off.attempts(stop)) as attempts:
+        async for attempt in attempts:
+            with attempt:
+                try:
+                    await _until_decided(name, work, health, settings, stop)
+                except Exception as error:
+                    health.down(name, f"{type(error).__name__}: {error}")
+                    metrics.RESTARTS.labels(kind or name).inc()
+                    if isinstance(error, _PASSING):
+                        log.warning("worker_failed", worker=name, attempt=attempt.num, cause=repr(error))
+                    else:
+                        log.exception("worker_failed", worker=name, attempt=attempt.num)
+                    raise
+                return
+
+
+async def _until_decided(
+    name: str,
+    work: Callable[[asyncio.Event], Awaitable[None]],
+    health: Health,
+    settings: IngestSettings,
+    stop: asyncio.Event,
+) -> None:
+    """Runs the worker, again when it halts or the store has changed: neither is a failure of the worker."""
+    logged = ""
     while not stop.is_set():
-        started = time.monotonic()
         try:
             await _in_its_own_task(work(stop))
             return
         except StoreChanged as error:
             log.warning("store_changed", worker=name, rewind_seconds=settings.rewind_seconds)
             health.down(name, str(error))
-            wait = 0.0
         except Halted as error:
             health.down(name, str(error))
-            if str(error) != said:
-                said = str(error)
-                log.error("halted", worker=name, reason=said)
-            wait = float("inf") if error.final else settings.topic_check_seconds
-        except Exception as error:
-            health.down(name, f"{type(error).__name__}: {error}")
-            attempt = 0 if time.monotonic() - started > _STEADY_SECONDS else attempt + 1
-            metrics.RESTARTS.labels(kind or name).inc()
-            if isinstance(error, _PASSING):
-                log.warning("worker_failed", worker=name, attempt=attempt, cause=repr(error))
-            else:
-                log.exception("worker_failed", worker=name, attempt=attempt)
-            wait = min(settings.backoff_max_ms, settings.backoff_ms * 2 ** min(attempt, 20)) / 1000
-        await wait_for_stop(stop, wait)
+            if str(error) != logged:
+                logged = str(error)
+                log.error("halted", worker=name, reason=logged)
+            await wait_for_stop(stop, float("inf") if error.final else settings.topic_check_seconds)
 
 
 async def _in_its_own_task(work: Awaitable[None]) -> None:

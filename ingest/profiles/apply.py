@@ -69,7 +69,7 @@ class Apply:
         self._settings = settings
         self._recent = RecentProfiles(settings.profile_cache_size)
 
-    def forget(self) -> None:
+    def clear_cache(self) -> None:
         """Reads every profile anew: partitions have moved, so that others may have written them meanwhile."""
         self._recent.clear()
 
@@ -97,7 +97,7 @@ class Apply:
         except StoreUnavailable as error:
             raise StoreDown(str(error)) from error
         except StoreChanged:
-            self.forget()
+            self.clear_cache()
             raise
 
     async def _once(

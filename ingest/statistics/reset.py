@@ -2,7 +2,7 @@
 
 import asyncio
 
-from ingest.verify.whole_topic import read_stats
+from ingest.consuming.read_topic import read_stats
 from topics.closing import close_client
 from topics.producer import start_producer
 from topics.settings import KafkaSettings

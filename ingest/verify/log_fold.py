@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from ingest.consuming.offsets import partitions_of, reader
-from ingest.consuming.records import read_record
-from ingest.verify.whole_topic import read_to_end
+from ingest.consuming.read_topic import read_to_end
+from ingest.profiles.records import read_record
 from profiles.actions import ProfileSettings
 from profiles.folding.events import Record
 from profiles.folding.fold import fold

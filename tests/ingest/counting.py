@@ -8,7 +8,7 @@ from catalog.settings import CatalogSettings
 from ingest.consuming.groups import statistics_group
 from ingest.consuming.offsets import committed, partitions_of
 from ingest.consuming.supervise import supervise
-from ingest.statistics.statistics_worker import StatisticsWorker
+from ingest.statistics.worker import StatisticsWorker
 from telemetry.health import Health
 from tests.ingest.world import World, until
 

@@ -12,7 +12,7 @@ from inference.bundle.bundle import read
 from inference.version_routing import Live, Pointer
 from ingest.consuming.groups import catalogue_group
 from ingest.consuming.offsets import committed, partitions_of
-from ingest.embeddings.catalogue_workers import CatalogueWorkers, published_bundle
+from ingest.embeddings.worker import CatalogueWorkers, published_bundle
 from ingest.errors import BundleMissing
 from recstream.v1.item_pb2 import Item
 from telemetry.health import Health

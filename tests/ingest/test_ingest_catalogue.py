@@ -13,7 +13,7 @@ from inference.model import ModelUnavailable, NotFinite, Tokens
 from ingest.consuming.groups import catalogue_group
 from ingest.consuming.offsets import committed, partitions_of
 from ingest.consuming.supervise import supervise
-from ingest.embeddings.catalogue_worker import CatalogueWorker
+from ingest.embeddings.worker import CatalogueWorker
 from recstream.v1.item_pb2 import Item, Media
 from telemetry.health import Health
 from tests.ingest.world import World, until

@@ -168,7 +168,7 @@ async def test_after_a_failed_write_the_profile_is_read(
 async def test_when_partitions_move_all_is_read_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     reads, apply = Reads(world.store, monkeypatch), apply_to(world)
     await applied(apply, world, click(0))
-    apply.forget()
+    apply.clear_cache()
     await applied(apply, world, click(1))
     assert reads.users == ["ann", "ann"]
 

@@ -107,7 +107,7 @@ async def test_a_store_that_forgot_everything_is_not_taken_for_a_new_installatio
         return "adopt --reset" in worker.health.not_ready.get("interactions", "")
 
     await until(halted)
-    from ingest.consuming.identity import Adopt, adopt
+    from ingest.adopt import Adopt, adopt
 
     await adopt(world.kafka, world.store, Adopt.RESET)
     await world.caught_up()

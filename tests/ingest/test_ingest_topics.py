@@ -10,7 +10,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
-from ingest.consuming.identity import Adopt, adopt
+from ingest.adopt import Adopt, adopt
 from profiles.actions import ProfileSettings
 from tests.ingest.world import T0, MakeWorld, Worker, World, until
 from topics.check import check_topics

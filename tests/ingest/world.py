@@ -17,14 +17,14 @@ from inference.model import Floats
 from inference.version_routing import Live, Pointer
 from ingest.consuming.groups import interactions_group
 from ingest.consuming.offsets import committed, partitions_of, reader
+from ingest.consuming.read_topic import read_to_end
 from ingest.consuming.supervise import supervise
-from ingest.profiles.interactions_worker import InteractionsWorker
 from ingest.profiles.states import ModelStates
 from ingest.profiles.sweeper import Sweeper
+from ingest.profiles.worker import InteractionsWorker
 from ingest.settings import IngestSettings
 from ingest.verify.log_fold import fold_log
 from ingest.verify.verify import Report, verify
-from ingest.verify.whole_topic import read_to_end
 from local.servers.kafka import EmbeddedKafka
 from local.servers.valkey import EmbeddedValkey
 from profiles.actions import ProfileSettings

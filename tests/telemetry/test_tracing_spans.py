@@ -27,7 +27,7 @@ from opentelemetry.sdk.trace.export import (
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 
-from ingest.consuming.records import read_batch
+from ingest.profiles.records import read_batch
 from profiles.actions import ProfileSettings
 from recstream.client.tracing import trace_headers
 from recstream.v1.interaction_pb2 import Interaction

@@ -1,6 +1,7 @@
 """A catalogue worker for each model version that is live, and none for others."""
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -10,12 +11,94 @@ from inference.bundle.bundle import Bundle, read
 from inference.errors import BundleRefused
 from inference.model import Model
 from inference.version_routing import Live, Pointer
+from ingest.consuming.dead_letters import DeadLetters
+from ingest.consuming.groups import catalogue_group
+from ingest.consuming.loop import ConsumerLoop, Subscription
 from ingest.consuming.supervise import supervise
-from ingest.embeddings.catalogue_worker import COMPONENT, CatalogueWorker
+from ingest.consuming.topic_check import check_topics_usable
+from ingest.embeddings.embedding import Embedding
+from ingest.embeddings.handler import ItemsHandler
 from ingest.errors import BundleMissing
 from ingest.settings import IngestSettings
 from telemetry.health import Health
+from topics.closing import close_client
+from topics.ids import topic_ids
+from topics.producer import start_producer
 from topics.settings import KafkaSettings
+
+COMPONENT = "catalogue"
+
+
+class CatalogueWorker:
+    """Turns items into vectors under the bundle's version, as one member of the group of this publishing.
+
+    Args:
+        kafka: The cluster.
+        settings: How ingest runs.
+        bundle: The model version's bundle.
+        model: Makes the vectors.
+        catalog: Knows the vectors that are there.
+        health: Where the worker shows.
+        published_at_ms: When the version was published, Unix milliseconds. A version that is published again is read
+            from the first item.
+        component: What the worker is called in `health`.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        settings: IngestSettings,
+        bundle: Bundle,
+        model: Model,
+        catalog: Catalog,
+        health: Health,
+        *,
+        published_at_ms: int = 0,
+        component: str = COMPONENT,
+    ) -> None:
+        self._kafka = kafka
+        self._settings = settings
+        self._bundle = bundle
+        self._model = model
+        self._catalog = catalog
+        self._health = health
+        self._published_at_ms = published_at_ms
+        self._component = component
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Runs until `stop` is set. Raises Halted, KafkaError, KafkaUnreachable; a new run goes on from there."""
+        topics = self._kafka.topics
+        # Topics of items are not aged by any time to live.
+        await check_topics_usable(self._kafka, 0, [topics.items, topics.item_vectors])
+        topic_id = (await topic_ids(self._kafka, [topics.items]))[topics.items]
+        version = self._bundle.manifest.version
+        producer = await start_producer(self._kafka)
+        try:
+            handler = ItemsHandler(
+                topics=topics,
+                embedding=Embedding(self._model, self._bundle, self._settings.embed_timeout_ms / 1000),
+                version=version,
+                known=lambda item_id: self._catalog.content_hash(version, item_id),
+                producer=producer,
+                dead_letters=DeadLetters(
+                    producer,
+                    topics.items_dead_letter,
+                    "items",
+                    self._settings.dead_letters_per_minute,
+                    time.monotonic,
+                ),
+                topic_id=topic_id,
+                on_started=partial(self._health.up, self._component),
+            )
+            subscription = Subscription(
+                group=catalogue_group(self._kafka, version, self._published_at_ms, topic_id),
+                topics=(topics.items,),
+                start="earliest",  # Embedding twice does no harm.
+                max_records=self._settings.embed_batch,
+            )
+            await ConsumerLoop(self._kafka, subscription, handler, self._settings).run(stop)
+        finally:
+            await close_client(producer)
 
 
 class CatalogueWorkers:

@@ -1,18 +1,18 @@
-"""The worker of the profiles: the loop, and what it needs around it."""
+"""The worker that turns interactions into profiles: what the loop needs around it."""
 
 import asyncio
 import time
 
-from ingest.consuming.consumer import InteractionsConsumer
 from ingest.consuming.dead_letters import DeadLetters
-from ingest.consuming.identity import check_identity
-from ingest.consuming.loop import COMPONENT, Interactions
+from ingest.consuming.groups import interactions_group
+from ingest.consuming.loop import ConsumerLoop, Subscription
 from ingest.consuming.race import race
-from ingest.consuming.supervise import unless_stopped
 from ingest.consuming.topic_check import check_topics_usable, watch_topic
 from ingest.profiles.apply import Apply
+from ingest.profiles.handler import InteractionsHandler
 from ingest.profiles.states import ModelStates
 from ingest.profiles.sweeper import Sweeper
+from ingest.profiles.topic_identity import check_identity
 from ingest.settings import IngestSettings
 from profiles.actions import ProfileSettings
 from profiles.errors import StoreUnavailable
@@ -59,31 +59,36 @@ class InteractionsWorker:
         )
         topic_id = await check_identity(self._kafka, self._store)
         identity = await self._store.identity()
+        group = interactions_group(self._kafka)
         producer = await start_producer(self._kafka)
-        consumer = InteractionsConsumer(self._kafka, self._settings, identity)
-        loop = Interactions(
-            consumer,
-            Apply(self._store, self._states, self._sweeper, self._profile_settings, self._settings),
-            DeadLetters(
-                producer,
-                topics.interactions_dead_letter,
-                "interactions",
-                self._settings.dead_letters_per_minute,
-                time.monotonic,
-            ),
-            self._health,
-            topic_id,
-            identity,
-            self._profile_settings,
-            self._settings,
-        )
         try:
-            if not await unless_stopped(consumer.start(), stop):
-                return
-            self._health.up(COMPONENT)
+            handler = InteractionsHandler(
+                kafka=self._kafka,
+                group=group,
+                apply=Apply(self._store, self._states, self._sweeper, self._profile_settings, self._settings),
+                dead_letters=DeadLetters(
+                    producer,
+                    topics.interactions_dead_letter,
+                    "interactions",
+                    self._settings.dead_letters_per_minute,
+                    time.monotonic,
+                ),
+                health=self._health,
+                topic_id=topic_id,
+                store_identity=identity,
+                profile_settings=self._profile_settings,
+                settings=self._settings,
+            )
+            subscription = Subscription(
+                group=group,
+                topics=(topics.interactions,),
+                start="none",
+                max_records=self._settings.batch_records,
+            )
+            loop = ConsumerLoop(self._kafka, subscription, handler, self._settings)
             await race(
                 loop.run(stop),
-                self._watch_store(loop),
+                self._watch_store(handler),
                 watch_topic(
                     self._kafka,
                     topics.interactions,
@@ -93,16 +98,13 @@ class InteractionsWorker:
                 ),
             )
         finally:
-            try:
-                await consumer.close()
-            finally:
-                await close_client(producer)
+            await close_client(producer)
 
-    async def _watch_store(self, loop: Interactions) -> None:
+    async def _watch_store(self, handler: InteractionsHandler) -> None:
         """So that a store that restarts while nothing flows is noticed, and one that is away makes us unready."""
         while True:
             try:
-                loop.store_is(await self._store.identity())
+                handler.store_is(await self._store.identity())
                 await self._store.check_writes(_CHECK_SECONDS)
                 self._health.up("store")
             except StoreUnavailable as error:

@@ -1,4 +1,4 @@
-"""The statistics worker: positive interactions to counts an item by hour and day, exactly once by Kafka transactions.
+"""Positive interactions into counts an item by hour and day, exactly once, by Kafka transactions.
 
 What counts: each record of a positive action, once, in the hour of its event time. A record is counted once however
 often workers die, as output and offsets are committed together. What is not looked at, since it would take a memory
@@ -6,32 +6,24 @@ of events: the same event recorded twice counts twice; an undo takes nothing bac
 in the sums, which name nobody.
 """
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
-from aiokafka import (
-    AIOKafkaConsumer,
-    AIOKafkaProducer,
-    ConsumerRebalanceListener,
-    ConsumerRecord,
-    TopicPartition,
-)
-from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from catalog.errors import BadRecord
 from catalog.records import parse_stats_key, stats_key
 from ingest import metrics
-from ingest.consuming.groups import statistics_group, statistics_transactions
+from ingest.consuming.commits import Commits
+from ingest.consuming.groups import statistics_transactions
+from ingest.consuming.loop import NOTHING, Assignment, Batch, BatchHandler, Offsets
 from ingest.consuming.offsets import committed, offset_ranges, out_of_range, partitions_of
-from ingest.consuming.polling import poll
-from ingest.consuming.supervise import unless_stopped
+from ingest.consuming.read_topic import read_to_end
 from ingest.consuming.with_timeout import with_timeout
-from ingest.errors import OffsetOutOfRange, TopicRecreated
+from ingest.errors import BatchAbandoned, OffsetOutOfRange, TopicRecreated
 from ingest.settings import IngestSettings
 from ingest.statistics.counting import Counted, Counts, is_counted
-from ingest.verify.whole_topic import read_to_end
 from profiles.actions import ProfileSettings
 from profiles.folding.events import Event, Position
 from profiles.interactions import parse
@@ -54,94 +46,55 @@ class _Partition:
         self.target = target
 
 
-class Statistics(ConsumerRebalanceListener):  # type: ignore[misc]
-    """One worker. Several share the partitions of interactions between them as members of one group.
+class StatisticsHandler(BatchHandler):
+    """Counts the positive interactions of the partitions that it holds, and writes counts and offsets in one
+    transaction. So it gives the loop nothing to commit, and tries nothing again: what was not committed did not happen,
+    and a new loop reads it again.
 
-    A partition is taken over in an order that keeps it exact: its transactional id is started, which ends whatever
-    the owner before had under way; then the committed offset is read; then the counts, from the compacted topic.
+    A partition is taken over in an order that keeps it exact: its transactional id is started, which ends whatever the
+    owner before had under way; then the committed offset is read; then the counts, from the compacted topic.
+
+    Args:
+        kafka: The cluster.
+        group: The consumer group.
+        profile_settings: Which actions there are.
+        settings: How ingest runs.
+        topic_id: The id of the topic of interactions, 16 bytes.
+        on_started: Called when the worker has begun to join its group.
     """
 
     def __init__(
         self,
+        *,
         kafka: KafkaSettings,
+        group: str,
         profile_settings: ProfileSettings,
         settings: IngestSettings,
         topic_id: bytes,
+        on_started: Callable[[], None],
     ) -> None:
         self._kafka = kafka
+        self._group = group
         self._profile_settings = profile_settings
         self._settings = settings
         self._topic_id = topic_id
-        self._group = statistics_group(kafka)
+        self._on_started = on_started
         self._held: dict[TopicPartition, _Partition] = {}
         self._producers: list[AIOKafkaProducer] = []
-        self._epoch = 0
-        self._prepared = -1
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop` is set. Raises OffsetOutOfRange; KafkaError, KafkaUnreachable and TimeoutError, upon
-        which a new worker may start: what was not committed did not happen."""
-        consumer = AIOKafkaConsumer(
-            **self._kafka.client_options(),
-            group_id=self._group,
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            session_timeout_ms=self._settings.session_timeout_ms,
-            heartbeat_interval_ms=max(100, self._settings.session_timeout_ms // 4),
-            isolation_level="read_committed",
-        )
-        consumer.subscribe([self._kafka.topics.interactions], listener=self)
-        try:
-            if not await unless_stopped(consumer.start(), stop):
-                return
-            while not stop.is_set():
-                if await self._round(consumer) < self._settings.statistics_batch:
-                    await unless_stopped(asyncio.sleep(self._settings.statistics_interval_ms / 1000), stop)
-        finally:
-            await self._release()
-            await close_client(consumer)
+    async def started(self, consumer: AIOKafkaConsumer) -> None:
+        self._on_started()
 
-    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        """Called by aiokafka. A transaction under way may still be committed: the next owner waits for its end."""
-        self._epoch += 1
-
-    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        """Called by aiokafka without heartbeats going, so nothing is waited for here."""
-        self._epoch += 1
-
-    async def _round(self, consumer: AIOKafkaConsumer) -> int:
-        """Counts what there is; returns how many records that were."""
-        if self._prepared != self._epoch:
-            async with asyncio.timeout(_STEP_SECONDS + _STEP_SECONDS * len(consumer.assignment())):
-                await self._prepare(consumer)
-            if self._prepared != self._epoch:
-                return 0
-        epoch = self._epoch
-        try:
-            polled = await poll(consumer, self._settings.poll_ms, self._settings.statistics_batch)
-        except (NoOffsetForPartitionError, OffsetOutOfRangeError):
-            self._prepared = -1  # Taking over sets the positions anew, or says what is lost.
-            return 0
-        for tp, records in polled.items():
-            if epoch != self._epoch:
-                return 0
-            await self._count(tp, records)
-        return sum(map(len, polled.values()))
-
-    async def _prepare(self, consumer: AIOKafkaConsumer) -> None:
-        epoch = self._epoch
+    async def position(self, consumer: AIOKafkaConsumer, assignment: Assignment, commits: Commits) -> None:
+        """Takes the partitions over. Raises TopicRecreated and OffsetOutOfRange."""
         await self._release()
-        partitions = sorted(consumer.assignment())
+        partitions = sorted(assignment.partitions)
         if partitions:
             producers = {tp: await self._start(tp.partition) for tp in partitions}
-            counts, targets = await self._restore({tp.partition for tp in partitions})
-            self._held = {
-                tp: _Partition(producers[tp], counts[tp.partition], tp.partition % targets)
-                for tp in partitions
-            }
             found = await committed(self._kafka, self._group, partitions)
             there = await offset_ranges(consumer, partitions)
-            if epoch != self._epoch:
+            counts, targets = await self._restore({tp.partition for tp in partitions})
+            if assignment.revoked:
                 return
             for known in found.values():
                 if known.metadata not in ("", self._topic_id.hex()):
@@ -150,10 +103,24 @@ class Statistics(ConsumerRebalanceListener):  # type: ignore[misc]
                     )
             if ranges := out_of_range(found, there):
                 raise OffsetOutOfRange(self._kafka.topics.interactions, ranges)
+            self._held = {
+                tp: _Partition(producers[tp], counts[tp.partition], tp.partition % targets)
+                for tp in partitions
+            }
             for tp in partitions:
                 consumer.seek(tp, found[tp].offset if tp in found else there[tp].first)
-        self._prepared = epoch
-        log.info("statistics_taken_over", partitions=[tp.partition for tp in partitions])
+        log.info("statistics_partitions_assigned", partitions=[tp.partition for tp in partitions])
+
+    async def handle(self, batch: Batch) -> Offsets:
+        """One transaction a partition."""
+        for tp, records in batch.records.items():
+            if batch.assignment.revoked:
+                raise BatchAbandoned
+            await self._count(tp, records)
+        return NOTHING
+
+    async def stopped(self) -> None:
+        await self._release()
 
     async def _start(self, partition: int) -> AIOKafkaProducer:
         producer = await start_producer(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from aiokafka import ConsumerRecord, TopicPartition
 
 from ingest.consuming.dead_letters import DeadLetter
-from ingest.consuming.traced import Traced, traced
+from ingest.profiles.traced import Traced, traced
 from profiles.actions import ProfileSettings
 from profiles.folding.events import Position, Record, Skip
 from profiles.interactions import Refusal, parse
@@ -14,7 +14,7 @@ from telemetry.tracing import spans
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class CheckedRecords:
     """Checked records by user, in log order within each partition, and what was refused.
 
     traced: the first of them that have a trace, at most 16.
@@ -43,7 +43,7 @@ def read_record(
 
 def read_batch(
     polled: Mapping[TopicPartition, Sequence[ConsumerRecord]], topic_id: bytes, settings: ProfileSettings
-) -> Batch:
+) -> CheckedRecords:
     """Checks and groups what was polled. Never raises for a record, whatever is in it."""
     records: dict[str, list[Record]] = {}
     letters: list[DeadLetter] = []
@@ -60,4 +60,4 @@ def read_batch(
                 letters.append(letter)
             if tracing and len(followed) < spans.MOST and (one := traced(raw, record, letter)) is not None:
                 followed.append(one)
-    return Batch(records, tuple(letters), oldest, tuple(followed))
+    return CheckedRecords(records, tuple(letters), oldest, tuple(followed))

@@ -1,0 +1,81 @@
+"""Offsets of handled records, committed in the background. They never go back."""
+
+import asyncio
+from collections.abc import Mapping
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
+
+from ingest import metrics
+from ingest.consuming.with_timeout import with_timeout
+from ingest.settings import IngestSettings
+
+log = structlog.get_logger()
+
+
+class Commits:
+    """What one member of a group has to commit for the partitions that it holds.
+
+    A commit that fails does no harm: whoever owns the partition reads the records again, and handlers drop what they
+    have handled. So commits are late by up to `commit_interval_ms`, and many batches share one.
+    """
+
+    def __init__(self, consumer: AIOKafkaConsumer, settings: IngestSettings) -> None:
+        self._consumer = consumer
+        self._settings = settings
+        self._marks: dict[TopicPartition, OffsetAndMetadata] = {}
+        self._committed: dict[TopicPartition, int] = {}
+        self._marked = asyncio.Event()
+        self._committing = asyncio.Lock()
+        self._assignment = 0
+
+    def start(self, committed: Mapping[TopicPartition, int]) -> None:
+        """Says what the group has committed for partitions, so that no mark below it is committed."""
+        self._committed.update(committed)
+
+    def mark(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
+        """Everything below these offsets is handled: they are committed soon."""
+        if offsets:
+            self._marks.update(offsets)
+            self._marked.set()
+
+    def clear(self) -> None:
+        """Drops all marks: the partitions are another member's now."""
+        self._assignment += 1
+        self._marks.clear()
+        self._committed.clear()
+
+    async def run(self) -> None:
+        """Commits what is marked, until it is cancelled. Waits for `backoff_max_ms` after a commit that failed."""
+        while True:
+            await self._marked.wait()
+            await asyncio.sleep(self._settings.commit_interval_ms / 1000)
+            self._marked.clear()
+            try:
+                await self.commit()
+            except (KafkaError, TimeoutError) as error:
+                metrics.COMMIT_FAILURES.inc()
+                log.warning("commit_failed", cause=repr(error))
+                await asyncio.sleep(self._settings.backoff_max_ms / 1000)
+                if self._marks:
+                    self._marked.set()
+
+    async def commit(self) -> None:
+        """Commits what is marked, now. The time is bounded, so that no commit is under way when partitions move.
+
+        Raises:
+            KafkaError: The group has been rebalanced meanwhile, or Kafka refuses.
+            TimeoutError: Kafka does not answer.
+        """
+        seconds = self._settings.commit_timeout_ms / 1000
+        async with asyncio.timeout(2 * seconds), self._committing:
+            assignment = self._assignment
+            offsets = {tp: o for tp, o in self._marks.items() if o.offset > self._committed.get(tp, -1)}
+            if not offsets:
+                return
+            await with_timeout(self._consumer.commit(offsets), seconds)
+            if assignment == self._assignment:
+                self._committed.update({tp: o.offset for tp, o in offsets.items()})
+                self._marks = {tp: o for tp, o in self._marks.items() if offsets.get(tp) != o}

@@ -1,0 +1,184 @@
+"""Items into vectors, by content hash and model version."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import structlog
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
+from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
+from cachetools import LRUCache
+
+from catalog.errors import BadRecord
+from catalog.items.items import Item, decode
+from catalog.records import vector_key
+from inference.model import ModelUnavailable
+from ingest import metrics
+from ingest.consuming.dead_letters import DeadLetter, DeadLetters
+from ingest.consuming.loop import NOTHING, Assignment, Batch, BatchHandler, Offsets
+from ingest.consuming.polling import Records
+from ingest.embeddings.embedding import Embedded, Embedding
+from ingest.errors import DeadLetterNotWritten
+from recstream.storage.v1.catalog_pb2 import ItemVector
+from topics.names import Topics
+
+log = structlog.get_logger()
+
+_WRITTEN_CACHE_SIZE: Final = 100_000
+_ONE_BY_ONE_AFTER: Final = 5
+_WRITE_SECONDS: Final = 15.0
+_POSITION_SECONDS: Final = 2.0
+# What comes and goes with Triton and Kafka. Anything else ends the worker.
+_PASSING: Final = (ModelUnavailable, DeadLetterNotWritten, KafkaError, TimeoutError)
+
+KnownHash = Callable[[str], bytes | None]
+"""The content hash of an item's vector, as far as the catalogue has read; None where it has no vector."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Changes:
+    """What a batch asks for: the newest record of each item."""
+
+    items: dict[str, tuple[Item, ConsumerRecord]]
+    removed: frozenset[str]
+    letters: tuple[DeadLetter, ...]
+
+
+class ItemsHandler(BatchHandler):
+    """Embeds items that are new or whose text has changed, and removes the vectors of removed ones.
+
+    While Triton is away it waits and keeps its place. Reading an item twice embeds it once, as long as the catalogue
+    has seen the vector. A new model version reads the topic from its start, in a group of its own.
+
+    A batch is abandoned when its partitions are about to move, unless it is being written: so the vector of an older
+    text cannot follow that of a newer one, which the next owner writes.
+
+    Args:
+        topics: Where vectors go.
+        embedding: Makes the vectors.
+        version: The model version of the vectors.
+        known: The content hashes that the catalogue has read.
+        producer: Writes the vectors.
+        dead_letters: Takes the records that are no items, and the items that cannot be embedded.
+        topic_id: The id of the topic of items, 16 bytes.
+        on_started: Called when the worker has begun to join its group.
+    """
+
+    def __init__(
+        self,
+        *,
+        topics: Topics,
+        embedding: Embedding,
+        version: int,
+        known: KnownHash,
+        producer: AIOKafkaProducer,
+        dead_letters: DeadLetters,
+        topic_id: bytes,
+        on_started: Callable[[], None],
+    ) -> None:
+        self._topics = topics
+        self._embedding = embedding
+        self._version = version
+        self._known = known
+        self._producer = producer
+        self._dead_letters = dead_letters
+        self._topic_id = topic_id
+        self._on_started = on_started
+        # What this worker wrote itself: the catalogue reads it a moment later.
+        self._written: LRUCache[str, bytes | None] = LRUCache(_WRITTEN_CACHE_SIZE)
+
+    async def started(self, consumer: AIOKafkaConsumer) -> None:
+        self._on_started()
+
+    async def handle(self, batch: Batch) -> Offsets:
+        """Raises TooManyDeadLetters."""
+        changes = self._read(batch.records)
+        self._dead_letters.admit(changes.letters)
+        await batch.retry(partial(self._attempt, batch, changes), on=_PASSING)
+        return {tp: OffsetAndMetadata(part[-1].offset + 1, "") for tp, part in batch.records.items()}
+
+    async def after_poll(self, consumer: AIOKafkaConsumer, assignment: Assignment, records: int) -> Offsets:
+        """Commits where the partitions end once nothing is left to read: where compaction took the last records, no
+        record says so. Whoever publishes a version waits for it."""
+        if records:
+            return NOTHING
+        try:
+            async with asyncio.timeout(_POSITION_SECONDS):
+                held = assignment.partitions & consumer.assignment()
+                return {tp: OffsetAndMetadata(await consumer.position(tp), "") for tp in held}
+        except (KafkaError, TimeoutError):
+            return NOTHING  # Partitions are moving.
+
+    async def _attempt(self, batch: Batch, changes: _Changes, number: int) -> None:
+        try:
+            embedding = asyncio.ensure_future(self._embed(changes, number))
+            await batch.unless_leaving(embedding)
+            async with asyncio.timeout(_WRITE_SECONDS):
+                await self._write(changes, embedding.result())
+        except _PASSING as error:
+            if number in (0, 4) or number % 20 == 0:
+                log.warning("items_wait", attempt=number, cause=repr(error))
+            raise
+
+    def _read(self, records: Records) -> _Changes:
+        items: dict[str, tuple[Item, ConsumerRecord]] = {}
+        removed: set[str] = set()
+        letters: list[DeadLetter] = []
+        for raw in (raw for part in records.values() for raw in part):
+            try:
+                if raw.value is not None:
+                    item = decode(raw.key, raw.value)
+                    items[item.item_id] = (item, raw)
+                    removed.discard(item.item_id)
+                elif raw.key is not None:
+                    item_id = raw.key.decode()
+                    items.pop(item_id, None)
+                    removed.add(item_id)
+                else:
+                    raise BadRecord("it has neither key nor value")
+            except UnicodeDecodeError:
+                letters.append(DeadLetter(raw, self._topic_id, "key", "the key is not UTF-8"))
+            except BadRecord as error:
+                letters.append(DeadLetter(raw, self._topic_id, metrics.ITEM, error.reason))
+        return _Changes(items, frozenset(removed), tuple(letters))
+
+    async def _embed(self, changes: _Changes, attempt: int) -> Embedded:
+        changed = [
+            item
+            for item, _ in changes.items.values()
+            # The first is all of it; of an item that let go of its contents a vector can hold no more than the second.
+            if self._hash(item.item_id) not in (item.content_hash(), item.embedded_hash())
+        ]
+        metrics.UNCHANGED.inc(len(changes.items) - len(changed) if attempt == 0 else 0)
+        # A batch that fails again and again under a model that is ready holds an item that the model cannot take.
+        if attempt >= _ONE_BY_ONE_AFTER and await self._embedding.ready():
+            return await self._embedding.one_by_one(changed)
+        return await self._embedding(changed)
+
+    def _hash(self, item_id: str) -> bytes | None:
+        return self._written[item_id] if item_id in self._written else self._known(item_id)
+
+    async def _write(self, changes: _Changes, embedded: Embedded) -> None:
+        letters = [
+            DeadLetter(changes.items[item_id][1], self._topic_id, "not_embedded", why)
+            for item_id, why in embedded.failures.items()
+        ]
+        self._dead_letters.admit(letters)
+        values: dict[str, tuple[bytes | None, bytes | None]] = dict.fromkeys(changes.removed, (None, None))
+        for item_id, vector in embedded.vectors.items():
+            content_hash = changes.items[item_id][0].embedded_hash()
+            message = ItemVector(vector=vector.astype("<f4").tobytes(), content_hash=content_hash)
+            values[item_id] = (message.SerializeToString(deterministic=True), content_hash)
+        sent = [
+            await self._producer.send(
+                self._topics.item_vectors, value, key=vector_key(self._version, item_id)
+            )
+            for item_id, (value, _) in values.items()
+        ]
+        await asyncio.gather(*sent)
+        await self._dead_letters.write([*changes.letters, *letters])
+        self._written.update({item_id: written for item_id, (_, written) in values.items()})
+        metrics.EMBEDDED.inc(len(embedded.vectors))
