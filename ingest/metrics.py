@@ -1,5 +1,5 @@
-"""What ingest measures, in one list. Labels are bounded: names of this file, enumerations, partitions, live versions.
-What a fixed set of names labels is there from the start, at zero."""
+"""The metrics of ingest. Labels are bounded: names of this file, enumerations, partitions, live versions. Series whose
+labels are a fixed set exist from the start, at zero."""
 
 from typing import Final
 
@@ -9,8 +9,8 @@ from profiles.interactions import Reason
 
 RETRY_CAUSES: Final = ("store", "contention", "dead_letter", "error")
 STAGES: Final = ("read", "fold", "model", "write", "batch")
-OUTCOMES: Final = ("applied", "passed", "before", "refused")
-PROFILE_SOURCES: Final = ("remembered", "read")
+OUTCOMES: Final = ("applied", "no_effect", "duplicate", "rejected")
+PROFILE_SOURCES: Final = ("cache", "store")
 STATES_HOW: Final = ("step", "fold", "stale")
 WORKERS: Final = ("store", "interactions", "catalogue", "statistics", "quality")
 ITEM: Final = "item"
@@ -24,8 +24,8 @@ LETTER_REASONS: Final = {
 RECORDS = Counter(
     "recstream_ingest_records_total", "Records of interactions, by what became of them.", ["outcome"]
 )
-"""outcome: applied (with effect), passed (a repeat, too late, without effect), before (at or below a watermark),
-refused (a dead letter)."""
+"""outcome: applied; no_effect (a known event id, too late, or erased); duplicate (at or below a watermark: applied
+before); rejected (a dead letter)."""
 RECORDS_OF = {outcome: RECORDS.labels(outcome) for outcome in OUTCOMES}
 STAGE_SECONDS = Histogram(
     "recstream_ingest_stage_seconds",
@@ -39,7 +39,7 @@ PROFILES = Counter(
     "Profiles that records were folded onto, by where they came from.",
     ["source"],
 )
-"""source: remembered (this process wrote it last), read (from the store)."""
+"""source: cache (this process wrote it last), store (it was read)."""
 PROFILES_FROM = {source: PROFILES.labels(source) for source in PROFILE_SOURCES}
 RECORD_AGE_SECONDS = Histogram(
     "recstream_ingest_record_age_seconds",
@@ -75,9 +75,7 @@ ABANDONED = Counter(
     "recstream_ingest_batches_abandoned_total", "Batches left to the next owner of their partitions."
 )
 COMMIT_FAILURES = Counter("recstream_ingest_commit_failures_total", "Commits of offsets that failed.")
-REWINDS = Counter(
-    "recstream_ingest_rewinds_total", "Times that a part was read again because the store changed."
-)
+REWINDS = Counter("recstream_ingest_rewinds_total", "Partitions that were rewound because the store changed.")
 LOST = Counter("recstream_ingest_lost_records_total", "Records that Kafka deleted before they were read.")
 LAG = Gauge(
     "recstream_ingest_lag_records",
@@ -86,7 +84,7 @@ LAG = Gauge(
 )
 LAG_SECONDS = Gauge(
     "recstream_ingest_lag_seconds",
-    "How long the oldest record not yet applied has lain in Kafka, by partition that this process holds; 0: none.",
+    "Age of the oldest record that is not applied, by partition that this process holds; 0: none.",
     ["partition"],
 )
 ASSIGNED = Gauge("recstream_ingest_assigned_partitions", "Partitions that this process holds.")
@@ -96,18 +94,18 @@ DEAD_LETTERS = Counter(
 for _source, _reasons in LETTER_REASONS.items():
     for _reason in _reasons:
         DEAD_LETTERS.labels(_source, _reason)
-STATES = Counter("recstream_ingest_states_total", "Model states written, by how they came about.", ["how"])
+STATES = Counter("recstream_ingest_states_total", "Model states written, by how they were made.", ["how"])
 """how: step, fold, stale."""
 STATES_BY = {how: STATES.labels(how) for how in STATES_HOW}
 STALE_USERS = Gauge("recstream_ingest_stale_users", "Users waiting for the sweeper.")
 REFOLDED = Counter("recstream_ingest_refolded_total", "States that the sweeper refolded.")
 MIGRATED = Counter(
     "recstream_ingest_profiles_migrated_total",
-    "Profiles that the mover gave a state of a version new to them.",
+    "Profiles that the migration to a new model version has given a state of it.",
 )
 MIGRATING = Gauge(
     "recstream_ingest_profiles_migrating",
-    "1 while a look through the store finds profiles that have yet to move.",
+    "1 while profiles lack a state of a live model version, as far as the scan of the store has come.",
 )
 MODEL_SHARE = Gauge(
     "recstream_ingest_model_share", "Share of users by the model version that answers them.", ["version"]
@@ -115,11 +113,13 @@ MODEL_SHARE = Gauge(
 EMBEDDED = Counter("recstream_ingest_items_embedded_total", "Items embedded.")
 MEDIA_UNREADABLE = Counter(
     "recstream_ingest_media_unreadable_total",
-    "Contents of items, such as images, that could not be read; the items were embedded without them.",
+    "Media of items, such as images, that could not be read; the items were embedded without them.",
 )
 UNCHANGED = Counter("recstream_ingest_items_unchanged_total", "Items whose text has its vector already.")
 COUNTED = Counter("recstream_ingest_positives_counted_total", "Positive events counted into item statistics.")
-UNCOUNTED = Counter("recstream_ingest_positives_uncounted_total", "Positive events of items past the bound.")
+UNCOUNTED = Counter(
+    "recstream_ingest_positives_uncounted_total", "Positive events of new items past ingest.statistics_keys."
+)
 READY = Gauge("recstream_ingest_ready", "1 while the component is ready.", ["component"])
 RESTARTS = Counter(
     "recstream_ingest_worker_restarts_total", "Workers that failed and were started again.", ["worker"]
@@ -128,40 +128,47 @@ for _worker in WORKERS:
     RESTARTS.labels(_worker)
 
 POSITIONS: Final = (*map(str, range(10)), "10-19", "20-49", "50+")
-QUALITY_OUTCOMES: Final = ("counted", "repeated", "unseen", "no_slate", "unknown_slate", "not_on_slate")
+QUALITY_OUTCOMES: Final = (
+    "counted",
+    "duplicate",
+    "no_impression",
+    "no_slate",
+    "unknown_slate",
+    "not_on_slate",
+)
 QUALITY_EVENTS = Counter(
     "recstream_quality_events_total",
-    "Impressions and actions of users, by whether they could be placed on the list that they name.",
+    "Impressions and actions of users, by whether they could be joined to the slate that they name.",
     ["outcome"],
 )
-"""outcome: counted, repeated (counted for this place before), unseen (an action, and no impression of its place so
-far), no_slate (names no list), unknown_slate (one that is not remembered), not_on_slate (the item is not on it)."""
+"""outcome: counted; duplicate (counted for this position before); no_impression (an action on a position without an
+impression so far); no_slate (it names none); unknown_slate (not in memory); not_on_slate (the slate lacks the item)."""
 QUALITY_EVENT = {outcome: QUALITY_EVENTS.labels(outcome) for outcome in QUALITY_OUTCOMES}
 SENT = Counter(
     "recstream_quality_sent_total",
-    "Places of lists that were sent, looked at or not.",
+    "Positions of slates that were sent, seen or not.",
     ["surface", "version", "position"],
 )
 IMPRESSIONS = Counter(
     "recstream_quality_impressions_total",
-    "Places of lists that clients report as seen, each once.",
+    "Positions of slates that clients report as seen, each once.",
     ["surface", "version", "position"],
 )
 RESPONSES = Counter(
     "recstream_quality_responses_total",
-    "Seen places whose item got a positive action that names the list, each once.",
+    "Seen positions whose item got a positive action that names the slate, each once.",
     ["surface", "version", "position"],
 )
 EXPECTED = Counter(
     "recstream_quality_expected_actions_total",
-    "Sum of the ranker's probabilities of the action over seen places.",
+    "Sum of the ranker's probabilities of the action over seen positions.",
     ["action", "version"],
 )
 OBSERVED = Counter(
     "recstream_quality_observed_actions_total",
-    "Seen places of ranked lists on which the action happened, each once.",
+    "Seen positions of ranked slates on which the action happened, each once.",
     ["action", "version"],
 )
 SLATES_IN_MEMORY = Gauge(
-    "recstream_quality_slates_in_memory", "Lists that actions can be placed on, in this process."
+    "recstream_quality_slates_in_memory", "Slates in memory, which actions can be joined to, in this process."
 )

@@ -1,13 +1,14 @@
-"""Records that cannot be used, kept with their reason, and the limit that stops a flood of them."""
+"""Dead letters: records that cannot be used, kept with their reason, and the limit that stops a flood of them."""
 
 import asyncio
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from aiokafka import AIOKafkaProducer, ConsumerRecord
 from aiokafka.errors import KafkaError
+from cachetools import LRUCache
 
 from ingest import metrics
 from ingest.errors import DeadLetterNotWritten, TooManyDeadLetters
@@ -17,14 +18,21 @@ PAYLOAD_LIMIT: Final = 64 * 1024
 DETAIL_LIMIT: Final = 500
 _KEY_LIMIT: Final = 512
 _KIND_LIMIT: Final = 64
-_REMEMBERED: Final = 10_000
+_ORIGINS_CACHE_SIZE: Final = 10_000
 _WRITE_SECONDS: Final = 5.0
 _WINDOW_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A record with why it cannot be used. `reason` is a short name out of a fixed set, `detail` a sentence."""
+    """A record that cannot be used.
+
+    Attributes:
+        record: The record as it was read.
+        topic_id: The id of its topic, 16 bytes.
+        reason: Why, as a short name out of a fixed set.
+        detail: Why, as a sentence.
+    """
 
     record: ConsumerRecord
     topic_id: bytes
@@ -38,12 +46,12 @@ class DeadLetter:
         return f"{record.topic}-{record.partition}-{record.offset}".encode()
 
     def value(self) -> bytes:
-        """The payload as it came, cut. Never null: that would erase the letter from its compacted topic."""
+        """The payload as it came, cut to `PAYLOAD_LIMIT` bytes. Never null: compaction would delete the letter."""
         return (self.record.value or b"")[:PAYLOAD_LIMIT]
 
     def headers(self) -> list[tuple[str, bytes]]:
-        """A fixed set. None of the record's own headers but its kind goes along, so that they do not pile up
-        when a letter is sent again and fails again."""
+        """The reason, and where the record came from. Of the record's own headers only its kind is kept, so that
+        headers do not pile up when a letter is sent again and fails again."""
         record = self.record
         found = [
             ("recstream-reason", self.reason.encode()),
@@ -66,11 +74,18 @@ class DeadLetter:
 
 
 class DeadLetters:
-    """Writes letters of one source to their topic.
+    """Writes the dead letters of one source to their topic.
 
-    `admit` first: it counts the letters that are new and refuses the batch, before any is written, once more came
-    in a minute than are taken for accidents. The origins of the last 10,000 are remembered, so that a batch that is
-    tried again writes and counts none twice; after a restart a repeat has the same key.
+    Call `admit` first. It counts the letters that are new and raises, before any is written, if more came within a
+    minute than accidents explain. The origins of the last 10,000 are cached, so that a batch that is tried again writes
+    and counts none twice; after a restart a repeat has the same key.
+
+    Args:
+        producer: Writes the letters.
+        topic: The dead-letter topic.
+        source: The source topic without the prefix; the label of the metric.
+        per_minute: Most new letters within a minute.
+        clock: Monotonic seconds.
     """
 
     def __init__(
@@ -87,11 +102,11 @@ class DeadLetters:
         self._per_minute = per_minute
         self._clock = clock
         self._admitted: deque[tuple[float, int]] = deque()
-        self._counted: OrderedDict[bytes, None] = OrderedDict()
-        self._written: OrderedDict[bytes, None] = OrderedDict()
+        self._counted: LRUCache[bytes, None] = LRUCache(_ORIGINS_CACHE_SIZE)
+        self._written: LRUCache[bytes, None] = LRUCache(_ORIGINS_CACHE_SIZE)
 
     def admit(self, letters: Sequence[DeadLetter]) -> None:
-        """Raises TooManyDeadLetters."""
+        """Counts the letters. Raises TooManyDeadLetters if they are more than the limit."""
         new = [letter for letter in letters if letter.origin not in self._counted]
         if not new:
             return
@@ -101,10 +116,10 @@ class DeadLetters:
         if sum(count for _, count in self._admitted) + len(new) > self._per_minute:
             raise TooManyDeadLetters(self._per_minute, new[-1].reason)
         self._admitted.append((now, len(new)))
-        _remember(self._counted, (letter.origin for letter in new))
+        self._counted.update(dict.fromkeys(letter.origin for letter in new))
 
     async def write(self, letters: Sequence[DeadLetter]) -> None:
-        """Returns when Kafka has them all. Raises DeadLetterNotWritten."""
+        """Writes the letters, and returns once Kafka has acknowledged all of them. Raises DeadLetterNotWritten."""
         new = [letter for letter in letters if letter.origin not in self._written]
         if not new:
             return
@@ -119,13 +134,6 @@ class DeadLetters:
                 await asyncio.gather(*sent)
         except (KafkaError, TimeoutError) as error:
             raise DeadLetterNotWritten(self._topic, error or "no answer in time") from error
-        _remember(self._written, (letter.origin for letter in new))
+        self._written.update(dict.fromkeys(letter.origin for letter in new))
         for letter in new:
             metrics.DEAD_LETTERS.labels(self._source, letter.reason).inc()
-
-
-def _remember(memory: OrderedDict[bytes, None], origins: Iterable[bytes]) -> None:
-    for origin in origins:
-        memory[origin] = None
-    while len(memory) > _REMEMBERED:
-        memory.popitem(last=False)

@@ -1,4 +1,4 @@
-"""How far the worker of the profiles is behind, in records and in seconds, while it works and while it is stuck."""
+"""The consumer lag of the profiles' worker, in records and in seconds, while it works and while it is stuck."""
 
 import asyncio
 import time
@@ -19,11 +19,13 @@ _ASK_SECONDS = 10.0
 
 
 @dataclass(slots=True)
-class _Part:
+class _Partition:
     """One partition. Times are Unix seconds.
 
-    next: the first offset not applied. in_hand: when the first record of the batch in hand came to lie in Kafka; None:
-    nothing is in hand. not_before: a moment before which no record lies that is not applied.
+    Attributes:
+        next: The first offset that is not applied.
+        not_before: No record that is not applied is older than this.
+        in_hand: The timestamp of the first record of the batch in hand; None while there is none.
     """
 
     next: int
@@ -32,48 +34,50 @@ class _Part:
 
 
 class Lag:
-    """Told what is taken in hand and what is applied; sets the two gauges.
+    """Follows what is polled and what is applied, and sets the two gauges.
 
-    The seconds are those since the oldest record not applied came to lie in Kafka. Where it was not read yet they are
-    counted from the last record that is applied, or from when there was none to apply: rather too much than too
-    little. `clock` is in Unix seconds.
+    The lag in seconds is the age of the oldest record that is not applied. If that record has not been polled yet, the
+    age counts from the last record that is applied, or from the last moment without lag: it is never too small.
+
+    Args:
+        clock: Unix seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._parts: dict[int, _Part] = {}
+        self._parts: dict[int, _Partition] = {}
 
     def start(self, positions: Mapping[int, int]) -> None:
-        """These partitions are held, from these offsets on, and no others."""
+        """This process holds these partitions, from these offsets on, and no others."""
         for partition in set(self._parts) - set(positions):
-            _forget(partition)
+            _remove_series(partition)
         now = self._clock()
-        self._parts = {partition: _Part(offset, now) for partition, offset in positions.items()}
+        self._parts = {partition: _Partition(offset, now) for partition, offset in positions.items()}
 
     def holds(self, partition: int) -> bool:
-        """Whether the partition is held and its start known."""
+        """Whether this process holds the partition and its start is known."""
         return partition in self._parts
 
     def begin(self, partition: int, offset: int, record_ms: int) -> None:
-        """A batch is in hand whose first record has this offset and timestamp."""
+        """A batch begins whose first record has this offset, and this timestamp in milliseconds."""
         if (part := self._parts.get(partition)) is not None:
             part.next, part.in_hand = offset, record_ms / 1000
 
     def applied(self, partition: int, next_offset: int, record_ms: int) -> None:
-        """Everything before the offset is applied; the last of it has this timestamp."""
+        """Everything before the offset is applied. The last record has this timestamp in milliseconds."""
         if (part := self._parts.get(partition)) is not None:
             part.next, part.in_hand = next_offset, None
             part.not_before = record_ms / 1000
 
     def passed(self, partition: int, position: int) -> None:
-        """The consumer is at this offset with nothing in hand: what lies before and is not applied, such as markers
-        of transactions, is no record."""
+        """The consumer is at this offset, and no batch is in hand. What lies before it and is not applied is no record,
+        but a transaction's marker, say."""
         part = self._parts.get(partition)
         if part is not None and part.in_hand is None:
             part.next = max(part.next, position)
 
     def measure(self, ends: Mapping[int, int]) -> None:
-        """Sets the gauges, by where the partitions end now."""
+        """Sets the gauges, given the end offset of each partition."""
         now = self._clock()
         for partition, end in ends.items():
             if (part := self._parts.get(partition)) is None:
@@ -86,33 +90,33 @@ class Lag:
             metrics.LAG_SECONDS.labels(str(partition)).set(max(0.0, now - of) if behind else 0.0)
 
     def close(self) -> None:
-        """No partitions are held any more."""
+        """This process holds no partition any more."""
         self.start({})
 
 
 async def watch_lag(consumer: AIOKafkaConsumer, lag: Lag) -> None:
-    """Asks Kafka for the ends every second, until cancelled: whether anything is fetched or applied does not matter.
-    While Kafka does not answer the gauges stay as they are."""
+    """Asks Kafka for the end offsets every second, until it is cancelled, also while nothing is fetched or applied.
+    While Kafka does not answer, the gauges stay as they are."""
     while True:
         held = [tp for tp in consumer.assignment() if lag.holds(tp.partition)]
         try:
             ends = await with_timeout(consumer.end_offsets(held), _ASK_SECONDS) if held else {}
-            for tp in _still(consumer, held, lag):
+            for tp in _still_held(consumer, held, lag):
                 lag.passed(tp.partition, await with_timeout(consumer.position(tp), _ASK_SECONDS))
         except (KafkaError, TimeoutError) as error:
             log.warning("lag_unknown", cause=repr(error))
         else:
-            lag.measure({tp.partition: ends[tp] for tp in _still(consumer, held, lag)})
+            lag.measure({tp.partition: ends[tp] for tp in _still_held(consumer, held, lag)})
         await asyncio.sleep(_LOOK_SECONDS)
 
 
-def _still(
+def _still_held(
     consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition], lag: Lag
 ) -> list[TopicPartition]:
     assigned = consumer.assignment()
     return [tp for tp in partitions if tp in assigned and lag.holds(tp.partition)]
 
 
-def _forget(partition: int) -> None:
+def _remove_series(partition: int) -> None:
     for gauge in (metrics.LAG, metrics.LAG_SECONDS):
         gauge.remove_by_labels({"partition": str(partition)})

@@ -1,10 +1,9 @@
-"""What users make of the lists that they get: click-through by place, and the ranker's probabilities beside what
-happened.
+"""What users make of their slates: click-through by position, and the ranker's probabilities against what happened.
 
-Events name a list, and perhaps a place; the list's record, on the topic `slates`, says what stood where, which
-version made it and how likely that version held each action to be. Both are read as they come and joined in memory:
-figures for graphs and alerts, neither exact nor repeated after a restart. What was done on a list long ago, or on one
-that another process has read, is counted as such and left out.
+Events name a slate, and perhaps a position. The slate's record, on the topic `slates`, says which items it had, which
+version made it, and how likely that version held each action to be. Both are read as they come and joined in memory.
+The figures are for graphs and alerts: they are not exact, and not counted again after a restart. An event is counted as
+`unknown_slate` if its slate was sent long ago, or was read by another process.
 """
 
 import math
@@ -22,31 +21,38 @@ from profiles.actions import IMPRESSION, Actions
 from recstream.storage.v1.slate_pb2 import SlateRecord
 from recstream.v1.interaction_pb2 import Interaction
 
-_PATIENCE_SECONDS: Final = 10.0
-_WAITING_MOST: Final = 10_000
+_WAIT_SECONDS: Final = 10.0
+_MAX_WAITING: Final = 10_000
 _SEEN: Final = 0
 _ANSWERED: Final = 1
 _FIRST_ACTION: Final = 2
 
 
-def position_label(place: int) -> str:
-    """The place on a list, from 0, as one of `metrics.POSITIONS`."""
-    if place < 10:
-        return str(place)
-    return "10-19" if place < 20 else "20-49" if place < 50 else "50+"
+def position_label(position: int) -> str:
+    """The label of a position, which counts from 0: one of `metrics.POSITIONS`."""
+    if position < 10:
+        return str(position)
+    return "10-19" if position < 20 else "20-49" if position < 50 else "50+"
 
 
 @lru_cache(maxsize=512)
 def _positions(length: int) -> tuple[tuple[str, int], ...]:
-    """The labels of a list's places, each with how many places have it."""
+    """The labels of a slate's positions, each with how many positions have it."""
     return tuple(Counter(map(position_label, range(length))).items())
 
 
 class OnlineQuality:
-    """Joins events to lists, and counts. `clock` is monotonic, in seconds.
+    """Joins events to slates, and counts.
 
-    An event may overtake its list by a moment, since lists are written after they are sent: it waits for ten seconds,
-    and then its list counts as unknown.
+    An event may come a moment before its slate, since slates are written after they are sent. It waits for ten seconds;
+    then its slate counts as unknown.
+
+    Args:
+        actions: The configured actions.
+        surfaces: The configured surfaces; others are counted as `other`.
+        pointer: The live model versions.
+        slates: Most slates in memory.
+        clock: Monotonic seconds.
     """
 
     def __init__(
@@ -59,49 +65,49 @@ class OnlineQuality:
     ) -> None:
         self._actions = actions
         self._names = tuple(sorted(actions))
-        self._places = {name: at for at, name in enumerate(self._names)}
+        self._action_index = {name: at for at, name in enumerate(self._names)}
         self._bits = len(self._names) + _FIRST_ACTION
         self._surfaces = frozenset(surfaces)
         self._pointer = pointer
-        self._lists = SlateMemory(self._names, slates)
+        self._slates = SlateMemory(self._names, slates)
         self._clock = clock
         self._waiting: OrderedDict[str, tuple[float, list[Interaction]]] = OrderedDict()
         self._waiting_count = 0
 
     def record_slate(self, record: SlateRecord) -> None:
-        """A list was sent."""
+        """Remembers a slate that was sent, and counts the events that came before it."""
         surface = record.surface if record.surface in self._surfaces else OTHER
-        added = self._lists.add(record, surface)
+        added = self._slates.add(record, surface)
         if added is None:
             return
         version = self._version(added)
-        for label, places in _positions(len(added.items)):
-            metrics.SENT.labels(surface, version, label).inc(places)
-        metrics.SLATES_IN_MEMORY.set(len(self._lists))
+        for label, count in _positions(len(added.items)):
+            metrics.SENT.labels(surface, version, label).inc(count)
+        metrics.SLATES_IN_MEMORY.set(len(self._slates))
         _, waiting = self._waiting.pop(record.slate.slate_id, (0.0, []))
         self._waiting_count -= len(waiting)
         for event in waiting:
-            self._place(event, added)
+            self._count(event, added)
 
     def record_event(self, event: Interaction) -> None:
-        """A user did something, or saw something. What is neither an impression nor a known action is passed over."""
+        """Counts an impression or an action. Other events are ignored."""
         if event.action != IMPRESSION and event.action not in self._actions:
             return
         if not event.slate_id:
             metrics.QUALITY_EVENT["no_slate"].inc()
             return
-        shown = self._lists.get(event.slate_id)
-        if shown is not None:
-            self._place(event, shown)
-        elif self._waiting_count < _WAITING_MOST:
-            entry = self._waiting.setdefault(event.slate_id, (self._clock() + _PATIENCE_SECONDS, []))
+        slate = self._slates.get(event.slate_id)
+        if slate is not None:
+            self._count(event, slate)
+        elif self._waiting_count < _MAX_WAITING:
+            entry = self._waiting.setdefault(event.slate_id, (self._clock() + _WAIT_SECONDS, []))
             entry[1].append(event)
             self._waiting_count += 1
         else:
             metrics.QUALITY_EVENT["unknown_slate"].inc()
 
     def expire_waiting(self) -> None:
-        """What has waited long enough has no list that is known. Call it now and then."""
+        """Counts events as of an unknown slate that have waited long enough. Call it now and then."""
         now = self._clock()
         while self._waiting:
             slate_id, (until, events) = next(iter(self._waiting.items()))
@@ -111,61 +117,61 @@ class OnlineQuality:
             self._waiting_count -= len(events)
             metrics.QUALITY_EVENT["unknown_slate"].inc(len(events))
 
-    def _place(self, event: Interaction, shown: RememberedSlate) -> None:
-        place = shown.place(event.item_id)
-        if place is None:
+    def _count(self, event: Interaction, slate: RememberedSlate) -> None:
+        position = slate.position(event.item_id)
+        if position is None:
             metrics.QUALITY_EVENT["not_on_slate"].inc()
         elif event.action == IMPRESSION:
-            self._seen(shown, place)
+            self._seen(slate, position)
         else:
-            self._acted(event, shown, place)
+            self._acted(event, slate, position)
 
-    def _seen(self, shown: RememberedSlate, place: int) -> None:
-        first = place * self._bits
-        if not shown.mark(first + _SEEN):
-            metrics.QUALITY_EVENT["repeated"].inc()
+    def _seen(self, slate: RememberedSlate, position: int) -> None:
+        first = position * self._bits
+        if not slate.mark(first + _SEEN):
+            metrics.QUALITY_EVENT["duplicate"].inc()
             return
         metrics.QUALITY_EVENT["counted"].inc()
-        version = self._version(shown)
-        metrics.IMPRESSIONS.labels(shown.surface, version, position_label(place)).inc()
-        if shown.marked(first + _ANSWERED):  # the action came before the impression
-            self._respond(shown, place)
+        version = self._version(slate)
+        metrics.IMPRESSIONS.labels(slate.surface, version, position_label(position)).inc()
+        if slate.marked(first + _ANSWERED):  # the action came before the impression
+            self._respond(slate, position)
         for at, name in enumerate(self._names):
-            expected = _probability(shown, place, at, len(self._names))
+            expected = _probability(slate, position, at, len(self._names))
             if expected is not None:
                 metrics.EXPECTED.labels(name, version).inc(expected)
-                if shown.marked(first + _FIRST_ACTION + at):
+                if slate.marked(first + _FIRST_ACTION + at):
                     metrics.OBSERVED.labels(name, version).inc()
 
-    def _acted(self, event: Interaction, shown: RememberedSlate, place: int) -> None:
-        first, at = place * self._bits, self._places[event.action]
-        fresh = shown.mark(first + _FIRST_ACTION + at)
+    def _acted(self, event: Interaction, slate: RememberedSlate, position: int) -> None:
+        first, at = position * self._bits, self._action_index[event.action]
+        fresh = slate.mark(first + _FIRST_ACTION + at)
         value = event.value if event.HasField("value") else None
         positive = self._actions[event.action].speaks_for(value)
-        answered = positive and shown.mark(first + _ANSWERED)
-        if not shown.marked(first + _SEEN):
-            metrics.QUALITY_EVENT["unseen"].inc()
+        answered = positive and slate.mark(first + _ANSWERED)
+        if not slate.marked(first + _SEEN):
+            metrics.QUALITY_EVENT["no_impression"].inc()
             return
         if not fresh and not answered:
-            metrics.QUALITY_EVENT["repeated"].inc()
+            metrics.QUALITY_EVENT["duplicate"].inc()
             return
         metrics.QUALITY_EVENT["counted"].inc()
         if answered:
-            self._respond(shown, place)
-        if fresh and _probability(shown, place, at, len(self._names)) is not None:
-            metrics.OBSERVED.labels(event.action, self._version(shown)).inc()
+            self._respond(slate, position)
+        if fresh and _probability(slate, position, at, len(self._names)) is not None:
+            metrics.OBSERVED.labels(event.action, self._version(slate)).inc()
 
-    def _version(self, shown: RememberedSlate) -> str:
-        """As of now: a list may outlive its version, and the version's series must not."""
-        return version_label(shown.version, self._pointer())
+    def _version(self, slate: RememberedSlate) -> str:
+        """The label of the version now: a slate may outlive its version, whose series must not."""
+        return version_label(slate.version, self._pointer())
 
-    def _respond(self, shown: RememberedSlate, place: int) -> None:
-        metrics.RESPONSES.labels(shown.surface, self._version(shown), position_label(place)).inc()
+    def _respond(self, slate: RememberedSlate, position: int) -> None:
+        metrics.RESPONSES.labels(slate.surface, self._version(slate), position_label(position)).inc()
 
 
-def _probability(shown: RememberedSlate, place: int, action: int, actions: int) -> float | None:
-    if shown.probabilities is None:
+def _probability(slate: RememberedSlate, position: int, action: int, actions: int) -> float | None:
+    if slate.probabilities is None:
         return None
-    found = shown.probabilities[place * actions + action]
-    # A counter takes no step back, whatever a model says.
+    found = slate.probabilities[position * actions + action]
+    # A counter must not decrease, whatever a model says.
     return found if math.isfinite(found) and found >= 0 else None

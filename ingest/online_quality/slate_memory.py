@@ -1,9 +1,10 @@
-"""Lists as they were sent, remembered for as long as someone may act on them, in little room."""
+"""Slates as they were sent, in memory for as long as someone may act on them."""
 
 from array import array
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from cachetools import FIFOCache
 
 from recstream.storage.v1.slate_pb2 import SlateRecord
 from recstream.v1 import slate_pb2
@@ -11,10 +12,15 @@ from recstream.v1 import slate_pb2
 
 @dataclass(slots=True)
 class RememberedSlate:
-    """A list. surface: a label's value. version: the model's, 0 for none. items: hashes of the item ids, in order.
+    """A slate that was sent.
 
-    probabilities: of each place, one an action in the order of the actions; NaN where the model has none. None: the
-    ranker had no part in the list. marks: bits for what was counted, as many a place as there are actions and two.
+    Attributes:
+        surface: Its surface, as the value of a label.
+        version: The model version that made it; 0 for none.
+        items: Hashes of the item ids, by position.
+        probabilities: The ranker's probability of each action at each position, row by row: [positions x actions]. NaN
+            where the model has none. None: the ranker had no part in the slate.
+        marks: A bit for each thing that was counted: for each position one an action, and two more.
     """
 
     surface: str
@@ -23,15 +29,15 @@ class RememberedSlate:
     probabilities: "array[float] | None"
     marks: int = 0
 
-    def place(self, item_id: str) -> int | None:
-        """Where the item is on the list, from 0; None: it is not."""
+    def position(self, item_id: str) -> int | None:
+        """The item's position, from 0; None if the slate does not have it."""
         try:
             return self.items.index(hash(item_id))
         except ValueError:
             return None
 
     def mark(self, bit: int) -> bool:
-        """Sets a bit. Whether it was not set before."""
+        """Sets a bit, and returns whether it was not set before."""
         fresh = not self.marked(bit)
         self.marks |= 1 << bit
         return fresh
@@ -42,31 +48,38 @@ class RememberedSlate:
 
 
 class SlateMemory:
-    """The newest lists by slate id, `most` of them."""
+    """The newest slates, by slate id.
 
-    def __init__(self, actions: Sequence[str], most: int) -> None:
+    Args:
+        actions: The names of the actions, in the order of `RememberedSlate.probabilities`.
+        size: Most slates.
+    """
+
+    def __init__(self, actions: Sequence[str], size: int) -> None:
         self._actions = tuple(actions)
-        self._most = most
-        self._lists: OrderedDict[str, RememberedSlate] = OrderedDict()
+        self._slates: FIFOCache[str, RememberedSlate] = FIFOCache(size)
 
     def __len__(self) -> int:
-        return len(self._lists)
+        return len(self._slates)
 
     def get(self, slate_id: str) -> RememberedSlate | None:
-        """The list, if it is remembered."""
-        return self._lists.get(slate_id)
+        """The slate, if it is remembered."""
+        return self._slates.get(slate_id)
 
     def add(self, record: SlateRecord, surface: str) -> RememberedSlate | None:
-        """Remembers a list, and forgets the oldest one if there are too many. None: it was remembered before."""
+        """Remembers a slate; the oldest one makes room. Returns None if it was remembered before."""
         slate = record.slate
-        if slate.slate_id in self._lists:
+        if slate.slate_id in self._slates:
             return None
         hashes = array("q", (hash(item.item_id) for item in slate.items))
-        shown = RememberedSlate(surface, slate.model_version, hashes, self._probabilities(slate))
-        self._lists[slate.slate_id] = shown
-        while len(self._lists) > self._most:
-            self._lists.popitem(last=False)
-        return shown
+        remembered = RememberedSlate(
+            surface=surface,
+            version=slate.model_version,
+            items=hashes,
+            probabilities=self._probabilities(slate),
+        )
+        self._slates[slate.slate_id] = remembered
+        return remembered
 
     def _probabilities(self, slate: slate_pb2.Slate) -> "array[float] | None":
         if slate.tier != slate_pb2.TIER_RANKED:

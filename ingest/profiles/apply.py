@@ -153,12 +153,12 @@ class Apply:
                 bases[user_id] = _Base(kept, True)
             else:
                 others.append(user_id)
-        metrics.PROFILES_FROM["remembered"].inc(len(bases))
+        metrics.PROFILES_FROM["cache"].inc(len(bases))
         if others:
             with metrics.STAGE["read"].time(), _valkey("GET", len(others)):
                 read = await self._store.read(others)
             bases |= {u: _Base(stored, False) for u, stored in zip(others, read, strict=True)}
-            metrics.PROFILES_FROM["read"].inc(len(others))
+            metrics.PROFILES_FROM["store"].inc(len(others))
         return bases
 
     async def _fold(
@@ -225,5 +225,5 @@ def _valkey(operation: str, profiles: int) -> AbstractContextManager[object]:
 
 def _count(folded: Folded) -> None:
     metrics.RECORDS_OF["applied"].inc(len(folded.applied))
-    metrics.RECORDS_OF["passed"].inc(folded.count - len(folded.applied))
-    metrics.RECORDS_OF["before"].inc(folded.dropped)
+    metrics.RECORDS_OF["no_effect"].inc(folded.count - len(folded.applied))
+    metrics.RECORDS_OF["duplicate"].inc(folded.dropped)

@@ -147,7 +147,7 @@ class InteractionsHandler(BatchHandler):
             traceparents = by_user(checked.traced, followed)
             await batch.retry(partial(self._attempt, checked, traceparents), unless=(StoreChanged,))
         self._succeeded()
-        metrics.RECORDS_OF["refused"].inc(len(checked.letters))
+        metrics.RECORDS_OF["rejected"].inc(len(checked.letters))
         metrics.BATCH_RECORDS.observe(len(batch))
         metrics.STAGE["batch"].observe(time.perf_counter() - started)
         metrics.RECORD_AGE_SECONDS.observe(max(0.0, time.time() - checked.oldest_ms / 1000))

@@ -1,40 +1,40 @@
-"""The profiles that this process wrote last, so that a user's next event need not read them."""
+"""A cache of the profiles that this process wrote last, so that a user's next event need not read them."""
 
-from collections import OrderedDict
+from cachetools import LRUCache
 
 from profiles.profile import Stored
 from profiles.store.codec import decode
 
 
 class RecentProfiles:
-    """At most `room` profiles by user id, as they were written, revision and all; those unused longest go first.
+    """Profiles by user id, as they were written, revision and all. The least recently written one leaves first.
 
-    What is taken is gone from here until it is kept again: a write that is refused, fails, or is cancelled half way
-    leaves nothing behind that may be wrong. The fence on the write finds out about anything else.
+    A profile that is taken is gone from the cache until it is kept again: a write that is refused, fails, or is
+    cancelled half way leaves nothing behind that may be wrong. The fence on the write finds out about anything else.
 
-    They are kept in the store's own form. As objects they would take five times the memory, and every full
-    collection of garbage would look through all of them: seconds, where a user's decoding takes less than the hop.
+    Values stay in the stored form. As objects they would take five times the memory, and every full collection of
+    garbage would look through all of them: seconds, while decoding one user's profile takes less than the hop.
+
+    Args:
+        size: Most profiles; 0 keeps none.
     """
 
-    def __init__(self, room: int) -> None:
-        self._room = room
-        self._kept: OrderedDict[str, bytes] = OrderedDict()
+    def __init__(self, size: int) -> None:
+        self._values: LRUCache[str, bytes] = LRUCache(size)
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._values)
 
     def take(self, user_id: str) -> Stored | None:
-        """The profile as it was written last, or None. It is not kept any more."""
-        value = self._kept.pop(user_id, None)
+        """Removes the profile and returns it as it was written last; None if it is not in the cache."""
+        value = self._values.pop(user_id, None)
         return None if value is None else decode(value)
 
     def keep(self, user_id: str, value: bytes) -> None:
-        """The value was written just so, and the store has said so."""
-        self._kept.pop(user_id, None)
-        self._kept[user_id] = value
-        while len(self._kept) > self._room:
-            self._kept.popitem(last=False)
+        """Adds a profile's stored form, once the store has acknowledged it."""
+        if self._values.maxsize:
+            self._values[user_id] = value
 
     def clear(self) -> None:
-        """Forget all."""
-        self._kept.clear()
+        """Empties the cache."""
+        self._values.clear()

@@ -1,4 +1,4 @@
-"""Where each partition stood some seconds ago, so that what a store lost can be applied again."""
+"""The rewind window: where each partition stood some seconds ago, so that what a store lost is applied again."""
 
 from collections import deque
 
@@ -6,12 +6,14 @@ _STEPS = 16
 
 
 class RewindWindow:
-    """What was acknowledged by the store, by partition, over the last `window` seconds of acknowledgements.
+    """What the store acknowledged over the last `window` seconds of acknowledgements, by partition.
 
-    A store that fails over may lose the writes of its last moments. Time is counted back from the last
-    acknowledgement, not from now, so that an outage of an hour leaves the window whole. It is the time of the
-    writes and not of the records: a consumer that catches up writes days of records in seconds.
-    Holds at most about 16 numbers a partition.
+    A store that fails over may lose its last writes. The window ends at the last acknowledgement, not now, so that an
+    outage of an hour does not empty it. It measures the time of the writes, not of the records: a consumer that catches
+    up writes days of records in seconds. It holds about 16 offsets a partition.
+
+    Args:
+        window: Its length in seconds.
     """
 
     def __init__(self, window: float) -> None:
@@ -20,12 +22,12 @@ class RewindWindow:
         self._last: dict[int, float] = {}
 
     def start(self, partition: int, offset: int, now: float) -> None:
-        """Forget what was, and start at this offset."""
+        """Starts the partition anew at this offset, at `now` in monotonic seconds."""
         self._marks[partition] = deque([(now, offset)])
         self._last[partition] = now
 
     def note(self, partition: int, before: int, now: float) -> None:
-        """All below offset `before` is acknowledged at `now` (monotonic seconds)."""
+        """The store acknowledged everything below offset `before` at `now`, in monotonic seconds."""
         marks = self._marks.get(partition)
         if marks is None:
             self.start(partition, before, now)
@@ -37,7 +39,7 @@ class RewindWindow:
             marks.popleft()
 
     def safe(self, partition: int) -> int | None:
-        """The offset to read again from; None: nothing is known of the partition."""
+        """The offset to rewind to; None for a partition that was never started."""
         marks = self._marks.get(partition)
         if marks is None:
             return None

@@ -22,7 +22,7 @@ _VERSIONS_KEPT = 2
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    place: int
+    index: int
     history: tuple[Entry, ...]
     state: ModelState | None  # set: the state can be stepped by the newest entry
 
@@ -53,8 +53,8 @@ class ModelStates:
         profiles = [folded.profile for folded in folds]
         found: list[dict[int, ModelState]] = [{} for _ in folds]
         calls = []
-        for manifest, places in _by_version(pointer, profiles):
-            steps, refolds = self._jobs(manifest.version, folds, places)
+        for manifest, indices in _by_version(pointer, profiles):
+            steps, refolds = self._jobs(manifest.version, folds, indices)
             calls.append(self._step(manifest, steps, found, timeout))
             calls.append(self._fold(manifest, refolds, found, timeout))
         await asyncio.gather(*calls)
@@ -73,14 +73,14 @@ class ModelStates:
         histories = [model_history(profile, self._settings) for profile in profiles]
         for manifest, wanted in _by_version(pointer, profiles, others=all_states):
             version = manifest.version
-            places = [p for p in wanted if all_states or _is_stale(profiles[p].state(version))]
-            if not places:
+            indices = [p for p in wanted if all_states or _is_stale(profiles[p].state(version))]
+            if not indices:
                 continue
             states = await refold(
-                self._model, manifest, [histories[p] for p in places], self._lookup(version), timeout=timeout
+                self._model, manifest, [histories[p] for p in indices], self._lookup(version), timeout=timeout
             )
-            for place, state in zip(places, states, strict=True):
-                found[place][version] = state
+            for index, state in zip(indices, states, strict=True):
+                found[index][version] = state
         return [_with(profile, new, pointer, False) for profile, new in zip(profiles, found, strict=True)]
 
     def is_stale(self, profile: Profile) -> bool:
@@ -113,12 +113,12 @@ class ModelStates:
         return bool(answering) and all([await self._model.ready(m.version) for m in answering])
 
     def _jobs(
-        self, version: int, folds: Sequence[Folded], places: Sequence[int]
+        self, version: int, folds: Sequence[Folded], indices: Sequence[int]
     ) -> tuple[list[_Job], list[_Job]]:
         steps: list[_Job] = []
         refolds: list[_Job] = []
-        for place in places:
-            folded = folds[place]
+        for index in indices:
+            folded = folds[index]
             state = folded.profile.state(version)
             fresh = state is not None and not state.stale
             if fresh and not folded.model_history_changed:
@@ -127,9 +127,9 @@ class ModelStates:
                 continue
             history = model_history(folded.profile, self._settings)
             if fresh and folded.step is not None:
-                steps.append(_Job(place, history, state))
+                steps.append(_Job(index, history, state))
             else:
-                refolds.append(_Job(place, history, None))
+                refolds.append(_Job(index, history, None))
         return steps, refolds
 
     async def _step(
@@ -173,15 +173,15 @@ class ModelStates:
 def _by_version(
     pointer: Pointer, profiles: Sequence[Profile], others: bool = False
 ) -> list[tuple[Manifest, list[int]]]:
-    """Each live version with the places of the profiles that want it; `others`: also of those that merely have it."""
-    places: dict[int, list[int]] = {version: [] for version in pointer.live}
-    for place, profile in enumerate(profiles):
+    """Each live version with the indices of the profiles that want it; `others`: also of those that merely have it."""
+    indices: dict[int, list[int]] = {version: [] for version in pointer.live}
+    for index, profile in enumerate(profiles):
         versions = {manifest.version for manifest in pointer.wanted(profile.user_id)}
         if others:
             versions |= {state.model_version for state in profile.states} & pointer.live.keys()
         for version in versions:
-            places[version].append(place)
-    return [(pointer.live[version].manifest, found) for version, found in places.items() if found]
+            indices[version].append(index)
+    return [(pointer.live[version].manifest, found) for version, found in indices.items() if found]
 
 
 def _is_stale(state: ModelState | None) -> bool:
@@ -211,5 +211,5 @@ def _keep(
     jobs: Sequence[_Job], states: Sequence[ModelState], found: list[dict[int, ModelState]], how: str
 ) -> None:
     for job, state in zip(jobs, states, strict=True):
-        found[job.place][state.model_version] = state
+        found[job.index][state.model_version] = state
     metrics.STATES_BY[how].inc(len(jobs))

@@ -18,11 +18,11 @@ def undone(history: Sequence[Entry]) -> frozenset[str]:
     """
     if UNDO not in map(_action, history):  # the ordinary case, and on the way of every event
         return frozenset()
-    taken_back: set[str] = set()
+    undone_ids: set[str] = set()
     for entry in reversed(history):
-        if entry.action == UNDO and entry.event_id not in taken_back:
-            taken_back.add(entry.undo_event_id)
-    return frozenset(taken_back)
+        if entry.action == UNDO and entry.event_id not in undone_ids:
+            undone_ids.add(entry.undo_event_id)
+    return frozenset(undone_ids)
 
 
 def effective(history: Sequence[Entry]) -> tuple[Entry, ...]:

@@ -36,7 +36,7 @@ def encode(profile: Profile) -> bytes:
     )
     actions = sorted({entry.action for entry in entries})
     topics = {topic_id: i for i, topic_id in enumerate(topic_ids)}
-    places = {action: i for i, action in enumerate(actions)}
+    action_index = {action: i for i, action in enumerate(actions)}
     message = storage.Profile(
         user_id=profile.user_id,
         events=profile.events,
@@ -55,9 +55,9 @@ def encode(profile: Profile) -> bytes:
         ],
     )
     if profile.history:
-        _fill(message.history, profile.history, topics, places)
+        _fill(message.history, profile.history, topics, action_index)
     if profile.impressions:
-        _fill(message.impressions, profile.impressions, topics, places)
+        _fill(message.impressions, profile.impressions, topics, action_index)
     return message.SerializeToString(deterministic=True)
 
 
@@ -99,11 +99,11 @@ def _fill(
     columns: storage.Entries,
     entries: tuple[Entry, ...],
     topics: Mapping[bytes, int],
-    places: Mapping[str, int],
+    action_index: Mapping[str, int],
 ) -> None:
     columns.event_ids.extend([_own_id(entry) for entry in entries])
     columns.item_ids.extend([entry.item_id for entry in entries])
-    columns.actions.extend([places[entry.action] for entry in entries])
+    columns.actions.extend([action_index[entry.action] for entry in entries])
     columns.times_ms.extend([entry.time_ms for entry in entries])
     columns.topics.extend([topics[entry.position.topic_id] for entry in entries])
     columns.partitions.extend([entry.position.partition for entry in entries])

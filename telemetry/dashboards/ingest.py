@@ -99,7 +99,7 @@ INGEST = Dashboard(
             (
                 Panel(
                     "Dead letters a second",
-                    "Records that were refused, by source and reason. Good: 0.",
+                    "Records that cannot be used, by source and reason. Good: 0.",
                     "ops",
                     (a_second("recstream_ingest_dead_letters_total", "source, reason"),),
                 ),
@@ -114,7 +114,7 @@ INGEST = Dashboard(
                 ),
                 Panel(
                     "Refused writes",
-                    "Share of profile writes that the fence refused, since somebody else was faster: folded again.",
+                    "Share of profile writes that the fence refused because another write was first. They fold again.",
                     "percentunit",
                     (
                         Query(
@@ -135,7 +135,7 @@ INGEST = Dashboard(
                 ),
                 Panel(
                     "Offsets",
-                    "Commits that failed, parts read again because the store changed, records lost before being read.",
+                    "Commits that failed; partitions rewound as the store changed; records deleted before they were read.",
                     "ops",
                     (
                         Query(rate("recstream_ingest_commit_failures_total"), "commits failed"),
@@ -159,7 +159,7 @@ INGEST = Dashboard(
             (
                 Panel(
                     "Profiles by where they came from",
-                    "remembered: this process wrote it last and read nothing; read: from the store.",
+                    "cache: this process wrote it last; store: it was read.",
                     "ops",
                     (a_second("recstream_ingest_profiles_total", "source"),),
                     Shape.STACK,
@@ -184,17 +184,17 @@ INGEST = Dashboard(
                     (total("recstream_ingest_stale_users"),),
                 ),
                 Panel(
-                    "Refolded and moved",
-                    "States that the sweeper refolded, and profiles that got a state of a version new to them.",
+                    "Refolded and migrated",
+                    "States that the sweeper refolded; profiles that got their first state of a new model version.",
                     "ops",
                     (
                         Query(rate("recstream_ingest_refolded_total"), "refolded"),
-                        Query(rate("recstream_ingest_profiles_migrated_total"), "moved"),
+                        Query(rate("recstream_ingest_profiles_migrated_total"), "migrated"),
                     ),
                 ),
                 Panel(
-                    "Looking for profiles to move",
-                    "1 while a look through the store finds profiles that have yet to move to a new version.",
+                    "Migration to a new model version",
+                    "1 while profiles lack a state of a live version, as far as the scan of the store has come.",
                     "short",
                     (
                         largest("recstream_ingest_profiles_migrating"),
@@ -208,7 +208,7 @@ INGEST = Dashboard(
             (
                 Panel(
                     "Items embedded",
-                    "Items that got a vector; those whose content has its vector already; contents unreadable.",
+                    "Items that got a vector; items whose vector is up to date; media that cannot be read.",
                     "ops",
                     (
                         Query(rate("recstream_ingest_items_embedded_total"), "embedded"),

@@ -30,10 +30,10 @@ Click-through and calibration are measured by ingest's role `quality`: it reads 
 and joins them by `slate_id`. What it needs of clients: impressions (`action: impression`) of what was seen, and
 `slate_id` on impressions and on actions. The place is where the item stands on the list; `position` is not needed.
 The version, the surface and the ranker's probabilities are the list's own. Without impressions there is no
-click-through, and `recstream_quality_events_total{outcome="unseen"}` counts what was left out. An impression or action
-counts once for a place; an undo takes nothing back. Figures begin anew with each process. With several processes of
-the role, events whose producers choose partitions otherwise than the server (librdkafka's default) may miss their list
-and are counted as `unknown_slate`: a single process misses none.
+click-through, and `recstream_quality_events_total{outcome="no_impression"}` counts what was left out. An impression or
+action counts once for a place; an undo takes nothing back. Figures begin anew with each process. With several processes
+of the role, events whose producers choose partitions otherwise than the server (librdkafka's default) may miss their
+list and are counted as `unknown_slate`: a single process misses none.
 """
 
 

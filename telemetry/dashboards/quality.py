@@ -106,27 +106,27 @@ QUALITY = Dashboard(
             (
                 Panel(
                     "Impressions a second",
-                    "Seen places, by surface. None: clients do not report impressions.",
+                    "Seen positions, by surface. None: clients do not report impressions.",
                     "ops",
                     (a_second("recstream_quality_impressions_total", "surface"),),
                     Shape.STACK,
                 ),
                 Panel(
-                    "Places sent a second",
-                    "Places of lists that were sent, looked at or not, by surface.",
+                    "Positions sent a second",
+                    "Positions of slates that were sent, seen or not, by surface.",
                     "ops",
                     (a_second("recstream_quality_sent_total", "surface"),),
                     Shape.STACK,
                 ),
                 Panel(
-                    "Events by whether they could be placed",
-                    "no_slate: names no list; unseen: no impression; unknown_slate: its list is not remembered.",
+                    "Events by whether they could be joined",
+                    "no_slate: it names none; no_impression: an action without one; unknown_slate: not in memory.",
                     "ops",
                     (a_second("recstream_quality_events_total", "outcome"),),
                     Shape.STACK,
                 ),
                 Panel(
-                    "Lists remembered",
+                    "Slates in memory",
                     "By process; `ingest.quality_slates` at most.",
                     "short",
                     (Query("recstream_quality_slates_in_memory", "{{instance}}"),),

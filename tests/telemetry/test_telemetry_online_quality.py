@@ -177,7 +177,7 @@ def test_what_cannot_be_placed_is_counted_by_why() -> None:
     measured.record_event(event("undo"))
     measured.record_event(event("no-such-action"))
     grown = {name: count - before[name] for name, count in outcomes().items() if count != before[name]}
-    assert grown == {"no_slate": 1, "not_on_slate": 1, "unseen": 1}
+    assert grown == {"no_slate": 1, "not_on_slate": 1, "no_impression": 1}
 
 
 def test_the_oldest_lists_are_forgotten() -> None:
