@@ -135,7 +135,7 @@ INGEST = Dashboard(
                 ),
                 Panel(
                     "Offsets",
-                    "Commits that failed; partitions rewound as the store changed; records deleted before they were read.",
+                    "Commits that failed; partitions rewound as the store changed; records deleted unread.",
                     "ops",
                     (
                         Query(rate("recstream_ingest_commit_failures_total"), "commits failed"),
