@@ -6,7 +6,14 @@ from enum import StrEnum
 import structlog
 
 from ingest.consuming.groups import interactions_group, statistics_group
-from ingest.consuming.offsets import committed, move, offset_ranges, out_of_range, partitions_of, reader
+from ingest.consuming.offsets import (
+    committed,
+    offset_ranges,
+    out_of_range,
+    partitions_of,
+    reader,
+    rewind_group,
+)
 from ingest.consuming.topic_check import topic_id_of
 from ingest.statistics.reset import reset_statistics
 from profiles.profile import Profile
@@ -56,7 +63,7 @@ async def adopt(kafka: KafkaSettings, store: ProfileStore, choice: Adopt) -> Ado
     chosen: dict[str, list[int] | None] = {}
     for group in (interactions_group(kafka), statistics_group(kafka)):
         chosen[group] = None if recreated or choice is Adopt.RESET else await _lost(kafka, group)
-    moved = {group: await move(kafka, group, name, partitions=some) for group, some in chosen.items()}
+    moved = {group: await rewind_group(kafka, group, name, partitions=some) for group, some in chosen.items()}
     deleted = 0
     if choice is Adopt.RESET:
         deleted = await _delete_profiles(store)

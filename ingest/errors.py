@@ -1,4 +1,4 @@
-"""What can go wrong in ingest, in one tree."""
+"""The errors of ingest."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ class BatchAbandoned(IngestError):
 
 
 class BatchFailed(IngestError):
-    """A batch could not be applied now; it is kept and tried again. `cause` is one of metrics.RETRY_CAUSES."""
+    """A batch could not be applied. It is kept and tried again. `cause` is one of `metrics.RETRY_CAUSES`."""
 
     cause = "error"
 
@@ -29,23 +29,25 @@ class WritesRefused(BatchFailed):
     cause = "contention"
 
     def __init__(self, users: int, attempts: int) -> None:
-        super().__init__(f"{users} profiles changed under the fold {attempts} times in a row")
+        super().__init__(
+            f"other writers changed {users} profiles between read and write, {attempts} times in a row"
+        )
 
 
 class DeadLetterNotWritten(BatchFailed):
-    """Kafka did not take a dead letter, so the record is not passed."""
+    """Kafka did not take a dead letter, so its record is not committed."""
 
     cause = "dead_letter"
 
     def __init__(self, topic: str, cause: object) -> None:
         super().__init__(
-            f"the dead-letter topic {topic} takes nothing ({cause}): create it with `recstream topics create` "
-            "or allow this client to write to it; until then nothing is passed"
+            f"cannot write to the dead-letter topic {topic} ({cause}): create it with `recstream topics create`, or "
+            "allow this client to write to it; until then ingest does not go on"
         )
 
 
 class StoreChanged(IngestError):
-    """The server behind the store is another one than before: its last seconds may be missing."""
+    """Another server is behind the store: the writes of its last seconds may be missing."""
 
     def __init__(self, identity: str) -> None:
         self.identity = identity
@@ -53,7 +55,7 @@ class StoreChanged(IngestError):
 
 
 class Halted(IngestError):
-    """Ingest stops and stays unready until someone has decided. `final`: until it is started anew, too."""
+    """Ingest stops and stays unready until an operator has decided. `final`: until it is restarted, too."""
 
     final = False
 
@@ -63,18 +65,18 @@ class TopicRecreated(Halted):
 
     def __init__(self, topic: str, remembered: bytes, found: bytes) -> None:
         super().__init__(
-            f"topic {topic} was made anew (id {found.hex()}, the profiles know {remembered.hex()}): stop ingest "
-            "and run `recstream topics adopt --keep` to go on with the profiles as they are, or `--reset` to "
-            "forget them; either way the new topic is read from its start"
+            f"topic {topic} was recreated (its id is {found.hex()}, the profiles hold events of {remembered.hex()}): "
+            "stop ingest and run `recstream topics adopt --keep` to keep the profiles, or `--reset` to delete them; "
+            "either way the new topic is read from its start"
         )
 
 
 class TopicsMissing(Halted):
-    """Topics are missing."""
+    """Topics that ingest needs do not exist."""
 
 
 class StoreEmptied(Halted):
-    """The store knows nothing though events were committed as applied."""
+    """The store is empty, although events were committed as applied."""
 
     def __init__(self, group: str) -> None:
         super().__init__(
@@ -84,45 +86,47 @@ class StoreEmptied(Halted):
 
 
 class OffsetOutOfRange(Halted):
-    """Records were deleted before they were read, or the log ends before what was committed.
+    """Records were deleted before they were read, or the log ends before the committed offset.
 
-    ranges: (partition, committed, first offset there, end offset).
+    Args:
+        topic: The topic.
+        ranges: (partition, committed offset, first offset, end offset) of each such partition.
     """
 
     def __init__(self, topic: str, ranges: Sequence[tuple[int, int, int, int]]) -> None:
         self.lost = sum(max(0, first - committed) for _, committed, first, _ in ranges)
-        where = ", ".join(f"{p}: committed {c}, there {a} to {b}" for p, c, a, b in ranges[:8])
+        where = ", ".join(f"{p}: committed {c}, the log has {a} to {b}" for p, c, a, b in ranges[:8])
         super().__init__(
-            f"topic {topic}: {self.lost} records were deleted before they were read, or the log is shorter than "
-            f"what was read ({where}): `recstream topics adopt --keep` goes on at the first record there"
+            f"topic {topic}: {self.lost} records were deleted before they were read, or the log ends before the "
+            f"committed offset (partition {where}): `recstream topics adopt --keep` goes on at the first record"
         )
 
 
 class TooManyDeadLetters(Halted):
-    """More records in a minute cannot be read than are taken for accidents."""
+    """More records within a minute cannot be used than accidents explain."""
 
     final = True
 
     def __init__(self, limit: int, reason: str) -> None:
         super().__init__(
-            f"more than {limit} records in a minute would have gone to the dead letters, the last for: {reason}. "
-            "This looks like a fault of a producer or of this version: mend it and start ingest again"
+            f"more than {limit} records within a minute cannot be used, the last one for: {reason}. This looks like a "
+            "bug of a producer or of this version: fix it and restart ingest"
         )
 
 
 class GroupActive(IngestError):
-    """Offsets cannot be moved while consumers are at work."""
+    """Offsets cannot be reset while the group has members."""
 
     def __init__(self, group: str, cause: object) -> None:
         super().__init__(f"consumers of group {group} are running ({cause}): stop ingest first")
 
 
 class BundleIncompatible(IngestError):
-    """The settings contradict the model bundle."""
+    """The model bundle was trained for other profile settings."""
 
 
 class BundleMissing(IngestError):
-    """The bundle of a published version is not where it is looked for, or is another than was published."""
+    """The bundle of a published version is missing, or is not the published one."""
 
     def __init__(self, version: int, folder: object, reason: object) -> None:
         super().__init__(
@@ -132,7 +136,7 @@ class BundleMissing(IngestError):
 
 
 class TopicsMisconfigured(Halted):
-    """The topics are configured so that records would be lost."""
+    """Topics are configured so that records would be lost."""
 
 
 class StillBehind(IngestError):

@@ -1,4 +1,4 @@
-"""Committed offsets, and what is committed beside them."""
+"""Committed offsets with their metadata, and the offsets that partitions have."""
 
 import asyncio
 import contextlib
@@ -23,39 +23,41 @@ _RETRY_SECONDS = 0.1
 class Committed:
     """What a group has committed for a partition.
 
-    store: names the store that holds what was applied; empty where it was not said.
-    safe: the offset to read from if the store is another one by now; None where it was not said.
-    metadata: all that was committed beside the offset, as it is.
+    Attributes:
+        offset: The next record to read.
+        store: The mark of the store that holds what was applied; empty if the metadata does not name one.
+        rewind_to: The offset to read from if the store is another one by now; None if the metadata does not say.
+        metadata: The commit's metadata, unparsed.
     """
 
     offset: int
     store: str = ""
-    safe: int | None = None
+    rewind_to: int | None = None
     metadata: str = ""
 
 
 def store_mark(identity: str) -> str:
-    """A short name for a store's identity, however long that is."""
+    """A short name for a store's identity: a hash of 16 hex digits."""
     return hashlib.blake2b(identity.encode(), digest_size=8).hexdigest()
 
 
-def to_metadata(store: str, safe: int) -> str:
-    """What is written beside the offset."""
-    return f"{store}:{safe}"
+def to_metadata(store: str, rewind_to: int) -> str:
+    """A commit's metadata: the store's mark, and the offset to rewind to if the store changes."""
+    return f"{store}:{rewind_to}"
 
 
 def from_metadata(offset: int, metadata: str) -> Committed:
-    """The reverse; metadata that others wrote is passed over."""
-    store, _, safe = metadata.partition(":")
-    if store and safe.isascii() and safe.isdigit():
-        return Committed(offset, store, min(int(safe), offset), metadata)
+    """Parses a commit's metadata. Metadata in another form is kept as it is."""
+    store, _, rewind_to = metadata.partition(":")
+    if store and rewind_to.isascii() and rewind_to.isdigit():
+        return Committed(offset, store, min(int(rewind_to), offset), metadata)
     return Committed(offset, metadata=metadata)
 
 
 async def committed(
     kafka: KafkaSettings, group: str, partitions: Iterable[TopicPartition]
 ) -> dict[TopicPartition, Committed]:
-    """What the group has committed; partitions without a commit are left out. Raises KafkaError, OSError."""
+    """The group's commits, without joining it. Partitions without a commit are left out. Raises KafkaError, OSError."""
     admin = AIOKafkaAdminClient(**kafka.client_options())
     wanted = list(partitions)
     deadline = time.monotonic() + kafka.request_timeout_ms / 1000
@@ -66,7 +68,7 @@ async def committed(
                 found = await admin.list_consumer_group_offsets(group, partitions=wanted)
                 break
             except KafkaError as error:
-                # The first question ever makes Kafka create the topic of the offsets.
+                # The first request ever makes Kafka create the topic of the offsets.
                 if not error.retriable or time.monotonic() > deadline:
                     raise
                 await asyncio.sleep(_RETRY_SECONDS)
@@ -77,7 +79,7 @@ async def committed(
 
 @dataclass(frozen=True, slots=True)
 class OffsetRange:
-    """The first offset of a partition and the one after its last."""
+    """The first offset of a partition, and the one after its last record."""
 
     first: int
     end: int
@@ -86,7 +88,7 @@ class OffsetRange:
 async def offset_ranges(
     consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition]
 ) -> dict[TopicPartition, OffsetRange]:
-    """Where the partitions begin and end. Raises KafkaError."""
+    """The offsets that Kafka has of each partition. Raises KafkaError."""
     wanted = list(partitions)
     first = await consumer.beginning_offsets(wanted)
     end = await consumer.end_offsets(wanted)
@@ -96,7 +98,7 @@ async def offset_ranges(
 def out_of_range(
     found: Mapping[TopicPartition, Committed], there: Mapping[TopicPartition, OffsetRange]
 ) -> list[tuple[int, int, int, int]]:
-    """(partition, committed, first, end) of those whose committed offset is not there any more."""
+    """The partitions whose committed offset Kafka no longer has, as (partition, committed, first, end)."""
     return [
         (tp.partition, c.offset, there[tp].first, there[tp].end)
         for tp, c in sorted(found.items())
@@ -105,9 +107,14 @@ def out_of_range(
 
 
 async def check_range(kafka: KafkaSettings, group: str, topic: str) -> dict[int, Committed]:
-    """What the group has committed, by partition, looked up without joining it.
+    """Checks that Kafka has the group's committed offsets, without joining the group.
 
-    Raises OffsetOutOfRange, KafkaError, OSError.
+    Returns:
+        The commits by partition.
+
+    Raises:
+        OffsetOutOfRange: Records were deleted before they were read.
+        KafkaError, OSError: Kafka fails.
     """
     async with reader(kafka) as consumer:
         partitions = await partitions_of(kafka, topic)
@@ -117,12 +124,17 @@ async def check_range(kafka: KafkaSettings, group: str, topic: str) -> dict[int,
     return {tp.partition: c for tp, c in found.items()}
 
 
-async def move(
+async def rewind_group(
     kafka: KafkaSettings, group: str, topic: str, *, partitions: Iterable[int] | None = None
 ) -> list[int]:
-    """Commits the first offset there, for these partitions or all; returns the partitions.
+    """Commits the first offset of these partitions, or of all.
 
-    Raises GroupActive while the group has members, KafkaError, OSError.
+    Returns:
+        The partitions, sorted.
+
+    Raises:
+        GroupActive: The group has members.
+        KafkaError, OSError: Kafka fails.
     """
     async with reader(kafka, group_id=group, enable_auto_commit=False) as consumer:
         every = await partitions_of(kafka, topic)
@@ -140,7 +152,7 @@ async def move(
 
 @contextlib.asynccontextmanager
 async def reader(kafka: KafkaSettings, **options: object) -> AsyncIterator[AIOKafkaConsumer]:
-    """A consumer outside any subscription, closed afterwards."""
+    """A consumer that has joined no group; it is closed afterwards. Raises KafkaError, OSError."""
     consumer = AIOKafkaConsumer(**kafka.client_options(), **options)
     try:
         await consumer.start()
@@ -150,6 +162,6 @@ async def reader(kafka: KafkaSettings, **options: object) -> AsyncIterator[AIOKa
 
 
 async def partitions_of(kafka: KafkaSettings, topic: str) -> list[TopicPartition]:
-    """The topic's partitions, asked of Kafka. Raises TopicMissing, KafkaUnreachable."""
+    """The topic's partitions, as Kafka says. Raises TopicMissing, KafkaUnreachable."""
     count = (await partition_counts(kafka, [topic]))[topic]
     return [TopicPartition(topic, partition) for partition in range(count)]

@@ -1,4 +1,4 @@
-"""Asking a consumer for records, in bounded time."""
+"""Polling a consumer, in bounded time."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,14 +12,19 @@ _SPARE_SECONDS = 1.0
 
 
 async def poll(consumer: AIOKafkaConsumer, timeout_ms: int, max_records: int) -> Records:
-    """The records that are there, or come within `timeout_ms`; none where partitions are moving just now.
+    """Polls for at most `timeout_ms` and about a second.
 
-    While a group is joined again, which in an outage may take for ever, aiokafka's own timeout does not count. Raises
-    KafkaError.
+    While a group is joined again, which may take for ever in an outage, aiokafka does not keep its own timeout.
+
+    Returns:
+        At most `max_records` records by partition; none while partitions move.
+
+    Raises:
+        KafkaError: Kafka fails.
     """
     try:
-        asked = consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
-        records: Records = await with_timeout(asked, timeout_ms / 1000 + _SPARE_SECONDS)
+        polling = consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
+        records: Records = await with_timeout(polling, timeout_ms / 1000 + _SPARE_SECONDS)
         return records
     except TimeoutError:
         return {}

@@ -1,4 +1,4 @@
-"""Several works of which the first to end decides."""
+"""Coroutines of which the first to end decides."""
 
 import asyncio
 from collections.abc import Awaitable, Collection
@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Collection
 _AGAIN_SECONDS = 30.0
 
 
-async def race(*works: Awaitable[None]) -> None:
-    """Runs all until one returns or raises, ends the others, and returns or raises as it did."""
-    tasks = [asyncio.ensure_future(work) for work in works]
+async def race(*coroutines: Awaitable[None]) -> None:
+    """Runs all until one returns or raises, cancels the others, and returns or raises as it did."""
+    tasks = [asyncio.ensure_future(each) for each in coroutines]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -18,7 +18,7 @@ async def race(*works: Awaitable[None]) -> None:
 
 
 async def cancel_and_wait(tasks: Collection["asyncio.Future[None]"]) -> None:
-    """Cancels the tasks until they have ended: in the depths of a library a cancellation may be lost."""
+    """Cancels the tasks and waits until they have ended. It cancels again, since libraries lose cancellations."""
     running = {task for task in tasks if not task.done()}
     while running:
         for task in running:
@@ -26,4 +26,4 @@ async def cancel_and_wait(tasks: Collection["asyncio.Future[None]"]) -> None:
         _, running = await asyncio.wait(running, timeout=_AGAIN_SECONDS)
     for task in tasks:
         if not task.cancelled():
-            task.exception()  # seen
+            task.exception()  # Marks it as retrieved.

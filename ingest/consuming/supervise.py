@@ -18,7 +18,7 @@ from topics.errors import TopicsError
 
 log = structlog.get_logger()
 
-# What comes and goes with the servers around us; anything else is a fault of ours and gets its traceback.
+# These come and go with the servers around us. Anything else is a fault of ours and gets its traceback.
 _PASSING = (KafkaError, TopicsError, StoreUnavailable, IngestError, OSError, TimeoutError)
 _STEADY_SECONDS = 60.0
 
@@ -91,8 +91,8 @@ async def _until_decided(
 
 
 async def _in_its_own_task(work: Awaitable[None]) -> None:
-    """aiokafka's connections cancel what waits for them when they close: that ends the work, and must not be taken
-    for a cancellation of the supervisor."""
+    """aiokafka's connections cancel what waits for them when they close. That ends the work, and must not look like a
+    cancellation of the supervisor."""
     working = asyncio.ensure_future(work)
     try:
         await asyncio.wait([working])
@@ -110,7 +110,7 @@ async def wait_for_stop(stop: asyncio.Event, seconds: float) -> None:
 
 
 async def unless_stopped(work: Awaitable[object], stop: asyncio.Event) -> bool:
-    """Waits for the work, or for `stop`, which ends it. Whether the work was done."""
+    """Waits for the work, or for `stop`, which cancels it. Returns whether the work was done; raises what it raises."""
     working, stopped = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
     try:
         await asyncio.wait([working, stopped], return_when=asyncio.FIRST_COMPLETED)

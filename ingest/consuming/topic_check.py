@@ -1,4 +1,4 @@
-"""Whether topics are there, keep what is needed, and stay the same."""
+"""Checks of topics: that they exist, keep their records, and are not recreated."""
 
 import asyncio
 from collections.abc import Collection
@@ -42,9 +42,13 @@ async def topic_id_of(kafka: KafkaSettings, name: str) -> bytes:
 async def watch_topic(
     kafka: KafkaSettings, name: str, topic_id: bytes, seconds: float, health: Health
 ) -> None:
-    """Looks every so many seconds whether the topic is still the same, and so whether Kafka answers.
+    """Checks every `seconds` that the topic is the same, and so that Kafka answers, until it is cancelled.
 
-    Raises TopicRecreated, TopicsMissing. What is read between the change and the look counts as the old topic's.
+    Records of a recreated topic that are read before the next check count as the old topic's.
+
+    Raises:
+        TopicRecreated: The topic has another id.
+        TopicsMissing: The topic is gone.
     """
     while True:
         await asyncio.sleep(seconds)

@@ -1,4 +1,4 @@
-"""Calls of aiokafka in bounded time, and told apart from our own cancellation."""
+"""Calls of aiokafka with a timeout that holds."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -12,11 +12,15 @@ _END_SECONDS = 5.0
 
 
 async def with_timeout(call: Coroutine[object, object, T], seconds: float) -> T:
-    """What the call returns.
+    """Awaits the call in a task of its own, for so many seconds.
 
-    Raises TimeoutError after so many seconds, once the call has ended or, cancelled, has not ended for a few more;
-    KafkaError where it was broken off from inside: a connection that closes cancels what waits for it, and in our
-    own task that would look as if somebody had cancelled us.
+    Returns:
+        What the call returns.
+
+    Raises:
+        TimeoutError: It has not returned in time. It has been cancelled, and got a few more seconds to end.
+        KafkaError: It was cancelled from within. A connection that closes cancels what waits for it, which in our own
+            task would look like our own cancellation.
     """
     task = asyncio.ensure_future(call)
     try:

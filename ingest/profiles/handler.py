@@ -110,13 +110,13 @@ class InteractionsHandler(BatchHandler):
             if known is None:
                 start = there[tp].first
                 first_commits[tp] = OffsetAndMetadata(start, to_metadata(self._store_mark, start))
-            elif known.store in ("", self._store_mark) or known.safe is None:
+            elif known.store in ("", self._store_mark) or known.rewind_to is None:
                 start = known.offset
             else:
-                start = max(known.safe, there[tp].first)
+                start = max(known.rewind_to, there[tp].first)
                 metrics.REWINDS.inc()
                 log.warning("rewound", partition=tp.partition, offset=start, end=there[tp].end)
-            earlier = known.safe if known is not None and known.safe is not None else start
+            earlier = known.rewind_to if known is not None and known.rewind_to is not None else start
             self._rewind_window.start(tp.partition, max(min(earlier, start), there[tp].first), now)
             consumer.seek(tp, start)
             positions[tp.partition] = start
@@ -172,8 +172,8 @@ class InteractionsHandler(BatchHandler):
         for tp, part in batch.records.items():
             offset = part[-1].offset + 1
             self._rewind_window.note(tp.partition, offset, now)
-            safe = self._rewind_window.safe(tp.partition)
-            metadata = to_metadata(self._store_mark, offset if safe is None else safe)
+            rewind_to = self._rewind_window.start_of(tp.partition)
+            metadata = to_metadata(self._store_mark, offset if rewind_to is None else rewind_to)
             offsets[tp] = OffsetAndMetadata(offset, metadata)
             self._lag.applied(tp.partition, offset, part[-1].timestamp)
         return offsets

@@ -38,7 +38,7 @@ class RewindWindow:
         while len(marks) > 1 and marks[1][0] <= now - self._window:
             marks.popleft()
 
-    def safe(self, partition: int) -> int | None:
+    def start_of(self, partition: int) -> int | None:
         """The offset to rewind to; None for a partition that was never started."""
         marks = self._marks.get(partition)
         if marks is None:

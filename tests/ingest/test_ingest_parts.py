@@ -20,7 +20,7 @@ def test_the_safe_offset_lies_before_all_of_the_window(gaps: list[float], idle: 
         now += gap
         applied.note(0, n, now)
         times.append((now, n))
-    safe = applied.safe(0)
+    safe = applied.start_of(0)
     assert safe is not None
     last = times[-1][0]
     # Whatever was acknowledged within the window lies at or past the safe offset.
@@ -33,7 +33,7 @@ def test_the_safe_offset_lies_before_all_of_the_window(gaps: list[float], idle: 
 
 
 def test_nothing_is_safe_of_a_partition_that_is_not_known() -> None:
-    assert RewindWindow(10.0).safe(3) is None
+    assert RewindWindow(10.0).start_of(3) is None
 
 
 def test_an_outage_does_not_use_up_the_window() -> None:
@@ -42,15 +42,15 @@ def test_an_outage_does_not_use_up_the_window() -> None:
     for n in range(20):
         applied.note(0, 6 + n, float(n))
     # An hour later nothing more was acknowledged: ten seconds before the last acknowledgement still count.
-    assert applied.safe(0) == 15
+    assert applied.start_of(0) == 15
 
 
 def test_commit_metadata_comes_back_and_foreign_text_is_passed_over() -> None:
-    assert from_metadata(9, to_metadata("abc", 4)).safe == 4
+    assert from_metadata(9, to_metadata("abc", 4)).rewind_to == 4
     assert from_metadata(9, to_metadata("abc", 4)).store == "abc"
     for foreign in ("", "x", "abc:", ":4", "abc:x", "abc:²"):
-        assert from_metadata(9, foreign).safe is None
-    assert from_metadata(9, "abc:12").safe == 9
+        assert from_metadata(9, foreign).rewind_to is None
+    assert from_metadata(9, "abc:12").rewind_to == 9
 
 
 def event(n: int, item: str, hour: int) -> Event:

@@ -156,8 +156,8 @@ def test_sentences_that_are_looked_for_in_readyz_are_written_there() -> None:
     text = (FOLDER / "RecstreamIngestNotReady.md").read_text() + (
         FOLDER / "RecstreamServerNotReady.md"
     ).read_text()
-    for said in ("was made anew", "were deleted before they were read", "the profile store is empty",
-                 "would have gone to the dead letters", "the bundle of model version", "a batch is tried again",
+    for said in ("was recreated", "were deleted before they were read", "the profile store is empty",
+                 "within a minute cannot be used", "the bundle of model version", "a batch is tried again",
                  "is being read", "is shutting down"):  # fmt: skip
         assert said in text and said in SOURCE, said
 
