@@ -3,7 +3,7 @@
 import asyncio
 
 from ingest.consuming.groups import interactions_group
-from ingest.consuming.offsets import move
+from ingest.consuming.offsets import rewind_group
 from tests.ingest.world import T0, World
 
 
@@ -37,7 +37,7 @@ async def test_erased_while_events_flow_and_replayed_from_the_start_a_user_stays
 
     await is_empty()
     await worker.stop()
-    await move(world.kafka, interactions_group(world.kafka), world.kafka.topics.interactions)
+    await rewind_group(world.kafka, interactions_group(world.kafka), world.kafka.topics.interactions)
     await world.start()
     await world.caught_up()
     await is_empty()

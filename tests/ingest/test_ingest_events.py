@@ -171,9 +171,9 @@ async def test_nothing_is_lost_when_the_topic_is_read_again_from_the_start(world
     before = {f"u{n}": await world.profile(f"u{n}") for n in range(3)}
     await worker.stop()
     from ingest.consuming.groups import interactions_group
-    from ingest.consuming.offsets import move
+    from ingest.consuming.offsets import rewind_group
 
-    await move(world.kafka, interactions_group(world.kafka), world.kafka.topics.interactions)
+    await rewind_group(world.kafka, interactions_group(world.kafka), world.kafka.topics.interactions)
     assert await world.lag() == 30
     await world.start()
     await world.caught_up()
