@@ -24,7 +24,7 @@ from inference.model import Floats, Model
 from inference.repository.repository import install
 from inference.settings import TritonSettings
 from inference.triton import TritonModel
-from inference.version_routing import Pointer
+from inference.version_routing import VersionRouting
 from ingest.consuming.supervise import supervise
 from ingest.profiles.states import ModelStates
 from ingest.profiles.sweeper import Sweeper
@@ -80,7 +80,7 @@ async def measure(events: int, pause: float, bundle_folder: Path | None, folder:
     for n in range(50):
         catalog.put_vector(manifest.version, f"item-{n}", vector)
     settings, health, stop = IngestSettings(), Health(), asyncio.Event()
-    states = ModelStates(model, lambda: Pointer.to(manifest), catalog.vector, profiles)
+    states = ModelStates(model, lambda: VersionRouting.single(manifest), catalog.vector, profiles)
     sweeper = Sweeper(store, states, settings)
     worker = InteractionsWorker(kafka, store, states, sweeper, profiles, settings, health)
     running = asyncio.create_task(supervise("interactions", worker.run, health, settings, stop))

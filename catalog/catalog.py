@@ -13,7 +13,7 @@ from catalog.index.measured import measure_indexes
 from catalog.reader import Reader
 from catalog.records import appliers
 from catalog.settings import CatalogSettings
-from catalog.version_watcher import Served, decode_served
+from catalog.version_watcher import VersionWatcher, decode_versions
 from telemetry.background import BackgroundTask, BackOff, OnFailure, run_background
 from topics.settings import KafkaSettings
 
@@ -37,7 +37,7 @@ class Catalog(InMemoryCatalog):
     ) -> None:
         super().__init__(settings, now_ms)
         topics = kafka.topics
-        self.served = Served()
+        self.version_watcher = VersionWatcher()
         self._ready = asyncio.Event()
         self._vectors_topic = topics.item_vectors
         self._measured: frozenset[int] = frozenset()
@@ -75,18 +75,18 @@ class Catalog(InMemoryCatalog):
         await self._ready.wait()
 
     async def _follow_versions(self) -> None:
-        await self.served.follow(self._reach_vectors)
+        await self.version_watcher.follow(self._reach_vectors)
 
     async def _become_ready(self) -> None:
         await self._reader.reached.wait()
-        await self.served.settled.wait()
+        await self.version_watcher.settled.wait()
         self._ready.set()
         metrics.READY.set(1)
 
     def _hear_served(self, key: bytes | None, value: bytes | None) -> None:
-        record = decode_served(key, value)
+        record = decode_versions(key, value)
         self.prefer_versions([live.version for live in (record.base, record.next) if live.version])
-        self.served.hear(record)
+        self.version_watcher.on_record(record)
 
     async def _reach_vectors(self, ends: Mapping[int, int]) -> None:
         await self._reader.reach(self._vectors_topic, ends)

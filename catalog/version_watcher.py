@@ -29,7 +29,7 @@ Reach = Callable[[Mapping[int, int]], Awaitable[None]]
 """Waits until vectors are read up to these end offsets, by partition."""
 
 
-def decode_served(key: bytes | None, value: bytes | None) -> ServedVersions:
+def decode_versions(key: bytes | None, value: bytes | None) -> ServedVersions:
     """The record; one without a value says that nothing is served. Raises BadRecord."""
     if key != KEY:
         raise BadRecord(f"its key is not {KEY.decode()}")
@@ -42,12 +42,12 @@ def decode_served(key: bytes | None, value: bytes | None) -> ServedVersions:
     return record
 
 
-class Served:
+class VersionWatcher:
     """The newest record that this process may go by: it has read the vectors that the record builds upon."""
 
     def __init__(self) -> None:
         self._listeners: list[Listener] = []
-        self._heard: ServedVersions | None = None
+        self._pending: ServedVersions | None = None
         self._wake = asyncio.Event()
         self.record = ServedVersions()
         self.settled = asyncio.Event()
@@ -58,20 +58,20 @@ class Served:
         """Calls the listener with every record from now on."""
         self._listeners.append(listener)
 
-    def hear(self, record: ServedVersions) -> None:
+    def on_record(self, record: ServedVersions) -> None:
         """The topic says so. Only the newest of what waits for vectors counts."""
-        self._heard = record
+        self._pending = record
         self.settled.clear()
         self._wake.set()
 
     async def follow(self, reach: Reach) -> None:
         """Until cancelled. Called again after a failure, it takes up the record that waits for vectors."""
-        if self._heard is not None:
+        if self._pending is not None:
             self._wake.set()
         while True:
             await self._wake.wait()
             self._wake.clear()
-            record = self._heard
+            record = self._pending
             if record is None:
                 continue
             reaching = asyncio.ensure_future(reach(dict(record.vector_ends)))
@@ -84,12 +84,12 @@ class Served:
                 await asyncio.gather(reaching, waking, return_exceptions=True)
             if reaching in done:
                 reaching.result()
-            if record is self._heard:
-                self._heard = None
-                self._tell(record)
+            if record is self._pending:
+                self._pending = None
+                self._notify(record)
                 self.settled.set()
 
-    def _tell(self, record: ServedVersions) -> None:
+    def _notify(self, record: ServedVersions) -> None:
         self.record = record
         log.info(
             "model_versions_served",
@@ -101,10 +101,10 @@ class Served:
             try:
                 listener(record)
             except Exception:
-                log.exception("served_listener_failed")
+                log.exception("version_listener_failed")
 
 
-async def read_served(kafka: KafkaSettings) -> ServedVersions:
+async def read_versions(kafka: KafkaSettings) -> ServedVersions:
     """What the topic says now; an empty record if nothing was ever published.
 
     Raises TopicMissing, KafkaUnreachable, and BadRecord for a record that cannot be read.
@@ -128,7 +128,7 @@ async def read_served(kafka: KafkaSettings) -> ServedVersions:
             while any([await consumer.position(tp) < end for tp, end in ends.items()]):
                 for records in (await consumer.getmany(timeout_ms=200)).values():
                     for record in records:
-                        found = decode_served(record.key, record.value)
+                        found = decode_versions(record.key, record.value)
     except (KafkaError, OSError, TimeoutError) as error:
         raise KafkaUnreachable(kafka.bootstrap, error or "no answer in time") from error
     finally:
@@ -136,7 +136,7 @@ async def read_served(kafka: KafkaSettings) -> ServedVersions:
     return found
 
 
-class ServedWriter:
+class VersionWriter:
     """Writes the record, one process at a time: whoever begins later takes over, and the one before can write no
     more. Raises KafkaUnreachable where Kafka does not answer."""
 
@@ -145,7 +145,7 @@ class ServedWriter:
         self._producer = producer
 
     @classmethod
-    async def begin(cls, kafka: KafkaSettings) -> "ServedWriter":
+    async def begin(cls, kafka: KafkaSettings) -> "VersionWriter":
         """Takes over."""
         return cls(
             kafka, await start_producer(kafka, transactional_id=f"{kafka.topic_prefix}recstream-model")

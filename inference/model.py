@@ -72,7 +72,7 @@ class States:
 
 
 @dataclass(frozen=True, slots=True)
-class Folds:
+class FoldResult:
     """States, and how much each event adds to the user vector: contributions [b, T, d], zero on padding;
     their sum over T, plus a constant of the model, is the user vector."""
 
@@ -122,7 +122,7 @@ class Model(Protocol):
 
     async def step(self, version: int, steps: Steps, *, timeout: float) -> States: ...
 
-    async def fold(self, version: int, histories: Histories, *, timeout: float) -> Folds: ...
+    async def fold(self, version: int, histories: Histories, *, timeout: float) -> FoldResult: ...
 
     async def rank(self, version: int, users: States, candidates: Candidates, *, timeout: float) -> Ranking:
         """What b users would do with their candidates."""

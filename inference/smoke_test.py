@@ -6,7 +6,7 @@ from inference.bundle.bundle import Bundle
 from inference.model import Candidates, Histories, Model, ModelUnavailable, Steps
 
 
-async def trial(model: Model, bundle: Bundle, *, timeout: float) -> None:
+async def smoke_test(model: Model, bundle: Bundle, *, timeout: float) -> None:
     """Encodes an item, folds and steps a history of one event, and ranks the item. `timeout` (seconds) is for each.
 
     Raises ModelUnavailable where a graph gives no usable answer.
@@ -14,7 +14,9 @@ async def trial(model: Model, bundle: Bundle, *, timeout: float) -> None:
     manifest, version = bundle.manifest, bundle.manifest.version
     if not await model.ready(version):
         raise ModelUnavailable(f"not all graphs of version {version} are ready")
-    vectors = await model.encode_items(version, bundle.tokens(["trial"], ["A trial"]), timeout=timeout)
+    vectors = await model.encode_items(
+        version, bundle.tokens(["smoke-test"], ["A smoke test"]), timeout=timeout
+    )
     actions, zeros = np.ones((1, 1), np.int64), np.zeros((1, 1), np.float32)
     values = np.full((1, 1), np.nan, np.float32)
     history = Histories(vectors[:, None, :], actions, zeros, values, np.ones((1, 1), np.float32))

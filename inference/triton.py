@@ -28,7 +28,7 @@ from inference.bundle.modalities import Prepared
 from inference.model import (
     Candidates,
     Floats,
-    Folds,
+    FoldResult,
     Histories,
     ModelUnavailable,
     NotFinite,
@@ -118,7 +118,7 @@ class TritonModel:
         found = await self._call(USER_STEP, version, inputs, timeout)
         return States(found["next_state"], found["user_vector"])
 
-    async def fold(self, version: int, histories: Histories, *, timeout: float) -> Folds:
+    async def fold(self, version: int, histories: Histories, *, timeout: float) -> FoldResult:
         """The states of whole histories. See `Model.fold`."""
         inputs: dict[str, Array] = {
             "item_vectors": histories.item_vectors,
@@ -128,7 +128,7 @@ class TritonModel:
             "mask": histories.mask,
         }
         found = await self._call(USER_FOLD, version, inputs, timeout)
-        return Folds(States(found["state"], found["user_vector"]), found["contributions"])
+        return FoldResult(States(found["state"], found["user_vector"]), found["contributions"])
 
     async def rank(self, version: int, users: States, candidates: Candidates, *, timeout: float) -> Ranking:
         """The candidates of b users. See `Model.rank`."""

@@ -5,7 +5,7 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from inference.version_routing import Pointer
+from inference.version_routing import VersionRouting
 
 NO_VERSION: Final = "0"
 """No model had a part in it."""
@@ -13,9 +13,9 @@ OTHER: Final = "other"
 """A name or a version that is not known here."""
 
 
-def version_label(version: int, pointer: Pointer) -> str:
+def version_label(version: int, routing: VersionRouting) -> str:
     """The version if it is live, `0` for none, else `other`."""
-    return str(version) if version == 0 or version in pointer.live else OTHER
+    return str(version) if version == 0 or version in routing.live else OTHER
 
 
 class Retiring:
@@ -25,9 +25,9 @@ class Retiring:
         self._metrics = tuple(metrics)
         self._live: frozenset[int] = frozenset()
 
-    def follow(self, pointer: Pointer) -> None:
+    def follow(self, routing: VersionRouting) -> None:
         """The versions that are live now."""
-        live = frozenset(pointer.live)
+        live = frozenset(routing.live)
         for version in self._live - live:
             for metric in self._metrics:
                 metric.remove_by_labels({"version": str(version)})

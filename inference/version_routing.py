@@ -1,4 +1,4 @@
-"""Which model version answers whom: the pointer, and the share of users that the next version has."""
+"""Which model version answers whom: the routing, and the share of users that the next version has."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -36,12 +36,12 @@ class Live:
 
 
 @dataclass(frozen=True)
-class Pointer:
+class VersionRouting:
     """`next` answers a share of the users, `base` all others. Without a base, and outside the share, nobody is
     answered by any model.
 
     An immutable value: whoever makes a list takes it once, and the list is made of one version however often the
-    pointer moves meanwhile.
+    routing moves meanwhile.
     """
 
     base: Live | None = None
@@ -49,7 +49,7 @@ class Pointer:
     share: float = 0.0
 
     @classmethod
-    def to(cls, manifest: Manifest | None) -> "Pointer":
+    def single(cls, manifest: Manifest | None) -> "VersionRouting":
         """One version answers everybody; None: there is no model."""
         return cls(None, Live(manifest), 1.0) if manifest is not None else cls()
 
@@ -66,7 +66,7 @@ class Pointer:
 
     @property
     def answering(self) -> tuple[Manifest, ...]:
-        """The versions that the pointer gives to anybody."""
+        """The versions that the routing gives to anybody."""
         next_one = self.next if self.share > 0 else None
         base = self.base if self.share < 1 else None
         return tuple(each.manifest for each in (base, next_one) if each is not None)
@@ -94,10 +94,10 @@ class Pointer:
         return tuple(each.manifest for each in found if each is not None)
 
     def _in_share(self, user_id: str) -> bool:
-        return self.next is not None and place(user_id, self.next.version) < self.share
+        return self.next is not None and bucket(user_id, self.next.version) < self.share
 
 
-def place(user_id: str, version: int) -> float:
+def bucket(user_id: str, version: int) -> float:
     """Where the user stands in [0, 1): below a share, he is in it. Stable, and drawn anew for each version, so that
     it is not always the same who tries a new one."""
     digest = hashlib.blake2b(user_id.encode(), digest_size=8, salt=version.to_bytes(8, "big")).digest()
@@ -105,45 +105,45 @@ def place(user_id: str, version: int) -> float:
     return (int.from_bytes(digest, "big") >> 11) / (_WHOLE >> 11)
 
 
-def pointer_of(record: ServedVersions) -> Pointer:
-    """The pointer that a record on `model-versions` says. Raises ValueError for a manifest that cannot be read."""
+def routing_of(record: ServedVersions) -> VersionRouting:
+    """The routing that a record on `model-versions` says. Raises ValueError for a manifest that cannot be read."""
     base = _live(record.base) if record.HasField("base") else None
     next_one = _live(record.next) if record.HasField("next") else None
-    return Pointer(base, next_one, record.share)
+    return VersionRouting(base, next_one, record.share)
 
 
 class Versions:
-    """The pointer of now; calling it gives the value."""
+    """The routing of now; calling it gives the value."""
 
     def __init__(self) -> None:
-        self._pointer = Pointer()
-        self._listeners: list[Callable[[Pointer], None]] = []
+        self._routing = VersionRouting()
+        self._listeners: list[Callable[[VersionRouting], None]] = []
 
-    def __call__(self) -> Pointer:
-        return self._pointer
+    def __call__(self) -> VersionRouting:
+        return self._routing
 
-    def listen(self, listener: Callable[[Pointer], None]) -> None:
-        """Calls the listener now, and with every pointer from now on."""
+    def listen(self, listener: Callable[[VersionRouting], None]) -> None:
+        """Calls the listener now, and with every routing from now on."""
         self._listeners.append(listener)
-        listener(self._pointer)
+        listener(self._routing)
 
     def update(self, record: ServedVersions) -> None:
         """Goes by the record, unless it cannot be read: then what was before stays."""
         try:
-            pointer = pointer_of(record)
+            routing = routing_of(record)
         except ValueError as error:
             log.error("model_versions_unreadable", cause=str(error)[:500])
             return
-        self._pointer = pointer
+        self._routing = routing
         for listener in self._listeners:
-            listener(pointer)
+            listener(routing)
 
 
-def _live(served: ServedVersion) -> Live:
+def _live(record: ServedVersion) -> Live:
     try:
-        manifest = Manifest.model_validate_json(served.manifest)
+        manifest = Manifest.model_validate_json(record.manifest)
     except ValidationError as error:
-        raise ValueError(f"the manifest of model version {served.version}: {error}") from error
-    if manifest.version != served.version:
-        raise ValueError(f"version {served.version} has the manifest of {manifest.version}")
-    return Live(manifest, served.published_at_ms)
+        raise ValueError(f"the manifest of model version {record.version}: {error}") from error
+    if manifest.version != record.version:
+        raise ValueError(f"version {record.version} has the manifest of {manifest.version}")
+    return Live(manifest, record.published_at_ms)

@@ -18,7 +18,7 @@ from catalog.settings import CatalogSettings
 from inference.settings import TritonSettings
 from inference.triton import TritonModel
 from inference.version_labels import Retiring
-from inference.version_routing import Pointer, Versions
+from inference.version_routing import VersionRouting, Versions
 from ingest import metrics
 from ingest.consuming.supervise import supervise, unless_stopped
 from ingest.embeddings.worker import CatalogueWorkers
@@ -94,8 +94,8 @@ async def run(
         stack.push_async_callback(model.close)
         versions = Versions()
         catalog = Catalog(configuration.catalog.unsearched(), configuration.kafka, _now_ms)
-        catalog.served.listen(versions.update)
-        versions.listen(lambda pointer: _serve(pointer, model, configuration.profiles, health))
+        catalog.version_watcher.listen(versions.update)
+        versions.listen(lambda routing: _serve(routing, model, configuration.profiles, health))
         try:
             await run_background(
                 background(configuration, versions, model, catalog, health, roles, stop), stop
@@ -170,18 +170,18 @@ def background(
     return tasks
 
 
-def _serve(pointer: Pointer, model: TritonModel, profiles: ProfileSettings, health: Health) -> None:
-    model.serve(live.manifest for live in pointer.live.values())
-    shares = {live.version: 0.0 for live in pointer.live.values()}
-    if pointer.next is not None:
-        shares[pointer.next.version] = pointer.share
-    if pointer.base is not None:
-        shares[pointer.base.version] = 1 - pointer.share
+def _serve(routing: VersionRouting, model: TritonModel, profiles: ProfileSettings, health: Health) -> None:
+    model.serve(live.manifest for live in routing.live.values())
+    shares = {live.version: 0.0 for live in routing.live.values()}
+    if routing.next is not None:
+        shares[routing.next.version] = routing.share
+    if routing.base is not None:
+        shares[routing.base.version] = 1 - routing.share
     metrics.MODEL_SHARE.clear()
     for version, share in shares.items():
         metrics.MODEL_SHARE.labels(str(version)).set(share)
     try:
-        for live in pointer.live.values():
+        for live in routing.live.values():
             check_compatible(live.manifest, profiles)
         health.up("model")
     except BundleIncompatible as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Protocol, Self
 
-from catalog.version_watcher import read_served
+from catalog.version_watcher import read_versions
 from configuration.settings import Settings, environment_of
 from inference.bundle.bundle import MANIFEST, Manifest, read
 from inference.errors import BundleRefused, InstallFailed
@@ -191,7 +191,7 @@ class Stack:
     async def _publish_first(self) -> None:
         """The bundle answers where nothing is published; later ones come by `recstream model publish`."""
         settings = self.settings
-        record = await read_served(settings.kafka)
+        record = await read_versions(settings.kafka)
         live = [each.version for each in (record.base, record.next) if each.version]
         if not live:
             async with Publisher(settings) as publisher:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from catalog.in_memory import InMemoryCatalog
 from inference.model import Model
-from inference.version_routing import Pointer
+from inference.version_routing import VersionRouting
 from profiles.actions import Actions, ProfileSettings
 from ranking.deadline.calls import Calls
 from ranking.filters.conjunction import Conjunction
@@ -37,7 +37,7 @@ from ranking.stages import Scorer
 def build(
     catalog: InMemoryCatalog,
     model: Model,
-    versions: Callable[[], Pointer],
+    versions: Callable[[], VersionRouting],
     profiles: ProfileSettings,
     settings: RankingSettings,
     *,
@@ -91,7 +91,7 @@ def build(
 
 
 def build_similar_items(
-    catalog: InMemoryCatalog, versions: Callable[[], Pointer], settings: RankingSettings
+    catalog: InMemoryCatalog, versions: Callable[[], VersionRouting], settings: RankingSettings
 ) -> SimilarItems:
     """Builds what answers "more like this"; the arguments as those of `build`."""
     surface = settings.surface(DEFAULT_SURFACE)

@@ -8,7 +8,7 @@ from typing import Final
 from prometheus_client import Counter, Histogram
 
 from inference.version_labels import OTHER, version_label
-from inference.version_routing import Pointer
+from inference.version_routing import VersionRouting
 from ranking.query import HydratedQuery
 from ranking.slate.ranked import Ranked
 from recstream.v1 import slate_pb2
@@ -92,7 +92,7 @@ def timed(stage: str) -> Iterator[None]:
 class Labels:
     """Surfaces and versions as values of labels: clients name the one, publishing the other, and both are bounded."""
 
-    def __init__(self, surfaces: Collection[str], versions: Callable[[], Pointer]) -> None:
+    def __init__(self, surfaces: Collection[str], versions: Callable[[], VersionRouting]) -> None:
         """Args:
         surfaces: those that are configured.
         versions: which model versions are live now.
@@ -113,7 +113,7 @@ class Labels:
 class CountLists:
     """The side effect that counts lists, their positions and their time."""
 
-    def __init__(self, surfaces: Collection[str], versions: Callable[[], Pointer]) -> None:
+    def __init__(self, surfaces: Collection[str], versions: Callable[[], VersionRouting]) -> None:
         """See `Labels`."""
         self._labels = Labels(surfaces, versions)
         for tier in TIERS:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.in_memory import InMemoryCatalog
-from inference.version_routing import Pointer
+from inference.version_routing import VersionRouting
 from ranking.popularity import Popularity
 from ranking.query import HydratedQuery, ListRequest, Mask, Rows
 from ranking.settings import SurfaceSettings
@@ -39,7 +39,7 @@ class SimilarItems:
         catalog: InMemoryCatalog,
         popularity: Popularity,
         filters: Filter,
-        versions: Callable[[], Pointer],
+        versions: Callable[[], VersionRouting],
         settings: SurfaceSettings,
     ) -> None:
         self._catalog = catalog

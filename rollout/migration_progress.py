@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from inference.version_routing import Pointer
+from inference.version_routing import VersionRouting
 from profiles.profile import Stored
 from profiles.store.store import ProfileStore
 
@@ -26,27 +26,27 @@ class MigrationProgress:
     answered_by: Counter[int] = field(default_factory=Counter)
 
 
-async def migration_progress(store: ProfileStore, pointer: Pointer) -> MigrationProgress:
+async def migration_progress(store: ProfileStore, routing: VersionRouting) -> MigrationProgress:
     """Reads every profile of the store and counts. Raises StoreUnavailable."""
     found = MigrationProgress()
     batch: list[str] = []
     async for user_id in store.scan():
         batch.append(user_id)
         if len(batch) == _BATCH:
-            _count(await store.read(batch), pointer, found)
+            _count(await store.read(batch), routing, found)
             batch = []
     if batch:
-        _count(await store.read(batch), pointer, found)
+        _count(await store.read(batch), routing, found)
     return found
 
 
-def _count(profiles: Sequence[Stored | None], pointer: Pointer, found: MigrationProgress) -> None:
+def _count(profiles: Sequence[Stored | None], routing: VersionRouting, found: MigrationProgress) -> None:
     for stored in profiles:
         if stored is None or not stored.profile.history:
             continue
         profile = stored.profile
         found.profiles += 1
-        chosen = pointer.chosen(profile.user_id)
+        chosen = routing.chosen(profile.user_id)
         found.remaining += chosen is not None and profile.state(chosen.version) is None
-        answers = pointer.answers(profile.user_id, profile)
+        answers = routing.answers(profile.user_id, profile)
         found.answered_by[answers.version if answers is not None else 0] += 1

@@ -19,15 +19,15 @@ from typing import Final, Self
 
 from aiokafka.errors import ProducerFenced
 
-from catalog.version_watcher import ServedWriter, read_served
+from catalog.version_watcher import VersionWriter, read_versions
 from configuration.settings import Settings
 from inference.bundle.bundle import MANIFEST, Bundle, read
 from inference.errors import BundleRefused, InstallFailed
 from inference.model import ModelUnavailable
 from inference.repository.repository import install, load, restrict, sweep
-from inference.smoke_test import trial
+from inference.smoke_test import smoke_test
 from inference.triton import TritonModel
-from inference.version_routing import pointer_of
+from inference.version_routing import routing_of
 from ingest.consuming.group_lag import group_lag
 from ingest.consuming.groups import catalogue_group
 from ingest.consuming.offsets import partitions_of, reader
@@ -70,14 +70,14 @@ class Publisher:
         """
         self._settings = settings
         self._listener = listener or Silent()
-        self._writer: ServedWriter | None = None
+        self._writer: VersionWriter | None = None
         self.record = ServedVersions()
 
     async def __aenter__(self) -> Self:
         """Takes over from any other publisher, and reads what is served. Raises TopicsError, BadRecord."""
-        self._writer = await ServedWriter.begin(self._settings.kafka)
+        self._writer = await VersionWriter.begin(self._settings.kafka)
         try:
-            self.record = await read_served(self._settings.kafka)
+            self.record = await read_versions(self._settings.kafka)
         except BaseException:
             await self._writer.close()
             raise
@@ -187,7 +187,7 @@ class Publisher:
         try:
             while True:
                 began = time.monotonic()
-                found = await migration_progress(store, pointer_of(self.record))
+                found = await migration_progress(store, routing_of(self.record))
                 self._listener.progress(MIGRATION, found.profiles - found.remaining, found.profiles)
                 if not found.remaining:
                     return
@@ -201,7 +201,7 @@ class Publisher:
         """How many profiles have moved. Raises StoreUnavailable."""
         store = await ProfileStore.connect(self._settings.store)
         try:
-            return await migration_progress(store, pointer_of(self.record))
+            return await migration_progress(store, routing_of(self.record))
         finally:
             await store.close()
 
@@ -230,7 +230,7 @@ class Publisher:
                 await load(settings.triton)
             model = TritonModel(settings.triton, [bundle.manifest])
             try:
-                await trial(model, bundle, timeout=_SMOKE_TEST_SECONDS)
+                await smoke_test(model, bundle, timeout=_SMOKE_TEST_SECONDS)
             finally:
                 await model.close()
         except (InstallFailed, ModelUnavailable) as error:

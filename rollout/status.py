@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from catalog.version_watcher import read_served
+from catalog.version_watcher import read_versions
 from configuration.settings import Settings
 from inference.triton import TritonModel
-from inference.version_routing import Live, pointer_of
+from inference.version_routing import Live, routing_of
 from ingest.consuming.group_lag import group_lag
 from ingest.consuming.groups import catalogue_group
 from profiles.errors import StoreUnavailable
@@ -66,17 +66,17 @@ async def rollout_status(settings: Settings) -> RolloutStatus:
         BadRecord: The record of served versions cannot be read.
         ValueError: A later release wrote the record.
     """
-    pointer = pointer_of(await read_served(settings.kafka))
+    routing = routing_of(await read_versions(settings.kafka))
     migration: MigrationProgress | None = None
     store = await ProfileStore.connect(settings.store)
     try:
-        migration = await migration_progress(store, pointer)
+        migration = await migration_progress(store, routing)
     except StoreUnavailable:
         pass
     finally:
         await store.close()
     stored = stored_versions(settings.bundles)
-    model = TritonModel(settings.triton, [live.manifest for live in pointer.live.values()])
+    model = TritonModel(settings.triton, [live.manifest for live in routing.live.values()])
     topics = settings.kafka.topics
     topic_id = (await topic_ids(settings.kafka, [topics.items]))[topics.items]
 
@@ -94,7 +94,7 @@ async def rollout_status(settings: Settings) -> RolloutStatus:
         )
 
     try:
-        shares = ((pointer.base, 1 - pointer.share), (pointer.next, pointer.share))
+        shares = ((routing.base, 1 - routing.share), (routing.next, routing.share))
         live_versions = [await version_status(live, share) for live, share in shares if live is not None]
     finally:
         await model.close()
@@ -102,5 +102,5 @@ async def rollout_status(settings: Settings) -> RolloutStatus:
         live_versions,
         migration.profiles if migration is not None else None,
         migration.remaining if migration is not None else None,
-        str(leftover_files(settings, pointer.live)),
+        str(leftover_files(settings, routing.live)),
     )

@@ -15,7 +15,7 @@ from inference.model import Model
 from inference.settings import TritonSettings
 from inference.triton import TritonModel
 from inference.version_labels import Retiring
-from inference.version_routing import Pointer, Versions
+from inference.version_routing import VersionRouting, Versions
 from profiles.announcements.changes import Changes
 from profiles.store.store import ProfileStore
 from ranking.build import build, build_similar_items
@@ -32,12 +32,13 @@ from recstream.v1 import (
 )
 from server import metrics
 from server.config import ServerConfig
-from server.profiles.profile_reader import Reads
+from server.profiles.profile_reader import ProfileReader
+from server.profiles.read_your_writes import ReadYourWrites
+from server.profiles.subscriptions import Subscriptions
 from server.requests.admission import Admission
 from server.requests.pages import Pages
-from server.requests.ranking_limiter import Turns
-from server.requests.read_your_writes import After
-from server.requests.slate_service import Lists
+from server.requests.ranking_limiter import RankingLimiter
+from server.requests.slate_service import SlateService
 from server.services.catalog import CatalogService
 from server.services.health import HealthService
 from server.services.interaction import InteractionService
@@ -45,10 +46,9 @@ from server.services.profile import ProfileService
 from server.services.recommendation import RecommendationService
 from server.streaming.item_watch import ItemWatch
 from server.streaming.streams import Streams
-from server.streaming.subscriptions import Subscriptions
 from server.transport import grpc_server, listen
-from server.writes.erasure import Forgetting
-from server.writes.item_writer import Shelf
+from server.writes.erasure import ErasureWriter
+from server.writes.item_writer import ItemWriter
 from server.writes.log_writer import LogWriter
 from server.writes.recording import Recording
 from server.writes.slate_log import SlateLog
@@ -93,7 +93,7 @@ class Server:
         self.health.down(_CATALOG, "is being read")
         self.admission = Admission(config.server)
         self.catalog = Catalog(config.catalog, config.kafka, _now_ms)
-        self.catalog.served.listen(self.versions.update)
+        self.catalog.version_watcher.listen(self.versions.update)
         by_version = (LIST_SECONDS, LISTS_BY_VERSION, metrics.EVENT_TO_FRAME_SECONDS)
         self.versions.listen(Retiring(by_version).follow)
         self.port = 0
@@ -109,23 +109,30 @@ class Server:
         self._changes = await Changes.connect(config.store, self._reread)
         self._runner = build(self.catalog, self._model, self.versions, config.profiles, config.ranking)
         self._writer = LogWriter(config.kafka, settings)
-        self._slates = SlateLog(config.kafka, settings)
-        self._reads = Reads(self._store)
+        self._slate_log = SlateLog(config.kafka, settings)
+        self._profile_reader = ProfileReader(self._store, settings, _now_ms)
         self._subscriptions = Subscriptions(self._changes)
         self.items = ItemWatch(self.catalog, _now_ms)
-        lists = Lists(
-            self._reads,
-            self._runner,
-            self.catalog,
-            Turns(settings.ranking_at_once),
-            settings,
-            _now_ms,
-            Labels(config.ranking.surface_names, self.versions),
+        slate_service = SlateService(
+            runner=self._runner,
+            catalog=self.catalog,
+            limiter=RankingLimiter(settings.ranking_concurrency),
+            settings=settings,
+            now_ms=_now_ms,
+            labels=Labels(config.ranking.surface_names, self.versions),
         )
-        self.streams = Streams(lists, self.items, self._subscriptions, self._slates, self._store, settings)
+        self.streams = Streams(
+            profile_reader=self._profile_reader,
+            slate_service=slate_service,
+            items=self.items,
+            subscriptions=self._subscriptions,
+            slate_log=self._slate_log,
+            store=self._store,
+            settings=settings,
+        )
         self.catalog.listen(self.items.changed)
         self.versions.listen(self._flipped)
-        self._add_services(lists)
+        self._add_services(slate_service)
         self.port = listen(self._grpc, settings)
         await self._grpc.start()
         self.failed = asyncio.create_task(self._run_background(), name="background")
@@ -138,7 +145,7 @@ class Server:
             *self._changes.background(),
             BackgroundTask("log-producer", self._writer.keep_producer, OnFailure.RETRY, (TopicsError,)),
             BackgroundTask("log-topics", self._writer.keep_states, OnFailure.RETRY),
-            BackgroundTask("slate-log", self._slates.run, OnFailure.RETRY, SlateLog.EXPECTED),
+            BackgroundTask("slate-log", self._slate_log.run, OnFailure.RETRY, SlateLog.EXPECTED),
             BackgroundTask("stream-revisions", self.streams.reread, OnFailure.RETRY),
             BackgroundTask("stream-tiers", self.streams.recover_tiers, OnFailure.RETRY),
             # One that cannot become ready is worth nothing to anybody; another process may be.
@@ -171,11 +178,11 @@ class Server:
     async def close(self) -> None:
         """Ends everything; calls in progress are cut off."""
         await self._grpc.stop(None)
-        await self._slates.flush(_FLUSH_SECONDS)
+        await self._slate_log.flush(_FLUSH_SECONDS)
         self.failed.cancel()
         await asyncio.gather(self.failed, return_exceptions=True)
         await self._subscriptions.close()
-        await self._reads.close()
+        await self._profile_reader.close()
         await self._runner.close()
         await self._changes.close()
         await self._store.close()
@@ -191,9 +198,9 @@ class Server:
     def _reread(self) -> None:
         self.streams.reread_now()
 
-    def _flipped(self, pointer: Pointer) -> None:
+    def _flipped(self, routing: VersionRouting) -> None:
         metrics.MODEL_SHARE.clear()
-        for live, share in ((pointer.base, 1 - pointer.share), (pointer.next, pointer.share)):
+        for live, share in ((routing.base, 1 - routing.share), (routing.next, routing.share)):
             if live is not None:
                 metrics.MODEL_SHARE.labels(str(live.version)).set(share)
         self.streams.look_again("model")
@@ -207,20 +214,26 @@ class Server:
         self.health.up(_CATALOG)
         log.info("server_ready", items=self.catalog.item_count)
 
-    def _add_services(self, lists: Lists) -> None:
+    def _add_services(self, slate_service: SlateService) -> None:
         config, settings, admission = self.config, self.config.server, self.admission
         topics = config.kafka.topics
-        after = After(lists, self._subscriptions, settings)
-        recording = Recording(self._writer, topics.interactions, config.profiles, settings, _now_ms)
+        read_your_writes = ReadYourWrites(self._profile_reader, self._subscriptions, settings)
+        recording = Recording(
+            writer=self._writer,
+            topic=topics.interactions,
+            profiles=config.profiles,
+            settings=settings,
+            now_ms=_now_ms,
+        )
         recommendation_service_pb2_grpc.add_RecommendationServiceServicer_to_server(
             RecommendationService(
-                lists=lists,
-                after=after,
+                slate_service=slate_service,
+                read_your_writes=read_your_writes,
                 pages=Pages(settings),
                 similar_items=build_similar_items(self.catalog, self.versions, config.ranking),
                 streams=self.streams,
                 recording=recording,
-                slates=self._slates,
+                slate_log=self._slate_log,
                 admission=admission,
                 settings=settings,
             ),
@@ -229,14 +242,29 @@ class Server:
         interaction_service_pb2_grpc.add_InteractionServiceServicer_to_server(
             InteractionService(recording, admission, settings), self._grpc
         )
-        forgetting = Forgetting(self._writer, topics.interactions)
+        erasure_writer = ErasureWriter(self._writer, topics.interactions)
         profile_service_pb2_grpc.add_ProfileServiceServicer_to_server(
-            ProfileService(after, forgetting, config.profiles, admission, settings, _now_ms), self._grpc
+            ProfileService(
+                read_your_writes=read_your_writes,
+                erasure_writer=erasure_writer,
+                profiles=config.profiles,
+                admission=admission,
+                settings=settings,
+                now_ms=_now_ms,
+            ),
+            self._grpc,
         )
         half_life = config.ranking.trending_half_life_hours * 3600
-        shelf = Shelf(self.catalog, self._writer, topics.items, self._version, half_life, _now_ms)
+        item_writer = ItemWriter(
+            catalog=self.catalog,
+            writer=self._writer,
+            topic=topics.items,
+            version=self._version,
+            half_life_seconds=half_life,
+            now_ms=_now_ms,
+        )
         catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server(
-            CatalogService(shelf, lists, admission, settings), self._grpc
+            CatalogService(item_writer, slate_service, admission, settings), self._grpc
         )
         add_HealthServicer_to_server(HealthService(self.health, SERVICES), self._grpc)
         reflection.enable_server_reflection((*SERVICES, _HEALTH, reflection.SERVICE_NAME), self._grpc)
@@ -258,7 +286,7 @@ async def serve(config: ServerConfig, triton: TritonSettings) -> None:
     """
     model = TritonModel(triton, [])
     server = Server(config, model)
-    server.versions.listen(lambda pointer: model.serve(live.manifest for live in pointer.live.values()))
+    server.versions.listen(lambda routing: model.serve(live.manifest for live in routing.live.values()))
     stop, cut = asyncio.Event(), asyncio.Event()
 
     def signalled() -> None:

@@ -41,10 +41,10 @@ class UnknownItem(ServerError):
         super().__init__("item_id: the catalogue knows no such item")
 
 
-class TooMuch(ServerError):
+class LimitExceeded(ServerError):
     """A limit of this process is reached."""
 
-    reason = "LIMIT"
+    reason = "LIMIT_EXCEEDED"
 
     def __init__(self, what: str, limit: int, retry_after_ms: int) -> None:
         super().__init__(f"{what}: the limit of {limit} is reached; try again after the delay")
@@ -70,10 +70,10 @@ class Draining(ServerError):
         self.retry_after_ms = retry_after_ms
 
 
-class StuckReader(ServerError):
+class SlowConsumer(ServerError):
     """The client of a stream reads nothing."""
 
-    reason = "STUCK_READER"
+    reason = "SLOW_CONSUMER"
 
     def __init__(self, seconds: float) -> None:
         super().__init__(

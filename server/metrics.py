@@ -32,7 +32,7 @@ CODES: Final = (
 )
 LIMITS: Final = ("streams", "streams_per_user", "unary")
 FRAME_KINDS: Final = ("snapshot", "delta", "heartbeat", "go_away")
-WAKE_CAUSES: Final = ("event", "item", "gone", "revision", "store", "tier", "model", "age")
+WAKEUP_CAUSES: Final = ("event", "item", "gone", "revision", "store", "tier", "model", "age")
 RECORDED_TOPICS: Final = ("interactions", "items")
 RECORDED_RESULTS: Final = ("ok", "failed")
 SLATE_RESULTS: Final = ("sent", "dropped")
@@ -52,8 +52,8 @@ CALL_SECONDS = Histogram(
 )
 CALL_SECONDS_OF = {method: CALL_SECONDS.labels(method) for method in METHODS}
 OPEN_STREAMS = Gauge("recstream_server_open_streams", "Streams that are open")
-STREAMS_SHOWING = Gauge(
-    "recstream_server_streams_showing",
+STREAMS_BY_VERSION = Gauge(
+    "recstream_server_streams_by_version",
     "Streams by surface and by the model version of the list that they show; 0: none had a part in it",
     ["surface", "version"],
 )
@@ -75,8 +75,8 @@ EVENT_TO_FRAME_SECONDS = Histogram(
     ["surface", "version"],
     buckets=(*_FINE, 30, 60),
 )
-WAKES = Counter("recstream_server_wakes", "What made streams look again", ["cause"])
-WAKES_BY = {cause: WAKES.labels(cause) for cause in WAKE_CAUSES}
+STREAM_WAKEUPS = Counter("recstream_server_stream_wakeups", "What made streams look again", ["cause"])
+STREAM_WAKEUPS_BY = {cause: STREAM_WAKEUPS.labels(cause) for cause in WAKEUP_CAUSES}
 UNCHANGED = Counter(
     "recstream_server_unchanged", "Lists that came out the same without an event, and were not sent"
 )
@@ -84,7 +84,7 @@ MISSED = Counter(
     "recstream_server_missed_announcements", "Changes found by reading revisions, not by announcement"
 )
 CAUSES_DROPPED = Counter("recstream_server_causes_dropped", "Causes that did not fit into a frame")
-STUCK = Counter("recstream_server_stuck_readers", "Streams ended because the client read nothing")
+SLOW_CONSUMERS = Counter("recstream_server_slow_consumers", "Streams ended because the client read nothing")
 
 RANKING_WAIT_SECONDS = Histogram(
     "recstream_server_ranking_wait_seconds", "Waiting for a turn to rank", buckets=_FINE
@@ -100,8 +100,12 @@ STORE_UP = Gauge("recstream_server_store_up", "1: the last look at the store was
 MODEL_SHARE = Gauge(
     "recstream_server_model_share", "Share of users by the model version that answers them", ["version"]
 )
-AFTER = Counter("recstream_server_after", "Answers that had events to include", ["included"])
-AFTER_INCLUDED = {included: AFTER.labels(str(included).lower()) for included in (True, False)}
+READ_YOUR_WRITES = Counter(
+    "recstream_server_read_your_writes", "Answers that had events to include", ["included"]
+)
+READ_YOUR_WRITES_INCLUDED = {
+    included: READ_YOUR_WRITES.labels(str(included).lower()) for included in (True, False)
+}
 RECORDED = Counter("recstream_server_recorded", "Records handed to Kafka", ["topic", "result"])
 for _topic in RECORDED_TOPICS:
     for _result in RECORDED_RESULTS:

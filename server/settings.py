@@ -54,7 +54,7 @@ class ServerSettings(BaseModel):
     profile_wait_ms: float = Field(
         100, gt=0, description="Longest wait for a profile; after it the list is made without"
     )
-    ranking_at_once: int = Field(8, ge=1, description="Lists that are made at the same time")
+    ranking_concurrency: int = Field(8, ge=1, description="Lists that are made at the same time")
     stream_budget_ms: float = Field(
         250, gt=0, description="Time to make one list of a stream, the wait for its turn aside"
     )
@@ -65,7 +65,7 @@ class ServerSettings(BaseModel):
         le=55,
         description="A stream without news gets a heartbeat; balancers cut what is silent for 60 s",
     )
-    stuck_reader_seconds: float = Field(
+    slow_consumer_seconds: float = Field(
         60, gt=0, description="A stream whose client reads nothing for so long ends"
     )
     reread_seconds: float = Field(
@@ -76,13 +76,15 @@ class ServerSettings(BaseModel):
     refresh_seconds: float = Field(
         300, ge=0, description="A stream's list is made again this long after it was made last; 0: never"
     )
-    degraded_refresh_seconds: float = Field(
+    tier_recovery_seconds: float = Field(
         2,
         gt=0,
         description="The same for a list that a better tier would answer, or made without the profile",
     )
-    after_poll_ms: float = Field(20, gt=0, description="First pause between looks while waiting for events")
-    after_poll_max_ms: float = Field(200, gt=0, description="Longest such pause")
+    read_your_writes_poll_ms: float = Field(
+        20, gt=0, description="First pause between looks while waiting for events"
+    )
+    read_your_writes_poll_max_ms: float = Field(200, gt=0, description="Longest such pause")
 
     record_timeout_ms: float = Field(5_000, gt=0, description="Longest wait for Kafka's acknowledgement")
     records_in_flight: int = Field(256, ge=1, description="Events of one RecordStream or Session in flight")

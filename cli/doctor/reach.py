@@ -8,7 +8,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from catalog.errors import BadRecord
-from catalog.version_watcher import read_served
+from catalog.version_watcher import read_versions
 from cli.doctor.finding import Finding, Level
 from configuration.settings import Settings
 from local.installation import with_installation
@@ -51,7 +51,7 @@ async def _versions(settings: Settings) -> Finding:
     what = "model versions"
     try:
         quick = settings.kafka.model_copy(update={"request_timeout_ms": int(_SECONDS * 1000)})
-        record = await read_served(quick)
+        record = await read_versions(quick)
     except (TopicsError, BadRecord):
         return Finding(what, Level.NOTE, "cannot be read from Kafka", _START)
     if not record.next.version:

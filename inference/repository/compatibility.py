@@ -23,8 +23,8 @@ def configure(bundle: Bundle, staging: Path, backend: Backend) -> None:
             (staging / graph.name / str(bundle.manifest.version) / "model.py").unlink()
 
 
-def check_beside(new: Path, old: Path, served: int) -> None:
-    """Of two configurations of a graph: `old`, which version `served` is served with, and `new`, which would take its
+def check_compatible(new: Path, old: Path, live: int) -> None:
+    """Of two configurations of a graph: `old`, which `live` is served with, and `new`, which would take its
     place. Raises InstallFailed where that version would not be served any more, or not as itself."""
     texts = [path.read_text(encoding="utf-8") for path in (old, new)]
     backends = [found[1] if (found := _BACKEND.search(text)) else "another" for text in texts]
@@ -35,12 +35,12 @@ def check_beside(new: Path, old: Path, served: int) -> None:
         )
     if backends[0] != "python" and _TENSORS.findall(texts[0]) != _TENSORS.findall(texts[1]):
         raise InstallFailed(
-            f"{old.parent} serves version {served}, of other widths, and the {backends[0]} backend takes one width: "
+            f"{old.parent} serves version {live}, of other widths, and the {backends[0]} backend takes one width: "
             "retire that version first, or take another repository"
         )
     if any("trt_engine_cache_path" in text for text in texts):
         # One configuration names one folder, and in it TensorRT would take one version's engine for the other's.
         raise InstallFailed(
-            f"{old.parent} serves version {served} with TensorRT engines that are kept, or would: engines of two "
+            f"{old.parent} serves version {live} with TensorRT engines that are kept, or would: engines of two "
             "versions cannot be told apart. Leave --engines out, or take another repository"
         )

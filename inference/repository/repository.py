@@ -17,7 +17,7 @@ from inference.bundle.graphs import GRAPHS
 from inference.bundle.modalities import MODALITY_SUFFIX
 from inference.errors import InstallFailed
 from inference.repository.backends import Backend
-from inference.repository.compatibility import check_beside, configure
+from inference.repository.compatibility import check_compatible, configure
 from inference.settings import TritonSettings
 
 log = structlog.get_logger()
@@ -32,7 +32,7 @@ _POLICY: Final = re.compile(
 
 
 def install(bundle: Bundle, repository: Path, backend: Backend | None = None) -> None:
-    """Puts the bundle's version into `repository`, to be served beside the versions that are. `backend` runs it; none:
+    """Puts the bundle's version into `repository`, to be served staged the versions that are. `backend` runs it; none:
     the python backend, as the bundle has it.
 
     Files are copied aside, checked, and moved into place by renames, one graph after another, so that
@@ -50,11 +50,11 @@ def install(bundle: Bundle, repository: Path, backend: Backend | None = None) ->
         _check(bundle, staging)
         configure(bundle, staging, backend or Backend())
         for graph in bundle.manifest.graphs():
-            if others := _served(repository / graph) - {version}:
-                check_beside(staging / graph / _CONFIG, repository / graph / _CONFIG, max(others))
+            if others := _listed(repository / graph) - {version}:
+                check_compatible(staging / graph / _CONFIG, repository / graph / _CONFIG, max(others))
         for graph in bundle.manifest.graphs():
-            served = _served(repository / graph) | {version}
-            _write_policy(staging / graph / _CONFIG, served)
+            versions = _listed(repository / graph) | {version}
+            _write_policy(staging / graph / _CONFIG, versions)
             # Where a file has its name, Python writes no folder of compiled files: with one, the version would look
             # changed to Triton, and be loaded anew when the next one comes.
             if (staging / graph / str(version) / "model.py").exists():
@@ -76,11 +76,11 @@ def restrict(repository: Path, keep: Collection[int]) -> list[str]:
             if not wanted:
                 os.rename(folder, repository / f"{_STAGING}{folder.name}-{uuid.uuid4().hex}")
                 left.append(folder.name)
-            elif _served(folder) != wanted:
-                beside = folder / f"{_STAGING}{_CONFIG}"
-                shutil.copyfile(folder / _CONFIG, beside)
-                _write_policy(beside, wanted)
-                os.replace(beside, folder / _CONFIG)
+            elif _listed(folder) != wanted:
+                staged = folder / f"{_STAGING}{_CONFIG}"
+                shutil.copyfile(folder / _CONFIG, staged)
+                _write_policy(staged, wanted)
+                os.replace(staged, folder / _CONFIG)
     except OSError as error:
         raise InstallFailed(f"{repository} could not be changed: {error}") from error
     return left
@@ -92,7 +92,7 @@ def sweep(repository: Path) -> list[int]:
     swept: set[int] = set()
     try:
         for folder in _graphs(repository):
-            for version in _present(folder) - _served(folder):
+            for version in _present(folder) - _listed(folder):
                 # Renamed first: a version's folder is whole or not there.
                 os.rename(folder / str(version), repository / f"{_STAGING}{folder.name}-{version}")
                 swept.add(version)
@@ -161,7 +161,7 @@ def _present(folder: Path) -> set[int]:
     return {int(path.name) for path in folder.glob("*") if path.name.isdecimal() and path.is_dir()}
 
 
-def _served(folder: Path) -> set[int]:
+def _listed(folder: Path) -> set[int]:
     """The versions that the graph's configuration names; all that are there where it names none."""
     try:
         found = _POLICY.search((folder / _CONFIG).read_text(encoding="utf-8"))
@@ -172,9 +172,9 @@ def _served(folder: Path) -> set[int]:
     return {int(number) for number in re.findall(r"\d+", found[1])} & _present(folder)
 
 
-def _write_policy(config: Path, served: Collection[int]) -> None:
+def _write_policy(config: Path, versions: Collection[int]) -> None:
     text = _POLICY.sub("", config.read_text(encoding="utf-8")).rstrip("\n")
-    numbers = ", ".join(map(str, sorted(served)))
+    numbers = ", ".join(map(str, sorted(versions)))
     config.write_text(
         f"{text}\nversion_policy {{ specific {{ versions: [ {numbers} ] }} }}\n", encoding="utf-8"
     )

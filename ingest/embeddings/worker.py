@@ -10,7 +10,7 @@ from catalog.catalog import Catalog
 from inference.bundle.bundle import Bundle, read
 from inference.errors import BundleRefused
 from inference.model import Model
-from inference.version_routing import Live, Pointer
+from inference.version_routing import Live, VersionRouting
 from ingest.consuming.dead_letters import DeadLetters
 from ingest.consuming.groups import catalogue_group
 from ingest.consuming.loop import ConsumerLoop, Subscription
@@ -102,7 +102,7 @@ class CatalogueWorker:
 
 
 class CatalogueWorkers:
-    """Follows the pointer: `changed` is told of it, `run` starts and stops workers. Bundles are looked for in
+    """Follows the routing: `changed` is told of it, `run` starts and stops workers. Bundles are looked for in
     `bundles`, by version."""
 
     def __init__(
@@ -113,7 +113,7 @@ class CatalogueWorkers:
         model: Model,
         catalog: Catalog,
         health: Health,
-        pointer: Callable[[], Pointer],
+        routing: Callable[[], VersionRouting],
     ) -> None:
         self._kafka = kafka
         self._settings = settings
@@ -121,7 +121,7 @@ class CatalogueWorkers:
         self._model = model
         self._catalog = catalog
         self._health = health
-        self._pointer = pointer
+        self._routing = routing
         self._wake = asyncio.Event()
         self._at_work: dict[tuple[int, int], tuple[asyncio.Task[None], asyncio.Event]] = {}
 
@@ -131,7 +131,7 @@ class CatalogueWorkers:
         return sorted(version for version, _ in self._at_work)
 
     def changed(self) -> None:
-        """The pointer is another."""
+        """The routing is another."""
         self._wake.set()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -140,7 +140,7 @@ class CatalogueWorkers:
         try:
             while not stop.is_set():
                 self._wake.clear()
-                await self._follow({live.publishing: live for live in self._pointer().live.values()})
+                await self._follow({live.publishing: live for live in self._routing().live.values()})
                 waking = asyncio.create_task(self._wake.wait())
                 await asyncio.wait({waking, stopping}, return_when=asyncio.FIRST_COMPLETED)
                 waking.cancel()

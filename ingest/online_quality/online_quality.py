@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Final
 
 from inference.version_labels import OTHER, version_label
-from inference.version_routing import Pointer
+from inference.version_routing import VersionRouting
 from ingest import metrics
 from ingest.online_quality.slate_memory import RememberedSlate, SlateMemory
 from profiles.actions import IMPRESSION, Actions
@@ -50,7 +50,7 @@ class OnlineQuality:
     Args:
         actions: The configured actions.
         surfaces: The configured surfaces; others are counted as `other`.
-        pointer: The live model versions.
+        routing: The live model versions.
         slates: Most slates in memory.
         clock: Monotonic seconds.
     """
@@ -59,7 +59,7 @@ class OnlineQuality:
         self,
         actions: Actions,
         surfaces: Collection[str],
-        pointer: Callable[[], Pointer],
+        routing: Callable[[], VersionRouting],
         slates: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -68,7 +68,7 @@ class OnlineQuality:
         self._action_index = {name: at for at, name in enumerate(self._names)}
         self._bits = len(self._names) + _FIRST_ACTION
         self._surfaces = frozenset(surfaces)
-        self._pointer = pointer
+        self._routing = routing
         self._slates = SlateMemory(self._names, slates)
         self._clock = clock
         self._waiting: OrderedDict[str, tuple[float, list[Interaction]]] = OrderedDict()
@@ -163,7 +163,7 @@ class OnlineQuality:
 
     def _version(self, slate: RememberedSlate) -> str:
         """The label of the version now: a slate may outlive its version, whose series must not."""
-        return version_label(slate.version, self._pointer())
+        return version_label(slate.version, self._routing())
 
     def _respond(self, slate: RememberedSlate, position: int) -> None:
         metrics.RESPONSES.labels(slate.surface, self._version(slate), position_label(position)).inc()

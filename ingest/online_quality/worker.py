@@ -6,7 +6,7 @@ from functools import partial
 
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 
-from inference.version_routing import Pointer
+from inference.version_routing import VersionRouting
 from ingest.consuming.groups import quality_group
 from ingest.consuming.loop import ConsumerLoop, Subscription
 from ingest.consuming.topic_check import check_topics_usable
@@ -34,7 +34,7 @@ class QualityWorker:
         profile_settings: ProfileSettings,
         settings: IngestSettings,
         surfaces: Collection[str],
-        pointer: Callable[[], Pointer],
+        routing: Callable[[], VersionRouting],
         health: Health,
     ) -> None:
         self._kafka = kafka
@@ -42,7 +42,7 @@ class QualityWorker:
         self._settings = settings
         self._health = health
         self._quality = OnlineQuality(
-            Actions(profile_settings.actions), surfaces, pointer, settings.quality_slates
+            Actions(profile_settings.actions), surfaces, routing, settings.quality_slates
         )
 
     async def run(self, stop: asyncio.Event) -> None:

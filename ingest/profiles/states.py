@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from inference.bundle.bundle import Manifest
 from inference.model import Floats, Model, ModelUnavailable
 from inference.refold import advance, refold
-from inference.version_routing import Pointer
+from inference.version_routing import VersionRouting
 from ingest import metrics
 from profiles.actions import ProfileSettings
 from profiles.folding.fold import Folded, model_history
@@ -28,17 +28,17 @@ class _Job:
 
 
 class ModelStates:
-    """Gives profiles the states of the versions that `pointer` wants of them at that moment."""
+    """Gives profiles the states of the versions that `routing` wants of them at that moment."""
 
     def __init__(
         self,
         model: Model,
-        pointer: Callable[[], Pointer],
+        routing: Callable[[], VersionRouting],
         vector: VectorAt,
         settings: ProfileSettings,
     ) -> None:
         self._model = model
-        self._pointer = pointer
+        self._routing = routing
         self._vector = vector
         self._settings = settings
 
@@ -49,17 +49,17 @@ class ModelStates:
         `timeout` (seconds). Where the model gives no answer, the old states stay, marked stale. Never raises for the
         model.
         """
-        pointer = self._pointer()
+        routing = self._routing()
         profiles = [folded.profile for folded in folds]
         found: list[dict[int, ModelState]] = [{} for _ in folds]
         calls = []
-        for manifest, indices in _by_version(pointer, profiles):
+        for manifest, indices in _by_version(routing, profiles):
             steps, refolds = self._jobs(manifest.version, folds, indices)
             calls.append(self._step(manifest, steps, found, timeout))
             calls.append(self._fold(manifest, refolds, found, timeout))
         await asyncio.gather(*calls)
         return [
-            _with(profile, new, pointer, folded.model_history_changed)
+            _with(profile, new, routing, folded.model_history_changed)
             for profile, new, folded in zip(profiles, found, folds, strict=True)
         ]
 
@@ -68,10 +68,10 @@ class ModelStates:
     ) -> list[Profile]:
         """The profiles with the wanted states that are missing or stale folded from the history; with `all_states`
         every wanted one, and every one of a live version. Raises ModelUnavailable."""
-        pointer = self._pointer()
+        routing = self._routing()
         found: list[dict[int, ModelState]] = [{} for _ in profiles]
         histories = [model_history(profile, self._settings) for profile in profiles]
-        for manifest, wanted in _by_version(pointer, profiles, others=all_states):
+        for manifest, wanted in _by_version(routing, profiles, others=all_states):
             version = manifest.version
             indices = [p for p in wanted if all_states or _is_stale(profiles[p].state(version))]
             if not indices:
@@ -81,35 +81,35 @@ class ModelStates:
             )
             for index, state in zip(indices, states, strict=True):
                 found[index][version] = state
-        return [_with(profile, new, pointer, False) for profile, new in zip(profiles, found, strict=True)]
+        return [_with(profile, new, routing, False) for profile, new in zip(profiles, found, strict=True)]
 
     def is_stale(self, profile: Profile) -> bool:
         """Whether a wanted version's state is missing or stale although there is something to fold."""
         return bool(profile.history) and any(
-            _is_stale(profile.state(manifest.version)) for manifest in self._pointer().wanted(profile.user_id)
+            _is_stale(profile.state(manifest.version)) for manifest in self._routing().wanted(profile.user_id)
         )
 
     def lacks_state(self, profile: Profile) -> bool:
         """Whether a wanted version has no state at all of a profile with something to fold: it has yet to move."""
         return bool(profile.history) and any(
-            profile.state(manifest.version) is None for manifest in self._pointer().wanted(profile.user_id)
+            profile.state(manifest.version) is None for manifest in self._routing().wanted(profile.user_id)
         )
 
     def items_without_vector(self, profile: Profile) -> frozenset[str]:
         """The items of the model's history without a vector: the state stays stale until they have one."""
         items = {entry.item_id for entry in model_history(profile, self._settings)}
-        versions = [manifest.version for manifest in self._pointer().wanted(profile.user_id)]
+        versions = [manifest.version for manifest in self._routing().wanted(profile.user_id)]
         return frozenset(
             item for item in items for version in versions if self._vector(version, item) is None
         )
 
     def has_vector(self, item_id: str) -> bool:
         """Whether the item has a vector under every version that answers anybody."""
-        return all(self._vector(m.version, item_id) is not None for m in self._pointer().answering)
+        return all(self._vector(m.version, item_id) is not None for m in self._routing().answering)
 
     async def ready(self) -> bool:
         """Whether the model answers under every version that answers anybody; there is one at least."""
-        answering = self._pointer().answering
+        answering = self._routing().answering
         return bool(answering) and all([await self._model.ready(m.version) for m in answering])
 
     def _jobs(
@@ -171,30 +171,30 @@ class ModelStates:
 
 
 def _by_version(
-    pointer: Pointer, profiles: Sequence[Profile], others: bool = False
+    routing: VersionRouting, profiles: Sequence[Profile], others: bool = False
 ) -> list[tuple[Manifest, list[int]]]:
     """Each live version with the indices of the profiles that want it; `others`: also of those that merely have it."""
-    indices: dict[int, list[int]] = {version: [] for version in pointer.live}
+    indices: dict[int, list[int]] = {version: [] for version in routing.live}
     for index, profile in enumerate(profiles):
-        versions = {manifest.version for manifest in pointer.wanted(profile.user_id)}
+        versions = {manifest.version for manifest in routing.wanted(profile.user_id)}
         if others:
-            versions |= {state.model_version for state in profile.states} & pointer.live.keys()
+            versions |= {state.model_version for state in profile.states} & routing.live.keys()
         for version in versions:
             indices[version].append(index)
-    return [(pointer.live[version].manifest, found) for version, found in indices.items() if found]
+    return [(routing.live[version].manifest, found) for version, found in indices.items() if found]
 
 
 def _is_stale(state: ModelState | None) -> bool:
     return state is None or state.stale
 
 
-def _with(profile: Profile, new: Mapping[int, ModelState], pointer: Pointer, changed: bool) -> Profile:
+def _with(profile: Profile, new: Mapping[int, ModelState], routing: VersionRouting, changed: bool) -> Profile:
     """`changed`: states that were not computed anew are behind the history."""
     states = {state.model_version: state for state in profile.states}
     if changed:
         # Of a version that was not live at the last change either: it is retired, and not news yet to be heard.
         for version in [
-            v for v, state in states.items() if state.stale and v not in (pointer.live or states)
+            v for v, state in states.items() if state.stale and v not in (routing.live or states)
         ]:
             del states[version]
         left = [v for v, state in states.items() if v not in new and not state.stale]
@@ -203,7 +203,7 @@ def _with(profile: Profile, new: Mapping[int, ModelState], pointer: Pointer, cha
         metrics.STATES_BY["stale"].inc(len(left))
     states.update(new)
     # Of two versions, the live ones first. Others stay while there is room: this process may be the last to hear.
-    ranked = sorted(states, key=lambda version: (version in pointer.live, version), reverse=True)
+    ranked = sorted(states, key=lambda version: (version in routing.live, version), reverse=True)
     return replace(profile, states=tuple(states[version] for version in sorted(ranked[:_VERSIONS_KEPT])))
 
 

@@ -49,10 +49,10 @@ async def check_store(settings: Installation, *, wait: float = 10.0) -> Report:
     """
     model = TritonModel(settings.triton, [])
     versions = Versions()
-    versions.listen(lambda pointer: model.serve(live.manifest for live in pointer.live.values()))
+    versions.listen(lambda routing: model.serve(live.manifest for live in routing.live.values()))
     store = await ProfileStore.connect(settings.store)
     catalog = Catalog(settings.catalog.unsearched(), settings.kafka)
-    catalog.served.listen(versions.update)
+    catalog.version_watcher.listen(versions.update)
     reading = asyncio.create_task(catalog.run())
     try:
         async with asyncio.timeout(CATALOGUE_SECONDS):

@@ -10,7 +10,7 @@ from inference.bundle.bundle import Manifest
 from inference.histories import idle_seconds
 from inference.model import ModelUnavailable
 from inference.refold import states_of
-from inference.version_routing import Pointer
+from inference.version_routing import VersionRouting
 from profiles.actions import Actions, ProfileSettings
 from profiles.folding.history import consumed, model_history, positives
 from profiles.profile import ModelState, Profile
@@ -33,7 +33,7 @@ class ProfileHydrator:
         catalog: InMemoryCatalog,
         encoder: HistoryEncoder,
         calls: Calls,
-        versions: Callable[[], Pointer],
+        versions: Callable[[], VersionRouting],
         profiles: ProfileSettings,
         settings: RankingSettings,
     ) -> None:
@@ -154,7 +154,7 @@ class _State:
         self.kept = kept
 
     @classmethod
-    def of(cls, query: Query, routing: Pointer, settings: ProfileSettings) -> "_State":
+    def of(cls, query: Query, routing: VersionRouting, settings: ProfileSettings) -> "_State":
         profile = query.stored.profile if query.stored is not None else None
         user_id = query.request.user_id
         history = UserHistory(user_id, model_history(profile, settings) if profile is not None else ())

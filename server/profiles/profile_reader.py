@@ -1,19 +1,32 @@
-"""Reading profiles: those who ask in the same turn of the loop share one round trip."""
+"""Reading profiles: callers of the same turn of the event loop share one round trip to the store."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from profiles.errors import StoreUnavailable
 from profiles.folding.tail import Tail
 from profiles.profile import Stored
 from profiles.store.store import ProfileStore
+from server import metrics
+from server.settings import ServerSettings
+from telemetry.tracing.spans import SpanKind, child
 
-MOST_AT_ONCE = 256
+MAX_BATCH: Final = 256
+"""Users in one round trip."""
+_SPAN: Final = {"db.system.name": "valkey", "db.operation.name": "GET"}
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What is known of a user. stored None: there is no profile, or, if `unavailable`, it could not be read."""
+class ProfileSnapshot:
+    """A user's profile as it was when it was read.
+
+    Attributes:
+        stored: The profile. None: the user has none or, if `unavailable`, it could not be read.
+        tail: What the user consumed before the history begins, if the profile has such a tail.
+        unavailable: The store did not answer in time.
+    """
 
     stored: Stored | None
     tail: Tail | None = None
@@ -21,77 +34,112 @@ class Known:
 
     @property
     def revision(self) -> int:
-        """The profile's revision; 0 without one."""
+        """The profile's revision; 0 without a profile."""
         return self.stored.revision if self.stored else 0
 
 
-class Reads:
-    """Gathers what is due at the same moment; nothing waits for company."""
+UNAVAILABLE: Final = ProfileSnapshot(None, None, unavailable=True)
 
-    def __init__(self, store: ProfileStore) -> None:
+
+class ProfileReader:
+    """Reads profiles and their tails in batches. No read waits for others to join it.
+
+    Args:
+        store: Where profiles are.
+        settings: How long to wait for a profile.
+        now_ms: The wall clock, Unix milliseconds.
+    """
+
+    def __init__(self, store: ProfileStore, settings: ServerSettings, now_ms: Callable[[], int]) -> None:
         self._store = store
-        self._asked: dict[str, asyncio.Future[Known]] = {}
+        self._wait_seconds = settings.profile_wait_ms / 1000
+        self._now_ms = now_ms
+        self._asked: dict[str, asyncio.Future[ProfileSnapshot]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def read(self, user_id: str) -> Known:
-        """The profile as it is after this call began, and its tail if it has one. Raises StoreUnavailable."""
+    async def snapshot(
+        self, user_id: str, seconds: float, announced: Stored | None = None
+    ) -> ProfileSnapshot:
+        """Return the user's profile, or UNAVAILABLE if it does not come in time.
+
+        Args:
+            user_id: Whose profile.
+            seconds: How long to wait, at most; never longer than the settings say.
+            announced: The profile that came with an announcement. It is not read again unless it has expired: the
+                store has a clock of its own, and may have dropped it. Its tail is always read.
+        """
+        try:
+            async with asyncio.timeout(min(seconds, self._wait_seconds)):
+                if announced is not None and announced.profile.expires_at_ms > self._now_ms():
+                    tail = await self._tail(user_id) if announced.profile.has_tail else None
+                    metrics.PROFILES_ANNOUNCED.inc()
+                    return ProfileSnapshot(announced, tail)
+                with child("GET profiles", SpanKind.CLIENT, _SPAN):
+                    return await self.read(user_id)
+        except (StoreUnavailable, TimeoutError):
+            metrics.PROFILES_UNAVAILABLE.inc()
+            return UNAVAILABLE
+
+    async def read(self, user_id: str) -> ProfileSnapshot:
+        """Return the profile as it is after this call began, and its tail if it has one.
+
+        Raises:
+            StoreUnavailable: The store does not answer.
+        """
         future = self._asked.get(user_id)
         if future is None:
             loop = asyncio.get_running_loop()
             if not self._asked:
                 loop.call_soon(self._start)
             future = self._asked[user_id] = loop.create_future()
-            future.add_done_callback(_seen)
+            future.add_done_callback(_retrieve_exception)
         # Shielded: others may wait for the same.
         return await asyncio.shield(future)
 
-    async def tail(self, user_id: str) -> Tail | None:
-        """The user's tail, for a profile that is known already. Raises StoreUnavailable."""
-        (tail,) = await self._store.read_tails([user_id])
-        return tail
-
     async def close(self) -> None:
-        """Ends what is under way."""
+        """Cancel the reads that are under way."""
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=1)
 
+    async def _tail(self, user_id: str) -> Tail | None:
+        (tail,) = await self._store.read_tails([user_id])
+        return tail
+
     def _start(self) -> None:
         asked, self._asked = self._asked, {}
         users = list(asked)
-        for at in range(0, len(users), MOST_AT_ONCE):
-            task = asyncio.create_task(self._read({u: asked[u] for u in users[at : at + MOST_AT_ONCE]}))
+        for at in range(0, len(users), MAX_BATCH):
+            task = asyncio.create_task(self._read({u: asked[u] for u in users[at : at + MAX_BATCH]}))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _read(self, asked: dict[str, "asyncio.Future[Known]"]) -> None:
+    async def _read(self, asked: dict[str, "asyncio.Future[ProfileSnapshot]"]) -> None:
         try:
-            store = self._store
-            stored = await store.read(list(asked))
-            tailed = [
+            stored = await self._store.read(list(asked))
+            with_tail = [
                 found.profile.user_id for found in stored if found is not None and found.profile.has_tail
             ]
-            tails = dict(zip(tailed, await store.read_tails(tailed), strict=True)) if tailed else {}
+            tails = (
+                dict(zip(with_tail, await self._store.read_tails(with_tail), strict=True))
+                if with_tail
+                else {}
+            )
             for (user_id, future), found in zip(asked.items(), stored, strict=True):
                 if not future.done():
-                    future.set_result(Known(found, tails.get(user_id)))
-        except StoreUnavailable as error:
-            _fail(asked, error)
+                    future.set_result(ProfileSnapshot(found, tails.get(user_id)))
         except asyncio.CancelledError:
             for future in asked.values():
                 future.cancel()
             raise
         except Exception as error:
-            _fail(asked, error)
+            for future in asked.values():
+                if not future.done():
+                    future.set_exception(error)
 
 
-def _fail(asked: dict[str, "asyncio.Future[Known]"], error: Exception) -> None:
-    for future in asked.values():
-        if not future.done():
-            future.set_exception(error)
-
-
-def _seen(future: "asyncio.Future[Known]") -> None:
+def _retrieve_exception(future: "asyncio.Future[ProfileSnapshot]") -> None:
+    """Keep asyncio from logging the failure of a read whose callers have all gone."""
     if not future.cancelled():
-        future.exception()  # everybody who asked may have gone
+        future.exception()

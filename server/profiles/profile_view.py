@@ -7,22 +7,24 @@ from profiles.folding.history import recent, undone
 from profiles.folding.tail import Tail
 from profiles.profile import Entry, Profile
 from recstream.v1 import profile_pb2, profile_service_pb2
-from server.profiles.profile_reader import Known
+from server.profiles.profile_reader import ProfileSnapshot
 
 # A taken item is at most 14 bytes on the wire: a part stays well under 1 MiB.
-_TAKEN_A_PART = 20_000
+_CONSUMED_A_PART = 20_000
 
 
-def view(user_id: str, known: Known, settings: ProfileSettings, now_ms: int) -> profile_pb2.Profile:
-    """What is known of the user; revision 0 and nothing else where there is no profile."""
-    if known.stored is None:
+def view(
+    user_id: str, snapshot: ProfileSnapshot, settings: ProfileSettings, now_ms: int
+) -> profile_pb2.Profile:
+    """What is snapshot of the user; revision 0 and nothing else where there is no profile."""
+    if snapshot.stored is None:
         return profile_pb2.Profile(user_id=user_id)
-    profile = known.stored.profile
+    profile = snapshot.stored.profile
     gone = undone(profile.history)
     newest = max(profile.states, key=lambda state: state.model_version, default=None)
     return profile_pb2.Profile(
         user_id=profile.user_id,
-        revision=known.stored.revision,
+        revision=snapshot.stored.revision,
         history=_entries(profile.history, gone),
         totals=dict(profile.totals),
         recent=recent(profile, now_ms, settings.half_life_days),
@@ -34,11 +36,11 @@ def view(user_id: str, known: Known, settings: ProfileSettings, now_ms: int) -> 
     )
 
 
-def taken(tail: Tail | None) -> Iterator[profile_service_pb2.TakenItems]:
+def consumed(tail: Tail | None) -> Iterator[profile_service_pb2.TakenItems]:
     """The tail in parts, newest first; nothing where there is none."""
     records = tail.records() if tail else []
-    for at in range(0, len(records), _TAKEN_A_PART):
-        part = records[at : at + _TAKEN_A_PART]
+    for at in range(0, len(records), _CONSUMED_A_PART):
+        part = records[at : at + _CONSUMED_A_PART]
         yield profile_service_pb2.TakenItems(
             seconds=[second for second, _ in part], item_hashes=[item for _, item in part]
         )

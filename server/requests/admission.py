@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from server import metrics
-from server.errors import Draining, TooMuch
+from server.errors import Draining, LimitExceeded
 from server.settings import ServerSettings
 
 
@@ -38,7 +38,7 @@ class Admission:
 
     @contextmanager
     def stream(self, user_id: str = "") -> Iterator[None]:
-        """A place for a stream; it counts towards its user's, if it has one. Raises TooMuch and Draining."""
+        """A place for a stream; it counts towards its user's, if it has one. Raises LimitExceeded and Draining."""
         limits = self._settings
         if self.closed.is_set():
             raise Draining(0)  # it was on its way when this process left: other servers take it at once
@@ -60,7 +60,7 @@ class Admission:
 
     @contextmanager
     def call(self) -> Iterator[None]:
-        """A place for a unary call or an upload. Raises TooMuch."""
+        """A place for a unary call or an upload. Raises LimitExceeded."""
         if self._unary >= self._settings.max_unary:
             raise self._refuse("unary", "requests in progress", self._settings.max_unary)
         self._unary += 1
@@ -76,6 +76,6 @@ class Admission:
         base = self._settings.retry_after_ms
         return random.randint(base, 2 * base)
 
-    def _refuse(self, limit: str, what: str, value: int) -> TooMuch:
+    def _refuse(self, limit: str, what: str, value: int) -> LimitExceeded:
         metrics.REFUSED.labels(limit).inc()
-        return TooMuch(what, value, self.delay_ms())
+        return LimitExceeded(what, value, self.delay_ms())

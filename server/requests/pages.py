@@ -38,7 +38,7 @@ class Pages:
     settings: ServerSettings
     now: Callable[[], float] = time.time
 
-    def served(self, request: rpc.RecommendRequest) -> frozenset[int]:
+    def earlier_items(self, request: rpc.RecommendRequest) -> frozenset[int]:
         """Hashes of the items on the pages before. Raises InvalidRequest, naming the field and why."""
         if not request.page_token:
             return frozenset()
@@ -67,10 +67,10 @@ class Pages:
         return frozenset(struct.unpack_from(f">{(len(body) - _HEAD.size) // 8}Q", body, _HEAD.size))
 
     def next(
-        self, request: rpc.RecommendRequest, served: frozenset[int], given: Iterable[str], remaining: int
+        self, request: rpc.RecommendRequest, earlier: frozenset[int], given: Iterable[str], remaining: int
     ) -> str:
         """The token for the page after this one; empty at the end: nothing remains, or the session is full."""
-        hashes = sorted(served | {hash64(item_id) for item_id in given})
+        hashes = sorted(earlier | {hash64(item_id) for item_id in given})
         if remaining <= 0 or len(hashes) >= self.settings.page_items:
             return ""
         expires = int(self.now() + self.settings.page_seconds)

@@ -1,4 +1,4 @@
-"""Who ranks next. Lanes of their own keep one kind of work from standing in the way of another."""
+"""How many slates are made at the same time. Each priority has slots of its own, so that none holds up another."""
 
 import asyncio
 import time
@@ -11,36 +11,48 @@ from server import metrics
 from telemetry.tracing.spans import child
 
 
-class Lane(Enum):
-    """Why a list is made."""
+class Priority(Enum):
+    """Why a slate is made."""
 
     CALL = "call"
-    """Somebody waits for a unary answer."""
+    """A client waits for a unary answer."""
     EVENT = "event"
     """The user of a stream did something."""
     FIRST = "first"
     """A stream was opened."""
     BULK = "bulk"
-    """Something that concerns many streams at once: the catalogue, a store that is back, age."""
+    """Something that concerns many streams: a change of the catalogue, a store that is back, age."""
 
 
-class Turns:
-    """At most so many lists of a lane are made at the same time; those who wait are served in order."""
+class RankingLimiter:
+    """Limits the slates that are made at the same time. Within a priority, callers are served in order.
 
-    def __init__(self, at_once: int) -> None:
-        self._lanes = {lane: asyncio.Semaphore(at_once) for lane in Lane}
-        # Few, so that their work leaves the event loop to those whose user acts.
-        self._lanes[Lane.BULK] = asyncio.Semaphore(max(1, at_once // 4))
+    Args:
+        concurrency: Slots of each priority. BULK has a quarter of it, so that its work leaves the event loop to the
+            users who act.
+    """
 
-    def busy(self, lane: Lane) -> bool:
-        """Whether one would have to wait."""
-        return self._lanes[lane].locked()
+    def __init__(self, concurrency: int) -> None:
+        self._slots = {priority: asyncio.Semaphore(concurrency) for priority in Priority}
+        self._slots[Priority.BULK] = asyncio.Semaphore(max(1, concurrency // 4))
+
+    def busy(self, priority: Priority) -> bool:
+        """Return whether a caller would have to wait."""
+        return self._slots[priority].locked()
 
     @asynccontextmanager
-    async def within(self, seconds: float, lane: Lane = Lane.CALL) -> AsyncIterator[bool]:
-        """A turn, or False if none came in time: then whatever is done must be cheap."""
+    async def try_slot(self, seconds: float, priority: Priority = Priority.CALL) -> AsyncIterator[bool]:
+        """Hold a slot, if one is free in time.
+
+        Args:
+            seconds: How long to wait, at most.
+            priority: Whose slots.
+
+        Yields:
+            True with a slot; False without one: then whatever is done must be cheap.
+        """
         started = time.monotonic()
-        semaphore = self._lanes[lane]
+        semaphore = self._slots[priority]
         try:
             async with asyncio.timeout(seconds):
                 await semaphore.acquire()
@@ -55,13 +67,18 @@ class Turns:
             semaphore.release()
 
     @asynccontextmanager
-    async def turn(self, lane: Lane, hurry: asyncio.Event) -> AsyncIterator[None]:
-        """A turn, however long it takes. Who waits in another lane changes to that of events when `hurry` is set."""
+    async def slot(self, priority: Priority, hurry: asyncio.Event) -> AsyncIterator[None]:
+        """Hold a slot, however long it takes to get one.
+
+        Args:
+            priority: Whose slots.
+            hurry: Once it is set, the caller waits for a slot of the priority EVENT instead.
+        """
         started = time.monotonic()
-        with child("turn"):
-            semaphore = await self._unless(hurry, self._lanes[lane]) if lane is not Lane.EVENT else None
+        with child("wait for ranking"):
+            semaphore = None if priority is Priority.EVENT else await self._acquire_unless(hurry, priority)
             if semaphore is None:
-                semaphore = self._lanes[Lane.EVENT]
+                semaphore = self._slots[Priority.EVENT]
                 await semaphore.acquire()
         metrics.RANKING_WAIT_SECONDS.observe(time.monotonic() - started)
         try:
@@ -69,34 +86,35 @@ class Turns:
         finally:
             semaphore.release()
 
-    async def _unless(self, hurry: asyncio.Event, semaphore: asyncio.Semaphore) -> asyncio.Semaphore | None:
-        """The semaphore, acquired; None if `hurry` was set before."""
+    async def _acquire_unless(self, hurry: asyncio.Event, priority: Priority) -> asyncio.Semaphore | None:
+        """The semaphore of the priority, acquired; None if `hurry` was set before."""
+        semaphore = self._slots[priority]
         if hurry.is_set():
             return None
         if not semaphore.locked():
             await semaphore.acquire()
             return semaphore
-        taking = asyncio.create_task(semaphore.acquire())
+        acquiring = asyncio.create_task(semaphore.acquire())
         hurrying = asyncio.ensure_future(hurry.wait())
         try:
-            await asyncio.wait({taking, hurrying}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({acquiring, hurrying}, return_when=asyncio.FIRST_COMPLETED)
         except BaseException:
-            _give_back(taking, semaphore)
+            _cancel_acquire(acquiring, semaphore)
             raise
         finally:
             hurrying.cancel()
-        if taking.done():
+        if acquiring.done():
             return semaphore
-        _give_back(taking, semaphore)
+        _cancel_acquire(acquiring, semaphore)
         return None
 
 
-def _give_back(taking: "asyncio.Task[Literal[True]]", semaphore: asyncio.Semaphore) -> None:
-    """Takes back a wait for a semaphore, which may have been granted meanwhile."""
+def _cancel_acquire(acquiring: "asyncio.Task[Literal[True]]", semaphore: asyncio.Semaphore) -> None:
+    """Give up waiting for a semaphore, which may be granted before the cancellation arrives."""
 
-    def granted(done: "asyncio.Task[Literal[True]]") -> None:
+    def release_if_granted(done: "asyncio.Task[Literal[True]]") -> None:
         if not done.cancelled() and done.exception() is None:
             semaphore.release()
 
-    taking.cancel()
-    taking.add_done_callback(granted)
+    acquiring.cancel()
+    acquiring.add_done_callback(release_if_granted)

@@ -25,10 +25,10 @@ DETAILS_KEY: Final = "grpc-status-details-bin"
 _CODES: Final[dict[type[errors.ServerError], int]] = {
     errors.InvalidRequest: code_pb2.INVALID_ARGUMENT,
     errors.UnknownItem: code_pb2.NOT_FOUND,
-    errors.TooMuch: code_pb2.RESOURCE_EXHAUSTED,
+    errors.LimitExceeded: code_pb2.RESOURCE_EXHAUSTED,
     errors.NotAvailable: code_pb2.UNAVAILABLE,
     errors.Draining: code_pb2.UNAVAILABLE,
-    errors.StuckReader: code_pb2.ABORTED,
+    errors.SlowConsumer: code_pb2.ABORTED,
 }
 _BY_NUMBER: Final = {code.value[0]: code for code in grpc.StatusCode}
 

@@ -1,19 +1,22 @@
-"""Coroutines side by side, with plain errors."""
+"""A task group whose error is the error itself, for the one place that turns errors into statuses."""
 
 import asyncio
 from collections.abc import Coroutine
+from typing import Any
 
 
-async def together(*works: Coroutine[object, object, object]) -> None:
-    """Runs all until each has ended, or one has failed: then the others are cancelled, and its error is raised as it
-    is, not in a group. Cancelled itself, it cancels all. In either case it returns when all have ended."""
-    tasks = [asyncio.ensure_future(work) for work in works]
+async def run_task_group(*coroutines: Coroutine[Any, Any, object]) -> None:
+    """Run coroutines side by side until each has ended or one has failed; then the others are cancelled.
+
+    Args:
+        coroutines: What to run.
+
+    Raises:
+        Exception: The first error, as it is and not inside a group.
+    """
     try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    for task in tasks:
-        if task in done:
-            task.result()
+        async with asyncio.TaskGroup() as tasks:
+            for each in coroutines:
+                tasks.create_task(each)
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from group.exceptions[0].__cause__

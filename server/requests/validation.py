@@ -10,7 +10,6 @@ from ranking.settings import DEFAULT_SURFACE
 from recstream.v1 import filter_pb2, interaction_pb2
 from recstream.v1 import recommendation_service_pb2 as rpc
 from server.errors import InvalidRequest, Violation
-from server.streaming.frames import RESUME_TOKEN_LIMIT
 
 MAX_COUNT: Final = 500
 DEFAULT_COUNT: Final = 20
@@ -21,6 +20,7 @@ MAX_NAME_BYTES: Final = 128
 MAX_EXPERIMENTS: Final = 32
 MAX_FILTER_PARTS: Final = 64
 MAX_TOKEN_BYTES: Final = 256 * 1024
+MAX_RESUME_TOKEN_BYTES: Final = 256
 
 
 class Check:
@@ -124,11 +124,11 @@ class Check:
 
 
 def recommend(
-    request: rpc.RecommendRequest, served: frozenset[int]
+    request: rpc.RecommendRequest, earlier: frozenset[int]
 ) -> tuple[ListRequest, tuple[Position, ...]]:
     """The list that is asked for, and the events that it must include. Raises InvalidRequest."""
     check = Check()
-    wanted = _list(check, request, served)
+    wanted = _list(check, request, earlier)
     after = check.after(request.after)
     check.done()
     return wanted, after
@@ -145,7 +145,7 @@ def stream(request: rpc.StreamRecommendationsRequest, path: str = "") -> ListReq
     """The list to be kept fresh. `path` is put before the fields' names. Raises InvalidRequest."""
     check = Check()
     wanted = _list(check, request, frozenset())
-    check.size("resume_token", request.resume_token, RESUME_TOKEN_LIMIT)
+    check.size("resume_token", request.resume_token, MAX_RESUME_TOKEN_BYTES)
     check.violations[:] = [Violation(path + v.field, v.problem) for v in check.violations]
     check.done()
     return wanted
@@ -189,7 +189,7 @@ def fields(problems: Iterable[tuple[str, str]], path: str) -> None:
 def _list(
     check: Check,
     request: rpc.RecommendRequest | rpc.StreamRecommendationsRequest,
-    served: frozenset[int],
+    earlier: frozenset[int],
 ) -> ListRequest:
     check.identifier("user_id", request.user_id)
     count = check.count(request.count)
@@ -205,6 +205,6 @@ def _list(
         domain=request.domain,
         filter=request.filter if request.HasField("filter") else None,
         excluded=excluded,
-        served=served,
+        served=earlier,
         experiments=dict(request.experiments),
     )

@@ -9,11 +9,11 @@ from recstream.v1 import catalog_service_pb2 as rpc
 from recstream.v1.catalog_service_pb2_grpc import CatalogServiceServicer
 from server.requests import validation
 from server.requests.admission import Admission
-from server.requests.slate_service import Lists
+from server.requests.slate_service import SlateService
 from server.requests.status import answer
 from server.services.interaction import writing_deadline
 from server.settings import ServerSettings
-from server.writes.item_writer import Shelf
+from server.writes.item_writer import ItemWriter
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -22,8 +22,8 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class CatalogService(CatalogServiceServicer):
     """What can be recommended."""
 
-    shelf: Shelf
-    lists: Lists
+    item_writer: ItemWriter
+    slate_service: SlateService
     admission: Admission
     settings: ServerSettings
 
@@ -43,15 +43,15 @@ class CatalogService(CatalogServiceServicer):
     async def _get(self, request: rpc.GetItemRequest) -> rpc.GetItemResponse:
         with self.admission.call():
             validation.item(request.item_id)
-            self.lists.check_ready()
-            return self.shelf.get(request.item_id)
+            self.slate_service.check_ready()
+            return self.item_writer.get(request.item_id)
 
     async def _put(self, request: rpc.PutItemsRequest, until: float) -> rpc.PutItemsResponse:
         with self.admission.call():
-            return rpc.PutItemsResponse(tokens=await self.shelf.put(request.items, until))
+            return rpc.PutItemsResponse(tokens=await self.item_writer.put(request.items, until))
 
     async def _withdraw(self, request: rpc.WithdrawItemsRequest, until: float) -> rpc.WithdrawItemsResponse:
         with self.admission.call():
-            self.lists.check_ready()
-            tokens, unknown = await self.shelf.withdraw(request.item_ids, until)
+            self.slate_service.check_ready()
+            tokens, unknown = await self.item_writer.withdraw(request.item_ids, until)
             return rpc.WithdrawItemsResponse(tokens=tokens, unknown_item_ids=unknown)

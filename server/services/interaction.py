@@ -14,7 +14,7 @@ from recstream.v1.interaction_service_pb2_grpc import InteractionServiceServicer
 from server.requests.admission import Admission
 from server.requests.deadline import deadline
 from server.requests.status import answer
-from server.requests.task_group import together
+from server.requests.task_group import run_task_group
 from server.settings import ServerSettings
 from server.writes.recording import Recording
 from server.writes.upload import Answer, Upload
@@ -70,7 +70,7 @@ class InteractionService(InteractionServiceServicer):
             await upload.leave(self.admission.delay_ms(), _LEAVE_SECONDS)
 
         with self.admission.stream(), suppress(_Done):
-            await together(up(), until_closed())
+            await run_task_group(up(), until_closed())
 
 
 async def _interactions(

@@ -10,16 +10,16 @@ from profiles.actions import ProfileSettings
 from recstream.v1 import profile_service_pb2 as rpc
 from recstream.v1.profile_service_pb2_grpc import ProfileServiceServicer
 from server.errors import NotAvailable
-from server.profiles.profile_reader import Known
-from server.profiles.profile_view import taken, view
+from server.profiles.profile_reader import ProfileSnapshot
+from server.profiles.profile_view import consumed, view
+from server.profiles.read_your_writes import ReadYourWrites
 from server.requests import validation
 from server.requests.admission import Admission
 from server.requests.deadline import Deadline, deadline
-from server.requests.read_your_writes import After
 from server.requests.status import answer
 from server.services.interaction import writing_deadline
 from server.settings import ServerSettings
-from server.writes.erasure import Forgetting
+from server.writes.erasure import ErasureWriter
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -28,8 +28,8 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class ProfileService(ProfileServiceServicer):
     """What is known of a user, and the right to be forgotten. `now_ms` is the wall clock."""
 
-    after: After
-    forgetting: Forgetting
+    read_your_writes: ReadYourWrites
+    erasure_writer: ErasureWriter
     profiles: ProfileSettings
     admission: Admission
     settings: ServerSettings
@@ -54,31 +54,31 @@ class ProfileService(ProfileServiceServicer):
     async def _get(self, request: rpc.GetProfileRequest, limit: Deadline) -> rpc.GetProfileResponse:
         with self.admission.call():
             after = validation.user(request.user_id, request.after)
-            known, included = await self.after.known(request.user_id, after, limit.answer)
+            snapshot, included = await self.read_your_writes.snapshot(request.user_id, after, limit.answer)
             return rpc.GetProfileResponse(
-                profile=view(request.user_id, _present(known), self.profiles, self.now_ms()),
+                profile=view(request.user_id, _present(snapshot), self.profiles, self.now_ms()),
                 includes_events=included,
             )
 
     async def _export(self, request: rpc.ExportProfileRequest, context: Context, limit: Deadline) -> None:
         with self.admission.call():
             validation.user(request.user_id)
-            known, _ = await self.after.known(request.user_id, (), limit.answer)
-            profile = view(request.user_id, _present(known), self.profiles, self.now_ms())
+            snapshot, _ = await self.read_your_writes.snapshot(request.user_id, (), limit.answer)
+            profile = view(request.user_id, _present(snapshot), self.profiles, self.now_ms())
             await context.write(rpc.ExportProfileResponse(profile=profile))
-            for part in taken(known.tail):
+            for part in consumed(snapshot.tail):
                 await context.write(rpc.ExportProfileResponse(taken=part))
 
     async def _erase(self, request: rpc.EraseProfileRequest, until: float) -> rpc.EraseProfileResponse:
         with self.admission.call():
             validation.user(request.user_id)
-            return rpc.EraseProfileResponse(token=await self.forgetting.forget(request.user_id, until))
+            return rpc.EraseProfileResponse(token=await self.erasure_writer.erase(request.user_id, until))
 
 
-def _present(known: Known) -> Known:
-    """The same, if it could be read: here, unlike for lists, there is nothing else to answer."""
-    if known.unavailable:
+def _present(snapshot: ProfileSnapshot) -> ProfileSnapshot:
+    """The same, if it could be read: here, unlike for slate_service, there is nothing else to answer."""
+    if snapshot.unavailable:
         raise NotAvailable(
             "STORE_UNAVAILABLE", "profiles cannot be read now; try again after the delay", 1000
         )
-    return known
+    return snapshot

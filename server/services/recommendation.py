@@ -14,14 +14,14 @@ from recstream.v1 import frame_pb2, interaction_pb2
 from recstream.v1 import recommendation_service_pb2 as rpc
 from recstream.v1.recommendation_service_pb2_grpc import RecommendationServiceServicer
 from server.errors import InvalidRequest, UnknownItem, Violation
+from server.profiles.read_your_writes import ReadYourWrites
 from server.requests import validation
 from server.requests.admission import Admission
 from server.requests.deadline import Deadline, deadline
 from server.requests.pages import Pages
-from server.requests.read_your_writes import After
-from server.requests.slate_service import Lists
+from server.requests.slate_service import SlateService
 from server.requests.status import answer
-from server.requests.task_group import together
+from server.requests.task_group import run_task_group
 from server.settings import ServerSettings
 from server.streaming.streams import Streams
 from server.writes.recording import Recording
@@ -40,13 +40,13 @@ class _HalfClosed(Exception):
 class RecommendationService(RecommendationServiceServicer):
     """Lists, and streams of lists."""
 
-    lists: Lists
-    after: After
+    slate_service: SlateService
+    read_your_writes: ReadYourWrites
     pages: Pages
     similar_items: SimilarItems
     streams: Streams
     recording: Recording
-    slates: SlateLog
+    slate_log: SlateLog
     admission: Admission
     settings: ServerSettings
 
@@ -72,15 +72,15 @@ class RecommendationService(RecommendationServiceServicer):
 
     async def _recommend(self, request: rpc.RecommendRequest, limit: Deadline) -> rpc.RecommendResponse:
         with self.admission.call():
-            self.lists.check_ready()
+            self.slate_service.check_ready()
             validation.page_token(request)
             wanted, after = validation.recommend(request, frozenset())
             if request.page_token:
-                wanted, after = validation.recommend(request, self.pages.served(request))
-            known, included = await self.after.known(wanted.user_id, after, limit.events)
-            ranked = await self.lists.for_call(wanted, known, limit.answer)
+                wanted, after = validation.recommend(request, self.pages.earlier_items(request))
+            snapshot, included = await self.read_your_writes.snapshot(wanted.user_id, after, limit.events)
+            ranked = await self.slate_service.for_call(wanted, snapshot, limit.answer)
             given = [item.item_id for item in ranked.slate.items]
-            self.slates.sent(wanted, ranked.slate)
+            self.slate_log.sent(wanted, ranked.slate)
             return rpc.RecommendResponse(
                 slate=ranked.slate,
                 includes_events=included,
@@ -93,7 +93,7 @@ class RecommendationService(RecommendationServiceServicer):
 
         wanted = validation.stream(request)
         with self.admission.stream(wanted.user_id):
-            self.lists.check_ready()
+            self.slate_service.check_ready()
             await self.streams.run_one(wanted, request.deltas, request.resume_token, send)
 
     async def _session(self, requests: AsyncIterator[rpc.SessionRequest], context: Context) -> None:
@@ -122,19 +122,21 @@ class RecommendationService(RecommendationServiceServicer):
             raise _HalfClosed
 
         with self.admission.stream(wanted.user_id):
-            self.lists.check_ready()
+            self.slate_service.check_ready()
             with suppress(_HalfClosed):  # an orderly end, and so status OK
-                await together(self.streams.run_one(wanted, opening.deltas, opening.resume_token, send), up())
+                await run_task_group(
+                    self.streams.run_one(wanted, opening.deltas, opening.resume_token, send), up()
+                )
 
     async def _similar(self, request: rpc.SimilarItemsRequest) -> rpc.SimilarItemsResponse:
         with self.admission.call():
-            self.lists.check_ready()
+            self.slate_service.check_ready()
             count = validation.similar(request)
             try:
                 found = self.similar_items.find(
                     request.item_id,
                     count,
-                    self.lists.now_ms(),
+                    self.slate_service.now_ms(),
                     filter=request.filter if request.HasField("filter") else None,
                     domain=request.domain,
                     excluded=frozenset(request.excluded_item_ids),

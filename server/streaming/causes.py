@@ -48,7 +48,7 @@ class Causes:
         """Those that a profile with these watermarks includes. `missed`: an announcement is known to be lost, so
         where the watermark has gone past all names, its position is named alone."""
         ready = [key for key in self._waiting if watermarks.get(key[:2], -1) >= key[2]]
-        taken = [self._waiting.pop(key) for key in ready]
+        included = [self._waiting.pop(key) for key in ready]
         for topic_id, partition, offset in ready:
             self._named[topic_id, partition] = max(offset, self._named.get((topic_id, partition), -1))
         if missed:
@@ -56,10 +56,10 @@ class Causes:
                 if self._named.get((topic_id, partition), -1) < offset:
                     self._named[topic_id, partition] = offset
                     token = interaction_pb2.EventToken(topic_id=topic_id, partition=partition, offset=offset)
-                    taken.append(frame_pb2.Cause(token=token))
-        return taken[-MOST:]
+                    included.append(frame_pb2.Cause(token=token))
+        return included[-MOST:]
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Drops what waits: the store lost it, and will announce it again when it is applied again."""
         self._waiting.clear()
 

@@ -1,4 +1,4 @@
-"""Frames as values: what a list's digest is, what changed between two lists, what a client may resume from."""
+"""Frames as values: what a list's digest is, what changed between two slate_service, what a client may resume from."""
 
 import base64
 import hashlib
@@ -8,7 +8,6 @@ from typing import Final
 
 from recstream.v1 import frame_pb2, slate_pb2
 
-RESUME_TOKEN_LIMIT: Final = 256
 _VERSION: Final = b"\x01"
 _DIGEST_BYTES: Final = 16
 
@@ -26,12 +25,12 @@ def digest(user_id: str, slate: slate_pb2.Slate) -> bytes:
     return state.digest()
 
 
-def resume_token(list_digest: bytes) -> str:
+def encode_resume_token(list_digest: bytes) -> str:
     """The token of a client that holds the list of this digest."""
     return base64.urlsafe_b64encode(_VERSION + list_digest).decode()
 
 
-def resumed_digest(token: str) -> bytes | None:
+def decode_resume_token(token: str) -> bytes | None:
     """The digest in a token. None: none, or nothing that we made, and the client gets a snapshot."""
     try:
         raw = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)
@@ -68,16 +67,6 @@ def delta(old: slate_pb2.Slate, new: slate_pb2.Slate) -> frame_pb2.Delta:
         ],
         length=len(new.items),
     )
-
-
-def without(slate: slate_pb2.Slate, gone: frozenset[str], slate_id: str) -> slate_pb2.Slate:
-    """The list less some items, under a name of its own; the same order."""
-    shorter = slate_pb2.Slate()
-    shorter.CopyFrom(slate)
-    del shorter.items[:]
-    shorter.items.extend(item for item in slate.items if item.item_id not in gone)
-    shorter.slate_id = slate_id if shorter.items else ""
-    return shorter
 
 
 def _longest_increasing(values: Sequence[int]) -> list[int]:

@@ -1,78 +1,90 @@
-"""Which open streams show an item: withdrawn, changed and expiring items find their streams here."""
+"""Which open streams show an item: a withdrawn, changed or expiring item finds its streams here."""
 
 import asyncio
 from collections.abc import Callable, Iterable
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from catalog.catalog import Catalog, Change
-from server.streaming.mailbox import Inbox
+from server.streaming.mailbox import Mailbox
 
-_LONGEST_SECONDS = 3600.0
+_MAX_TIMER_SECONDS: Final = 3600.0
 
 
 class ItemWatch:
-    """A map from catalogue rows to the inboxes of streams, and a timer a stream for the next expiry on its list."""
+    """Maps catalogue rows to the mailboxes of streams. A timer for each stream waits for the next expiry.
+
+    Args:
+        catalog: The items, and when they expire.
+        now_ms: The wall clock, Unix milliseconds.
+    """
 
     def __init__(self, catalog: Catalog, now_ms: Callable[[], int]) -> None:
         self._catalog = catalog
         self._now_ms = now_ms
-        self._watchers: dict[int, set[Inbox]] = {}
-        self._rows: dict[Inbox, frozenset[int]] = {}
-        self._timers: dict[Inbox, asyncio.TimerHandle] = {}
+        self._watchers: dict[int, set[Mailbox]] = {}
+        self._rows: dict[Mailbox, frozenset[int]] = {}
+        self._timers: dict[Mailbox, asyncio.TimerHandle] = {}
 
     @property
     def rows(self) -> int:
-        """Rows that are on some open list."""
+        """How many rows some open stream shows."""
         return len(self._watchers)
 
-    def hold(self, inbox: Inbox, rows: NDArray[np.int64]) -> None:
-        """The stream's list is now made of these rows."""
-        now = frozenset(rows.tolist())
-        before = self._rows.get(inbox, frozenset())
-        for row in before - now:
-            self._forget(inbox, row)
-        for row in now - before:
-            self._watchers.setdefault(row, set()).add(inbox)
-        self._rows[inbox] = now
-        self._arm(inbox, rows)
+    def watch(self, mailbox: Mailbox, rows: NDArray[np.int64]) -> None:
+        """Watch the rows of a stream's slate, instead of those of its previous one.
 
-    def drop(self, inbox: Inbox) -> None:
-        """The stream has ended."""
-        for row in self._rows.pop(inbox, frozenset()):
-            self._forget(inbox, row)
-        if timer := self._timers.pop(inbox, None):
+        Args:
+            mailbox: The stream's.
+            rows: Catalogue rows, [n].
+        """
+        now = frozenset(rows.tolist())
+        before = self._rows.get(mailbox, frozenset())
+        for row in before - now:
+            self._unwatch(mailbox, row)
+        for row in now - before:
+            self._watchers.setdefault(row, set()).add(mailbox)
+        self._rows[mailbox] = now
+        self._set_timer(mailbox, rows)
+
+    def remove(self, mailbox: Mailbox) -> None:
+        """Forget a stream that has ended."""
+        for row in self._rows.pop(mailbox, frozenset()):
+            self._unwatch(mailbox, row)
+        if timer := self._timers.pop(mailbox, None):
             timer.cancel()
 
     def changed(self, change: Change, rows: Iterable[int]) -> None:
-        """The catalogue's listener. `rows` changed so."""
-        told: set[Inbox] = set()
+        """Notify the streams that show one of the rows. The catalogue calls it with each change."""
+        affected: set[Mailbox] = set()
         for row in rows:
-            told |= self._watchers.get(int(row), set())
-        for inbox in told:
-            inbox.catalogue(gone=change is not Change.CHANGED)
+            affected |= self._watchers.get(int(row), set())
+        for mailbox in affected:
+            mailbox.on_item_change(gone=change is not Change.CHANGED)
 
-    def _forget(self, inbox: Inbox, row: int) -> None:
+    def _unwatch(self, mailbox: Mailbox, row: int) -> None:
         watchers = self._watchers.get(row)
         if watchers is not None:
-            watchers.discard(inbox)
+            watchers.discard(mailbox)
             if not watchers:
                 del self._watchers[row]
 
-    def _arm(self, inbox: Inbox, rows: NDArray[np.int64]) -> None:
-        if timer := self._timers.pop(inbox, None):
+    def _set_timer(self, mailbox: Mailbox, rows: NDArray[np.int64]) -> None:
+        if timer := self._timers.pop(mailbox, None):
             timer.cancel()
         expires = self._catalog.next_expiry(rows) if len(rows) else None
         if expires is None:
             return
-        # A millisecond late rather than early; what lies far ahead is looked at again on the way.
-        seconds = min(_LONGEST_SECONDS, max(0, expires - self._now_ms() + 1) / 1000)
-        self._timers[inbox] = asyncio.get_running_loop().call_later(seconds, self._due, inbox, rows, expires)
+        # A millisecond late rather than early. A timer that ends long before the expiry is set again.
+        seconds = min(_MAX_TIMER_SECONDS, max(0, expires - self._now_ms() + 1) / 1000)
+        loop = asyncio.get_running_loop()
+        self._timers[mailbox] = loop.call_later(seconds, self._on_timer, mailbox, rows, expires)
 
-    def _due(self, inbox: Inbox, rows: NDArray[np.int64], expires: int) -> None:
+    def _on_timer(self, mailbox: Mailbox, rows: NDArray[np.int64], expires: int) -> None:
         if self._now_ms() < expires:
-            self._arm(inbox, rows)
+            self._set_timer(mailbox, rows)
             return
-        self._timers.pop(inbox, None)
-        inbox.catalogue(gone=True)
+        self._timers.pop(mailbox, None)
+        mailbox.on_item_change(gone=True)

@@ -9,17 +9,17 @@ from ranking.query import ListRequest
 from ranking.slate.ranked import Ranked
 from recstream.v1 import frame_pb2, slate_pb2
 from server import metrics
-from server.errors import Draining, StuckReader
-from server.profiles.profile_reader import Known
-from server.requests.ranking_limiter import Lane
-from server.requests.slate_service import Lists
+from server.errors import Draining, SlowConsumer
+from server.profiles.profile_reader import ProfileReader, ProfileSnapshot
+from server.requests.ranking_limiter import Priority
+from server.requests.slate_service import SlateService
 from server.settings import ServerSettings
 from server.streaming.causes import Partition
-from server.streaming.frames import delta, digest, resume_token, resumed_digest
+from server.streaming.frames import decode_resume_token, delta, digest, encode_resume_token
 from server.streaming.item_watch import ItemWatch
-from server.streaming.mailbox import Inbox, News
-from server.streaming.stream_gauge import Showing
-from server.streaming.tier_recovery import Degraded
+from server.streaming.mailbox import Mailbox, News
+from server.streaming.stream_gauge import StreamGauge
+from server.streaming.tier_recovery import TierRecovery
 from server.writes.slate_log import SlateLog
 from telemetry.tracing.spans import Followed, SpanKind, child
 
@@ -27,152 +27,178 @@ Send = Callable[[frame_pb2.Frame], Awaitable[None]]
 
 
 class Stream:
-    """The loop of one stream. While it ranks or writes, whatever comes waits in its inbox as one thing to do: so at
-    most one list is being made or sent for it, and a slow reader gets the newest one when it reads again."""
+    """The loop of one stream.
+
+    While it ranks or writes, whatever comes waits in its mailbox as one thing to do. So at most one slate is being
+    made or sent for it, and a slow client gets the newest slate when it reads again.
+
+    Args:
+        request: What the client asks for.
+        deltas: Whether the client takes deltas.
+        resume_token: The token of the slate that the client has; empty: none.
+        send: Writes a frame to the client.
+        mailbox: What happens to the stream.
+        profile_reader: Reads the user's profile.
+        slate_service: Makes slates.
+        items: Watches the items of the slate.
+        tier_recovery: Wakes streams once a better tier can answer.
+        slate_log: Records the slates that were sent.
+        settings: Periods and time limits.
+    """
 
     def __init__(
         self,
+        *,
         request: ListRequest,
-        inbox: Inbox,
-        lists: Lists,
-        items: ItemWatch,
-        degraded: Degraded,
-        slates: SlateLog,
-        settings: ServerSettings,
-        send: Send,
         deltas: bool,
-        token: str,
+        resume_token: str,
+        send: Send,
+        mailbox: Mailbox,
+        profile_reader: ProfileReader,
+        slate_service: SlateService,
+        items: ItemWatch,
+        tier_recovery: TierRecovery,
+        slate_log: SlateLog,
+        settings: ServerSettings,
     ) -> None:
         self._request = request
-        self._inbox = inbox
-        self._lists = lists
+        self._mailbox = mailbox
+        self._profile_reader = profile_reader
+        self._slate_service = slate_service
         self._items = items
-        self._degraded = degraded
-        self._slates = slates
+        self._tier_recovery = tier_recovery
+        self._slate_log = slate_log
         self._settings = settings
         self._write = send
         self._deltas = deltas
-        self._resumed = resumed_digest(token) if token else None
-        self._token = token if self._resumed else ""
+        self._resumed = decode_resume_token(resume_token) if resume_token else None
+        self._token = resume_token if self._resumed else ""
         self._sequence = 0
-        self._held: Ranked | None = None  # what the client has
-        self._whole = False  # whether it has it from us: without, it can take no delta
+        self._held: Ranked | None = None  # the slate that the client has
+        self._whole = False  # whether this stream sent it: a delta needs that
         self._digest: bytes | None = None
         self._watermarks: Mapping[Partition, int] = {}
         self._begun = False
         self._missed = False
-        self._surface = lists.labels.surface(request.surface)
-        self._showing = Showing(self._surface)
+        self._surface = slate_service.labels.surface(request.surface)
+        self._gauge = StreamGauge(self._surface)
         self._sent_at = time.monotonic()
         self._made_at = time.monotonic()
 
     async def run(self) -> None:
-        """Until cancelled. Raises Draining after the go-away, and StuckReader."""
+        """Run until cancelled.
+
+        Raises:
+            Draining: The process ends. The client was sent a go-away.
+            SlowConsumer: The client reads nothing.
+        """
         try:
             await self._run()
         finally:
-            self._showing.ends()
+            self._gauge.clear()
 
     async def _run(self) -> None:
         await self._look()
-        if len(self._inbox.causes):
+        if len(self._mailbox.causes):
             await self._look()  # what was announced before the first frame is named by the next
         while True:
             now = time.monotonic()
             heartbeat = self._sent_at + self._settings.heartbeat_seconds - now
             refresh = self._made_at + self._settings.refresh_seconds * random.uniform(0.8, 1.2) - now
             refreshes = self._settings.refresh_seconds > 0
-            woken = await self._inbox.wait(min(heartbeat, refresh) if refreshes else heartbeat)
-            if self._inbox.go_away_ms is not None:
-                await self._go_away(self._inbox.go_away_ms)
+            woken = await self._mailbox.wait(min(heartbeat, refresh) if refreshes else heartbeat)
+            if self._mailbox.go_away_ms is not None:
+                await self._go_away(self._mailbox.go_away_ms)
             elif woken:
                 await self._look()
             elif refreshes and refresh <= heartbeat:
-                self._inbox.look_again("age")
+                self._mailbox.look_again("age")
             else:
                 await self._send(frame_pb2.Frame(heartbeat=frame_pb2.Heartbeat()), "heartbeat")
 
     async def _look(self) -> None:
-        """Does what there is to do, with all that comes while it waits for its turn."""
-        news = self._inbox.take()
+        """Do what there is to do, with everything that comes while it waits for a slot."""
+        news = self._mailbox.take()
         with Followed("process announcement", SpanKind.CONSUMER, news.traced) as followed:
             await self._answer(news, followed)
 
     async def _answer(self, news: News, followed: Followed) -> None:
-        inbox, turns = self._inbox, self._lists.turns
-        if self._held is not None and not inbox.calls_for(news) and inbox.causes.all_in(self._watermarks):
-            await self._show(self._held, news)  # the list includes the events already: name them
+        mailbox, limiter = self._mailbox, self._slate_service.limiter
+        if self._held is not None and not mailbox.calls_for(news) and mailbox.causes.all_in(self._watermarks):
+            await self._show(self._held, news)  # the slate includes the events already: name them
             return
-        lane = Lane.FIRST if self._held is None else Lane.EVENT if news.urgent else Lane.BULK
-        if news.gone and self._held is not None and turns.busy(lane):
-            # Many streams show the item: off with it first, the list is filled up when the turn comes.
-            await self._show(self._lists.prune(self._held), News(since=news.since))
+        priority = Priority.FIRST if self._held is None else Priority.EVENT if news.urgent else Priority.BULK
+        if news.gone and self._held is not None and limiter.busy(priority):
+            # Many streams show the item. Take it off first, and fill the slate up once there is a slot.
+            await self._show(self._slate_service.prune(self._held), News(since=news.since))
         due = time.monotonic()
-        async with turns.turn(lane, inbox.hurry):
-            if inbox.go_away_ms is not None:
+        async with limiter.slot(priority, mailbox.hurry):
+            if mailbox.go_away_ms is not None:
                 return
-            later = inbox.take()
+            later = mailbox.take()
             news.add(later)
             followed.add(later.traced)
-            known, ranked = await self._make(news, time.monotonic() - due)
-            self._items.hold(inbox, ranked.rows)
-        inbox.opened = True
+            snapshot, ranked = await self._make(news, time.monotonic() - due)
+            self._items.watch(mailbox, ranked.rows)
+        mailbox.opened = True
         self._made_at = time.monotonic()
-        self._degraded.made(inbox, known, ranked.slate)
+        self._tier_recovery.on_slate(mailbox, snapshot, ranked.slate)
         await self._show(ranked, news)
 
-    async def _make(self, news: News, late: float) -> tuple[Known, Ranked]:
-        """The profile, and the list that it leads to."""
-        # What is announced from here on may be in the profile that is read, or not: causes tell by watermark.
-        inbox = self._inbox
+    async def _make(self, news: News, late: float) -> tuple[ProfileSnapshot, Ranked]:
+        """The profile, and the slate that it leads to."""
+        # What is announced from here on may be in the profile that is read or not: the watermarks say which.
+        mailbox = self._mailbox
         seconds = self._settings.profile_wait_ms / 1000
-        known = await self._lists.known(self._request.user_id, seconds, inbox.announced(news))
-        if known.unavailable:
-            inbox.lost()
+        snapshot = await self._profile_reader.snapshot(
+            self._request.user_id, seconds, mailbox.announced(news)
+        )
+        if snapshot.unavailable:
+            mailbox.on_profile_unavailable()
             if self._held is not None and not self._held.slate.profile_unavailable:
-                # A list that knew the user is better than one that does not, less what may not be shown any more.
-                kept = self._lists.prune(self._held)
+                # A slate that was made for the user is better than a popular one, less what may not be shown now.
+                kept = self._slate_service.prune(self._held)
                 if len(kept.rows):
-                    return known, kept
+                    return snapshot, kept
         else:
-            inbox.read(known.revision)
-            self._watermarks = known.stored.profile.watermarks if known.stored else {}
+            mailbox.on_profile_read(snapshot.revision)
+            self._watermarks = snapshot.stored.profile.watermarks if snapshot.stored else {}
             if not self._begun:
                 self._begun = True
                 if self._held is None:
-                    inbox.causes.begin(self._watermarks)
+                    mailbox.causes.begin(self._watermarks)
                 else:
-                    self._missed = True  # opened without the profile: whatever it includes is news
-        return known, await self._lists.for_stream(self._request, known, late)
+                    self._missed = True  # opened without the profile: everything that it includes is new
+        return snapshot, await self._slate_service.for_stream(self._request, snapshot, late)
 
     async def _show(self, ranked: Ranked, news: News) -> None:
-        """Sends the list, if it is another or events made it."""
+        """Send the slate if it differs from the one that the client has, or if there are events to name."""
         self._missed |= news.missed
         named: list[frame_pb2.Cause] = []
-        if self._held is not None and self._inbox.revision is not None:
-            named = self._inbox.causes.take(self._watermarks, self._missed)
+        if self._held is not None and self._mailbox.revision is not None:
+            named = self._mailbox.causes.take(self._watermarks, self._missed)
             self._missed = False
-        list_digest = digest(self._request.user_id, ranked.slate)
+        slate_digest = digest(self._request.user_id, ranked.slate)
         first, self._resumed = self._resumed, None
-        version = self._lists.labels.version(ranked.slate.model_version)
-        self._showing.shows(version)
-        if self._held is None and first == list_digest:
-            self._held, self._digest = ranked, list_digest
+        version = self._slate_service.labels.version(ranked.slate.model_version)
+        self._gauge.set(version)
+        if self._held is None and first == slate_digest:
+            self._held, self._digest = ranked, slate_digest
             await self._send(frame_pb2.Frame(heartbeat=frame_pb2.Heartbeat()), "heartbeat")
             return
-        if list_digest == self._digest and not named:
+        if slate_digest == self._digest and not named:
             metrics.UNCHANGED.inc()
             return
         kind, frame = self._frame(ranked.slate)
         frame.caused_by.extend(named)
-        frame.resume_token = resume_token(list_digest)
+        frame.resume_token = encode_resume_token(slate_digest)
         fresh = self._held is None or self._held.slate.slate_id != ranked.slate.slate_id
-        self._held, self._digest, self._whole = ranked, list_digest, True
+        self._held, self._digest, self._whole = ranked, slate_digest, True
         await self._send(frame, kind)
         self._token = frame.resume_token
         self._observe(news, named, version)
         if fresh:
-            self._slates.sent(self._request, ranked.slate)
+            self._slate_log.sent(self._request, ranked.slate)
 
     def _frame(self, slate: slate_pb2.Slate) -> tuple[str, frame_pb2.Frame]:
         if self._deltas and self._whole and self._held is not None:
@@ -191,11 +217,11 @@ class Stream:
         frame.sequence = self._sequence
         try:
             with child("send frame", attributes={"recstream.frame": kind}):
-                async with asyncio.timeout(self._settings.stuck_reader_seconds):
+                async with asyncio.timeout(self._settings.slow_consumer_seconds):
                     await self._write(frame)
         except TimeoutError as error:
-            metrics.STUCK.inc()
-            raise StuckReader(self._settings.stuck_reader_seconds) from error
+            metrics.SLOW_CONSUMERS.inc()
+            raise SlowConsumer(self._settings.slow_consumer_seconds) from error
         self._sent_at = time.monotonic()
         metrics.FRAMES_OF[kind].inc()
 

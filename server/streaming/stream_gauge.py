@@ -1,12 +1,16 @@
-"""How many streams show a list of which surface, made by which version."""
+"""The gauge of open streams, by the surface and the model version of the slate that each one shows."""
 
 from collections import Counter
 
 from server import metrics
 
 
-class Showing:
-    """One stream's part in the count, which is the process's. Call `ends` in the end."""
+class StreamGauge:
+    """One stream's part of the gauge. Call `clear` when the stream ends.
+
+    Args:
+        surface: The surface of the stream, as a label's value.
+    """
 
     _counts: Counter[tuple[str, str]] = Counter()
 
@@ -14,15 +18,15 @@ class Showing:
         self._surface = surface
         self._version: str | None = None
 
-    def shows(self, version: str) -> None:
-        """The stream shows a list of this version (a label's value) from now on."""
+    def set(self, version: str) -> None:
+        """Count the stream under a model version, as a label's value."""
         if version != self._version:
-            self.ends()
+            self.clear()
             self._add(version, 1)
             self._version = version
 
-    def ends(self) -> None:
-        """The stream shows nothing any more."""
+    def clear(self) -> None:
+        """Count the stream no longer."""
         if self._version is not None:
             self._add(self._version, -1)
             self._version = None
@@ -31,8 +35,8 @@ class Showing:
         key = self._surface, version
         self._counts[key] += by
         if self._counts[key]:
-            metrics.STREAMS_SHOWING.labels(*key).set(self._counts[key])
+            metrics.STREAMS_BY_VERSION.labels(*key).set(self._counts[key])
         else:
-            # None left: a version that is retired leaves no series behind.
+            # A version that is retired leaves no series behind.
             del self._counts[key]
-            metrics.STREAMS_SHOWING.remove_by_labels({"surface": key[0], "version": key[1]})
+            metrics.STREAMS_BY_VERSION.remove_by_labels({"surface": key[0], "version": key[1]})

@@ -10,40 +10,54 @@ from profiles.errors import StoreUnavailable
 from profiles.store.store import ProfileStore
 from ranking.query import ListRequest
 from server import metrics
-from server.requests.slate_service import Lists
+from server.profiles.profile_reader import ProfileReader
+from server.profiles.subscriptions import Subscriptions
+from server.requests.slate_service import SlateService
 from server.settings import ServerSettings
 from server.streaming.item_watch import ItemWatch
-from server.streaming.mailbox import Inbox
+from server.streaming.mailbox import Mailbox
 from server.streaming.stream import Send, Stream
-from server.streaming.subscriptions import Subscriptions
-from server.streaming.tier_recovery import Degraded
+from server.streaming.tier_recovery import TierRecovery
 from server.writes.slate_log import SlateLog
 
 log = structlog.get_logger()
-_REREAD_AT_ONCE = 1_000
+_REVISIONS_A_READ = 1_000
 _CROWD = 250
 
 
 class Streams:
-    """Opens streams, keeps them informed, and sends them away in the end."""
+    """Opens streams, tells them what changed, and ends them when the process ends.
+
+    Args:
+        profile_reader: Reads profiles.
+        slate_service: Makes slates.
+        items: Watches the items of slates.
+        subscriptions: Subscribes to the changes of users.
+        slate_log: Records the slates that were sent.
+        store: Where the revisions of profiles are.
+        settings: Periods and time limits.
+    """
 
     def __init__(
         self,
-        lists: Lists,
+        *,
+        profile_reader: ProfileReader,
+        slate_service: SlateService,
         items: ItemWatch,
         subscriptions: Subscriptions,
-        slates: SlateLog,
+        slate_log: SlateLog,
         store: ProfileStore,
         settings: ServerSettings,
     ) -> None:
-        self._lists = lists
+        self._profile_reader = profile_reader
+        self._slate_service = slate_service
         self._items = items
         self._subscriptions = subscriptions
-        self._slates = slates
+        self._slate_log = slate_log
         self._store = store
         self._settings = settings
-        self._degraded = Degraded(settings.degraded_refresh_seconds)
-        self._open: dict[Inbox, str] = {}
+        self._tier_recovery = TierRecovery(settings.tier_recovery_seconds)
+        self._open: dict[Mailbox, str] = {}
         self._reread = asyncio.Event()
         self._silent = False
         self._leaving = False
@@ -52,60 +66,80 @@ class Streams:
         return len(self._open)
 
     async def run_one(self, request: ListRequest, deltas: bool, resume_token: str, send: Send) -> None:
-        """One stream, until it is cancelled. Raises Draining and StuckReader; frees everything it held."""
-        inbox = Inbox()
-        self._open[inbox] = request.user_id
+        """Run one stream until it is cancelled, and free everything that it held.
+
+        Args:
+            request: What the client asks for.
+            deltas: Whether the client takes deltas.
+            resume_token: The token of the slate that the client has; empty: none.
+            send: Writes a frame to the client.
+
+        Raises:
+            Draining: The process ends.
+            SlowConsumer: The client reads nothing.
+        """
+        mailbox = Mailbox()
+        self._open[mailbox] = request.user_id
         if self._leaving:
-            inbox.leave(0)
+            mailbox.send_away(0)
         stream = Stream(
-            request,
-            inbox,
-            self._lists,
-            self._items,
-            self._degraded,
-            self._slates,
-            self._settings,
-            send,
-            deltas,
-            resume_token,
+            request=request,
+            deltas=deltas,
+            resume_token=resume_token,
+            send=send,
+            mailbox=mailbox,
+            profile_reader=self._profile_reader,
+            slate_service=self._slate_service,
+            items=self._items,
+            tier_recovery=self._tier_recovery,
+            slate_log=self._slate_log,
+            settings=self._settings,
         )
         try:
-            # Subscribed first, then read: no change falls between.
-            async with self._subscriptions.heard(request.user_id, inbox.announce):
+            # Subscribe first, then read: no change is lost in between.
+            async with self._subscriptions.subscribed(request.user_id, mailbox.on_announcement):
                 await stream.run()
         finally:
-            del self._open[inbox]
-            self._items.drop(inbox)
-            self._degraded.drop(inbox)
+            del self._open[mailbox]
+            self._items.remove(mailbox)
+            self._tier_recovery.remove(mailbox)
 
     async def leave(self, seconds: float) -> None:
-        """Sends every stream away, one after the other over so long, a few in less, and whatever still comes at once.
-        Until its turn a stream goes on as before: nobody waits without a server, and those that they come to meet no
-        crowd."""
+        """End every stream, one after the other, and streams that are opened from now on at once.
+
+        Until then a stream goes on as before. So no client waits without a server, and the other servers meet no crowd.
+
+        Args:
+            seconds: How long it takes to end them all. Fewer than 250 streams take less, in proportion.
+        """
         self._leaving = True
         leaving = list(self._open)
         random.shuffle(leaving)
         begun = time.monotonic()
-        for place, inbox in enumerate(leaving):
-            await asyncio.sleep(begun + seconds * place / max(len(leaving), _CROWD) - time.monotonic())
-            inbox.leave(0)
+        for position, mailbox in enumerate(leaving):
+            await asyncio.sleep(begun + seconds * position / max(len(leaving), _CROWD) - time.monotonic())
+            mailbox.send_away(0)
 
     def look_again(self, why: str) -> None:
-        """All lists are to be made again, when there is time."""
-        for inbox in self._open:
-            inbox.look_again(why)
+        """Have every slate made again, when there is time.
+
+        Args:
+            why: One of `metrics.WAKEUP_CAUSES`.
+        """
+        for mailbox in self._open:
+            mailbox.look_again(why)
 
     def reread_now(self) -> None:
-        """Announcements were lost: read all revisions at once."""
+        """Read all revisions now, because announcements were lost."""
         self._silent = True
         self._reread.set()
 
     async def recover_tiers(self) -> None:
-        """Wakes a stream whose list a better tier would answer, one at a time, until cancelled."""
-        await self._degraded.run()
+        """Have streams of a lower tier try again, one at a time, until cancelled."""
+        await self._tier_recovery.run()
 
     async def reread(self) -> None:
-        """Reads the revisions of all open streams' profiles once in a while, until cancelled."""
+        """Read the revisions of the profiles of all open streams, again and again, until cancelled."""
         while True:
             try:
                 async with asyncio.timeout(self._settings.reread_seconds):
@@ -117,22 +151,22 @@ class Streams:
 
     async def _read_revisions(self) -> None:
         silent, self._silent = self._silent, False
-        known = {inbox: inbox.revision for inbox in self._open}
+        before = {mailbox: mailbox.revision for mailbox in self._open}
         users = sorted(set(self._open.values()))
         revisions: dict[str, int | None] = {}
         try:
-            for at in range(0, len(users), _REREAD_AT_ONCE):
-                some = users[at : at + _REREAD_AT_ONCE]
+            for at in range(0, len(users), _REVISIONS_A_READ):
+                some = users[at : at + _REVISIONS_A_READ]
                 revisions.update(zip(some, await self._store.revisions(some), strict=True))
             metrics.STORE_UP.set(1)
         except StoreUnavailable as error:
             self._silent |= silent
             metrics.STORE_UP.set(0)
-            log.warning("revisions_unread", streams=len(known), cause=repr(error))
+            log.warning("revisions_unread", streams=len(before), cause=repr(error))
             return
-        for inbox, before in known.items():
-            user_id = self._open.get(inbox)
-            # A stream that read its profile in the meantime knows better.
+        for mailbox, revision_before in before.items():
+            user_id = self._open.get(mailbox)
+            # A stream that read its profile in the meantime has a newer revision than this one.
             revision = revisions.get(user_id) if user_id is not None else None
-            if revision is not None and inbox.revision == before and inbox.opened:
-                inbox.check(revision, silent)
+            if revision is not None and mailbox.revision == revision_before and mailbox.opened:
+                mailbox.check(revision, silent)

@@ -1,42 +1,50 @@
-"""Streams whose list a better tier would answer, if the model were there."""
+"""Recovery of the tier: streams of a lower tier find out when the model answers again."""
 
 import asyncio
 import random
 
 from recstream.v1 import slate_pb2
-from server.profiles.profile_reader import Known
-from server.streaming.mailbox import Inbox
+from server.profiles.profile_reader import ProfileSnapshot
+from server.streaming.mailbox import Mailbox
 
 
-class Degraded:
-    """One of them tries once in a while; when it succeeds, all the others look again. So a dead model costs the
-    same however many streams are open, and its return reaches all of them."""
+class TierRecovery:
+    """Has one of the streams of a lower tier try again, and wakes all others once it succeeds.
+
+    So a model that is down costs the same however many streams are open, and its return reaches all of them.
+
+    Args:
+        seconds: The period of the tries.
+    """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._waiting: set[Inbox] = set()
+        self._waiting: set[Mailbox] = set()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def made(self, inbox: Inbox, known: Known, slate: slate_pb2.Slate) -> None:
-        """A stream got this list. Users without a profile count not: for them there may be no better tier."""
+    def on_slate(self, mailbox: Mailbox, snapshot: ProfileSnapshot, slate: slate_pb2.Slate) -> None:
+        """Note the tier of a stream's new slate.
+
+        Streams of users without a profile do not wait: there may be no better tier for them.
+        """
         if slate.tier == slate_pb2.TIER_RANKED:
-            if inbox in self._waiting:
-                self._waiting.discard(inbox)
+            if mailbox in self._waiting:
+                self._waiting.discard(mailbox)
                 for other in self._waiting:
                     other.look_again("tier")
-        elif known.stored is not None:
-            self._waiting.add(inbox)
+        elif snapshot.stored is not None:
+            self._waiting.add(mailbox)
         else:
-            self._waiting.discard(inbox)
+            self._waiting.discard(mailbox)
 
-    def drop(self, inbox: Inbox) -> None:
-        """The stream has ended."""
-        self._waiting.discard(inbox)
+    def remove(self, mailbox: Mailbox) -> None:
+        """Forget a stream that has ended."""
+        self._waiting.discard(mailbox)
 
     async def run(self) -> None:
-        """Wakes one at a time, until cancelled."""
+        """Wake one stream after the other, until cancelled."""
         while True:
             await asyncio.sleep(self._seconds)
             if self._waiting:

@@ -7,14 +7,14 @@ from server.writes.recording import token
 from topics.record_headers import KIND_ERASURE, KIND_HEADER
 
 
-class Forgetting:
+class ErasureWriter:
     """Orders that everything a user did until now be dropped."""
 
     def __init__(self, writer: LogWriter, topic: str) -> None:
         self._writer = writer
         self._topic = topic
 
-    async def forget(self, user_id: str, until: float) -> interaction_pb2.EventToken:
+    async def erase(self, user_id: str, until: float) -> interaction_pb2.EventToken:
         """Reads where all partitions end at this moment and appends the order, which names those offsets.
 
         `until` is on time.monotonic(). Raises NotAvailable.

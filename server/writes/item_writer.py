@@ -23,7 +23,7 @@ _RECENT = 10_000
 _RECENT_SECONDS = 10.0
 
 
-class Shelf:
+class ItemWriter:
     """Items by id, and changes of them.
 
     What was written through this process is remembered for ten seconds: a withdrawal right after a put must not bring
@@ -51,7 +51,7 @@ class Shelf:
     def get(self, item_id: str) -> rpc.GetItemResponse:
         """The item with its figures. Raises UnknownItem."""
         row = self._catalog.row(item_id)
-        item = self._known(item_id)
+        item = self._newest(item_id)
         if item is None:
             raise UnknownItem
         if row is None:
@@ -84,9 +84,11 @@ class Shelf:
             for at, item_id in enumerate(item_ids):
                 checks.identifier(f"item_ids[{at}]", item_id)
         checks.done()
-        found = {item_id: self._known(item_id) for item_id in dict.fromkeys(item_ids)}
-        known = [replace(item, withdrawn=True) for item in found.values() if item is not None]
-        return await self._write(known, until), [item_id for item_id, item in found.items() if item is None]
+        found = {item_id: self._newest(item_id) for item_id in dict.fromkeys(item_ids)}
+        withdrawn = [replace(item, withdrawn=True) for item in found.values() if item is not None]
+        return await self._write(withdrawn, until), [
+            item_id for item_id, item in found.items() if item is None
+        ]
 
     async def _write(self, items: Sequence[Item], until: float) -> list[interaction_pb2.EventToken]:
         async with (
@@ -112,7 +114,7 @@ class Shelf:
         while len(self._recent) > _RECENT:
             self._recent.popitem(last=False)
 
-    def _known(self, item_id: str) -> Item | None:
+    def _newest(self, item_id: str) -> Item | None:
         """The newest form that this process knows of."""
         written = self._recent.get(item_id)
         if written is not None and time.monotonic() - written[0] < _RECENT_SECONDS:

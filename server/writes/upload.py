@@ -7,9 +7,9 @@ from typing import TypeAlias
 from google.rpc import status_pb2
 
 from recstream.v1 import interaction_pb2
-from server.errors import Draining, InvalidRequest, NotAvailable, StuckReader, Violation
+from server.errors import Draining, InvalidRequest, NotAvailable, SlowConsumer, Violation
 from server.requests.status import to_status
-from server.requests.task_group import together
+from server.requests.task_group import run_task_group
 from server.settings import ServerSettings
 from server.writes.log_writer import Appending
 from server.writes.recording import Recording
@@ -34,14 +34,14 @@ class Upload:
         self._recording = recording
         self._answer = answer
         self._user_id = user_id
-        self._stuck_seconds = settings.stuck_reader_seconds
+        self._slow_seconds = settings.slow_consumer_seconds
         self._waiting: asyncio.Queue[_Waiting | None] = asyncio.Queue(settings.records_in_flight)
         self._leaving_ms: int | None = None
 
     async def run(self, events: AsyncIterator[interaction_pb2.Interaction]) -> None:
         """Until the client has no more events and each has its answer. An event that is refused, or that Kafka does
-        not acknowledge in time, is answered with the status that Record would have ended with. Raises StuckReader."""
-        await together(self._read(events), self._answers())
+        not acknowledge in time, is answered with the status that Record would have ended with. Raises SlowConsumer."""
+        await run_task_group(self._read(events), self._answers())
 
     async def leave(self, after_ms: int, seconds: float) -> None:
         """Takes no more events, waits at most so long for the answers of those that were taken, and raises
@@ -83,8 +83,8 @@ class Upload:
                 except NotAvailable as failure:
                     answer = to_status(failure)
             try:
-                async with asyncio.timeout(self._stuck_seconds):
+                async with asyncio.timeout(self._slow_seconds):
                     await self._answer(answer)
             except TimeoutError as error:
-                raise StuckReader(self._stuck_seconds) from error
+                raise SlowConsumer(self._slow_seconds) from error
             self._waiting.task_done()

@@ -61,7 +61,7 @@ _BOUNDS: Final[dict[tuple[str, str], Bound]] = {
     ("", "included"): Bound(("true", "false")),
     ("", "result"): Bound((*server.RECORDED_RESULTS, *server.SLATE_RESULTS)),
     ("", "place"): Bound(("graph", "scanned")),
-    ("recstream_server_wakes_total", "cause"): Bound(server.WAKE_CAUSES),
+    ("recstream_server_stream_wakeups_total", "cause"): Bound(server.WAKEUP_CAUSES),
     ("recstream_server_recorded_total", "topic"): Bound(server.RECORDED_TOPICS),
     ("recstream_server_recorded_total", "result"): Bound(server.RECORDED_RESULTS),
     ("recstream_server_slates_total", "result"): Bound(server.SLATE_RESULTS),

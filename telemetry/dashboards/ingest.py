@@ -1,6 +1,6 @@
 """The dashboard of ingest: from Kafka to profiles, vectors and statistics."""
 
-from telemetry.dashboards.panels import Dashboard, Panel, Query, Row, Shape
+from telemetry.dashboards.panels import Dashboard, Panel, PanelRow, Query, Shape
 from telemetry.dashboards.queries import (
     a_second,
     largest,
@@ -18,7 +18,7 @@ INGEST = Dashboard(
     "recstream: ingest",
     "From Kafka to profiles, item vectors and statistics: lag, stages, refusals, the store.",
     (
-        Row(
+        PanelRow(
             "Events",
             (
                 Panel(
@@ -66,7 +66,7 @@ INGEST = Dashboard(
                 ),
             ),
         ),
-        Row(
+        PanelRow(
             "Stages of a batch",
             (
                 Panel(
@@ -94,7 +94,7 @@ INGEST = Dashboard(
                 ),
             ),
         ),
-        Row(
+        PanelRow(
             "What went wrong",
             (
                 Panel(
@@ -154,7 +154,7 @@ INGEST = Dashboard(
                 ),
             ),
         ),
-        Row(
+        PanelRow(
             "Profiles and their model states",
             (
                 Panel(
@@ -203,7 +203,7 @@ INGEST = Dashboard(
                 ),
             ),
         ),
-        Row(
+        PanelRow(
             "Items and statistics",
             (
                 Panel(
@@ -236,7 +236,7 @@ INGEST = Dashboard(
                 ),
             ),
         ),
-        Row(
+        PanelRow(
             "The store",
             (
                 Panel(

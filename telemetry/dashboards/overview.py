@@ -1,6 +1,6 @@
 """The first dashboard: is it well, is it fast, is it fresh, which model answers."""
 
-from telemetry.dashboards.panels import Dashboard, Panel, Query, Row, Shape
+from telemetry.dashboards.panels import Dashboard, Panel, PanelRow, Query, Shape
 from telemetry.dashboards.queries import STEP, a_second, largest, legend, quantile, quantiles, share, total
 
 _NUMBER = Shape.NUMBER
@@ -11,7 +11,7 @@ OVERVIEW = Dashboard(
     "recstream: overview",
     "Whether recstream is well, fast and fresh, and which model answers. Start here.",
     (
-        Row(
+        PanelRow(
             "Now",
             (
                 Panel(
@@ -64,7 +64,7 @@ OVERVIEW = Dashboard(
                 ),
             ),
         ),
-        Row(
+        PanelRow(
             "Calls",
             (
                 Panel(
@@ -102,7 +102,7 @@ OVERVIEW = Dashboard(
                 ),
             ),
         ),
-        Row(
+        PanelRow(
             "Freshness",
             (
                 Panel(
@@ -131,7 +131,7 @@ OVERVIEW = Dashboard(
                 ),
             ),
         ),
-        Row(
+        PanelRow(
             "Lists and model",
             (
                 Panel(
@@ -156,7 +156,7 @@ OVERVIEW = Dashboard(
                 ),
             ),
         ),
-        Row(
+        PanelRow(
             "Processes",
             (
                 Panel(

@@ -1,6 +1,6 @@
 """The dashboard of the model's quality as users show it."""
 
-from telemetry.dashboards.panels import Dashboard, Panel, Query, Row, Shape
+from telemetry.dashboards.panels import Dashboard, Panel, PanelRow, Query, Shape
 from telemetry.dashboards.queries import a_second, largest, legend, summed
 
 _HOUR = "1h"
@@ -33,7 +33,7 @@ QUALITY = Dashboard(
     "they record: `slate_id`. Versions on trial stand side by side; places are no experiment: what stands on top is "
     "seen more and chosen more.",
     (
-        Row(
+        PanelRow(
             "Click-through",
             (
                 Panel(
@@ -75,7 +75,7 @@ QUALITY = Dashboard(
                 ),
             ),
         ),
-        Row(
+        PanelRow(
             "Calibration",
             (
                 Panel(
@@ -101,7 +101,7 @@ QUALITY = Dashboard(
                 ),
             ),
         ),
-        Row(
+        PanelRow(
             "What it rests on",
             (
                 Panel(

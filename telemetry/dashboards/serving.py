@@ -1,10 +1,10 @@
 """The dashboard of the servers: calls, streams, the pipeline."""
 
-from telemetry.dashboards.panels import Dashboard, Panel, Query, Row, Shape
+from telemetry.dashboards.panels import Dashboard, Panel, PanelRow, Query, Shape
 from telemetry.dashboards.queries import a_second, legend, quantile, quantiles, rate, total
 from telemetry.dashboards.serving_model import INDEX, MODEL
 
-_CALLS = Row(
+_CALLS = PanelRow(
     "Calls",
     (
         Panel(
@@ -49,7 +49,7 @@ _CALLS = Row(
             "Read your writes",
             "Answers that had events to include; false: the deadline came first.",
             "ops",
-            (a_second("recstream_server_after_total", "included"),),
+            (a_second("recstream_server_read_your_writes_total", "included"),),
         ),
         Panel(
             "Lists for the topic slates",
@@ -59,7 +59,7 @@ _CALLS = Row(
         ),
     ),
 )
-_STREAMS = Row(
+_STREAMS = PanelRow(
     "Streams",
     (
         Panel(
@@ -72,7 +72,7 @@ _STREAMS = Row(
             "Streams by surface and version",
             "By what they show; version 0: no model had a part in the list.",
             "short",
-            (total("recstream_server_streams_showing", "surface, version"),),
+            (total("recstream_server_streams_by_version", "surface, version"),),
             Shape.STACK,
         ),
         Panel(
@@ -103,7 +103,7 @@ _STREAMS = Row(
             "What wakes streams",
             "event: the user did something; item, gone: the catalogue; revision: found by reading; tier, model, age.",
             "ops",
-            (a_second("recstream_server_wakes_total", "cause"),),
+            (a_second("recstream_server_stream_wakeups_total", "cause"),),
         ),
         Panel(
             "Announcements",
@@ -121,7 +121,7 @@ _STREAMS = Row(
             "ops",
             (
                 Query(rate("recstream_server_unchanged_total"), "unchanged"),
-                Query(rate("recstream_server_stuck_readers_total"), "stuck readers"),
+                Query(rate("recstream_server_slow_consumers_total"), "slow consumers"),
                 Query(rate("recstream_server_causes_dropped_total"), "causes dropped"),
             ),
         ),
@@ -133,7 +133,7 @@ _STREAMS = Row(
         ),
     ),
 )
-_LISTS = Row(
+_LISTS = PanelRow(
     "Making lists",
     (
         Panel(

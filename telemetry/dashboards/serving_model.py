@@ -1,6 +1,6 @@
 """The lower half of the dashboard of the servers: the index, and the model on Triton."""
 
-from telemetry.dashboards.panels import Panel, Query, Row, Shape
+from telemetry.dashboards.panels import Panel, PanelRow, Query, Shape
 from telemetry.dashboards.queries import STEP, a_second, largest, legend, mean, quantile, rate
 
 
@@ -12,7 +12,7 @@ def _triton(duration: str) -> str:
     )
 
 
-INDEX = Row(
+INDEX = PanelRow(
     "Catalogue and index",
     (
         Panel(
@@ -62,7 +62,7 @@ INDEX = Row(
         ),
     ),
 )
-MODEL = Row(
+MODEL = PanelRow(
     "The model on Triton",
     (
         Panel(

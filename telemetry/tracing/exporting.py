@@ -37,15 +37,15 @@ class FileExporter(SpanExporter):
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("ab", buffering=0)
         self._most_bytes = most_bytes
-        self._told = False
+        self._warned = False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Appends a line, unless the file is full."""
         line = json.dumps(_otlp(spans), separators=(",", ":")).encode() + b"\n"
         if os.fstat(self._file.fileno()).st_size + len(line) > self._most_bytes:
-            if not self._told:
+            if not self._warned:
                 log.warning("trace_file_full", bytes=self._most_bytes)
-            self._told = True
+            self._warned = True
             return SpanExportResult.FAILURE
         self._file.write(line)
         return SpanExportResult.SUCCESS

@@ -13,7 +13,7 @@ from catalog.catalog import Catalog
 from catalog.errors import BadRecord
 from catalog.records import vector_key
 from catalog.settings import CatalogSettings
-from catalog.version_watcher import KEY, Served, ServedWriter, decode_served, read_served
+from catalog.version_watcher import KEY, VersionWatcher, VersionWriter, decode_versions, read_versions
 from local.servers.kafka import EmbeddedKafka
 from recstream.storage.v1.catalog_pb2 import ItemVector
 from recstream.storage.v1.model_pb2 import ServedVersion, ServedVersions
@@ -50,8 +50,8 @@ async def running(settings: KafkaSettings) -> AsyncIterator[Catalog]:
 
 
 @asynccontextmanager
-async def writing(settings: KafkaSettings) -> AsyncIterator[ServedWriter]:
-    writer = await ServedWriter.begin(settings)
+async def writing(settings: KafkaSettings) -> AsyncIterator[VersionWriter]:
+    writer = await VersionWriter.begin(settings)
     try:
         yield writer
     finally:
@@ -70,16 +70,16 @@ async def vectors(settings: KafkaSettings, version: int, count: int) -> None:
 
 async def serves(catalog: Catalog, version: int) -> None:
     async with asyncio.timeout(WITHIN):
-        while catalog.served.record.next.version != version:
+        while catalog.version_watcher.record.next.version != version:
             await asyncio.sleep(0.02)
 
 
 async def test_what_is_written_is_read(kafka_settings: KafkaSettings) -> None:
-    assert await read_served(kafka_settings) == ServedVersions()
+    assert await read_versions(kafka_settings) == ServedVersions()
     async with writing(kafka_settings) as writer:
         for version in (1, 2, 3):
             await writer.write(record(version))
-    assert await read_served(kafka_settings) == record(3)
+    assert await read_versions(kafka_settings) == record(3)
 
 
 async def test_who_begins_later_takes_over(kafka_settings: KafkaSettings) -> None:
@@ -87,7 +87,7 @@ async def test_who_begins_later_takes_over(kafka_settings: KafkaSettings) -> Non
         with pytest.raises(KafkaError):
             await first.write(record(1))
         await second.write(record(2))
-    assert await read_served(kafka_settings) == record(2)
+    assert await read_versions(kafka_settings) == record(2)
 
 
 async def test_a_record_counts_when_its_vectors_are_read(kafka_settings: KafkaSettings) -> None:
@@ -105,7 +105,7 @@ async def test_a_process_that_starts_later_is_ready_with_the_record(kafka_settin
         await writer.write(record(2, p0=5))
     async with running(kafka_settings) as catalog:
         await asyncio.wait_for(catalog.wait_ready(), WITHIN)
-        assert catalog.served.record == record(2, p0=5)
+        assert catalog.version_watcher.record == record(2, p0=5)
         assert catalog.vector(2, "item-4") is not None
 
 
@@ -114,7 +114,7 @@ async def test_ends_past_the_topic_are_those_of_one_before_it(kafka_settings: Ka
         await writer.write(record(2, p0=1_000))
     async with running(kafka_settings) as catalog:
         await asyncio.wait_for(catalog.wait_ready(), WITHIN)
-        assert catalog.served.record.next.version == 2
+        assert catalog.version_watcher.record.next.version == 2
 
 
 async def test_vectors_of_versions_that_are_served_are_held_before_newer_ones(
@@ -131,7 +131,7 @@ async def test_vectors_of_versions_that_are_served_are_held_before_newer_ones(
 
 
 async def test_of_records_that_wait_the_newest_counts() -> None:
-    served, reached, told = Served(), asyncio.Event(), []
+    served, reached, told = VersionWatcher(), asyncio.Event(), []
     served.listen(lambda now: told.append(now.next.version))
 
     async def reach(ends: object) -> None:
@@ -139,10 +139,10 @@ async def test_of_records_that_wait_the_newest_counts() -> None:
             await reached.wait()
 
     following = asyncio.create_task(served.follow(reach))
-    served.hear(record(1, p0=10))
+    served.on_record(record(1, p0=10))
     await asyncio.sleep(0.05)
     assert told == [] and not served.settled.is_set()
-    served.hear(record(2))
+    served.on_record(record(2))
     await asyncio.wait_for(served.settled.wait(), 5)
     reached.set()
     await asyncio.sleep(0.05)
@@ -159,5 +159,5 @@ def test_records_that_are_none_are_refused() -> None:
         (KEY, record(1, 2.0).SerializeToString()),
     ):
         with pytest.raises(BadRecord):
-            decode_served(key, value)
-    assert decode_served(KEY, None) == ServedVersions()
+            decode_versions(key, value)
+    assert decode_versions(KEY, None) == ServedVersions()

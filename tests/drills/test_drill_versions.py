@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from catalog.version_watcher import read_served
+from catalog.version_watcher import read_versions
 from configuration.settings import Settings
 from inference.repository.repository import versions
-from inference.version_routing import pointer_of
+from inference.version_routing import routing_of
 from ingest.consuming.group_lag import wait_caught_up
 from ingest.consuming.groups import interactions_group
 from ingest.verify.store_check import check_store
@@ -134,7 +134,7 @@ async def test_no_list_fails_or_mixes_versions_through_publishing_and_rollback(
                 await publishing.prepare(second, force=False)
                 await publishing.set_share(0.3)
                 await publishing.wait_migrated()
-                chosen = {user: pointer_of(publishing.record).chosen(user) for user in USERS}
+                chosen = {user: routing_of(publishing.record).chosen(user) for user in USERS}
                 assert {each.version for each in chosen.values() if each} == {1, 2}
                 async with asyncio.timeout(60):
                     while any(seen.newest.get(u) != m.version for u, m in chosen.items() if m):
@@ -143,7 +143,7 @@ async def test_no_list_fails_or_mixes_versions_through_publishing_and_rollback(
                 await publishing.wait_migrated()
                 await publishing.clean_up()
             await answered_by(2)
-            moved = await migration_progress(store, pointer_of(await read_served(stack.settings.kafka)))
+            moved = await migration_progress(store, routing_of(await read_versions(stack.settings.kafka)))
             assert moved.remaining == 0 and set(moved.answered_by) == {2} and moved.profiles >= len(USERS)
             async with publisher(stack) as publishing:
                 await publishing.roll_back()

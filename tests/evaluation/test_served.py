@@ -20,7 +20,7 @@ from evaluation.metrics.measure import measure
 from evaluation.protocols.split import Split, split
 from evaluation.protocols.visible import visible_events
 from inference.bundle.bundle import Bundle, read
-from inference.version_routing import Pointer
+from inference.version_routing import VersionRouting
 from models.data.events import Events, ItemText
 from models.export import bundle_writer as bundling
 from models.network.recommender import Recommender
@@ -135,7 +135,7 @@ async def test_the_row_holds_what_the_server_lists(bundle: Bundle) -> None:
     runner = build_ranking(
         catalogue(events, model, bundle.manifest.version),
         InProcess(bundle),
-        lambda: Pointer.to(bundle.manifest),
+        lambda: VersionRouting.single(bundle.manifest),
         PROFILES,
         RankingSettings.model_validate({"surfaces": {"evaluation": {**SOURCES, "trending": 0, "fresh": 0,
                                                                     "exploration_share": 0, "category_share": 1}}}),

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.bundle.bundle import Manifest
-from inference.version_routing import Live, Pointer, Versions, place, pointer_of
+from inference.version_routing import Live, VersionRouting, Versions, bucket, routing_of
 from profiles.profile import ModelState, Profile
 from recstream.storage.v1.model_pb2 import ServedVersion, ServedVersions
 
@@ -20,8 +20,8 @@ def manifest(version: int) -> Manifest:
     )  # fmt: skip
 
 
-def pointer(share: float, base: int | None = 1, next_one: int = 2) -> Pointer:
-    return Pointer(Live(manifest(base)) if base else None, Live(manifest(next_one)), share)
+def routing(share: float, base: int | None = 1, next_one: int = 2) -> VersionRouting:
+    return VersionRouting(Live(manifest(base)) if base else None, Live(manifest(next_one)), share)
 
 
 def version(found: Manifest | None) -> int:
@@ -34,61 +34,61 @@ def profile(*states: int) -> Profile:
 
 @given(st.text(min_size=1), versions)
 def test_a_place_is_stable_and_below_one(user_id: str, of: int) -> None:
-    assert place(user_id, of) == place(user_id, of)
-    assert 0 <= place(user_id, of) < 1
+    assert bucket(user_id, of) == bucket(user_id, of)
+    assert 0 <= bucket(user_id, of) < 1
 
 
 @given(st.text(min_size=1), shares, shares)
 def test_a_share_that_grows_moves_nobody_back(user_id: str, one: float, other: float) -> None:
     less, more = sorted((one, other))
-    if version(pointer(less).chosen(user_id)) == 2:
-        assert version(pointer(more).chosen(user_id)) == 2
-    assert version(pointer(0).chosen(user_id)) == 1
-    assert version(pointer(1).chosen(user_id)) == 2
+    if version(routing(less).chosen(user_id)) == 2:
+        assert version(routing(more).chosen(user_id)) == 2
+    assert version(routing(0).chosen(user_id)) == 1
+    assert version(routing(1).chosen(user_id)) == 2
 
 
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.5, 0.9])
 def test_the_share_is_what_was_asked_for(share: float) -> None:
-    chosen = [version(pointer(share).chosen(f"user-{number}")) for number in range(20_000)]
+    chosen = [version(routing(share).chosen(f"user-{number}")) for number in range(20_000)]
     # Four standard deviations of 20,000 draws.
     assert abs(chosen.count(2) / 20_000 - share) < 4 * (share * (1 - share) / 20_000) ** 0.5
 
 
 def test_another_version_is_tried_on_others() -> None:
     users = [f"user-{number}" for number in range(1_000)]
-    first = {user for user in users if place(user, 2) < 0.1}
-    assert first != {user for user in users if place(user, 3) < 0.1}
+    first = {user for user in users if bucket(user, 2) < 0.1}
+    assert first != {user for user in users if bucket(user, 3) < 0.1}
 
 
 def test_an_existing_profile_is_answered_by_the_version_that_it_has() -> None:
-    flipped = pointer(1)
+    flipped = routing(1)
     assert version(flipped.answers("ann", None)) == 2
     assert version(flipped.answers("ann", profile(1))) == 1
     assert version(flipped.answers("ann", profile(1, 2))) == 2
-    assert version(pointer(0).answers("ann", profile(1, 2))) == 1, "back at once: its state is there still"
+    assert version(routing(0).answers("ann", profile(1, 2))) == 1, "back at once: its state is there still"
 
 
 def test_a_tag_that_nobody_knows_counts_as_none() -> None:
-    assert version(pointer(1).answers("ann", profile(77))) == 2
-    assert version(pointer(1).answers("ann", profile())) == 2
+    assert version(routing(1).answers("ann", profile(77))) == 2
+    assert version(routing(1).answers("ann", profile())) == 2
 
 
 def test_states_of_both_are_wanted_of_those_who_may_go_back() -> None:
-    assert [each.version for each in pointer(1).wanted("ann")] == [1, 2]
-    assert [each.version for each in pointer(0).wanted("ann")] == [1]
-    assert [each.version for each in pointer(1, base=None).wanted("ann")] == [2]
-    assert Pointer().wanted("ann") == ()
+    assert [each.version for each in routing(1).wanted("ann")] == [1, 2]
+    assert [each.version for each in routing(0).wanted("ann")] == [1]
+    assert [each.version for each in routing(1, base=None).wanted("ann")] == [2]
+    assert VersionRouting().wanted("ann") == ()
 
 
 def test_before_the_first_version_has_users_nobody_is_answered_by_a_model() -> None:
-    assert pointer(0, base=None).chosen("ann") is None
-    assert pointer(0, base=None).default is None
-    assert pointer(0, base=None).answering == ()
+    assert routing(0, base=None).chosen("ann") is None
+    assert routing(0, base=None).default is None
+    assert routing(0, base=None).answering == ()
 
 
 def test_questions_of_no_user_go_to_the_version_that_most_are_answered_by() -> None:
-    assert version(pointer(0.1).default) == 1
-    assert version(pointer(1).default) == 2
+    assert version(routing(0.1).default) == 1
+    assert version(routing(1).default) == 2
 
 
 def test_a_record_that_cannot_be_read_changes_nothing() -> None:
@@ -104,4 +104,4 @@ def test_a_record_that_cannot_be_read_changes_nothing() -> None:
 
 
 def test_what_is_absent_from_a_record_is_absent() -> None:
-    assert pointer_of(ServedVersions()) == Pointer()
+    assert routing_of(ServedVersions()) == VersionRouting()

@@ -5,7 +5,16 @@ import asyncio
 import numpy as np
 
 from inference.bundle.bundle import Manifest
-from inference.model import Candidates, Floats, Folds, Histories, ModelUnavailable, Ranking, Steps, Tokens
+from inference.model import (
+    Candidates,
+    Floats,
+    FoldResult,
+    Histories,
+    ModelUnavailable,
+    Ranking,
+    Steps,
+    Tokens,
+)
 from inference.model import States as ModelStates
 from profiles.actions import ProfileSettings
 
@@ -53,7 +62,7 @@ class ArithmeticModel:
         state = (steps.state / 2 + steps.actions[:, None] * steps.item_vectors).astype(np.float32)
         return ModelStates(state, state)
 
-    async def fold(self, version: int, histories: Histories, *, timeout: float) -> Folds:
+    async def fold(self, version: int, histories: Histories, *, timeout: float) -> FoldResult:
         await self._answer()
         self.folds += len(histories.actions)
         state = np.zeros((len(histories.actions), WIDTH), np.float32)
@@ -61,7 +70,7 @@ class ArithmeticModel:
             there = histories.mask[:, place, None] > 0
             after = state / 2 + histories.actions[:, place, None] * histories.item_vectors[:, place]
             state = np.where(there, after, state).astype(np.float32)
-        return Folds(ModelStates(state, state), histories.item_vectors)
+        return FoldResult(ModelStates(state, state), histories.item_vectors)
 
     async def rank(
         self, version: int, users: ModelStates, candidates: Candidates, *, timeout: float

@@ -12,7 +12,7 @@ from catalog.version_watcher import KEY
 from inference.bundle.bundle import MANIFEST, read
 from inference.settings import TritonSettings
 from inference.triton import TritonModel
-from inference.version_routing import Pointer
+from inference.version_routing import VersionRouting
 from ingest.app import IngestConfiguration, run
 from ingest.errors import BundleIncompatible
 from ingest.profiles.bundle_check import check_compatible
@@ -96,7 +96,7 @@ async def test_items_events_and_counts_go_all_the_way(live: tuple[World, IngestC
     catalog = Catalog(configuration.catalog, world.kafka)
     reading = asyncio.create_task(catalog.run())
     await asyncio.wait_for(catalog.wait_ready(), 30)
-    states = ModelStates(model, lambda: Pointer.to(manifest), catalog.vector, world.profiles)
+    states = ModelStates(model, lambda: VersionRouting.single(manifest), catalog.vector, world.profiles)
     report = await verify(world.kafka, world.store, world.profiles, states)
     assert report.equal, report.differences
     assert report.states_compared == 1

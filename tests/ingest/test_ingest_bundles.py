@@ -9,7 +9,7 @@ import pytest
 from catalog.catalog import Catalog
 from catalog.settings import CatalogSettings
 from inference.bundle.bundle import read
-from inference.version_routing import Live, Pointer
+from inference.version_routing import Live, VersionRouting
 from ingest.consuming.groups import catalogue_group
 from ingest.consuming.offsets import committed, partitions_of
 from ingest.embeddings.worker import CatalogueWorkers, published_bundle
@@ -35,11 +35,11 @@ async def test_a_worker_waits_for_its_bundle_and_ends_with_its_version(
     world: World, bundle: Path, tmp_path: Path
 ) -> None:
     live = Live(read(bundle).manifest, 5)
-    pointer = Pointer(None, live, 0)
+    routing = VersionRouting(None, live, 0)
     catalog, health, stop = Catalog(CatalogSettings(), world.kafka), Health(), asyncio.Event()
     reading = asyncio.create_task(catalog.run())
     workers = CatalogueWorkers(
-        world.kafka, world.settings, tmp_path, world.model, catalog, health, lambda: pointer
+        world.kafka, world.settings, tmp_path, world.model, catalog, health, lambda: routing
     )
     running = asyncio.create_task(workers.run(stop))
     topics = world.kafka.topics
@@ -69,7 +69,7 @@ async def test_a_worker_waits_for_its_bundle_and_ends_with_its_version(
         return {tp.partition: each.offset for tp, each in found.items()} == {0: 2, 1: 0}
 
     await until(through)
-    pointer = Pointer()
+    routing = VersionRouting()
     workers.changed()
 
     async def gone() -> bool:

@@ -55,8 +55,8 @@ async def test_with_a_share_only_those_in_it_move(world: World) -> None:
     await world.start()
     await filled(world)
     world.point(VERSION, NEW, 0.3)
-    pointer = world.pointer()
-    chosen = {user: pointer.chosen(user) for user in USERS}
+    routing = world.routing()
+    chosen = {user: routing.chosen(user) for user in USERS}
     wanted = {user: {VERSION, found.version} for user, found in chosen.items() if found is not None}
     assert {len(each) for each in wanted.values()} == {1, 2}
 

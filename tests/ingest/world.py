@@ -14,7 +14,7 @@ from aiokafka.structs import RecordMetadata
 
 from inference.bundle.bundle import Manifest
 from inference.model import Floats
-from inference.version_routing import Live, Pointer
+from inference.version_routing import Live, VersionRouting
 from ingest.consuming.groups import interactions_group
 from ingest.consuming.offsets import committed, partitions_of, reader
 from ingest.consuming.read_topic import read_to_end
@@ -59,7 +59,7 @@ class World:
     without_vector: set[str] = field(default_factory=set)
     workers: list[Worker] = field(default_factory=list)
     topic_id: bytes = b""
-    pointed: Pointer | None = None
+    pointed: VersionRouting | None = None
 
     def vector(self, version: int, item_id: str) -> Floats | None:
         if item_id in self.without_vector:
@@ -68,15 +68,15 @@ class World:
         return (np.frombuffer(digest, np.uint8) / 255).astype(np.float32)
 
     def states(self) -> ModelStates:
-        return ModelStates(self.model, self.pointer, self.vector, self.profiles)
+        return ModelStates(self.model, self.routing, self.vector, self.profiles)
 
-    def pointer(self) -> Pointer:
-        return self.pointed or Pointer.to(manifest_for(self.profiles))
+    def routing(self) -> VersionRouting:
+        return self.pointed or VersionRouting.single(manifest_for(self.profiles))
 
     def point(self, base: int | None, next_one: int, share: float) -> None:
         """As when a record on `model-versions` says so, to all workers."""
         live = [Live(manifest_for(self.profiles, v)) if v is not None else None for v in (base, next_one)]
-        self.pointed = Pointer(live[0], live[1], share)
+        self.pointed = VersionRouting(live[0], live[1], share)
         for worker in self.workers:
             worker.sweeper.rescan()
 

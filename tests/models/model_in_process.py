@@ -5,7 +5,7 @@ import numpy as np
 from inference.bundle.bundle import Bundle, Manifest
 from inference.bundle.graphs import ITEM_ENCODER, RANKER, USER_FOLD, USER_STEP, modality_graph
 from inference.bundle.modalities import Prepared
-from inference.model import Candidates, Floats, Folds, Histories, Ranking, States, Steps, Tokens
+from inference.model import Candidates, Floats, FoldResult, Histories, Ranking, States, Steps, Tokens
 from models.export.local_graphs import LocalGraphs
 
 
@@ -28,12 +28,12 @@ class InProcess:
         raw = steps.actions[:, None], steps.gap_seconds[:, None], steps.values[:, None]
         return States(*self._graphs.run(USER_STEP, steps.state, steps.item_vectors, *raw))
 
-    async def fold(self, version: int, histories: Histories, *, timeout: float) -> Folds:
+    async def fold(self, version: int, histories: Histories, *, timeout: float) -> FoldResult:
         h = histories
         state, user, parts = self._graphs.run(
             USER_FOLD, h.item_vectors, h.actions, h.gap_seconds, h.values, h.mask
         )
-        return Folds(States(state, user), parts)
+        return FoldResult(States(state, user), parts)
 
     async def rank(self, version: int, users: States, candidates: Candidates, *, timeout: float) -> Ranking:
         c = candidates

@@ -7,7 +7,7 @@ import numpy as np
 from inference.bundle.bundle import read
 from inference.repository.repository import install, load, restrict, sweep
 from inference.settings import TritonSettings
-from inference.smoke_test import trial
+from inference.smoke_test import smoke_test
 from inference.triton import TritonModel
 from local.servers.triton import EmbeddedTriton
 from models.export.compression.int8_bundle import write_int8
@@ -26,7 +26,7 @@ async def test_triton_serves_it_beside_the_float32_version(
     model = TritonModel(settings, [float32.manifest, int8.manifest])
     try:
         await load(settings)
-        await trial(model, int8, timeout=20)
+        await smoke_test(model, int8, timeout=20)
         tokens = int8.tokens(
             [f"item-{i}" for i in range(20)], ["red shoe", "", "a song of the game", "film"] * 5
         )

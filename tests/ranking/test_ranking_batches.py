@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from inference.model import NotFinite
-from inference.version_routing import Live, Pointer
+from inference.version_routing import Live, VersionRouting
 from profiles.folding.tail import Tail, hash64
 from profiles.profile import Stored
 from ranking.build import build
@@ -155,7 +155,7 @@ async def test_users_of_two_versions_in_one_batch_have_lists_of_their_own_versio
     rng = np.random.default_rng(5)
     for item_id in numbered(120):
         shelf.put_vector(VERSION + 1, item_id, rng.normal(size=8).astype(np.float32))
-    half = Pointer(Live(MANIFEST), Live(newer), 0.5)
+    half = VersionRouting(Live(MANIFEST), Live(newer), 0.5)
     made = build(shelf, PaperModel(), lambda: half, PROFILES, RankingSettings())
     names = [f"user-{n}" for n in range(16)]
     wanted = [manifest.version for name in names if (manifest := half.chosen(name)) is not None]
@@ -177,7 +177,7 @@ async def test_without_a_deadline_a_list_takes_as_long_as_the_model_needs(shelf:
 
 
 async def test_without_the_ranker_lists_are_in_the_order_of_the_users_vector(shelf: Shelf) -> None:
-    model, routing = PaperModel(), Pointer.to(MANIFEST)
+    model, routing = PaperModel(), VersionRouting.single(MANIFEST)
     surfaces = {"evaluation": {"nearest": 120, "similar": 0, "popular": 0, "trending": 0, "fresh": 0}}
     surfaces["evaluation"] |= {"exploration_share": 0, "category_share": 1}
     settings = RankingSettings.model_validate({"surfaces": surfaces})
@@ -205,7 +205,7 @@ async def test_the_scores_of_all_candidates_are_there_before_any_selection(shelf
 
 def named(shelf: Shelf) -> Runner:
     """A runner whose lists are named by a count."""
-    moments, routing = count(1_000), Pointer.to(MANIFEST)
+    moments, routing = count(1_000), VersionRouting.single(MANIFEST)
     names = SlateIds(clock=lambda: next(moments), random=bytes)
     return build(shelf, PaperModel(), lambda: routing, PROFILES, RankingSettings(), slate_ids=names)
 

@@ -1,9 +1,9 @@
-"""A list is made of one model version, whatever the pointer does meanwhile."""
+"""A list is made of one model version, whatever the routing does meanwhile."""
 
 import numpy as np
 import pytest
 
-from inference.version_routing import Live, Pointer
+from inference.version_routing import Live, VersionRouting
 from profiles.profile import Stored
 from ranking.build import build
 from ranking.runner import Runner
@@ -17,24 +17,24 @@ OLD, NEW = MANIFEST.version, MANIFEST.version + 1
 WIDE = MANIFEST.model_copy(
     update={"version": NEW, "width": 12, "state_width": 12, "actions": ("like", "view", "buy")}
 )
-BEFORE = Pointer(Live(MANIFEST), Live(WIDE), 0.0)
-AFTER = Pointer(Live(MANIFEST), Live(WIDE), 1.0)
+BEFORE = VersionRouting(Live(MANIFEST), Live(WIDE), 0.0)
+AFTER = VersionRouting(Live(MANIFEST), Live(WIDE), 1.0)
 ITEMS = numbered(60)
 
 
 class Flipping(PaperModel):
-    """Moves the pointer in the middle of a call."""
+    """Moves the routing in the middle of a call."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.pointer = BEFORE
+        self.routing = BEFORE
         self.at = ""
         self.ranked: list[tuple[int, int]] = []
 
     async def _answer(self, name: str, trouble: str | None) -> None:
         await super()._answer(name, trouble)
         if name == self.at:
-            self.pointer = AFTER if self.pointer is BEFORE else BEFORE
+            self.routing = AFTER if self.routing is BEFORE else BEFORE
 
     async def rank(self, version, users, candidates, *, timeout):
         self.ranked.append((version, candidates.vectors.shape[2]))
@@ -52,7 +52,7 @@ def shelf() -> Shelf:
 
 
 def made(shelf: Shelf, model: Flipping) -> Runner:
-    return build(shelf, model, lambda: model.pointer, PROFILES, RankingSettings())
+    return build(shelf, model, lambda: model.routing, PROFILES, RankingSettings())
 
 
 def with_state(stored: Stored, version: int) -> Stored:
@@ -72,7 +72,7 @@ async def test_a_flip_in_the_middle_is_for_the_next_list(shelf: Shelf, at: str) 
     stored = user(("like", ITEMS[0]), ("like", ITEMS[1]))
     model.at = at
     for version in (OLD, NEW, OLD, NEW):
-        model.pointer = BEFORE if version == OLD else AFTER
+        model.routing = BEFORE if version == OLD else AFTER
         check(await ask(lists, stored, user_id=f"user-{version}"), version)
     assert set(model.ranked) == {(OLD, 8), (NEW, 12)}
     await lists.close()
@@ -80,7 +80,7 @@ async def test_a_flip_in_the_middle_is_for_the_next_list(shelf: Shelf, at: str) 
 
 async def test_a_profile_that_has_not_moved_is_answered_by_the_version_that_it_has(shelf: Shelf) -> None:
     model = Flipping()
-    model.pointer = AFTER
+    model.routing = AFTER
     lists = made(shelf, model)
     stored = user(("like", ITEMS[0]))
     check(await ask(lists, with_state(stored, OLD)), OLD)
@@ -92,7 +92,7 @@ async def test_a_profile_that_has_not_moved_is_answered_by_the_version_that_it_h
 
 async def test_an_item_that_is_new_under_one_version_only_does_not_mix_them(shelf: Shelf) -> None:
     model = Flipping()
-    model.pointer = AFTER
+    model.routing = AFTER
     lists = made(shelf, model)
     shelf.put(item("fresh"), np.ones(8, np.float32), OLD)
     ranked = await ask(lists, with_state(user(("like", ITEMS[0])), NEW), count=61)

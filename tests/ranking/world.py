@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from inference.bundle.bundle import Manifest
-from inference.model import Candidates, Folds, Histories, ModelUnavailable, Ranking, States, Steps
-from inference.version_routing import Pointer
+from inference.model import Candidates, FoldResult, Histories, ModelUnavailable, Ranking, States, Steps
+from inference.version_routing import VersionRouting
 from profiles.actions import ProfileSettings
 from profiles.folding.events import Event, Position
 from profiles.folding.fold import fold
@@ -72,12 +72,12 @@ class PaperModel:
     async def step(self, version: int, steps: Steps, *, timeout: float) -> States:
         raise ModelUnavailable("not asked for here")
 
-    async def fold(self, version: int, histories: Histories, *, timeout: float) -> Folds:
+    async def fold(self, version: int, histories: Histories, *, timeout: float) -> FoldResult:
         await self._answer("fold", self.fold_trouble or self.trouble)
         taste = np.concatenate([[0.0], TASTE])[histories.actions] * histories.mask
         contributions = (histories.item_vectors * taste[..., None]).astype(np.float32)
         vector = contributions.sum(axis=1) + np.float32(0.01)
-        return Folds(States(vector, vector), contributions)
+        return FoldResult(States(vector, vector), contributions)
 
     async def rank(self, version: int, users: States, candidates: Candidates, *, timeout: float) -> Ranking:
         await self._answer("rank", self.trouble)
@@ -145,7 +145,7 @@ def loop_time() -> float:
 def runner(
     catalog, model: PaperModel, *, manifest: Manifest | None = MANIFEST, profiles=PROFILES, **settings
 ) -> Runner:
-    routing = Pointer.to(manifest)
+    routing = VersionRouting.single(manifest)
     return build(
         catalog, model, lambda: routing, profiles, RankingSettings.model_validate(settings), clock=loop_time
     )
@@ -175,7 +175,7 @@ def similar(
     catalog, item_id: str, count: int, *, manifest: Manifest | None = MANIFEST, now_ms=NOW_MS, **fields
 ):
     """The items like one."""
-    routing = Pointer.to(manifest)
+    routing = VersionRouting.single(manifest)
     found = build_similar_items(catalog, lambda: routing, RankingSettings())
     return found.find(item_id, count, now_ms, **fields)
 

@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 from catalog.in_memory import InMemoryCatalog
 from catalog.records import appliers
 from catalog.settings import CatalogSettings
-from catalog.version_watcher import decode_served
+from catalog.version_watcher import decode_versions
 from inference.bundle.bundle import Bundle
 from inference.model import Floats, States, Steps
 from inference.repository.repository import install
@@ -129,7 +129,7 @@ READERS: Mapping[str, Callable[[bytes, bytes], object]] = {
     "item": _catalogue(_TOPICS.items, item_pb2.Item),
     "item-vector": _catalogue(_TOPICS.item_vectors, catalog_pb2.ItemVector),
     "item-stats": _catalogue(_TOPICS.item_stats, catalog_pb2.ItemStats),
-    "model-versions": lambda key, value: _message(decode_served(key, value)),
+    "model-versions": lambda key, value: _message(decode_versions(key, value)),
     "slate": lambda _, value: _message(slate_pb2.SlateRecord.FromString(value)),
 }
 """By the kind of a record, how this version reads its key and value."""

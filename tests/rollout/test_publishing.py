@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from catalog.settings import CatalogSettings
-from catalog.version_watcher import read_served
+from catalog.version_watcher import read_versions
 from configuration.settings import Settings
 from inference.bundle.bundle import MANIFEST, Manifest, checksum, read
 from inference.repository.repository import install, versions
@@ -113,7 +113,7 @@ async def ingesting(settings: Settings, *roles: Role) -> AsyncIterator[None]:
 
 
 async def state(settings: Settings) -> tuple[int, int, float]:
-    record = await read_served(settings.kafka)
+    record = await read_versions(settings.kafka)
     return record.base.version, record.next.version, record.share
 
 

@@ -11,7 +11,7 @@ from profiles.profile import Profile, Stored
 from profiles.store.codec import encode, encode_revision
 from profiles.store.store import ProfileStore, Tail, Write, hash64
 from recstream.v1 import recommendation_service_pb2 as rpc
-from server.streaming.mailbox import Inbox
+from server.streaming.mailbox import Mailbox
 from tests.server.streams import ids, next_frame, open_stream, record, until
 from tests.server.world import World, eventually, now_ms, world
 
@@ -21,9 +21,9 @@ def announcement(revision: int, *, quiet: bool = False) -> Announcement:
     return Announcement("ann", revision - 1, revision, quiet, (), AttachedProfile("ann", value))
 
 
-def brought(inbox: Inbox) -> int | None:
+def brought(mailbox: Mailbox) -> int | None:
     """The revision of the profile that a look would take without reading."""
-    stored = inbox.announced(inbox.take())
+    stored = mailbox.announced(mailbox.take())
     return stored.revision if stored else None
 
 
@@ -68,7 +68,9 @@ async def test_an_announced_change_makes_no_read_of_the_profile(around: World) -
 
 
 async def test_whoever_waits_for_an_event_reads_the_profile_once(kafka, valkey, prefix) -> None:
-    async with world(kafka, valkey, prefix, after_poll_ms=60_000, after_poll_max_ms=60_000) as around:
+    async with world(
+        kafka, valkey, prefix, read_your_writes_poll_ms=60_000, read_your_writes_poll_max_ms=60_000
+    ) as around:
         around.ingest.stalled = True
         token = await record(around, "ann", "item-1")
         watches = around.server._changes._watches
@@ -129,68 +131,68 @@ async def test_an_older_announcement_that_arrives_late_turns_no_list_back(around
     await eventually(lambda: len(held) == 2)
     around.server.streams.reread_now()
     await until(call, lambda frame: not set(shown[:2]) & set(ids(frame)))
-    (inbox,) = around.server.streams._open
+    (mailbox,) = around.server.streams._open
     for late in (held[0], held[1], held[0]):
         tell(late)
         for _ in range(3):
             frame = await next_frame(call, beats=True)
             assert frame.HasField("heartbeat") or not set(shown[:2]) & set(ids(frame))
-    assert inbox.revision == held[1].revision
+    assert mailbox.revision == held[1].revision
 
 
 def test_only_what_is_newer_than_the_last_read_is_taken_and_of_that_the_newest() -> None:
-    inbox = Inbox()
-    inbox.announce(announcement(5))
-    assert brought(inbox) is None  # the first look reads
-    inbox.read(10)
+    mailbox = Mailbox()
+    mailbox.on_announcement(announcement(5))
+    assert brought(mailbox) is None  # the first look reads
+    mailbox.on_profile_read(10)
     for revision in (9, 10):
-        inbox.announce(announcement(revision))
-        assert brought(inbox) is None
+        mailbox.on_announcement(announcement(revision))
+        assert brought(mailbox) is None
     for revision in (12, 13, 11):
-        inbox.announce(announcement(revision))
-    assert brought(inbox) == 13
-    assert brought(inbox) is None  # for that look only
+        mailbox.on_announcement(announcement(revision))
+    assert brought(mailbox) == 13
+    assert brought(mailbox) is None  # for that look only
 
 
 def test_news_that_come_before_the_turn_are_taken_with_those_that_woke_it() -> None:
     for first, second in ((11, 12), (12, 11)):
-        inbox = Inbox()
-        inbox.read(10)
-        inbox.announce(announcement(first))
-        news = inbox.take()
-        inbox.announce(announcement(second))
-        news.add(inbox.take())
-        stored = inbox.announced(news)
+        mailbox = Mailbox()
+        mailbox.on_profile_read(10)
+        mailbox.on_announcement(announcement(first))
+        news = mailbox.take()
+        mailbox.on_announcement(announcement(second))
+        news.add(mailbox.take())
+        stored = mailbox.announced(news)
         assert stored is not None and stored.revision == 12
 
 
 def test_where_the_store_is_known_to_have_something_else_it_is_read() -> None:
-    inbox = Inbox()
-    inbox.read(10)
-    inbox.announce(announcement(11))
-    inbox.check(12)
-    assert brought(inbox) is None
-    inbox.announce(announcement(11))
-    inbox.announce(replace(announcement(1), base_revision=0, revision=0, attached=None))
-    assert brought(inbox) is None  # what came before the subscription was confirmed was not heard
-    inbox.lost()
-    inbox.announce(announcement(13))
-    assert brought(inbox) is None
+    mailbox = Mailbox()
+    mailbox.on_profile_read(10)
+    mailbox.on_announcement(announcement(11))
+    mailbox.check(12)
+    assert brought(mailbox) is None
+    mailbox.on_announcement(announcement(11))
+    mailbox.on_announcement(replace(announcement(1), base_revision=0, revision=0, attached=None))
+    assert brought(mailbox) is None  # what came before the subscription was confirmed was not heard
+    mailbox.on_profile_unavailable()
+    mailbox.on_announcement(announcement(13))
+    assert brought(mailbox) is None
 
 
 def test_a_quiet_announcement_is_taken_with_one_that_woke_and_kept_by_nobody_else() -> None:
-    inbox = Inbox()
-    inbox.read(10)
-    inbox.announce(announcement(11, quiet=True))
-    assert not inbox.pending and brought(inbox) is None
-    inbox.announce(announcement(12))
-    inbox.announce(announcement(13, quiet=True))
-    assert brought(inbox) == 13
+    mailbox = Mailbox()
+    mailbox.on_profile_read(10)
+    mailbox.on_announcement(announcement(11, quiet=True))
+    assert not mailbox.pending and brought(mailbox) is None
+    mailbox.on_announcement(announcement(12))
+    mailbox.on_announcement(announcement(13, quiet=True))
+    assert brought(mailbox) == 13
 
 
 def test_an_announcement_that_brings_nothing_leads_to_a_read() -> None:
-    inbox = Inbox()
-    inbox.read(10)
-    inbox.announce(announcement(11))
-    inbox.announce(replace(announcement(12), attached=None))
-    assert brought(inbox) is None
+    mailbox = Mailbox()
+    mailbox.on_profile_read(10)
+    mailbox.on_announcement(announcement(11))
+    mailbox.on_announcement(replace(announcement(12), attached=None))
+    assert brought(mailbox) is None

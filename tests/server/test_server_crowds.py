@@ -59,7 +59,7 @@ async def test_a_thousand_streams_at_once_are_served_or_refused_clearly(kafka, v
 
 
 async def test_a_reader_that_stops_holds_up_nobody_and_is_ended(kafka, valkey, prefix) -> None:
-    async with world(kafka, valkey, prefix, stuck_reader_seconds=1.5, reread_seconds=0.2) as around:
+    async with world(kafka, valkey, prefix, slow_consumer_seconds=1.5, reread_seconds=0.2) as around:
         channel = grpc.aio.insecure_channel(
             around.target,
             options=[

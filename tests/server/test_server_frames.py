@@ -5,7 +5,9 @@ from hypothesis import strategies as st
 
 from recstream.client.frames import apply
 from recstream.v1 import slate_pb2
-from server.streaming.frames import RESUME_TOKEN_LIMIT, delta, digest, resume_token, resumed_digest, without
+from server.requests.slate_service import without
+from server.requests.validation import MAX_RESUME_TOKEN_BYTES
+from server.streaming.frames import decode_resume_token, delta, digest, encode_resume_token
 
 ITEM = st.builds(
     slate_pb2.RankedItem,
@@ -66,14 +68,14 @@ def test_a_digest_is_of_the_items_in_order_and_not_of_their_scores(slate: slate_
 
 @given(st.binary(min_size=16, max_size=16))
 def test_a_resume_token_is_short_and_gives_its_digest_back(value: bytes) -> None:
-    token = resume_token(value)
-    assert len(token) <= RESUME_TOKEN_LIMIT and resumed_digest(token) == value
+    token = encode_resume_token(value)
+    assert len(token) <= MAX_RESUME_TOKEN_BYTES and decode_resume_token(token) == value
 
 
 @given(st.text(max_size=40))
 def test_a_strange_resume_token_stands_for_none(token: str) -> None:
-    found = resumed_digest(token)
-    assert found is None or resume_token(found) == token
+    found = decode_resume_token(token)
+    assert found is None or encode_resume_token(found) == token
 
 
 @given(SLATE, st.frozensets(st.sampled_from([f"i{n}" for n in range(12)])))

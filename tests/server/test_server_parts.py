@@ -1,4 +1,4 @@
-"""The parts that need no server: causes, the inbox, limits, pages, deadlines, turns."""
+"""The parts that need no server: causes, the mailbox, limits, pages, deadlines, turns."""
 
 import asyncio
 
@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 from profiles.announcements.announcements import Announcement, AppliedEvent
 from profiles.folding.events import Position
 from recstream.v1 import recommendation_service_pb2 as rpc
-from server.errors import Draining, InvalidRequest, TooMuch
+from server.errors import Draining, InvalidRequest, LimitExceeded
 from server.requests.admission import Admission
 from server.requests.deadline import deadline
 from server.requests.pages import Pages
-from server.requests.ranking_limiter import Lane, Turns
-from server.requests.task_group import together
+from server.requests.ranking_limiter import Priority, RankingLimiter
+from server.requests.task_group import run_task_group
 from server.settings import ServerSettings
 from server.streaming.causes import MOST, Causes
-from server.streaming.mailbox import Inbox
+from server.streaming.mailbox import Mailbox
 
 TOPIC = b"t" * 16
 
@@ -58,57 +58,57 @@ def test_what_no_announcement_named_is_named_by_its_position() -> None:
 
 
 def test_an_announcement_of_what_was_read_already_needs_no_new_list() -> None:
-    inbox = Inbox()
-    inbox.read(10)
-    inbox.announce(announcement(9, 10, applied(0, 1)))
-    news = inbox.take()
-    assert news.urgent and not inbox.calls_for(news)
-    inbox.announce(announcement(10, 11, applied(0, 2)))
-    assert inbox.calls_for(inbox.take())
+    mailbox = Mailbox()
+    mailbox.on_profile_read(10)
+    mailbox.on_announcement(announcement(9, 10, applied(0, 1)))
+    news = mailbox.take()
+    assert news.urgent and not mailbox.calls_for(news)
+    mailbox.on_announcement(announcement(10, 11, applied(0, 2)))
+    assert mailbox.calls_for(mailbox.take())
 
 
 def test_quiet_announcements_wake_nobody() -> None:
-    inbox = Inbox()
-    inbox.read(10)
-    inbox.announce(announcement(10, 11, quiet=True))
-    assert not inbox.pending
+    mailbox = Mailbox()
+    mailbox.on_profile_read(10)
+    mailbox.on_announcement(announcement(10, 11, quiet=True))
+    assert not mailbox.pending
 
 
 def test_a_lost_announcement_is_missed_after_a_whole_period_and_only_once() -> None:
-    inbox = Inbox()
-    inbox.read(10)
-    inbox.check(10)
-    assert not inbox.pending
-    inbox.check(12)  # it may still be on its way
-    assert inbox.pending and not inbox.take().missed
-    inbox.read(12)
-    inbox.check(12)
-    assert inbox.take().missed
-    inbox.check(12)
-    inbox.check(12)
-    assert not inbox.pending
+    mailbox = Mailbox()
+    mailbox.on_profile_read(10)
+    mailbox.check(10)
+    assert not mailbox.pending
+    mailbox.check(12)  # it may still be on its way
+    assert mailbox.pending and not mailbox.take().missed
+    mailbox.on_profile_read(12)
+    mailbox.check(12)
+    assert mailbox.take().missed
+    mailbox.check(12)
+    mailbox.check(12)
+    assert not mailbox.pending
 
 
 def test_announcements_out_of_order_make_a_whole_chain() -> None:
-    inbox = Inbox()
-    inbox.read(10)
+    mailbox = Mailbox()
+    mailbox.on_profile_read(10)
     for base, revision in ((12, 13), (11, 12), (10, 11)):
-        inbox.announce(announcement(base, revision, quiet=True))
-    inbox.read(13)
-    inbox.check(13)
-    inbox.check(13)
-    assert not inbox.pending
+        mailbox.on_announcement(announcement(base, revision, quiet=True))
+    mailbox.on_profile_read(13)
+    mailbox.check(13)
+    mailbox.check(13)
+    assert not mailbox.pending
 
 
 def test_a_place_is_given_back_and_the_limits_hold() -> None:
     admission = Admission(ServerSettings(max_streams=2, max_streams_per_user=1, max_unary=1))
     with admission.stream("a"):
-        with pytest.raises(TooMuch) as caught, admission.stream("a"):
+        with pytest.raises(LimitExceeded) as caught, admission.stream("a"):
             pass
         assert caught.value.retry_after_ms
-        with admission.stream("b"), pytest.raises(TooMuch), admission.stream("c"):
+        with admission.stream("b"), pytest.raises(LimitExceeded), admission.stream("c"):
             pass
-    with admission.stream("a"), admission.call(), pytest.raises(TooMuch), admission.call():
+    with admission.stream("a"), admission.call(), pytest.raises(LimitExceeded), admission.call():
         pass
     assert admission.streams == admission.unary == 0
     admission.close()
@@ -129,45 +129,47 @@ def test_a_page_token_expires_and_survives_no_damage() -> None:
     request = rpc.RecommendRequest(user_id="u")
     token = pages.next(request, frozenset(), ["a", "b"], 5)
     again = rpc.RecommendRequest(user_id="u", page_token=token, count=3)
-    served = pages.served(again)
+    served = pages.earlier_items(again)
     assert len(served) == 2
     assert pages.next(again, served, ["c"], 0) == ""
     for at in range(0, len(token), 3):
         bad = token[:at] + ("A" if token[at] != "A" else "B") + token[at + 1 :]
         with pytest.raises(InvalidRequest):
-            pages.served(rpc.RecommendRequest(user_id="u", page_token=bad))
+            pages.earlier_items(rpc.RecommendRequest(user_id="u", page_token=bad))
     clock[0] += 61
     with pytest.raises(InvalidRequest, match="expired"):
-        pages.served(again)
+        pages.earlier_items(again)
 
 
 async def test_who_waits_in_the_crowd_is_let_through_when_the_user_acts() -> None:
-    turns = Turns(2)
+    limiter = RankingLimiter(2)
     hurry = asyncio.Event()
     entered = asyncio.Event()
 
     async def in_turn() -> None:
-        async with turns.turn(Lane.BULK, hurry):
+        async with limiter.slot(Priority.BULK, hurry):
             entered.set()
 
-    async with turns.turn(Lane.BULK, asyncio.Event()):
+    async with limiter.slot(Priority.BULK, asyncio.Event()):
         waiting = asyncio.create_task(in_turn())
         await asyncio.sleep(0.01)
-        assert turns.busy(Lane.BULK) and not entered.is_set()
+        assert limiter.busy(Priority.BULK) and not entered.is_set()
         hurry.set()
         await asyncio.wait_for(waiting, 5)
-    assert not any(turns.busy(lane) for lane in Lane)
+    assert not any(limiter.busy(priority) for priority in Priority)
 
 
 async def test_a_cancelled_wait_takes_no_turn_with_it() -> None:
-    turns = Turns(2)
-    async with turns.turn(Lane.BULK, asyncio.Event()):
-        waits = [asyncio.create_task(turns.turn(Lane.BULK, asyncio.Event()).__aenter__()) for _ in range(5)]
+    limiter = RankingLimiter(2)
+    async with limiter.slot(Priority.BULK, asyncio.Event()):
+        waits = [
+            asyncio.create_task(limiter.slot(Priority.BULK, asyncio.Event()).__aenter__()) for _ in range(5)
+        ]
         await asyncio.sleep(0.01)
         for wait in waits:
             wait.cancel()
         await asyncio.gather(*waits, return_exceptions=True)
-    assert not turns.busy(Lane.BULK)
+    assert not limiter.busy(Priority.BULK)
 
 
 async def test_side_by_side_the_first_error_ends_all_and_is_raised_plainly() -> None:
@@ -183,5 +185,5 @@ async def test_side_by_side_the_first_error_ends_all_and_is_raised_plainly() -> 
         raise Draining(5)
 
     with pytest.raises(Draining):
-        await together(endless(), fails())
+        await run_task_group(endless(), fails())
     assert ended.is_set()

@@ -113,7 +113,7 @@ async def test_a_withdrawn_item_leaves_every_open_list(around: World) -> None:
 async def test_where_many_show_an_item_it_goes_first_and_the_lists_are_filled_up_after(
     kafka, valkey, prefix
 ) -> None:
-    async with world(kafka, valkey, prefix, ranking_at_once=1, stream_budget_ms=2000) as around:
+    async with world(kafka, valkey, prefix, ranking_concurrency=1, stream_budget_ms=2000) as around:
         calls = [open_stream(around, f"user-{i}", excluded_item_ids=ITEMS[20:]) for i in range(10)]
         lists = [ids(await next_frame(call)) for call in calls]
         gone = next(item_id for item_id in ITEMS if all(item_id in shown for shown in lists))
@@ -207,7 +207,7 @@ async def test_until_its_turn_to_leave_comes_a_stream_goes_on(kafka, valkey, pre
 
 
 async def test_a_dead_model_lowers_the_tier_and_its_return_raises_it_by_itself(kafka, valkey, prefix) -> None:
-    async with world(kafka, valkey, prefix, degraded_refresh_seconds=0.2) as around:
+    async with world(kafka, valkey, prefix, tier_recovery_seconds=0.2) as around:
         await record(around, "ann", "item-1")
         await record(around, "bob", "item-2")
         around.model.down = True

@@ -13,7 +13,16 @@ from aiokafka import AIOKafkaConsumer
 from catalog.records import stats_key
 from catalog.version_watcher import KEY
 from inference.bundle.bundle import Manifest
-from inference.model import Candidates, Folds, Histories, ModelUnavailable, Ranking, States, Steps, Tokens
+from inference.model import (
+    Candidates,
+    FoldResult,
+    Histories,
+    ModelUnavailable,
+    Ranking,
+    States,
+    Steps,
+    Tokens,
+)
 from profiles.actions import ProfileSettings
 from profiles.folding.events import Position, Record
 from profiles.folding.fold import fold
@@ -78,11 +87,11 @@ class SmallModel:
     async def step(self, version: int, steps: Steps, *, timeout: float) -> States:
         raise ModelUnavailable("not asked for here")
 
-    async def fold(self, version: int, histories: Histories, *, timeout: float) -> Folds:
+    async def fold(self, version: int, histories: Histories, *, timeout: float) -> FoldResult:
         await self._turn()
         contributions = (histories.item_vectors * histories.mask[..., None]).astype(np.float32)
         vector = contributions.sum(axis=1) + np.float32(0.01)
-        return Folds(States(vector, vector), contributions)
+        return FoldResult(States(vector, vector), contributions)
 
     async def rank(self, version: int, users: States, candidates: Candidates, *, timeout: float) -> Ranking:
         await self._turn()
@@ -98,7 +107,7 @@ class SmallModel:
 
 
 class SmallIngest:
-    """Folds the topic into the store, record by record; while `stalled` is set it reads nothing."""
+    """FoldResult the topic into the store, record by record; while `stalled` is set it reads nothing."""
 
     def __init__(self, kafka: KafkaSettings, store: StoreSettings, profiles: ProfileSettings) -> None:
         self._kafka = kafka

@@ -6,11 +6,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from inference.bundle.bundle import Manifest
 from inference.version_labels import Retiring, version_label
-from inference.version_routing import Live, Pointer
+from inference.version_routing import Live, VersionRouting
 from ranking.metrics import Labels
 from server import metrics
 from server.app import SERVICES
-from server.streaming.stream_gauge import Showing
+from server.streaming.stream_gauge import StreamGauge
 
 
 def live(version: int) -> Live:
@@ -30,13 +30,13 @@ def live(version: int) -> Live:
 
 @given(st.text(), st.integers())
 def test_a_surface_or_version_that_is_not_known_is_other(surface: str, version: int) -> None:
-    labels = Labels({"default", "home"}, lambda: Pointer(live(3), live(4), 0.5))
+    labels = Labels({"default", "home"}, lambda: VersionRouting(live(3), live(4), 0.5))
     assert labels.surface(surface) in {"default", "home", "other"}
     assert labels.version(version) in {"0", "3", "4", "other"}
 
 
 def test_known_ones_keep_their_names() -> None:
-    labels = Labels({"default", "home"}, lambda: Pointer(live(3), live(4), 0.5))
+    labels = Labels({"default", "home"}, lambda: VersionRouting(live(3), live(4), 0.5))
     assert [labels.surface(name) for name in ("default", "home", "player")] == ["default", "home", "other"]
     assert [labels.version(number) for number in (0, 3, 4, 5)] == ["0", "3", "4", "other"]
 
@@ -45,10 +45,10 @@ def test_a_hundred_versions_one_after_the_other_leave_the_series_of_two() -> Non
     counter = Counter("tried", "Tried", ["version"], registry=CollectorRegistry())
     retiring = Retiring([counter])
     for version in range(1, 101):
-        pointer = Pointer(live(version - 1) if version > 1 else None, live(version), 0.5)
-        retiring.follow(pointer)
+        routing = VersionRouting(live(version - 1) if version > 1 else None, live(version), 0.5)
+        retiring.follow(routing)
         for number in range(version + 1):
-            counter.labels(version_label(number, pointer)).inc()
+            counter.labels(version_label(number, routing)).inc()
     values = {s.labels["version"] for f in counter.collect() for s in f.samples}
     assert values == {"0", "99", "100", "other"}
 
@@ -56,22 +56,22 @@ def test_a_hundred_versions_one_after_the_other_leave_the_series_of_two() -> Non
 def showing() -> dict[tuple[str, str], float]:
     return {
         (s.labels["surface"], s.labels["version"]): s.value
-        for family in metrics.STREAMS_SHOWING.collect()
+        for family in metrics.STREAMS_BY_VERSION.collect()
         for s in family.samples
     }
 
 
 def test_streams_are_counted_by_what_they_show_and_leave_nothing_when_they_end() -> None:
     assert showing() == {}
-    first, second = Showing("home"), Showing("home")
-    first.shows("7")
-    first.shows("7")
-    second.shows("7")
+    first, second = StreamGauge("home"), StreamGauge("home")
+    first.set("7")
+    first.set("7")
+    second.set("7")
     assert showing() == {("home", "7"): 2}
-    second.shows("8")
+    second.set("8")
     assert showing() == {("home", "7"): 1, ("home", "8"): 1}
     for stream in (first, second, second):
-        stream.ends()
+        stream.clear()
     assert showing() == {}
 
 
@@ -116,7 +116,7 @@ def test_every_status_that_an_error_becomes_is_there_from_the_start() -> None:
 def test_gauges_of_versions_go_with_them() -> None:
     gauge = Gauge("held", "Held", ["version"], registry=CollectorRegistry())
     retiring = Retiring([gauge])
-    retiring.follow(Pointer(None, live(1), 1.0))
+    retiring.follow(VersionRouting(None, live(1), 1.0))
     gauge.labels("1").set(3)
-    retiring.follow(Pointer())
+    retiring.follow(VersionRouting())
     assert not [s for f in gauge.collect() for s in f.samples]

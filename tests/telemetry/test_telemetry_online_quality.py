@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
 from inference.bundle.bundle import Manifest
-from inference.version_routing import Live, Pointer
+from inference.version_routing import Live, VersionRouting
 from ingest import metrics
 from ingest.online_quality.online_quality import OnlineQuality, position_label
 from profiles.actions import Actions, default_actions
@@ -72,9 +72,9 @@ def total(metric: object) -> float:
 
 def quality(clock: Clock | None = None, slates: int = 100, *live: int) -> OnlineQuality:
     versions = live or (7,)
-    pointer = Pointer(None, Live(manifest(versions[0])), 1.0)
+    routing = VersionRouting(None, Live(manifest(versions[0])), 1.0)
     return OnlineQuality(
-        Actions(default_actions()), {"default", "home"}, lambda: pointer, slates, clock or Clock()
+        Actions(default_actions()), {"default", "home"}, lambda: routing, slates, clock or Clock()
     )
 
 
@@ -215,11 +215,11 @@ def test_whatever_surfaces_versions_and_lengths_come_the_series_are_few(
 
 
 def test_a_list_that_outlives_its_version_brings_no_series_of_it_back() -> None:
-    live = [Pointer(None, Live(manifest(7)), 1.0)]
+    live = [VersionRouting(None, Live(manifest(7)), 1.0)]
     measured = OnlineQuality(Actions(default_actions()), {"home"}, lambda: live[0], 10, Clock())
     measured.record_slate(slate())
     metrics.SENT.remove_by_labels({"version": "7"})
-    live[0] = Pointer(None, Live(manifest(8)), 1.0)
+    live[0] = VersionRouting(None, Live(manifest(8)), 1.0)
     measured.record_event(event("impression"))
     versions = {s.labels["version"] for f in metrics.IMPRESSIONS.collect() for s in f.samples}
     assert versions == {"other"}

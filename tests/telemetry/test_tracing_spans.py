@@ -31,7 +31,7 @@ from ingest.profiles.records import read_batch
 from profiles.actions import ProfileSettings
 from recstream.client.tracing import trace_headers
 from recstream.v1.interaction_pb2 import Interaction
-from server.streaming.mailbox import Inbox, News
+from server.streaming.mailbox import Mailbox, News
 from telemetry.tracing import spans
 from telemetry.tracing.exporting import FileExporter, shut_down, spans_of
 from telemetry.tracing.running import Running
@@ -153,7 +153,7 @@ def test_news_gathers_the_traces_of_all_that_it_stands_for(exported: InMemorySpa
     for _ in range(2 * MOST):
         news.add(News(traced=(origin(),)))
     assert len(news.traced) == MOST
-    assert Inbox().take().traced == ()
+    assert Mailbox().take().traced == ()
 
 
 def test_the_client_passes_on_the_callers_span(exported: InMemorySpanExporter) -> None:

@@ -1,4 +1,4 @@
-"""Subscriptions to users' changes, each ended with what it was for, cancelled or not."""
+"""Subscriptions to the changes of users, each as a context that ends it, whether cancelled or not."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,16 +8,27 @@ from profiles.announcements.changes import Callback, Changes
 
 
 class Subscriptions:
-    """Watches users for streams and for those who wait for their own events."""
+    """Subscribes to users, for streams and for calls that wait for their own events.
+
+    Args:
+        changes: Where announcements come from.
+    """
 
     def __init__(self, changes: Changes) -> None:
         self._changes = changes
         self._ending: set[asyncio.Task[bool]] = set()
 
     @asynccontextmanager
-    async def heard(self, user_id: str, callback: Callback) -> AsyncIterator[None]:
-        """While inside, `callback` hears of the user's changes. Entering waits for the confirmation, as long as the
-        store's settings say; should it come later, all open streams read their revisions again."""
+    async def subscribed(self, user_id: str, callback: Callback) -> AsyncIterator[None]:
+        """Call back with each change of the user while inside.
+
+        Entering waits for the store to confirm, as long as its settings say. If the confirmation comes later, all
+        open streams read their revisions again.
+
+        Args:
+            user_id: Whose changes.
+            callback: Takes the announcements.
+        """
         await self._changes.watch(user_id, callback)
         try:
             yield
@@ -25,10 +36,16 @@ class Subscriptions:
             await self._changes.unwatch(user_id, callback)
 
     @asynccontextmanager
-    async def soon_heard(
+    async def subscribed_soon(
         self, user_id: str, callback: Callback, confirmed: asyncio.Event
     ) -> AsyncIterator[None]:
-        """The same without waiting; `confirmed` is set when from then on nothing is missed."""
+        """Call back with each change of the user while inside, without waiting for the store to confirm.
+
+        Args:
+            user_id: Whose changes.
+            callback: Takes the announcements.
+            confirmed: Set once no announcement is missed from then on.
+        """
         task = asyncio.create_task(self._changes.watch(user_id, callback))
         task.add_done_callback(lambda done: confirmed.set() if not done.cancelled() else None)
         try:
@@ -37,12 +54,12 @@ class Subscriptions:
             if task.done():
                 await self._changes.unwatch(user_id, callback)
             else:
-                # Cancelled, it leaves no watch behind. Not awaited: who is cancelled must be gone at once.
+                # Cancelled, it leaves no subscription behind. It is not awaited: a cancelled call ends at once.
                 task.cancel()
                 self._ending.add(task)
                 task.add_done_callback(self._ending.discard)
 
     async def close(self) -> None:
-        """Waits for what is being ended, at most a second."""
+        """Wait for the subscriptions that are being ended, at most a second."""
         if self._ending:
             await asyncio.wait(set(self._ending), timeout=1)

@@ -1,0 +1,101 @@
+"""Read your writes: wait until a user's profile includes given events, or until the time is up."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+from profiles.announcements.announcements import Announcement
+from profiles.folding.events import Position
+from profiles.profile import Profile
+from server import metrics
+from server.profiles.profile_reader import UNAVAILABLE, ProfileReader, ProfileSnapshot
+from server.profiles.subscriptions import Subscriptions
+from server.settings import ServerSettings
+
+_PROFILE_SHARE = 0.5
+
+
+class ReadYourWrites:
+    """Waits for announcements of the user's profile. They can be lost, so it also polls, at growing intervals.
+
+    Args:
+        profile_reader: Reads profiles.
+        subscriptions: Subscribes to the changes of users.
+        settings: The intervals, and what is kept for ranking.
+    """
+
+    def __init__(
+        self, profile_reader: ProfileReader, subscriptions: Subscriptions, settings: ServerSettings
+    ) -> None:
+        self._profile_reader = profile_reader
+        self._subscriptions = subscriptions
+        self._settings = settings
+
+    async def snapshot(
+        self, user_id: str, events: Sequence[Position], until: float
+    ) -> tuple[ProfileSnapshot, bool]:
+        """Return the user's profile, and whether it includes all of the events.
+
+        Whether it does is true of the very profile that is returned. An event of a topic that was recreated since
+        is never included: the topic's id differs from that of every watermark.
+
+        Args:
+            user_id: Whose profile.
+            events: The positions to wait for; may be empty.
+            until: When to stop waiting, on `time.monotonic()`.
+        """
+        # A store that does not answer must not use up the time for ranking.
+        seconds = self._left(until) * (1 if events else _PROFILE_SHARE)
+        snapshot = await self._profile_reader.snapshot(user_id, seconds)
+        if not events:
+            return snapshot, True
+        included = _includes(snapshot, events)
+        if not included:
+            snapshot, included = await self._wait(user_id, events, until, snapshot)
+        metrics.READ_YOUR_WRITES_INCLUDED[included].inc()
+        return snapshot, included
+
+    async def _wait(
+        self, user_id: str, events: Sequence[Position], until: float, snapshot: ProfileSnapshot
+    ) -> tuple[ProfileSnapshot, bool]:
+        changed = asyncio.Event()
+        newest: Announcement | None = None
+
+        def on_announcement(announcement: Announcement) -> None:
+            nonlocal newest
+            if newest is None or announcement.revision > newest.revision:
+                newest = announcement
+            changed.set()
+
+        pause = self._settings.read_your_writes_poll_ms / 1000
+        # The confirmation is not waited for: until it comes, the polling finds what changed.
+        async with self._subscriptions.subscribed_soon(user_id, on_announcement, changed):
+            while (left := until - time.monotonic()) > 0:
+                try:
+                    async with asyncio.timeout(min(pause, left)):
+                        await changed.wait()
+                except TimeoutError:
+                    pause = min(pause * 2, self._settings.read_your_writes_poll_max_ms / 1000)
+                changed.clear()
+                # An announced profile without the events is not enough: the store may have a newer one.
+                stored = newest.stored if newest is not None and newest.revision > snapshot.revision else None
+                newest = None
+                if stored is not None and not _has(stored.profile, events):
+                    stored = None
+                latest = await self._profile_reader.snapshot(user_id, self._left(until), stored)
+                snapshot = snapshot if latest is UNAVAILABLE and not snapshot.unavailable else latest
+                if _includes(snapshot, events):
+                    return snapshot, True
+        return snapshot, False
+
+    def _left(self, until: float) -> float:
+        # A profile is worth a moment even where there is no time to wait for events.
+        return max(until - time.monotonic(), self._settings.ranking_reserve_ms / 2000)
+
+
+def _includes(snapshot: ProfileSnapshot, events: Sequence[Position]) -> bool:
+    return snapshot.stored is not None and _has(snapshot.stored.profile, events)
+
+
+def _has(profile: Profile, events: Sequence[Position]) -> bool:
+    return all(profile.includes(position) for position in events)
