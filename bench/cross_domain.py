@@ -149,14 +149,14 @@ class Figures:
         ndcg = found.figure("ndcg@10")
         self._first = ndcg if self._first is None else self._first
         gain = ndcg - self._first
-        beside = ("", "")
+        difference = ("", "")
         if gain.any():
             low, high = self._bootstrap.interval(gain)
             above = self._bootstrap.above(ndcg, self._first)
-            beside = f"{gain.mean():+.4f} ({low:+.4f} to {high:+.4f})", f"{above:.3f}"
+            difference = f"{gain.mean():+.4f} ({low:+.4f} to {high:+.4f})", f"{above:.3f}"
         interval = "{:.4f} to {:.4f}".format(*self._bootstrap.interval(ndcg))
         self.table.add_row(
-            name, f"{ndcg.mean():.4f}", interval, f"{found.figure('hr@10').mean():.4f}", *beside
+            name, f"{ndcg.mean():.4f}", interval, f"{found.figure('hr@10').mean():.4f}", *difference
         )
 
 
@@ -199,7 +199,7 @@ def _own_domain(bench: Bench, name: str, alone: TrainingWeights, both: TrainingW
 
 def _third_kind(bench: Bench, films: TrainingWeights, both: TrainingWeights) -> Figures:
     known = bench.events(bench.rows[GROCERIES], bench.items[GROCERIES])
-    pool = _places(known, bench.third)
+    pool = _codes_of(known, bench.third)
     part = some(about(split(known, "next-item"), pool), bench.asked.queries)
     title = f"{bench.asked.third}, {len(pool)} products that no training knew, among themselves"
     models: dict[str, Callable[[], TrainingWeights]] = {
@@ -235,7 +235,7 @@ def _by_text(
     return found
 
 
-def _places(known: Events, item_ids: set[str]) -> Ints:
+def _codes_of(known: Events, item_ids: set[str]) -> Ints:
     return np.flatnonzero([item_id in item_ids for item_id in known.item_ids])
 
 

@@ -59,7 +59,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name in asked.form or FORMS:
             made = _with(bundle, Path(folder), FORMS[name], data)
-            alone, together = _vectors(made, data)
+            alone, batched = _vectors(made, data)
             exact = alone if exact is None else exact
             cosine = (alone * exact).sum(1) / np.linalg.norm(alone, axis=1) / np.linalg.norm(exact, axis=1)
             cost = costs(made)[ITEM_ENCODER.name]
@@ -67,7 +67,7 @@ def main() -> None:
             found = ndcg(test, Composition(test, data.items, model, composed))
             table.add_row(
                 name, f"{cost.size / 1e6:.1f}", *(f"{cost.microseconds[n]:,.0f}" for n in (1, 16)),
-                f"{cosine.mean():.5f}", f"{cosine.min():.5f}", f"{np.abs(alone - together).max():.0e}", f"{found:.4f}",
+                f"{cosine.mean():.5f}", f"{cosine.min():.5f}", f"{np.abs(alone - batched).max():.0e}", f"{found:.4f}",
             )  # fmt: skip
     Console(width=120).print(table)
 
@@ -187,10 +187,10 @@ def _vectors(bundle: Bundle, data: Data) -> tuple[Floats, Floats]:
         order = np.random.default_rng(size).permutation(len(items))
         vectors = np.zeros((len(items), bundle.manifest.width), np.float32)
         for start in range(0, len(order), size):
-            places = order[start : start + size]
-            part = [items[place] for place in places]
+            rows = order[start : start + size]
+            part = [items[row] for row in rows]
             feed = _feed(bundle, [item.item_id for item in part], [item.text for item in part])
-            vectors[places] = graphs.run(ITEM_ENCODER, *feed.values())[0]
+            vectors[rows] = graphs.run(ITEM_ENCODER, *feed.values())[0]
         found.append(vectors)
     return found[0], found[1]
 

@@ -54,14 +54,14 @@ async def record(bundle: Path, events: int, folder: Path) -> Path:
             await _all_embedded(client, [film.item_id for film in films])
             opened = asyncio.Event()
             named: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
-            hearing = asyncio.create_task(_hear(client, opened, named))
+            following = asyncio.create_task(_follow_stream(client, opened, named))
             await asyncio.wait_for(opened.wait(), 30)
             with Running(tracing, "backend"):
                 for place in range(events):
                     await _one(client, films[place * 7 % len(films)].item_id, named)
                     await asyncio.sleep(PAUSE_SECONDS)
-            hearing.cancel()
-            await asyncio.gather(hearing, return_exceptions=True)
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
     return tracing.file
 
 
@@ -72,7 +72,9 @@ async def _one(client: Client, item_id: str, named: defaultdict[str, asyncio.Eve
     await asyncio.wait_for(named[event_id].wait(), 30)
 
 
-async def _hear(client: Client, opened: asyncio.Event, named: defaultdict[str, asyncio.Event]) -> None:
+async def _follow_stream(
+    client: Client, opened: asyncio.Event, named: defaultdict[str, asyncio.Event]
+) -> None:
     async for films in client.stream(USER, count=10):
         opened.set()
         for cause in films.causes:

@@ -57,11 +57,15 @@ app = typer.Typer(cls=LazyGroup, no_args_is_help=True, add_completion=False, pre
 @app.callback()
 def recstream(
     config: Annotated[
-        Path | None, typer.Option(help="YAML file with settings; else RECSTREAM_CONFIG names it")
+        Path | None,
+        typer.Option(help="YAML file with settings. Default: the file that RECSTREAM_CONFIG names"),
     ] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="NAME=VALUE: any setting, as kafka.bootstrap=host:9092")
+        list[str] | None,
+        typer.Option(
+            "--set", help="NAME=VALUE: any setting, such as kafka.bootstrap=host:9092. May be repeated"
+        ),
     ] = None,
 ) -> None:
-    """A real-time recommender: events in through Kafka, freshly ranked lists out over gRPC."""
+    """A real-time recommender: it reads events from Kafka and serves freshly ranked lists over gRPC."""
     set_from_flags(set_ or (), config)

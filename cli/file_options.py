@@ -21,38 +21,61 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class FileOptions:
-    """What a command line says of its files: the fields are its options. None: guessed, and said in the
-    report."""
+    """What a command line says of its files. Each field is an option.
+
+    A field that is None is detected, or has the default of the format; the report of the file says which.
+    """
 
     format: Annotated[
-        str | None, typer.Option(help=f"Of interactions: {', '.join(FORMATS)}; else by their first lines")
+        str | None,
+        typer.Option(
+            help=f"Format of the interactions: {', '.join(FORMATS)}. Default: detected from the first lines"
+        ),
     ] = None
-    separator: Annotated[str | None, typer.Option(help="Between fields; else by the file's ending")] = None
-    encoding: Annotated[str | None, typer.Option(help="Of the files; else UTF-8, or the format's own")] = None
-    header: Annotated[
-        str | None, typer.Option(help="Names of columns, with commas, for interactions without a header line")
-    ] = None
-    column: Annotated[
-        list[str] | None, typer.Option(help="WHAT=NAME: the column for user, item, time, ...")
-    ] = None
-    action: Annotated[
-        str | None, typer.Option(help="Of rows that name none; else the format's, `rate` or `view`")
-    ] = None
-    value_range: Annotated[
-        tuple[float, float] | None, typer.Option(help="Values outside are left out; else the format's")
-    ] = None
-    time_unit: Annotated[str | None, typer.Option(help="seconds, milliseconds, ...; else by magnitude")] = (
+    separator: Annotated[str | None, typer.Option(help="Field separator. Default: by the file's ending")] = (
         None
     )
+    encoding: Annotated[
+        str | None, typer.Option(help="Text encoding. Default: UTF-8, or that of the format")
+    ] = None
+    header: Annotated[
+        str | None,
+        typer.Option(help="Column names, separated by commas, for interactions without a header line"),
+    ] = None
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="WHAT=NAME, such as user=visitor: the column that holds user, item, time, value, action or event_id"
+        ),
+    ] = None
+    action: Annotated[
+        str | None,
+        typer.Option(
+            help="Action of rows that name none. Default: that of the format, else `rate`, or `view` without a value"
+        ),
+    ] = None
+    value_range: Annotated[
+        tuple[float, float] | None,
+        typer.Option(help="Lowest and highest value; rows outside are dropped. Default: that of the format"),
+    ] = None
+    time_unit: Annotated[
+        str | None,
+        typer.Option(help="seconds, milliseconds, microseconds or nanoseconds. Default: by magnitude"),
+    ] = None
     ties: Annotated[
-        Literal["hash", "file"], typer.Option(help="What orders events of one moment: a hash, or the file")
+        Literal["hash", "file"],
+        typer.Option(
+            help="What orders events with equal timestamps: a seeded hash, or the order of the file"
+        ),
     ] = "hash"
-    tie_seed: Annotated[int, typer.Option(help="Seed of that hash")] = 0
-    domain: Annotated[str, typer.Option(help="Of all items and events, such as `video`")] = ""
+    tie_seed: Annotated[
+        int, typer.Option(help="Seed of the hash that orders events with equal timestamps")
+    ] = 0
+    domain: Annotated[str, typer.Option(help="Domain of all items and events, such as `video`")] = ""
 
     @property
     def columns(self) -> dict[str, str]:
-        """Raises typer.BadParameter."""
+        """Column names by what they hold. Raises typer.BadParameter."""
         pairs = {}
         for text in self.column or ():
             what, found, name = text.partition("=")
@@ -72,7 +95,7 @@ class FileOptions:
         )
 
     def of_interactions(self) -> InteractionOptions:
-        """For the reader of interactions."""
+        """The options for the reader of interactions."""
         names = tuple(name.strip() for name in self.header.split(",")) if self.header else None
         return InteractionOptions(
             Layout(self.separator, self.encoding, names), self.action, self.value_range, self.time_unit,
@@ -80,18 +103,25 @@ class FileOptions:
         )  # fmt: skip
 
     def of_items(self) -> ItemOptions:
-        """For the reader of items. The separator of sequences is none of their attributes' file."""
+        """The options for the reader of items. The separator of a file of sequences does not apply to items."""
         separator = None if self.format == "sequences" else self.separator
         return ItemOptions(Layout(separator, self.encoding), domain=self.domain, columns=self.columns)
 
 
 def with_file_options(command: Callable[Concatenate[FileOptions, P], R]) -> Callable[P, R]:
-    """A command whose first parameter is a FileOptions, as one with an option for each of its fields, after its
-    own."""
+    """Makes a command of a function whose first parameter is a FileOptions.
+
+    Args:
+        command: The function.
+
+    Returns:
+        A function that has an option for each field of FileOptions in the place of that parameter, after its own
+        options.
+    """
     hints = get_type_hints(FileOptions, include_extras=True)
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
-    taken = {parameter.name for parameter in own}
-    defaults = {name: getattr(FileOptions(), name) for name in hints if name not in taken}
+    own_names = {parameter.name for parameter in own}
+    defaults = {name: getattr(FileOptions(), name) for name in hints if name not in own_names}
     shared = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[name])
         for name, default in defaults.items()

@@ -75,13 +75,13 @@ class Stack:
         bundle = settings.bundle if "bundle" in settings.model_fields_set else self.folder / "bundle"
         bundles = settings.bundles if "bundles" in settings.model_fields_set else self.folder / "bundles"
         repository = settings.repository if triton else self.folder / "models"
-        places: dict[str, object] = {"bundle": bundle.absolute(), "bundles": bundles.absolute()}
+        paths: dict[str, object] = {"bundle": bundle.absolute(), "bundles": bundles.absolute()}
         # Children run in folders of their own, and write one file.
         traces = settings.tracing.file.absolute()
-        places["tracing"] = settings.tracing.model_copy(update={"file": traces})
+        paths["tracing"] = settings.tracing.model_copy(update={"file": traces})
         if repository is not None:
-            places["repository"] = repository.absolute()
-        self._settings = settings.model_copy(update=places)
+            paths["repository"] = repository.absolute()
+        self._settings = settings.model_copy(update=paths)
 
     @property
     def settings(self) -> Settings:

@@ -31,7 +31,7 @@ class VersionNotLoaded(RolloutError):
     """Triton does not serve the version."""
 
 
-class TakenOver(RolloutError):
+class PublisherReplaced(RolloutError):
     """Another publisher of the same installation began after this one."""
 
 

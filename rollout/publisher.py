@@ -38,7 +38,7 @@ from recstream.storage.v1.model_pb2 import ServedVersion, ServedVersions
 from rollout import transitions
 from rollout.bundle_folder import store_bundle
 from rollout.cleanup import Leftovers, clean_up
-from rollout.errors import BundleUnfit, TakenOver, TransitionRefused, VersionNotLoaded
+from rollout.errors import BundleUnfit, PublisherReplaced, TransitionRefused, VersionNotLoaded
 from rollout.migration_progress import MigrationProgress, migration_progress
 from rollout.progress import ProgressListener, Silent
 from topics.ids import topic_ids
@@ -137,7 +137,7 @@ class Publisher:
 
         Raises:
             TransitionRefused: No version is published.
-            TakenOver: Another publisher is at work.
+            PublisherReplaced: Another publisher is at work.
             TopicsError, KafkaError: Kafka does not answer.
         """
         wanted = transitions.with_share(self.record, share, {})
@@ -146,7 +146,7 @@ class Publisher:
         self._listener.message(f"version {wanted.next.version} answers {wanted.share:.0%} of the users")
 
     async def roll_back(self) -> None:
-        """Lets the older version answer everybody, at once. Raises TransitionRefused, TakenOver."""
+        """Lets the older version answer everybody, at once. Raises TransitionRefused, PublisherReplaced."""
         record = transitions.rolled_back(self.record)
         await self._write(record)
         self._listener.message(
@@ -277,7 +277,7 @@ class Publisher:
         try:
             await self._writer.write(record)
         except ProducerFenced as error:
-            raise TakenOver(
+            raise PublisherReplaced(
                 "another `recstream model` command has taken over", "look at `recstream model list`"
             ) from error
         self.record = record

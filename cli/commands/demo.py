@@ -14,17 +14,20 @@ from configuration.settings import load_settings
 
 
 def demo(
-    data: Annotated[Path, typer.Option(help="Folder for the model and the servers' data")] = Path(
+    data: Annotated[Path, typer.Option(help="Folder for the model and the data of the servers")] = Path(
         ".recstream/demo"
     ),
     per_second: Annotated[float, typer.Option(min=0.1, help="Events replayed a second")] = 50.0,
-    held: Annotated[int, typer.Option(min=1, max=150, help="Users whose streams are held open")] = 20,
-    limit: Annotated[int | None, typer.Option(min=1, help="Replay only so many events")] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="End with one JSON document on standard output")
-    ] = False,
+    held: Annotated[int, typer.Option(min=1, max=150, help="Users whose streams stay open")] = 20,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Replay only this many events. Default: all 10,000")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON document")] = False,
 ) -> None:
-    """Train on the first 90 % of MovieLens-100K, replay the rest live, and measure."""
+    """Train on the first 90 % of MovieLens-100K, replay the other events live, and measure latency and hit rate.
+
+    Starts all servers on this machine and stops them at the end.
+    """
     console = Console(stderr=as_json)
     figures = uvloop.run(run(load_settings(), Plan(data.resolve(), per_second, held, limit), console))
     if as_json:

@@ -20,9 +20,12 @@ _COLOURS = {Level.OK: "green", Level.NOTE: "yellow", Level.MISSING: "red"}
 
 def doctor(
     data: Annotated[Path, typer.Option(help="The folder of `recstream up`")] = Path(".recstream"),
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as one JSON document")] = False,
 ) -> None:
-    """Look at this machine and the servers; status 1 if something is missing that `recstream up` needs."""
+    """Check this machine and the servers, and say what to do.
+
+    Exits with status 1 if something is missing that `recstream up` needs. Servers need not run.
+    """
     settings = load_settings()
     bundle = settings.bundle if "bundle" in settings.model_fields_set else data / "bundle"
     bundles = settings.bundles if "bundles" in settings.model_fields_set else data / "bundles"
@@ -37,7 +40,9 @@ def doctor(
         console.print(_table("This machine", machine))
         console.print(_table("Servers", servers))
         console.print(
-            "Nothing is missing." if healthy else "[red]Something is missing: see above what to do.[/]"
+            "Nothing is missing."
+            if healthy
+            else "[red]Something is missing: the last column says what to do.[/]"
         )
     if not healthy:
         raise typer.Exit(1)

@@ -31,16 +31,22 @@ from topics.settings import KafkaSettings
 def import_(
     options: FileOptions,
     interactions: Annotated[
-        list[Path] | None, typer.Option(help="CSV, TSV, Parquet, JSON lines, ...; several are merged by time")
+        list[Path] | None,
+        typer.Option(
+            help="Interactions: CSV, TSV, Parquet, JSON lines and more. Several files are merged by time"
+        ),
     ] = None,
     items: Annotated[
-        list[Path] | None, typer.Option(help="The same; the last word on an item counts")
+        list[Path] | None,
+        typer.Option(help="Items, in the same kinds of files. The last row of an item counts"),
     ] = None,
-    shift_to_now: Annotated[bool, typer.Option(help="Move all times so that the last event is now")] = False,
-    dry_run: Annotated[bool, typer.Option(help="Read and report only")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output")] = False,
+    shift_to_now: Annotated[
+        bool, typer.Option(help="Shift all timestamps so that the last event is now")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option(help="Read and report, and send nothing")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the reports as one JSON document")] = False,
 ) -> None:
-    """Read files, report what is wrong in them, and send what is right to Kafka."""
+    """Read files, report the rows that cannot be used, and send the others to Kafka."""
     console = Console(stderr=as_json)
     if not interactions and not items:
         raise typer.BadParameter("nothing to import: give --interactions FILE, --items FILE, or both")
@@ -49,10 +55,10 @@ def import_(
     if shift_to_now and len(rows):
         shift = int(time.time() * 1000) - int(rows.time_ms[-1])
         rows = rows.shifted(shift)
-        files.reports[-1].notes.append(f"all times moved by {shift / 86_400_000:+.1f} days")
+        files.reports[-1].notes.append(f"all timestamps shifted by {shift / 86_400_000:+.1f} days")
     elif not rows.timed:
         files.reports[-1].notes.append(
-            "made-up times are long past: --shift-to-now lets profiles keep the events"
+            "the timestamps are synthetic and long past: with --shift-to-now profiles keep the events"
         )
     if not as_json:
         for report in files.reports:

@@ -15,9 +15,11 @@ from telemetry.tracing.traced import traced
 
 
 def ingest(
-    role: Annotated[list[Role] | None, typer.Option(help="What this process does; else all of it")] = None,
+    role: Annotated[
+        list[Role] | None, typer.Option(help="A role of this process. May be repeated. Default: all roles")
+    ] = None,
 ) -> None:
-    """Run ingest until SIGTERM; any number of processes share the work."""
+    """Run ingest until SIGTERM. Any number of processes share the work."""
     settings = load_settings()
     configure_logs()
     configuration = IngestConfiguration(

@@ -1,4 +1,4 @@
-"""`recstream model`: which versions of the model answer whom, and which forms they come in."""
+"""`recstream model`: publish versions of the model, and prepare bundles for other backends."""
 
 import asyncio
 import json
@@ -20,27 +20,36 @@ from local.installation import with_installation
 from rollout.publisher import Publisher
 from rollout.status import RolloutStatus, rollout_status
 
-model = typer.Typer(help="Publish versions of the model, and take them back.", no_args_is_help=True)
-_Data = Annotated[Path, typer.Option(help="The folder of `recstream up`, for what no setting names")]
-_Force = Annotated[
-    bool, typer.Option("--force", help="Also while another version is on trial or profiles are moving")
+model = typer.Typer(
+    help="Publish versions of the model, roll them back, compress them, and see which are served.",
+    no_args_is_help=True,
+)
+_Data = Annotated[
+    Path, typer.Option(help="Folder of `recstream up`. It has the addresses that no setting names")
 ]
-_Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the profiles have moved")]
-_Share = Annotated[float, typer.Option("--canary", min=0, max=1, help="The share of users that it answers")]
+_Force = Annotated[
+    bool, typer.Option("--force", help="Go on even while another version is a canary or profiles are moving")
+]
+_Wait = Annotated[
+    bool, typer.Option("--wait/--no-wait", help="Wait until every profile has moved to its version")
+]
+_Share = Annotated[
+    float, typer.Option("--canary", min=0, max=1, help="Share of the users that the version answers, 0 to 1")
+]
 _USUAL = Path(".recstream")
 
 
 @model.command()
 def publish(
-    bundle: Annotated[Path, typer.Argument(help="The folder that `recstream train` made")],
+    bundle: Annotated[Path, typer.Argument(help="Folder of a bundle, as `recstream train` writes it")],
     canary: _Share = 1.0,
     force: _Force = False,
     wait: _Wait = True,
     data: _Data = _USUAL,
 ) -> None:
-    """Serve a version beside the one before, and give it users once its item vectors are there.
+    """Serve a version beside the current one, and give it users once its item vectors are computed.
 
-    What is broken off can be done again.
+    With `--canary` it answers only a share of the users. An interrupted command can be run again.
     """
 
     async def work(publisher: Publisher) -> None:
@@ -56,7 +65,7 @@ def publish(
 
 @model.command()
 def promote(canary: _Share = 1.0, wait: _Wait = True, data: _Data = _USUAL) -> None:
-    """Give the newer version all users, or another share of them."""
+    """Give the newer version all users, or the share that `--canary` names."""
 
     async def work(publisher: Publisher) -> None:
         await publisher.set_share(canary)
@@ -68,13 +77,13 @@ def promote(canary: _Share = 1.0, wait: _Wait = True, data: _Data = _USUAL) -> N
 
 @model.command()
 def rollback(data: _Data = _USUAL) -> None:
-    """Let the version before answer everybody again, at once."""
+    """Let the older version answer all users again, at once."""
     _run(lambda publisher: publisher.roll_back(), data)
 
 
 @model.command()
 def retire(force: _Force = False, data: _Data = _USUAL) -> None:
-    """Remove the version that answers nobody, and whatever broken-off work has left."""
+    """Remove the version that answers nobody, and what interrupted commands have left."""
 
     async def work(publisher: Publisher) -> None:
         await publisher.retire(force=force)
@@ -85,10 +94,10 @@ def retire(force: _Force = False, data: _Data = _USUAL) -> None:
 
 @model.command("list")
 def list_(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the status as one JSON document")] = False,
     data: _Data = _USUAL,
 ) -> None:
-    """Show the versions, whom they answer, and how far the profiles have moved."""
+    """Show the live versions, the share of users of each, and how many profiles have moved."""
     settings = with_installation(load_settings(), data)
     report = asyncio.run(rollout_status(settings))
     if as_json:
@@ -96,15 +105,15 @@ def list_(
         return
     console = Console(highlight=False)
     if not report.versions:
-        console.print("No version is published: `recstream model publish BUNDLE` does it.")
+        console.print("No version is published. Publish one: `recstream model publish BUNDLE`.")
     else:
         console.print(_table(report))
     if report.profiles is None:
         console.print("The profiles could not be counted: the store does not answer.")
     elif report.remaining:
-        console.print(f"{report.remaining:,} of {report.profiles:,} profiles have yet to move.")
+        console.print(f"{report.remaining:,} of {report.profiles:,} profiles have not moved yet.")
     if report.leftovers:
-        console.print(f"Left behind: {report.leftovers}. `recstream model retire` removes it.")
+        console.print(f"Leftovers: {report.leftovers}. `recstream model retire` removes them.")
 
 
 model.command()(compress)
@@ -133,7 +142,7 @@ def _table(report: RolloutStatus) -> Table:
             "?" if each.profiles is None else f"{each.profiles:,}",
             f"{each.items_to_embed:,}",
             "ready" if each.ready else "[red]not ready[/]",
-            "there" if each.bundle_stored else "[yellow]not here[/]",
+            "stored" if each.bundle_stored else "[yellow]missing[/]",
         )
     return table
 

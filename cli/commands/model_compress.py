@@ -21,19 +21,25 @@ if TYPE_CHECKING:
 @with_file_options
 def compress(
     options: FileOptions,
-    bundle: Annotated[Path, typer.Argument(help="In float32, from `recstream train`")],
-    out: Annotated[Path, typer.Option(help="Folder of the int8 bundle; what is there is replaced")],
+    bundle: Annotated[
+        Path, typer.Argument(help="Folder of a float32 bundle, as `recstream train` writes it")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the int8 bundle. Existing files are replaced")],
     interactions: Annotated[
-        list[Path], typer.Option(help="What both are measured on: the files that the bundle was trained with")
+        list[Path],
+        typer.Option(
+            help="Interactions on which both bundles are measured: the files that the bundle was trained with"
+        ),
     ],
     protocol: Annotated[
-        Literal["leave-one-out", "next-item", "future"], typer.Option(help="How, as for `recstream evaluate`")
+        Literal["leave-one-out", "next-item", "future"],
+        typer.Option(help="Protocol of the measurement, as for `recstream evaluate`"),
     ],
-    items: Annotated[list[Path] | None, typer.Option(help="As the bundle was trained with")] = None,
+    items: Annotated[list[Path] | None, typer.Option(help="Items that the bundle was trained with")] = None,
 ) -> None:
-    """Write a bundle in int8, unless it loses more than 1 % of NDCG@10.
+    """Write an int8 version of a bundle, unless it loses more than 1 % of NDCG@10.
 
-    It is a version of its own, to be published like any other.
+    The result has a version number of its own and is published like any other.
     """
     console = Console(highlight=False)
     try:

@@ -1,4 +1,4 @@
-"""`recstream model repository`: a bundle as a model repository for a Triton of one's own."""
+"""`recstream model repository`: a bundle as a model repository for your own Triton."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,33 +13,44 @@ from inference.repository.repository import install
 
 
 def repository(
-    bundle: Annotated[Path, typer.Argument(help="The folder that `recstream train` or `compress` made")],
-    backend: Annotated[
-        Literal["python", "onnxruntime", "tensorrt"], typer.Option(help="What runs the graphs inside Triton")
+    bundle: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of a bundle, as `recstream train` or `recstream model compress` writes it"
+        ),
     ],
-    out: Annotated[Path, typer.Option(help="The repository: made, or given this version beside others")],
+    backend: Annotated[
+        Literal["python", "onnxruntime", "tensorrt"], typer.Option(help="Triton backend that runs the graphs")
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Folder of the repository. Created if missing; versions in it stay")
+    ],
     gpu: Annotated[
         bool | None,
-        typer.Option("--gpu/--cpu", help="Where; TensorRT takes GPUs, the others CPUs unless said so"),
+        typer.Option(
+            "--gpu/--cpu", help="Where the graphs run. Default: GPU for TensorRT, CPU for the others"
+        ),
     ] = None,
-    instances: Annotated[int, typer.Option(min=1, help="Of each graph, on each GPU")] = 1,
-    threads: Annotated[int, typer.Option(min=1, help="Of each instance on a CPU")] = 1,
-    preferred: Annotated[
-        str, typer.Option(help="Batch sizes that Triton should form, with commas: 4,8,16")
-    ] = "",
-    delay_us: Annotated[int, typer.Option(min=0, help="Microseconds that a request may wait for others")] = 0,
+    instances: Annotated[int, typer.Option(min=1, help="Instances of each graph, for each GPU")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of each instance on a CPU")] = 1,
+    preferred: Annotated[str, typer.Option(help="Preferred batch sizes, separated by commas: 4,8,16")] = "",
+    delay_us: Annotated[
+        int, typer.Option(min=0, help="Microseconds that a request may wait to be batched")
+    ] = 0,
     precision: Annotated[
         Literal["fp32", "fp16"],
-        typer.Option(help="Of item encoders on TensorRT; the other graphs stay in fp32"),
+        typer.Option(help="Precision of item encoders on TensorRT. The other graphs stay in fp32"),
     ] = "fp32",
-    workspace_mb: Annotated[int, typer.Option(min=1, help="GPU memory of a TensorRT engine")] = 1024,
+    workspace_mb: Annotated[
+        int, typer.Option(min=1, help="GPU memory in MiB to build a TensorRT engine")
+    ] = 1024,
     engines: Annotated[
-        str, typer.Option(help="Folder on Triton's machine, there already, where TensorRT engines are kept")
+        str, typer.Option(help="Existing folder on Triton's machine for built TensorRT engines")
     ] = "",
 ) -> None:
-    """Write a Triton model repository for one of its backends.
+    """Write a Triton model repository for one backend.
 
-    Another version can be written beside, of the same backend. Triton takes it once it is told to load it.
+    A repository takes several versions of one backend. Triton serves a version once it is told to load it.
     """
     try:
         sizes = tuple(int(size) for size in preferred.split(",") if size.strip())

@@ -14,15 +14,20 @@ from recstream.v1 import filter_pb2
 
 
 def recommend(
-    user: Annotated[str, typer.Argument(help="The user's id; one nobody has heard of gets a list too")],
+    user: Annotated[str, typer.Argument(help="User id. A user without events gets a list too")],
     server: Annotated[str, typer.Option(help="host:port of the gRPC server")] = "127.0.0.1:50051",
-    count: Annotated[int, typer.Option(min=1, max=500, help="How many items")] = 10,
-    surface: Annotated[str, typer.Option(help="Where the list is shown")] = "",
+    count: Annotated[int, typer.Option(min=1, max=500, help="Number of items")] = 10,
+    surface: Annotated[
+        str, typer.Option(help="Surface on which the list is shown. Default: the default surface")
+    ] = "",
     domain: Annotated[str, typer.Option(help="Only items of this domain")] = "",
-    category: Annotated[list[str] | None, typer.Option(help="At least one of these categories")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document")] = False,
+    category: Annotated[
+        list[str] | None,
+        typer.Option(help="Only items of this category. May be repeated: items of any of them"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the list as one JSON document")] = False,
 ) -> None:
-    """Ask the server for a user's list."""
+    """Ask the server for one list of a user."""
     wanted = filter_pb2.Filter(categories=category or [])
     try:
         answer, titles = asyncio.run(_ask(server, user, count, surface, domain, wanted))

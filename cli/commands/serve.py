@@ -12,9 +12,9 @@ from telemetry.tracing.traced import traced
 
 
 def serve() -> None:
-    """Run the gRPC server until SIGTERM; a second one cuts the draining short.
+    """Run the gRPC server until SIGTERM. It then finishes open calls; a second SIGTERM ends it at once.
 
-    Until a model is published (`recstream model publish`) lists are popular.
+    Until a model is published (`recstream model publish`), lists hold popular items.
     """
     settings = load_settings()
     configure_logs()

@@ -1,4 +1,4 @@
-"""`recstream topics`: create them, check them, and take a topic that was made anew for the truth."""
+"""`recstream topics`: create and check the topics, and adopt one that was recreated."""
 
 import asyncio
 import json
@@ -12,12 +12,12 @@ from configuration.settings import load_settings
 from topics.create import check_topics, create_topics
 
 topics = typer.Typer(help="Create and check the Kafka topics.", no_args_is_help=True)
-_Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output")]
+_Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document")]
 
 
 @topics.command()
 def create(as_json: _Json = False) -> None:
-    """Create the topics that are missing, with the settings that they need. Those that exist stay as they are."""
+    """Create the missing topics, with the settings that they need. Existing topics stay as they are."""
     settings = load_settings()
     created = asyncio.run(create_topics(settings.kafka, settings.profiles.time_to_live_days))
     if as_json:
@@ -26,12 +26,12 @@ def create(as_json: _Json = False) -> None:
     for name in sorted(created):
         print(f"created {name}")
     if not created:
-        print("all topics are there")
+        print("all topics exist")
 
 
 @topics.command()
 def check(as_json: _Json = False) -> None:
-    """Say what is wrong with the topics; status 1 if anything is."""
+    """Check the topics. Exits with status 1 if anything is wrong."""
     settings = load_settings()
     problems = asyncio.run(check_topics(settings.kafka, settings.profiles.time_to_live_days))
     if as_json:
@@ -44,7 +44,7 @@ def check(as_json: _Json = False) -> None:
         for problem in problems:
             print(problem)
         if not problems:
-            print("all topics are there, and keep what they should")
+            print("all topics exist, with the settings that they need")
     if problems:
         raise typer.Exit(1)
 
@@ -52,16 +52,16 @@ def check(as_json: _Json = False) -> None:
 @topics.command()
 def adopt(
     keep: Annotated[
-        bool, typer.Option("--keep", help="Keep the profiles and read the topic on top of them")
+        bool, typer.Option("--keep", help="Keep the profiles, and add the events of the topic to them")
     ] = False,
     reset: Annotated[
-        bool, typer.Option("--reset", help="Forget all profiles and read everything again")
+        bool, typer.Option("--reset", help="Erase all profiles, and read the topic again")
     ] = False,
     as_json: _Json = False,
 ) -> None:
     """After `interactions` was made anew or lost records: say whether the profiles stay. Stop ingest first."""
     if keep == reset:
-        raise CommandError("say what becomes of the profiles", "give one of --keep and --reset")
+        raise CommandError("it is open what happens to the profiles", "give one of --keep and --reset")
     adopted = asyncio.run(_adopt(reset=reset))
     if as_json:
         print(json.dumps(adopted))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from evaluation.protocols.held_out import Name
 
 INTERRUPTED = 130
-STOPPING = "\nStopping after this step, with a checkpoint; once more ends it at once\n"
+STOPPING = "\nStopping after this step, with a checkpoint. Press Ctrl-C again to end at once.\n"
 
 
 class Protocol(StrEnum):
@@ -57,45 +57,46 @@ _LEFT: Final[Mapping[Protocol, "Name | None"]] = {
 def train(
     options: FileOptions,
     interactions: Annotated[
-        list[Path], typer.Option(help="CSV, TSV, Parquet, JSON lines, ...; several are merged by time")
+        list[Path],
+        typer.Option(
+            help="Interactions: CSV, TSV, Parquet, JSON lines and more. Several files are merged by time"
+        ),
     ],
     items: Annotated[
-        list[Path] | None, typer.Option(help="The same for items: their text is what the model reads")
+        list[Path] | None, typer.Option(help="Items, in the same kinds of files. The model reads their text")
     ] = None,
     bundle: Annotated[
-        Path | None, typer.Option(help="Folder of the bundle; else the setting `bundle`")
+        Path | None, typer.Option(help="Folder of the bundle. Default: the setting `bundle`")
     ] = None,
     until: Annotated[
-        float, typer.Option(min=0.01, max=1, help="Learn from this first share by time only")
+        float, typer.Option(min=0.01, max=1, help="Train on this first share of the events by time, 0 to 1")
     ] = 1.0,
     protocol: Annotated[
         Protocol | None,
         typer.Option(
-            help="Learn from what `recstream evaluate --protocol` leaves to training, and no more; else from all, but "
-            "of files without times, such as sequences, as for leave-one-out"
+            help="Train on the training part of this protocol of `recstream evaluate`. Default: on all events; on "
+            "files without timestamps, such as sequences, as leave-one-out"
         ),
     ] = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Start anew, whatever an interrupted training left")
+        bool, typer.Option("--fresh", help="Ignore the checkpoint of an interrupted training")
     ] = False,
     continued: Annotated[
         bool,
-        typer.Option(
-            "--continue", help="Go on from the bundle that is there with the events that came since"
-        ),
+        typer.Option("--continue", help="Continue the training of the existing bundle with newer events"),
     ] = False,
 ) -> None:
-    """Train the model on a CPU or GPU and write the bundle that Triton and the servers take.
+    """Train a model on a CPU or GPUs, and write the bundle that `recstream model publish` serves.
 
-    Several processes train one model together: `torchrun --nproc-per-node N -m cli train ...`. Ctrl-C leaves a
-    checkpoint, from which the same command goes on.
+    Several processes train one model: `torchrun --nproc-per-node N -m cli train ...`. Ctrl-C leaves a checkpoint; the
+    same command resumes from it.
     """
     settings = load_settings()
     console = Console(quiet=not own_place().first)
     stays = stays_on_disk(interactions, options.format, settings.train.streaming.from_rows)
     if stays and (until < 1 or protocol not in (None, Protocol.ALL)):
         raise CommandError(
-            "--until and --protocol need all events in memory, and these are many",
+            "--until and --protocol need all events in memory, and these files stay on disk",
             "leave them out, or raise train.streaming.from_rows where there is memory for all (docs/model.md)",
         )
     files = options.read(() if stays else interactions, items or ())
@@ -103,24 +104,24 @@ def train(
         console.print(report_table(report))
     if until < 1 and not files.interactions.timed:
         raise CommandError(
-            "--until needs times, and these files have none",
+            "--until needs timestamps, and these files have none",
             "leave it out, or hold out each user's last item",
         )
     if until < 1 and protocol not in (None, Protocol.ALL):
-        raise CommandError("--until and --protocol both say what to learn from", "name one of them")
+        raise CommandError("--until and --protocol both choose what to train on", "give one of them")
     rows = files.interactions.split(until)[0]
     if protocol is None and not continued and not files.interactions.timed:
         protocol = Protocol.LEAVE_ONE_OUT
         console.print(
-            "These files have no times: each user's last two positive events are held out, as `recstream evaluate "
-            "--protocol leave-one-out` wants it; `--protocol all` learns from everything",
+            "These files have no timestamps. Each user's last two positive events are held out, as by "
+            "`recstream evaluate --protocol leave-one-out`. `--protocol all` trains on every event.",
             markup=False, highlight=False, soft_wrap=True,
         )  # fmt: skip
     held_out = _LEFT[protocol] if protocol is not None else None
     if continued and (stays or held_out is not None or own_place().count > 1):
         raise CommandError(
             "--continue takes one process, events that fit in memory, and no --protocol",
-            "give it the newer events and some history, or train anew without it",
+            "give it the newer events and some history, or train from the start without it",
         )
     source = _Source(interactions, options, held_out, stays, fresh, continued)
     _train(rows, files, source, bundle or settings.bundle, console)
@@ -166,7 +167,7 @@ def _train(rows: Interactions, files: Files, source: _Source, bundle: Path, cons
         from models.training.train import train_on
     except ModuleNotFoundError as error:
         raise CommandError(
-            f"training needs {error.name}", "`make install` brings the group `models`"
+            f"training needs {error.name}", "`make install` installs the group `models`"
         ) from error
     settings = load_settings()
     # The profiles' own figures: a state must cover what the history holds, with the actions that are configured.
@@ -179,12 +180,14 @@ def _train(rows: Interactions, files: Files, source: _Source, bundle: Path, cons
         }
     )
     texts = item_texts(files)
-    told = any(item.text or item.media for item in texts)
-    wanted, better = suited(wanted, timed=files.interactions.timed, told=told, labelled=labelled(files.items))
+    has_content = any(item.text or item.media for item in texts)
+    wanted, better = suited(
+        wanted, timed=files.interactions.timed, told=has_content, labelled=labelled(files.items)
+    )
     if better:
         words = ", ".join(f"{name} {value}" for name, value in better.items())
         console.print(
-            f"Settings that suit these files, unless set: {words}",
+            f"Defaults for these files, unless set: {words}",
             markup=False,
             highlight=False,
             soft_wrap=True,
@@ -230,23 +233,23 @@ def _train(rows: Interactions, files: Files, source: _Source, bundle: Path, cons
                     )
     except TrainingStopped as stopped:
         console.print(
-            f"Stopped. The checkpoint is {stopped.checkpoint}: the same command goes on from it, --fresh starts anew",
+            f"Stopped. The checkpoint is {stopped.checkpoint}. The same command resumes from it; --fresh ignores it.",
             markup=False,
             highlight=False,
             soft_wrap=True,
         )
         raise typer.Exit(INTERRUPTED) from stopped
     except KeyboardInterrupt as interrupted:
-        console.print("Interrupted: the same command goes on from the last checkpoint, where there is one")
+        console.print("Interrupted. The same command resumes from the last checkpoint, if there is one.")
         raise typer.Exit(INTERRUPTED) from interrupted
     except CheckpointRefused as error:
-        raise CommandError(str(error), "put that back, or start anew with --fresh") from error
+        raise CommandError(str(error), "restore it, or ignore the checkpoint with --fresh") from error
     except WeightsMissing as error:
         raise CommandError(
-            str(error), "put that back, or train anew without --continue, which leaves what it needs"
+            str(error), "restore it, or train without --continue, which writes what it needs"
         ) from error
     except BundleRefused as error:
-        raise CommandError(f"{bundle}: {error}", "train anew without --continue") from error
+        raise CommandError(f"{bundle}: {error}", "train without --continue") from error
     except ModelsError as error:
         raise CommandError(f"training failed: {error}") from error
     table = Table(title=f"{bundle}: version {manifest.version}", title_justify="left", show_header=False)

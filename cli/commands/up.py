@@ -25,20 +25,28 @@ _PURPOSE = {
 
 
 def up(
-    data: Annotated[Path, typer.Option(help="Folder for data, logs and remembered ports")] = Path(
-        ".recstream"
-    ),
-    kafka: Annotated[str | None, typer.Option(help="host:port of a Kafka that runs already")] = None,
-    valkey: Annotated[
-        str | None, typer.Option(help="host:port of a Valkey that runs already; nodes by commas")
+    data: Annotated[Path, typer.Option(help="Folder for data, logs and ports")] = Path(".recstream"),
+    kafka: Annotated[
+        str | None, typer.Option(help="host:port of a running Kafka. Default: start one")
     ] = None,
-    triton: Annotated[str | None, typer.Option(help="host:port of a Triton that runs already (gRPC)")] = None,
-    consumers: Annotated[int, typer.Option(min=1, max=16, help="Ingest processes in the group")] = 1,
+    valkey: Annotated[
+        str | None,
+        typer.Option(
+            help="host:port of a running Valkey; nodes of a cluster separated by commas. Default: start one"
+        ),
+    ] = None,
+    triton: Annotated[
+        str | None, typer.Option(help="host:port of a running Triton (gRPC). Default: start one")
+    ] = None,
+    consumers: Annotated[int, typer.Option(min=1, max=16, help="Number of ingest processes")] = 1,
     as_json: Annotated[
-        bool, typer.Option("--json", help="The addresses as one JSON document once all is ready")
+        bool, typer.Option("--json", help="Print the addresses as one JSON document once everything is ready")
     ] = False,
 ) -> None:
-    """Start Kafka, Valkey, Triton, ingest and the server, and keep them running until Ctrl-C."""
+    """Start Kafka, Valkey, Triton, ingest and the server, and keep them running until Ctrl-C.
+
+    A part that dies is started again. Data stays in the folder for the next start.
+    """
     settings = load_settings()
     console = Console(stderr=as_json, highlight=False)
     stack = Stack(
@@ -117,7 +125,7 @@ def _table(stack: Stack) -> Table:
     table.add_column("log", overflow="fold")
     for name in _names(stack):
         part = stack.parts.get(name)
-        log = str(part.process.log) if part else "not ours: it ran already"
+        log = str(part.process.log) if part else "not started here"
         table.add_row(name, stack.address(name), _PURPOSE[name.split("-")[0]], log)
         if name == "server" and isinstance(part, Service):
             table.add_row("", f"127.0.0.1:{part.health_port}", "its /readyz and /metrics (HTTP)", "")

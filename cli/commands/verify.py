@@ -14,14 +14,12 @@ from ingest.verify.store_check import check_store
 
 
 def verify(
-    wait: Annotated[
-        float, typer.Option(min=0, help="Seconds in which an ingest at work may catch up")
-    ] = 10.0,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output")] = False,
+    wait: Annotated[float, typer.Option(min=0, help="Seconds that a running ingest has to catch up")] = 10.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON document")] = False,
 ) -> None:
-    """Fold the whole topic in memory and compare every profile and model state with the store.
+    """Fold the whole topic in memory, and compare every profile and model state with the store.
 
-    Exits with status 1 where anything differs.
+    Exits with status 1 if anything differs.
     """
     console = Console(stderr=as_json)
     with console.status("Folding the topic and comparing every profile"):

@@ -19,12 +19,12 @@ from recstream.client import Client, Recommendations, RecstreamError
 
 
 def watch(
-    user: Annotated[str, typer.Argument(help="The user's id")],
+    user: Annotated[str, typer.Argument(help="User id")],
     server: Annotated[str, typer.Option(help="host:port of the gRPC server")] = "127.0.0.1:50051",
-    count: Annotated[int, typer.Option(min=1, max=500, help="How many items")] = 10,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document a list")] = False,
+    count: Annotated[int, typer.Option(min=1, max=500, help="Number of items")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document for each list")] = False,
 ) -> None:
-    """Hold a user's stream open and show what moves, why, and how long after the event."""
+    """Hold the stream of a user open, and show each new list: what moved, why, and how long after the event."""
     console = Console()
     try:
         with suppress(KeyboardInterrupt):

@@ -11,40 +11,43 @@ from readers.interactions.interactions import Interactions
 
 @dataclass(slots=True)
 class Tally:
-    """Hits among trials, for the lists and for popularity on the same events."""
+    """Hits among queries, of the lists and of popularity, on the same events."""
 
-    trials: int = 0
+    queries: int = 0
     hits: int = 0
     popularity_hits: int = 0
 
     def as_dict(self) -> dict[str, float]:
-        trials = max(self.trials, 1)
+        queries = max(self.queries, 1)
         return {
-            "hit_rate_at_10": round(self.hits / trials, 4),
-            "popularity_hit_rate_at_10": round(self.popularity_hits / trials, 4),
+            "hit_rate_at_10": round(self.hits / queries, 4),
+            "popularity_hit_rate_at_10": round(self.popularity_hits / queries, 4),
         }
 
 
 @dataclass(slots=True)
 class HitRates:
-    """Judges lists of ten. Popularity counts every event of training and of the replay so far, and leaves
-    out what the user has taken, as the lists do; ties go to the smaller id."""
+    """Hit rates of lists of ten, beside popularity.
+
+    Popularity counts every event of training and of the replay so far. It leaves out what the user has consumed, as the
+    lists do. Ties go to the smaller id.
+    """
 
     everyone: Tally = field(default_factory=Tally)
     warm: Tally = field(default_factory=Tally)
     _warm_users: frozenset[str] = frozenset()
-    _taken: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
-    _places: dict[str, int] = field(default_factory=dict)
+    _consumed: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    _codes: dict[str, int] = field(default_factory=dict)
     _counts: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     @classmethod
     def after(cls, training: Interactions, item_ids: Sequence[str]) -> "HitRates":
         """Starts from what training knew. `item_ids`: the whole catalogue."""
-        places = {item_id: place for place, item_id in enumerate(sorted(item_ids))}
+        codes = {item_id: code for code, item_id in enumerate(sorted(item_ids))}
         rates = cls(
             _warm_users=frozenset(training.user_ids),
-            _places=places,
-            _counts=np.zeros(len(places), dtype=np.int64),
+            _codes=codes,
+            _counts=np.zeros(len(codes), dtype=np.int64),
         )
         for user_id, item_id in zip(training.user_ids, training.item_ids, strict=True):
             rates.observe(user_id, item_id)
@@ -52,19 +55,19 @@ class HitRates:
 
     def observe(self, user_id: str, item_id: str) -> None:
         """The event has happened."""
-        place = self._places[item_id]
-        self._counts[place] += 1
-        self._taken[user_id].add(place)
+        code = self._codes[item_id]
+        self._counts[code] += 1
+        self._consumed[user_id].add(code)
 
     def judge(self, user_id: str, item_id: str, recommended: Sequence[str]) -> None:
         """The event is about to happen, and this list was asked for just before it."""
-        popular = self._places[item_id] in self._popular(user_id)
+        popular = self._codes[item_id] in self._popular(user_id)
         for tally in (self.everyone, self.warm) if user_id in self._warm_users else (self.everyone,):
-            tally.trials += 1
+            tally.queries += 1
             tally.hits += item_id in recommended
             tally.popularity_hits += popular
 
     def _popular(self, user_id: str, count: int = 10) -> set[int]:
         counts = self._counts.copy()
-        counts[list(self._taken[user_id])] = -1
+        counts[list(self._consumed[user_id])] = -1
         return set(np.argsort(-counts, kind="stable")[:count].tolist())

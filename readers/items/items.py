@@ -127,8 +127,8 @@ class _Columns:
         wanted = {name.casefold() for name in options.numbers}
         numbers = [name for name in table.names if name.casefold() in wanted]
         behaviour = [name for name in table.names if name.casefold() in BEHAVIOUR]
-        taken = {item, title, description, *grouped, *images, *numbers, *behaviour}
-        attributes = [name for name in table.names if name not in taken]
+        used = {item, title, description, *grouped, *images, *numbers, *behaviour}
+        attributes = [name for name in table.names if name not in used]
         return cls(item, title, description, grouped, images, numbers, attributes, behaviour)
 
     def all(self) -> list[str]:

@@ -113,8 +113,8 @@ def numbers(cells: Cells, parse: Callable[[str], float] | None = None) -> NDArra
     """float64 [n], NaN for what is no finite number. parse: for strings that `float` does not read."""
     kind: pa.DataType = cells.type
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        moments: Any = pc.cast(cells, pa.timestamp("ms"), safe=False)
-        cells = pc.cast(moments, pa.int64())
+        milliseconds: Any = pc.cast(cells, pa.timestamp("ms"), safe=False)
+        cells = pc.cast(milliseconds, pa.int64())
     read = _cast(cells) if not pa.types.is_dictionary(kind) else None
     if read is None:
         values, codes = _dictionary(cells)

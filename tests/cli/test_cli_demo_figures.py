@@ -22,8 +22,8 @@ def test_popularity_leaves_out_what_the_user_took_as_the_lists_do() -> None:
     rates = HitRates.after(training([*crowd, ("ann", "i00"), ("ann", "i01")]), items)
     rates.judge("ann", "i11", [])  # i02 to i11 are left: the last of them is on the list of ten
     rates.judge("bob", "i11", ["i11"])  # new, so i00 to i09 are popular for him
-    assert (rates.everyone.trials, rates.everyone.hits, rates.everyone.popularity_hits) == (2, 1, 1)
-    assert (rates.warm.trials, rates.warm.hits, rates.warm.popularity_hits) == (1, 0, 1)
+    assert (rates.everyone.queries, rates.everyone.hits, rates.everyone.popularity_hits) == (2, 1, 1)
+    assert (rates.warm.queries, rates.warm.hits, rates.warm.popularity_hits) == (1, 0, 1)
 
 
 def test_popularity_learns_from_the_replay() -> None:

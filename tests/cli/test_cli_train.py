@@ -121,7 +121,7 @@ def test_a_training_that_is_told_to_end_leaves_the_bundle_as_it_was(command: Com
 
 def test_a_bundle_goes_on_with_what_came_since(command: Command) -> None:
     command.set("TRAIN__EPOCHS", "2")
-    with pytest.raises(CommandError, match="train anew without --continue"):
+    with pytest.raises(CommandError, match="train without --continue"):
         command.run("--continue")
     command.run()
     first = read(command.folder / "bundle").manifest

@@ -26,7 +26,7 @@ from profiles.settings import StoreSettings
 from readers.messages import item_records
 from recstream.v1.item_pb2 import Item
 from rollout.cleanup import vector_keys
-from rollout.errors import BundleUnfit, TakenOver, TransitionRefused, VersionNotLoaded
+from rollout.errors import BundleUnfit, PublisherReplaced, TransitionRefused, VersionNotLoaded
 from rollout.publisher import Publisher
 from rollout.status import rollout_status
 from tests.models.tiny_bundle import build
@@ -249,7 +249,7 @@ async def test_what_a_publisher_that_died_left_is_named_and_cleared(
 @pytest.mark.timeout(180)
 async def test_one_publisher_at_a_time(settings: Settings, bundles: Sequence[Path]) -> None:
     async with publisher(settings) as first, publisher(settings):
-        with pytest.raises(TakenOver, match="taken over"):
+        with pytest.raises(PublisherReplaced, match="taken over"):
             await first.prepare(bundles[1], force=False)
     assert await state(settings) == (0, 1, 1)
     async with publisher(settings) as third:
