@@ -1,1 +1,1 @@
-"""The candidate pipeline: hydration, sources, filters, scorers, selector, reasons, slate."""
+"""The candidate pipeline: from queries to lists. `build` names the stages, and `runner` takes batches through them."""

@@ -17,17 +17,19 @@ _LASTING_DAYS: Final = 14.0
 
 
 class Popularity:
-    """Readings of the same counts with several half-lives: a short one for trends, a longer one for what stays
-    popular, and for the ranker those that it was trained with, which the manifest says. All decay at the read, so
-    that yesterday's burst is not taken for today's."""
+    """Reads the same counts with several half-lives.
+
+    A short one for trends, a longer one for what stays popular, and for the ranker those that it was trained with,
+    which the manifest says. Counts decay when they are read, so yesterday's burst is not mistaken for today's.
+    """
 
     def __init__(self, catalog: InMemoryCatalog, trending_half_life_s: float) -> None:
         self._catalog = catalog
         self._trending = trending_half_life_s
 
     def scores(self, now_ms: int, rows: Rows) -> NDArray[np.float64]:
-        """What popular lists go by, float64 [m] for the rows [m]: the trend, and where there is none,
-        positive events ever."""
+        """What popular lists are ordered by, float64 [m] for the rows [m]: the trend, and where there is none, all
+        positive events."""
         return self.trend(now_ms)[rows].astype(np.float64) + EVER * self._catalog.positives[rows]
 
     def trend(self, now_ms: int) -> Floats:

@@ -87,7 +87,7 @@ class Runner:
         """Makes a list for each query of a batch.
 
         Args:
-            queries: what is due at the same moment; a batch of one is as good as any.
+            queries: what is due at the same time. Their moments may differ.
             deadline: on the clock, seconds, for the whole batch. The lists are there before it, each on the
                 best tier that time and model allow, and at once if it has passed. Infinity: they take as long as they
                 need.
@@ -103,8 +103,9 @@ class Runner:
         # What the reasons need of the model is on its way while candidates are retrieved and scored.
         explanations = self._stages.explainer.begin(hydrated, model_budget)
         try:
-            scored = self._still_allowed(hydrated, await self._scored(hydrated, model_budget))
+            scored = await self._scored(hydrated, model_budget)
             with timed("select"):
+                scored = self._still_allowed(hydrated, scored)
                 selections = self._stages.selector.select(hydrated, scored)
             with timed("slate"):
                 seconds = budget.left(settings.reasons_wait_ms / 1000)

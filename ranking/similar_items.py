@@ -51,9 +51,9 @@ class SimilarItems:
     def find(
         self,
         item_id: str,
+        *,
         count: int,
         now_ms: int,
-        *,
         filter: filter_pb2.Filter | None = None,
         domain: str = "",
         excluded: frozenset[str] = frozenset(),

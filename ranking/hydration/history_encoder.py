@@ -127,8 +127,14 @@ class HistoryEncoder:
     ) -> "asyncio.Task[list[EncodedHistory | None]]":
         """Starts to encode whole histories, all in one call; the results are cached when they come.
 
-        The task returns one for each user, None where the model's numbers for this user alone are not finite. It
-        raises ModelUnavailable.
+        Args:
+            manifest: of the version that encodes.
+            users: the histories; an empty one has the state of a user of whom nothing is known.
+            seconds: the call's budget.
+
+        Returns:
+            The task. It returns one result for each user, None where the model's numbers for this user alone are not
+            finite, and raises ModelUnavailable.
         """
         return self._calls.start(self._encode(manifest, users, seconds))
 
@@ -186,10 +192,9 @@ class HistoryEncoder:
             missing = (
                 tuple(dict.fromkeys(e.item_id for e in entries if e.item_id in lacking)) if lacking else ()
             )
-            one = slice(index, index + 1)
             encoded = found = None
             if not starts[row]:
-                encoded = EncodedHistory(entries, States(states.state[one], states.user_vector[one]), missing)
+                encoded = EncodedHistory(entries, _row(states, index), missing)
                 self._encoded[_key(user, version)] = encoded
             if entries:
                 found = self._summed(user.entries, contributions[index, : len(entries)], missing)
@@ -243,6 +248,13 @@ class HistoryEncoder:
     def _found(self, version: int, missing: tuple[str, ...]) -> bool:
         """Whether one of these has got its vector."""
         return any(self._catalog.vector(version, item_id) is not None for item_id in missing)
+
+
+def _row(states: States, index: int) -> States:
+    """The states of one user: a copy where there are others, which the cache must not keep alive."""
+    if len(states.state) == 1:
+        return states
+    return States(states.state[index : index + 1].copy(), states.user_vector[index : index + 1].copy())
 
 
 def _key(user: UserHistory, version: int) -> Key:

@@ -1,6 +1,7 @@
 """Hydration of queries: from requests and stored profiles to everything that the stages need."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import structlog
@@ -104,17 +105,21 @@ class ProfileHydrator:
             if manifest is not None:
                 users = [states[index].history for index in indices]
                 tasks.append((indices, self._encoder.begin(manifest, users, seconds)))
-        for indices, task in tasks:
-            try:
-                encoded = await self._calls.result(task, budget.left())
-            except Exception as error:  # it costs these users a tier, not their lists
-                fall_back("refold", error, len(indices))
-                continue
-            for index, each in zip(indices, encoded, strict=True):
-                if each is not None:
-                    found[index] = each
-                else:
-                    fall_back("refold", ModelUnavailable())
+        try:
+            for indices, task in tasks:
+                try:
+                    encoded = await self._calls.result(task, budget.left())
+                except Exception as error:  # it costs these users a tier, not their lists
+                    fall_back("refold", error, len(indices))
+                    continue
+                for index, each in zip(indices, encoded, strict=True):
+                    if each is not None:
+                        found[index] = each
+                    else:
+                        fall_back("refold", ModelUnavailable())
+        finally:
+            for _, task in tasks:
+                task.cancel()
         return found
 
     def _user(self, state: "_State", encoded: EncodedHistory | None, now_ms: int) -> User | None:
@@ -136,22 +141,18 @@ class ProfileHydrator:
         return User(version, earlier.states, idle_seconds(earlier.entries, now_ms), behind=True)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class _State:
-    """Where a query's user stands before the model is asked: who answers, what is kept, what there is to encode."""
+    """What is known of a query's user before the model is asked.
 
-    __slots__ = ("history", "kept", "manifest", "profile")
+    manifest: of the version that answers; None: no model does.
+    kept: the profile's state under that version, if it is usable.
+    """
 
-    def __init__(
-        self,
-        profile: Profile | None,
-        history: UserHistory,
-        manifest: Manifest | None,
-        kept: ModelState | None,
-    ) -> None:
-        self.profile = profile
-        self.history = history
-        self.manifest = manifest
-        self.kept = kept
+    profile: Profile | None
+    history: UserHistory
+    manifest: Manifest | None
+    kept: ModelState | None
 
     @classmethod
     def of(cls, query: Query, routing: VersionRouting, settings: ProfileSettings) -> "_State":

@@ -64,10 +64,18 @@ class Ranker:
             asked = [(queries[index], candidates[index]) for index in indices]
             tasks.append((indices, self._calls.start(self._rank(version, asked, seconds))))
         found: list[Scores | None] = [None] * len(queries)
-        for indices, task in tasks:
-            for index, ranking in zip(indices, await self._calls.result(task, budget.left()), strict=True):
-                if ranking is not None:
-                    found[index] = self._scores(queries[index], candidates[index], ranking)
+        try:
+            for indices, task in tasks:
+                try:
+                    rankings = await self._calls.result(task, budget.left())
+                except ModelUnavailable:
+                    continue  # the users of another version need not go without
+                for index, ranking in zip(indices, rankings, strict=True):
+                    if ranking is not None:
+                        found[index] = self._scores(queries[index], candidates[index], ranking)
+        finally:
+            for _, task in tasks:
+                task.cancel()
         return found
 
     async def _rank(self, version: int, asked: Sequence[Asked], seconds: float) -> list[Ranking | None]:

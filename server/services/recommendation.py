@@ -135,8 +135,8 @@ class RecommendationService(RecommendationServiceServicer):
             try:
                 found = self.similar_items.find(
                     request.item_id,
-                    count,
-                    self.slate_service.now_ms(),
+                    count=count,
+                    now_ms=self.slate_service.now_ms(),
                     filter=request.filter if request.HasField("filter") else None,
                     domain=request.domain,
                     excluded=frozenset(request.excluded_item_ids),

@@ -6,7 +6,7 @@ from itertools import count
 import numpy as np
 import pytest
 
-from inference.model import NotFinite
+from inference.model import ModelUnavailable, NotFinite
 from inference.version_routing import Live, VersionRouting
 from profiles.folding.tail import Tail, hash64
 from profiles.profile import Stored
@@ -164,6 +164,26 @@ async def test_users_of_two_versions_in_one_batch_have_lists_of_their_own_versio
     assert [each.slate.model_version for each in ranked] == wanted
     assert {each.slate.tier for each in ranked} == {RANKED}
     assert all(each.slate.items[0].reason.item_id in {"i003", "i004"} for each in ranked)
+
+
+async def test_a_version_that_does_not_answer_costs_the_users_of_the_other_nothing(shelf: Shelf) -> None:
+    class Half(PaperModel):
+        async def rank(self, version, users, candidates, *, timeout):
+            if version != VERSION:
+                raise ModelUnavailable("this version is not loaded")
+            return await super().rank(version, users, candidates, timeout=timeout)
+
+    newer = MANIFEST.model_copy(update={"version": VERSION + 1})
+    for item_id in numbered(120):
+        shelf.put_vector(VERSION + 1, item_id, vector(1, 2))
+    half = VersionRouting(Live(MANIFEST), Live(newer), 0.5)
+    made = build(shelf, Half(), lambda: half, PROFILES, RankingSettings())
+    names = [f"user-{n}" for n in range(16)]
+    ranked = await made.rank([query(liked(name, "i003", "i004"), user_id=name) for name in names])
+    assert {(each.slate.model_version, each.slate.tier) for each in ranked} == {
+        (VERSION, RANKED),
+        (VERSION + 1, VECTORS),
+    }
 
 
 @pytest.mark.usefixtures("virtual_time")

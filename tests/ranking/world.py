@@ -177,7 +177,7 @@ def similar(
     """The items like one."""
     routing = VersionRouting.single(manifest)
     found = build_similar_items(catalog, lambda: routing, RankingSettings())
-    return found.find(item_id, count, now_ms, **fields)
+    return found.find(item_id, count=count, now_ms=now_ms, **fields)
 
 
 def ids(ranked) -> list[str]:
