@@ -35,7 +35,7 @@ from local.servers.ports import free_port
 from local.servers.triton import EmbeddedTriton
 from local.servers.valkey import EmbeddedValkey
 from profiles.actions import ProfileSettings
-from profiles.announcements.changes import Announcement, Changes
+from profiles.announcements.subscriber import Announcement, AnnouncementSubscriber
 from profiles.settings import StoreSettings
 from profiles.store.store import ProfileStore
 from recstream.v1.interaction_pb2 import Interaction
@@ -63,8 +63,8 @@ async def measure(events: int, pause: float, bundle_folder: Path | None, folder:
     await create_topics(kafka, profiles.time_to_live_days)
     store_settings = StoreSettings(addresses=(valkey.address,))
     store = await ProfileStore.connect(store_settings)
-    changes = await Changes.connect(store_settings)
-    listening = asyncio.create_task(run_background(changes.background()))
+    subscriber = await AnnouncementSubscriber.connect(store_settings)
+    listening = asyncio.create_task(run_background(subscriber.background()))
     model: Model = ArithmeticModel()
     manifest = manifest_for(profiles)
     triton = None
@@ -93,7 +93,7 @@ async def measure(events: int, pause: float, bundle_folder: Path | None, folder:
                 future.set_result(time.perf_counter())
 
     for user in range(20):
-        await changes.watch(f"u{user}", hear)
+        await subscriber.watch(f"u{user}", hear)
     took: list[float] = []
     for n in range(events + 100):
         event = Interaction(
@@ -114,7 +114,7 @@ async def measure(events: int, pause: float, bundle_folder: Path | None, folder:
     await producer.stop()
     listening.cancel()
     await asyncio.wait({listening})
-    await changes.close()
+    await subscriber.close()
     await store.close()
     await model.close()
     for server in (kafka_server, valkey, triton):

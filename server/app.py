@@ -16,7 +16,7 @@ from inference.settings import TritonSettings
 from inference.triton import TritonModel
 from inference.version_labels import Retiring
 from inference.version_routing import VersionRouting, Versions
-from profiles.announcements.changes import Changes
+from profiles.announcements.subscriber import AnnouncementSubscriber
 from profiles.store.store import ProfileStore
 from ranking.build import build, build_similar_items
 from ranking.metrics import LIST_SECONDS, LISTS_BY_VERSION, Labels
@@ -106,7 +106,7 @@ class Server:
         self.probes = ProbeServer(self.health, settings.host, settings.http_port)
         await self.probes.start()
         self._store = await ProfileStore.connect(config.store)
-        self._changes = await Changes.connect(config.store, self._reread)
+        self._changes = await AnnouncementSubscriber.connect(config.store, self._reread)
         self._runner = build(self.catalog, self._model, self.versions, config.profiles, config.ranking)
         self._writer = LogWriter(config.kafka, settings)
         self._slate_log = SlateLog(config.kafka, settings)

@@ -1,1 +1,1 @@
-"""What is published with every write of a profile, and who listens."""
+"""Announcements: published with every write of a profile, and received by those who watch the user."""

@@ -1,11 +1,11 @@
-"""Those who watch a user."""
+"""The watchers of one user."""
 
 import asyncio
 from collections.abc import Callable
 
 import structlog
 
-from profiles.announcements.announcements import Announcement
+from profiles.announcements.announcement import Announcement
 
 log = structlog.get_logger()
 
@@ -13,11 +13,13 @@ Callback = Callable[[Announcement], None]
 
 
 class Watch:
-    """The callbacks of one channel, and how far its subscription is.
+    """The callbacks of one channel, and the state of its subscription.
 
-    confirmation: done once the server has confirmed the subscription; another when that no longer holds.
-    joined: the client has been asked to subscribe, and tries until it is asked to stop.
-    late: somebody was told that it is not confirmed, and has to hear when it is.
+    Attributes:
+        confirmation: Done once the server has confirmed the subscription. A new one replaces it when that no longer
+            holds.
+        joined: Whether the client has been asked to subscribe. It tries until it is asked to stop.
+        late: Whether a watcher was told that the subscription is not confirmed. It is called back once it is.
     """
 
     __slots__ = ("callbacks", "channel", "confirmation", "joined", "late", "user_id")
@@ -32,16 +34,16 @@ class Watch:
 
     @property
     def confirmed(self) -> bool:
-        """Whether announcements are heard, as far as is known."""
+        """Whether the server has confirmed the subscription, as far as is known."""
         return self.confirmation.done()
 
-    def forget_confirmation(self) -> None:
-        """It has to be confirmed anew."""
+    def reset_confirmation(self) -> None:
+        """The subscription has to be confirmed again."""
         if self.confirmation.done():
             self.confirmation = asyncio.get_running_loop().create_future()
 
     def call(self, announcement: Announcement) -> None:
-        """Hands it to all; one that fails is logged and keeps nobody else from hearing."""
+        """Calls all callbacks. One that fails is logged, and the others are called all the same."""
         for callback in tuple(self.callbacks):
             try:
                 callback(announcement)

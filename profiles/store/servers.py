@@ -1,4 +1,4 @@
-"""Questions to the servers themselves: who they are, what they send us, which keys they hold."""
+"""Requests about the servers themselves: their names, subscriptions and keys."""
 
 from collections.abc import AsyncIterator
 from functools import partial
@@ -21,7 +21,7 @@ _SCAN_COUNT: Final = 1000
 
 
 async def run_ids(client: Client) -> str:
-    """The run ids of the server, or of all primaries: a server that was restarted has another."""
+    """The run id of the server, or of all primaries. A restarted server has another one."""
     if isinstance(client, GlideClusterClient):
         answer = await client.info([InfoSection.SERVER], AllPrimaries())
         infos = list(answer.values()) if isinstance(answer, dict) else [answer]
@@ -38,7 +38,7 @@ async def run_ids(client: Client) -> str:
 
 
 async def client_ids(client: Client) -> str:
-    """The server's ids of this client's connections: a connection that was made anew has another."""
+    """The servers' ids of this client's connections. A new connection has another one."""
     if isinstance(client, GlideClusterClient):
         answer = await client.client_id(AllPrimaries())
         if isinstance(answer, dict):
@@ -48,23 +48,23 @@ async def client_ids(client: Client) -> str:
 
 
 async def ping_any(client: Client) -> None:
-    """Returns if any one server answers."""
+    """Returns if any server answers."""
     if isinstance(client, GlideClusterClient):
         await client.ping(route=RandomNode())
     else:
         await client.ping()
 
 
-async def join(channels: set[str], timeout_ms: int, client: Client) -> None:
-    """Subscribes to the channels, and returns when the server has confirmed them."""
+async def subscribe(channels: set[str], timeout_ms: int, client: Client) -> None:
+    """Subscribes to the channels, and returns once the servers have confirmed them."""
     if isinstance(client, GlideClusterClient):
         await client.ssubscribe(channels, timeout_ms)
     else:
         await client.subscribe(channels, timeout_ms)
 
 
-async def leave(channels: set[str], timeout_ms: int, client: Client) -> None:
-    """The reverse, likewise."""
+async def unsubscribe(channels: set[str], timeout_ms: int, client: Client) -> None:
+    """Unsubscribes from the channels, and returns once the servers have confirmed it."""
     if isinstance(client, GlideClusterClient):
         await client.sunsubscribe(channels, timeout_ms)
     else:
@@ -81,28 +81,28 @@ async def subscriptions(client: Client) -> set[str]:
 
 
 async def scan(connection: Connection, pattern: str) -> AsyncIterator[str]:
-    """The keys of strings that match, in no order. Raises StoreUnavailable."""
-    place: Cursor | None = None
+    """Yields the string keys that match the pattern, in no order. Raises StoreUnavailable."""
+    cursor: Cursor | None = None
     while True:
-        place, keys = await connection.ask("scan", partial(_scan, place, pattern))
+        cursor, keys = await connection.ask("scan", partial(_scan, cursor, pattern))
         for key in keys:
             yield key.decode()
-        if place is None:
+        if cursor is None:
             return
 
 
-async def _scan(place: Cursor | None, pattern: str, client: Client) -> tuple[Cursor | None, list[bytes]]:
-    """The next keys, and the place of those after them: None at the end."""
+async def _scan(cursor: Cursor | None, pattern: str, client: Client) -> tuple[Cursor | None, list[bytes]]:
+    """The next keys, and the cursor after them: None at the end."""
     kind = ObjectType.STRING
     if isinstance(client, GlideClusterClient):
-        at = place
+        at = cursor
         if not isinstance(at, ClusterScanCursor):
             at = ClusterScanCursor()  # type: ignore[no-untyped-call]
         after, keys = await client.scan(at, match=pattern, count=_SCAN_COUNT, type=kind)
         assert isinstance(after, ClusterScanCursor)
         assert isinstance(keys, list)
         return None if after.is_finished() else after, keys
-    begin = place if isinstance(place, bytes) else b"0"
+    begin = cursor if isinstance(cursor, bytes) else b"0"
     following, found = await client.scan(begin, match=pattern, count=_SCAN_COUNT, type=kind)
     assert isinstance(following, bytes)
     assert isinstance(found, list)

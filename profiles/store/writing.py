@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from random import getrandbits
 from typing import Final
 
-from profiles.announcements.announcements import attachment_header, encode_announcement
+from profiles.announcements.announcement import attachment_header, encode_announcement
 from profiles.folding.events import Event
 from profiles.folding.tail import Tail
 from profiles.profile import Profile

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from profiles.announcements.announcements import Announcement
+from profiles.announcements.announcement import Announcement
 from profiles.folding.events import Position
 from profiles.profile import Profile
 from server import metrics

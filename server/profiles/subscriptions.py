@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from profiles.announcements.changes import Callback, Changes
+from profiles.announcements.subscriber import AnnouncementSubscriber, Callback
 
 
 class Subscriptions:
@@ -14,7 +14,7 @@ class Subscriptions:
         changes: Where announcements come from.
     """
 
-    def __init__(self, changes: Changes) -> None:
+    def __init__(self, changes: AnnouncementSubscriber) -> None:
         self._changes = changes
         self._ending: set[asyncio.Task[bool]] = set()
 

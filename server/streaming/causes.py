@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from profiles.announcements.announcements import AppliedEvent
+from profiles.announcements.announcement import AppliedEvent
 from recstream.v1 import frame_pb2, interaction_pb2
 from server import metrics
 

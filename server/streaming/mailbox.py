@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-from profiles.announcements.announcements import Announcement
+from profiles.announcements.announcement import Announcement
 from profiles.profile import Stored
 from server import metrics
 from server.streaming.causes import Causes

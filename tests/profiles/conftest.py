@@ -1,4 +1,4 @@
-"""Stores and changes on real servers, standalone and in a cluster."""
+"""Stores and subscriber on real servers, standalone and in a cluster."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -9,7 +9,7 @@ import pytest
 
 from local.servers.valkey import EmbeddedValkey
 from local.servers.valkey_cluster import EmbeddedValkeyCluster
-from profiles.announcements.changes import Changes
+from profiles.announcements.subscriber import AnnouncementSubscriber
 from profiles.settings import StoreSettings
 from profiles.store.store import ProfileStore
 from telemetry.background import run_background
@@ -18,9 +18,9 @@ GENEROUS_SECONDS = 60.0
 
 
 @asynccontextmanager
-async def running(changes: Changes) -> AsyncIterator[None]:
+async def running(subscriber: AnnouncementSubscriber) -> AsyncIterator[None]:
     """While its tasks run, as a server's list runs them."""
-    tasks = asyncio.create_task(run_background(changes.background()))
+    tasks = asyncio.create_task(run_background(subscriber.background()))
     try:
         yield
     finally:
@@ -61,8 +61,8 @@ async def store(store_settings: StoreSettings) -> AsyncIterator[ProfileStore]:
 
 
 @pytest.fixture
-async def changes(store_settings: StoreSettings) -> AsyncIterator[Changes]:
-    changes = await Changes.connect(store_settings)
-    async with running(changes):
-        yield changes
-    await changes.close()
+async def subscriber(store_settings: StoreSettings) -> AsyncIterator[AnnouncementSubscriber]:
+    subscriber = await AnnouncementSubscriber.connect(store_settings)
+    async with running(subscriber):
+        yield subscriber
+    await subscriber.close()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from profiles.announcements.announcements import attachment_header, decode_announcement, encode_announcement
+from profiles.announcements.announcement import attachment_header, decode_announcement, encode_announcement
 from profiles.errors import ProfileCorrupt
 from profiles.folding.events import Event, Position, Record
 from profiles.profile import ModelState, Profile, Stored

@@ -11,15 +11,15 @@ import pytest
 from local.servers.ports import free_port
 from local.servers.valkey import EmbeddedValkey
 from local.servers.valkey_cluster import EmbeddedValkeyCluster
-from profiles.announcements.announcements import Announcement
-from profiles.announcements.changes import Changes
+from profiles.announcements.announcement import Announcement
+from profiles.announcements.subscriber import AnnouncementSubscriber
 from profiles.errors import StoreUnavailable
 from profiles.profile import ModelState, Profile
 from profiles.settings import StoreSettings
 from profiles.store.store import ProfileStore, Tail, Write
 from tests.profiles.conftest import GENEROUS_SECONDS, running, settings_of, until
 from tests.profiles.stalling_link import StallingLink
-from tests.profiles.test_profiles_changes import touch
+from tests.profiles.test_profiles_announcements import touch
 
 FAR = 4_000_000_000_000
 QUICK: dict[str, object] = {"request_timeout_ms": 400, "probe_interval_ms": 100, "reconnect_after_ms": 1000}
@@ -44,13 +44,13 @@ async def cluster(tmp_path: Path) -> AsyncIterator[EmbeddedValkeyCluster]:
 
 
 @asynccontextmanager
-async def connected(settings: StoreSettings) -> AsyncIterator[tuple[ProfileStore, Changes]]:
-    store, changes = await ProfileStore.connect(settings), await Changes.connect(settings)
+async def connected(settings: StoreSettings) -> AsyncIterator[tuple[ProfileStore, AnnouncementSubscriber]]:
+    store, subscriber = await ProfileStore.connect(settings), await AnnouncementSubscriber.connect(settings)
     try:
-        async with running(changes):
-            yield store, changes
+        async with running(subscriber):
+            yield store, subscriber
     finally:
-        await changes.close()
+        await subscriber.close()
         await store.close()
 
 
@@ -71,20 +71,20 @@ async def test_a_restart_heals_by_itself_and_tells_whoever_watches(
     server: EmbeddedValkey, prefix: str
 ) -> None:
     heard: list[Announcement] = []
-    async with connected(settings_of(server, prefix, **QUICK)) as (store, changes):
+    async with connected(settings_of(server, prefix, **QUICK)) as (store, subscriber):
         before = await store.identity()
         users = [f"u{n}" for n in range(200)]
-        await asyncio.gather(*(changes.watch(user, heard.append) for user in users))
+        await asyncio.gather(*(subscriber.watch(user, heard.append) for user in users))
         await touch(store, *users)
         await until(lambda: len(heard) == 200)
-        generation = changes.generation
+        generation = subscriber.generation
         server.kill()
         with pytest.raises(StoreUnavailable):
             await store.read(["u0"])
         with pytest.raises(StoreUnavailable):
             await store.write([Write("u0", 0, Profile("u0", expires_at_ms=FAR))])
         await server.start()
-        await until(lambda: changes.generation > generation)
+        await until(lambda: subscriber.generation > generation)
         heard.clear()
         # The script is gone from the server as well. What was acknowledged is not.
         await eventually(lambda: touch(store, *users))
@@ -98,10 +98,10 @@ async def test_a_store_may_be_down_when_a_process_starts(server: EmbeddedValkey,
     settings = settings_of(server, prefix, **QUICK)
     server.kill()
     heard: list[Announcement] = []
-    async with connected(settings) as (store, changes):
+    async with connected(settings) as (store, subscriber):
         with pytest.raises(StoreUnavailable):
             await store.read(["ann"])
-        assert await changes.watch("ann", heard.append) is False
+        assert await subscriber.watch("ann", heard.append) is False
         await server.start()
         # Who was told that nothing is confirmed is told when it is.
         await until(lambda: [each.revision for each in heard] == [0])
@@ -136,18 +136,21 @@ async def test_a_link_that_goes_silent_is_given_up_and_found_again(
     await link.start()
     direct = await ProfileStore.connect(settings_of(server, prefix))
     heard: list[Announcement] = []
-    async with connected(settings_of(server, prefix, addresses=(link.address,), **QUICK)) as (store, changes):
-        await changes.watch("ann", heard.append)
+    async with connected(settings_of(server, prefix, addresses=(link.address,), **QUICK)) as (
+        store,
+        subscriber,
+    ):
+        await subscriber.watch("ann", heard.append)
         await touch(store, "ann")
         await until(lambda: len(heard) == 1)
-        generation = changes.generation
+        generation = subscriber.generation
         link.stalled = True
         with pytest.raises(StoreUnavailable):
             await store.read(["ann"])
         await touch(direct, "ann")  # nobody hears of this
         await asyncio.sleep(2)
         link.stalled = False
-        await until(lambda: changes.generation > generation)
+        await until(lambda: subscriber.generation > generation)
         heard.clear()
         await eventually(lambda: store.read(["ann"]))
         await touch(store, "ann")
@@ -160,12 +163,12 @@ async def test_a_killed_connection_is_noticed_though_the_server_lives(
     server: EmbeddedValkey, prefix: str
 ) -> None:
     heard: list[Announcement] = []
-    async with connected(settings_of(server, prefix, **QUICK)) as (store, changes):
-        await changes.watch("ann", heard.append)
+    async with connected(settings_of(server, prefix, **QUICK)) as (store, subscriber):
+        await subscriber.watch("ann", heard.append)
         await asyncio.sleep(0.3)  # a probe has seen the connection
-        generation = changes.generation
+        generation = subscriber.generation
         await server.command("CLIENT", "KILL", "TYPE", "pubsub")
-        await until(lambda: changes.generation > generation)
+        await until(lambda: subscriber.generation > generation)
         await touch(store, "ann")
         await until(lambda: len(heard) == 1)
 
@@ -232,12 +235,12 @@ async def test_a_part_of_the_cluster_that_is_down_takes_nobody_else_with_it(
     def hear(announcement: Announcement) -> None:
         heard.add(announcement.user_id)
 
-    async with connected(settings) as (store, changes):
+    async with connected(settings) as (store, subscriber):
         users = [f"u{n}" for n in range(60)]
-        assert all(await asyncio.gather(*(changes.watch(user, hear) for user in users)))
+        assert all(await asyncio.gather(*(subscriber.watch(user, hear) for user in users)))
         await touch(store, *users)
         await until(lambda: heard == set(users))
-        generation = changes.generation
+        generation = subscriber.generation
         cluster.nodes[1].kill()
         revisions: list[int | None] = []
 
@@ -254,9 +257,9 @@ async def test_a_part_of_the_cluster_that_is_down_takes_nobody_else_with_it(
         await eventually(lambda: touch(store, *well))
         await until(lambda: heard == set(well))
         # The client confirms no new subscription before the lost server is back, wherever it belongs.
-        await asyncio.gather(changes.watch("new-1", hear), changes.watch("new-2", hear))
+        await asyncio.gather(subscriber.watch("new-1", hear), subscriber.watch("new-2", hear))
         await cluster.nodes[1].start()
-        await until(lambda: changes.generation > generation)
+        await until(lambda: subscriber.generation > generation)
         heard.clear()
         await eventually(lambda: touch(store, *users, "new-1", "new-2"))
         await until(lambda: heard >= {*users, "new-1", "new-2"})
@@ -266,8 +269,8 @@ async def test_a_slot_that_moves_takes_its_users_with_it(cluster: EmbeddedValkey
     addresses = tuple(f"{host}:{port}" for host, port in cluster.addresses)
     settings = StoreSettings(addresses=addresses, cluster=True, key_prefix=prefix, request_timeout_ms=5000)
     heard: list[Announcement] = []
-    async with connected(settings) as (store, changes):
-        await changes.watch("ann", heard.append)
+    async with connected(settings) as (store, subscriber):
+        await subscriber.watch("ann", heard.append)
         await touch(store, "ann")
         await until(lambda: len(heard) == 1)
         await _move_slot(cluster, f"{prefix}{{ann}}:p", [f"{prefix}{{ann}}:p"])

@@ -8,8 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from profiles.actions import ProfileSettings
-from profiles.announcements.announcements import Announcement
-from profiles.announcements.changes import Changes
+from profiles.announcements.announcement import Announcement
+from profiles.announcements.subscriber import AnnouncementSubscriber
 from profiles.errors import StoreUnavailable
 from profiles.folding.fold import fold
 from profiles.profile import Profile, Stored
@@ -91,10 +91,12 @@ async def test_thousands_at_once_keep_their_order(store: ProfileStore) -> None:
     assert sorted({user async for user in store.scan()}) == sorted(users)
 
 
-async def test_odd_user_ids_are_users_of_their_own(store: ProfileStore, changes: Changes) -> None:
+async def test_odd_user_ids_are_users_of_their_own(
+    store: ProfileStore, subscriber: AnnouncementSubscriber
+) -> None:
     heard: list[str] = []
     for user in ODD_IDS:
-        assert await changes.watch(user, lambda announcement: heard.append(announcement.user_id))
+        assert await subscriber.watch(user, lambda announcement: heard.append(announcement.user_id))
     await store.write([Write(u, 0, profile(u), tail=Tail().add([(1, 2)], 5)) for u in ODD_IDS])
     assert [s.profile.user_id for s in await store.read(ODD_IDS) if s] == ODD_IDS
     assert [len(tail) for tail in await store.read_tails(ODD_IDS) if tail] == [1] * len(ODD_IDS)
@@ -151,12 +153,12 @@ async def test_a_tail_is_left_set_or_deleted(store: ProfileStore) -> None:
 
 
 async def test_a_refused_write_touches_no_tail_and_is_not_announced(
-    store: ProfileStore, changes: Changes
+    store: ProfileStore, subscriber: AnnouncementSubscriber
 ) -> None:
     tail = Tail().add([(5, 6)], 5)
     await store.write([Write("ann", 0, profile(), tail=tail)])
     heard: list[Announcement] = []
-    await changes.watch("ann", heard.append)
+    await subscriber.watch("ann", heard.append)
     assert await store.write([Write("ann", 0, profile(), delete_tail=True)]) == [False]
     [stored] = await store.read(["ann"])
     assert stored is not None
@@ -166,9 +168,11 @@ async def test_a_refused_write_touches_no_tail_and_is_not_announced(
     assert await store.read_tails(["ann"]) == [tail]
 
 
-async def test_every_write_is_announced_with_what_it_applied(store: ProfileStore, changes: Changes) -> None:
+async def test_every_write_is_announced_with_what_it_applied(
+    store: ProfileStore, subscriber: AnnouncementSubscriber
+) -> None:
     heard: list[Announcement] = []
-    assert await changes.watch("ann", heard.append)
+    assert await subscriber.watch("ann", heard.append)
     applied = [event("like", "A", 1, offset=7, event_id="e")]
     await store.write([Write("ann", 0, profile(), applied=applied), Write("bob", 0, profile("bob"))])
     await until(lambda: bool(heard))

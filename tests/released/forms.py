@@ -24,7 +24,7 @@ from inference.triton import TritonModel
 from local.servers.ports import free_port
 from local.servers.triton import EmbeddedTriton
 from profiles.actions import ProfileSettings
-from profiles.announcements.announcements import decode_announcement
+from profiles.announcements.announcement import decode_announcement
 from profiles.folding.events import Position
 from profiles.folding.tail import Tail
 from profiles.interactions import parse

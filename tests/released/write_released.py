@@ -25,7 +25,7 @@ from catalog.popularity.stats import HOUR_MS, add
 from catalog.records import stats_key, vector_key
 from catalog.version_watcher import KEY
 from inference.bundle.bundle import MANIFEST, read
-from profiles.announcements.announcements import attachment_header, encode_announcement
+from profiles.announcements.announcement import attachment_header, encode_announcement
 from profiles.profile import ModelState, Profile
 from profiles.store.codec import encode, encode_revision
 from recstream.storage.v1 import catalog_pb2, model_pb2, profile_pb2, slate_pb2

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest_asyncio
 
-from profiles.announcements.announcements import Announcement, AttachedProfile
+from profiles.announcements.announcement import Announcement, AttachedProfile
 from profiles.profile import Profile, Stored
 from profiles.store.codec import encode, encode_revision
 from profiles.store.store import ProfileStore, Tail, Write, hash64

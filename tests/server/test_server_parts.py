@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from profiles.announcements.announcements import Announcement, AppliedEvent
+from profiles.announcements.announcement import Announcement, AppliedEvent
 from profiles.folding.events import Position
 from recstream.v1 import recommendation_service_pb2 as rpc
 from server.errors import Draining, InvalidRequest, LimitExceeded

@@ -1,4 +1,4 @@
-"""Hearing of every write of the profiles that somebody watches."""
+"""Subscriptions to the announcements of watched profiles."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,79 +10,87 @@ import structlog
 from glide import PubSubMsg
 from google.protobuf.message import DecodeError
 
-from profiles.announcements.announcements import Announcement, decode_announcement
+from profiles.announcements.announcement import Announcement, decode_announcement
 from profiles.announcements.watch import Callback, Watch
 from profiles.errors import StoreUnavailable
 from profiles.metrics import ANNOUNCEMENTS, RECONNECTS, WATCHED
 from profiles.settings import StoreSettings
 from profiles.store.connection import Client, Connection
 from profiles.store.keys import Keys
-from profiles.store.servers import client_ids, join, leave, ping_any, run_ids, subscriptions
+from profiles.store.servers import client_ids, ping_any, run_ids, subscribe, subscriptions, unsubscribe
 from telemetry.background import BackgroundTask, OnFailure
 
-__all__ = ["Announcement", "Callback", "Changes"]
+__all__ = ["Announcement", "AnnouncementSubscriber", "Callback"]
 
 log = structlog.get_logger()
 
-_AT_ONCE: Final = 10_000
-_DOUBT_SECONDS: Final = 0.1
+_MAX_CHANNELS: Final = 10_000
+_RETRY_SECONDS: Final = 0.1
 
 
-class Changes:
-    """Subscriptions to announcements, on a connection of their own.
+class AnnouncementSubscriber:
+    """Subscribes to the announcements of watched users, on a connection of its own.
 
-    Announcements can be lost: whenever the connection was made anew, and subscriptions that were missing are
-    confirmed, `generation` goes up and `on_reconnect` is called, and whoever watches has to read again. A lost
-    connection is noticed within the probe's interval, and a subscription is back within about two of them of
-    the server's return.
+    Announcements can be lost with a connection. After each reconnect, once all subscriptions are confirmed again,
+    `generation` grows and `on_reconnect` is called: then watchers have to read their profiles again. A lost connection
+    is noticed within `probe_interval_ms`. A subscription is back within about two of these intervals of the server's
+    return.
 
-    What is due at once is one request: thousands of watches cost as much as a few.
+    Subscriptions that are due together are one request: thousands of watches cost as much as a few.
     """
 
     def __init__(self, settings: StoreSettings, on_reconnect: Callable[[], None] | None) -> None:
         self._settings = settings
         self._keys = Keys(settings.key_prefix)
-        self._connection = Connection(settings, self._heard)
+        self._connection = Connection(settings, self._on_message)
         self._on_reconnect = on_reconnect
         self._watches: dict[bytes, Watch] = {}
         self._unconfirmed: set[bytes] = set()
-        self._idle: set[bytes] = set()
-        self._work = asyncio.Event()
+        self._unwatched: set[bytes] = set()
+        self._wake = asyncio.Event()
         self._known: tuple[str, str] | None = None
         self._renewals = 0
-        self._doubt = False
+        self._may_have_missed = False
         self.generation = 0
 
     @classmethod
     async def connect(cls, settings: StoreSettings, on_reconnect: Callable[[], None] | None = None) -> Self:
-        """Changes that connect with the first request: the store need not be up yet. They are heard while the tasks
-        of `background` run."""
-        changes = cls(settings, on_reconnect)
-        await changes._connection.open()
-        return changes
+        """Makes a subscriber that connects with its first request: the store need not be up yet. It works while the
+        tasks of `background` run."""
+        subscriber = cls(settings, on_reconnect)
+        await subscriber._connection.open()
+        return subscriber
 
     def background(self) -> tuple[BackgroundTask, ...]:
-        """What keeps the subscriptions. The probe is a task of its own, so that it waits for a dead server and no
+        """The tasks that keep the subscriptions. The probe is a task of its own: while it waits for a dead server, no
         subscription waits with it."""
         return (
-            BackgroundTask("profile-subscriptions", partial(self._again, self._subscribe), OnFailure.RETRY),
-            BackgroundTask("profile-probe", partial(self._again, self._probe), OnFailure.RETRY),
+            BackgroundTask(
+                "profile-subscriptions", partial(self._until_failure, self._subscribe), OnFailure.RETRY
+            ),
+            BackgroundTask("profile-probe", partial(self._until_failure, self._probe), OnFailure.RETRY),
         )
 
     async def close(self) -> None:
-        """Ends all subscriptions; nobody is called any more. End the tasks of `background` first."""
+        """Ends all subscriptions; no callback is called any more. End the tasks of `background` first."""
         self._watches.clear()
         self._unconfirmed.clear()
-        self._idle.clear()
+        self._unwatched.clear()
         WATCHED.set(0)
         await self._connection.close()
 
     async def watch(self, user_id: str, callback: Callback) -> bool:
-        """Calls back with every announcement of the user, until `unwatch`; within the event loop, so briefly.
+        """Calls `callback` with every announcement of the user, until `unwatch`. A cancelled call leaves no watch
+        behind.
 
-        True: the subscription is confirmed, and a profile that is read from now on misses nothing. False: the
-        store does not answer. The watch stands all the same: when it is confirmed, it is called back with an
-        announcement of revision 0, so that the profile is read. Cancelled, it leaves no watch behind.
+        Args:
+            user_id: The user.
+            callback: Called in the event loop, so it must be brief.
+
+        Returns:
+            True: the subscription is confirmed, and a profile that is read from now on misses nothing. False: the store
+            does not answer. The watch stays. Once it is confirmed, the callback gets an announcement of revision 0, so
+            that the profile is read.
         """
         channel = self._keys.channel(user_id)
         key = channel.encode()
@@ -91,10 +99,10 @@ class Changes:
             watch = self._watches[key] = Watch(user_id, channel)
             WATCHED.set(len(self._watches))
         watch.callbacks.append(callback)
-        self._idle.discard(key)
+        self._unwatched.discard(key)
         if not watch.confirmed:
             self._unconfirmed.add(key)
-            self._work.set()
+            self._wake.set()
             try:
                 await asyncio.wait({watch.confirmation}, timeout=self._settings.request_timeout_ms / 1000)
             except asyncio.CancelledError:
@@ -104,7 +112,7 @@ class Changes:
         return watch.confirmed
 
     async def unwatch(self, user_id: str, callback: Callback) -> None:
-        """Stops calling back. Does not wait for the server; unknown watches do no harm."""
+        """Stops calling `callback`. It does not wait for the server. Unknown watches do no harm."""
         key = self._keys.channel(user_id).encode()
         watch = self._watches.get(key)
         if watch is None or callback not in watch.callbacks:
@@ -113,18 +121,18 @@ class Changes:
         if watch.callbacks:
             return
         if watch.joined:
-            self._idle.add(key)
-            self._work.set()
+            self._unwatched.add(key)
+            self._wake.set()
         else:
-            self._forget(key)
+            self._remove(key)
 
-    def _forget(self, key: bytes) -> None:
+    def _remove(self, key: bytes) -> None:
         self._unconfirmed.discard(key)
-        self._idle.discard(key)
+        self._unwatched.discard(key)
         del self._watches[key]
         WATCHED.set(len(self._watches))
 
-    def _heard(self, message: PubSubMsg) -> None:
+    def _on_message(self, message: PubSubMsg) -> None:
         channel = message.channel
         watch = self._watches.get(channel if isinstance(channel, bytes) else channel.encode())
         if watch is None:
@@ -140,39 +148,41 @@ class Changes:
             return
         watch.call(announcement)
 
-    async def _again(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def _until_failure(self, work: Callable[[], Awaitable[None]]) -> None:
         while True:
             try:
                 await work()
             except StoreUnavailable:
-                # What is not done stays to be done.
-                self._doubt = True
-                await asyncio.sleep(_DOUBT_SECONDS)
+                # What is left to do is tried again.
+                self._may_have_missed = True
+                await asyncio.sleep(_RETRY_SECONDS)
             except Exception:
-                self._doubt = True
+                self._may_have_missed = True
                 raise
 
     async def _subscribe(self) -> None:
-        pause = _DOUBT_SECONDS if self._unconfirmed else None
+        pause = _RETRY_SECONDS if self._unconfirmed else None
         with suppress(TimeoutError):
             async with asyncio.timeout(pause):
-                await self._work.wait()
-        self._work.clear()
-        await self._unsubscribe_idle()
+                await self._wake.wait()
+        self._wake.clear()
+        await self._unsubscribe_unwatched()
         await self._subscribe_unconfirmed()
 
-    async def _unsubscribe_idle(self) -> None:
-        # Before subscribing, and waited for: an unsubscription on its way must not meet a new subscription.
-        while self._idle:
-            keys = [self._idle.pop() for _ in range(min(len(self._idle), _AT_ONCE))]
+    async def _unsubscribe_unwatched(self) -> None:
+        # It ends before subscribing begins: an unsubscription on its way must not meet a new subscription.
+        while self._unwatched:
+            keys = [self._unwatched.pop() for _ in range(min(len(self._unwatched), _MAX_CHANNELS))]
             left = [self._watches[key] for key in keys]
             for watch in left:
-                watch.forget_confirmation()
+                watch.reset_confirmation()
 
             async def request(client: Client, left: list[Watch] = left) -> None:
                 for watch in left:
-                    watch.joined = False  # from here on the client wants none of them, answer or not
-                await leave({watch.channel for watch in left}, self._settings.request_timeout_ms, client)
+                    watch.joined = False  # From here on the client wants none of them, answer or not.
+                await unsubscribe(
+                    {watch.channel for watch in left}, self._settings.request_timeout_ms, client
+                )
 
             try:
                 await self._connection.ask("unsubscribe", request)
@@ -183,11 +193,11 @@ class Changes:
     def _after_leaving(self, key: bytes, watch: Watch) -> None:
         if watch.callbacks:  # watched again meanwhile
             self._unconfirmed.add(key)
-            self._work.set()
+            self._wake.set()
         elif watch.joined:
-            self._idle.add(key)
+            self._unwatched.add(key)
         else:
-            self._forget(key)
+            self._remove(key)
 
     async def _subscribe_unconfirmed(self) -> None:
         fresh = {
@@ -198,8 +208,10 @@ class Changes:
 
         async def request(client: Client) -> None:
             for watch in fresh.values():
-                watch.joined = True  # from here on the client tries by itself, answer or not
-            await join({watch.channel for watch in fresh.values()}, self._settings.request_timeout_ms, client)
+                watch.joined = True  # From here on the client tries by itself, answer or not.
+            await subscribe(
+                {watch.channel for watch in fresh.values()}, self._settings.request_timeout_ms, client
+            )
 
         try:
             if fresh:
@@ -207,11 +219,11 @@ class Changes:
                 for key in fresh:
                     self._confirm(key)
         finally:
-            # Where a part of the cluster is down, the others' subscriptions are there all the same.
+            # While a part of the cluster is down, the other parts confirm their subscriptions.
             if any(self._watches[key].joined for key in self._unconfirmed):
-                heard = await self._connection.ask("list subscriptions", subscriptions)
+                confirmed = await self._connection.ask("list subscriptions", subscriptions)
                 for key in tuple(self._unconfirmed):
-                    if self._watches[key].joined and self._watches[key].channel in heard:
+                    if self._watches[key].joined and self._watches[key].channel in confirmed:
                         self._confirm(key)
 
     def _confirm(self, key: bytes) -> None:
@@ -225,46 +237,46 @@ class Changes:
 
     async def _probe(self) -> None:
         interval = self._settings.probe_interval_ms / 1000
-        await self._find_out()
-        await asyncio.sleep(min(_DOUBT_SECONDS, interval) if self._doubt else interval)
+        await self._check_connection()
+        await asyncio.sleep(min(_RETRY_SECONDS, interval) if self._may_have_missed else interval)
 
-    async def _find_out(self) -> None:
-        """Whether announcements may have been missed; if so it tells, once they are heard again."""
+    async def _check_connection(self) -> None:
+        """Finds out whether announcements may have been missed, and says so once all subscriptions are confirmed."""
         if self._renewals != self._connection.renewals:
             self._renewals = self._connection.renewals
-            self._doubt = True
+            self._may_have_missed = True
             for key, watch in self._watches.items():
                 watch.joined = False
-                watch.forget_confirmation()
+                watch.reset_confirmation()
                 self._unconfirmed.add(key)
-            self._work.set()
-        known = await self._names()
+            self._wake.set()
+        known = await self._connection_names()
         if self._known is not None and known != self._known:
-            self._doubt = True
+            self._may_have_missed = True
         self._known = known
-        if self._doubt and await self._all_are_heard():
-            self._doubt = False
-            self._read_again()
+        if self._may_have_missed and await self._all_confirmed():
+            self._may_have_missed = False
+            self._ask_to_read_again()
 
-    async def _names(self) -> tuple[str, str]:
-        """Who the servers are, and which connections to them these are."""
+    async def _connection_names(self) -> tuple[str, str]:
+        """Names the servers, and the connections to them."""
         try:
             return (
                 await self._connection.ask("name itself", run_ids, affects_breaker=False),
                 await self._connection.ask("name the connection", client_ids, affects_breaker=False),
             )
         except StoreUnavailable:
-            # One server of a cluster may be down, and the others be well.
+            # One server of a cluster may be down while the others are well.
             await self._connection.ask("answer a ping", ping_any)
             raise
 
-    async def _all_are_heard(self) -> bool:
+    async def _all_confirmed(self) -> bool:
         if not self._watches:
             return True
-        heard = await self._connection.ask("list subscriptions", subscriptions)
-        return all(watch.channel in heard for watch in self._watches.values() if watch.callbacks)
+        confirmed = await self._connection.ask("list subscriptions", subscriptions)
+        return all(watch.channel in confirmed for watch in self._watches.values() if watch.callbacks)
 
-    def _read_again(self) -> None:
+    def _ask_to_read_again(self) -> None:
         self.generation += 1
         RECONNECTS.inc()
         log.info("announcements_reconnected", generation=self.generation, watched=len(self._watches))

@@ -1,12 +1,11 @@
-"""Hearing of changes on a real Valkey, standalone and in a cluster."""
+"""Announcements on a real Valkey, standalone and in a cluster."""
 
 import asyncio
 
 import pytest
 
-from profiles.announcements import announcements
-from profiles.announcements.announcements import Announcement
-from profiles.announcements.changes import Changes
+from profiles.announcements.announcement import Announcement
+from profiles.announcements.subscriber import AnnouncementSubscriber
 from profiles.profile import Profile, Stored
 from profiles.settings import StoreSettings
 from profiles.store import codec, servers
@@ -32,18 +31,18 @@ async def touch(store: ProfileStore, *users: str) -> None:
 def subscribed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many channels each request to subscribe named."""
     sizes: list[int] = []
-    join = servers.join
+    subscribe = servers.subscribe
 
     async def counting(channels: set[str], timeout_ms: int, client: Client) -> None:
         sizes.append(len(channels))
-        await join(channels, timeout_ms, client)
+        await subscribe(channels, timeout_ms, client)
 
-    monkeypatch.setattr("profiles.announcements.changes.join", counting)
+    monkeypatch.setattr("profiles.announcements.subscriber.subscribe", counting)
     return sizes
 
 
 async def test_thousands_of_watches_at_once_are_few_requests(
-    changes: Changes, store: ProfileStore, subscribed: list[int]
+    subscriber: AnnouncementSubscriber, store: ProfileStore, subscribed: list[int]
 ) -> None:
     users = [f"user-{n}" for n in range(5000)]
     heard: list[str] = []
@@ -51,27 +50,27 @@ async def test_thousands_of_watches_at_once_are_few_requests(
     def hear(announcement: Announcement) -> None:
         heard.append(announcement.user_id)
 
-    assert all(await asyncio.gather(*(changes.watch(user, hear) for user in users)))
+    assert all(await asyncio.gather(*(subscriber.watch(user, hear) for user in users)))
     assert sum(subscribed) == 5000 and len(subscribed) <= 3
     await touch(store, *users)
     await until(lambda: len(heard) == 5000)
     assert sorted(heard) == sorted(users)
-    await asyncio.gather(*(changes.unwatch(user, hear) for user in users))
+    await asyncio.gather(*(subscriber.unwatch(user, hear) for user in users))
 
 
 async def test_watches_while_others_are_confirmed_are_gathered(
-    changes: Changes, subscribed: list[int]
+    subscriber: AnnouncementSubscriber, subscribed: list[int]
 ) -> None:
     async def later(n: int) -> bool:
         await asyncio.sleep(n / 20_000)
-        return await changes.watch(f"u{n}", lambda _: None)
+        return await subscriber.watch(f"u{n}", lambda _: None)
 
     assert all(await asyncio.gather(*(later(n) for n in range(1000))))
     assert sum(subscribed) == 1000 and len(subscribed) < 500
 
 
 async def test_many_may_watch_one_user_and_each_leaves_alone(
-    changes: Changes, store: ProfileStore, subscribed: list[int]
+    subscriber: AnnouncementSubscriber, store: ProfileStore, subscribed: list[int]
 ) -> None:
     heard: dict[str, int] = {"one": 0, "two": 0}
 
@@ -81,13 +80,13 @@ async def test_many_may_watch_one_user_and_each_leaves_alone(
     def two(_: Announcement) -> None:
         heard["two"] += 1
 
-    assert await changes.watch("ann", one) and await changes.watch("ann", two)
+    assert await subscriber.watch("ann", one) and await subscriber.watch("ann", two)
     assert subscribed == [1]
     await touch(store, "ann")
     await until(lambda: heard == {"one": 1, "two": 1})
-    await changes.unwatch("ann", one)
-    await changes.unwatch("ann", one)
-    await changes.unwatch("nobody", one)
+    await subscriber.unwatch("ann", one)
+    await subscriber.unwatch("ann", one)
+    await subscriber.unwatch("nobody", one)
     await touch(store, "ann")
     await until(lambda: heard["two"] == 2)
     assert heard["one"] == 1
@@ -118,20 +117,20 @@ async def subscribers(settings: StoreSettings, user_id: str) -> int:
 
 
 async def test_the_last_to_leave_ends_the_subscription(
-    changes: Changes, store_settings: StoreSettings
+    subscriber: AnnouncementSubscriber, store_settings: StoreSettings
 ) -> None:
     def hear(_: Announcement) -> None:
         pass
 
-    await changes.watch("ann", hear)
+    await subscriber.watch("ann", hear)
     assert await subscribers(store_settings, "ann") == 1
-    await changes.unwatch("ann", hear)
+    await subscriber.unwatch("ann", hear)
     while await subscribers(store_settings, "ann"):
         await asyncio.sleep(0.01)
 
 
 async def test_leaving_and_coming_back_again_and_again_loses_nothing(
-    changes: Changes, store: ProfileStore
+    subscriber: AnnouncementSubscriber, store: ProfileStore
 ) -> None:
     heard = 0
 
@@ -140,45 +139,47 @@ async def test_leaving_and_coming_back_again_and_again_loses_nothing(
         heard += 1
 
     for turn in range(1, 60):
-        assert await changes.watch("ann", hear)
+        assert await subscriber.watch("ann", hear)
         await touch(store, "ann")
         await until(lambda turn=turn: heard == turn)  # type: ignore[misc]
-        await changes.unwatch("ann", hear)
+        await subscriber.unwatch("ann", hear)
         if turn % 3:
             await asyncio.sleep(0.002 * (turn % 5))
 
 
-async def test_a_callback_that_fails_keeps_nobody_from_hearing(changes: Changes, store: ProfileStore) -> None:
+async def test_a_callback_that_fails_keeps_nobody_from_hearing(
+    subscriber: AnnouncementSubscriber, store: ProfileStore
+) -> None:
     heard: list[Announcement] = []
 
     def fail(_: Announcement) -> None:
         raise RuntimeError("a stream's own fault")
 
-    await changes.watch("ann", fail)
-    await changes.watch("ann", heard.append)
+    await subscriber.watch("ann", fail)
+    await subscriber.watch("ann", heard.append)
     await touch(store, "ann")
     await until(lambda: len(heard) == 1)
 
 
 async def test_a_cancelled_watch_leaves_nothing_behind(
-    changes: Changes, store_settings: StoreSettings
+    subscriber: AnnouncementSubscriber, store_settings: StoreSettings
 ) -> None:
     heard: list[Announcement] = []
-    tasks = [asyncio.create_task(changes.watch(f"u{n}", heard.append)) for n in range(200)]
+    tasks = [asyncio.create_task(subscriber.watch(f"u{n}", heard.append)) for n in range(200)]
     await asyncio.sleep(0)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     while any([await subscribers(store_settings, f"u{n}") for n in range(0, 200, 40)]):
         await asyncio.sleep(0.01)
-    assert await changes.watch("ann", heard.append)
+    assert await subscriber.watch("ann", heard.append)
 
 
 async def test_what_is_no_announcement_is_passed_over(
-    changes: Changes, store: ProfileStore, store_settings: StoreSettings
+    subscriber: AnnouncementSubscriber, store: ProfileStore, store_settings: StoreSettings
 ) -> None:
     heard: list[Announcement] = []
-    await changes.watch("ann", heard.append)
+    await subscriber.watch("ann", heard.append)
     channel = Keys(store_settings.key_prefix).channel("ann")
     connection = Connection(store_settings)
     await connection.open()
@@ -191,10 +192,10 @@ async def test_what_is_no_announcement_is_passed_over(
 
 
 async def test_an_announcement_brings_the_profile_as_the_store_has_it(
-    changes: Changes, store: ProfileStore
+    subscriber: AnnouncementSubscriber, store: ProfileStore
 ) -> None:
     heard: list[Announcement] = []
-    assert await changes.watch("ann", heard.append)
+    assert await subscriber.watch("ann", heard.append)
     for _ in range(3):
         await touch(store, "ann")
     await until(lambda: len(heard) == 3)
@@ -203,7 +204,7 @@ async def test_an_announcement_brings_the_profile_as_the_store_has_it(
 
 
 async def test_what_was_brought_is_decoded_when_it_is_asked_for_and_once_for_all(
-    changes: Changes, store: ProfileStore, monkeypatch: pytest.MonkeyPatch
+    subscriber: AnnouncementSubscriber, store: ProfileStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded: list[int] = []
 
@@ -211,11 +212,11 @@ async def test_what_was_brought_is_decoded_when_it_is_asked_for_and_once_for_all
         decoded.append(len(value))
         return codec.decode(value)
 
-    monkeypatch.setattr(announcements, "decode", counting)
+    monkeypatch.setattr(announcement, "decode", counting)
     one: list[Announcement] = []
     two: list[Announcement] = []
-    await changes.watch("ann", one.append)
-    await changes.watch("ann", two.append)
+    await subscriber.watch("ann", one.append)
+    await subscriber.watch("ann", two.append)
     await touch(store, "ann")
     await until(lambda: bool(one and two))
     assert not decoded
@@ -224,10 +225,10 @@ async def test_what_was_brought_is_decoded_when_it_is_asked_for_and_once_for_all
 
 
 async def test_a_profile_that_is_too_large_is_announced_without_being_brought(
-    changes: Changes, store: ProfileStore
+    subscriber: AnnouncementSubscriber, store: ProfileStore
 ) -> None:
     heard: list[Announcement] = []
-    assert await changes.watch("ann", heard.append)
+    assert await subscriber.watch("ann", heard.append)
     large = Profile("ann", totals={"x" * 70_000: 1}, expires_at_ms=FAR)
     assert await store.write([Write("ann", 0, large)]) == [True]
     await until(lambda: len(heard) == 1)

@@ -1,4 +1,4 @@
-"""What is published with every write of a profile."""
+"""The announcement of a written profile: what it says, and its stored form."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,15 +12,15 @@ from profiles.store.codec import decode
 from recstream.storage.v1 import profile_pb2 as storage
 
 _APPLIED: Final = 32
-# Valkey drops a subscriber for which 32 MiB wait, as its configuration says at first: 512 of these. A full profile
-# of the ordinary size has about 20 KiB.
+# By default Valkey drops a subscriber for which 32 MiB wait: 512 of these. A full profile of the usual size has about
+# 20 KiB.
 _CARRIED_BYTES: Final = 64 * 2**10
 _VALUE_TAG: Final = storage.Announcement.VALUE_FIELD_NUMBER << 3 | 2
 
 
 @dataclass(frozen=True, slots=True)
 class AppliedEvent:
-    """An event that a write applied. Times are Unix milliseconds."""
+    """An event that a write applied to the profile. Times are Unix milliseconds."""
 
     position: Position
     event_id: str
@@ -31,7 +31,7 @@ class AppliedEvent:
 
 
 class AttachedProfile:
-    """A stored value that came with its announcement: decoded when it is first asked for, and then never again."""
+    """A profile that came with its announcement. It is decoded once, when it is first asked for."""
 
     __slots__ = ("_stored", "_user_id", "_value")
 
@@ -42,13 +42,13 @@ class AttachedProfile:
 
     @property
     def stored(self) -> Stored | None:
-        """The profile; None where the value cannot be read, or is another user's."""
+        """The profile; None if the value cannot be decoded, or belongs to another user."""
         if self._value:
             value, self._value = self._value, b""
             try:
                 stored = decode(value)
             except ProfileCorrupt:
-                return None  # whoever reads it from the store reports it
+                return None  # The reader of the store reports it.
             if stored.profile.user_id == self._user_id:
                 self._stored = stored
         return self._stored
@@ -58,11 +58,14 @@ class AttachedProfile:
 class Announcement:
     """A profile was written.
 
-    base_revision: what it replaced; where it is not the last one seen, announcements were lost.
-    quiet: nothing that a list could depend on has changed.
-    applied: the newest of the events that were applied, at most 32, impressions aside.
-    attached: what was written, where the announcement brought it.
-    traceparent: W3C's, of the newest of the events that is traced; as it came, and empty where none is.
+    Attributes:
+        user_id: Whose.
+        base_revision: The revision that it replaced. If that is not the last one seen, announcements were lost.
+        revision: The revision that was written.
+        quiet: Nothing that a slate could depend on has changed.
+        applied: The newest events that the write applied, without impressions, at most 32.
+        attached: The profile as it was written, if it came with the announcement.
+        traceparent: W3C's, of the newest traced event; empty if none is traced.
     """
 
     user_id: str
@@ -75,7 +78,7 @@ class Announcement:
 
     @property
     def stored(self) -> Stored | None:
-        """The profile that was written; None where it did not come with the announcement, and has to be read."""
+        """The profile that was written; None if it did not come with the announcement and has to be read."""
         stored = self.attached.stored if self.attached else None
         return stored if stored and stored.revision == self.revision else None
 
@@ -83,7 +86,7 @@ class Announcement:
 def encode_announcement(
     base_revision: int, revision: int, *, quiet: bool, applied: Sequence[Event], traceparent: str = ""
 ) -> bytes:
-    """The payload of an announcement; of `applied` what it has room for."""
+    """Encodes an announcement, with the newest 32 of `applied`. A stored value may follow (`attachment_header`)."""
     named = [event for event in applied if event.action != IMPRESSION][-_APPLIED:]
     return storage.Announcement(
         base_revision=base_revision,
@@ -107,8 +110,8 @@ def encode_announcement(
 
 
 def attachment_header(value: bytes) -> bytes:
-    """What stands between an announcement and the stored value behind it, so that both are one message; empty
-    where the value is too large to be attached."""
+    """The bytes between an announcement and the stored value behind it, so that both are one protobuf message. Empty if
+    the value is larger than 64 KiB, which is not attached."""
     size = len(value)
     if size > _CARRIED_BYTES:
         return b""
@@ -121,7 +124,7 @@ def attachment_header(value: bytes) -> bytes:
 
 
 def decode_announcement(user_id: str, payload: bytes) -> Announcement:
-    """Raises google.protobuf.message.DecodeError."""
+    """Decodes an announcement of the user. Raises google.protobuf.message.DecodeError."""
     message = storage.Announcement.FromString(payload)
     return Announcement(
         user_id=user_id,
