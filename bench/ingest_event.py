@@ -41,7 +41,7 @@ from profiles.store.store import ProfileStore
 from recstream.v1.interaction_pb2 import Interaction
 from telemetry.background import run_background
 from telemetry.health import Health
-from tests.ingest.world import ArithmeticModel, manifest_for
+from tests.ingest.model import ArithmeticModel, manifest_for
 from topics.create import create_topics
 from topics.producer import start_producer
 from topics.settings import KafkaSettings

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from profiles.announcements import announcement
 from profiles.announcements.announcement import Announcement
 from profiles.announcements.subscriber import AnnouncementSubscriber
 from profiles.profile import Profile, Stored
