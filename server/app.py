@@ -106,12 +106,12 @@ class Server:
         self.probes = ProbeServer(self.health, settings.host, settings.http_port)
         await self.probes.start()
         self._store = await ProfileStore.connect(config.store)
-        self._changes = await AnnouncementSubscriber.connect(config.store, self._reread)
+        self._announcements = await AnnouncementSubscriber.connect(config.store, self._reread)
         self._runner = build(self.catalog, self._model, self.versions, config.profiles, config.ranking)
         self._writer = LogWriter(config.kafka, settings)
         self._slate_log = SlateLog(config.kafka, settings)
         self._profile_reader = ProfileReader(self._store, settings, _now_ms)
-        self._subscriptions = Subscriptions(self._changes)
+        self._subscriptions = Subscriptions(self._announcements)
         self.items = ItemWatch(self.catalog, _now_ms)
         slate_service = SlateService(
             runner=self._runner,
@@ -142,7 +142,7 @@ class Server:
         """Everything that the server runs beside its calls, once it has started."""
         return (
             *self.catalog.background(),
-            *self._changes.background(),
+            *self._announcements.background(),
             BackgroundTask("log-producer", self._writer.keep_producer, OnFailure.RETRY, (TopicsError,)),
             BackgroundTask("log-topics", self._writer.keep_states, OnFailure.RETRY),
             BackgroundTask("slate-log", self._slate_log.run, OnFailure.RETRY, SlateLog.EXPECTED),
@@ -184,7 +184,7 @@ class Server:
         await self._subscriptions.close()
         await self._profile_reader.close()
         await self._runner.close()
-        await self._changes.close()
+        await self._announcements.close()
         await self._store.close()
         self.probes.close()
 

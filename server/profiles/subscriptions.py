@@ -11,11 +11,11 @@ class Subscriptions:
     """Subscribes to users, for streams and for calls that wait for their own events.
 
     Args:
-        changes: Where announcements come from.
+        subscriber: Where announcements come from.
     """
 
-    def __init__(self, changes: AnnouncementSubscriber) -> None:
-        self._changes = changes
+    def __init__(self, subscriber: AnnouncementSubscriber) -> None:
+        self._subscriber = subscriber
         self._ending: set[asyncio.Task[bool]] = set()
 
     @asynccontextmanager
@@ -29,11 +29,11 @@ class Subscriptions:
             user_id: Whose changes.
             callback: Takes the announcements.
         """
-        await self._changes.watch(user_id, callback)
+        await self._subscriber.watch(user_id, callback)
         try:
             yield
         finally:
-            await self._changes.unwatch(user_id, callback)
+            await self._subscriber.unwatch(user_id, callback)
 
     @asynccontextmanager
     async def subscribed_soon(
@@ -46,13 +46,13 @@ class Subscriptions:
             callback: Takes the announcements.
             confirmed: Set once no announcement is missed from then on.
         """
-        task = asyncio.create_task(self._changes.watch(user_id, callback))
+        task = asyncio.create_task(self._subscriber.watch(user_id, callback))
         task.add_done_callback(lambda done: confirmed.set() if not done.cancelled() else None)
         try:
             yield
         finally:
             if task.done():
-                await self._changes.unwatch(user_id, callback)
+                await self._subscriber.unwatch(user_id, callback)
             else:
                 # Cancelled, it leaves no subscription behind. It is not awaited: a cancelled call ends at once.
                 task.cancel()
