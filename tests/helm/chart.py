@@ -1,5 +1,6 @@
 """The chart as `helm template` renders it, for the tests of tests/helm."""
 
+import functools
 import json
 import os
 import shutil
@@ -46,7 +47,12 @@ def helm(*arguments: str, values: Mapping[str, Any] | None = None) -> subprocess
     command = [tool("helm"), *arguments]
     if values is not None:
         command += ["--values", "-"]
-    text = json.dumps(values) if values is not None else ""
+    return _ran(tuple(command), json.dumps(values) if values is not None else "")
+
+
+@functools.cache
+def _ran(command: tuple[str, ...], text: str) -> subprocess.CompletedProcess[str]:
+    """The chart does not change while tests run: the same question has the same answer."""
     return subprocess.run(command, input=text, capture_output=True, text=True, timeout=60, check=False)
 
 

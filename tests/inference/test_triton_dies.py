@@ -46,6 +46,7 @@ async def step_when_back(model: TritonModel, steps: Steps, version: int = 1) -> 
                 await asyncio.sleep(0.05)
 
 
+@pytest.mark.drill
 async def test_killed_it_fails_at_once_and_heals_by_itself(own_triton: EmbeddedTriton, bundle: Path) -> None:
     checked = read(bundle)
     settings = TritonSettings(address=own_triton.address, breaker_open_ms=2000, breaker_open_max_ms=2000)
@@ -67,6 +68,7 @@ async def test_killed_it_fails_at_once_and_heals_by_itself(own_triton: EmbeddedT
     await model.close()
 
 
+@pytest.mark.drill
 async def test_a_version_of_another_width_comes_beside_the_first(
     own_triton: EmbeddedTriton, tmp_path: Path
 ) -> None:

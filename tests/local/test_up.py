@@ -1,12 +1,13 @@
 """`recstream up`: everything on one machine, kept running, stopped in order, nothing left behind."""
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from local.servers.kafka import EmbeddedKafka
 from local.servers.ports import free_port
 from local.servers.triton import EmbeddedTriton
 from local.servers.valkey import EmbeddedValkey
+from recstream.client import Client, NotFound, Tier
+from recstream.v1.item_pb2 import Item
+from tests.models.tiny_bundle import DEFAULT_ITEMS
 
 _LISTENERS = {
     "kafka": ("kafka", "kafka-controller"),
@@ -135,7 +139,33 @@ def test_it_restarts_what_dies_stops_in_order_and_keeps_its_data_and_ports(data:
         wait_gone(data)
 
 
-def test_servers_that_are_there_already_are_used(
+async def go_all_the_way(server: str, items: Sequence[str]) -> None:
+    """Items and an event go through Kafka, ingest, Valkey and Triton into a list and onto an open stream."""
+    async with Client(server) as client, asyncio.timeout(120):
+        await client.put_items([Item(item_id=item_id, title=f"Title of {item_id}") for item_id in items])
+        for item_id in items:
+            while not await embedded(client, item_id):
+                await asyncio.sleep(0.05)
+        async with client.stream("ann", count=10) as lists:
+            liked = (await anext(lists)).item_ids[0]
+            token = await client.record("ann", liked, "like", event_id="e1")
+            answer = await client.recommend("ann", count=10, after=[token], timeout=30)
+            assert answer.includes_events and answer.tier is Tier.RANKED and answer.model_version == 1
+            assert len(answer) == 10 and liked not in answer.item_ids
+            async for each in lists:
+                if "e1" in {cause.event_id for cause in each.causes}:
+                    assert liked not in each.item_ids
+                    break
+
+
+async def embedded(client: Client, item_id: str) -> bool:
+    try:
+        return (await client.item(item_id)).embedded
+    except NotFound:
+        return False
+
+
+def test_servers_that_are_there_already_are_used_and_an_event_goes_all_the_way(
     data: Path,
     bundle: Path,
     kafka: EmbeddedKafka,
@@ -149,6 +179,8 @@ def test_servers_that_are_there_already_are_used(
         "RECSTREAM_KAFKA__TOPIC_PREFIX": prefix,
         "RECSTREAM_KAFKA__PARTITIONS": "1",
         "RECSTREAM_STORE__KEY_PREFIX": prefix,
+        # The machine may be busy: the model is waited for.
+        "RECSTREAM_RANKING__MODEL_TIMEOUT_MS": "20000",
     }
     with up(data, *given, **environment) as running:
         found = addresses(running, data)
@@ -158,6 +190,7 @@ def test_servers_that_are_there_already_are_used(
             triton.address,
         )
         assert not (data / "kafka" / "data").exists()
+        asyncio.run(go_all_the_way(found["server"], DEFAULT_ITEMS))
         running.terminate()
         assert running.wait(_SECONDS) == 0
     assert processes(data) == {}

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from inference.bundle.bundle import read
 from inference.repository.repository import install, load, restrict, sweep
@@ -16,6 +17,7 @@ from tests.models.model_in_process import InProcess, random_histories
 VERSION = 808
 
 
+@pytest.mark.drill
 async def test_triton_serves_it_beside_the_float32_version(
     triton: EmbeddedTriton, bundle: Path, tmp_path: Path
 ) -> None:
