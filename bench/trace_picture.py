@@ -21,15 +21,15 @@ from pathlib import Path
 
 import uvloop
 
+from bench.waterfall import Span, read_traces, waterfall
 from configuration.settings import Settings
 from local.stack import Stack
 from readers.messages import item_records
 from readers.packaged import movielens
 from recstream.client import Client, RecstreamError, new_event_id
-from telemetry.tracing.running import Running
 from telemetry.tracing.settings import TracingSettings
 from telemetry.tracing.spans import Followed, Origin, SpanKind
-from telemetry.tracing.waterfall import Span, read_traces, waterfall
+from telemetry.tracing.traced import traced
 from topics.closing import close_client
 from topics.producer import start_producer
 from topics.send_all import send_all
@@ -56,7 +56,7 @@ async def record(bundle: Path, events: int, folder: Path) -> Path:
             named: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
             following = asyncio.create_task(_follow_stream(client, opened, named))
             await asyncio.wait_for(opened.wait(), 30)
-            with Running(tracing, "backend"):
+            with traced(tracing, "backend"):
                 for place in range(events):
                     await _one(client, films[place * 7 % len(films)].item_id, named)
                     await asyncio.sleep(PAUSE_SECONDS)

@@ -4,6 +4,8 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from telemetry.labels import LabelValues, LabelValuesOf
+
 RECORDS = Counter("recstream_catalog_records", "Records read from the catalogue's topics", ["topic"])
 BAD_RECORDS = Counter(
     "recstream_catalog_bad_records",
@@ -33,3 +35,15 @@ MERGES = Histogram(
     "Time to build or extend the HNSW index",
     buckets=(0.1, 0.5, 1, 5, 15, 60, 300, 1800),
 )
+
+_TOPICS: Final = LabelValues(
+    (), "names of the catalogue's topics", r".*(items|item-vectors|item-stats|model-versions)"
+)
+_VERSIONS: Final = LabelValues((), "versions that have vectors, `catalog.versions` at most", r"\d+")
+LABEL_VALUES: Final[LabelValuesOf] = {
+    (RECORDS, "topic"): _TOPICS,
+    (BAD_RECORDS, "topic"): _TOPICS,
+    (INDEX_VECTORS, "version"): _VERSIONS,
+    (INDEX_VECTORS, "place"): LabelValues(FOUND_IN),
+    (INDEX_BUILT, "version"): _VERSIONS,
+}

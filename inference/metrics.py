@@ -5,6 +5,7 @@ from typing import Final
 from prometheus_client import Counter, Gauge, Histogram
 
 from inference.bundle.graphs import GRAPHS as _ALL
+from telemetry.labels import LabelValues, LabelValuesOf
 
 GRAPHS: Final = tuple(_ALL)
 FAILURES: Final = (
@@ -40,3 +41,12 @@ BREAKER_OPEN = Gauge(
 )
 for _graph in GRAPHS:
     BREAKER_OPEN.labels(_graph)
+
+_GRAPHS: Final = LabelValues(GRAPHS, "a graph for each modality of the model", r"\w+")
+LABEL_VALUES: Final[LabelValuesOf] = {
+    (CALL_SECONDS, "graph"): _GRAPHS,
+    (CALL_ROWS, "graph"): _GRAPHS,
+    (CALL_FAILURES, "graph"): _GRAPHS,
+    (CALL_FAILURES, "reason"): LabelValues(FAILURES),
+    (BREAKER_OPEN, "graph"): _GRAPHS,
+}

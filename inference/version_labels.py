@@ -1,16 +1,11 @@
 """Model versions as values of a metric's label: few at any time, however many are published while a process lives."""
 
 from collections.abc import Sequence
-from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
 from inference.version_routing import VersionRouting
-
-NO_VERSION: Final = "0"
-"""No model had a part in it."""
-OTHER: Final = "other"
-"""A name or a version that is not known here."""
+from telemetry.labels import OTHER
 
 
 def version_label(version: int, routing: VersionRouting) -> str:

@@ -6,6 +6,15 @@ from typing import Final
 from prometheus_client import Counter, Gauge, Histogram
 
 from profiles.interactions import Reason
+from telemetry.labels import (
+    ACTIONS,
+    ANSWERING_VERSIONS,
+    LIVE_VERSIONS,
+    PARTITIONS,
+    SURFACES,
+    LabelValues,
+    LabelValuesOf,
+)
 
 RETRY_CAUSES: Final = ("store", "contention", "dead_letter", "error")
 STAGES: Final = ("read", "fold", "model", "write", "batch")
@@ -172,3 +181,41 @@ OBSERVED = Counter(
 SLATES_IN_MEMORY = Gauge(
     "recstream_quality_slates_in_memory", "Slates in memory, which actions can be joined to, in this process."
 )
+
+_POSITIONS: Final = LabelValues(POSITIONS)
+_COMPONENTS: Final = LabelValues(
+    ("process", "catalog", "model", "store", "kafka", "interactions", "statistics", "quality"),
+    "`catalogue of model` and a live version",
+    r"catalogue of model \d+",
+)
+LABEL_VALUES: Final[LabelValuesOf] = {
+    (RECORDS, "outcome"): LabelValues(OUTCOMES),
+    (STAGE_SECONDS, "stage"): LabelValues(STAGES),
+    (PROFILES, "source"): LabelValues(PROFILE_SOURCES),
+    (RETRIES, "cause"): LabelValues(RETRY_CAUSES),
+    (LAG, "partition"): PARTITIONS,
+    (LAG_SECONDS, "partition"): PARTITIONS,
+    (DEAD_LETTERS, "source"): LabelValues(tuple(LETTER_REASONS)),
+    (DEAD_LETTERS, "reason"): LabelValues(
+        tuple(reason for reasons in LETTER_REASONS.values() for reason in reasons)
+    ),
+    (STATES, "how"): LabelValues(STATES_HOW),
+    (MODEL_SHARE, "version"): LIVE_VERSIONS,
+    (READY, "component"): _COMPONENTS,
+    (RESTARTS, "worker"): LabelValues(WORKERS),
+    (QUALITY_EVENTS, "outcome"): LabelValues(QUALITY_OUTCOMES),
+    **{
+        (metric, label): values
+        for metric in (SENT, IMPRESSIONS, RESPONSES)
+        for label, values in (
+            ("surface", SURFACES),
+            ("version", ANSWERING_VERSIONS),
+            ("position", _POSITIONS),
+        )
+    },
+    **{
+        (metric, label): values
+        for metric in (EXPECTED, OBSERVED)
+        for label, values in (("action", ACTIONS), ("version", ANSWERING_VERSIONS))
+    },
+}

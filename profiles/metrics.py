@@ -4,6 +4,8 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from telemetry.labels import LabelValues, LabelValuesOf
+
 OPERATIONS: Final = (
     "read",
     "read tails",
@@ -66,3 +68,10 @@ RECONNECTS: Final = Counter(
     "recstream_profiles_announcement_reconnects_total",
     "Times that announcements may have been missed, and whoever watches was told",
 )
+
+LABEL_VALUES: Final[LabelValuesOf] = {
+    (REQUESTS, "operation"): LabelValues(OPERATIONS),
+    (REQUESTS, "outcome"): LabelValues(OUTCOMES),
+    (SECONDS, "operation"): LabelValues(OPERATIONS),
+    (WRITES, "outcome"): LabelValues(WRITE_OUTCOMES),
+}

@@ -7,11 +7,12 @@ from typing import Final
 
 from prometheus_client import Counter, Histogram
 
-from inference.version_labels import OTHER, version_label
+from inference.version_labels import version_label
 from inference.version_routing import VersionRouting
 from ranking.query import HydratedQuery
 from ranking.slate.ranked import Ranked
 from recstream.v1 import slate_pb2
+from telemetry.labels import ANSWERING_VERSIONS, OTHER, SURFACES, LabelValues, LabelValuesOf
 from telemetry.tracing.spans import child
 
 STAGES: Final = ("hydrate", "filter", "source", "score", "select", "slate")
@@ -68,6 +69,19 @@ DROPPED_LATE: Final = Counter(
     "recstream_ranking_dropped_late_total",
     "Candidates that ceased to be eligible while they were being scored",
 )
+LABEL_VALUES: Final[LabelValuesOf] = {
+    (STAGE_SECONDS, "stage"): LabelValues(STAGES),
+    (LIST_SECONDS, "version"): ANSWERING_VERSIONS,
+    (LISTS, "tier"): LabelValues(TIERS),
+    (LISTS, "surface"): SURFACES,
+    (LISTS_BY_VERSION, "version"): ANSWERING_VERSIONS,
+    (CANDIDATES, "source"): LabelValues(SOURCES),
+    (POSITIONS, "source"): LabelValues(SOURCES),
+    (FALLBACKS, "what"): LabelValues(FALLBACKS_FROM),
+    (FALLBACKS, "why"): LabelValues(FALLBACK_REASONS),
+    (SOURCE_FAILURES, "source"): LabelValues(SOURCES),
+    (HISTORIES, "from"): LabelValues(ENCODED_BY),
+}
 # All series are there from the start, at zero.
 for _what in FALLBACKS_FROM:
     FALLBACKS.labels(_what, "unavailable")

@@ -5,6 +5,8 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from telemetry.labels import ANSWERING_VERSIONS, LIVE_VERSIONS, SURFACES, LabelValues, LabelValuesOf
+
 METHODS: Final = (
     "Recommend",
     "StreamRecommendations",
@@ -114,3 +116,22 @@ SLATES = Counter("recstream_server_slates", "Sent lists for the topic `slates`",
 for _result in SLATE_RESULTS:
     SLATES.labels(_result)
 READY = Gauge("recstream_server_ready", "1 while the component is ready.", ["component"])
+
+LABEL_VALUES: Final[LabelValuesOf] = {
+    (CALLS, "method"): LabelValues(METHODS),
+    (CALLS, "code"): LabelValues(CODES),
+    (CALL_SECONDS, "method"): LabelValues(METHODS),
+    (STREAMS_BY_VERSION, "surface"): SURFACES,
+    (STREAMS_BY_VERSION, "version"): ANSWERING_VERSIONS,
+    (REFUSED, "limit"): LabelValues(LIMITS),
+    (FRAMES, "kind"): LabelValues(FRAME_KINDS),
+    (EVENT_TO_FRAME_SECONDS, "surface"): SURFACES,
+    (EVENT_TO_FRAME_SECONDS, "version"): ANSWERING_VERSIONS,
+    (STREAM_WAKEUPS, "cause"): LabelValues(WAKEUP_CAUSES),
+    (MODEL_SHARE, "version"): LIVE_VERSIONS,
+    (READ_YOUR_WRITES, "included"): LabelValues(("true", "false")),
+    (RECORDED, "topic"): LabelValues(RECORDED_TOPICS),
+    (RECORDED, "result"): LabelValues(RECORDED_RESULTS),
+    (SLATES, "result"): LabelValues(SLATE_RESULTS),
+    (READY, "component"): LabelValues(("catalog", "process")),
+}

@@ -17,6 +17,8 @@ import stamina.instrumentation
 import structlog
 from prometheus_client import Counter
 
+from telemetry.labels import LabelValues, LabelValuesOf
+
 log = structlog.get_logger()
 
 RESTARTS = Counter(
@@ -24,6 +26,24 @@ RESTARTS = Counter(
     "Times that a task in the background was started again after it failed",
     ["task"],
 )
+LABEL_VALUES: Final[LabelValuesOf] = {
+    (RESTARTS, "task"): LabelValues(
+        (
+            "catalog-reader",
+            "catalog-index",
+            "catalog-versions",
+            "profile-subscriptions",
+            "profile-probe",
+            "log-producer",
+            "log-topics",
+            "slate-log",
+            "stream-revisions",
+            "stream-tiers",
+            "sweeper",
+        )
+    )
+}
+"""The tasks of all processes whose failure is tried again."""
 
 # Failures are logged and counted here. Stamina's own hooks would log them twice, and label a series by the number of
 # the attempt, which grows for ever.

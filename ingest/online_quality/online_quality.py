@@ -13,13 +13,14 @@ from collections.abc import Callable, Collection
 from functools import lru_cache
 from typing import Final
 
-from inference.version_labels import OTHER, version_label
+from inference.version_labels import version_label
 from inference.version_routing import VersionRouting
 from ingest import metrics
 from ingest.online_quality.slate_memory import RememberedSlate, SlateMemory
 from profiles.actions import IMPRESSION, Actions
 from recstream.storage.v1.slate_pb2 import SlateRecord
 from recstream.v1.interaction_pb2 import Interaction
+from telemetry.labels import OTHER
 
 _WAIT_SECONDS: Final = 10.0
 _MAX_WAITING: Final = 10_000

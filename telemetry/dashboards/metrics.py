@@ -1,7 +1,7 @@
 """Every metric that our processes serve, and Triton's that we look at: one typed list, taken from the code."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib import import_module
 from types import ModuleType
@@ -9,6 +9,8 @@ from typing import Final
 
 import prometheus_client
 from prometheus_client.metrics import MetricWrapperBase
+
+from telemetry.labels import LabelValues, LabelValuesOf
 
 SERVER: Final = "server"
 INGEST: Final = "ingest"
@@ -25,8 +27,17 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric. name: as a query has it, of a histogram without `_bucket`. by: the processes that serve it.
-    buckets: upper bounds, of a histogram, without the infinite one."""
+    """One metric.
+
+    Attributes:
+        name: As a query has it; a histogram's without `_bucket`.
+        kind: What may be asked of it.
+        meaning: What it measures.
+        labels: The names of its labels.
+        by: The processes that serve it.
+        buckets: The upper bounds of a histogram, without the infinite one.
+        values: The values that each label takes. Empty for metrics that are not ours.
+    """
 
     name: str
     kind: Kind
@@ -34,6 +45,7 @@ class Metric:
     labels: tuple[str, ...]
     by: tuple[str, ...]
     buckets: tuple[float, ...] = ()
+    values: Mapping[str, LabelValues] = field(default_factory=dict)
 
     @property
     def series(self) -> tuple[str, ...]:
@@ -119,6 +131,7 @@ def every() -> dict[str, Metric]:
 
 
 def _of(module: ModuleType, by: tuple[str, ...]) -> Iterator[Metric]:
+    stated: LabelValuesOf = getattr(module, "LABEL_VALUES", {})
     for found in vars(module).values():
         if not isinstance(found, MetricWrapperBase):
             continue
@@ -132,4 +145,5 @@ def _of(module: ModuleType, by: tuple[str, ...]) -> Iterator[Metric]:
             tuple(found._labelnames),
             by,
             buckets,
+            {label: stated[found, label] for label in found._labelnames},
         )

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from telemetry.dashboards.bounds import bound
 from telemetry.dashboards.dashboards import DASHBOARDS, NOT_SHOWN
 from telemetry.dashboards.expressions import metric_of, uses
 from telemetry.dashboards.metrics import Metric, every, own, runtime, triton
@@ -78,7 +77,5 @@ def _row(metric: Metric) -> str:
 
 def _labels(metric: Metric) -> Iterable[str]:
     for label in metric.labels:
-        if metric.by == ("triton",):
-            yield f"`{label}`"
-        else:
-            yield f"`{label}`: {bound(metric, label)}"
+        values = metric.values.get(label)
+        yield f"`{label}`" if values is None else f"`{label}`: {values}"

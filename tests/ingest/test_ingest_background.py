@@ -16,7 +16,6 @@ from ingest.settings import IngestSettings
 from local.servers.ports import free_port
 from profiles.actions import ProfileSettings
 from telemetry.background import BackgroundTask, OnFailure, TaskFailed, run_background
-from telemetry.dashboards.bounds import bound
 from telemetry.dashboards.metrics import every
 from tests.ingest.world import MakeWorld, World, get, until
 from tests.telemetry.faults import Faults, restarts
@@ -67,7 +66,7 @@ async def test_ingest_outlives_a_fault_in_each_task_that_is_tried_again(
     running, port = await begin(configuration, stop)
     await until(lambda: ready(port))
     retried = [name for name, task in faults.tasks.items() if task.on_failure is OnFailure.RETRY]
-    label = bound(every()["recstream_background_restarts_total"], "task")
+    label = every()["recstream_background_restarts_total"].values["task"]
     assert "sweeper" in retried and all(label.holds(name) for name in retried)
     for number, name in zip(itertools.count(1), retried, strict=False):
         before = restarts(name)

@@ -17,7 +17,6 @@ from server.app import Server, serve
 from server.config import ServerConfig
 from server.settings import ServerSettings
 from telemetry.background import BackOff, OnFailure, TaskFailed
-from telemetry.dashboards.bounds import bound
 from telemetry.dashboards.metrics import every
 from tests.server.world import SmallModel, World, event, eventually, world
 from tests.telemetry.faults import Faults, restarts
@@ -73,7 +72,7 @@ async def test_a_server_outlives_a_fault_in_each_task_that_is_tried_again(
         numbers = itertools.count()
         await event_reaches_the_stream(around, call, next(numbers))
         retried = [name for name, task in faults.tasks.items() if task.on_failure is OnFailure.RETRY]
-        label = bound(every()["recstream_background_restarts_total"], "task")
+        label = every()["recstream_background_restarts_total"].values["task"]
         assert len(retried) >= 10 and all(label.holds(name) for name in retried)
         for name in retried:
             before = restarts(name)

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from telemetry.dashboards.bounds import bound
 from telemetry.dashboards.dashboards import DASHBOARDS, FOLDER, NOT_SHOWN, files
 from telemetry.dashboards.expressions import problems
 from telemetry.dashboards.metrics import Kind, Metric, every, own
@@ -61,7 +60,7 @@ def test_every_metric_is_on_a_dashboard_or_said_not_to_be() -> None:
 def test_every_label_of_every_metric_has_its_bounds() -> None:
     for metric in own():
         for label in metric.labels:
-            bounds = bound(metric, label)
+            bounds = metric.values[label]
             assert bounds.values or (bounds.more and bounds.pattern), (metric, label)
 
 

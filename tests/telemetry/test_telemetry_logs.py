@@ -17,12 +17,12 @@ from telemetry.logs import configure_logs
 
 configure_logs()
 log = structlog.get_logger()
-from telemetry.tracing.running import Running
+from telemetry.tracing.traced import traced
 from telemetry.tracing.settings import TracingSettings
 from telemetry.tracing.spans import Followed, Origin, SpanKind, child
 from telemetry.tracing.w3c import parse
 
-with Running(TracingSettings(exporter="file", file=sys.argv[1]), "test"):
+with traced(TracingSettings(exporter="file", file=sys.argv[1]), "test"):
     header = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     with Followed("batch", SpanKind.CONSUMER, [Origin(parse(header))]), child("step"):
         log.info("traced")

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import pytest
 from opentelemetry.trace import NonRecordingSpan, use_span
 
+from bench.waterfall import Span, read_traces, waterfall, way
 from catalog.settings import CatalogSettings
 from configuration.settings import Settings
 from ingest.consuming.offsets import partitions_of, reader
@@ -18,7 +19,6 @@ from local.stack import Stack
 from recstream.client import Client, interaction
 from telemetry.tracing.settings import TracingSettings
 from telemetry.tracing.w3c import parse
-from telemetry.tracing.waterfall import Span, read_traces, waterfall, way
 from tests.drills.world import ITEMS, fill
 from tests.models.tiny_bundle import build
 from topics.producer import start_producer

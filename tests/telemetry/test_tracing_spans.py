@@ -34,9 +34,9 @@ from recstream.v1.interaction_pb2 import Interaction
 from server.streaming.mailbox import Mailbox, News
 from telemetry.tracing import spans
 from telemetry.tracing.exporting import FileExporter, shut_down, spans_of
-from telemetry.tracing.running import Running
 from telemetry.tracing.settings import TracingSettings
 from telemetry.tracing.spans import MOST, Followed, Origin, child, start
+from telemetry.tracing.traced import traced
 from telemetry.tracing.w3c import TRACEPARENT, parse
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -191,7 +191,7 @@ def test_a_process_leaves_its_spans_in_the_file_in_the_form_of_otlp(tmp_path: Pa
     file = tmp_path / "new" / "traces.jsonl"
     settings = TracingSettings(exporter="file", file=file, sample_ratio=1.0)
     for service in ("recstream-ingest", "recstream-server"):
-        with Running(settings, service), Followed("work", SpanKind.CONSUMER, [origin()]):
+        with traced(settings, service), Followed("work", SpanKind.CONSUMER, [origin()]):
             pass
         assert not spans.on()
     documents = [json.loads(line) for line in file.read_text().splitlines()]
@@ -221,7 +221,7 @@ def test_a_full_file_takes_no_more(tmp_path: Path) -> None:
 
 
 def test_without_an_exporter_nothing_is_loaded_and_nothing_is_on() -> None:
-    with Running(TracingSettings(), "recstream-server"):
+    with traced(TracingSettings(), "recstream-server"):
         assert not spans.on()
 
 
@@ -246,7 +246,7 @@ def test_a_collector_is_sent_what_was_traced_before_the_process_ends() -> None:
     server.start()
     settings = TracingSettings(exporter="otlp", endpoint=f"http://127.0.0.1:{port}", flush_seconds=20)
     try:
-        with Running(settings, "recstream-ingest"), Followed("work", SpanKind.CONSUMER, [origin()]):
+        with traced(settings, "recstream-ingest"), Followed("work", SpanKind.CONSUMER, [origin()]):
             pass
     finally:
         server.stop(None)
