@@ -29,9 +29,9 @@ from evaluation.protocols.held_out import Variant
 from evaluation.protocols.split import Split, split
 from evaluation.result_cache import key_of, training_code
 from models.data.events import Floats
-from models.encoders.load import load
+from models.encoders.load import load_encoders
+from models.network.sequence_model import ItemTable
 from models.training.settings import TrainSettings
-from models.training.stages.fit_encoder import ItemTable
 from models.training.train import train_on
 from models.training.training_weights import TrainingWeights, load_weights, weights_folder
 from readers.files import Files
@@ -62,7 +62,7 @@ class Bench:
             }
         )  # fmt: skip
         torch.set_num_threads(asked.threads)
-        self._inputs = load(self.settings.encoders).vectors(
+        self._inputs = load_encoders(self.settings.encoders).vectors(
             self.data.known.item_ids, self.data.items, self.settings.cache, Progress(disable=True)
         )
 
@@ -110,7 +110,7 @@ class Bench:
         bundle = self._folder / key_of(learned.fingerprint(), wanted, training_code())
         if not weights_folder(bundle).exists():
             self._folder.mkdir(parents=True, exist_ok=True)
-            train_on(learned, self.data.items, settings, bundle, to_be_continued=True)
+            train_on(learned, self.data.items, settings, bundle, continuable=True)
         return load_weights(weights_folder(bundle))
 
 

@@ -36,10 +36,10 @@ from evaluation.protocols.domains import Chance, about, some
 from evaluation.protocols.held_out import TEST_FROM
 from evaluation.protocols.split import Split, split
 from evaluation.result_cache import key_of, training_code
-from models.data.events import Events, Floats, Ints, ItemText, events
-from models.encoders.load import load
+from models.data.events import Events, Floats, Ints, ItemText, index_events
+from models.encoders.load import load_encoders
+from models.network.sequence_model import ItemTable
 from models.training.settings import TrainSettings
-from models.training.stages.fit_encoder import ItemTable
 from models.training.train import train_on
 from models.training.training_weights import TrainingWeights, load_weights, weights_folder
 from profiles.actions import Actions
@@ -83,12 +83,12 @@ class Bench:
             }
         )  # fmt: skip
         torch.set_num_threads(asked.threads)
-        self._encoders = load(self.settings.encoders)
+        self._encoders = load_encoders(self.settings.encoders)
         self._code = training_code()
 
     def events(self, rows: Interactions, items: Sequence[ItemText]) -> Events:
         """As training and evaluation take them."""
-        return events([rows], items, Actions(self.settings.actions))
+        return index_events([rows], items, Actions(self.settings.actions))
 
     def trained(self, names: Sequence[str], *, but: Collection[str] = ()) -> TrainingWeights:
         """A model of the training parts of these domains, without the events of some items; kept for the next time."""
@@ -97,12 +97,14 @@ class Bench:
         left = np.array([name not in but for name in rows.item_ids.names])[rows.items]
         items = [item for name in names for item in self.items[name] if item.item_id not in but]
         learned = self.events(rows.take(np.flatnonzero(left)), items)
-        wanted = self.settings.model_dump(mode="json", exclude={"threads", "cache", "fresh", "streaming"})
+        wanted = self.settings.model_dump(
+            mode="json", exclude={"threads", "cache", "continuation", "streaming"}
+        )
         bundle = self.asked.folder / key_of(learned.fingerprint(), wanted, self._code)
         title = " and ".join(names) + (f" without {self.asked.third}" if but else "")
         if not weights_folder(bundle).exists():
             self.asked.folder.mkdir(parents=True, exist_ok=True)
-            manifest = train_on(learned, items, self.settings, bundle, to_be_continued=True)
+            manifest = train_on(learned, items, self.settings, bundle, continuable=True)
             said = f"{title}: {len(learned):,} events, {manifest.metrics['seconds']:.0f} s"
             self.console.print(said, highlight=False)
         return load_weights(weights_folder(bundle))

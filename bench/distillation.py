@@ -37,10 +37,9 @@ from evaluation.protocols.split import Split, split
 from inference.bundle.bundle import read
 from models.data.windows import Batch
 from models.network.recommender import Recommender
-from models.training.distillation.settings import TeacherSettings
-from models.training.distillation.teacher import Teacher
-from models.training.distillation.weights import load_teacher, teacher_file
-from models.training.settings import TrainSettings
+from models.network.teacher import Teacher
+from models.training.distillation import load_teacher, teacher_file
+from models.training.settings import TeacherSettings, TrainSettings
 from models.training.train import train_on
 from models.training.training_weights import load_weights, weights_folder
 from readers.files import Files
@@ -119,7 +118,7 @@ def _run(wanted: TrainSettings, variant: Variant, shown: bool) -> Trained:
         for name, place in places.items():
             began = time.monotonic()
             own = wanted if name == "taught" else wanted.model_copy(update={"teacher": TeacherSettings()})
-            train_on(part.learned, data.items, own, place, show, to_be_continued=True)
+            train_on(part.learned, data.items, own, place, show, continuable=True)
             seconds[name] = time.monotonic() - began
         rows: dict[str, Method] = {}
         for title, place in (("student alone", places["alone"]), ("distilled student", places["taught"])):

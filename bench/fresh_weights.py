@@ -31,10 +31,10 @@ from evaluation.metrics.measure import measure
 from evaluation.protocols.held_out import TEST_FROM, VALIDATION_FROM
 from evaluation.protocols.split import Split, next_items
 from evaluation.result_cache import key_of, training_code
-from models.encoders.load import ItemInputs, load
-from models.training.continuation.continuation import continued
+from models.encoders.load import ItemInputs, load_encoders
+from models.network.sequence_model import ItemTable
+from models.training.continuation import continued_weights
 from models.training.settings import TrainSettings
-from models.training.stages.fit_encoder import ItemTable
 from models.training.train import train_on
 from models.training.training_weights import TrainingWeights, load_weights, weights_folder
 from readers.files import Files
@@ -72,7 +72,7 @@ class Bench:
             }
         )
         torch.set_num_threads(threads)
-        encoders = load(self.settings.encoders)
+        encoders = load_encoders(self.settings.encoders)
         self.inputs: ItemInputs = encoders.vectors(
             self.data.known.item_ids, self.data.items, self.settings.cache, Progress(disable=True)
         )
@@ -80,12 +80,12 @@ class Bench:
     def trained(self, end: int) -> tuple[TrainingWeights, float]:
         """Weights of a training on the events before row `end`, kept for the next time, and what it took."""
         learned = self.data.known.take(np.arange(end))
-        wanted = self.settings.model_dump(mode="json", exclude={"threads", "cache", "fresh"})
+        wanted = self.settings.model_dump(mode="json", exclude={"threads", "cache", "continuation"})
         bundle = self._folder / key_of(learned.fingerprint(), wanted, training_code())
         if not weights_folder(bundle).exists():
             self._folder.mkdir(parents=True, exist_ok=True)
             began = time.monotonic()
-            train_on(learned, self.data.items, self.settings, bundle, to_be_continued=True)
+            train_on(learned, self.data.items, self.settings, bundle, continuable=True)
             (self._folder / f"{bundle.name}.seconds").write_text(str(time.monotonic() - began))
         return load_weights(weights_folder(bundle)), float(
             (self._folder / f"{bundle.name}.seconds").read_text()
@@ -96,7 +96,7 @@ class Bench:
         began = time.monotonic()
         known = self.data.known.take(np.arange(end))
         show = Progress(disable=True)
-        made = continued(weights, known, self.inputs, self.settings, show, torch.device("cpu"))
+        made = continued_weights(weights, known, self.inputs, self.settings, show, torch.device("cpu"))
         return made.weights, time.monotonic() - began
 
     def measured(self, part: Split, weights: TrainingWeights) -> dict[str, Numbers]:

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from catalog.items.items import from_proto
-from models.encoders.load import Encoders, load
+from models.encoders.load import Encoders, load_encoders
 from models.encoders.media import ImageEncoder
 from models.encoders.settings import EncoderSettings
 from readers.packaged import movielens
@@ -48,7 +48,7 @@ def main() -> None:
 
 def _texts(name: str, texts: list[str], path: Path) -> list[str]:
     began = time.monotonic()
-    encoders = load(EncoderSettings(text_model=name))
+    encoders = load_encoders(EncoderSettings(text_model=name))
     loaded = time.monotonic() - began
     batches = [_tokens(encoders, texts[i : i + BATCH]) for i in range(0, len(texts), BATCH)]
     return _measure(encoders.text, encoders.text.width, loaded, batches, ["ids", "mask"], path)

@@ -33,7 +33,7 @@ OBJECTIVES: dict[str, dict[str, object]] = {
     "cosine, full softmax": {},
     "inner product, full softmax": {"temperature": None},
     "cosine, sample of 256 with logQ": {"negatives": 256},
-    "cosine, next event only": {"taste_weight": 0.0},
+    "cosine, next event only": {"long_term_weight": 0.0},
     "cosine, half by advantage": {"advantage": 0.5},
     "cosine, all by advantage": {"advantage": 1.0},
 }

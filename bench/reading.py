@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
-from models.data.events import events
+from models.data.events import index_events
 from profiles.actions import Actions, default_actions
 from readers.interactions.reading import read_interactions
 
@@ -76,7 +76,7 @@ def main() -> None:
     rows, _ = read_interactions([arguments.file])
     read_seconds, read_peak = time.process_time() - started, peak_mb() - before
     held, started = held_mb() - before, time.process_time()
-    known = events([rows], [], Actions(default_actions()))
+    known = index_events([rows], [], Actions(default_actions()))
     print(
         json.dumps(
             {

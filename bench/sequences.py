@@ -23,15 +23,15 @@ from evaluation.metrics.measure import measure
 from evaluation.protocols.split import Split, split
 from evaluation.report.charts import Curve, curve_chart
 from models.data.events import ItemText
-from models.data.training_data import InMemory
-from models.encoders.load import load
+from models.data.training_data import InMemoryData
+from models.encoders.load import load_encoders
 from models.network.recommender import Recommender
-from models.training.data_defaults import suited
+from models.network.sequence_model import ItemTable
+from models.training.data_defaults import with_data_defaults
 from models.training.distributed.devices import device_of
 from models.training.resume.checkpoint import Checkpoint
 from models.training.settings import TrainSettings
 from models.training.stages.fit_encoder import fit_encoder
-from models.training.stages.sequence_model import ItemTable
 from models.training.train import shape_of
 from readers.files import Files, read_files
 
@@ -39,7 +39,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "as it is": {},
     "without attributes": {"labels": False},
     "width 128": {"width": 128, "channels": 384},
-    "without the direct way": {"direct": False},
+    "without the direct way": {"item_skip_connection": False},
 }
 """What each changes."""
 
@@ -52,23 +52,25 @@ def trained(
     changes = dict(VARIANTS[name])
     if not changes.pop("labels", True):
         items = [ItemText(item.item_id, "") for item in items]
-    told = any(item.text for item in items)
-    wanted, _ = suited(settings.train, timed=False, told=told, labelled=told and labelled(files.items))
+    has_content = any(item.text for item in items)
+    wanted, _ = with_data_defaults(
+        settings.train, timed=False, has_content=has_content, labels=has_content and labelled(files.items)
+    )
     wanted = wanted.model_copy(update={"epochs": arguments.epochs, **changes})
     torch.manual_seed(wanted.seed)
     learned, device = test.learned, device_of("cpu", 0)
-    encoders = load(wanted.encoders, items)
+    encoders = load_encoders(wanted.encoders, items)
     inputs = encoders.vectors(test.known.item_ids, items, None, Progress(disable=True), device)
-    trained_on = InMemory(learned).known()
+    trained_on = InMemoryData(learned).known()
     index = torch.from_numpy(trained_on.cumsum() * trained_on)
     model = Recommender(
-        shape_of(encoders, InMemory(learned), int(trained_on.sum()), wanted),
+        shape_of(encoders, InMemoryData(learned), int(trained_on.sum()), wanted),
         wanted.dropout, wanted.id_dropout, wanted.media_dropout,
     )  # fmt: skip
     table = ItemTable(inputs.text, index, inputs.media)
     fit_encoder(
-        model, InMemory(learned), table, wanted,
-        _points(name, model, table, test, items, wanted, arguments), keep=Checkpoint(),
+        model, InMemoryData(learned), table, wanted,
+        _points(name, model, table, test, items, wanted, arguments), checkpoint=Checkpoint(),
     )  # fmt: skip
 
 

@@ -23,16 +23,16 @@ import pyarrow as pa
 import pyarrow.parquet
 import torch
 
-from models.data.events import events
+from models.data.events import index_events
 from models.data.preparation import PreparationSettings
 from models.data.shard_writer import write_shards
 from models.data.shards import Shards
-from models.data.training_data import InMemory, Learned
+from models.data.training_data import InMemoryData, TrainingData
 from models.network.recommender import Recommender, Shape
+from models.network.sequence_model import ItemTable
 from models.training.schedule import Schedule
 from models.training.settings import TrainSettings
-from models.training.stages.fit_encoder import _Epoch
-from models.training.stages.sequence_model import ItemTable
+from models.training.stages.fit_encoder import _ChunkEpoch
 from profiles.actions import Actions, default_actions
 from readers.interactions.format_options import InteractionOptions
 from readers.interactions.reading import read_interactions
@@ -65,12 +65,12 @@ def write(path: Path, rows: int) -> None:
         writer.close()
 
 
-def in_memory(path: Path) -> Learned:
+def in_memory(path: Path) -> TrainingData:
     rows, _ = read_interactions([path])
-    return InMemory(events([rows], [], Actions(default_actions())))
+    return InMemoryData(index_events([rows], [], Actions(default_actions())))
 
 
-def on_disk(path: Path, rows: int, settings: TrainSettings) -> Learned:
+def on_disk(path: Path, rows: int, settings: TrainSettings) -> TrainingData:
     folder, form = path.parent / "shards", InteractionOptions()
     dealt = partition_by_user([path], folder, form, settings.streaming.shard_rows)
     actions = Actions(default_actions())
@@ -81,20 +81,29 @@ def on_disk(path: Path, rows: int, settings: TrainSettings) -> Learned:
     return found
 
 
-def epoch(learned: Learned, settings: TrainSettings, steps: int) -> int:
+def epoch(learned: TrainingData, settings: TrainSettings, steps: int) -> int:
     """So many steps in each part, and how many parts there were."""
     n, rng = len(learned.item_ids), np.random.default_rng(0)
     scales = learned.scales()
     shape = Shape(
-        TEXT, settings.width, settings.channels, settings.hidden, n, len(learned.action_names), scales.means,
-        scales.deviations, scales.range, len(settings.popularity_half_lives_days), temperature=settings.temperature,
-    )  # fmt: skip
+        text_width=TEXT,
+        width=settings.width,
+        channels=settings.channels,
+        hidden=settings.hidden,
+        items=n,
+        actions=len(learned.action_names),
+        value_mean=scales.means,
+        value_scale=scales.deviations,
+        value_range=scales.range,
+        popularities=len(settings.popularity_half_lives_days),
+        temperature=settings.temperature,
+    )
     model = Recommender(shape, settings.dropout, settings.id_dropout)
     table = ItemTable(torch.randn(n, TEXT), torch.arange(1, n + 1))
-    parameters = [*model.item.parameters(), *model.user.parameters(), *model.ranker.taste.parameters()]
+    parameters = [*model.item.parameters(), *model.user.parameters(), *model.ranker.long_term.parameters()]
     schedule, parts = Schedule(parameters, 1e-3, 0.0, 1), 0
-    for part, _ in learned.parts(rng):
-        whole = _Epoch(part, settings, rng)
+    for part, _ in learned.chunks(rng):
+        whole = _ChunkEpoch(part, settings, rng)
         for chosen in whole.batches[:steps]:
             schedule.step(whole.loss(model, table, chosen), 1e-6)
         parts += 1
@@ -115,7 +124,7 @@ def measure(way: str, path: Path, rows: int, steps: int) -> dict[str, object]:
     read, read_peak = time.monotonic() - started, peak_mb()
     parts = epoch(learned, settings, steps)
     epoch_peak = peak_mb()
-    latest = learned.latest(settings.held_out)
+    latest = learned.split_latest(settings.held_out)
     if latest is not None:
         histories = [latest.popularity(days) for days in settings.popularity_half_lives_days]
         learned.sample()

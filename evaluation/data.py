@@ -14,8 +14,8 @@ from evaluation.methods.composition import CompositionSettings
 from evaluation.methods.teacher import TeacherMethod
 from evaluation.protocols.split import Split
 from inference.bundle.bundle import Bundle
-from models.data.events import Events, Floats, ItemText, Media, events, texts_fingerprint
-from models.training.distillation.weights import load_teacher, teacher_file
+from models.data.events import Events, Floats, ItemText, Media, index_events, texts_fingerprint
+from models.training.distillation import load_teacher, teacher_file
 from profiles.actions import Actions
 from readers.files import Files
 from readers.items.images import local_image
@@ -59,7 +59,7 @@ def labelled(items: Sequence[item_pb2.Item]) -> bool:
 def data_of(files: Files, settings: Settings) -> Data:
     """Raises NothingToLearn where no event has an action that is configured."""
     items = item_texts(files)
-    return Data(events([files.interactions], items, Actions(settings.profiles.actions)), items)
+    return Data(index_events([files.interactions], items, Actions(settings.profiles.actions)), items)
 
 
 def texts_warning(bundle: Bundle, items: Sequence[ItemText]) -> str:
@@ -81,7 +81,7 @@ def teacher_methods(
 
     Raises WeightsMissing, TrainedOnOther, EncoderNotFound.
     """
-    from models.encoders.load import load
+    from models.encoders.load import load_encoders
 
     beside = teacher_file(bundle)
     if file is None and not beside.is_file():
@@ -89,7 +89,7 @@ def teacher_methods(
     teacher, record = load_teacher(file or beside)
     if file is None and record.data_fingerprint != test.training_events.fingerprint():
         return []
-    encoders = load(settings.train.encoders, data.items)
+    encoders = load_encoders(settings.train.encoders, data.items)
     cache = settings.train.cache or bundle.with_name("item-vectors")
     inputs = encoders.vectors(data.known.item_ids, data.items, cache, show)
     return [TeacherMethod(test, teacher, record, inputs, encoders.text.fingerprint())]
@@ -97,11 +97,11 @@ def teacher_methods(
 
 def text_vectors(data: Data, settings: Settings, bundle: Path, show: Progress) -> Floats:
     """Of the items of the events [n, w], by the text encoder that `recstream train` takes. Raises EncoderNotFound."""
-    from models.encoders.load import load
+    from models.encoders.load import load_encoders
 
     cache = settings.train.cache or bundle.with_name("item-vectors")
     found: Floats = (
-        load(settings.train.encoders, data.items)
+        load_encoders(settings.train.encoders, data.items)
         .vectors(data.known.item_ids, data.items, cache, show)
         .text.numpy()
     )

@@ -1,4 +1,4 @@
-"""What can go wrong on the way from events to a bundle."""
+"""Errors of training and export."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ class ModelsError(Exception):
 
 
 class NothingToLearn(ModelsError):
-    """The events hold nothing that a model could be trained on."""
+    """There are no events that a model can be trained on."""
 
 
 class ExportFailed(ModelsError):
@@ -16,32 +16,32 @@ class ExportFailed(ModelsError):
 
 
 class CompressionFailed(ModelsError):
-    """A bundle has no int8 form that could be served. None was written."""
+    """A bundle cannot be compressed to int8. Nothing was written."""
 
 
 class Int8Refused(ModelsError):
-    """An int8 bundle loses more than is let through. None was written."""
+    """An int8 bundle loses more quality than is allowed. Nothing was written."""
 
 
 class DeviceMissing(ModelsError):
-    """A GPU was asked for and is not there."""
+    """A GPU was requested and is missing."""
 
 
 class PreparationImpossible(ModelsError):
-    """A training from disk was asked for a preparation that needs all events at once."""
+    """A training from disk is configured with a preparation that needs all events in memory."""
 
 
 class WorkerLost(ModelsError):
-    """Another process of a training by several has ended or hangs. What was written before stands."""
+    """Another process of the training has ended or hangs. Files that were written before are intact."""
 
 
 class EncoderNotFound(ModelsError):
-    """A pretrained encoder is not where it was said to be, or is not one that can be used."""
+    """A pretrained encoder is missing or cannot be used."""
 
 
 class TrainingStopped(ModelsError):
-    """Somebody asked the training to stop, and it has, at a safe point; the same training goes on from `checkpoint`,
-    where there is one."""
+    """The training stopped at a safe point, as requested. The same training resumes from `checkpoint`, if there is
+    one."""
 
     def __init__(self, checkpoint: Path | None) -> None:
         self.checkpoint = checkpoint
@@ -49,19 +49,19 @@ class TrainingStopped(ModelsError):
 
 
 class WeightsMissing(ModelsError):
-    """What a training left for the next one is not there, not whole, or of a model that cannot be gone on with."""
+    """The weights of a previous training are missing, incomplete, or of another model."""
 
 
-class CheckpointUnwritten(ModelsError):
-    """A checkpoint could not be written, for want of room perhaps. The one before it stands."""
+class CheckpointWriteFailed(ModelsError):
+    """A checkpoint could not be written; the disk may be full. The previous one is intact."""
 
 
 class CheckpointRefused(ModelsError):
-    """The checkpoint that is there is not one that this training could go on from."""
+    """The training cannot resume from the checkpoint."""
 
     def __init__(self, checkpoint: Path, reason: str) -> None:
         self.checkpoint = checkpoint
-        super().__init__(f"{checkpoint} cannot be gone on from: {reason}")
+        super().__init__(f"cannot resume from {checkpoint}: {reason}")
 
 
 class ShardsUnwritten(ModelsError):

@@ -60,7 +60,7 @@ def compress(
         with progress_on(console) as show:
             task = show.add_task("Graphs to int8", total=len(float32.manifest.graphs()))
 
-            def judge(int8: Bundle) -> dict[str, float]:
+            def quality_gate(int8: Bundle) -> dict[str, float]:
                 found = compare(
                     data.known, test, data.items, composed, float32, int8,
                     threads=settings.train.threads, show=show,
@@ -70,7 +70,7 @@ def compress(
                 return found.metrics()
 
             out.parent.mkdir(parents=True, exist_ok=True)
-            manifest = write_int8(float32, out, judge, compressed=lambda name: show.advance(task))
+            manifest = write_int8(float32, out, quality_gate, on_graph=lambda name: show.advance(task))
     except (ModelsError, BundleRefused) as error:
         raise CommandError(str(error)) from error
     console.print(f"Version {manifest.version} in int8: {out}", soft_wrap=True)

@@ -18,7 +18,7 @@ from cli.terminal.progress import progress_on
 from cli.terminal.reports import preparation_table, report_table
 from configuration.settings import load_settings
 from inference.errors import BundleRefused
-from models.training.distributed.launch import own_place
+from models.training.distributed.torchrun import torchrun_rank
 from profiles.actions import Actions
 from readers.errors import UnreadableFile
 from readers.files import Files
@@ -92,7 +92,7 @@ def train(
     same command resumes from it.
     """
     settings = load_settings()
-    console = Console(quiet=not own_place().first)
+    console = Console(quiet=not torchrun_rank().is_main)
     stays = stays_on_disk(interactions, options.format, settings.train.streaming.from_rows)
     if stays and (until < 1 or protocol not in (None, Protocol.ALL)):
         raise CommandError(
@@ -118,7 +118,7 @@ def train(
             markup=False, highlight=False, soft_wrap=True,
         )  # fmt: skip
     held_out = _LEFT[protocol] if protocol is not None else None
-    if continued and (stays or held_out is not None or own_place().count > 1):
+    if continued and (stays or held_out is not None or torchrun_rank().world_size > 1):
         raise CommandError(
             "--continue takes one process, events that fit in memory, and no --protocol",
             "give it the newer events and some history, or train from the start without it",
@@ -155,15 +155,15 @@ def _train(rows: Interactions, files: Files, source: _Source, bundle: Path, cons
     try:
         from evaluation.data import item_texts, labelled
         from evaluation.protocols.split import training_part
-        from models.data.events import events
+        from models.data.events import index_events
         from models.data.preparation import prepare
-        from models.data.shard_folder import ShardFolder
         from models.errors import CheckpointRefused, ModelsError, TrainingStopped, WeightsMissing
-        from models.training.continuation.continuation import continue_on
-        from models.training.data_defaults import suited
-        from models.training.distributed.process_group import together
+        from models.training.continuation import continue_training
+        from models.training.data_defaults import with_data_defaults
+        from models.training.distributed.process_group import join_process_group
         from models.training.resume.checkpoint import Checkpoint
-        from models.training.resume.stopping import stop_on_signals
+        from models.training.resume.stop import stop_on_signals
+        from models.training.shard_folder import ShardFolder
         from models.training.train import train_on
     except ModuleNotFoundError as error:
         raise CommandError(
@@ -181,7 +181,7 @@ def _train(rows: Interactions, files: Files, source: _Source, bundle: Path, cons
     )
     texts = item_texts(files)
     has_content = any(item.text or item.media for item in texts)
-    wanted, better = suited(
+    wanted, better = with_data_defaults(
         wanted, timed=files.interactions.timed, told=has_content, labelled=labelled(files.items)
     )
     if better:
@@ -197,12 +197,12 @@ def _train(rows: Interactions, files: Files, source: _Source, bundle: Path, cons
     try:
         with (
             stop_on_signals(STOPPING) as stop,
-            together(own_place(), wanted.worker_timeout_seconds),
+            join_process_group(torchrun_rank(), wanted.worker_timeout_seconds),
             progress_on(console) as progress,
         ):
-            keep = Checkpoint(bundle.with_name(f"{bundle.name}.checkpoint"), stop)
+            checkpoint = Checkpoint(bundle.with_name(f"{bundle.name}.checkpoint"), stop)
             if source.fresh:
-                keep.remove()
+                checkpoint.remove()
             if source.stays:
                 folder = ShardFolder(bundle, wanted)
                 shards = folder.shards(
@@ -214,22 +214,31 @@ def _train(rows: Interactions, files: Files, source: _Source, bundle: Path, cons
                         report_table(files), preparation_table(prepared), sep="\n"
                     ),
                 )
-                manifest = train_on(shards, texts, wanted, bundle, progress, keep=keep, to_be_continued=True)
+                manifest = train_on(
+                    shards, texts, wanted, bundle, progress, checkpoint=checkpoint, continuable=True
+                )
                 folder.remove()
             else:
                 actions = Actions(wanted.actions)
-                learned = events([rows], texts, actions)
+                learned = index_events([rows], texts, actions)
                 if source.held_out is not None:
                     learned = training_part(learned, source.held_out)
                 prepared = prepare(learned, np.ones(len(learned), np.bool_), wanted.preparation, actions)
                 console.print(preparation_table(prepared.report))
                 fingerprint = learned.fingerprint()
-                learned = learned.take(np.flatnonzero(prepared.keep))
+                learned = learned.take(np.flatnonzero(prepared.checkpoint))
                 if source.continued:
-                    manifest = continue_on(learned, texts, wanted, bundle, progress, fingerprint)
+                    manifest = continue_training(learned, texts, wanted, bundle, progress, fingerprint)
                 else:
                     manifest = train_on(
-                        learned, texts, wanted, bundle, progress, fingerprint, keep=keep, to_be_continued=True
+                        learned,
+                        texts,
+                        wanted,
+                        bundle,
+                        progress,
+                        fingerprint,
+                        checkpoint=checkpoint,
+                        continuable=True,
                     )
     except TrainingStopped as stopped:
         console.print(

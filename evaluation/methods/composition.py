@@ -16,7 +16,7 @@ from evaluation.protocols.split import Split
 from evaluation.protocols.visible import visible_events
 from inference.model import Histories
 from models.data.events import Floats, Ints, ItemText
-from models.data.windows import covered, gaps
+from models.data.windows import covered_by_state, event_gaps
 from profiles.actions import Action, default_actions
 
 Mask = NDArray[np.bool_]
@@ -72,7 +72,7 @@ class Composition:
     ) -> None:
         self.name = name
         self._known, self._model, self._settings = split.known, model, settings
-        self._gaps = gaps(split.known)
+        self._gaps = event_gaps(split.known)
         published = {item.item_id: item.published_ms or 0 for item in items}
         self._published = np.array([published.get(i, 0) for i in split.known.item_ids], np.int64)
         self._blend = Blend(model.actions, settings.actions, settings.rating_weight)
@@ -103,7 +103,9 @@ class Composition:
         return np.where(asked.idle_seconds[:, None] >= 0, asked.near, self._lasting(asked))
 
     def _asked(self, queries: EvalQueries) -> _Asked:
-        histories = [covered(rows, self._model.history, self._model.refold_every) for rows in queries.before]
+        histories = [
+            covered_by_state(rows, self._model.history, self._model.refold_every) for rows in queries.before
+        ]
         states, users = self._model.fold(self._histories(histories))
         times = self._known.time_ms
         idle = [

@@ -17,12 +17,12 @@ from evaluation.metrics.measure import AT, Measured
 from evaluation.protocols.split import Split
 from evaluation.report.results import MeasuredMethod
 from models.data.events import Floats
-from models.data.windows import Window, batch, covered, gaps
+from models.data.windows import Window, collate, covered_by_state, event_gaps
 from models.encoders.load import ItemInputs
 from models.errors import WeightsMissing
-from models.training.distillation.teacher import Teacher
-from models.training.distillation.weights import TeacherRecord
-from models.training.stages.sequence_model import ItemTable
+from models.network.sequence_model import ItemTable
+from models.network.teacher import Teacher
+from models.training.distillation import TeacherRecord
 
 TEACHER: Final = "teacher"
 RETRIEVAL: Final = "recstream-retrieval"
@@ -56,7 +56,7 @@ class TeacherMethod:
                 f"the teacher knows {', '.join(record.settings.actions)}, and no other actions"
             )
         self._known, self._teacher, self._settings = split.known, teacher, record.settings
-        self._gaps = gaps(split.known)
+        self._gaps = event_gaps(split.known)
         positions = {item_id: place for place, item_id in enumerate(record.item_ids, start=1)}
         index = [positions.get(item_id, 0) for item_id in split.known.item_ids]
         with torch.inference_mode():
@@ -71,13 +71,14 @@ class TeacherMethod:
         found: Floats = self._lasting.scores(queries).astype(np.float32)
         settings, none = self._settings, np.zeros(0, np.int64)
         windows = [
-            Window(covered(rows, settings.history, settings.refold_every), 0, none) for rows in queries.before
+            Window(covered_by_state(rows, settings.history, settings.refold_every), 0, none)
+            for rows in queries.before
         ]
         known = np.array([place for place, window in enumerate(windows) if len(window.events)], np.int64)
         for start in range(0, len(known), _AT_ONCE):
             positions = known[start : start + _AT_ONCE]
-            given = batch(self._known, self._gaps, [windows[place] for place in positions])
-            users = self._teacher.after(self.vectors, given)
+            given = collate(self._known, self._gaps, [windows[place] for place in positions])
+            users = self._teacher.final_user_vectors(self.vectors, given)
             found[positions] = (users @ self.vectors.T).numpy()
         return found
 

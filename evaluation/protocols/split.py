@@ -28,7 +28,7 @@ from evaluation.protocols.held_out import (
     leave_one_out,
 )
 from models.data.events import Events, Ints
-from models.data.preparation import tied
+from models.data.preparation import time_ties
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def _parts(known: Events, name: Name, variant: Variant, seed: int) -> HeldOut:
 
 def _asked(parts: HeldOut, name: Name, variant: Variant) -> Split:
     """The queries that have something to be found."""
-    known, tied_rows = parts.known, tied(parts.known)
+    known, tied_rows = parts.known, time_ties(parts.known)
     relevant: list[Ints] = []
     consumed_before = targets_tied = 0
     off_lists = parts.before if parts.consumed is None else parts.consumed

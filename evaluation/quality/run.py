@@ -24,7 +24,7 @@ from evaluation.quality.trained import Trainer
 from evaluation.report.results import MeasuredMethod, Result, result
 from evaluation.result_cache import ResultCache, key_of, measuring_code, reference_code
 from models.export.compression.comparison import with_int8_notes
-from models.export.compression.int8_bundle import compression_code
+from models.export.compression.int8_bundle import COMPRESSION_FORMAT
 from readers.files import Files
 from readers.packaged import movielens
 
@@ -122,7 +122,7 @@ class Quality:
             test.name,
             composed.model_dump(mode="json"),
             measuring_code(),
-            compression_code(),
+            COMPRESSION_FORMAT,
             None if alone is None else alone.key,
         )
 

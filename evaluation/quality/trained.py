@@ -17,9 +17,8 @@ from evaluation.protocols.split import training_part
 from evaluation.result_cache import key_of, training_code
 from inference.bundle.bundle import MANIFEST, Bundle, read
 from models.data.events import Events, ItemText
-from models.export.compression.int8_bundle import compression_code, write_int8
-from models.training.distillation.settings import TeacherSettings
-from models.training.settings import TrainSettings
+from models.export.compression.int8_bundle import COMPRESSION_FORMAT, write_int8
+from models.training.settings import TeacherSettings, TrainSettings
 from models.training.train import train_on
 
 
@@ -37,7 +36,7 @@ class Trained:
     def int8(self) -> Bundle:
         """The same model in int8, beside it: made now unless the code as it is has made it. Whether it loses too much
         is for the table to say. Raises CompressionFailed."""
-        beside = self.folder.with_name(f"{self.folder.name}-int8-{compression_code()[:8]}")
+        beside = self.folder.with_name(f"{self.folder.name}-int8-{COMPRESSION_FORMAT}")
         if not (beside / MANIFEST).is_file():
             write_int8(self.bundle(), beside)
         return read(beside)

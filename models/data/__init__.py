@@ -1,1 +1,1 @@
-"""Training data: events, items, histories and samples, in memory or on disk."""
+"""Training data: events, windows of histories, ranking contexts and candidate lists, in memory or on disk."""

@@ -1,41 +1,50 @@
-"""Lists of candidates for the ranker's training, and how often each stands for others.
+"""Candidate lists for fitting the ranking mixture, with importance weights.
 
-A list holds the next event's item, the items nearest to the user, popular ones, and a random sample of the
-rest. A sampled item stands for all that could have been drawn in its place: the softmax and the binary loss
-count it so many times (Bengio and Senecal 2008), or else the ranker would learn that far items are likely,
-because only a target of theirs is ever seen.
+A list holds the target, the items nearest to the user, popular items, and a random sample of the rest. A sampled item
+stands for all items that could have been drawn in its place: the softmax and the calibration count it that many times
+(Bengio and Senecal 2008, importance sampling). Otherwise the ranker would learn that distant items are likely, because
+it would see them only as targets.
 """
 
 import torch
 from torch import Tensor
 
 
-def lists(near: Tensor, popular: Tensor, targets: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Items [b, m] with the target first, and the logarithm of how many each stands for [b, m]: -inf for one
-    that is not to be counted. near [b, n]: nearness, -inf for what the user has taken. popular [b, n].
+def sample_candidates(
+    logits: Tensor, popularity: Tensor, targets: Tensor, count: int
+) -> tuple[Tensor, Tensor]:
+    """Draws a list for each target: half of `count` nearest, a sixth most popular, the rest at random.
 
-    Half of `count` are the nearest, a sixth the most popular, the rest at random.
+    Args:
+        logits: next-item logits [b, n]; -inf for items that the user has consumed.
+        popularity: [b, n].
+        targets: items [b].
+        count: candidates of a list besides the target.
+
+    Returns:
+        Items [b, m], the target first, and log weights [b, m]: the logarithm of how many items each stands for; -inf
+        for one that does not count.
     """
-    size = near.shape[1]
-    free = torch.isfinite(near).scatter(1, targets[:, None], False)
-    nearest = near.masked_fill(~free, -torch.inf).topk(min(count // 2, size), dim=1).indices
-    left = free.scatter(1, nearest, False)
-    liked = popular.masked_fill(~left, -1.0).topk(min(count // 6, size), dim=1).indices
-    rest = left.scatter(1, liked, False)
+    items = logits.shape[1]
+    free = torch.isfinite(logits).scatter(1, targets[:, None], False)
+    nearest = logits.masked_fill(~free, -torch.inf).topk(min(count // 2, items), dim=1).indices
+    not_nearest = free.scatter(1, nearest, False)
+    popular = popularity.masked_fill(~not_nearest, -1.0).topk(min(count // 6, items), dim=1).indices
+    rest = not_nearest.scatter(1, popular, False)
     drawn = (
-        torch.rand(near.shape, device=near.device)
+        torch.rand(logits.shape, device=logits.device)
         .masked_fill(~rest, -1.0)
-        .topk(min(count - count // 2 - count // 6, size), dim=1)
+        .topk(min(count - count // 2 - count // 6, items), dim=1)
     )
     stands_for = rest.sum(1, keepdim=True) / (drawn.values >= 0).sum(1, keepdim=True).clamp(min=1)
-    weights = [
-        torch.zeros(len(targets), 1, device=near.device),
-        _counted(free.gather(1, nearest)),
-        _counted(left.gather(1, liked)),
-        _counted(drawn.values >= 0) + torch.log(stands_for.clamp(min=1)),
+    log_weights = [
+        torch.zeros(len(targets), 1, device=logits.device),
+        _log_mask(free.gather(1, nearest)),
+        _log_mask(not_nearest.gather(1, popular)),
+        _log_mask(drawn.values >= 0) + torch.log(stands_for.clamp(min=1)),
     ]
-    return torch.cat([targets[:, None], nearest, liked, drawn.indices], 1), torch.cat(weights, 1)
+    return torch.cat([targets[:, None], nearest, popular, drawn.indices], 1), torch.cat(log_weights, 1)
 
 
-def _counted(kept: Tensor) -> Tensor:
-    return torch.where(kept, 0.0, -torch.inf)
+def _log_mask(mask: Tensor) -> Tensor:
+    return torch.where(mask, 0.0, -torch.inf)

@@ -1,4 +1,4 @@
-"""Events and items as training takes them: indices instead of ids, one sequence a user."""
+"""Events and items as training reads them: indices instead of ids, in order of time."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,8 @@ Floats = NDArray[np.float32]
 class InteractionTable(Protocol):
     """Events as columns of one length, in any order. time_ms: Unix milliseconds. values: NaN for none.
 
-    It may be `Tied` too, and its columns `Coded`: a hundred million rows then never become strings.
+    A table may also be `TieOrdered`. Columns of strings may be `DictionaryEncoded`, so that a hundred million rows
+    never become strings.
     """
 
     @property
@@ -35,8 +36,8 @@ class InteractionTable(Protocol):
 
 
 @runtime_checkable
-class Coded(Protocol):
-    """Strings as codes [n] into their different values, of which some may be in no row."""
+class DictionaryEncoded(Protocol):
+    """A column of strings: codes [n] into `names`, its distinct values. Some names may be in no row."""
 
     @property
     def names(self) -> Sequence[str]: ...
@@ -45,9 +46,9 @@ class Coded(Protocol):
 
 
 @runtime_checkable
-class Tied(Protocol):
-    """A table that knows the order of its events of one moment: ties [n], smaller first. timed: whether its
-    times are real, so that moments of different users can be compared."""
+class TieOrdered(Protocol):
+    """A table that orders its events of equal time: ties [n], smaller first. timed: whether its times are real, so that
+    moments of different users can be compared."""
 
     @property
     def ties(self) -> NDArray[np.int32]: ...
@@ -57,20 +58,23 @@ class Tied(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """A content of an item beside its text: the modality's name (`image`), and the content or the file that holds
-    it, which is read when it is wanted."""
+    """Content of an item besides its text: the modality's name (`image`), and the content or a file that holds it."""
 
     modality: str
     content: bytes | Path
 
     def read(self) -> bytes:
-        """The content. Raises OSError."""
+        """The content.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
         return self.content if isinstance(self.content, bytes) else self.content.read_bytes()
 
 
 @dataclass(frozen=True, slots=True)
 class ItemText:
-    """An item as the model knows it: what is embedded, and when it was published (None: unknown)."""
+    """An item as the model reads it. published_ms: Unix milliseconds; None: unknown."""
 
     item_id: str
     text: str
@@ -79,7 +83,7 @@ class ItemText:
 
 
 def texts_fingerprint(item_ids: Sequence[str], items: Sequence[ItemText]) -> str:
-    """BLAKE2b-128, in hex, of the texts of the items of these ids, in this order; one that `items` lacks has none."""
+    """BLAKE2b-128, in hex, of the texts of the items of these ids, in order. An item that `items` lacks has no text."""
     texts = {item.item_id: item.text for item in items}
     digest = hashlib.blake2b(digest_size=16)
     for item_id in item_ids:
@@ -90,12 +94,21 @@ def texts_fingerprint(item_ids: Sequence[str], items: Sequence[ItemText]) -> str
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """n events in ascending time; those of one moment as their table orders them, else by a hash of user and
-    item: no file's order tells the next item.
+    """n events in ascending time. Events of equal time are in the order of their table, or else of a hash of user and
+    item, so that a file's order does not leak the next item.
 
-    users, items, actions: indices from 0 into the lists beside them. positive: whether the event speaks for
-    its item. repeats: whether its item may be recommended again. values: float32, NaN for none.
-    timed: False where times are places in a line: one point in time for all users means nothing then.
+    Attributes:
+        user_ids: by user index.
+        item_ids: by item index; some may have no event.
+        action_names: by action index.
+        users: indices of users [n].
+        items: indices of items [n].
+        actions: indices of actions, from 0 [n].
+        time_ms: Unix milliseconds [n].
+        values: float32 [n], NaN for none.
+        positive: whether the event is positive about its item [n].
+        repeats: whether its item may be recommended again [n].
+        timed: whether times are real. If not, they are positions in each user's sequence.
     """
 
     user_ids: list[str]
@@ -114,7 +127,7 @@ class Events:
         return len(self.users)
 
     def take(self, rows: Ints) -> "Events":
-        """The events at these indices."""
+        """The events of these rows."""
         return replace(
             self,
             users=self.users[rows],
@@ -126,45 +139,60 @@ class Events:
             repeats=self.repeats[rows],
         )
 
-    def parts(self, rng: np.random.Generator) -> Iterator[tuple["Events", float]]:
-        """All of them, in one part: see `models.data.training_data.Parts`."""
+    def chunks(self, rng: np.random.Generator) -> Iterator[tuple["Events", float]]:
+        """All events in one chunk: see `models.data.training_data.Chunks`."""
         yield self, 1.0
 
+    def seen_items(self) -> NDArray[np.bool_]:
+        """Which items have events [items]."""
+        found = np.zeros(len(self.item_ids), np.bool_)
+        found[self.items] = True
+        return found
+
     def by_user(self) -> list[Ints]:
-        """For each user, the indices of its events in time order."""
+        """For each user the rows of its events, oldest first."""
         order = np.argsort(self.users, kind="stable")
         return np.split(order, np.cumsum(np.bincount(self.users, minlength=len(self.user_ids)))[:-1])
 
     def fingerprint(self) -> str:
-        """BLAKE2b-128 of the events, in hex: equal events, equal fingerprint, whatever else the lists name."""
+        """BLAKE2b-128 of the events, in hex. It does not depend on ids that no event uses."""
         digest = hashlib.blake2b(digest_size=16)
-        places: list[Ints] = []
+        columns: list[Ints] = []
         for names, column in ((self.user_ids, self.users), (self.item_ids, self.items)):
-            # In an order of their own: the lists' depends on what else they name.
+            # Sorted: the order of the lists depends on ids that no event uses.
             used = sorted(np.unique(column).tolist(), key=names.__getitem__)
             digest.update("\0".join(names[i] for i in used).encode("utf-8", "surrogatepass"))
-            place = np.zeros(len(names), np.int64)
-            place[used] = np.arange(len(used))
-            places.append(place[column])
+            compact = np.zeros(len(names), np.int64)
+            compact[used] = np.arange(len(used))
+            columns.append(compact[column])
         digest.update("\0".join(self.action_names).encode("utf-8", "surrogatepass"))
-        for numbers in (*places, self.actions, self.time_ms):
+        for numbers in (*columns, self.actions, self.time_ms):
             digest.update(numbers.tobytes())
         digest.update(self.values.tobytes())
         return digest.hexdigest()
 
 
-def events(tables: Sequence[InteractionTable], items: Sequence[ItemText], actions: Actions) -> Events:
-    """Indexes tables, each of which is later than the one before it and stays so. Items come in the order of
-    `items`, then those that occur in events alone, sorted; actions in the order of `actions`. Impressions,
-    undos and unconfigured actions are left out.
+def index_events(tables: Sequence[InteractionTable], items: Sequence[ItemText], actions: Actions) -> Events:
+    """Indexes the events of tables. Impressions, undos and actions that are not configured are left out.
 
-    Raises NothingToLearn where no event is left.
+    Args:
+        tables: each is later than the one before it.
+        items: they get the first indices, in their order; items that occur in events alone follow, sorted.
+        actions: their order is that of the action indices.
+
+    Raises:
+        NothingToLearn: no event is left.
     """
     names = tuple(actions)
-    parts = [_used(table, names) for table in tables]
+    parts = [_usable(table, names) for table in tables]
     if not any(len(part.rows) for part in parts):
         seen = sorted(
-            {a for table in tables for a in _coded(table.actions)[0] if a not in (IMPRESSION, UNDO)}
+            {
+                a
+                for table in tables
+                for a in _dictionary_encoded(table.actions)[0]
+                if a not in (IMPRESSION, UNDO)
+            }
         )
         raise NothingToLearn(
             f"no event has an action of {', '.join(names)}; seen: {', '.join(seen[:10]) or 'none'}"
@@ -172,29 +200,29 @@ def events(tables: Sequence[InteractionTable], items: Sequence[ItemText], action
     known = list(dict.fromkeys(item.item_id for item in items))
     item_ids = known + sorted({name for part in parts for name in part.item_names} - set(known))
     user_ids = sorted({name for part in parts for name in part.user_names})
-    item_index = {name: place for place, name in enumerate(item_ids)}
-    user_index = {name: place for place, name in enumerate(user_ids)}
+    item_index = {name: index for index, name in enumerate(item_ids)}
+    user_index = {name: index for index, name in enumerate(user_ids)}
     kinds = [actions[name] for name in names]
     action_column = np.concatenate([part.actions for part in parts])
     values = np.concatenate([part.values for part in parts])
     return Events(
-        user_ids,
-        item_ids,
-        names,
-        np.concatenate([_indices(part.user_names, user_index)[part.users] for part in parts]),
-        np.concatenate([_indices(part.item_names, item_index)[part.items] for part in parts]),
-        action_column,
-        np.concatenate([part.time_ms for part in parts]),
-        values.astype(np.float32),
-        _positive(action_column, values, names, actions),
-        np.array([kind.repeats for kind in kinds], np.bool_)[action_column],
-        all(table.timed for table in tables if isinstance(table, Tied)),
+        user_ids=user_ids,
+        item_ids=item_ids,
+        action_names=names,
+        users=np.concatenate([_indices(part.user_names, user_index)[part.users] for part in parts]),
+        items=np.concatenate([_indices(part.item_names, item_index)[part.items] for part in parts]),
+        actions=action_column,
+        time_ms=np.concatenate([part.time_ms for part in parts]),
+        values=values.astype(np.float32),
+        positive=_positive(action_column, values, names, actions),
+        repeats=np.array([kind.repeats for kind in kinds], np.bool_)[action_column],
+        timed=all(table.timed for table in tables if isinstance(table, TieOrdered)),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """What a table brings, in order: indices into the names that are in use, and into the actions."""
+class _UsableEvents:
+    """The usable events of a table, in order. users, items: indices into the names beside them."""
 
     rows: Ints
     user_names: list[str]
@@ -206,19 +234,19 @@ class _Part:
     values: NDArray[np.float64]
 
 
-def _used(table: InteractionTable, action_names: tuple[str, ...]) -> _Part:
-    spelled, codes = _coded(table.actions)
-    places = {name: place for place, name in enumerate(action_names)}
-    kinds = np.array([*(places.get(name, -1) for name in spelled), -1], np.int64)[codes]
+def _usable(table: InteractionTable, action_names: tuple[str, ...]) -> _UsableEvents:
+    names, codes = _dictionary_encoded(table.actions)
+    index = {name: action for action, name in enumerate(action_names)}
+    kinds = np.array([*(index.get(name, -1) for name in names), -1], np.int64)[codes]
     kept = np.flatnonzero(kinds >= 0)
     time_ms = np.asarray(table.time_ms, np.int64)
-    if isinstance(table, Tied):
+    if isinstance(table, TieOrdered):
         ties = np.asarray(table.ties)[kept]
     else:
         pairs = ((table.user_ids[row], table.item_ids[row]) for row in kept.tolist())
         ties = np.fromiter((_hash(*pair) for pair in pairs), np.uint64, len(kept))
     rows = kept[np.lexsort((ties, time_ms[kept]))]
-    return _Part(
+    return _UsableEvents(
         rows,
         *_in_use(table.user_ids, rows),
         *_in_use(table.item_ids, rows),
@@ -229,19 +257,19 @@ def _used(table: InteractionTable, action_names: tuple[str, ...]) -> _Part:
 
 
 def _in_use(column: Sequence[str], rows: Ints) -> tuple[list[str], Ints]:
-    """The names that stand in these rows, no other, and the rows' indices into them."""
-    names, codes = _coded(column)
+    """The names that occur in these rows, and the rows' indices into them."""
+    names, codes = _dictionary_encoded(column)
     chosen = codes[rows]
     used = np.bincount(chosen, minlength=len(names)) > 0
-    return [names[place] for place in np.flatnonzero(used).tolist()], (np.cumsum(used) - 1)[chosen]
+    return [names[code] for code in np.flatnonzero(used).tolist()], (np.cumsum(used) - 1)[chosen]
 
 
-def _coded(column: Sequence[str]) -> tuple[Sequence[str], NDArray[np.int32]]:
-    if isinstance(column, Coded):
+def _dictionary_encoded(column: Sequence[str]) -> tuple[Sequence[str], NDArray[np.int32]]:
+    if isinstance(column, DictionaryEncoded):
         return column.names, column.codes
-    places: dict[str, int] = {}
-    codes = np.fromiter((places.setdefault(name, len(places)) for name in column), np.int32, len(column))
-    return list(places), codes
+    index: dict[str, int] = {}
+    codes = np.fromiter((index.setdefault(name, len(index)) for name in column), np.int32, len(column))
+    return list(index), codes
 
 
 def _indices(names: Sequence[str], index: dict[str, int]) -> Ints:
@@ -252,11 +280,11 @@ def _positive(
     kinds: Ints, values: NDArray[np.float64], names: tuple[str, ...], actions: Actions
 ) -> NDArray[np.bool_]:
     found = np.zeros(len(kinds), np.bool_)
-    for place, name in enumerate(names):
-        rows = np.flatnonzero(kinds == place)
+    for action, name in enumerate(names):
+        rows = np.flatnonzero(kinds == action)
         different, which = np.unique(values[rows], return_inverse=True)
-        speaks = [actions[name].speaks_for(None if np.isnan(v) else float(v)) for v in different]
-        found[rows] = np.array(speaks, np.bool_)[which]
+        is_positive = [actions[name].speaks_for(None if np.isnan(v) else float(v)) for v in different]
+        found[rows] = np.array(is_positive, np.bool_)[which]
     return found
 
 

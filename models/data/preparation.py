@@ -1,7 +1,6 @@
-"""What is left out of training, why, and how much of it.
+"""Filters the training events, and reports what was left out and why.
 
-Every count here is of training rows alone: what is held out could be anything, and nothing would be left out
-otherwise.
+All counts are of training rows alone, so that held-out events do not influence what is left out.
 """
 
 from dataclasses import dataclass, field
@@ -18,25 +17,23 @@ DAY_MS = 86_400_000
 
 
 class PreparationSettings(BaseModel):
-    """What to leave out of training."""
+    """Events that are left out of the training."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    min_user_events: int = Field(0, ge=0, description="Users with fewer training events teach nothing")
-    min_item_events: int = Field(
-        0, ge=0, description="The same for items; both hold at once, so it is repeated until nothing changes"
-    )
-    most_events_a_day: int | None = Field(
+    min_user_events: int = Field(0, ge=0, description="Users with fewer training events are left out")
+    min_item_events: int = Field(0, ge=0, description="The same for items; both hold at once (a k-core)")
+    max_events_per_day: int | None = Field(
         None,
         ge=1,
-        description="Users with more training events in any 24 hours are no people; none: no limit",
+        description="Users with more training events within any 24 hours are left out as bots; none: no limit",
     )
 
 
 @dataclass(slots=True)
 class Step:
-    """One thing that was looked for: training rows, users and items it concerns, and what was done. items: None where
-    they were not counted."""
+    """A check of the preparation: what was found (name), what was done, and the training rows, users and items that it
+    concerns. items: None where they were not counted."""
 
     name: str
     done: str
@@ -47,10 +44,15 @@ class Step:
 
 @dataclass(slots=True)
 class PreparationReport:
-    """The account of a preparation: training rows before and after, and the steps between.
+    """What a preparation did.
 
-    held_out_tied: held-out events that share user and moment with another: their order is the hash's (or the
-    file's), and so is what is asked of them.
+    Attributes:
+        rows: training rows before.
+        kept: training rows after.
+        steps: the checks, in order.
+        held_out: held-out rows.
+        held_out_tied: held-out rows of equal user and time as another row. Their order, and so what an evaluation asks
+            of them, is that of a hash or of the file.
     """
 
     rows: int
@@ -75,42 +77,54 @@ class PreparationReport:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """keep: bool [n], which of the events stay. Held-out rows all stay, other than those with values that no
-    server would take."""
+    """The result. keep: which events stay [n]. Held-out rows stay, except those with values that a server rejects."""
 
     keep: Mask
     report: PreparationReport
 
 
 def prepare(
-    known: Events, training: Mask, settings: PreparationSettings, actions: Actions | None = None
+    events: Events, training: Mask, settings: PreparationSettings, actions: Actions | None = None
 ) -> Prepared:
-    """training: bool [n], the rows that may be learned from. actions: their ranges of values, as configured."""
+    """Decides which events a training uses.
+
+    Args:
+        events: training and held-out events.
+        training: which of them are training rows [n].
+        settings: what to leave out.
+        actions: the configured ones, with their ranges of values.
+    """
     report = PreparationReport(int(training.sum()), held_out=int((~training).sum()))
-    keep = np.ones(len(known), np.bool_)
+    keep = np.ones(len(events), np.bool_)
 
     def note(name: str, done: str, rows: Mask) -> None:
         rows = rows & training
-        users, items = np.unique(known.users[rows]).size, np.unique(known.items[rows]).size
+        users, items = np.unique(events.users[rows]).size, np.unique(events.items[rows]).size
         report.steps.append(Step(name, done, int(rows.sum()), users, items))
 
-    note("value missing", "kept: the action is learned from, a rating is not", _valueless(known))
-    outside = _outside(known, actions)
+    note("value missing", "kept: the action is learned, a rating is not", _without_value(events))
+    outside = _outside_range(events, actions)
     note("value outside the action's range", "left out", outside)
     keep &= ~outside
-    note("item taken again by its user", "kept", _again(known, training))
-    together = tied(known)
-    note("user and moment shared with another", "kept, in the order of the table", together)
-    report.held_out_tied = int((together & ~training).sum())
-    if settings.most_events_a_day is not None and known.timed:
-        hasty = _hasty(known, keep & training, settings.most_events_a_day)[known.users]
-        note(f"user with more than {settings.most_events_a_day} events in a day", "left out", hasty & keep)
-        keep &= ~(hasty & training)
+    note("item repeated by its user", "kept", _repeated(events, training))
+    tied = time_ties(events)
+    note("equal user and time as another event", "kept, in the order of the table", tied)
+    report.held_out_tied = int((tied & ~training).sum())
+    if settings.max_events_per_day is not None and events.timed:
+        over_limit = _users_over_daily_limit(events, keep & training, settings.max_events_per_day)[
+            events.users
+        ]
+        note(
+            f"user with more than {settings.max_events_per_day} events in 24 hours",
+            "left out",
+            over_limit & keep,
+        )
+        keep &= ~(over_limit & training)
     if settings.min_user_events > 1 or settings.min_item_events > 1:
         rare = (
             training
             & keep
-            & ~core(known, training & keep, settings.min_user_events, settings.min_item_events)
+            & ~k_core(events, training & keep, settings.min_user_events, settings.min_item_events)
         )
         note(
             f"fewer than {settings.min_user_events} events of the user or {settings.min_item_events} of the item",
@@ -122,59 +136,59 @@ def prepare(
     return Prepared(keep, report)
 
 
-def core(known: Events, rows: Mask, min_user: int, min_item: int) -> Mask:
-    """bool [n]: those of `rows` in which every user has `min_user` events and every item `min_item` at once."""
+def k_core(events: Events, rows: Mask, min_user: int, min_item: int) -> Mask:
+    """The largest subset of `rows` in which every user has `min_user` events and every item `min_item` [n]."""
     left = rows.copy()
     while True:
-        users = np.bincount(known.users[left], minlength=len(known.user_ids))
-        items = np.bincount(known.items[left], minlength=len(known.item_ids))
-        still = left & (users[known.users] >= min_user) & (items[known.items] >= min_item)
+        users = np.bincount(events.users[left], minlength=len(events.user_ids))
+        items = np.bincount(events.items[left], minlength=len(events.item_ids))
+        still = left & (users[events.users] >= min_user) & (items[events.items] >= min_item)
         if still.sum() == left.sum():
             return left
         left = still
 
 
-def tied(known: Events) -> Mask:
-    """bool [n]: which events share their user and moment with another."""
-    order = np.lexsort((known.time_ms, known.users))
-    same = (np.diff(known.users[order]) == 0) & (np.diff(known.time_ms[order]) == 0)
-    found = np.zeros(len(known), np.bool_)
+def time_ties(events: Events) -> Mask:
+    """Which events have the same user and time as another [n]."""
+    order = np.lexsort((events.time_ms, events.users))
+    same = (np.diff(events.users[order]) == 0) & (np.diff(events.time_ms[order]) == 0)
+    found = np.zeros(len(events), np.bool_)
     found[order] = np.append(same, False) | np.append(False, same)
     return found
 
 
-def _valueless(known: Events) -> Mask:
-    """Rows without a value whose action has one elsewhere."""
-    without = np.isnan(known.values)
-    valued = np.bincount(known.actions[~without], minlength=len(known.action_names)) > 0
-    return without & valued[known.actions]
+def _without_value(events: Events) -> Mask:
+    """Events without a value whose action has values elsewhere."""
+    without = np.isnan(events.values)
+    valued = np.bincount(events.actions[~without], minlength=len(events.action_names)) > 0
+    return without & valued[events.actions]
 
 
-def _outside(known: Events, actions: Actions | None) -> Mask:
-    low = np.full(len(known.action_names), -np.inf)
-    high = np.full(len(known.action_names), np.inf)
-    for place, name in enumerate(known.action_names):
+def _outside_range(events: Events, actions: Actions | None) -> Mask:
+    low = np.full(len(events.action_names), -np.inf)
+    high = np.full(len(events.action_names), np.inf)
+    for place, name in enumerate(events.action_names):
         if actions is not None and name in actions and (scale := actions[name].value_range) is not None:
             low[place], high[place] = scale
-    return (known.values < low[known.actions]) | (known.values > high[known.actions])
+    return (events.values < low[events.actions]) | (events.values > high[events.actions])
 
 
-def _again(known: Events, training: Mask) -> Mask:
-    """Training rows whose user took the item in an earlier one."""
+def _repeated(events: Events, training: Mask) -> Mask:
+    """Training rows whose user has an earlier training row of the same item."""
     rows = np.flatnonzero(training)
-    pairs = known.users[rows] * len(known.item_ids) + known.items[rows]
+    pairs = events.users[rows] * len(events.item_ids) + events.items[rows]
     _, first = np.unique(pairs, return_index=True)
     found = training.copy()
     found[rows[first]] = False
     return found
 
 
-def _hasty(known: Events, rows: Mask, most: int) -> Mask:
-    """bool [users]: who has more than `most` of these rows within 24 hours."""
+def _users_over_daily_limit(events: Events, rows: Mask, most: int) -> Mask:
+    """Users with more than `most` of these rows within 24 hours [users]."""
     chosen = np.flatnonzero(rows)
-    order = chosen[np.lexsort((known.time_ms[chosen], known.users[chosen]))]
-    users, times = known.users[order], known.time_ms[order]
+    order = chosen[np.lexsort((events.time_ms[chosen], events.users[chosen]))]
+    users, times = events.users[order], events.time_ms[order]
     close = (users[most:] == users[:-most]) & (times[most:] - times[:-most] < DAY_MS)
-    found = np.zeros(len(known.user_ids), np.bool_)
+    found = np.zeros(len(events.user_ids), np.bool_)
     found[users[most:][close]] = True
     return found

@@ -1,4 +1,4 @@
-"""Moments at which a list could have been asked for, with what it should have held."""
+"""Ranking contexts: moments at which a list could have been requested, with what it should have held."""
 
 from dataclasses import dataclass
 
@@ -7,65 +7,83 @@ from numpy.typing import NDArray
 
 from models.data.events import Events, Floats, Ints
 
-_CUTS = 64
-_USERS_A_CUT = 512
-# A list that is made once is looked at over so long a share of the events.
+_MOMENTS = 64
+_USERS_PER_MOMENT = 512
+# The share of all events after a moment in which its targets lie.
 _HORIZON = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Occasions:
-    """n moments: the user's rows before it, oldest first, Unix milliseconds, and seconds since the last of those rows
-    (-1: there are none). liked: rows of the positive events to come, of which one at random is to be found."""
+class RankingContexts:
+    """n contexts.
 
-    before: list[Ints]
+    Attributes:
+        histories: rows of the user's events before the context, oldest first.
+        time_ms: Unix milliseconds [n].
+        idle_seconds: since the user's last event [n]; -1 without history.
+        targets: rows of the user's positive events to come; a training step draws one of them.
+    """
+
+    histories: list[Ints]
     time_ms: Ints
     idle_seconds: Floats
-    liked: list[Ints]
+    targets: list[Ints]
 
     def __len__(self) -> int:
-        return len(self.before)
+        return len(self.histories)
 
 
-def next_occasions(events: Events, held: NDArray[np.bool_]) -> Occasions:
-    """Just before each positive event among `held` [rows], which is what is to be found: what a user asks for who is
-    here."""
-    before, found = [], []
+def next_item_contexts(events: Events, held_out: NDArray[np.bool_]) -> RankingContexts:
+    """Contexts just before each positive held-out event, which is the target: requests of a user in a session.
+
+    Args:
+        events: in ascending time.
+        held_out: which of them are held out [rows].
+    """
+    histories, targets = [], []
     for rows in events.by_user():
-        places = np.flatnonzero(held[rows] & events.positive[rows])
-        before += [rows[:place] for place in places]
-        found += [rows[place : place + 1] for place in places]
-    times = np.array([events.time_ms[rows[0]] for rows in found], np.int64)
-    return _occasions(events, before, times, found)
+        positions = np.flatnonzero(held_out[rows] & events.positive[rows])
+        histories += [rows[:position] for position in positions]
+        targets += [rows[position : position + 1] for position in positions]
+    times = np.array([events.time_ms[rows[0]] for rows in targets], np.int64)
+    return _contexts(events, histories, times, targets)
 
 
-def later_occasions(events: Events, held: NDArray[np.bool_], rng: np.random.Generator) -> Occasions:
-    """At moments out of the blue among `held` [rows, all later than the others]: everybody who likes something within
-    the tenth of the events that follows, and whom it finds at any distance from the last visit, or before the
-    first."""
-    first, count = int(np.argmax(held)), len(events)
-    before, times, liked = [], [], []
+def random_time_contexts(
+    events: Events, held_out: NDArray[np.bool_], rng: np.random.Generator
+) -> RankingContexts:
+    """Contexts at random moments: requests of users at any time after their last visit, or before their first.
+
+    At each moment they are of users who have positive events on new items within the following tenth of all events.
+
+    Args:
+        events: in ascending time.
+        held_out: which of them are held out [rows]; all later than the others.
+        rng: draws moments and users.
+    """
+    first, count = int(np.argmax(held_out)), len(events)
+    histories, times, targets = [], [], []
     by_user = [rows for rows in events.by_user() if len(rows) and rows[-1] > first]
-    for cut in np.sort(rng.integers(first, count, _CUTS)):
-        end = cut + int(count * _HORIZON)
-        at_cut: list[tuple[Ints, Ints]] = []
+    for moment in np.sort(rng.integers(first, count, _MOMENTS)):
+        end = moment + int(count * _HORIZON)
+        at_moment: list[tuple[Ints, Ints]] = []
         for rows in by_user:
-            place = int(np.searchsorted(rows, cut))
-            coming = rows[place : np.searchsorted(rows, end)]
+            position = int(np.searchsorted(rows, moment))
+            coming = rows[position : np.searchsorted(rows, end)]
             coming = coming[events.positive[coming]]
-            coming = coming[~np.isin(events.items[coming], events.items[rows[:place]])]
+            coming = coming[~np.isin(events.items[coming], events.items[rows[:position]])]
             if len(coming):
-                at_cut.append((rows[:place], coming))
-        for place in rng.permutation(len(at_cut))[:_USERS_A_CUT]:
-            before.append(at_cut[place][0])
-            liked.append(at_cut[place][1])
-            times.append(events.time_ms[cut])
-    return _occasions(events, before, np.array(times, np.int64), liked)
+                at_moment.append((rows[:position], coming))
+        for user in rng.permutation(len(at_moment))[:_USERS_PER_MOMENT]:
+            histories.append(at_moment[user][0])
+            targets.append(at_moment[user][1])
+            times.append(events.time_ms[moment])
+    return _contexts(events, histories, np.array(times, np.int64), targets)
 
 
-def _occasions(events: Events, before: list[Ints], time_ms: Ints, liked: list[Ints]) -> Occasions:
+def _contexts(events: Events, histories: list[Ints], time_ms: Ints, targets: list[Ints]) -> RankingContexts:
     idle = [
         (now - events.time_ms[rows[-1]]) / 1000 if len(rows) else -1.0
-        for rows, now in zip(before, time_ms, strict=True)
+        for rows, now in zip(histories, time_ms, strict=True)
     ]
-    return Occasions(before, time_ms, np.array(idle, np.float32), liked)
+    return RankingContexts(histories, time_ms, np.array(idle, np.float32), targets)

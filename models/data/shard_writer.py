@@ -1,4 +1,4 @@
-"""Writes the shards of `models.data.shards`, a table of whole users after the other."""
+"""Writes the shards of `models.data.shards`, one table of whole users at a time."""
 
 import hashlib
 import json
@@ -11,15 +11,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
-from models.data.events import Events, InteractionTable, Ints, ItemText, events
+from models.data.events import Events, InteractionTable, Ints, ItemText, index_events
 from models.data.preparation import PreparationReport, PreparationSettings, Step, prepare
-from models.data.shards import ARRAYS, MANIFEST, NEVER, path
+from models.data.shards import ARRAYS, MANIFEST, NEVER, SHARD_FORMAT, shard_path
 from models.data.training_data import ValueScales, value_sums
 from models.errors import NothingToLearn, PreparationImpossible
 from profiles.actions import Actions
 
-# Moments of events that are kept to know where the latest tenth begins.
-_MOMENTS: Final = 1_000_000
+# Times that are sampled, to know where the latest share of the events begins.
+_SAMPLED_TIMES: Final = 1_000_000
 
 
 def write_shards(
@@ -31,35 +31,47 @@ def write_shards(
     key: str,
     rows: int,
 ) -> PreparationReport:
-    """A shard of each table, which has users that no other has; prepared as a training in memory prepares all events
-    at once. rows: of all tables, about. The folder is good when its manifest is there, which is written last.
+    """Writes a shard for each table, after the same preparation as in memory. The manifest is written last: a folder
+    without it is not complete.
 
-    Raises NothingToLearn; PreparationImpossible where a preparation needs all events at once.
+    Args:
+        tables: no user occurs in two of them.
+        items: as for `models.data.events.index_events`.
+        actions: the configured ones.
+        preparation: what to leave out.
+        folder: where to write; it exists.
+        key: what the shards are made of; see `Shards.read`.
+        rows: of all tables, about.
+
+    Raises:
+        NothingToLearn: no event is left.
+        PreparationImpossible: the preparation needs all events at once.
     """
     if preparation.min_item_events > 1:
         raise PreparationImpossible(
-            "train.preparation.min_item_events counts over all users, again and again, and this training never has "
-            "all of them at once: set it to 0, or raise train.streaming.from_rows above the number of rows"
+            "train.preparation.min_item_events counts over all users, and a training from disk never has all of them "
+            "in memory: set it to 0, or raise train.streaming.from_rows above the number of rows"
         )
     (folder / MANIFEST).unlink(missing_ok=True)
-    seen = _Seen(Actions(actions), every=max(1, rows // _MOMENTS))
+    summary = _Summary(Actions(actions), every=max(1, rows // _SAMPLED_TIMES))
     report = PreparationReport(0)
     for table in tables:
         try:
-            known = events([table], (), actions)
+            known = index_events([table], (), actions)
         except NothingToLearn:
             continue
         prepared = prepare(known, np.ones(len(known), np.bool_), preparation, actions)
         _add(report, prepared.report)
-        seen.fingerprints.append(known.fingerprint())
+        summary.fingerprints.append(known.fingerprint())
         kept = known.take(np.flatnonzero(prepared.keep))
         if len(kept):
-            _write(kept, seen.coded(kept), path(folder, len(seen.rows)))
-            seen.add(kept)
-    if not seen.rows:
-        raise NothingToLearn("no event is left to learn from: none has an action that is configured, or preparation "
-                             "left all of them out")  # fmt: skip
-    seen.write(items, folder, key)
+            _write(kept, summary.item_codes(kept), shard_path(folder, len(summary.rows)))
+            summary.add(kept)
+    if not summary.rows:
+        raise NothingToLearn(
+            "no event is left to train on: none has a configured action, or the preparation left out all of them"
+        )
+    summary.write(items, folder, key)
     return report
 
 
@@ -78,8 +90,8 @@ def _write(kept: Events, codes: Ints, file: Path) -> None:
     pa.parquet.write_table(table, file, compression="zstd", row_group_size=len(kept))
 
 
-class _Seen:
-    """What is known of all shards."""
+class _Summary:
+    """Collects what the manifest says of all shards."""
 
     def __init__(self, actions: Actions, every: int) -> None:
         self._actions, self._every = actions, every
@@ -92,8 +104,8 @@ class _Seen:
         self.rows: list[int] = []
         self.fingerprints: list[str] = []
 
-    def coded(self, kept: Events) -> Ints:
-        """The events' items as codes that hold for all shards."""
+    def item_codes(self, kept: Events) -> Ints:
+        """Codes of the events' items, which are the same in all shards."""
         codes = np.array([self._codes.setdefault(name, len(self._codes)) for name in kept.item_ids], np.int64)
         more = len(self._codes) - len(self._first_ms)
         self._first_ms = np.append(self._first_ms, np.full(more, NEVER))
@@ -114,28 +126,29 @@ class _Seen:
             self._low, self._high = min(self._low, low), max(self._high, high)
 
     def write(self, items: Sequence[ItemText], folder: Path, key: str) -> None:
-        # As `models.data.events.events` orders them.
+        # In the order of `models.data.events.index_events`.
         known = list(dict.fromkeys(item.item_id for item in items))
         item_ids = known + sorted(self._codes.keys() - set(known))
-        index = {name: place for place, name in enumerate(item_ids)}
-        order = np.array([index[name] for name in self._codes], np.int64)
+        index = {name: number for number, name in enumerate(item_ids)}
+        item_index = np.array([index[name] for name in self._codes], np.int64)
         first_ms = np.full(len(item_ids), NEVER)
-        first_ms[order] = self._first_ms
+        first_ms[item_index] = self._first_ms
         times = np.sort(np.concatenate(self._times))
-        np.savez(folder / ARRAYS, order=order, first_ms=first_ms, times=times)
-        span = (self._low, self._high) if self._counts.any() else (0.0, 1.0)
+        np.savez(folder / ARRAYS, item_index=item_index, first_ms=first_ms, times=times)
+        value_range = (self._low, self._high) if self._counts.any() else (0.0, 1.0)
         digest = hashlib.blake2b("\0".join(sorted(self.fingerprints)).encode(), digest_size=16)
-        said = {
+        manifest = {
+            "format": SHARD_FORMAT,
             "key": key,
             "item_ids": item_ids,
             "action_names": list(self._actions),
             "repeats": [self._actions[name].repeats for name in self._actions],
             "rows": self.rows,
-            "scales": asdict(ValueScales.of(self._counts, self._sums, self._squares, span)),
+            "scales": asdict(ValueScales.from_sums(self._counts, self._sums, self._squares, value_range)),
             "digest": digest.hexdigest(),
         }
         partial = folder / f".{MANIFEST}"
-        partial.write_text(json.dumps(said), encoding="utf-8")
+        partial.write_text(json.dumps(manifest), encoding="utf-8")
         partial.rename(folder / MANIFEST)
 
 

@@ -1,4 +1,4 @@
-"""What a training learns from, in memory or on disk, as its stages ask for it."""
+"""Training data, in memory or on disk, as the stages of a training read it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,26 +11,36 @@ from models.data.events import Events, Ints
 from models.data.popularity import PopularityHistory
 
 
-class Parts(Protocol):
-    """Events that are gone through again and again, a part at a time."""
+class Chunks(Protocol):
+    """Events that are read many times, a chunk at a time."""
 
-    def parts(self, rng: np.random.Generator) -> Iterator[tuple[Events, float]]:
-        """All of them once, each user's in one part, and which share of all a part is."""
+    def chunks(self, rng: np.random.Generator) -> Iterator[tuple[Events, float]]:
+        """All events once, with each chunk's share of them. Each user's events lie in one chunk."""
 
 
 @dataclass(frozen=True, slots=True)
 class ValueScales:
-    """Mean and deviation of each action's values, and the range of all."""
+    """Scales of the events' values.
+
+    Attributes:
+        means: of each action's values.
+        deviations: of each action's values.
+        range: the smallest and the largest value of all.
+    """
 
     means: tuple[float, ...]
     deviations: tuple[float, ...]
     range: tuple[float, float]
 
     @classmethod
-    def of(cls, counts: Ints, sums: NDArray[np.float64], squares: NDArray[np.float64],
-           range: tuple[float, float]) -> "ValueScales":  # fmt: skip
-        """From how many values each action has, their sum and that of their squares. Actions without have mean 0 and
-        deviation 1."""
+    def from_sums(
+        cls,
+        counts: Ints,
+        sums: NDArray[np.float64],
+        squares: NDArray[np.float64],
+        range: tuple[float, float],
+    ) -> "ValueScales":
+        """Scales from `value_sums`. An action without values has mean 0 and deviation 1."""
         some = np.maximum(counts, 1)
         means = sums / some
         deviations = np.sqrt(np.maximum(squares / some - means**2, 0))
@@ -38,61 +48,69 @@ class ValueScales:
         return cls(tuple(means.tolist()), tuple(deviations.tolist()), range)
 
 
-class Latest(Protocol):
-    """The events split in time: what the order of lists is learned from, and what comes before it."""
+class HeldOutSplit(Protocol):
+    """The events split in time: the ranking mixture is fitted to the later ones, the encoder trains on the earlier."""
 
     @property
-    def earlier(self) -> Parts:
-        """Those before, to train the encoder on."""
+    def earlier(self) -> Chunks:
+        """The earlier events."""
 
     @property
-    def known(self) -> NDArray[np.bool_]:
-        """Which items these name [items]."""
+    def seen_items(self) -> NDArray[np.bool_]:
+        """Which items occur in the earlier events [items]."""
 
     @property
     def events(self) -> Events:
-        """Whole users, of both sides."""
+        """Whole users, with events of both sides."""
 
     @property
-    def held(self) -> NDArray[np.bool_]:
-        """Which of `events` are the later ones."""
+    def held_out(self) -> NDArray[np.bool_]:
+        """Which of `events` are the later ones [rows]."""
 
     def popularity(self, half_life_days: float) -> PopularityHistory:
-        """At moments of the later ones, by all events."""
+        """Popularity at moments of the later events, by all events."""
 
 
-class Learned(Parts, Protocol):
-    """item_ids: by index, whether they have events or not."""
+class TrainingData(Chunks, Protocol):
+    """All that a training reads of its events."""
 
     @property
-    def item_ids(self) -> list[str]: ...
+    def item_ids(self) -> list[str]:
+        """By index; some may have no event."""
+
     @property
-    def action_names(self) -> tuple[str, ...]: ...
+    def action_names(self) -> tuple[str, ...]:
+        """By index."""
+
+    @property
+    def timed(self) -> bool:
+        """Whether times are real, so that moments of different users can be compared."""
+
     def __len__(self) -> int:
-        """Events."""
+        """How many events there are."""
 
-    def known(self) -> NDArray[np.bool_]:
-        """Which items the events name [items]."""
+    def seen_items(self) -> NDArray[np.bool_]:
+        """Which items have events [items]."""
 
     def scales(self) -> ValueScales:
-        """Of the events' values."""
+        """Scales of the events' values."""
 
     def newest_ms(self) -> int | None:
         """Time of the latest event, Unix milliseconds; None where times are not real."""
 
-    def latest(self, share: float) -> Latest | None:
-        """The latest share of the events; None where that leaves nothing on one side."""
+    def split_latest(self, share: float) -> HeldOutSplit | None:
+        """Holds out the latest share of the events. None where that leaves one side empty."""
 
     def sample(self) -> Events:
-        """Whole users, as many as memory is meant to hold."""
+        """Whole users, as many as are meant to be in memory."""
 
     def fingerprint(self) -> str:
-        """Equal events, equal fingerprint."""
+        """Digest of the events: equal events have an equal fingerprint."""
 
 
 @dataclass(frozen=True, slots=True)
-class InMemory:
-    """Events that are all there."""
+class InMemoryData:
+    """Training data that is in memory as a whole."""
 
     events: Events
 
@@ -104,29 +122,33 @@ class InMemory:
     def action_names(self) -> tuple[str, ...]:
         return self.events.action_names
 
+    @property
+    def timed(self) -> bool:
+        return self.events.timed
+
     def __len__(self) -> int:
         return len(self.events)
 
-    def parts(self, rng: np.random.Generator) -> Iterator[tuple[Events, float]]:
-        return self.events.parts(rng)
+    def chunks(self, rng: np.random.Generator) -> Iterator[tuple[Events, float]]:
+        return self.events.chunks(rng)
 
-    def known(self) -> NDArray[np.bool_]:
-        return named(self.events)
+    def seen_items(self) -> NDArray[np.bool_]:
+        return self.events.seen_items()
 
     def scales(self) -> ValueScales:
-        return ValueScales.of(*value_sums(self.events))
+        return ValueScales.from_sums(*value_sums(self.events))
 
     def newest_ms(self) -> int | None:
         return int(self.events.time_ms[-1]) if self.events.timed else None
 
-    def latest(self, share: float) -> "LatestInMemory | None":
-        """Where times are not real, the last event of every user who has three."""
-        held = np.zeros(len(self.events), np.bool_)
+    def split_latest(self, share: float) -> "InMemorySplit | None":
+        """Where times are not real, holds out the last event of every user who has three."""
+        held_out = np.zeros(len(self.events), np.bool_)
         if self.events.timed:
-            held[int(len(held) * (1 - share)) :] = share > 0
+            held_out[int(len(held_out) * (1 - share)) :] = share > 0
         elif share:
-            held[[rows[-1] for rows in self.events.by_user() if len(rows) >= 3]] = True
-        return LatestInMemory(self.events, held) if held.any() and not held.all() else None
+            held_out[[rows[-1] for rows in self.events.by_user() if len(rows) >= 3]] = True
+        return InMemorySplit(self.events, held_out) if held_out.any() and not held_out.all() else None
 
     def sample(self) -> Events:
         return self.events
@@ -136,35 +158,29 @@ class InMemory:
 
 
 @dataclass(frozen=True, slots=True)
-class LatestInMemory:
-    """See `Latest`."""
+class InMemorySplit:
+    """See `HeldOutSplit`."""
 
     events: Events
-    held: NDArray[np.bool_]
+    held_out: NDArray[np.bool_]
 
     @property
     def earlier(self) -> Events:
-        return self.events.take(np.flatnonzero(~self.held))
+        return self.events.take(np.flatnonzero(~self.held_out))
 
     @property
-    def known(self) -> NDArray[np.bool_]:
-        return named(self.earlier)
+    def seen_items(self) -> NDArray[np.bool_]:
+        return self.earlier.seen_items()
 
     def popularity(self, half_life_days: float) -> PopularityHistory:
         return PopularityHistory.of(self.events, half_life_days)
 
 
-def named(events: Events) -> NDArray[np.bool_]:
-    """Which items the events name [items]."""
-    found = np.zeros(len(events.item_ids), np.bool_)
-    found[events.items] = True
-    return found
-
-
 def value_sums(
     events: Events,
 ) -> tuple[Ints, NDArray[np.float64], NDArray[np.float64], tuple[float, float]]:
-    """What ValueScales are made of."""
+    """For each action the number of values, their sum and the sum of their squares [actions]; and the range of all
+    values. Sums of several tables can be added."""
     rows = np.flatnonzero(np.isfinite(events.values))
     actions, values = events.actions[rows], events.values[rows].astype(np.float64)
     n = len(events.action_names)

@@ -1,4 +1,4 @@
-"""Stretches of users' histories, as the model sees them in serving and in training."""
+"""Windows of users' histories, as the model sees them in training and in serving, and batches of them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -8,28 +8,40 @@ import torch
 from torch import Tensor
 
 from models.data.events import Events, Floats, Ints
-from models.training.distributed import process_group as workers
 
-_MOSTLY_PADDING = 4
+# Windows are batched by length if the longest is this many times the mean: else most of a batch is padding.
+_LENGTH_SPREAD = 4
 _BATCHES_SORTED = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """events: indices of consecutive events of one user; from place `first` on they are to be foretold, each
-    from those before it in the window. taken: further items that are not to be recommended any more."""
+    """Consecutive events of one user.
+
+    Attributes:
+        events: their rows, oldest first.
+        first_target: from this position on each event is a target, predicted from those before it in the window.
+        consumed: rows of the user's events before the window, whose items may not be recommended again.
+    """
 
     events: Ints
-    first: int
-    taken: Ints
+    first_target: int
+    consumed: Ints
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Windows padded to one length t: [b, t] each, `vectors` aside, which are looked up by `items`.
+    """Windows padded on the right to one length t.
 
-    actions count from 1. target marks the events to be foretold. rows: indices into the events [b, t], and foretold:
-    those of the events to be foretold, in order; both stay on the CPU.
+    Attributes:
+        items: indices of items [b, t].
+        actions: indices of actions from 1 [b, t].
+        gap_seconds: since the user's event before [b, t]; 0 for the first of a window, as in serving.
+        values: [b, t], NaN for none.
+        mask: 1 for events and 0 for padding [b, t].
+        target: which events are targets [b, t].
+        rows: rows of the events [b, t], on the CPU.
+        target_rows: rows of the targets in order, on the CPU.
     """
 
     items: Tensor
@@ -39,10 +51,10 @@ class Batch:
     mask: Tensor
     target: Tensor
     rows: Ints
-    foretold: Ints
+    target_rows: Ints
 
     def to(self, device: torch.device) -> "Batch":
-        """The same on this device."""
+        """The same batch on this device."""
         moved = {
             name: getattr(self, name).to(device)
             for name in ("items", "actions", "gap_seconds", "values", "mask", "target")
@@ -51,8 +63,14 @@ class Batch:
 
 
 def serving_windows(rows: Ints, history: int, refold_every: int) -> list[Window]:
-    """Every event of a user once, behind exactly the events that a state covers in serving: those of ranks
-    (s, n], s = max(0, floor((n - history) / refold_every) * refold_every)."""
+    """Windows in which each event of a user is a target once, after exactly the events that a state covers in serving:
+    those of ranks (s, n], s = max(0, floor((n - history) / refold_every) * refold_every).
+
+    Args:
+        rows: the user's events, oldest first.
+        history: N.
+        refold_every: K.
+    """
     found = [Window(rows[: history + refold_every], 0, rows[:0])]
     start = refold_every
     while start + history < len(rows):
@@ -62,33 +80,49 @@ def serving_windows(rows: Ints, history: int, refold_every: int) -> list[Window]
 
 
 def training_windows(
-    rows: Ints, history: int, refold_every: int, rng: np.random.Generator, first: int = 0
+    rows: Ints, history: int, refold_every: int, rng: np.random.Generator, first_target: int = 0
 ) -> list[Window]:
-    """As `serving_windows`, but with random ends, so that the model is not tied to them. first: those before this place
-    are not to be foretold."""
+    """As `serving_windows`, but with random borders, so that the model does not depend on them.
+
+    Args:
+        rows: the user's events, oldest first.
+        history: N.
+        refold_every: K.
+        rng: draws the borders.
+        first_target: events before this position are no targets.
+    """
     length = history + refold_every
     found: list[Window] = []
-    next_row = first
-    while next_row < len(rows):
-        start = next_row - history - int(rng.integers(0, max(1, refold_every // 2))) if next_row else 0
+    target = first_target
+    while target < len(rows):
+        start = target - history - int(rng.integers(0, max(1, refold_every // 2))) if target else 0
         start = max(start, 0)
-        found.append(Window(rows[start : start + length], next_row - start, rows[:start]))
-        next_row = start + length
+        found.append(Window(rows[start : start + length], target - start, rows[:start]))
+        target = start + length
     return found
 
 
-def covered(rows: Ints, history: int, refold_every: int) -> Ints:
-    """Of a user's events so far those that the state covers in serving, as in `serving_windows`."""
+def covered_by_state(rows: Ints, history: int, refold_every: int) -> Ints:
+    """The last of a user's events `rows`: those that the state covers in serving, as in `serving_windows`."""
     return rows[max(0, (len(rows) - history) // refold_every * refold_every) :]
 
 
-def batches(windows: Sequence[Window], size: int, rng: np.random.Generator) -> list[list[Window]]:
-    """The windows in batches of `size`, in random order. Where most are much shorter than the longest, those of
-    about one length come together, sorted many batches at a time: else most of what is computed is padding."""
+def drop_cold_targets(windows: Iterable[Window]) -> list[Window]:
+    """The windows without targets that have no event before them; a window without any target is dropped."""
+    later = (replace(window, first_target=max(1, window.first_target)) for window in windows)
+    return [window for window in later if window.first_target < len(window.events)]
+
+
+def shuffled_batches(windows: Sequence[Window], size: int, rng: np.random.Generator) -> list[list[Window]]:
+    """The windows in batches of `size`, in random order.
+
+    If most windows are much shorter than the longest, windows of about one length share a batch: they are sorted by
+    length within many batches at a time, and the batches are shuffled.
+    """
     order = rng.permutation(len(windows))
     starts = np.arange(0, len(windows), size)
     lengths = np.array([len(window.events) for window in windows])
-    if len(windows) and _MOSTLY_PADDING * lengths.mean() < lengths.max():
+    if len(windows) and _LENGTH_SPREAD * lengths.mean() < lengths.max():
         for start in range(0, len(order), _BATCHES_SORTED * size):
             part = order[start : start + _BATCHES_SORTED * size]
             part[:] = part[np.argsort(lengths[part], kind="stable")]
@@ -96,72 +130,83 @@ def batches(windows: Sequence[Window], size: int, rng: np.random.Generator) -> l
     return [[windows[i] for i in order[start : start + size]] for start in starts.tolist()]
 
 
-def with_history(windows: Iterable[Window]) -> list[Window]:
-    """The same without what would be foretold from nothing."""
-    later = (replace(window, first=max(1, window.first)) for window in windows)
-    return [window for window in later if window.first < len(window.events)]
+def rank_windows(windows: Sequence[Window], rank: int, world_size: int) -> Sequence[Window]:
+    """The windows of a batch that belong to process `rank` of `world_size`.
+
+    A process without any gets a window without targets, so that it still takes part in the step.
+    """
+    return windows[rank::world_size] or [Window(windows[0].events[:1], 1, windows[0].events[:0])]
 
 
-def share_of(windows: Sequence[Window]) -> Sequence[Window]:
-    """This process's part of a batch; where there is none left for it, a window in which nothing is to be foretold, so
-    that it takes part in the step."""
-    mine = workers.share(windows)
-    return mine or [Window(windows[0].events[:1], 1, windows[0].events[:0])]
-
-
-def gaps(events: Events) -> Floats:
-    """Seconds since the same user's event before; 0 for the first."""
+def event_gaps(events: Events) -> Floats:
+    """Seconds since the same user's event before [rows]; 0 for the first."""
     found = np.zeros(len(events), np.float32)
     for rows in events.by_user():
         found[rows[1:]] = np.diff(events.time_ms[rows]) / 1000
     return found
 
 
-def batch(events: Events, gap_seconds: Floats, windows: Sequence[Window]) -> Batch:
-    """Right-padded arrays of the windows, of length 1 at least. The first event of each has no gap, as in serving."""
-    shape = len(windows), max(1, *(len(w.events) for w in windows))
+def collate(events: Events, gap_seconds: Floats, windows: Sequence[Window]) -> Batch:
+    """Pads windows to a batch, of length 1 at least.
+
+    Args:
+        events: which the windows' rows index.
+        gap_seconds: of `event_gaps` [rows].
+        windows: b of them.
+    """
+    shape = len(windows), max(1, *(len(window.events) for window in windows))
     rows = np.zeros(shape, np.int64)
     mask = np.zeros(shape, np.float32)
     target = np.zeros(shape, np.bool_)
-    for place, window in enumerate(windows):
+    for index, window in enumerate(windows):
         size = len(window.events)
-        rows[place, :size] = window.events
-        mask[place, :size] = 1
-        target[place, window.first : size] = True
+        rows[index, :size] = window.events
+        mask[index, :size] = 1
+        target[index, window.first_target : size] = True
     gap = gap_seconds[rows] * mask
     gap[:, 0] = 0
     values = np.where(mask > 0, events.values[rows], np.float32(np.nan))
     return Batch(
-        torch.from_numpy(events.items[rows]),
-        torch.from_numpy(events.actions[rows] + 1),
-        torch.from_numpy(gap),
-        torch.from_numpy(values.astype(np.float32)),
-        torch.from_numpy(mask),
-        torch.from_numpy(target),
-        rows,
-        rows[target],
+        items=torch.from_numpy(events.items[rows]),
+        actions=torch.from_numpy(events.actions[rows] + 1),
+        gap_seconds=torch.from_numpy(gap),
+        values=torch.from_numpy(values.astype(np.float32)),
+        mask=torch.from_numpy(mask),
+        target=torch.from_numpy(target),
+        rows=rows,
+        target_rows=rows[target],
     )
 
 
-def taken_pairs(events: Events, windows: Sequence[Window], rows: Ints) -> tuple[Tensor, Tensor]:
-    """(row, item) of what each foretold event's user had taken before it: rows count the foretold events in
-    order. Items of repeatable actions are not taken."""
-    row_parts: list[Ints] = []
+def consumed_pairs(events: Events, windows: Sequence[Window], rows: Ints) -> tuple[Tensor, Tensor]:
+    """What the users of targets had consumed before them, as pairs (target, item).
+
+    Items of repeatable actions do not count, and neither does the target's own item.
+
+    Args:
+        events: which the windows' rows index.
+        windows: of a batch.
+        rows: the batch's rows [b, t].
+
+    Returns:
+        Indices of targets, which count the batch's targets in order, and indices of items: [pairs] each.
+    """
+    target_parts: list[Ints] = []
     item_parts: list[Ints] = []
-    row = 0
-    for window, placed in zip(windows, rows, strict=True):
-        older = events.items[window.taken][~events.repeats[window.taken]]
-        own = placed[: len(window.events)]
-        for place in range(window.first, len(own)):
-            before = own[:place]
+    target = 0
+    for window, padded in zip(windows, rows, strict=True):
+        older = events.items[window.consumed][~events.repeats[window.consumed]]
+        in_window = padded[: len(window.events)]
+        for position in range(window.first_target, len(in_window)):
+            before = in_window[:position]
             items = np.concatenate([older, events.items[before][~events.repeats[before]]])
-            # What is foretold now may be taken only by mistake of the data: it stays a target.
-            items = items[items != events.items[own[place]]]
-            row_parts.append(np.full(len(items), row, np.int64))
+            # A target that was consumed before is a flaw of the data: it stays a target.
+            items = items[items != events.items[in_window[position]]]
+            target_parts.append(np.full(len(items), target, np.int64))
             item_parts.append(items)
-            row += 1
+            target += 1
     empty = np.zeros(0, np.int64)
     return (
-        torch.from_numpy(np.concatenate([empty, *row_parts])),
+        torch.from_numpy(np.concatenate([empty, *target_parts])),
         torch.from_numpy(np.concatenate([empty, *item_parts])),
     )

@@ -1,4 +1,4 @@
-"""Pretrained encoders of what an item says and shows: text, images, and whatever joins by `MediaEncoder`.
+"""Pretrained encoders of an item's text and images, and of any modality that implements `MediaEncoder`.
 
-They are frozen: vectors are computed once, and only the item head behind them is trained.
+They are frozen: vectors are computed once, and only the item tower behind them is trained.
 """

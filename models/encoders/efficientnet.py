@@ -1,7 +1,7 @@
-"""EfficientNet-Lite0: Tan and Le, EfficientNet, 2019 (arXiv:1905.11946), in its form for phones.
+"""EfficientNet-Lite0, the mobile variant of EfficientNet (Tan and Le 2019, arXiv:1905.11946).
 
-Lite leaves out squeeze-and-excitation and takes ReLU6 for swish. The published weights come from TensorFlow: its
-"SAME" padding puts the odd pixel at the right and below, and its batch normalisation takes an epsilon of 1e-3.
+Lite has no squeeze-and-excitation, and ReLU6 instead of swish. The published weights come from TensorFlow: its "SAME"
+padding puts the odd pixel at the right and below, and its batch normalisation has an epsilon of 1e-3.
 """
 
 from typing import Final
@@ -26,7 +26,7 @@ _STEM: Final = 32
 
 
 class EfficientNetLite0(nn.Module):
-    """RGB bytes uint8 [n, side, side, 3] to features [n, 1280]; any side divisible by 32, made for 224."""
+    """RGB bytes uint8 [n, side, side, 3] to features [n, 1280]. side: any multiple of 32; it was trained at 224."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,19 +46,23 @@ class EfficientNetLite0(nn.Module):
         return out
 
     def load_published(self, weights: dict[str, Tensor]) -> None:
-        """Takes weights under the names of the PyTorch ports (`_conv_stem.weight`, `_blocks.0._bn1.bias`); the
-        classifier is left out. Raises RuntimeError where they are not this network's."""
+        """Loads weights under the names of the PyTorch ports (`_conv_stem.weight`, `_blocks.0._bn1.bias`), without the
+        classifier.
+
+        Raises:
+            RuntimeError: they are of another network.
+        """
         renamed = {}
         for name, value in weights.items():
             *block, layer, parameter = name.split(".")
             if layer != "_fc":
-                place = f"blocks.{block[1]}." if block else ""
-                renamed[f"{place}{(_OF_BLOCK if block else _OUTER)[layer]}.{parameter}"] = value
+                prefix = f"blocks.{block[1]}." if block else ""
+                renamed[f"{prefix}{(_OF_BLOCK if block else _OUTER)[layer]}.{parameter}"] = value
         self.load_state_dict(renamed)
 
 
 class _Convolution(nn.Module):
-    """Convolution with TensorFlow's padding, batch normalisation and, unless it projects, ReLU6."""
+    """Convolution with TensorFlow's padding, batch normalisation and, unless `linear`, ReLU6."""
 
     def __init__(
         self, inputs: int, outputs: int, kernel: int, stride: int, groups: int = 1, linear: bool = False
@@ -77,7 +81,7 @@ class _Convolution(nn.Module):
 
 
 class _Block(nn.Module):
-    """Inverted residual: expand, depthwise, project; added to what came in where the shapes are the same."""
+    """Inverted residual: expand, depthwise, project; with a skip connection where shapes are equal."""
 
     def __init__(self, inputs: int, outputs: int, expansion: int, kernel: int, stride: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What joins an item's text: one small protocol, and the image encoder that is built on it."""
+"""Encoders of modalities besides text: their protocol, and the image encoder."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,9 +17,12 @@ from models.errors import EncoderNotFound
 class MediaEncoder(Protocol):
     """A frozen encoder of one modality.
 
-    `modality` is what the bundle's manifest says of it: name, shape and preparation, which has to be one of
-    `inference.bundle.modalities.PREPARATIONS`, for serving prepares too. `module`: prepared contents [n, *shape] to
-    vectors [n, width], in torch and in ONNX. `fingerprint` changes with the weights.
+    Attributes:
+        modality: its entry in the bundle's manifest: name, shape and preparation. The preparation is one of
+            `inference.bundle.modalities.PREPARATIONS`, because serving prepares contents too.
+        width: of its vectors.
+        module: prepared contents [n, *shape] to vectors [n, width]; it can be exported to ONNX.
+        fingerprint: changes with the weights.
     """
 
     @property
@@ -31,11 +34,15 @@ class MediaEncoder(Protocol):
     @property
     def fingerprint(self) -> str: ...
     def prepare(self, content: bytes) -> Prepared:
-        """The content as the module takes it. Raises MediaUnreadable."""
+        """The content as the module takes it.
+
+        Raises:
+            MediaUnreadable: it cannot be decoded.
+        """
 
 
 class ImageEncoder:
-    """EfficientNet-Lite0 with published weights."""
+    """EfficientNet-Lite0 with published weights; see `MediaEncoder`."""
 
     def __init__(self, model: str | Path, side: int = SIDE) -> None:
         weights = image_weights(str(model))
@@ -50,18 +57,26 @@ class ImageEncoder:
         self.fingerprint = f"efficientnet-lite0/{side}/{checksum(weights)}"
 
     def prepare(self, content: bytes) -> Prepared:
-        """A square of RGB bytes. Raises MediaUnreadable."""
+        """A square of RGB bytes.
+
+        Raises:
+            MediaUnreadable: it cannot be decoded.
+        """
         return self.modality.prepare(content)
 
 
-def joined(vectors: Tensor) -> Tensor:
-    """One vector [.., w] on the unit sphere from those of an item's n contents [.., n, w]: their mean's direction."""
+def mean_direction(vectors: Tensor) -> Tensor:
+    """The normalised mean [.., w] of the vectors [.., n, w] of an item's n contents."""
     mean = vectors.mean(-2)
     out: Tensor = mean / mean.norm(dim=-1, keepdim=True).clamp(min=1e-6)
     return out
 
 
 def media_encoders(image_model: str | None) -> tuple[MediaEncoder, ...]:
-    """The encoders that are asked for, in the order in which they are added. Raises EncoderNotFound."""
+    """The configured encoders, in the order in which the item tower adds them.
+
+    Raises:
+        EncoderNotFound: the weights are missing or of another network.
+    """
     found: Sequence[MediaEncoder] = [ImageEncoder(image_model)] if image_model else []
     return tuple(found)

@@ -1,4 +1,4 @@
-"""Where pretrained weights lie: a path, or a package that ships them. Nothing is imported or downloaded."""
+"""Finds pretrained weights: at a path, or in an installed package. Nothing is imported or downloaded."""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ from models.errors import EncoderNotFound
 
 @dataclass(frozen=True, slots=True)
 class TextSource:
-    """A Hugging Face folder; with `gguf`, the file in it that holds weights and tokenizer."""
+    """A Hugging Face folder. gguf: the file in it that holds weights and tokenizer, if it is of that format."""
 
     folder: Path
     gguf: str | None = None
@@ -36,7 +36,11 @@ _IMAGE: Final[Mapping[str, _Packaged]] = {
 
 
 def text_source(named: str) -> TextSource:
-    """The text encoder of this path or name. Raises EncoderNotFound."""
+    """The text encoder of this path or packaged name.
+
+    Raises:
+        EncoderNotFound: there is none.
+    """
     path = _find(named, _TEXT, "text encoder")
     if path.suffix == ".gguf":
         return TextSource(path.parent, path.name)
@@ -45,11 +49,17 @@ def text_source(named: str) -> TextSource:
     quantised = sorted(path.glob("*.gguf"))
     if len(quantised) == 1:
         return TextSource(path, quantised[0].name)
-    raise EncoderNotFound(f"{path} holds neither config.json nor one .gguf file: it is no Hugging Face model")
+    raise EncoderNotFound(
+        f"{path} holds neither config.json nor one .gguf file: it is not a Hugging Face model"
+    )
 
 
 def image_weights(named: str) -> Path:
-    """The weights file of the image encoder of this path or name. Raises EncoderNotFound."""
+    """The weights file of the image encoder of this path or packaged name.
+
+    Raises:
+        EncoderNotFound: there is none.
+    """
     return _find(named, _IMAGE, "image encoder")
 
 
@@ -60,16 +70,16 @@ def _find(named: str, packaged: Mapping[str, _Packaged], what: str) -> Path:
     if package is None:
         names = ", ".join(packaged)
         raise EncoderNotFound(f"{what} {named!r} is neither a path nor a packaged name ({names})")
-    for place in _places():
-        if (place / package.inside).exists():
-            return place / package.inside
+    for folder in _site_packages():
+        if (folder / package.inside).exists():
+            return folder / package.inside
     raise EncoderNotFound(
         f"{what} {named!r} comes with the package {package.distribution}, which is not installed: "
         "`make weights` installs those that ship weights"
     )
 
 
-def _places() -> Iterator[Path]:
+def _site_packages() -> Iterator[Path]:
     checkout = Path(__file__).resolve().parents[2]
     yield from checkout.glob(".envs/weights/lib/python3*/site-packages")
     yield from map(Path, sys.path)

@@ -1,4 +1,4 @@
-"""Item texts through a pretrained Hugging Face transformer, encoder or decoder, pooled, on the unit sphere."""
+"""The text encoder: a pretrained Hugging Face transformer, encoder or decoder, with pooled and normalised outputs."""
 
 import contextlib
 import io
@@ -22,8 +22,14 @@ _WEIGHTS: Final = ("*.safetensors", "*.bin", "*.gguf")
 class TextEncoder(nn.Module):
     """A frozen transformer with its pooling: token ids and mask [b, t] to vectors [b, width].
 
-    A decoder is recognised by what it does: its first token does not see the second. A text without tokens gets
-    the zero vector. `limit`: tokens it can take at most.
+    A text without tokens gets the zero vector.
+
+    Attributes:
+        width: of the vectors.
+        vocabulary: how many token ids there are.
+        limit: the longest input, in tokens.
+        causal: whether it is a decoder. That is tested on an input: a decoder's first token does not see the second.
+        pooling: how token vectors become one.
     """
 
     def __init__(self, model: str | Path, pooling: Pooling = "auto") -> None:
@@ -44,16 +50,16 @@ class TextEncoder(nn.Module):
         if self.pooling == "mean":
             weights = mask
         else:
-            counted = mask.cumsum(1)
-            wanted = torch.ones_like(counted[:, -1:]) if self.pooling == "cls" else counted[:, -1:]
-            weights = mask * (counted == wanted)
-        # A product with weights: picking a row by its number would fix an exported graph to it.
+            position = mask.cumsum(1)
+            pooled_at = torch.ones_like(position[:, -1:]) if self.pooling == "cls" else position[:, -1:]
+            weights = mask * (position == pooled_at)
+        # A weighted sum: an index would be a constant of the exported graph.
         pooled = (hidden * weights.unsqueeze(-1)).sum(1) / weights.sum(1, keepdim=True).clamp(min=1.0)
         out: Tensor = pooled / pooled.norm(dim=1, keepdim=True).clamp(min=1e-6)
         return out
 
     def tokenizer(self, tokens: int) -> Tokenizer:
-        """The model's own tokenizer, cut to `tokens`, without padding."""
+        """The model's own tokenizer. It truncates to `tokens` and does not pad."""
         if self.source.gguf is None:
             found = Tokenizer.from_file(str(self.source.folder / "tokenizer.json"))
         else:
@@ -77,10 +83,10 @@ class TextEncoder(nn.Module):
             given = {"input_ids": input_ids, "attention_mask": attention_mask}
             hidden: Tensor = self.transformer(**given).last_hidden_state
             return hidden
-        # Spelt out: what transformers makes of a flat mask does not survive a trace with a free length.
-        places = torch.ones_like(attention_mask).cumsum(1)
-        seen = (places[:, None, :] <= places[:, :, None]) & (attention_mask[:, None, :] > 0)
-        seen = seen | (places[:, None, :] == places[:, :, None])  # padding sees itself: no row is empty
+        # The full mask: what transformers makes of a flat one cannot be traced with a dynamic length.
+        position = torch.ones_like(attention_mask).cumsum(1)
+        seen = (position[:, None, :] <= position[:, :, None]) & (attention_mask[:, None, :] > 0)
+        seen = seen | (position[:, None, :] == position[:, :, None])  # padding sees itself: no row is empty
         least = torch.finfo(torch.float32).min
         hidden = self.transformer(
             input_ids=input_ids,
@@ -92,7 +98,7 @@ class TextEncoder(nn.Module):
 
 
 def _load(source: TextSource) -> Any:
-    # Here, because it takes seconds, and reads HF_HUB_OFFLINE.
+    # Imported here: it takes seconds, and reads HF_HUB_OFFLINE.
     from transformers import AutoConfig, AutoModel
     from transformers.utils import logging
 
@@ -104,9 +110,9 @@ def _load(source: TextSource) -> Any:
         config = AutoConfig.from_pretrained(str(source.folder), **options)
         if config.is_encoder_decoder:
             raise EncoderNotFound(f"{source.folder} holds an encoder and a decoder; one of them is wanted")
-        # A bar over a .gguf file's tensors cannot be switched off, and would break through our own bars.
+        # The progress bar over a .gguf file's tensors cannot be switched off, and would break our own.
         with contextlib.redirect_stderr(io.StringIO()) if source.gguf else contextlib.nullcontext():
-            # Plain attention: the fused one has no form in ONNX with a free length.
+            # Plain attention: the fused one cannot be exported with a dynamic length.
             model = AutoModel.from_pretrained(
                 str(source.folder), attn_implementation="eager", dtype=torch.float32, **options
             )
@@ -120,7 +126,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _limit(transformer: Any) -> int:
-    """Positions, less those that RoBERTa and its kin keep for padding."""
+    """Positions, without those that RoBERTa and similar models reserve for padding."""
     embeddings = getattr(getattr(transformer, "embeddings", None), "position_embeddings", None)
     reserved = getattr(embeddings, "padding_idx", None)
     most = int(getattr(transformer.config, "max_position_embeddings", 512))
@@ -135,7 +141,7 @@ def _is_causal(transformer: Any, vocabulary: int) -> bool:
 
 
 def _pooling(folder: Path) -> Pooling:
-    """As a sentence encoder's folder says, else the mean."""
+    """The pooling that a sentence encoder's folder names, else the mean."""
     try:
         said = json.loads((folder / "1_Pooling" / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Vectors by content hash, in one file an encoder."""
+"""A cache of vectors by content hash, with a file for each encoder."""
 
 import fcntl
 import hashlib
@@ -19,19 +19,25 @@ KEY_BYTES: Final = 16
 
 
 def content_key(content: bytes) -> bytes:
-    """BLAKE2b-128 of what is encoded."""
+    """The key of a content: its BLAKE2b-128."""
     return hashlib.blake2b(content, digest_size=KEY_BYTES).digest()
 
 
 class VectorCache:
-    """Vectors [width] under keys of 16 bytes, in memory and, with a folder, in its file `<name>-<identity>.vectors`.
+    """Vectors [width] by keys of 16 bytes, in memory and in a file `<name>-<identity>.vectors`.
 
-    `identity` has to change with the encoder. Records (key, checksum, float32 numbers) are only ever added, each
-    batch at once and under a lock, so that an interruption loses what was not yet added and no more, and several
-    trainings may share a file. What was cut short or damaged is passed over.
+    Records (key, checksum, float32 numbers) are appended, a batch at a time and under a lock. So an interruption loses
+    the current batch at most, and several trainings may share a file. Truncated or damaged records are skipped.
     """
 
     def __init__(self, folder: Path | None, name: str, identity: str, width: int) -> None:
+        """
+        Args:
+            folder: of the file; None: memory only.
+            name: the modality.
+            identity: changes with the encoder.
+            width: of the vectors.
+        """
         digest = hashlib.blake2b(f"{identity}/{width}".encode(), digest_size=8).hexdigest()
         self.path = folder / f"{name}-{digest}.vectors" if folder else None
         self._record = np.dtype([("key", f"V{KEY_BYTES}"), ("sum", "<u4"), ("vector", "<f4", (width,))])
@@ -49,17 +55,17 @@ class VectorCache:
         return self._vectors[key]
 
     def add(self, keys: Sequence[bytes], vectors: Floats) -> None:
-        """Adds a batch: to the file too, before it returns."""
+        """Adds a batch, to the file as well."""
         vectors = np.ascontiguousarray(vectors, "<f4")
         records = np.empty(len(keys), self._record)
-        for place, (key, vector) in enumerate(zip(keys, vectors, strict=True)):
-            records[place] = (np.void(key), zlib.crc32(key + vector.tobytes()), vector)
+        for row, (key, vector) in enumerate(zip(keys, vectors, strict=True)):
+            records[row] = (np.void(key), zlib.crc32(key + vector.tobytes()), vector)
             self._vectors[key] = vector
         if self.path:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab", buffering=0) as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
-                # What another process left half written would shift all that follows.
+                # A record that another process left half written would shift all that follow.
                 size = os.fstat(file.fileno()).st_size
                 if size % self._record.itemsize:
                     os.ftruncate(file.fileno(), size - size % self._record.itemsize)

@@ -1,1 +1,1 @@
-"""From a trained model to a bundle that Triton serves."""
+"""Exports a trained model to a bundle that Triton serves."""

@@ -7,6 +7,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -16,10 +17,36 @@ from inference.repository.backends import SHIPPED, config
 from models.encoders.load import Encoders
 from models.export.graphs import Sizes, export, graphs
 from models.network.recommender import Recommender
-from models.training.settings import TrainSettings
 
-SERVED: Final = Path(__file__).parent / "python_backend" / "model.py"
+PYTHON_BACKEND: Final = Path(__file__).parent / "python_backend" / "model.py"
 _LIBRARIES: Final = ("torch", "transformers", "onnx", "onnxruntime", "numpy")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleMetadata:
+    """What the manifest says beside the model's sizes.
+
+    Attributes:
+        version: of the model; None: now, in Unix seconds.
+        actions: names, in the order of the model's action indices.
+        history: N, events that a state always covers.
+        refold_every: K, events between two refolds.
+        popularity_half_lives_days: of the ranker's popularities.
+        seed: of the training.
+        metrics: figures of the training, by name.
+        data_fingerprint: of the events.
+        texts_fingerprint: of the items' texts; empty where they do not matter.
+    """
+
+    version: int | None
+    actions: tuple[str, ...]
+    history: int
+    refold_every: int
+    popularity_half_lives_days: tuple[float, ...]
+    seed: int
+    metrics: Mapping[str, float]
+    data_fingerprint: str
+    texts_fingerprint: str = ""
 
 
 def write_bundle(
@@ -27,20 +54,27 @@ def write_bundle(
     model: Recommender,
     encoders: Encoders,
     item_ids: Sequence[str],
-    settings: TrainSettings,
-    *,
-    metrics: Mapping[str, float],
-    fingerprint: str,
-    texts_fingerprint: str = "",
-    exported: Callable[[str], None] = lambda name: None,
+    metadata: BundleMetadata,
+    on_graph: Callable[[str], None] = lambda name: None,
 ) -> Manifest:
-    """Writes the bundle to `folder`, whole or not at all: beside it first, then by one rename; what was
-    there before is replaced. `item_ids` are those of the id embedding, in its order; `exported` is told of
-    each graph.
+    """Writes the bundle to `folder`, completely or not at all: to a folder beside it first, then by one rename. It
+    replaces what was there.
 
-    Raises ExportFailed where a graph does not compute what torch computes.
+    Args:
+        folder: the bundle's folder.
+        model: on the CPU.
+        encoders: the frozen encoders of the items.
+        item_ids: of the id embedding, in its order.
+        metadata: the rest of the manifest.
+        on_graph: called with the name of each graph that was exported.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        ExportFailed: a graph does not compute what torch computes.
     """
-    version = settings.version or int(time.time())
+    version = metadata.version or int(time.time())
     partial = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
     try:
         partial.mkdir(parents=True)
@@ -48,34 +82,34 @@ def write_bundle(
         (partial / ITEMS).write_text(json.dumps(list(item_ids), ensure_ascii=True), encoding="utf-8")
         shape = model.shape
         sizes = Sizes(
-            shape.width,
-            shape.channels,
-            shape.actions,
-            shape.items,
-            encoders.text.vocabulary,
-            encoders.tokens,
-            shape.popularities,
+            width=shape.width,
+            channels=shape.channels,
+            actions=shape.actions,
+            items=shape.items,
+            vocabulary=encoders.text.vocabulary,
+            tokens=encoders.tokens,
+            popularities=shape.popularities,
         )
         model.eval()
         for graph, module in graphs(encoders, model, item_ids):
-            place = partial / "triton" / graph.name
-            export(graph, module, sizes, place / str(version) / "model.onnx")
-            shutil.copyfile(SERVED, place / str(version) / "model.py")
-            exported(graph.name)
+            graph_folder = partial / "triton" / graph.name / str(version)
+            export(graph, module, sizes, graph_folder / "model.onnx")
+            shutil.copyfile(PYTHON_BACKEND, graph_folder / "model.py")
+            on_graph(graph.name)
         manifest = Manifest(
             version=version,
             width=shape.width,
             state_width=shape.channels,
-            actions=tuple(settings.actions),
-            history=settings.history,
-            refold_every=settings.refold_every,
+            actions=metadata.actions,
+            history=metadata.history,
+            refold_every=metadata.refold_every,
             text_tokens=sizes.tokens,
-            popularity_half_lives_days=settings.popularity_half_lives_days,
+            popularity_half_lives_days=metadata.popularity_half_lives_days,
             modalities=tuple(encoder.modality for encoder in encoders.media),
-            metrics=dict(metrics),
-            data_fingerprint=fingerprint,
-            texts_fingerprint=texts_fingerprint,
-            seeds=(settings.seed,),
+            metrics=dict(metadata.metrics),
+            data_fingerprint=metadata.data_fingerprint,
+            texts_fingerprint=metadata.texts_fingerprint,
+            seeds=(metadata.seed,),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             libraries={name: importlib.metadata.version(name) for name in _LIBRARIES},
             files={},
@@ -91,26 +125,26 @@ def write_bundle(
 
 def write_configs(folder: Path, manifest: Manifest) -> None:
     """Writes the graphs' configurations for each of Triton's backends into the bundle's folder."""
-    for place, backend in SHIPPED.items():
+    for subfolder, backend in SHIPPED.items():
         for graph in manifest.graphs().values():
-            (folder / place / graph.name).mkdir(parents=True, exist_ok=True)
-            (folder / place / graph.name / "config.pbtxt").write_text(
+            (folder / subfolder / graph.name).mkdir(parents=True, exist_ok=True)
+            (folder / subfolder / graph.name / "config.pbtxt").write_text(
                 config(graph, manifest, backend), encoding="utf-8"
             )
 
 
 def checksums(folder: Path) -> dict[str, str]:
-    """Of all files that are there, by path inside the folder."""
+    """Checksums of all files of the folder, by their path inside it."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): checksum(path) for path in files}
 
 
-def replace_folder(partial: Path, folder: Path) -> None:
-    """One folder takes the place of another, which is removed."""
+def replace_folder(new: Path, folder: Path) -> None:
+    """Renames `new` to `folder`. A folder that was there is removed."""
     if not folder.exists():
-        os.rename(partial, folder)
+        os.rename(new, folder)
         return
     old = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
     os.rename(folder, old)
-    os.rename(partial, folder)
+    os.rename(new, folder)
     shutil.rmtree(old)

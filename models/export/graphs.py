@@ -1,4 +1,4 @@
-"""From the trained model to its ONNX graphs, each compared with torch before it counts."""
+"""Exports the trained model to ONNX graphs, and compares each with torch."""
 
 import json
 import warnings
@@ -27,11 +27,11 @@ from inference.bundle.graphs import (
 )
 from models.encoders.labels import LabelEncoder
 from models.encoders.load import Encoders
-from models.encoders.media import MediaEncoder, joined
+from models.encoders.media import MediaEncoder, mean_direction
 from models.encoders.text import TextEncoder
 from models.errors import ExportFailed
-from models.export.labelled_graph import LabelledItemGraph
-from models.network.item_tower import ItemHead
+from models.export.label_graph import LabelItemGraph
+from models.network.item_tower import ItemTower
 from models.network.recommender import Recommender
 
 OPSET: Final = 17
@@ -57,19 +57,19 @@ class ItemEncoderGraph(nn.Module):
 
 
 class ModalityGraph(nn.Module):
-    """A modality's contents, n of each item, added to the items' vectors."""
+    """Adds an item's n contents of one modality [b, n, ..] to its vector [b, d]."""
 
-    def __init__(self, encoder: MediaEncoder, head: ItemHead) -> None:
+    def __init__(self, encoder: MediaEncoder, tower: ItemTower) -> None:
         super().__init__()
-        self.encoder, self.head, self.name = encoder.module, head, encoder.modality.name
+        self.encoder, self.tower, self.name = encoder.module, tower, encoder.modality.name
 
     def forward(self, vector: Tensor, contents: Tensor) -> Tensor:
-        of_each = self.encoder(contents.flatten(0, 1)).unflatten(0, (contents.shape[0], -1))
-        return self.head.with_media(self.name, vector, joined(of_each))
+        encoded = self.encoder(contents.flatten(0, 1)).unflatten(0, (contents.shape[0], -1))
+        return self.tower.with_media(self.name, vector, mean_direction(encoded))
 
 
 class UserStepGraph(nn.Module):
-    """One more event."""
+    """The state after one more event."""
 
     def __init__(self, model: Recommender) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class UserStepGraph(nn.Module):
 
 
 class UserFoldGraph(nn.Module):
-    """A whole history."""
+    """The state after a whole history."""
 
     def __init__(self, model: Recommender) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class UserFoldGraph(nn.Module):
 
 
 class RankerGraph(nn.Module):
-    """Probabilities instead of logits."""
+    """The ranker, with probabilities instead of logits."""
 
     def __init__(self, model: Recommender) -> None:
         super().__init__()
@@ -111,13 +111,14 @@ class RankerGraph(nn.Module):
         popularity: Tensor,
     ) -> tuple[Tensor, Tensor]:
         logits, value = self.ranker(state, user_vector, idle_seconds, candidates, age_seconds, popularity)
-        # Sigmoid loses small probabilities in ONNX Runtime, and so the order of what is unlikely.
+        # ONNX Runtime's sigmoid rounds small probabilities to zero, and so loses their order.
         return torch.exp(-functional.softplus(-logits)), value
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """What inputs of a check are made of."""
+    """Sizes of the graphs' inputs: d (width), S (channels), A (actions), rows of the id embedding, the tokenizer's
+    vocabulary, tokens of a text at most, and P (popularities)."""
 
     width: int
     channels: int
@@ -129,27 +130,27 @@ class Sizes:
 
 
 def sizes_of(bundle: Bundle) -> Sizes:
-    """Those of the graphs of a bundle that is there."""
+    """Sizes of a bundle's graphs."""
     manifest = bundle.manifest
     return Sizes(
-        manifest.width,
-        manifest.state_width,
-        len(manifest.actions),
-        len(json.loads((bundle.folder / ITEMS).read_text(encoding="utf-8"))),
-        bundle.tokenizer().get_vocab_size(),
-        manifest.text_tokens,
-        len(manifest.popularity_half_lives_days),
+        width=manifest.width,
+        channels=manifest.state_width,
+        actions=len(manifest.actions),
+        items=len(json.loads((bundle.folder / ITEMS).read_text(encoding="utf-8"))),
+        vocabulary=bundle.tokenizer().get_vocab_size(),
+        tokens=manifest.text_tokens,
+        popularities=len(manifest.popularity_half_lives_days),
     )
 
 
 def graphs(
     encoders: Encoders, model: Recommender, item_ids: Sequence[str] = ()
 ) -> list[tuple[Graph, nn.Module]]:
-    """The graphs as torch modules, in evaluation mode: the four, and one for each modality. item_ids: of the id
-    embedding, in its order."""
+    """The graphs as torch modules in evaluation mode: one for each modality, and the four of every bundle. item_ids: of
+    the id embedding, in its order."""
     item: nn.Module
     if isinstance(encoders.text, LabelEncoder):
-        item = LabelledItemGraph(encoders.text, model.item, item_ids)
+        item = LabelItemGraph(encoders.text, model.item, item_ids)
     else:
         item = ItemEncoderGraph(encoders.text, model)
     return [
@@ -162,16 +163,20 @@ def graphs(
 
 
 def export(graph: Graph, module: nn.Module, sizes: Sizes, path: Path) -> None:
-    """Writes the graph to `path` and checks it. Raises ExportFailed."""
-    example = inputs(graph, sizes, batch=2, length=3, rng=np.random.default_rng(0))
-    free = {name: {0: "batch"} for name in [t.name for t in graph.inputs + graph.outputs]}
+    """Writes the graph to `path` and checks it.
+
+    Raises:
+        ExportFailed: the file does not compute what torch computes.
+    """
+    example = random_inputs(graph, sizes, batch=2, length=3, rng=np.random.default_rng(0))
+    dynamic = {name: {0: "batch"} for name in [t.name for t in graph.inputs + graph.outputs]}
     for tensor in graph.inputs + graph.outputs:
-        for place, dim in enumerate(tensor.dims, start=1):
+        for axis, dim in enumerate(tensor.dims, start=1):
             if dim in ("t", "m", "n"):
-                free[tensor.name][place] = str(dim)
+                dynamic[tensor.name][axis] = str(dim)
     path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings(), torch.no_grad():
-        # Of shapes that the trace takes for constants; `check` tries several.
+        # The tracer warns of shapes that it may take for constants; `check` tries several shapes.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             module,
@@ -179,7 +184,7 @@ def export(graph: Graph, module: nn.Module, sizes: Sizes, path: Path) -> None:
             str(path),
             input_names=[t.name for t in graph.inputs],
             output_names=[t.name for t in graph.outputs],
-            dynamic_axes=free,
+            dynamic_axes=dynamic,
             opset_version=OPSET,
             dynamo=False,
         )
@@ -187,7 +192,11 @@ def export(graph: Graph, module: nn.Module, sizes: Sizes, path: Path) -> None:
 
 
 def check(graph: Graph, module: nn.Module, sizes: Sizes, path: Path) -> None:
-    """Compares the file with torch over batches and lengths. Raises ExportFailed beyond 1e-4."""
+    """Compares the file with torch over several batch sizes and lengths.
+
+    Raises:
+        ExportFailed: an output differs by more than 1e-4.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -195,7 +204,7 @@ def check(graph: Graph, module: nn.Module, sizes: Sizes, path: Path) -> None:
     rng = np.random.default_rng(1)
     for batch in BATCHES:
         for length in _lengths(graph, sizes):
-            given = inputs(graph, sizes, batch, length, rng)
+            given = random_inputs(graph, sizes, batch, length, rng)
             with torch.no_grad():
                 expected = module(*(torch.from_numpy(array) for array in given.values()))
             expected = (expected,) if isinstance(expected, Tensor) else expected
@@ -209,8 +218,10 @@ def check(graph: Graph, module: nn.Module, sizes: Sizes, path: Path) -> None:
                     )
 
 
-def inputs(graph: Graph, sizes: Sizes, batch: int, length: int, rng: np.random.Generator) -> dict[str, Array]:
-    """Random inputs of the graph, by name, with some values absent and some events masked."""
+def random_inputs(
+    graph: Graph, sizes: Sizes, batch: int, length: int, rng: np.random.Generator
+) -> dict[str, Array]:
+    """Random inputs of the graph, by name. Some values are absent and some events are padding."""
     widths = {
         "d": sizes.width,
         "S": sizes.channels,

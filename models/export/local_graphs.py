@@ -1,4 +1,4 @@
-"""A bundle's graphs in this process, without Triton."""
+"""Runs a bundle's graphs in this process, without Triton."""
 
 import onnxruntime
 from numpy import generic
@@ -10,7 +10,7 @@ from models.data.events import Floats
 
 
 class LocalGraphs:
-    """The bundle's graphs. threads: of each call."""
+    """Sessions of the bundle's graphs. threads: of each call."""
 
     def __init__(self, bundle: Bundle, threads: int = 2) -> None:
         self._sessions = {name: self._session(bundle, name, threads) for name in bundle.manifest.graphs()}
@@ -23,7 +23,7 @@ class LocalGraphs:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
     def run(self, graph: Graph, *inputs: NDArray[generic]) -> list[Floats]:
-        """Outputs in the graph's order for inputs in the graph's order."""
+        """The graph's outputs, in its order, of inputs in its order."""
         names = [t.name for t in graph.inputs]
         found: list[Floats] = self._sessions[graph.name].run(
             [t.name for t in graph.outputs], dict(zip(names, inputs, strict=True))

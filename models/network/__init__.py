@@ -1,1 +1,1 @@
-"""The modules of the network: item tower, user encoder, mixture, ranker."""
+"""The network: item tower, user encoder, ranking mixture and ranker, and the teacher of distillation."""

@@ -1,4 +1,4 @@
-"""What a list is ordered by: near taste, lasting taste, popularity and age, weighed by the idle time."""
+"""The ranking mixture: weighs the next-item and long-term logits, popularity and age by the user's idle time."""
 
 import math
 
@@ -7,57 +7,74 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 # Popularity below a tenth of an event counts as none.
-_LEAST_POPULARITY = 0.1
+_MIN_POPULARITY = 0.1
 _YEAR_LOG_SECONDS = math.log1p(365 * 86400.0)
 _YEAR_LOG_DAYS = math.log1p(365.0)
-_IDLE = 4
+_IDLE_FEATURES = 4
 
 
 class Mixture(nn.Module):
-    """Scores of candidates, comparable within a list.
+    """Scores of candidates that are comparable within a list.
 
-    In the middle of a sitting what comes next follows from what was just done; after days it follows from what
-    the user has always liked, and from what everybody likes now. So the weights of the parts are a small network's
-    answer to the idle time. Where there is no history they mean nothing, and popularity alone decides: the
-    half-life in the middle of `popularities`.
+    Within a session the next item follows from the last ones. After days it follows from what the user has always
+    liked and from what is popular now. So a small network gates the features by the idle time. A user without history
+    has no idle time: there popularity of the middle half-life alone is the score.
 
-    At first the near taste alone counts. timed: whether the times that it learns from are real; else the idle time says
-    no more than whether there is a history, and popularity orders nothing but the lists of those without one.
+    Before training the next-item logit alone counts.
     """
 
     def __init__(self, popularities: int, timed: bool = True) -> None:
+        """
+        Args:
+            popularities: P, how many half-lives of popularity there are.
+            timed: whether the training's times are real. If not, the idle time only says whether there is a history,
+                and popularity ranks only the lists of users without one.
+        """
         super().__init__()
         self.timed = timed
         self.middle = popularities // 2
         last = nn.Linear(32, 4 + popularities)
-        self.weights = nn.Sequential(nn.Linear(_IDLE, 32), nn.GELU(), last)
+        self.weights = nn.Sequential(nn.Linear(_IDLE_FEATURES, 32), nn.GELU(), last)
         nn.init.zeros_(last.weight)
         with torch.no_grad():
             last.bias.copy_(functional.one_hot(torch.tensor(0), 4 + popularities))
 
     def forward(
-        self, near: Tensor, taste: Tensor, popularity: Tensor, age_seconds: Tensor, idle_seconds: Tensor
+        self,
+        next_item: Tensor,
+        long_term: Tensor,
+        popularity: Tensor,
+        age_seconds: Tensor,
+        idle_seconds: Tensor,
     ) -> Tensor:
-        """near, taste and age_seconds [b, m], popularity [b, m, P] and idle_seconds [b, 1] (-1: no history) to
-        scores [b, m]."""
-        popular = torch.log(popularity.clamp(0, 1e12) + _LEAST_POPULARITY)
-        has_age = (age_seconds >= 0).to(popular.dtype)
+        """Scores [b, m].
+
+        Args:
+            next_item: logits [b, m] that the candidate comes next.
+            long_term: logits [b, m] that it comes at any later time.
+            popularity: [b, m, P], in events weighed by age.
+            age_seconds: [b, m], since publication; negative: unknown.
+            idle_seconds: [b, 1], since the user's last event; negative: no history.
+        """
+        log_popularity = torch.log(popularity.clamp(0, 1e12) + _MIN_POPULARITY)
+        has_age = (age_seconds >= 0).to(log_popularity.dtype)
         age = torch.log1p(age_seconds.clamp(0, 1e11) / 86400) / _YEAR_LOG_DAYS * has_age
-        parts = torch.stack([near, taste, has_age, age], -1)
-        # Popularity that was nothing all through training has the weights that rounding gave it.
-        parts = torch.cat([parts, popular if self.timed else torch.zeros_like(popular)], -1)
+        features = torch.stack([next_item, long_term, has_age, age], -1)
+        # Popularity that was zero all through training has weights that are rounding errors.
+        popular = log_popularity if self.timed else torch.zeros_like(log_popularity)
+        features = torch.cat([features, popular], -1)
         weights = self.weights(
-            self._idle(idle_seconds if self.timed else idle_seconds.clamp(0, 0))
+            self._idle_features(idle_seconds if self.timed else idle_seconds.clamp(0, 0))
         ).unsqueeze(1)
-        known = idle_seconds >= 0
-        return torch.where(known, (parts * weights).sum(-1), popular[..., self.middle])
+        has_history = idle_seconds >= 0
+        return torch.where(has_history, (features * weights).sum(-1), log_popularity[..., self.middle])
 
     @staticmethod
-    def _idle(seconds: Tensor) -> Tensor:
-        """Same moment, same sitting, another day, and how long: [b, 4]."""
-        known = seconds.clamp(0, 1e10)
-        length = torch.log1p(known) / _YEAR_LOG_SECONDS
+    def _idle_features(seconds: Tensor) -> Tensor:
+        """Same moment, same session, another day, and log time: [b, 4]."""
+        idle = seconds.clamp(0, 1e10)
+        length = torch.log1p(idle) / _YEAR_LOG_SECONDS
         return torch.cat(
-            [torch.exp(-known / 5), torch.sigmoid(known / 600 - 3), torch.sigmoid(known / 14400 - 3), length],
+            [torch.exp(-idle / 5), torch.sigmoid(idle / 600 - 3), torch.sigmoid(idle / 14400 - 3), length],
             -1,
         )

@@ -1,27 +1,27 @@
-"""Settings that suit what is learned from, where nobody has said otherwise.
+"""Data-dependent defaults: settings that suit the data, where none were set.
 
-The defaults of `TrainSettings` suit ratings with times. Sequences of ids are another matter: a few events of each user
-and each item, and no moments. What an item's neighbours in histories were is all that is known of it, so its vector is
-wide and enters the state as it is, much is dropped in training, and nothing is asked of an item without its id.
+The defaults of `TrainSettings` suit ratings with times. Sequences of ids are different: a few events for each user and
+each item, and no times. All that is known of an item is what stands next to it in histories. So its vector is wide and
+enters the state directly, dropout is high, and no vector is asked of an item without its id.
 """
 
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from models.encoders.labels import LABELS
+from models.encoders.settings import LABELS
 from models.training.settings import TrainSettings
 
-SEQUENCES: Final[Mapping[str, Any]] = MappingProxyType(
+SEQUENCE_DEFAULTS: Final[Mapping[str, Any]] = MappingProxyType(
     {
         "width": 256,
         "channels": 768,
-        "direct": True,
+        "item_skip_connection": True,
         "batch": 256,
         "dropout": 0.5,
         "id_dropout": 0.0,
         "negatives": 2048,
-        "taste_weight": 0.0,
+        "long_term_weight": 0.0,
         "temperature": 0.07,
         "epochs": 9,
         "final_epochs": 5,
@@ -29,24 +29,30 @@ SEQUENCES: Final[Mapping[str, Any]] = MappingProxyType(
         "final_learning_rate": 2e-3,
     }
 )
-"""Without times; measured on reviews of toys (docs/model.md)."""
+"""For data without times; measured on reviews of toys (docs/experiments.md)."""
 
 
-def suited(
-    settings: TrainSettings, *, timed: bool, told: bool, labelled: bool
+def with_data_defaults(
+    settings: TrainSettings, *, timed: bool, has_content: bool, labels: bool
 ) -> tuple[TrainSettings, dict[str, Any]]:
-    """The settings with what suits the data in place of defaults, and what that is, by name. What was set stays.
+    """The settings with data-dependent defaults. What was set explicitly stays.
 
-    timed: whether times are real. told: whether anything is known of items but their ids; else no id is dropped, for
-    nothing would be left. labelled: whether their texts are labels and no language, which are learned as such then.
+    Args:
+        settings: as they were read.
+        timed: whether the data's times are real.
+        has_content: whether items have any content besides their ids. If not, no id is dropped: nothing would be left.
+        labels: whether the items' texts are labels and not language.
+
+    Returns:
+        The settings, and the values that were changed, by name.
     """
-    better: dict[str, Any] = {} if told else {"id_dropout": 0.0}
+    changes: dict[str, Any] = {} if has_content else {"id_dropout": 0.0}
     if not timed:
-        better |= SEQUENCES
-    better = {name: value for name, value in better.items() if name not in settings.model_fields_set}
-    changed = settings.model_copy(update=better)
-    if labelled and "text_model" not in settings.encoders.model_fields_set:
-        better["encoders.text_model"] = LABELS
+        changes |= SEQUENCE_DEFAULTS
+    changes = {name: value for name, value in changes.items() if name not in settings.model_fields_set}
+    changed = settings.model_copy(update=changes)
+    if labels and "text_model" not in settings.encoders.model_fields_set:
+        changes["encoders.text_model"] = LABELS
         encoders = settings.encoders.model_copy(update={"text_model": LABELS})
         changed = changed.model_copy(update={"encoders": encoders})
-    return changed, better
+    return changed, changes

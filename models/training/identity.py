@@ -1,55 +1,81 @@
-"""What a training comes of, by name: two of equal identity make the same model on one machine."""
+"""The identity of a training: all that its result depends on, by name.
+
+Two trainings of equal identity make the same model on one machine. A checkpoint is resumed only by a training of its
+identity. Source code is no part of it: an edited comment must not refuse an interrupted training.
+"""
 
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
-from evaluation.result_cache import training_code
 from models.data.events import ItemText
-from models.data.training_data import Learned
+from models.data.training_data import TrainingData
 from models.encoders.load import Encoders
-from models.training.distributed import process_group as workers
+from models.encoders.vector_cache import content_key
+from models.training.distributed import process_group
 from models.training.settings import TrainSettings
 
-_NO_MATTER: Final = frozenset({"threads", "cache", "worker_timeout_seconds", "version", "fresh"})
-"""Settings that change how fast a model is made, what it is called and how it goes on later. With other threads sums
-differ in the last bit."""
+TRAINING_FORMAT: Final = 1
+"""Raise it by one in every change after which equal data and settings train to other weights: a layer, an initial
+value, a loss, the order of random draws, what a stage reads. Trainings that were interrupted before the change are then
+refused, and evaluations train again. Refactorings, messages and comments leave it as it is."""
+
+_IRRELEVANT: Final = frozenset({"threads", "cache", "worker_timeout_seconds", "version", "continuation"})
+"""Settings that change how fast a model is trained, its name, or how it continues later. Other threads change sums in
+the last bit, which is accepted."""
 
 
-def identity_of(
-    learned: Learned, items: Sequence[ItemText], encoders: Encoders, settings: TrainSettings
+def training_identity(
+    data: TrainingData, items: Sequence[ItemText], encoders: Encoders, settings: TrainSettings
 ) -> dict[str, str]:
-    """A word or a digest for each thing."""
-    chosen = settings.model_dump(
-        mode="json", exclude={**dict.fromkeys(_NO_MATTER, True), "streaming": {"folder"}}
+    """A value or a digest for everything that the result depends on.
+
+    Args:
+        data: the training data.
+        items: texts, media and dates of items.
+        encoders: the frozen encoders.
+        settings: of the training.
+    """
+    relevant = settings.model_dump(
+        mode="json",
+        exclude={
+            **dict.fromkeys(_IRRELEVANT, True),
+            "streaming": {"folder"},
+            # Encoders count by their weights and not by where these lie.
+            "encoders": {"text_model", "image_model"},
+        },
     )
+    modalities = {encoder.modality.name for encoder in encoders.media}
     return {
-        "events": learned.fingerprint(),
-        "items": _digest(items),
+        "events": data.fingerprint(),
+        "items": _digest(items, modalities),
         "text encoder": encoders.text.fingerprint(),
-        "code": training_code(),
+        **{f"{each.modality.name} encoder": each.fingerprint for each in encoders.media},
+        "training format": str(TRAINING_FORMAT),
         "torch": importlib.metadata.version("torch"),
-        "processes": str(workers.count()),
-        **{f"setting train.{name}": value for name, value in _flat(chosen)},
+        "processes": str(process_group.world_size()),
+        **{f"setting train.{name}": value for name, value in _flat(relevant)},
     }
 
 
-def _digest(items: Sequence[ItemText]) -> str:
+def _digest(items: Sequence[ItemText], modalities: Collection[str]) -> str:
+    """Of the items' texts, dates, and contents of the modalities that the model reads."""
     digest = hashlib.blake2b(digest_size=16)
     for item in items:
         media = [
-            [m.modality, m.content.hex() if isinstance(m.content, bytes) else str(m.content)]
-            for m in item.media
+            [each.modality, content_key(each.read()).hex()]
+            for each in item.media
+            if each.modality in modalities
         ]
         digest.update(json.dumps([item.item_id, item.text, item.published_ms, media]).encode())
     return digest.hexdigest()
 
 
-def _flat(settings: dict[str, object], before: str = "") -> Iterator[tuple[str, str]]:
+def _flat(settings: dict[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
     for name, value in settings.items():
         if isinstance(value, dict):
-            yield from _flat(value, f"{before}{name}.")
+            yield from _flat(value, f"{prefix}{name}.")
         else:
-            yield f"{before}{name}", json.dumps(value)
+            yield f"{prefix}{name}", json.dumps(value)

@@ -1,4 +1,4 @@
-"""The epochs and steps of one stage of training, with a safe point behind each."""
+"""Epochs and steps of one training stage. After each step is a safe point, where the training may stop."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -7,18 +7,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.training.resume import rng_state as chances
+from models.training.resume import rng_state
 from models.training.schedule import Schedule
 
 T = TypeVar("T")
 
 
 class Loop:
-    """Goes on where `saved` stands, which `state` gave: epochs that are over are not gone through again, and of the one
-    under way the batches are made again, by the same chances, and those that were learned from passed over.
+    """The loop of a stage, from its start or from where a checkpoint left it.
 
-    losses: of the steps of the epoch under way. safe_point is called where the state may be written: after each step
-    with False, after an epoch with True.
+    A resumed loop skips finished epochs. It makes the batches of the current epoch again, from the same random state,
+    and skips those that were trained on.
+
+    Attributes:
+        losses: of the current epoch's steps.
     """
 
     def __init__(
@@ -28,72 +30,83 @@ class Loop:
         advance: Callable[[float, float], None],
         safe_point: Callable[[bool], None],
         saved: Mapping[str, Any] | None = None,
-        process: str = "",
+        process_states: str = "",
     ) -> None:
-        """rng: what batches are shuffled by. advance: told of each step's share of an epoch and its loss. process:
-        where this process's own chances stood in `saved`, see `models.training.resume.rng_state`."""
+        """
+        Args:
+            schedule: makes the steps.
+            rng: shuffles the batches.
+            advance: called after each step with its share of an epoch and its loss.
+            safe_point: called after each step with False, and after each epoch with True. The state may be saved then.
+            saved: what `state` returned; None: start from the beginning.
+            process_states: this process's random states at `saved`; see `models.training.resume.rng_state`.
+        """
         self._schedule, self._rng, self._advance, self._safe_point = schedule, rng, advance, safe_point
-        self._epoch = self._steps = self._passed_over = 0
-        self._own: tuple[np.random.Generator, ...] = ()
-        self._saved_own = self._saved_process = ""
+        self._epoch = self._steps = self._to_skip = 0
+        self._rank_generators: tuple[np.random.Generator, ...] = ()
+        self._saved_generators = self._saved_process = ""
         self.losses: list[float] = []
         if saved is not None:
-            schedule.go_on_from(saved["schedule"])
+            schedule.load_state(saved["schedule"])
             self._epoch, self._steps = saved["epoch"], saved["steps"]
-            self._passed_over = self._steps
+            self._to_skip = self._steps
             self.losses = saved["losses"].tolist()
-            self._saved_own, self._saved_process = saved["own"], process
-            chances.put_generators(saved["began"], [rng])
+            self._saved_generators, self._saved_process = saved["generators"], process_states
+            rng_state.restore_generators(saved["epoch_start"], [rng])
             advance(schedule.epochs_done, self.losses[-1] if self.losses else float("nan"))
-        self._began = chances.of_generators([rng])
+        self._epoch_start = rng_state.generator_states([rng])
 
     def epochs(self, count: int) -> Iterator[int]:
-        """The numbers of the epochs that are left."""
+        """The numbers of the epochs that are left, of `count`."""
         while self._epoch < count:
-            self._began = chances.of_generators([self._rng])
+            self._epoch_start = rng_state.generator_states([self._rng])
             if not self._steps:
                 self.losses.clear()
-                self._go_on()
+                self._restore_process()
             yield self._epoch
             self._epoch += 1
             self._steps = 0
             if self._epoch < count:
-                self._began = chances.of_generators([self._rng])
+                self._epoch_start = rng_state.generator_states([self._rng])
                 self._safe_point(True)
 
-    def steps(self, batches: Iterable[T], *own: np.random.Generator) -> Iterator[T]:
-        """The batches that are left. own: what is drawn from, beside the loop's generator, while they are gone
-        through."""
-        for chosen in batches:
-            if self._passed_over:
-                self._passed_over -= 1
-                if not self._passed_over:
-                    chances.put_generators(self._saved_own, own)
-                    self._go_on()
+    def steps(self, batches: Iterable[T], *rank_generators: np.random.Generator) -> Iterator[T]:
+        """The batches that are left of the current epoch.
+
+        Args:
+            batches: all of the epoch.
+            rank_generators: this process's generators that the steps draw from, besides the loop's.
+        """
+        for batch in batches:
+            if self._to_skip:
+                self._to_skip -= 1
+                if not self._to_skip:
+                    rng_state.restore_generators(self._saved_generators, rank_generators)
+                    self._restore_process()
                 continue
-            yield chosen
+            yield batch
             self._steps += 1
-            self._own = own
+            self._rank_generators = rank_generators
             self._safe_point(False)
 
     def step(self, loss: Tensor, share: float) -> None:
-        """A step of the schedule; share: of an epoch."""
+        """A step of the schedule. share: of an epoch."""
         self.losses.append(self._schedule.step(loss, share))
         self._advance(share, self.losses[-1])
 
     def state(self) -> dict[str, Any]:
-        """Where it stands at a safe point: numbers, text and tensors alone. `own` is this process's; the rest is the
-        same in all that train together."""
+        """The state at a safe point: numbers, text and tensors. `generators` is this process's; the rest is the same in
+        all processes."""
         return {
             "schedule": self._schedule.state(),
             "epoch": self._epoch,
             "steps": self._steps,
             "losses": torch.tensor(self.losses, dtype=torch.float64),
-            "began": self._began,
-            "own": chances.of_generators(self._own if self._steps else ()),
+            "epoch_start": self._epoch_start,
+            "generators": rng_state.generator_states(self._rank_generators if self._steps else ()),
         }
 
-    def _go_on(self) -> None:
+    def _restore_process(self) -> None:
         if self._saved_process:
-            chances.put_process(self._saved_process)
+            rng_state.restore_process(self._saved_process)
             self._saved_process = ""

@@ -1,9 +1,4 @@
-"""AdamW with a short rise and a cosine fall of the learning rate, and bounded gradients.
-
-The numbers at the end are those of the last step, or the mean of those of many (Izmailov et al. 2018, "Averaging
-Weights Leads to Wider Optima and Better Generalization", arXiv:1803.05407, section 3). Steps that are averaged have to
-stay apart: the rate falls less then.
-"""
+"""AdamW with warm-up, cosine decay of the learning rate, and gradient clipping."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,16 +7,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.training.distributed import process_group as workers
+from models.training.distributed import process_group
+from models.training.weight_averaging import WeightAverage
 
-_RISE = 0.03
-# Of the highest rate, what it falls to: where the last step counts alone, and where many do.
-_LAST, _LAST_OF_MANY = 0.01, 0.3
+# Share of the epochs.
+_WARM_UP = 0.03
+# The last learning rate, as a share of the highest: where the last step's weights are kept, and with averaging.
+_LAST, _LAST_OF_AVERAGED = 0.01, 0.3
+_MAX_GRADIENT_NORM = 1.0
 
 
 class Schedule:
-    """Steps over `epochs`; each step says which share of an epoch it was. All processes that train together make the
-    same step, each for its part of the loss."""
+    """Optimizer steps over some epochs. All processes of a training make the same steps."""
 
     def __init__(
         self,
@@ -29,16 +26,22 @@ class Schedule:
         learning_rate: float,
         weight_decay: float,
         epochs: float,
-        averaged: float = 0.0,
+        weight_averaging: float = 0.0,
     ) -> None:
-        """averaged: share of the epochs, the last ones, whose steps' numbers `settle` averages."""
+        """
+        Args:
+            parameters: what is trained.
+            learning_rate: the highest one.
+            weight_decay: of matrices; biases and scalars do not decay.
+            epochs: how long the schedule is.
+            weight_averaging: share of the epochs, the last ones, whose steps `apply_average` averages.
+        """
         self._parameters = parameters
         self._rate = learning_rate
         self._epochs = epochs
         self._done = 0.0
-        self._averaged, self._steps = averaged, 0
-        self._mean = [p.detach().clone() for p in parameters] if averaged else []
-        # Biases and single numbers do not decay.
+        self._averaging = weight_averaging
+        self._average = WeightAverage(parameters) if weight_averaging else None
         self._optimizer = torch.optim.AdamW(
             [
                 {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
@@ -48,50 +51,52 @@ class Schedule:
         )
 
     def step(self, loss: Tensor, epoch_share: float) -> float:
-        """One step down the gradient of `loss`, which is returned: the sum of all processes' parts."""
+        """One optimizer step.
+
+        Args:
+            loss: this process's part of it.
+            epoch_share: which share of an epoch the step is.
+
+        Returns:
+            The loss, summed over the processes.
+        """
         done = min(1.0, self._done / self._epochs)
-        last = _LAST_OF_MANY if self._averaged else _LAST
-        fall = (1 + last) / 2 + (1 - last) / 2 * math.cos(math.pi * done)
-        rate = self._rate * min(1.0, (done + 1e-3) / _RISE) * fall
+        last = _LAST_OF_AVERAGED if self._averaging else _LAST
+        decay = (1 + last) / 2 + (1 - last) / 2 * math.cos(math.pi * done)
+        rate = self._rate * min(1.0, (done + 1e-3) / _WARM_UP) * decay
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        whole = workers.add_gradients(self._parameters, loss)
-        nn.utils.clip_grad_norm_(self._parameters, 1.0)
+        whole = process_group.add_gradients(self._parameters, loss)
+        nn.utils.clip_grad_norm_(self._parameters, _MAX_GRADIENT_NORM)
         self._optimizer.step()
         self._done += epoch_share
-        if self._averaged and self._done >= (1 - self._averaged) * self._epochs:
-            self._steps += 1
-            for mean, parameter in zip(self._mean, self._parameters, strict=True):
-                mean.lerp_(parameter.detach(), 1 / self._steps)
+        if self._average is not None and self._done >= (1 - self._averaging) * self._epochs:
+            self._average.update()
         return whole.item()
 
-    @torch.no_grad()
-    def settle(self) -> None:
-        """After the last step: the parameters become the mean, where there is one."""
-        if self._steps:
-            for mean, parameter in zip(self._mean, self._parameters, strict=True):
-                parameter.copy_(mean)
+    def apply_average(self) -> None:
+        """After the last step: sets the parameters to their average, if there is one."""
+        if self._average is not None:
+            self._average.apply()
 
     @property
     def epochs_done(self) -> float:
-        """By the shares that the steps were."""
+        """The sum of the steps' shares."""
         return self._done
 
     def state(self) -> dict[str, Any]:
-        """What a schedule of the same parameters goes on from."""
+        """For `load_state` of a schedule of the same parameters."""
         return {
             "optimizer": self._optimizer.state_dict(),
             "done": self._done,
-            "mean": self._mean,
-            "averaged_steps": self._steps,
+            "average": None if self._average is None else self._average.state(),
         }
 
-    def go_on_from(self, state: Mapping[str, Any]) -> None:
-        """Takes what `state` gave."""
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Restores what `state` returned."""
         self._optimizer.load_state_dict(state["optimizer"])
         self._done = state["done"]
-        for mean, saved in zip(self._mean, state["mean"], strict=True):
-            mean.copy_(saved)
-        self._steps = state["averaged_steps"]
+        if self._average is not None:
+            self._average.load_state(state["average"])

@@ -1,7 +1,7 @@
-"""From events and items to a bundle."""
+"""Trains a model on events and items, and writes its bundle."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,29 +9,35 @@ import torch
 from rich.progress import Progress
 
 from inference.bundle.bundle import Manifest
-from models.data.events import Events, InteractionTable, ItemText, events, texts_fingerprint
-from models.data.training_data import InMemory, Latest, Learned, Parts
+from models.data.events import Events, InteractionTable, ItemText, index_events, texts_fingerprint
+from models.data.training_data import Chunks, HeldOutSplit, InMemoryData, TrainingData
 from models.encoders.labels import LabelEncoder
-from models.encoders.load import Encoders, ItemInputs, load
+from models.encoders.load import Encoders, ItemInputs, load_encoders
 from models.errors import NothingToLearn
 from models.export.bundle_writer import write_bundle
 from models.network.recommender import Recommender, Shape
-from models.training.distillation.target import Lesson
-from models.training.distillation.teacher import Teacher
-from models.training.distillation.training import Teaching
-from models.training.distillation.weights import TeacherRecord, save_teacher, teacher_file
-from models.training.distributed import process_group as workers
+from models.network.sequence_model import ItemTable
+from models.network.teacher import Teacher
+from models.training.bundle_metadata import bundle_metadata
+from models.training.distillation import DistillationTarget, TeacherRecord, save_teacher, teacher_file
+from models.training.distributed import process_group
 from models.training.distributed.devices import device_of
-from models.training.distributed.launch import own_place
-from models.training.identity import identity_of
-from models.training.progress import Bar
+from models.training.distributed.torchrun import torchrun_rank
+from models.training.identity import training_identity
+from models.training.progress import StageProgress
+from models.training.resume import rng_state
 from models.training.resume.checkpoint import Checkpoint
 from models.training.settings import TrainSettings
-from models.training.stages.fit_encoder import ItemTable, fit_encoder
-from models.training.stages.fit_mixture import Surroundings, ages_of, fit_mixture
-from models.training.stages.fit_ranker import fit_ranker
-from models.training.training_weights import Record, TrainingWeights, save_weights, weights_folder
+from models.training.stages.fit_action_value import fit_action_value
+from models.training.stages.fit_encoder import fit_encoder
+from models.training.stages.fit_mixture import ContextFeatures, fit_mixture, item_ages
+from models.training.stages.fit_teacher import TeacherTraining
+from models.training.training_weights import TrainingRecord, TrainingWeights, save_weights, weights_folder
 from profiles.actions import Actions
+
+Validator = Callable[[Recommender, ItemTable], Mapping[str, float]]
+"""Measures a model during its training: the model, in evaluation mode, and the item tower's inputs to figures by name.
+It may compose lists with them. The weights do not depend on it."""
 
 
 def train(
@@ -41,130 +47,167 @@ def train(
     bundle: Path,
     progress: Progress | None = None,
 ) -> Manifest:
-    """Trains a model on the events and writes it to the folder `bundle`, replacing what is there at the end.
+    """Trains a model on a table of events; see `train_on`.
 
-    Equal data, settings and machine give an equal model. Only `interactions` are learned from: items that occur
-    in `items` alone get no id embedding, and only their text is known. `progress` shows bars for the stages.
-
-    Raises NothingToLearn, ExportFailed, EncoderNotFound.
+    Items without events in `interactions` get no id embedding: the model knows their text alone.
     """
     return train_on(
-        events([interactions], items, Actions(settings.actions)), items, settings, bundle, progress
+        index_events([interactions], items, Actions(settings.actions)), items, settings, bundle, progress
     )
 
 
 def train_on(
-    learned: Events | Learned,
+    data: Events | TrainingData,
     items: Sequence[ItemText],
     settings: TrainSettings,
     bundle: Path,
     progress: Progress | None = None,
     fingerprint: str | None = None,
     *,
-    keep: Checkpoint | None = None,
-    to_be_continued: bool = False,
+    checkpoint: Checkpoint | None = None,
+    continuable: bool = False,
+    validate: Validator | None = None,
 ) -> Manifest:
-    """As `train`, for events that are indexed already: rows of `learned` are what is learned from, whatever else its
-    lists of ids name. fingerprint: of the events before preparation, which is how an evaluation knows its own part;
-    None: that of `learned`. keep: where the training stands meanwhile; removed when the bundle is written.
-    to_be_continued: whether to leave beside the bundle what `models.training.continuation.continuation` goes on from.
+    """Trains a model and writes its bundle. Equal data, settings and machine give an equal model.
 
-    Raises TrainingStopped, CheckpointRefused and CheckpointUnwritten besides.
+    Args:
+        data: the training events.
+        items: texts, media and dates of items.
+        settings: of the training.
+        bundle: folder to write; what was there is replaced at the end.
+        progress: shows the stages.
+        fingerprint: of the events before their preparation, by which evaluations recognise their training part; None:
+            that of `data`.
+        checkpoint: where the training resumes; it is removed when the bundle is written.
+        continuable: whether to save weights for `models.training.continuation` beside the bundle.
+        validate: called by rank 0 after each epoch of the encoder. Its figures are printed.
+
+    Returns:
+        The bundle's manifest.
+
+    Raises:
+        NothingToLearn: there are no events.
+        EncoderNotFound: an encoder is missing.
+        ExportFailed: a graph does not compute what torch computes.
+        TrainingStopped: a stop was requested.
+        CheckpointRefused: the checkpoint is of another training.
+        CheckpointWriteFailed: the checkpoint cannot be written.
     """
-    if isinstance(learned, Events):
-        learned = InMemory(learned)
-    if not len(learned):
-        raise NothingToLearn("preparation left no event to learn from: lower its minimum counts")
-    show = progress or Progress(disable=True)
-    keep = keep or Checkpoint()
-    here = own_place()
-    device = device_of(settings.device, here.local_rank)
-    if device.type == "cuda":
-        # What makes no choice, the processes' own traffic among it, takes this one.
-        torch.cuda.set_device(device)
-    torch.set_num_threads(max(1, settings.threads // here.local_count))
-    random.seed(settings.seed)
-    np.random.seed(settings.seed)
-    torch.manual_seed(settings.seed)
-    encoders = load(settings.encoders, items)
-    if place := keep.open(identity_of(learned, items, encoders, settings)):
-        show.console.print(f"Going on from {keep.path}: {place}", markup=False, highlight=False)
-    inputs = _inputs(encoders, learned, items, settings, show, device)
-    training = _Training(learned, items, encoders, inputs.text, inputs.media, settings, show, keep)
+    if isinstance(data, Events):
+        data = InMemoryData(data)
+    if not len(data):
+        raise NothingToLearn("the preparation left no event to train on: lower its minimum counts")
+    progress = progress or Progress(disable=True)
+    checkpoint = checkpoint or Checkpoint()
+    device = _set_up_process(settings)
+    encoders = load_encoders(settings.encoders, items)
+    if resumed := checkpoint.open(training_identity(data, items, encoders, settings)):
+        progress.console.print(f"Resuming {checkpoint.path}: {resumed}", markup=False, highlight=False)
+    inputs = _encode_items(encoders, data, items, settings, progress, device)
+    training = _Training(data, items, encoders, inputs, settings, progress, checkpoint, validate)
     model, losses = training.run()
-    if workers.rank():
-        return Manifest.model_validate_json(workers.told(None))
+    if process_group.rank():
+        return Manifest.model_validate_json(process_group.broadcast_text(None))
 
-    export = show.add_task("Export and check", total=4 + len(encoders.media))
+    export = progress.add_task("Export and check", total=4 + len(encoders.media))
 
-    def exported(name: str) -> None:
-        show.advance(export)
-        keep.stop_if_asked_here()
+    def on_graph(name: str) -> None:
+        progress.advance(export)
+        checkpoint.stop_if_requested()
 
-    item_ids = [learned.item_ids[place] for place in np.flatnonzero(training.trained)]
-    manifest = write_bundle(
-        bundle,
-        model.cpu(),
-        encoders,
-        item_ids,
+    item_ids = [data.item_ids[item] for item in np.flatnonzero(training.seen_items)]
+    # A trained item without labels keeps those of its training: its text does not matter.
+    by_label = isinstance(encoders.text, LabelEncoder)
+    metadata = bundle_metadata(
         settings,
-        metrics={
-            **losses,
-            "events": float(len(learned)),
-            "seconds": keep.seconds,
-        },
-        fingerprint=fingerprint or learned.fingerprint(),
-        # A trained item without labels is taken to have those of its training.
-        texts_fingerprint=""
-        if isinstance(encoders.text, LabelEncoder)
-        else texts_fingerprint(item_ids, items),
-        exported=exported,
+        version=settings.version,
+        metrics={**losses, "events": float(len(data)), "seconds": checkpoint.seconds},
+        data_fingerprint=fingerprint or data.fingerprint(),
+        texts_fingerprint="" if by_label else texts_fingerprint(item_ids, items),
     )
+    manifest = write_bundle(bundle, model.cpu(), encoders, item_ids, metadata, on_graph)
     teacher_file(bundle).unlink(missing_ok=True)
     if training.teacher is not None:
-        of = TeacherRecord(
+        teacher_record = TeacherRecord(
             settings=settings,
             shape=model.shape,
             item_ids=tuple(item_ids),
             text_encoder=encoders.text.fingerprint(),
             data_fingerprint=manifest.data_fingerprint,
         )
-        save_teacher(teacher_file(bundle), training.teacher.cpu(), of)
-    if to_be_continued:
-        record = Record(
+        save_teacher(teacher_file(bundle), training.teacher.cpu(), teacher_record)
+    if continuable:
+        record = TrainingRecord(
             version=manifest.version,
             settings=settings,
             shape=model.shape,
             item_ids=tuple(item_ids),
             text_encoder=encoders.text.fingerprint(),
-            newest_ms=learned.newest_ms(),
+            newest_ms=data.newest_ms(),
             data_fingerprint=manifest.data_fingerprint,
         )
         save_weights(weights_folder(bundle), TrainingWeights(record, model.state_dict()))
-    keep.remove()
-    workers.told(manifest.model_dump_json())
+    checkpoint.remove()
+    process_group.broadcast_text(manifest.model_dump_json())
     return manifest
 
 
-def _inputs(
+def shape_of(encoders: Encoders, data: TrainingData, items: int, settings: TrainSettings) -> Shape:
+    """The shape of a model. items: how many have events."""
+    scales = data.scales()
+    return Shape(
+        text_width=encoders.text.width,
+        width=settings.width,
+        channels=settings.channels,
+        hidden=settings.hidden,
+        items=items,
+        actions=len(data.action_names),
+        value_mean=scales.means,
+        value_scale=scales.deviations,
+        value_range=scales.range,
+        popularities=len(settings.popularity_half_lives_days),
+        media=tuple(encoders.media_widths.items()),
+        temperature=settings.temperature,
+        item_skip_connection=settings.item_skip_connection,
+        timed=data.timed,
+    )
+
+
+def _set_up_process(settings: TrainSettings) -> torch.device:
+    """Seeds the generators, sets threads, and returns this process's device."""
+    rank = torchrun_rank()
+    device = device_of(settings.device, rank.local_rank)
+    if device.type == "cuda":
+        # The default of operations that name no device, NCCL's among them.
+        torch.cuda.set_device(device)
+    torch.set_num_threads(max(1, settings.threads // rank.local_world_size))
+    random.seed(settings.seed)
+    np.random.seed(settings.seed)
+    torch.manual_seed(settings.seed)
+    return device
+
+
+def _encode_items(
     encoders: Encoders,
-    learned: Learned,
+    data: TrainingData,
     items: Sequence[ItemText],
     settings: TrainSettings,
-    show: Progress,
+    progress: Progress,
     device: torch.device,
 ) -> ItemInputs:
-    """Of all items, on the device; each process encodes its part of them, but labels, which cost nothing."""
-    labels = isinstance(encoders.text, LabelEncoder)
-    first, end = (0, len(learned.item_ids)) if labels else workers.span(len(learned.item_ids))
-    mine = encoders.vectors(learned.item_ids[first:end], items, settings.cache, show, device)
+    """Inputs of the item tower for all items, on the device. Each process encodes its span of them; labels cost
+    nothing, so each encodes all."""
+    by_label = isinstance(encoders.text, LabelEncoder)
+    count = len(data.item_ids)
+    first, end = (0, count) if by_label else process_group.rank_span(count)
+    own = encoders.vectors(data.item_ids[first:end], items, settings.cache, progress, device)
 
-    def whole(part: torch.Tensor) -> torch.Tensor:
-        if labels:
-            return part.to(device)
-        return workers.rows_of_all(part, first, len(learned.item_ids)).to(device)
+    def gathered(rows: torch.Tensor) -> torch.Tensor:
+        if by_label:
+            return rows.to(device)
+        return process_group.all_gather_rows(rows, first, count).to(device)
 
-    return ItemInputs(whole(mine.text), {name: whole(part) for name, part in mine.media.items()})
+    return ItemInputs(gathered(own.text), {name: gathered(rows) for name, rows in own.media.items()})
 
 
 class _Training:
@@ -172,50 +215,54 @@ class _Training:
 
     def __init__(
         self,
-        learned: Learned,
+        data: TrainingData,
         items: Sequence[ItemText],
         encoders: Encoders,
-        text: torch.Tensor,
-        media: dict[str, torch.Tensor],
+        inputs: ItemInputs,
         settings: TrainSettings,
-        show: Progress,
-        keep: Checkpoint,
+        progress: Progress,
+        checkpoint: Checkpoint,
+        validate: Validator | None,
     ) -> None:
-        self._keep = keep
-        self._learned, self._items, self._settings, self._show = learned, items, settings, show
-        self._encoders = encoders
+        self._data, self._items, self._encoders, self._settings = data, items, encoders, settings
+        self._progress, self._checkpoint, self._validate = progress, checkpoint, validate
         self.teacher: Teacher | None = None
-        self.trained = learned.known()
-        index = np.where(self.trained, np.cumsum(self.trained), 0)
-        self._table = ItemTable(text, torch.from_numpy(index).to(text.device), media)
-        self._shape = shape_of(encoders, learned, int(self.trained.sum()), settings)
+        self.seen_items = data.seen_items()
+        index = np.where(self.seen_items, np.cumsum(self.seen_items), 0)
+        self._table = ItemTable(inputs.text, torch.from_numpy(index).to(inputs.text.device), inputs.media)
+        self._shape = shape_of(encoders, data, int(self.seen_items.sum()), settings)
 
     def run(self) -> tuple[Recommender, dict[str, float]]:
         """The trained model, and the last loss of each stage by name."""
         settings, losses = self._settings, {}
-        # First: a student begins with the same numbers whether it has a teacher or not.
-        teaching = self._teaching()
+        # The teacher first: a student starts with the same weights whether it has a teacher or not.
+        teacher = self._teacher_training()
         model = self._untrained()
-        self._keep.follow("model", model)
-        latest = self._learned.latest(settings.held_out)
-        if latest is not None:
-            # An item that only later events name has no embedding yet.
-            table = self._table.of(latest.known)
-            lesson = teaching.lesson("Teacher without the latest", latest.earlier, table)
-            self._encoder(model, "Encoder without the latest", latest.earlier, table, settings, lesson)
-            losses["list_loss"] = self._mixture(model, latest, table)
+        self._checkpoint.track("model", model)
+        split = self._data.split_latest(settings.held_out)
+        if split is not None:
+            # An item that only held-out events name has no embedding yet.
+            table = self._table.restricted_to(split.seen_items)
+            target = teacher.fit("Teacher without the held-out events", split.earlier, table)
+            title = "Encoder without the held-out events"
+            self._fit_encoder(model, title, split.earlier, table, settings, target)
+            losses["list_loss"] = self._fit_mixture(model, split, table)
             settings = settings.model_copy(
                 update={"epochs": settings.final_epochs, "learning_rate": settings.final_learning_rate}
             )
-        lesson = teaching.lesson("Teacher", self._learned, self._table, goes_on=latest is not None)
-        losses["encoder_loss"] = self._encoder(model, "Encoder", self._learned, self._table, settings, lesson)
-        losses["pair_loss"] = self._pairs(model)
-        self.teacher = teaching.teacher
+        target = teacher.fit("Teacher", self._data, self._table, final=split is not None)
+        losses["encoder_loss"] = self._fit_encoder(
+            model, "Encoder", self._data, self._table, settings, target
+        )
+        losses["pair_loss"] = self._fit_action_value(model)
+        self.teacher = teacher.teacher
         return model, losses
 
-    def _teaching(self) -> Teaching:
-        text, standardise = self._table.text, self._encoders.text.causal
-        return Teaching(self._shape, self._settings, text, self._keep, self._show, standardise=standardise)
+    def _teacher_training(self) -> TeacherTraining:
+        text, standardize = self._table.text, self._encoders.text.causal
+        return TeacherTraining(
+            self._shape, self._settings, text, self._checkpoint, self._progress, standardize=standardize
+        )
 
     def _untrained(self) -> Recommender:
         settings = self._settings
@@ -223,69 +270,83 @@ class _Training:
         model = Recommender(self._shape, settings.dropout, settings.id_dropout, settings.media_dropout)
         model.to(self._table.text.device)
         if self._encoders.text.causal:
-            model.item.standardise(self._table.text)
-        workers.agree(model)
-        workers.part_chances(settings.seed)
+            model.item.standardize(self._table.text)
+        process_group.broadcast_module(model)
+        process_group.seed_rank(settings.seed)
         return model
 
-    def _encoder(
+    def _fit_encoder(
         self,
         model: Recommender,
         title: str,
-        learned: Parts,
+        data: Chunks,
         table: ItemTable,
         settings: TrainSettings,
-        lesson: Lesson | None,
+        target: DistillationTarget | None,
     ) -> float:
         def run() -> float:
-            bar = Bar(self._show, title, settings.epochs)
-            loss = fit_encoder(model, learned, table, settings, bar.advance, keep=self._keep, lesson=lesson)
-            model.item.foretell_unseen(table.text, table.index)
+            stage = StageProgress(self._progress, title, settings.epochs)
+            loss = fit_encoder(
+                model,
+                data,
+                table,
+                settings,
+                stage.advance,
+                checkpoint=self._checkpoint,
+                distillation=target,
+                after_epoch=lambda epoch: self._validated(model, table, f"{title}, epoch {epoch}"),
+            )
+            model.item.init_cold_embeddings(table.text, table.index)
             return loss
 
-        return self._keep.stage(title, run)
+        return self._checkpoint.stage(title, run)
 
-    def _mixture(self, model: Recommender, latest: Latest, table: ItemTable) -> float:
+    def _fit_mixture(self, model: Recommender, split: HeldOutSplit, table: ItemTable) -> float:
         settings = self._settings
-        title = "Order of lists"
+        title = "Ranking mixture"
 
         def run() -> float:
-            bar = Bar(self._show, title, settings.mixture_steps)
-            popularity = tuple(latest.popularity(days) for days in settings.popularity_half_lives_days)
-            surroundings = Surroundings(popularity, ages_of(self._learned.item_ids, self._items))
+            stage = StageProgress(self._progress, title, settings.mixture_steps)
+            features = ContextFeatures(
+                tuple(split.popularity(days) for days in settings.popularity_half_lives_days),
+                item_ages(self._data.item_ids, self._items),
+            )
             return fit_mixture(
-                model, latest.events, latest.held, table, surroundings, settings, bar.advance, keep=self._keep
+                model,
+                split.events,
+                split.held_out,
+                table,
+                features,
+                settings,
+                stage.advance,
+                checkpoint=self._checkpoint,
             )
 
-        return self._keep.stage(title, run)
+        return self._checkpoint.stage(title, run)
 
-    def _pairs(self, model: Recommender) -> float:
+    def _fit_action_value(self, model: Recommender) -> float:
         title = "Actions and values"
 
         def run() -> float:
-            bar = Bar(self._show, title, self._settings.ranker_epochs)
-            events = self._learned.sample()
-            return fit_ranker(model, events, self._table, self._settings, bar.advance, keep=self._keep)
+            stage = StageProgress(self._progress, title, self._settings.ranker_epochs)
+            return fit_action_value(
+                model,
+                self._data.sample(),
+                self._table,
+                self._settings,
+                stage.advance,
+                checkpoint=self._checkpoint,
+            )
 
-        return self._keep.stage(title, run)
+        return self._checkpoint.stage(title, run)
 
-
-def shape_of(encoders: Encoders, learned: Learned, trained: int, settings: TrainSettings) -> Shape:
-    """The model's widths, and the scale of each action's values as the events have them."""
-    scales = learned.scales()
-    return Shape(
-        encoders.text.width,
-        settings.width,
-        settings.channels,
-        settings.hidden,
-        trained,
-        len(learned.action_names),
-        scales.means,
-        scales.deviations,
-        scales.range,
-        len(settings.popularity_half_lives_days),
-        tuple(encoders.media_widths.items()),
-        settings.temperature,
-        settings.direct,
-        not isinstance(learned, InMemory) or learned.events.timed,
-    )
+    def _validated(self, model: Recommender, table: ItemTable, title: str) -> None:
+        if self._validate is None or process_group.rank():
+            return
+        # Validating draws nothing from the training's generators.
+        states = rng_state.process_states()
+        model.eval()
+        figures = self._validate(model, table)
+        rng_state.restore_process(states)
+        text = ", ".join(f"{name} {figure:.4g}" for name, figure in figures.items())
+        self._progress.console.print(f"{title}: {text}", markup=False, highlight=False)

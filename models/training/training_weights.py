@@ -1,7 +1,7 @@
-"""What a training leaves for the next one, in a folder beside the bundle, which holds only what serving needs.
+"""The weights that a training leaves for its continuation, in a folder beside the bundle.
 
-- `weights.pt`: the model's numbers
-- `training.json`: written last; what they are of, and up to when events were learned
+- `weights.pt`: the model's tensors
+- `training.json`: what they were trained on; written last
 """
 
 import os
@@ -28,13 +28,23 @@ _WEIGHTS: Final = "weights.pt"
 _RECORD: Final = "training.json"
 
 
-class Record(BaseModel):
-    """What the weights are of. version: of the bundle. item_ids: of the id embedding, in its order. newest_ms: time of
-    the latest event that was learned from, Unix milliseconds; None where times were not real."""
+class TrainingRecord(BaseModel):
+    """What weights were trained on.
+
+    Attributes:
+        version: of the bundle.
+        settings: of the training.
+        shape: of the model.
+        item_ids: of the id embedding, in order.
+        text_encoder: fingerprint of the text encoder.
+        newest_ms: time of the latest event, Unix milliseconds; None where times were not real.
+        data_fingerprint: of the events.
+        weights_checksum: of the tensors' file.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     version: int
     settings: TrainSettings
     shape: Shape
@@ -47,40 +57,44 @@ class Record(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class TrainingWeights:
-    """A record and its numbers by name."""
+    """A record and its tensors by name."""
 
-    record: Record
-    numbers: Mapping[str, Tensor]
+    record: TrainingRecord
+    tensors: Mapping[str, Tensor]
 
     def indices(self, item_ids: Sequence[str]) -> Ints:
-        """Rows of the id embedding [n]; 0 for an item that was not learned from."""
-        places = {item_id: place for place, item_id in enumerate(self.record.item_ids, start=1)}
-        return np.array([places.get(item_id, 0) for item_id in item_ids], np.int64)
+        """Rows of the id embedding [n]; 0 for items outside the training."""
+        rows = {item_id: row for row, item_id in enumerate(self.record.item_ids, start=1)}
+        return np.array([rows.get(item_id, 0) for item_id in item_ids], np.int64)
 
-    def model(self, settings: TrainSettings, item_ids: Sequence[str] = ()) -> Recommender:
-        """With these dropouts. The items come after the record's own; their embeddings are zeros: see
-        `ItemHead.begin`."""
+    def model(self, settings: TrainSettings, new_item_ids: Sequence[str] = ()) -> Recommender:
+        """The model with these weights.
+
+        Args:
+            settings: the dropouts.
+            new_item_ids: items after the record's own. Their embeddings are zero: see `ItemTower.init_new_embeddings`.
+        """
         shape = self.record.shape
-        grown = Shape(**{**asdict(shape), "items": shape.items + len(item_ids)})
+        grown = Shape(**{**asdict(shape), "items": shape.items + len(new_item_ids)})
         model = Recommender(grown, settings.dropout, settings.id_dropout, settings.media_dropout)
-        ids = self.numbers["item.ids.weight"]
-        new = torch.zeros(len(item_ids), shape.width)
-        model.load_state_dict({**self.numbers, "item.ids.weight": torch.cat([ids, new])})
+        ids = self.tensors["item.ids.weight"]
+        new = torch.zeros(len(new_item_ids), shape.width)
+        model.load_state_dict({**self.tensors, "item.ids.weight": torch.cat([ids, new])})
         return model
 
 
 def weights_folder(bundle: Path) -> Path:
-    """Where the weights of the bundle are kept."""
+    """The folder of a bundle's training weights."""
     return bundle.with_name(f"{bundle.name}.training")
 
 
 def save_weights(folder: Path, weights: TrainingWeights) -> None:
-    """Whole or not at all; what was there before is replaced."""
+    """Writes the folder, completely or not at all. It replaces what was there."""
     partial = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
     try:
         partial.mkdir(parents=True)
         with (partial / _WEIGHTS).open("wb") as file:
-            torch.save(dict(weights.numbers), file)
+            torch.save(dict(weights.tensors), file)
             file.flush()
             os.fsync(file.fileno())
         record = weights.record.model_copy(update={"weights_checksum": checksum(partial / _WEIGHTS)})
@@ -91,19 +105,23 @@ def save_weights(folder: Path, weights: TrainingWeights) -> None:
 
 
 def load_weights(folder: Path) -> TrainingWeights:
-    """Raises WeightsMissing where the folder is not there, not whole or of another form."""
+    """Reads the folder.
+
+    Raises:
+        WeightsMissing: it is missing, incomplete, or of another format.
+    """
     try:
-        record = Record.model_validate_json((folder / _RECORD).read_bytes())
+        record = TrainingRecord.model_validate_json((folder / _RECORD).read_bytes())
         if checksum(folder / _WEIGHTS) != record.weights_checksum:
-            raise WeightsMissing(f"{folder / _WEIGHTS} was changed or not copied whole")
-        numbers: dict[str, Any] = torch.load(folder / _WEIGHTS, map_location="cpu", weights_only=True)
+            raise WeightsMissing(f"{folder / _WEIGHTS} was changed or is incomplete")
+        tensors: dict[str, Any] = torch.load(folder / _WEIGHTS, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise WeightsMissing(
-            f"{error.filename} is missing: `recstream train` writes it beside the bundle, and nothing that serves "
-            "needs it, so it may not have been copied along"
+            f"{error.filename} is missing: `recstream train` writes it beside the bundle. Serving does not need it, so "
+            "it may not have been copied along"
         ) from error
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise WeightsMissing(f"{folder / _RECORD}: {place}: {first['msg']}") from error
-    return TrainingWeights(record, numbers)
+        field = ".".join(str(part) for part in first["loc"])
+        raise WeightsMissing(f"{folder / _RECORD}: {field}: {first['msg']}") from error
+    return TrainingWeights(record, tensors)

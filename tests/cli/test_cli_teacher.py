@@ -15,7 +15,7 @@ from evaluation.quality.machine import machine
 from evaluation.quality.page import write_page
 from evaluation.quality.run import Plan, Quality
 from models.data.events import ItemText
-from models.training.distillation.weights import teacher_file
+from models.training.distillation import teacher_file
 from tests.evaluation.world import ACTIONS, crowd, known
 from tests.models.tiny_bundle import text_model
 

@@ -140,7 +140,7 @@ def test_the_trainer_loads_what_it_trains_with_on_a_read_only_root(build: Build)
         tmpfs=["/tmp:mode=1777,size=64m"],
     )
     code = (
-        "import models.training.train, models.export.graphs, models.training.distributed.launch\n"
+        "import models.training.train, models.export.graphs, models.training.distributed.torchrun\n"
         "import torch, transformers, onnx; print(torch.__version__)"
     )
     with containers.network() as alone:

@@ -11,7 +11,7 @@ from rich.progress import Progress
 import models.encoders.load as loading
 from models.data.events import ItemText, Media
 from models.encoders.load import Encoders
-from models.encoders.media import joined
+from models.encoders.media import mean_direction
 from models.encoders.text import TextEncoder
 from models.encoders.vector_cache import VectorCache, content_key
 from tests.models.tiny_bundle import TinyImages, image_file, text_model
@@ -121,7 +121,7 @@ def test_images_are_joined_by_their_mean_and_unreadable_ones_are_passed_over(
     of_each = encoder.module(torch.from_numpy(np.stack([encoder.prepare(red), encoder.prepare(blue)])))
     assert found.unreadable == 2
     assert not images[0].any() and not images[3].any()
-    torch.testing.assert_close(images[1], joined(of_each[:1]))
-    torch.testing.assert_close(images[2], joined(of_each))
-    torch.testing.assert_close(images[4], joined(of_each[1:]))
+    torch.testing.assert_close(images[1], mean_direction(of_each[:1]))
+    torch.testing.assert_close(images[2], mean_direction(of_each))
+    torch.testing.assert_close(images[4], mean_direction(of_each[1:]))
     assert len(VectorCache(tmp_path / "cache", "image", encoder.fingerprint, encoder.width)) == 2

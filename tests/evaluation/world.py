@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from models.data.events import Events, ItemText, events
+from models.data.events import Events, ItemText, index_events
 from profiles.actions import Action, Actions
 
 ACTIONS = {
@@ -31,7 +31,7 @@ class Rows:
 
 def known(rows: Sequence[EventRow], items: Sequence[str] = (), *, timed: bool = True) -> Events:
     """The rows as events; items that only a catalogue names come first."""
-    found = events([Rows(rows)], [ItemText(item, f"film {item}") for item in items], Actions(ACTIONS))
+    found = index_events([Rows(rows)], [ItemText(item, f"film {item}") for item in items], Actions(ACTIONS))
     return replace(found, timed=timed)
 
 

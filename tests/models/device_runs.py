@@ -9,10 +9,10 @@ import torch
 import models.network.scan
 import models.training.train
 from inference.bundle.bundle import Manifest
-from models.data.events import ItemText, Media, events
-from models.encoders.load import Encoders, load
+from models.data.events import ItemText, Media, index_events
+from models.encoders.load import Encoders, load_encoders
 from models.encoders.settings import EncoderSettings
-from models.training.distributed.launch import Place
+from models.training.distributed.torchrun import TorchrunRank
 from models.training.settings import TrainSettings
 from models.training.train import train_on
 from profiles.actions import Action, Actions
@@ -45,20 +45,22 @@ def train(bundle: Path, negatives: int) -> Manifest:
         mixture_steps=4, actions=ACTIONS, advantage=0.2, negatives=negatives, threads=1, version=1, device="cpu",
         ranker_candidates=16,
     )  # fmt: skip
-    encoders = load(settings.encoders)
+    encoders = load_encoders(settings.encoders)
     encoders = Encoders(encoders.text, encoders.tokenizer, encoders.tokens, (TinyImages(),))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(models.training.train, "load", lambda *_: encoders)
-        return train_on(events([Table()], ITEMS, Actions(ACTIONS)), ITEMS, settings, bundle)
+        patch.setattr(models.training.train, "load_encoders", lambda *_: encoders)
+        return train_on(index_events([Table()], ITEMS, Actions(ACTIONS)), ITEMS, settings, bundle)
 
 
-def train_there(_: Place, folder: Path, several: tuple[int, ...]) -> None:
+def train_there(_: TorchrunRank, folder: Path, several: tuple[int, ...]) -> None:
     """The same on the pretended device, a bundle for each number of negatives."""
     with pytest.MonkeyPatch.context() as patch:
         scans: list[torch.device] = []
-        doubling = models.network.scan.doubling
+        parallel_scan = models.network.scan.parallel_scan
         patch.setattr(
-            models.network.scan, "doubling", lambda a, b: (scans.append(a.device), doubling(a, b))[1]
+            models.network.scan,
+            "parallel_scan",
+            lambda a, b: (scans.append(a.device), parallel_scan(a, b))[1],
         )
         patch.setattr(models.training.train, "device_of", lambda *_: pretend_device())
         patch.setattr(models.training.train, "write_bundle", on_the_cpu(models.training.train.write_bundle))
@@ -68,7 +70,7 @@ def train_there(_: Place, folder: Path, several: tuple[int, ...]) -> None:
     assert set(scans) == {device}, "the scan is the one for GPUs"
 
 
-def mix(_: Place) -> None:
+def mix(_: TorchrunRank) -> None:
     """What an operation of a GPU refuses and takes."""
     with pretending() as device:
         there = torch.ones(3, device=device)

@@ -9,13 +9,14 @@ import tests.models.worker_runs as worker_runs
 from models.data.events import Events, ItemText
 from models.errors import TrainingStopped
 from models.network.recommender import Recommender, Shape
-from models.training.distributed.launch import Place
-from models.training.distributed.process_group import agree, part_chances, together
+from models.network.sequence_model import ItemTable
+from models.training.distributed.process_group import broadcast_module, join_process_group, seed_rank
+from models.training.distributed.torchrun import TorchrunRank
 from models.training.resume.checkpoint import Checkpoint
-from models.training.resume.stopping import Stop
-from models.training.stages.fit_encoder import ItemTable, fit_encoder
+from models.training.resume.stop import Stop
+from models.training.stages.fit_encoder import fit_encoder
 
-FILMS = [ItemText(f"i{place}", f"film {place}", 10**11 if place % 2 else None) for place in range(24)]
+FILMS = [ItemText(f"i{n}", f"film {n}", 10**11 if n % 2 else None) for n in range(24)]
 DAY = 86_400_000
 
 
@@ -49,10 +50,10 @@ class StopAt(Stop):
     """Asks to stop when it is looked at for the so-manieth time."""
 
     def __init__(self, look: int) -> None:
-        self.waits, self._left = False, look
+        self.deferred, self._left = False, look
 
     @property
-    def asked(self) -> bool:  # type: ignore[override]
+    def requested(self) -> bool:  # type: ignore[override]
         self._left -= 1
         return self._left == 0
 
@@ -65,41 +66,56 @@ class LosePower(StopAt):
     """Ends the training on the spot instead."""
 
     @property
-    def asked(self) -> bool:  # type: ignore[override]
-        if super().asked:
+    def requested(self) -> bool:  # type: ignore[override]
+        if super().requested:
             raise PowerLost
         return False
 
 
-def encoder_stage(place: Place, folder: Path, trainings: dict[str, list[int]]) -> None:
+def encoder_stage(rank: TorchrunRank, folder: Path, trainings: dict[str, list[int]]) -> None:
     """The first stage, gone on with as often as it is stopped: process 1 is asked, at its so-manieth look. By name
     of the training, which the weights are saved under."""
-    with together(place, 30):
+    with join_process_group(rank, 30):
         for name, stops in trainings.items():
             for look in [*stops, 10**9]:
-                stop = StopAt(look if place.rank == 1 else 10**9)
-                model, loss = _trained(place, Checkpoint(folder / f"{name}.checkpoint", stop))
-                if loss is not None and place.first:
+                stop = StopAt(look if rank.rank == 1 else 10**9)
+                model, loss = _trained(rank, Checkpoint(folder / f"{name}.checkpoint", stop))
+                if loss is not None and rank.is_main:
                     torch.save((model.state_dict(), loss), folder / f"{name}.pt")
 
 
-def _trained(place: Place, keep: Checkpoint) -> tuple[Recommender, float | None]:
-    torch.manual_seed(place.rank)
-    model = Recommender(Shape(5, 8, 12, 16, 30, 1, (3.0,), (1.0,), (1.0, 5.0), 1), 0.2, 0.1)
-    agree(model)
-    part_chances(0)
+def _trained(rank: TorchrunRank, checkpoint: Checkpoint) -> tuple[Recommender, float | None]:
+    torch.manual_seed(rank.rank)
+    model = Recommender(
+        Shape(
+            text_width=5,
+            width=8,
+            channels=12,
+            hidden=16,
+            items=30,
+            actions=1,
+            value_mean=(3.0,),
+            value_scale=(1.0,),
+            value_range=(1.0, 5.0),
+            popularities=1,
+        ),
+        0.2,
+        0.1,
+    )
+    broadcast_module(model)
+    seed_rank(0)
     text = torch.randn(30, 5, generator=torch.Generator().manual_seed(0))
     items = ItemTable(text, torch.arange(1, 31))
     settings = worker_runs.SETTINGS.model_copy(update={"negatives": 16})
-    keep.open({})
-    keep.follow("model", model)
+    checkpoint.open({})
+    checkpoint.track("model", model)
 
     def run() -> float:
         return fit_encoder(
-            model, worker_runs.histories(), items, settings, lambda share, loss: None, keep=keep
+            model, worker_runs.histories(), items, settings, lambda share, loss: None, checkpoint=checkpoint
         )
 
     try:
-        return model, keep.stage("encoder", run)
+        return model, checkpoint.stage("encoder", run)
     except TrainingStopped:
         return model, None

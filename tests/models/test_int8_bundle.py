@@ -14,10 +14,10 @@ from inference.bundle.bundle import Bundle, Manifest, read
 from inference.bundle.graphs import GRAPHS, ITEM_ENCODER, RANKER, USER_FOLD, USER_STEP, Graph
 from models.errors import CompressionFailed, Int8Refused
 from models.export.compression.comparison import Comparison, check, loss, refusal
-from models.export.compression.int8_bundle import compression_code, write_int8
-from models.export.compression.rewrite import LEAST
+from models.export.compression.int8_bundle import write_int8
+from models.export.compression.int8_graph import MIN_WEIGHT_NUMBERS
 from models.export.compression.timing import costs
-from models.export.graphs import Array, inputs, sizes_of
+from models.export.graphs import Array, random_inputs, sizes_of
 from models.export.local_graphs import LocalGraphs
 from tests.models.tiny_bundle import build
 
@@ -30,7 +30,7 @@ class Both:
 
     def __init__(self, folder: Path) -> None:
         self.float32 = read(build(folder / "float32", images=True))
-        write_int8(self.float32, folder / "int8", least=EVERYTHING)
+        write_int8(self.float32, folder / "int8", min_numbers=EVERYTHING)
         self.int8 = read(folder / "int8")
         self.graphs = {"float32": LocalGraphs(self.float32, 1), "int8": LocalGraphs(self.int8, 1)}
         self.sizes = sizes_of(self.float32)
@@ -81,7 +81,7 @@ def test_a_row_gives_the_same_alone_in_a_batch_and_with_other_padding(
 ) -> None:
     graph, graphs = both.float32.manifest.graphs()[name], both.graphs[precision]
     length = min(length, 3) if name == "image_encoder" else length
-    given = inputs(graph, both.sizes, batch, length, np.random.default_rng(seed))
+    given = random_inputs(graph, both.sizes, batch, length, np.random.default_rng(seed))
     together = graphs.run(graph, *given.values())
     tolerance = {"float32": 1e-5, "int8": 1e-4}[precision]
     for place in {0, batch - 1}:
@@ -101,7 +101,7 @@ def test_the_rounding_that_onnxruntime_offers_first_would_not_do(both: Both, tmp
     name = f"triton/{ITEM_ENCODER.name}/{both.float32.manifest.version}/model.onnx"
     quantize_dynamic(str(both.float32.folder / name), str(path / name), weight_type=QuantType.QInt8)
     graphs = LocalGraphs(Bundle(path, both.float32.manifest), 1)
-    given = inputs(ITEM_ENCODER, both.sizes, 9, 20, np.random.default_rng(0))
+    given = random_inputs(ITEM_ENCODER, both.sizes, 9, 20, np.random.default_rng(0))
     together = graphs.run(ITEM_ENCODER, *given.values())[0]
     alone = [graphs.run(ITEM_ENCODER, *(a[k : k + 1] for a in given.values()))[0][0] for k in range(9)]
     assert np.abs(together - np.stack(alone)).max() > 1e-4
@@ -111,7 +111,7 @@ def test_the_rounding_that_onnxruntime_offers_first_would_not_do(both: Both, tmp
 @given(st.integers(1, 120), st.integers(0, 2**32 - 1))
 def test_step_after_step_is_the_fold_in_int8_too(both: Both, length: int, seed: int) -> None:
     graphs = both.graphs["int8"]
-    given = inputs(USER_FOLD, both.sizes, 2, length, np.random.default_rng(seed))
+    given = random_inputs(USER_FOLD, both.sizes, 2, length, np.random.default_rng(seed))
     given["mask"] = np.ones((2, length), np.float32)
     folded = graphs.run(USER_FOLD, *given.values())
     state, user = np.zeros((2, both.sizes.channels), np.float32), np.zeros(0, np.float32)
@@ -144,7 +144,7 @@ def test_it_is_smaller_and_another_version_with_other_vectors(both: Both) -> Non
 
 
 def test_small_weights_stay_as_they_are(both: Both, tmp_path: Path) -> None:
-    assert LEAST > 4096
+    assert MIN_WEIGHT_NUMBERS > 4096
     write_int8(both.float32, tmp_path / "int8", version=77)
     manifest = read(tmp_path / "int8").manifest
     assert manifest.version == 77
@@ -153,7 +153,7 @@ def test_small_weights_stay_as_they_are(both: Both, tmp_path: Path) -> None:
             folder / "triton" / graph / version / "model.onnx"
             for folder, version in ((both.float32.folder, "1"), (tmp_path / "int8", "77"))
         ]
-        given = inputs(GRAPHS[graph], both.sizes, 2, 5, np.random.default_rng(3)).values()
+        given = random_inputs(GRAPHS[graph], both.sizes, 2, 5, np.random.default_rng(3)).values()
         results = [both.graphs["float32"].run(GRAPHS[graph], *given)]
         results.append(LocalGraphs(Bundle(tmp_path / "int8", manifest), 1).run(GRAPHS[graph], *given))
         for one, other in zip(*results, strict=True):
@@ -193,12 +193,12 @@ def test_what_is_judged_too_bad_leaves_the_old_bundle_and_nothing_else(both: Bot
 def test_graphs_that_drift_apart_are_refused(
     both: Both, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = int8_bundle.rewrite
+    real = int8_bundle.quantize_graph
 
     def one_alone(source: Path, target: Path, least: int) -> int:
-        return real(source, target, EVERYTHING if "user_step" in str(source) else LEAST)
+        return real(source, target, EVERYTHING if "user_step" in str(source) else MIN_WEIGHT_NUMBERS)
 
-    monkeypatch.setattr(int8_bundle, "rewrite", one_alone)
+    monkeypatch.setattr(int8_bundle, "quantize_graph", one_alone)
     with pytest.raises(CompressionFailed, match="user_step and user_fold differ"):
         write_int8(both.float32, tmp_path / "int8")
 
@@ -211,7 +211,3 @@ def test_a_loss_of_one_in_a_hundred_is_let_through_and_no_more() -> None:
     assert found.metrics()["int8_loss"] == pytest.approx(0.05)
     with pytest.raises(Int8Refused, match="future: int8 loses 5.0%"):
         check(found)
-
-
-def test_the_code_that_compresses_has_a_digest() -> None:
-    assert len(compression_code()) == 24 and compression_code() == compression_code()

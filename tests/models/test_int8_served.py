@@ -22,7 +22,7 @@ async def test_triton_serves_it_beside_the_float32_version(
     triton: EmbeddedTriton, bundle: Path, tmp_path: Path
 ) -> None:
     float32 = read(bundle)
-    write_int8(float32, tmp_path / "int8", version=VERSION, least=2)
+    write_int8(float32, tmp_path / "int8", version=VERSION, min_numbers=2)
     int8, settings = read(tmp_path / "int8"), TritonSettings(address=triton.address)
     install(int8, triton.repository)
     model = TritonModel(settings, [float32.manifest, int8.manifest])

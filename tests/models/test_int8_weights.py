@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from onnx import TensorProto, helper, numpy_helper
 
-from models.export.compression.quantise import quantised
-from models.export.compression.rewrite import rewrite
+from models.export.compression.int8_graph import quantize, quantize_graph
 
 WEIGHTS = arrays.arrays(
     np.float32,
@@ -24,19 +23,19 @@ WEIGHTS = arrays.arrays(
 @given(WEIGHTS, st.integers(0, 3))
 def test_each_weight_is_half_a_step_of_its_channel_off_at_most(weights: np.ndarray, axis: int) -> None:
     axis %= weights.ndim
-    found = quantised(weights, axis)
+    found = quantize(weights, axis)
     others = tuple(place for place in range(weights.ndim) if place != axis)
     largest = np.abs(weights).max(axis=others, keepdims=True)
     assert found.values.dtype == np.int8 and found.values.min() >= -127
-    assert (np.abs(found.weights() - weights) <= largest / 127 * 0.5001 + 1e-37).all()
+    assert (np.abs(found.dequantized() - weights) <= largest / 127 * 0.5001 + 1e-37).all()
     # A channel's scale is its own: what the others hold does not matter.
-    alone = quantised(np.take(weights, [0], axis), axis)
+    alone = quantize(np.take(weights, [0], axis), axis)
     np.testing.assert_array_equal(alone.values, np.take(found.values, [0], axis))
 
 
 def test_what_is_no_number_is_refused() -> None:
     with pytest.raises(ValueError, match="not finite"):
-        quantised(np.array([[1.0, np.inf]], np.float32), 0)
+        quantize(np.array([[1.0, np.inf]], np.float32), 0)
 
 
 def graph(path: Path) -> dict[str, np.ndarray]:
@@ -72,7 +71,7 @@ def graph(path: Path) -> dict[str, np.ndarray]:
 
 def test_a_graph_computes_with_the_rounded_weights_and_keeps_the_rest(tmp_path: Path) -> None:
     made = graph(tmp_path / "float.onnx")
-    assert rewrite(tmp_path / "float.onnx", tmp_path / "int8.onnx", least=5) == 4
+    assert quantize_graph(tmp_path / "float.onnx", tmp_path / "int8.onnx", min_numbers=5) == 4
     left = {each.name: each for each in onnx.load(str(tmp_path / "int8.onnx")).graph.initializer}
     # One is a table and a weight at once, one is added, one is small: they stay.
     assert {name for name in left if ":" not in name} == {"both", "added", "small"}
@@ -81,7 +80,7 @@ def test_a_graph_computes_with_the_rounded_weights_and_keeps_the_rest(tmp_path: 
     }
     w = dict(made)
     for name, axis in {"table": 0, "product": 1, "turned": 0, "kernel": 0}.items():
-        w[name] = quantised(made[name], axis).weights()
+        w[name] = quantize(made[name], axis).dequantized()
     ids, classes = np.array([3, 19, 0, 3]), np.array([5, 0, 1, 1])
     moved = (w["table"][ids] @ w["product"] @ w["turned"].T + w["both"][classes]) @ w["both"] + w["added"]
     windows = np.lib.stride_tricks.sliding_window_view(moved, 3, axis=1)
@@ -100,4 +99,4 @@ def test_weights_that_are_no_numbers_are_named(tmp_path: Path) -> None:
             tensor.CopyFrom(numpy_helper.from_array(np.full((8, 12), np.nan, np.float32), "product"))
     onnx.save(model, str(tmp_path / "float.onnx"))
     with pytest.raises(ValueError, match="product: a weight is not finite"):
-        rewrite(tmp_path / "float.onnx", tmp_path / "int8.onnx", least=5)
+        quantize_graph(tmp_path / "float.onnx", tmp_path / "int8.onnx", min_numbers=5)

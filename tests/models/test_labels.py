@@ -9,11 +9,11 @@ import torch
 
 from inference.bundle.graphs import ITEM_ENCODER
 from models.data.events import ItemText
-from models.encoders.labels import LabelEncoder, words_of
+from models.encoders.labels import LabelEncoder, label_vocabulary
 from models.encoders.load import Encoders
 from models.errors import EncoderNotFound
 from models.export.graphs import Sizes, export, graphs
-from models.network.item_tower import ItemHead
+from models.network.item_tower import ItemTower
 from models.network.recommender import Recommender, Shape
 
 ITEMS = [
@@ -42,14 +42,14 @@ def test_a_vector_says_which_labels_an_item_shares_with_others() -> None:
     assert encoder.words == ["1", "2", "30"]  # 7 and 9 are of one item each
     half = 0.5**0.5
     expected = torch.tensor([[3**-0.5] * 3, [0, half, half], [0, 0, 0], [0, 0, 0], [1, 0, 0]])
-    torch.testing.assert_close(encoder.of(IDS).to_dense(), expected)
+    torch.testing.assert_close(encoder.vectors(IDS).to_dense(), expected)
     torch.testing.assert_close(encoder(*tokens(encoder, [item.text for item in ITEMS])), expected)
-    assert not encoder.of(["never heard of"]).to_dense().any()
+    assert not encoder.vectors(["never heard of"]).to_dense().any()
 
 
 def test_the_vocabulary_is_in_the_tokenizer_and_in_the_fingerprint() -> None:
     encoder = LabelEncoder(ITEMS)
-    assert words_of(encoder.tokenizer(8)) == encoder.words
+    assert label_vocabulary(encoder.tokenizer(8)) == encoder.words
     assert LabelEncoder(ITEMS[:2]).fingerprint() != encoder.fingerprint()
     assert LabelEncoder(ITEMS[:2], encoder.words).fingerprint() == encoder.fingerprint()
 
@@ -61,9 +61,9 @@ def test_items_without_a_common_label_are_refused() -> None:
 
 def test_the_head_reads_a_sparse_table_as_it_reads_a_full_one() -> None:
     torch.manual_seed(0)
-    labels, index = LabelEncoder(ITEMS).of(IDS), torch.arange(5)
+    labels, index = LabelEncoder(ITEMS).vectors(IDS), torch.arange(5)
     for unit in (False, True):
-        head = ItemHead(3, 8, 5, 0.5, 0.0, unit=unit)
+        head = ItemTower(3, 8, 5, 0.5, 0.0, unit_norm=unit)
         found = head.eval()(labels, index)
         torch.testing.assert_close(found, head(labels.to_dense(), index))
         assert not torch.equal(head.train()(labels, index), found)  # labels are dropped
@@ -74,11 +74,31 @@ def test_the_head_reads_a_sparse_table_as_it_reads_a_full_one() -> None:
 def test_an_item_that_comes_without_labels_keeps_those_of_its_training(tmp_path: Path) -> None:
     torch.manual_seed(0)
     encoder = LabelEncoder(ITEMS)
-    shape = Shape(3, 8, 16, 8, 5, 1, (0.0,), (1.0,), (0.0, 1.0), 1, temperature=0.1, direct=True)
+    shape = Shape(
+        text_width=3,
+        width=8,
+        channels=16,
+        hidden=8,
+        items=5,
+        actions=1,
+        value_mean=(0.0,),
+        value_scale=(1.0,),
+        value_range=(0.0, 1.0),
+        popularities=1,
+        temperature=0.1,
+        item_skip_connection=True,
+    )
     model = Recommender(shape, 0.0, 0.0).eval()
     encoders = Encoders(encoder, encoder.tokenizer(8), 8)
     module = {graph.name: module for graph, module in graphs(encoders, model, IDS)}["item_encoder"]
-    export(ITEM_ENCODER, module, Sizes(8, 16, 1, 5, encoder.vocabulary, 8, 1), tmp_path / "item.onnx")
+    export(
+        ITEM_ENCODER,
+        module,
+        Sizes(
+            width=8, channels=16, actions=1, items=5, vocabulary=encoder.vocabulary, tokens=8, popularities=1
+        ),
+        tmp_path / "item.onnx",
+    )
     session = onnxruntime.InferenceSession(tmp_path / "item.onnx", providers=["CPUExecutionProvider"])
 
     def vectors(texts: list[str], index: list[int]) -> torch.Tensor:
@@ -91,7 +111,9 @@ def test_an_item_that_comes_without_labels_keeps_those_of_its_training(tmp_path:
         return torch.from_numpy(session.run(None, given)[0])
 
     trained = vectors([item.text for item in ITEMS], [1, 2, 3, 4, 5])
-    torch.testing.assert_close(trained, model.item(encoder.of(IDS), torch.arange(1, 6)), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        trained, model.item(encoder.vectors(IDS), torch.arange(1, 6)), atol=1e-5, rtol=1e-4
+    )
     torch.testing.assert_close(vectors([""] * 5, [1, 2, 3, 4, 5]), trained)
     # A new item is what its labels say, and other labels are another item.
     torch.testing.assert_close(vectors(["30, 2"], [0]), vectors(["2, 30"], [0]))

@@ -26,7 +26,17 @@ def parts(
     torch.manual_seed(0)
     text = TextEncoder(text_model(tmp_path_factory.mktemp("text")))
     shape = Shape(
-        text.width, 8, 12, 16, 5, 2, (3.0, 0.0), (1.0, 1.0), (1.0, 5.0), 2, temperature=request.param
+        text_width=text.width,
+        width=8,
+        channels=12,
+        hidden=16,
+        items=5,
+        actions=2,
+        value_mean=(3.0, 0.0),
+        value_scale=(1.0, 1.0),
+        value_range=(1.0, 5.0),
+        popularities=2,
+        temperature=request.param,
     )
     return Encoders(text, text.tokenizer(64), 64), Recommender(shape, 0.0, 0.0)
 

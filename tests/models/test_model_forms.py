@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from models.network.recommender import Recommender, Shape
-from models.network.scan import doubling, scan, stepwise
+from models.network.scan import linear_scan, parallel_scan, sequential_scan
 
 ACTIONS = 3
 
@@ -19,9 +19,19 @@ def model(request: pytest.FixtureRequest) -> Recommender:
     torch.manual_seed(0)
     temperature, direct = request.param
     shape = Shape(
-        8, 12, 20, 16, 5, ACTIONS, (3.0, 0.0, 1.0), (1.0, 1.0, 2.0), (1.0, 5.0), 2,
-        temperature=temperature, direct=direct,
-    )  # fmt: skip
+        text_width=8,
+        width=12,
+        channels=20,
+        hidden=16,
+        items=5,
+        actions=ACTIONS,
+        value_mean=(3.0, 0.0, 1.0),
+        value_scale=(1.0, 1.0, 2.0),
+        value_range=(1.0, 5.0),
+        popularities=2,
+        temperature=temperature,
+        item_skip_connection=direct,
+    )
     found = Recommender(shape, dropout=0.3, id_dropout=0.3).eval()
     with torch.no_grad():
         for parameter in found.parameters():
@@ -68,11 +78,13 @@ def test_both_ways_to_scan_agree_and_so_do_their_gradients(length: int) -> None:
     decay = torch.rand(2, length, 5, requires_grad=True)
     entering = torch.randn(2, length, 5, requires_grad=True)
     weight = torch.randn(2, length, 5)
-    torch.testing.assert_close(stepwise(decay, entering), doubling(decay, entering), rtol=1e-4, atol=1e-4)
-    expected = torch.autograd.grad(
-        (doubling(decay, entering) * weight).sum(), (decay, entering), materialize_grads=True
+    torch.testing.assert_close(
+        sequential_scan(decay, entering), parallel_scan(decay, entering), rtol=1e-4, atol=1e-4
     )
-    found = torch.autograd.grad((scan(decay, entering) * weight).sum(), (decay, entering))
+    expected = torch.autograd.grad(
+        (parallel_scan(decay, entering) * weight).sum(), (decay, entering), materialize_grads=True
+    )
+    found = torch.autograd.grad((linear_scan(decay, entering) * weight).sum(), (decay, entering))
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
@@ -176,7 +188,20 @@ def test_in_training_some_ids_are_dropped_and_unknown_ones_never_matter(model: R
 
 def test_the_direct_way_begins_as_a_fading_mean_of_what_was_taken() -> None:
     torch.manual_seed(0)
-    shape = Shape(8, 12, 36, 16, 5, 1, (0.0,), (1.0,), (0.0, 1.0), 1, temperature=0.1, direct=True)
+    shape = Shape(
+        text_width=8,
+        width=12,
+        channels=36,
+        hidden=16,
+        items=5,
+        actions=1,
+        value_mean=(0.0,),
+        value_scale=(1.0,),
+        value_range=(0.0, 1.0),
+        popularities=1,
+        temperature=0.1,
+        item_skip_connection=True,
+    )
     user = Recommender(shape, dropout=0.0, id_dropout=0.0).user.eval()
     items = torch.eye(12)
     with torch.no_grad():
@@ -192,7 +217,19 @@ def test_the_direct_way_begins_as_a_fading_mean_of_what_was_taken() -> None:
 @pytest.mark.parametrize("timed", [True, False])
 def test_gaps_and_idle_times_count_only_where_the_model_has_learned_from_real_ones(timed: bool) -> None:
     torch.manual_seed(0)
-    shape = Shape(8, 12, 20, 16, 5, ACTIONS, (3.0, 0.0, 1.0), (1.0, 1.0, 2.0), (1.0, 5.0), 2, timed=timed)
+    shape = Shape(
+        text_width=8,
+        width=12,
+        channels=20,
+        hidden=16,
+        items=5,
+        actions=ACTIONS,
+        value_mean=(3.0, 0.0, 1.0),
+        value_scale=(1.0, 1.0, 2.0),
+        value_range=(1.0, 5.0),
+        popularities=2,
+        timed=timed,
+    )
     model = Recommender(shape, dropout=0.0, id_dropout=0.0).eval()
     items, actions, gaps, values = history(9, seed=1)
     with torch.no_grad():

@@ -14,13 +14,14 @@ from inference.settings import TritonSettings
 from inference.triton import TritonModel
 from local.servers.ports import free_port
 from local.servers.triton import EmbeddedTriton
-from models.encoders.load import Encoders, load
-from models.encoders.media import ImageEncoder, joined
+from models.encoders.load import Encoders, load_encoders
+from models.encoders.media import ImageEncoder, mean_direction
 from models.encoders.packaged import image_weights, text_source
 from models.encoders.settings import EncoderSettings
 from models.errors import EncoderNotFound
 from models.export.bundle_writer import write_bundle
 from models.network.recommender import Recommender, Shape
+from models.training.bundle_metadata import bundle_metadata
 from models.training.settings import TrainSettings
 
 pytestmark = [pytest.mark.drill, pytest.mark.timeout(600)]
@@ -42,18 +43,28 @@ def bundle_of(encoders: Encoders, folder: Path) -> Recommender:
     actions, popularities = len(settings.actions), len(settings.popularity_half_lives_days)
     torch.manual_seed(0)
     shape = Shape(
-        encoders.text.width, 16, 32, 16, 3, actions, (3.0,) * actions, (1.0,) * actions, (0.5, 5.0), popularities,
-        tuple(encoders.media_widths.items()),
-    )  # fmt: skip
+        text_width=encoders.text.width,
+        width=16,
+        channels=32,
+        hidden=16,
+        items=3,
+        actions=actions,
+        value_mean=(3.0,) * actions,
+        value_scale=(1.0,) * actions,
+        value_range=(0.5, 5.0),
+        popularities=popularities,
+        media=tuple(encoders.media_widths.items()),
+    )
     model = Recommender(shape, 0.0, 0.0)
-    write_bundle(folder, model, encoders, ["a", "b", "c"], settings, metrics={}, fingerprint="")
+    metadata = bundle_metadata(settings, version=1, metrics={}, data_fingerprint="")
+    write_bundle(folder, model, encoders, ["a", "b", "c"], metadata)
     return model.eval()
 
 
 @pytest.mark.parametrize("name", ["all-MiniLM-L6-v2", "SmolLM2-135M"])
 async def test_a_packaged_text_encoder_is_served_as_torch_computes_it(name: str, tmp_path: Path) -> None:
     needed(name)
-    encoders = load(EncoderSettings(text_model=name))
+    encoders = load_encoders(EncoderSettings(text_model=name))
     assert encoders.text.causal == (name == "SmolLM2-135M")
     model = bundle_of(encoders, tmp_path / "bundle")
     with torch.no_grad():
@@ -74,7 +85,7 @@ async def test_a_packaged_text_encoder_is_served_as_torch_computes_it(name: str,
 
 async def test_the_packaged_image_encoder_is_served_as_torch_computes_it(tmp_path: Path) -> None:
     needed("efficientnet-lite0")
-    encoders = load(EncoderSettings(image_model="efficientnet-lite0"))
+    encoders = load_encoders(EncoderSettings(image_model="efficientnet-lite0"))
     model = bundle_of(encoders, tmp_path / "bundle")
     bundle = read(tmp_path / "bundle")
     rng = np.random.default_rng(0)
@@ -88,7 +99,7 @@ async def test_the_packaged_image_encoder_is_served_as_torch_computes_it(tmp_pat
     vectors = rng.standard_normal((2, 16)).astype(np.float32)
     with torch.no_grad():
         of_each = encoders.media[0].module(torch.from_numpy(prepared).flatten(0, 1)).unflatten(0, (2, 2))
-        wanted = model.item.with_media("image", torch.from_numpy(vectors), joined(of_each)).numpy()
+        wanted = model.item.with_media("image", torch.from_numpy(vectors), mean_direction(of_each)).numpy()
     install(bundle, tmp_path / "repository")
     server = EmbeddedTriton(tmp_path / "repository", tmp_path, free_port())
     await server.start(300)
@@ -117,7 +128,7 @@ def test_the_image_encoder_sees_what_pictures_show() -> None:
         out = io.BytesIO()
         Image.fromarray(gray).convert("RGB").resize((224, 224)).save(out, "PNG")
         with torch.no_grad():
-            vectors[name] = joined(
+            vectors[name] = mean_direction(
                 encoder.module(torch.from_numpy(encoder.prepare(out.getvalue()).copy())[None])
             )
     assert float(vectors["stripes"] @ vectors["moved"]) > float(vectors["stripes"] @ vectors["ramp"]) + 0.2

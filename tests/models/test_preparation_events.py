@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from models.data.events import ItemText, events
+from models.data.events import ItemText, index_events
 from models.errors import NothingToLearn
 from profiles.actions import Action, Actions
 from readers.interactions.interactions import Interactions
@@ -61,9 +61,9 @@ def test_codes_and_strings_give_the_same_events(rows: list[Row]) -> None:
     items = [ItemText("x", "an x"), ItemText("never", "seen by nobody")]
     if not any(row[2] in ACTIONS for row in rows):
         with pytest.raises(NothingToLearn):
-            events([coded], items, ACTIONS)
+            index_events([coded], items, ACTIONS)
         return
-    one, two = events([coded], items, ACTIONS), events([plain], items, ACTIONS)
+    one, two = index_events([coded], items, ACTIONS), index_events([plain], items, ACTIONS)
     assert one.fingerprint() == two.fingerprint()
     assert np.array_equal(one.positive, two.positive) and np.array_equal(one.repeats, two.repeats)
     kept = [row for row in rows if row[2] in ACTIONS]
@@ -77,9 +77,9 @@ def test_codes_and_strings_give_the_same_events(rows: list[Row]) -> None:
 def test_names_that_occur_in_held_out_rows_alone_are_in_no_vocabulary() -> None:
     rows: list[Row] = [("a", "x", "rate", 5.0), ("b", "y", "rate", 5.0), ("c", "secret", "rate", 5.0)]
     training, rest = Interactions.of(*columns(rows)).split(0.7)
-    learned = events([training], [], ACTIONS)
+    learned = index_events([training], [], ACTIONS)
     assert learned.user_ids == ["a", "b"] and learned.item_ids == ["x", "y"]
-    whole = events([training, rest], [], ACTIONS)
+    whole = index_events([training, rest], [], ACTIONS)
     assert whole.item_ids == ["secret", "x", "y"] and len(whole) == 3
 
 
@@ -88,14 +88,14 @@ def test_the_order_of_a_moment_is_the_tables_whatever_was_done_to_it() -> None:
     user, item, action, _, value = columns(rows)
     table = Interactions.of(user, item, action, np.full(30, 10**12, np.int64), value)
     shuffled = table.take(np.random.default_rng(0).permutation(30))
-    assert events([shuffled], [], ACTIONS).items.tolist() == list(range(30))
+    assert index_events([shuffled], [], ACTIONS).items.tolist() == list(range(30))
 
 
 def test_made_up_times_are_known_to_be() -> None:
     table = Interactions.of(["a"], ["x"], ["view"], np.array([10**12], np.int64))
-    assert events([table], [], ACTIONS).timed
+    assert index_events([table], [], ACTIONS).timed
     untimed = Interactions(
         table.user_ids, table.item_ids, table.actions, table.time_ms, table.values, table.ties, timed=False
     )
-    assert not events([table, untimed], [], ACTIONS).timed
-    assert not events([untimed], [], ACTIONS).take(np.array([0])).timed
+    assert not index_events([table, untimed], [], ACTIONS).timed
+    assert not index_events([untimed], [], ACTIONS).take(np.array([0])).timed

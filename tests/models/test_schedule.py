@@ -18,7 +18,7 @@ def trained(averaged: float) -> tuple[Tensor, list[Tensor]]:
     for _ in range(STEPS):
         schedule.step((layer(torch.randn(8, 4)) - 1).square().mean(), 4 / STEPS)
         passed.append(layer.weight.detach().clone())
-    schedule.settle()
+    schedule.apply_average()
     return layer.weight.detach(), passed
 
 

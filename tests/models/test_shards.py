@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import models.data.shards
-from models.data.events import Events, ItemText, events
+from models.data.events import Events, ItemText, index_events
 from models.data.preparation import PreparationReport, PreparationSettings
 from models.data.shard_writer import write_shards
 from models.data.shards import Shards
-from models.data.training_data import InMemory
+from models.data.training_data import InMemoryData
 from models.encoders.settings import EncoderSettings
 from models.errors import NothingToLearn, PreparationImpossible, TrainingStopped
 from models.training.resume.checkpoint import Checkpoint
@@ -58,7 +58,7 @@ def written(tables: list[Table], folder: Path, sample: int = 10**6) -> tuple[Sha
 
 
 def in_memory(whole: Table) -> Events:
-    known = events([whole], ITEMS, Actions(ACTIONS))
+    known = index_events([whole], ITEMS, Actions(ACTIONS))
     return known.take(np.flatnonzero(~(known.values < 1)))
 
 
@@ -76,8 +76,8 @@ def test_shards_hold_the_prepared_events_and_the_items_of_all(tmp_path: Path) ->
     assert shards.item_ids == expected.item_ids and shards.action_names == expected.action_names
     assert sorted(chain.from_iterable(map(facts, shards.all()))) == facts(expected)
     assert len(shards) == len(expected) == report.kept < report.rows == 1500
-    memory = InMemory(expected)
-    assert np.array_equal(shards.known(), memory.known()) and not shards.known()[0]
+    memory = InMemoryData(expected)
+    assert np.array_equal(shards.seen_items(), memory.seen_items()) and not shards.seen_items()[0]
     for name in ("means", "deviations", "range"):
         assert getattr(shards.scales(), name) == pytest.approx(getattr(memory.scales(), name))
     assert facts(shards.sample()) == facts(expected)
@@ -87,7 +87,7 @@ def test_shards_hold_the_prepared_events_and_the_items_of_all(tmp_path: Path) ->
 def test_an_epoch_takes_every_event_once_in_another_order(tmp_path: Path) -> None:
     shards, _ = written(parts(table(), 8), tmp_path / "shards")
     rng = np.random.default_rng(0)
-    first, second = ([(facts(e)[0], share) for e, share in shards.parts(rng)] for _ in range(2))
+    first, second = ([(facts(e)[0], share) for e, share in shards.chunks(rng)] for _ in range(2))
     assert sorted(first) == sorted(second) and first != second
     assert sum(share for _, share in first) == pytest.approx(1)
 
@@ -96,16 +96,16 @@ def test_the_latest_tenth_is_that_of_memory(tmp_path: Path, monkeypatch: pytest.
     whole = table()
     shards, _ = written(parts(whole), tmp_path / "shards")
     monkeypatch.setattr(models.shards, "_MOMENTS", 10**6)
-    latest, expected = shards.latest(0.1), InMemory(in_memory(whole)).latest(0.1)
+    latest, expected = shards.split_latest(0.1), InMemoryData(in_memory(whole)).split_latest(0.1)
     assert latest is not None and expected is not None
-    assert np.array_equal(latest.events.time_ms[latest.held], expected.events.time_ms[expected.held])
+    assert np.array_equal(latest.events.time_ms[latest.held_out], expected.events.time_ms[expected.held_out])
     assert np.array_equal(latest.known, expected.known)
-    earlier = [part for part, _ in latest.earlier.parts(np.random.default_rng(0))]
+    earlier = [part for part, _ in latest.earlier.chunks(np.random.default_rng(0))]
     assert sorted(chain.from_iterable(map(facts, earlier))) == facts(expected.earlier)
-    moments = expected.events.time_ms[expected.held][::20]
+    moments = expected.events.time_ms[expected.held_out][::20]
     exact = models.shards.PopularityHistory.of(expected.events, 3, snapshots=10**6)
     np.testing.assert_allclose(latest.popularity(3).at(moments), exact.at(moments), rtol=1e-4)
-    assert shards.latest(0.0) is None
+    assert shards.split_latest(0.0) is None
 
 
 def test_a_sample_is_of_whole_users_and_the_same_each_time(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_a_model_learns_from_shards_as_from_memory(tmp_path: Path) -> None:
         encoders=EncoderSettings(text_model=str(text_model(tmp_path / "text"))),
         width=16, channels=16, hidden=32, history=8, refold_every=4, batch=4, epochs=10, final_epochs=2,
         learning_rate=0.01, dropout=0.0, id_dropout=0.0,
-        taste_weight=0.0, mixture_steps=4, actions=ACTIONS, version=1, threads=1, cache=tmp_path / "vectors",
+        long_term_weight=0.0, mixture_steps=4, actions=ACTIONS, version=1, threads=1, cache=tmp_path / "vectors",
     )  # fmt: skip
     shards, _ = written(parts(walks), tmp_path / "shards")
     losses = [
@@ -168,7 +168,7 @@ def test_an_interrupted_training_from_shards_ends_as_one_that_was_not(tmp_path: 
     whole = train_on(shards, ITEMS, settings, tmp_path / "whole")
     # In the second and the third shard of an epoch, then never again.
     for looks in (5, 6, 10**6):
-        keep = Checkpoint(tmp_path / "checkpoint", StopAt(looks))
+        checkpoint = Checkpoint(tmp_path / "checkpoint", StopAt(looks))
         with suppress(TrainingStopped):
-            again = train_on(shards, ITEMS, settings, tmp_path / "again", keep=keep)
+            again = train_on(shards, ITEMS, settings, tmp_path / "again", checkpoint=checkpoint)
     assert again.files == whole.files

@@ -1,4 +1,4 @@
-"""The teacher looks back and never ahead, and who learns from it answers more like it."""
+"""The teacher is causal, and a distilled student predicts more like it."""
 
 import numpy as np
 import pytest
@@ -7,20 +7,33 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.data.events import Events
-from models.data.windows import Batch, Window, batch, gaps
+from models.data.windows import Batch, Window, collate, event_gaps
 from models.network.recommender import Recommender, Shape
-from models.training.distillation.settings import TeacherSettings
-from models.training.distillation.target import Lesson
-from models.training.distillation.teacher import Member, Teacher
-from models.training.settings import TrainSettings
+from models.network.sequence_model import ItemTable
+from models.network.teacher import Member, Teacher
+from models.training.distillation import DistillationTarget, untrained_teacher
+from models.training.settings import TeacherSettings, TrainSettings
 from models.training.stages.fit_encoder import fit_encoder
-from models.training.stages.sequence_model import ItemTable
 from profiles.actions import Action
 from tests.models.stopped_runs import visits
 
 ITEMS = 24
-SHAPE = Shape(6, 8, 12, 16, ITEMS, 1, (4.5,), (0.5,), (1.0, 5.0), 1, temperature=0.2)
-FORM = TeacherSettings(members=1, width=16, layers=2, heads=2, dropout=0.1, temperature=0.2, taste_weight=1.0)
+SHAPE = Shape(
+    text_width=6,
+    width=8,
+    channels=12,
+    hidden=16,
+    items=ITEMS,
+    actions=1,
+    value_mean=(4.5,),
+    value_scale=(0.5,),
+    value_range=(1.0, 5.0),
+    popularities=1,
+    temperature=0.2,
+)
+FORM = TeacherSettings(
+    members=1, width=16, layers=2, heads=2, dropout=0.1, temperature=0.2, long_term_weight=1.0
+)
 SETTINGS = TrainSettings(
     width=8, channels=12, hidden=16, history=8, refold_every=4, epochs=12, batch=8, threads=1, learning_rate=0.01,
     temperature=0.2, actions={"rate": Action(positive_from=5.0, value_range=(1, 5))},
@@ -37,7 +50,7 @@ def one_thread() -> None:
 
 def teacher(members: int = 1, **other: object) -> Teacher:
     torch.manual_seed(3)
-    found = Teacher(SHAPE, FORM.model_copy(update={"members": members, **other})).eval()
+    found = untrained_teacher(SHAPE, FORM.model_copy(update={"members": members, **other})).eval()
     with torch.no_grad():
         for parameter in found.parameters():
             if not parameter.any():
@@ -46,10 +59,10 @@ def teacher(members: int = 1, **other: object) -> Teacher:
 
 
 def windows(length: int = 9, users: int = 3) -> tuple[Events, Batch]:
-    """A window a user, in which every event is to be foretold."""
+    """A window for each user, in which every event is a target."""
     events = visits(users, length)
     none = np.zeros(0, np.int64)
-    return events, batch(events, gaps(events), [Window(rows, 0, none) for rows in events.by_user()])
+    return events, collate(events, event_gaps(events), [Window(rows, 0, none) for rows in events.by_user()])
 
 
 def changed(given: Batch, **columns: Tensor) -> Batch:
@@ -100,10 +113,10 @@ def test_padding_on_either_side_changes_nothing(left: int, right: int) -> None:
     taught, (_, given) = teacher(members=2), windows()
     vectors = taught.vectors(TABLE)
     for one, other in zip(
-        (*taught.told(vectors, given), taught.after(vectors, given)),
+        (*taught.user_vectors(vectors, given), taught.final_user_vectors(vectors, given)),
         (
-            *taught.told(vectors, padded(given, left, right)),
-            taught.after(vectors, padded(given, left, right)),
+            *taught.user_vectors(vectors, padded(given, left, right)),
+            taught.final_user_vectors(vectors, padded(given, left, right)),
         ),
         strict=True,
     ):
@@ -116,28 +129,28 @@ def test_where_a_window_begins_says_nothing_but_what_is_before_and_how_long_ago_
     """The same events, asked for as the last of a window and as its middle."""
     taught, (_, given) = teacher(), windows()
     vectors = taught.vectors(TABLE)
-    whole = taught.after(vectors, given)
+    whole = taught.final_user_vectors(vectors, given)
     shifted = changed(given, gap_seconds=given.gap_seconds * torch.tensor([1.0, *[30.0] * 8]))
-    assert not torch.allclose(taught.after(vectors, shifted), whole, atol=1e-3)
-    near, _ = taught.told(vectors, given)
+    assert not torch.allclose(taught.final_user_vectors(vectors, shifted), whole, atol=1e-3)
+    next_item, _ = taught.user_vectors(vectors, given)
     cut = changed(
         given, **{n: getattr(given, n)[:, :5] for n in ("items", "actions", "gap_seconds", "values", "mask")}
     )
-    torch.testing.assert_close(near.unflatten(0, (3, 9))[:, 5], taught.after(vectors, cut))
+    torch.testing.assert_close(next_item.unflatten(0, (3, 9))[:, 5], taught.final_user_vectors(vectors, cut))
 
 
 @torch.no_grad()
 def test_several_answer_with_the_mean_of_their_logits() -> None:
     taught, (_, given) = teacher(members=3), windows()
     vectors = taught.vectors(TABLE)
-    near, taste = taught.told(vectors, given)
+    next_item, long_term = taught.user_vectors(vectors, given)
     each = []
     for member in taught.each():
-        alone = Teacher(SHAPE, FORM).eval()
+        alone = untrained_teacher(SHAPE, FORM).eval()
         alone.members[0] = member
         own = alone.vectors(TABLE)
-        each.append([users @ own.T for users in alone.told(own, given)])
-    for users, place in ((near, 0), (taste, 1)):
+        each.append([users @ own.T for users in alone.user_vectors(own, given)])
+    for users, place in ((next_item, 0), (long_term, 1)):
         torch.testing.assert_close(users @ vectors.T, torch.stack([logits[place] for logits in each]).mean(0))
 
 
@@ -156,17 +169,16 @@ def taught() -> Teacher:
     return trained_member()
 
 
-def student(lesson: Lesson | None, **settings: object) -> Recommender:
+def student(target: DistillationTarget | None, **settings: object) -> Recommender:
     torch.manual_seed(0)
     model = Recommender(SHAPE, 0.1, 0.1)
     wanted = SETTINGS.model_copy(update=settings)
-    fit_encoder(model, visits(40), TABLE, wanted, lambda share, loss: None, lesson=lesson)
+    fit_encoder(model, visits(40), TABLE, wanted, lambda share, loss: None, distillation=target)
     return model.eval()
 
 
-def lesson(taught: Teacher, **other: object) -> Lesson:
-    taught.settings = FORM.model_copy(update=other)
-    return Lesson(taught, TABLE)
+def target(taught: Teacher, **other: object) -> DistillationTarget:
+    return DistillationTarget(taught, FORM.model_copy(update=other), TABLE)
 
 
 @torch.no_grad()
@@ -174,50 +186,56 @@ def divergence(taught: Teacher, model: Recommender) -> float:
     """Mean KL from the teacher's distribution over what comes next to the model's, of users that neither has seen."""
     events = visits(20, seed=9)
     none = np.zeros(0, np.int64)
-    given = batch(events, gaps(events), [Window(rows, 1, none) for rows in events.by_user()])
+    given = collate(events, event_gaps(events), [Window(rows, 1, none) for rows in events.by_user()])
     vectors, own = taught.vectors(TABLE), TABLE.vectors(model)
-    wanted = torch.log_softmax(taught.told(vectors, given)[0] @ vectors.T, -1)
+    wanted = torch.log_softmax(taught.user_vectors(vectors, given)[0] @ vectors.T, -1)
     states = functional.pad(model.states(own, given)[:, :-1], (0, 0, 1, 0))[given.target]
-    told = torch.log_softmax(model.near(states) @ own.T, -1)
-    return float(functional.kl_div(told, wanted, reduction="batchmean", log_target=True))
+    predicted = torch.log_softmax(model.next_item_vector(states) @ own.T, -1)
+    return float(functional.kl_div(predicted, wanted, reduction="batchmean", log_target=True))
 
 
-def test_who_learns_from_a_teacher_answers_more_like_it(taught: Teacher) -> None:
+def test_a_distilled_student_predicts_more_like_its_teacher(taught: Teacher) -> None:
     alone = divergence(taught, student(None))
-    for softening in (1.0, 2.0):
-        assert divergence(taught, student(lesson(taught, weight=0.7, softening=softening))) < 0.5 * alone
+    for temperature in (1.0, 2.0):
+        assert (
+            divergence(
+                taught,
+                student(target(taught, distillation_weight=0.7, distillation_temperature=temperature)),
+            )
+            < 0.5 * alone
+        )
 
 
-def test_a_sample_of_the_items_teaches_too(taught: Teacher) -> None:
+def test_distillation_works_on_a_sample_of_the_items(taught: Teacher) -> None:
     alone = divergence(taught, student(None, negatives=16))
-    sampled = student(lesson(taught, weight=0.7, softening=2.0), negatives=16)
+    sampled = student(target(taught, distillation_weight=0.7, distillation_temperature=2.0), negatives=16)
     assert divergence(taught, sampled) < 0.5 * alone
 
 
-def test_a_lesson_without_weight_leaves_the_training_as_it_is(taught: Teacher) -> None:
-    alone, other = student(None).state_dict(), student(lesson(taught, weight=0.0)).state_dict()
+def test_distillation_without_weight_leaves_the_training_as_it_is(taught: Teacher) -> None:
+    alone, other = student(None).state_dict(), student(target(taught, distillation_weight=0.0)).state_dict()
     assert all(torch.equal(alone[name], numbers) for name, numbers in other.items())
 
 
 def test_the_teacher_itself_stays_as_it_was(taught: Teacher) -> None:
     before = {name: numbers.clone() for name, numbers in taught.state_dict().items()}
-    student(lesson(taught))
+    student(target(taught))
     assert all(torch.equal(before[name], numbers) for name, numbers in taught.state_dict().items())
 
 
-def test_softened_logits_of_a_sample_are_corrected_by_the_chance_to_be_in_it() -> None:
+def test_tempered_logits_of_a_sample_are_corrected_for_sampling() -> None:
     """Every second item stands for two: the same as if it were there twice."""
     random = torch.Generator().manual_seed(0)
     own, other = torch.randn(2, 5, 6, generator=random)
-    chances = torch.tensor([1.0, 0.5, 1.0, 0.5, 1.0, 0.5])
+    q = torch.tensor([1.0, 0.5, 1.0, 0.5, 1.0, 0.5])
     twice = torch.tensor([0, 1, 1, 2, 3, 3, 4, 5, 5])
-    told = lesson(teacher(), weight=1.0, softening=3.0)
+    distilled = target(teacher(), distillation_weight=1.0, distillation_temperature=3.0)
     nothing = torch.zeros(5)
-    correction = chances.log()
-    sampled = told.mixed(nothing, own - correction, other - correction, correction)
-    torch.testing.assert_close(sampled, told.mixed(nothing, own[:, twice], other[:, twice], None))
+    correction = q.log()
+    sampled = distilled.mixed_loss(nothing, own - correction, other - correction, correction)
+    torch.testing.assert_close(sampled, distilled.mixed_loss(nothing, own[:, twice], other[:, twice], None))
 
 
 def test_heads_that_do_not_divide_the_width_are_refused() -> None:
-    with pytest.raises(ValueError, match="width of 10 is not divided by 4"):
+    with pytest.raises(ValueError, match="width 10 is not a multiple of 4"):
         TeacherSettings(width=10, heads=4)

@@ -13,7 +13,7 @@ from evaluation.methods.product import product_methods
 from evaluation.metrics.measure import measure
 from evaluation.protocols.split import split
 from inference.bundle.bundle import read
-from models.data.events import ItemText, events, texts_fingerprint
+from models.data.events import ItemText, index_events, texts_fingerprint
 from models.data.popularity import PopularityHistory
 from models.errors import NothingToLearn
 from models.training.settings import TrainSettings
@@ -59,7 +59,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> TrainSettings:
 
 def hit_rates(training: Table, replay: Table, bundle: Path) -> tuple[float, float]:
     """HR@5 before each event of the replay, which is the last tenth: of the lists, and of popularity."""
-    found = split(events([training, replay], ITEMS, Actions(ACTIONS)), "next-item")
+    found = split(index_events([training, replay], ITEMS, Actions(ACTIONS)), "next-item")
     assert len(found.queries) == len(replay.user_ids) == len(found.known) - found.training.sum()
     lists = product_methods(found, ITEMS, read(bundle), CompositionSettings(actions=ACTIONS))[0]
     popularity = Popularity(found.known, found.known.positive, None)
@@ -87,7 +87,7 @@ def test_held_out_behaviour_touches_nothing(settings: TrainSettings, tmp_path: P
     whole = replace(whole, item_ids=["secret" if i in set(last) else n for i, n in enumerate(whole.item_ids)])
     known = whole.rows(np.setdiff1d(np.arange(len(whole.user_ids)), last))
     items = [*ITEMS, ItemText("secret", "a secret film")]
-    learned = events([known], items, Actions(ACTIONS))
+    learned = index_events([known], items, Actions(ACTIONS))
     place = learned.item_ids.index("secret")
     assert not (learned.items == place).any()
     assert not PopularityHistory.of(learned, 7).at(whole.time_ms)[:, place].any()
@@ -105,15 +105,17 @@ def test_the_order_of_a_file_tells_nothing() -> None:
     same_second = replace(table, time_ms=table.time_ms // HOUR * HOUR)
     shuffled = same_second.rows(np.random.default_rng(0).permutation(len(table.user_ids)))
     by_item = same_second.rows(np.array(sorted(range(60), key=lambda i: int(table.item_ids[i]))))
-    prints = {events([t], ITEMS, Actions(ACTIONS)).fingerprint() for t in (same_second, shuffled, by_item)}
+    prints = {
+        index_events([t], ITEMS, Actions(ACTIONS)).fingerprint() for t in (same_second, shuffled, by_item)
+    }
     assert len(prints) == 1
-    ordered = events([by_item], ITEMS, Actions(ACTIONS))
+    ordered = index_events([by_item], ITEMS, Actions(ACTIONS))
     assert not (np.diff(ordered.items[:10]) >= 0).all(), "within a second not the file's order"
 
 
 def test_popularity_is_what_came_before_weighed_by_age() -> None:
     table = walks(30, 20)
-    known = events([table], ITEMS, Actions(ACTIONS))
+    known = index_events([table], ITEMS, Actions(ACTIONS))
     history = PopularityHistory.of(known, half_life_days=0.5, snapshots=len(known))
     for row in (0, 1, 300, 599):
         moment = int(known.time_ms[row])

@@ -15,12 +15,11 @@ import models.training.identity
 import tests.models.stopped_runs as stopped_runs
 import tests.models.worker_runs as worker_runs
 from inference.bundle.bundle import Manifest
-from models.errors import CheckpointRefused, CheckpointUnwritten, TrainingStopped
-from models.training.distillation.settings import TeacherSettings
-from models.training.resume import rng_state as chances
+from models.errors import CheckpointRefused, CheckpointWriteFailed, TrainingStopped
+from models.training.resume import rng_state
 from models.training.resume.checkpoint import Checkpoint
-from models.training.resume.stopping import Stop, stop_on_signals
-from models.training.settings import TrainSettings
+from models.training.resume.stop import Stop, stop_on_signals
+from models.training.settings import TeacherSettings, TrainSettings
 from models.training.train import train_on
 from profiles.actions import Action
 from tests.models.stopped_runs import FILMS, LosePower, PowerLost, StopAt, visits
@@ -35,12 +34,12 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> TrainSettings:
         tmp_path_factory.mktemp("text"),
         epochs=2,
         final_epochs=2,
-        averaged=0.5,
+        weight_averaging=0.5,
         mixture_steps=3,
         batch=9,
         negatives=16,
         teacher=TeacherSettings(
-            members=1, width=8, heads=2, layers=1, epochs=1, final_epochs=1, batch=9, taste_weight=1.0
+            members=1, width=8, heads=2, layers=1, epochs=1, final_epochs=1, batch=9, long_term_weight=1.0
         ),
         actions={"rate": Action(positive_from=5.0, value_range=(1, 5))},
     )
@@ -61,9 +60,9 @@ def test_a_training_stopped_again_and_again_ends_with_the_same_bundle(
 ) -> None:
     stops, manifest = 0, None
     for run in count():
-        keep = Checkpoint(tmp_path / "bundle.checkpoint", StopAt((2, 3, 7, 8)[run % 4]))
+        checkpoint = Checkpoint(tmp_path / "bundle.checkpoint", StopAt((2, 3, 7, 8)[run % 4]))
         try:
-            manifest = train_on(EVENTS, FILMS, settings, tmp_path / "bundle", keep=keep)
+            manifest = train_on(EVENTS, FILMS, settings, tmp_path / "bundle", checkpoint=checkpoint)
             break
         except TrainingStopped:
             stops += 1
@@ -81,18 +80,20 @@ def test_a_lost_process_costs_what_came_after_the_last_epoch(
     for look in (7, 9, 16):
         before = path.read_bytes() if path.exists() else None
         with pytest.raises(PowerLost):
-            train_on(EVENTS, FILMS, settings, tmp_path / "bundle", keep=Checkpoint(path, LosePower(look)))
+            train_on(
+                EVENTS, FILMS, settings, tmp_path / "bundle", checkpoint=Checkpoint(path, LosePower(look))
+            )
         assert path.read_bytes() != before, "an epoch or more was over"
-    manifest = train_on(EVENTS, FILMS, settings, tmp_path / "bundle", keep=Checkpoint(path))
+    manifest = train_on(EVENTS, FILMS, settings, tmp_path / "bundle", checkpoint=Checkpoint(path))
     assert manifest.files == whole.files and figures(manifest) == figures(whole)
 
 
 def test_stages_that_are_over_are_not_repeated(settings: TrainSettings, tmp_path: Path) -> None:
     ran = []
     for _ in range(2):
-        keep = Checkpoint(tmp_path / "checkpoint")
-        keep.open({"events": "a"})
-        assert keep.stage("one", lambda: ran.append("one") or 0.5) == 0.5  # type: ignore[func-returns-value]
+        checkpoint = Checkpoint(tmp_path / "checkpoint")
+        checkpoint.open({"events": "a"})
+        assert checkpoint.stage("one", lambda: ran.append("one") or 0.5) == 0.5  # type: ignore[func-returns-value]
     assert ran == ["one"]
 
 
@@ -108,7 +109,7 @@ def test_two_processes_stop_at_one_step_and_go_on_together(tmp_path: Path) -> No
 def stopped(settings: TrainSettings, folder: Path) -> Path:
     path = folder / "checkpoint"
     with pytest.raises(TrainingStopped):
-        train_on(EVENTS, FILMS, settings, folder / "bundle", keep=Checkpoint(path, StopAt(2)))
+        train_on(EVENTS, FILMS, settings, folder / "bundle", checkpoint=Checkpoint(path, StopAt(2)))
     return path
 
 
@@ -120,23 +121,23 @@ def test_a_checkpoint_of_other_things_is_refused_by_their_names(
     def refusal(events=EVENTS, films=FILMS, **changed: object) -> str:  # type: ignore[no-untyped-def]
         wanted = settings.model_copy(update=changed)
         with pytest.raises(CheckpointRefused) as refused:
-            train_on(events, films, wanted, tmp_path / "bundle", keep=Checkpoint(path))
+            train_on(events, films, wanted, tmp_path / "bundle", checkpoint=Checkpoint(path))
         return str(refused.value)
 
     before = path.read_bytes()
-    assert "setting train.epochs (2 there, 3 here)" in refusal(epochs=3)
+    assert "setting train.epochs (2 in the checkpoint, 3 now)" in refusal(epochs=3)
     fewer = EVENTS.take(np.arange(len(EVENTS) - 1))
     assert "events" in refusal(fewer) and "setting" not in refusal(fewer)
     assert "items" in refusal(films=[*FILMS[1:], replace(FILMS[0], text="other")])
     with monkeypatch.context() as patched:
-        patched.setattr(models.identity, "training_code", lambda: "0" * 24)
-        assert "code" in refusal()
+        patched.setattr(models.training.identity, "TRAINING_FORMAT", 0)
+        assert "training format" in refusal()
     assert path.read_bytes() == before
-    keep = Checkpoint(path, StopAt(1))
+    checkpoint = Checkpoint(path, StopAt(1))
     # What only says how fast, and what the result is called.
     faster = settings.model_copy(update={"threads": 2, "version": 8, "cache": tmp_path / "vectors"})
     with pytest.raises(TrainingStopped):
-        train_on(EVENTS, FILMS, faster, tmp_path / "bundle", keep=keep)
+        train_on(EVENTS, FILMS, faster, tmp_path / "bundle", checkpoint=checkpoint)
 
 
 class Harm:
@@ -161,12 +162,12 @@ def test_a_checkpoint_that_cannot_be_written_says_so_and_leaves_the_one_before(
     path = stopped(settings, tmp_path)
     before = path.read_bytes()
     path.with_name(f".{path.name}.partial").mkdir()
-    with pytest.raises((CheckpointUnwritten, OSError), match="checkpoint"):
-        train_on(EVENTS, FILMS, settings, tmp_path / "bundle", keep=Checkpoint(path, StopAt(1)))
+    with pytest.raises((CheckpointWriteFailed, OSError), match="checkpoint"):
+        train_on(EVENTS, FILMS, settings, tmp_path / "bundle", checkpoint=Checkpoint(path, StopAt(1)))
     assert path.read_bytes() == before
 
 
-def test_every_source_of_chance_goes_on_from_where_it_stood() -> None:
+def test_every_random_generator_goes_on_from_its_saved_state() -> None:
     import random
 
     def drawn() -> list[float]:
@@ -176,11 +177,11 @@ def test_every_source_of_chance_goes_on_from_where_it_stood() -> None:
     rng = np.random.default_rng(5)
     rng.integers(9, dtype=np.uint32)  # half a word is left over
     np.random.normal()  # and half a pair
-    process, own = chances.of_process(), chances.of_generators([rng])
+    process, own = rng_state.process_states(), rng_state.generator_states([rng])
     expected = drawn()
     drawn()
-    chances.put_process(process)
-    chances.put_generators(own, [rng])
+    rng_state.restore_process(process)
+    rng_state.restore_generators(own, [rng])
     assert drawn() == expected
 
 
@@ -190,9 +191,9 @@ def test_the_first_signal_waits_for_a_safe_point_and_the_second_does_not(number:
     with stop_on_signals() as stop:
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), number)
-        stop.waits = True
+        stop.deferred = True
         os.kill(os.getpid(), number)
-        assert stop.asked
+        assert stop.requested
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), number)
         assert signal.getsignal(number) == signal.SIG_DFL
@@ -201,9 +202,9 @@ def test_the_first_signal_waits_for_a_safe_point_and_the_second_does_not(number:
 
 def test_without_a_file_a_stop_is_a_stop() -> None:
     stop = Stop()
-    keep = Checkpoint(None, stop)
-    keep.open({})
-    keep.follow("model", torch.nn.Linear(1, 1))
-    stop.ask()
+    checkpoint = Checkpoint(None, stop)
+    checkpoint.open({})
+    checkpoint.track("model", torch.nn.Linear(1, 1))
+    stop.request()
     with pytest.raises(TrainingStopped, match="stopped"):
-        keep.stage("one", lambda: 0.0)
+        checkpoint.stage("one", lambda: 0.0)

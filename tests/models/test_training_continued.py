@@ -13,13 +13,11 @@ from evaluation.metrics.measure import ndcg
 from evaluation.protocols.split import Split, next_items
 from inference.bundle.bundle import read
 from models.data.events import Events, ItemText
-from models.encoders.load import load
+from models.encoders.load import load_encoders
 from models.encoders.settings import EncoderSettings
 from models.errors import NothingToLearn, WeightsMissing
-from models.training.continuation.continuation import continue_on
-from models.training.continuation.fresh_events import FreshWindows, chosen_events
-from models.training.continuation.settings import FreshSettings
-from models.training.settings import TrainSettings
+from models.training.continuation import RehearsalWindows, continue_training, select_events
+from models.training.settings import ContinuationSettings, TrainSettings
 from models.training.train import train_on
 from models.training.training_weights import load_weights, save_weights, weights_folder
 from profiles.actions import Action
@@ -52,14 +50,14 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> TrainSettings:
         mixture_steps=20,
         learning_rate=0.01,
         actions=ACTIONS,
-        fresh=FreshSettings(epochs=24, learning_rate=0.01),
+        continuation=ContinuationSettings(epochs=24, learning_rate=0.01),
     )
 
 
 @pytest.fixture(scope="module")
 def trained(settings: TrainSettings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     bundle = tmp_path_factory.mktemp("trained") / "bundle"
-    train_on(OLD, FILMS, settings, bundle, to_be_continued=True)
+    train_on(OLD, FILMS, settings, bundle, continuable=True)
     return bundle
 
 
@@ -93,7 +91,7 @@ def test_what_is_new_is_learned_and_what_is_old_is_not_forgotten(
     before, first = quality(bundle, coming), read(bundle).manifest
     again = next_items(OLD, len(OLD) // 2, len(OLD))
     old_before = quality(bundle, again)
-    made = continue_on(BOTH.take(np.arange(middle)), FILMS, settings, bundle)
+    made = continue_training(BOTH.take(np.arange(middle)), FILMS, settings, bundle)
     assert made.version == 8 and read(bundle).manifest == made
     assert (made.width, made.state_width, made.actions) == (first.width, first.state_width, first.actions)
     assert quality(bundle, coming) > before + 0.1
@@ -102,19 +100,19 @@ def test_what_is_new_is_learned_and_what_is_old_is_not_forgotten(
 
 def test_items_get_places_behind_those_that_were_there(settings: TrainSettings, bundle: Path) -> None:
     before = load_weights(weights_folder(bundle))
-    continue_on(BOTH, FILMS, settings, bundle)
+    continue_training(BOTH, FILMS, settings, bundle)
     after = load_weights(weights_folder(bundle))
     assert len(before.record.item_ids) == 16 and len(after.record.item_ids) == 24
     assert after.record.item_ids[:16] == before.record.item_ids
     assert [read(bundle).item_index(item_id) for item_id in after.record.item_ids] == list(range(1, 25))
-    assert after.numbers["item.ids.weight"][17:].norm(dim=1).min() > 0, "learned"
+    assert after.tensors["item.ids.weight"][17:].norm(dim=1).min() > 0, "learned"
     assert (after.record.version, after.record.newest_ms) == (8, int(BOTH.time_ms[-1]))
     # From there on there is nothing more to learn.
     with pytest.raises(NothingToLearn, match="no event is later than 2001-10"):
-        continue_on(BOTH, FILMS, settings, bundle)
+        continue_training(BOTH, FILMS, settings, bundle)
     for name in ("ranker.mixture", "ranker.slope", "ranker.offset", "user.features.value"):
         same = [
-            torch.equal(n, after.numbers[key]) for key, n in before.numbers.items() if key.startswith(name)
+            torch.equal(n, after.tensors[key]) for key, n in before.tensors.items() if key.startswith(name)
         ]
         assert same and all(same), f"{name} stays"
 
@@ -122,19 +120,19 @@ def test_items_get_places_behind_those_that_were_there(settings: TrainSettings, 
 def test_a_new_item_begins_as_what_has_no_embedding(trained: Path, settings: TrainSettings) -> None:
     model = load_weights(weights_folder(trained)).model(settings, ["one", "two"]).eval()
     text = torch.randn(2, 32)
-    model.item.begin(torch.tensor([17, 18]), text)
+    model.item.init_new_embeddings(torch.tensor([17, 18]), text)
     with torch.inference_mode():
         before, after = model.item(text, torch.tensor([0, 0])), model.item(text, torch.tensor([17, 18]))
     torch.testing.assert_close(before, after)
-    assert model.item.unseen(text).norm() > 0
+    assert model.item.cold_embedding(text).norm() > 0
 
 
 def test_labels_stay_the_places_that_they_are_when_new_ones_come() -> None:
     films = [ItemText(str(place), f"{'new' if place > 3 else 'old'}, both") for place in range(8)]
     chosen = EncoderSettings(text_model="labels")
-    first = load(chosen, films[:4])
-    later = load(chosen, films, first.tokenizer)
-    assert load(chosen, films).text.fingerprint() != first.text.fingerprint()
+    first = load_encoders(chosen, films[:4])
+    later = load_encoders(chosen, films, first.tokenizer)
+    assert load_encoders(chosen, films).text.fingerprint() != first.text.fingerprint()
     assert later.text.fingerprint() == first.text.fingerprint()
     assert later.tokenizer.encode("new, both, old").ids == first.tokenizer.encode("new, both, old").ids
 
@@ -143,13 +141,13 @@ def test_the_older_events_of_others_are_a_bounded_sample() -> None:
     newest = int(OLD.time_ms[-1])
     few = BOTH.take(np.flatnonzero((BOTH.users < 60) | (BOTH.users == 70)))
     for rehearsal, most, users in ((0.0, 9, 1), (3.0, 9, 4), (30.0, 9, 10)):
-        chosen = chosen_events(few, newest, FreshSettings(rehearsal=rehearsal, most_users=most), 0)
+        chosen = select_events(few, newest, ContinuationSettings(rehearsal=rehearsal, max_users=most), 0)
         assert len(set(chosen.users.tolist())) == users and 70 in chosen.users
-    chosen = chosen_events(few, newest, FreshSettings(rehearsal=3), 0)
-    windows = FreshWindows(newest, 2.0, 6, 4)(chosen, np.random.default_rng(0))
-    foretold = [window.events[window.first :] for window in windows]
-    new = [rows for rows in foretold if chosen.time_ms[rows[-1]] > newest]
-    assert (chosen.time_ms[np.concatenate(new)] > newest).all(), "a new window foretells nothing old"
+    chosen = select_events(few, newest, ContinuationSettings(rehearsal=3), 0)
+    windows = RehearsalWindows(newest, 2.0, 6, 4)(chosen, np.random.default_rng(0))
+    targets = [window.events[window.first_target :] for window in windows]
+    new = [rows for rows in targets if chosen.time_ms[rows[-1]] > newest]
+    assert (chosen.time_ms[np.concatenate(new)] > newest).all(), "a new window has no old target"
     assert sorted(np.concatenate(new)) == np.flatnonzero(chosen.time_ms > newest).tolist(), (
         "and all that is new"
     )
@@ -159,15 +157,15 @@ def test_the_older_events_of_others_are_a_bounded_sample() -> None:
 def test_a_users_new_events_are_told_from_all_that_came_before() -> None:
     one = visits(1, length=12)
     newest = int(one.time_ms[8])
-    (window,) = FreshWindows(newest, 0.0, 6, 4)(one, np.random.default_rng(0))
-    assert window.events[window.first :].tolist() == [9, 10, 11]
-    assert window.first >= 6 and len(window.taken) + window.first == 9
+    (window,) = RehearsalWindows(newest, 0.0, 6, 4)(one, np.random.default_rng(0))
+    assert window.events[window.first_target :].tolist() == [9, 10, 11]
+    assert window.first_target >= 6 and len(window.consumed) + window.first_target == 9
 
 
 def refusal(events: Events, settings: TrainSettings, bundle: Path, films: list[ItemText] = FILMS) -> str:
     before = {path: path.read_bytes() for path in bundle.rglob("*") if path.is_file()}
     with pytest.raises((WeightsMissing, NothingToLearn)) as refused:
-        continue_on(events, films, settings, bundle)
+        continue_training(events, films, settings, bundle)
     assert before == {path: path.read_bytes() for path in bundle.rglob("*") if path.is_file()}
     return str(refused.value)
 
@@ -181,13 +179,13 @@ def test_what_cannot_be_gone_on_from_is_refused_by_name(
     assert "the actions' names" in refusal(BOTH, renamed, bundle)
     text = EncoderSettings(text_model=str(text_model(tmp_path / "other", width=24)))
     assert "the text encoder" in refusal(BOTH, settings.model_copy(update={"encoders": text}), bundle)
-    assert "train anew" in refusal(replace(BOTH, timed=False), settings, bundle)
+    assert "without times" in refusal(replace(BOTH, timed=False), settings, bundle)
 
     folder = weights_folder(bundle)
     weights = load_weights(folder)
     save_weights(folder, replace(weights, record=weights.record.model_copy(update={"version": 3})))
     assert "not of one training" in refusal(BOTH, settings, bundle)
     (folder / "weights.pt").write_bytes(b"other")
-    assert "changed or not copied whole" in refusal(BOTH, settings, bundle)
+    assert "was changed or is incomplete" in refusal(BOTH, settings, bundle)
     (folder / "training.json").unlink()
     assert "training.json is missing" in refusal(BOTH, settings, bundle)

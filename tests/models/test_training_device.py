@@ -9,7 +9,7 @@ import tests.models.device_runs as device_runs
 import tests.models.worker_runs as worker_runs
 from inference.bundle.bundle import read
 from models.errors import DeviceMissing
-from models.network.scan import doubling, stepwise
+from models.network.scan import parallel_scan, sequential_scan
 from models.training.distributed.devices import device_of
 
 # A process starts, and loads torch.
@@ -32,7 +32,7 @@ def test_the_pretended_device_refuses_what_a_gpu_would() -> None:
 
 def test_both_scans_are_one() -> None:
     decay, entering = torch.rand(2, 3, 37, 4)
-    torch.testing.assert_close(doubling(decay, entering), stepwise(decay, entering))
+    torch.testing.assert_close(parallel_scan(decay, entering), sequential_scan(decay, entering))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import torch
 
 import tests.models.worker_runs as worker_runs
 from inference.bundle.bundle import read
-from models.training.distributed.launch import Place, own_place
+from models.training.distributed.torchrun import TorchrunRank, torchrun_rank
 from tests.models.tiny_bundle import text_model
 
 # Processes start, and load torch.
@@ -30,7 +30,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_two_processes_with_half_a_batch_each_make_the_steps_of_one(pair: Path) -> None:
-    worker_runs.train_both_stages(Place(), pair)
+    worker_runs.train_both_stages(TorchrunRank(), pair)
     alone, losses = torch.load(pair / "1-0.pt")
     for rank in range(2):
         together, told = torch.load(pair / f"2-{rank}.pt")
@@ -103,4 +103,4 @@ def test_torchrun_trains_one_bundle(tmp_path: Path) -> None:
 def test_without_torchrun_a_process_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "3")
     monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
-    assert own_place() == Place(0, 1, 0, 1)
+    assert torchrun_rank() == TorchrunRank(0, 1, 0, 1)

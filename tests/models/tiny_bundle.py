@@ -99,8 +99,9 @@ def build(
     from models.encoders.load import Encoders
     from models.encoders.text import TextEncoder
     from models.export.bundle_writer import write_bundle
-    from models.network.item_tower import ItemHead
+    from models.network.item_tower import ItemTower
     from models.network.recommender import Recommender, Shape
+    from models.training.bundle_metadata import bundle_metadata
     from models.training.settings import TrainSettings
 
     source = text_model(folder.with_name(f"{folder.name}-text"))
@@ -118,16 +119,16 @@ def build(
     text = TextEncoder(source)
     encoders = Encoders(text, text.tokenizer(64), 64, (TinyImages(),) if images else ())
     shape = Shape(
-        text.width,
-        width,
-        2 * width,
-        32,
-        len(items),
-        actions,
-        (3.0,) * actions,
-        (1.0,) * actions,
-        (0.5, 5.0),
-        len(settings.popularity_half_lives_days),
+        text_width=text.width,
+        width=width,
+        channels=2 * width,
+        hidden=32,
+        items=len(items),
+        actions=actions,
+        value_mean=(3.0,) * actions,
+        value_scale=(1.0,) * actions,
+        value_range=(0.5, 5.0),
+        popularities=len(settings.popularity_half_lives_days),
     )
     model = Recommender(shape, dropout=0.0, id_dropout=0.0)
     with torch.no_grad():
@@ -139,7 +140,8 @@ def build(
             model.ranker.last.bias[-1] = 2.0 if high_ratings else -2.0
     if images:
         of_text = model.item.state_dict()
-        model.item = ItemHead(text.width, width, len(items), 0.0, 0.0, encoders.media_widths)
+        model.item = ItemTower(text.width, width, len(items), 0.0, 0.0, encoders.media_widths)
         model.item.load_state_dict(of_text, strict=False)
-    write_bundle(folder, model, encoders, items, settings, metrics={}, fingerprint="tiny")
+    metadata = bundle_metadata(settings, version=version, metrics={}, data_fingerprint="tiny")
+    write_bundle(folder, model, encoders, items, metadata)
     return folder

@@ -12,13 +12,20 @@ import torch
 
 from local.servers.ports import free_port
 from models.data.events import Events
+from models.data.windows import Window, rank_windows
 from models.network.recommender import Recommender, Shape
-from models.training.distributed.launch import Place
-from models.training.distributed.process_group import agree, own, part_chances, share, together, total
+from models.network.sequence_model import ItemTable
+from models.training.distributed.process_group import (
+    all_reduce_sum,
+    broadcast_module,
+    join_process_group,
+    rank_rng,
+    seed_rank,
+)
+from models.training.distributed.torchrun import TorchrunRank
 from models.training.settings import TrainSettings
+from models.training.stages.fit_action_value import fit_action_value
 from models.training.stages.fit_encoder import fit_encoder
-from models.training.stages.fit_ranker import fit_ranker
-from models.training.stages.sequence_model import ItemTable
 
 ITEMS, USERS = 30, 13
 # Batches of 6, 6 and 1 histories: shares are unequal, and one is empty.
@@ -38,11 +45,11 @@ SETTINGS = TrainSettings(
 
 
 def spawned(count: int, run: Callable[..., None], *arguments: Any, seconds: float = 250) -> list[int | None]:
-    """Runs `run(place, *arguments)` in so many processes that find each other, and returns their exit codes."""
+    """Runs `run(rank, *arguments)` in so many processes that find each other, and returns their exit codes."""
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port()))
     context = multiprocessing.get_context("spawn")
     processes = [
-        context.Process(target=_run, args=(run, Place(rank, count, rank, count), arguments))
+        context.Process(target=_run, args=(run, TorchrunRank(rank, count, rank, count), arguments))
         for rank in range(count)
     ]
     for process in processes:
@@ -56,10 +63,10 @@ def spawned(count: int, run: Callable[..., None], *arguments: Any, seconds: floa
     return codes
 
 
-def _run(run: Callable[..., None], place: Place, arguments: tuple[Any, ...]) -> None:
-    os.environ.update(RANK=str(place.rank), WORLD_SIZE=str(place.count))
+def _run(run: Callable[..., None], rank: TorchrunRank, arguments: tuple[Any, ...]) -> None:
+    os.environ.update(RANK=str(rank.rank), WORLD_SIZE=str(rank.world_size))
     torch.set_num_threads(1)
-    run(place, *arguments)
+    run(rank, *arguments)
 
 
 def histories() -> Events:
@@ -84,19 +91,19 @@ def histories() -> Events:
     )
 
 
-def train_both_stages(place: Place, folder: Path) -> None:
+def train_both_stages(rank: TorchrunRank, folder: Path) -> None:
     """Saves the model and the losses that this process was told of."""
-    with together(place, 200):
-        _both_stages(place, folder)
+    with join_process_group(rank, 200):
+        _both_stages(rank, folder)
 
 
-def train_and_draw(place: Place, folder: Path) -> None:
+def train_and_draw(rank: TorchrunRank, folder: Path) -> None:
     """Both, for processes take seconds to start. Saves what threads of the group there are then, and afterwards."""
-    with together(place, 200):
-        _both_stages(place, folder)
-        _draw(place, folder)
+    with join_process_group(rank, 200):
+        _both_stages(rank, folder)
+        _draw(rank, folder)
         meanwhile = _threads_of_the_group()
-    torch.save((meanwhile, _threads_of_the_group()), folder / f"threads-{place.rank}.pt")
+    torch.save((meanwhile, _threads_of_the_group()), folder / f"threads-{rank.rank}.pt")
 
 
 def _threads_of_the_group() -> list[str]:
@@ -104,43 +111,57 @@ def _threads_of_the_group() -> list[str]:
     return sorted(name for name in names if "gloo" in name)
 
 
-def _both_stages(place: Place, folder: Path) -> None:
+def _both_stages(rank: TorchrunRank, folder: Path) -> None:
     events = histories()
-    shape = Shape(5, 8, 12, 16, ITEMS, 1, (3.0,), (1.0,), (1.0, 5.0), 1, temperature=0.1)
+    shape = Shape(
+        text_width=5,
+        width=8,
+        channels=12,
+        hidden=16,
+        items=ITEMS,
+        actions=1,
+        value_mean=(3.0,),
+        value_scale=(1.0,),
+        value_range=(1.0, 5.0),
+        popularities=1,
+        temperature=0.1,
+    )
     losses: list[float] = []
-    torch.manual_seed(place.rank)
+    torch.manual_seed(rank.rank)
     model = Recommender(shape, 0.0, 0.0)
-    agree(model)
-    part_chances(0)
+    broadcast_module(model)
+    seed_rank(0)
     text = torch.randn(ITEMS, 5, generator=torch.Generator().manual_seed(0))
     items = ItemTable(text, torch.arange(1, ITEMS + 1))
     fit_encoder(model, events, items, SETTINGS, lambda share, loss: losses.append(loss))
-    fit_ranker(model, events, items, SETTINGS, lambda share, loss: losses.append(loss))
-    torch.save((model.state_dict(), losses), folder / f"{place.count}-{place.rank}.pt")
+    fit_action_value(model, events, items, SETTINGS, lambda share, loss: losses.append(loss))
+    torch.save((model.state_dict(), losses), folder / f"{rank.world_size}-{rank.rank}.pt")
 
 
-def _draw(place: Place, folder: Path) -> None:
+def _draw(rank: TorchrunRank, folder: Path) -> None:
     """Saves what this process gets of a batch, and what it draws by chance."""
     rng = np.random.default_rng(0)
-    alone = own(rng)
-    part_chances(0)
-    mine = share([f"w{number}" for number in rng.permutation(11)])
-    torch.save((mine, alone.random(), float(torch.rand(()))), folder / f"drawn-{place.rank}.pt")
+    alone = rank_rng(rng)
+    seed_rank(0)
+    none = np.zeros(0, np.int64)
+    windows = [Window(np.array([number]), 0, none) for number in rng.permutation(11)]
+    mine = [int(window.events[0]) for window in rank_windows(windows, rank.rank, rank.world_size)]
+    torch.save((mine, alone.random(), float(torch.rand(()))), folder / f"drawn-{rank.rank}.pt")
 
 
-def lose_one(place: Place, folder: Path, dies: bool, timeout: float) -> None:
+def lose_one(rank: TorchrunRank, folder: Path, dies: bool, timeout: float) -> None:
     """The second process ends, or hangs, where the first waits for it. Both are awake before the timeout counts."""
-    (folder / f"awake-{place.rank}").touch()
-    while not (folder / f"awake-{1 - place.rank}").exists():
+    (folder / f"awake-{rank.rank}").touch()
+    while not (folder / f"awake-{1 - rank.rank}").exists():
         time.sleep(0.01)
-    with together(place, timeout):
-        total(torch.ones(1))
-        if place.rank == 1:
+    with join_process_group(rank, timeout):
+        all_reduce_sum(torch.ones(1))
+        if rank.rank == 1:
             if dies:
                 os._exit(3)
             time.sleep(3 * timeout)
         started = time.monotonic()
         try:
-            total(torch.ones(1))
+            all_reduce_sum(torch.ones(1))
         finally:
             (folder / "waited").write_text(str(time.monotonic() - started))

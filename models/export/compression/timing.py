@@ -1,4 +1,4 @@
-"""How large a bundle's graphs are, and how long they take on one core."""
+"""Size of a bundle's graphs, and time of a call on one core."""
 
 import time
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 
 from inference.bundle.bundle import Bundle
 from inference.bundle.graphs import ITEM_ENCODER, RANKER, USER_FOLD, Graph
-from models.export.graphs import inputs, sizes_of
+from models.export.graphs import random_inputs, sizes_of
 from models.export.local_graphs import LocalGraphs
 
 BATCHES: Final = (1, 16)
@@ -20,9 +20,13 @@ _RUNS: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """A graph's file in bytes, and the microseconds of a call on one core by its batch: the shortest of many, since
-    what else the machine does only ever adds. length: tokens, events or candidates of each row, 1 where a row has no
-    length."""
+    """Cost of a graph.
+
+    Attributes:
+        size: of its file, in bytes.
+        length: tokens, events or candidates of a row; 1 where rows have no length.
+        microseconds: of a call on one core, by batch size: the minimum of many calls, because other load only adds.
+    """
 
     size: int
     length: int
@@ -30,14 +34,14 @@ class Cost:
 
 
 def costs(bundle: Bundle, *, seconds: float = _SECONDS) -> dict[str, Cost]:
-    """Of each graph of the bundle, by name. seconds: spent on each graph and batch, about."""
+    """Cost of each graph of the bundle, by name. seconds: how long to measure each graph and batch size, about."""
     graphs, sizes = LocalGraphs(bundle, threads=1), sizes_of(bundle)
     found = {}
     for graph in bundle.manifest.graphs().values():
         length = _length(graph, bundle)
         micros = {}
         for batch in (each for each in BATCHES if each <= graph.max_batch):
-            given = inputs(graph, sizes, batch, length, np.random.default_rng(0))
+            given = random_inputs(graph, sizes, batch, length, np.random.default_rng(0))
             micros[batch] = _shortest(graphs, graph, list(given.values()), seconds) * 1e6
         file = bundle.folder / "triton" / graph.name / str(bundle.manifest.version) / "model.onnx"
         found[graph.name] = Cost(file.stat().st_size, length, micros)
@@ -48,7 +52,7 @@ def _shortest(graphs: LocalGraphs, graph: Graph, given: list[np.ndarray], second
     graphs.run(graph, *given)
     best, runs, end = float("inf"), 0, time.perf_counter() + seconds
     while not runs or (runs < _RUNS and time.perf_counter() < end):
-        # Of this process alone: a core that others use too is not a slower one.
+        # CPU time of this process: other processes on the core do not count.
         started = time.process_time()
         graphs.run(graph, *given)
         best, runs = min(best, time.process_time() - started), runs + 1

@@ -1,1 +1,1 @@
-"""One training on several processes, and the device each computes on."""
+"""Data-parallel training: ranks, collectives between processes, and devices."""

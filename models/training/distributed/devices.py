@@ -1,31 +1,29 @@
-"""What a training computes on."""
+"""The device that a process of a training computes on."""
 
-from typing import TYPE_CHECKING, Literal
+import torch
 
 from models.errors import DeviceMissing
-
-if TYPE_CHECKING:
-    import torch
-
-Device = Literal["auto", "cpu", "cuda"]
+from models.training.settings import Device
 
 
-def device_of(wanted: Device, local_rank: int) -> "torch.device":
-    """The GPU of this process, the local_rank-th of the machine, or the CPU; auto: a GPU where there is one for it.
+def device_of(wanted: Device, local_rank: int) -> torch.device:
+    """The GPU number `local_rank` of this machine, or the CPU.
 
-    Raises DeviceMissing.
+    Args:
+        wanted: `auto` takes a GPU if there is one.
+        local_rank: of this process on its machine.
+
+    Raises:
+        DeviceMissing: there is no GPU for this process, and the CPU was not asked for.
     """
-    # Settings name the type above, and what reads settings does not load torch.
-    import torch
-
     if wanted == "cpu":
         return torch.device("cpu")
-    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if local_rank < there:
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if local_rank < count:
         return torch.device("cuda", local_rank)
-    if wanted == "cuda" or there:
+    if wanted == "cuda" or count:
         raise DeviceMissing(
-            f"process {local_rank} of this machine wants a GPU of its own, and torch sees {there}: start as many "
+            f"process {local_rank} of this machine needs a GPU of its own, and torch sees {count}: start as many "
             "processes as there are GPUs, or set train.device=cpu"
         )
     return torch.device("cpu")

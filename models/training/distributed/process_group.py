@@ -1,45 +1,46 @@
-"""One training by several processes: each takes its share of every batch, and all make the same step.
+"""Data-parallel training: each process takes its share of every batch, and all make the same step.
 
-The loss is a sum over targets divided by what they weigh together. So each process divides its own sum by what all of
-them weigh (`total`), and gradients are added up (`add_gradients`): the step is that of the whole batch to rounding,
-however unequal the shares are. DistributedDataParallel (Li et al. 2020, arXiv:2006.15704) takes the mean of the
-processes' gradients instead, which is another loss where shares are unequal, and hangs on the forward of a single
-module, where this model is called in several parts. Its bucketing is kept.
+The loss is a sum over targets divided by their total weight. Each process divides its own sum by the total weight of
+all (`all_reduce_sum`), and gradients are added up (`add_gradients`). So the step is that of the whole batch up to
+rounding, even if the shares are unequal. DistributedDataParallel (Li et al. 2020, arXiv:2006.15704) averages the
+processes' gradients, which is another loss for unequal shares, and hooks into the forward pass of a single module,
+where this model is called in several parts. Its bucketing of gradients is kept.
 
-Without `together` there is one process, and nothing here does anything.
+Without `join_process_group` there is one process, and every collective returns its input.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Final, TypeVar
+from typing import Final
 
 import numpy as np
 import torch
 
-# Its functions' default group is the one that is there when it is loaded, which they would hold for good: an optimizer
-# loads it. A group that outlives `together` runs into the interpreter's end, where a process can be aborted.
+# Its functions' default group is bound when it is loaded, and the optimizer loads it. Loaded within a group it would
+# keep that group alive until the interpreter exits, where the process can abort.
 import torch.distributed.nn.functional
 from torch import Tensor, distributed, nn
 
 from models.errors import WorkerLost
-from models.training.distributed.launch import Place
+from models.training.distributed.torchrun import TorchrunRank
 
-T = TypeVar("T")
-
-# Numbers in a bucket: small tensors travel together, large ones alone.
+# Numbers of a bucket: small gradients travel together, large ones alone.
 _BUCKET: Final = 1 << 20
 
 
 @contextmanager
-def together(place: Place, timeout_seconds: float) -> Iterator[None]:
-    """Joins the other processes until the end of the block. A wait for one of them that lasts longer than the
-    timeout, or for one that has gone, raises WorkerLost."""
-    if place.count == 1:
+def join_process_group(rank: TorchrunRank, timeout_seconds: float) -> Iterator[None]:
+    """Joins the other processes for the duration of the block.
+
+    Raises:
+        WorkerLost: another process has ended, or a collective took longer than the timeout.
+    """
+    if rank.world_size == 1:
         yield
         return
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    with _waiting():
+    with _collective():
         distributed.init_process_group(backend, timeout=timedelta(seconds=timeout_seconds))
     try:
         yield
@@ -47,55 +48,56 @@ def together(place: Place, timeout_seconds: float) -> Iterator[None]:
         distributed.destroy_process_group()
 
 
-def count() -> int:
+def world_size() -> int:
     """How many processes train together."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
 def rank() -> int:
-    """This one's number."""
+    """This process's rank, from 0."""
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
-def share(batch: Sequence[T]) -> Sequence[T]:
-    """This process's part of a batch that all of them know: every count-th. Shares differ by one at most; where there
-    are fewer than processes, some are empty."""
-    return batch[rank() :: count()] if count() > 1 else batch
+def rank_rng(rng: np.random.Generator) -> np.random.Generator:
+    """A generator of this process alone.
 
-
-def own(rng: np.random.Generator) -> np.random.Generator:
-    """Chances of this process alone. `rng` moves on by one number, however many there are and whatever they draw, so
-    that all of them go on shuffling alike."""
+    `rng` advances by one number, whatever the processes draw, so that all of them go on shuffling alike.
+    """
     return np.random.default_rng((int(rng.integers(1 << 62)), rank()))
 
 
-def part_chances(seed: int) -> None:
-    """From here on dropout and samples differ by process."""
-    if count() > 1:
+def seed_rank(seed: int) -> None:
+    """Makes dropout and samples differ between processes from here on."""
+    if world_size() > 1:
         torch.manual_seed((seed << 16) + rank())
 
 
-def total(part: Tensor) -> Tensor:
-    """The sum over the processes of a number that each has, without a gradient."""
-    if count() == 1:
-        return part
-    summed = part.detach().clone()
-    with _waiting():
+def all_reduce_sum(value: Tensor) -> Tensor:
+    """The sum of a tensor over the processes, without a gradient."""
+    if world_size() == 1:
+        return value
+    summed = value.detach().clone()
+    with _collective():
         distributed.all_reduce(summed)
     return summed
 
 
 def add_gradients(parameters: Sequence[nn.Parameter], loss: Tensor) -> Tensor:
-    """After `backward`: gives each parameter the sum of the processes' gradients, and returns the sum of their
-    losses. A parameter without a gradient in any of them stays without."""
-    if count() == 1:
+    """After `backward`: gives each parameter the sum of the processes' gradients.
+
+    A parameter that has a gradient in no process stays without.
+
+    Returns:
+        The sum of the processes' losses.
+    """
+    if world_size() == 1:
         return loss.detach()
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-    there = [float(p.grad is not None) for p in parameters]
-    report = torch.cat([loss.detach().reshape(1), torch.tensor(there, device=loss.device)])
+    has_gradient = [float(p.grad is not None) for p in parameters]
+    report = torch.cat([loss.detach().reshape(1), torch.tensor(has_gradient, device=loss.device)])
     buckets = [*_buckets(gradients)]
     flat = [torch.cat([g.reshape(-1) for g in b]) if len(b) > 1 else b[0].contiguous() for b in buckets]
-    with _waiting():
+    with _collective():
         works = [distributed.all_reduce(numbers, async_op=True) for numbers in (report, *flat)]
         for work in works:
             work.wait()
@@ -109,67 +111,73 @@ def add_gradients(parameters: Sequence[nn.Parameter], loss: Tensor) -> Tensor:
     return report[0]
 
 
-def agree(module: nn.Module) -> None:
-    """Every process's numbers become the first one's."""
-    if count() > 1:
-        with _waiting(), torch.no_grad():
+def broadcast_module(module: nn.Module) -> None:
+    """Sets the module's tensors in all processes to those of rank 0."""
+    if world_size() > 1:
+        with _collective(), torch.no_grad():
             for tensor in module.state_dict().values():
                 distributed.broadcast(tensor, 0)
 
 
-def told(text: str | None) -> str:
-    """The first process's text, in all of them."""
-    if count() == 1:
+def broadcast_text(text: str | None) -> str:
+    """The text of rank 0, in all processes."""
+    if world_size() == 1:
         return text or ""
-    held = [text]
-    with _waiting():
-        distributed.broadcast_object_list(held, 0)
-    return held[0] or ""
+    texts = [text]
+    with _collective():
+        distributed.broadcast_object_list(texts, 0)
+    return texts[0] or ""
 
 
-def told_by_all(texts: list[str]) -> list[list[str]]:
-    """What each process says, in the order of their numbers, in all of them."""
-    if count() == 1:
+def all_gather(texts: list[str]) -> list[list[str]]:
+    """The texts of each process by rank, in all processes."""
+    if world_size() == 1:
         return [texts]
-    held: list[list[str]] = [[] for _ in range(count())]
-    with _waiting():
-        distributed.all_gather_object(held, texts)
-    return held
+    gathered: list[list[str]] = [[] for _ in range(world_size())]
+    with _collective():
+        distributed.all_gather_object(gathered, texts)
+    return gathered
 
 
-def rows_of_all(mine: Tensor, first: int, rows: int) -> Tensor:
-    """A table [rows, w] on the CPU of which each process has some rows, those from `first` on, and no two the same."""
-    if count() == 1:
-        return mine
-    table = mine.new_zeros(rows, *mine.shape[1:])
-    table[first : first + len(mine)] = mine
-    with _waiting():
+def all_gather_rows(rows: Tensor, first: int, count: int) -> Tensor:
+    """A table [count, w] on the CPU, in all processes.
+
+    Args:
+        rows: this process's rows of it; no two processes have the same row.
+        first: index of the first of them.
+        count: rows of the table.
+    """
+    if world_size() == 1:
+        return rows
+    table = rows.new_zeros(count, *rows.shape[1:])
+    table[first : first + len(rows)] = rows
+    with _collective():
         distributed.all_reduce(table)
     return table
 
 
-def span(rows: int) -> tuple[int, int]:
-    """First row of this process's part of a table, and the row behind its last."""
-    return rows * rank() // count(), rows * (rank() + 1) // count()
+def rank_span(rows: int) -> tuple[int, int]:
+    """The range [first, end) of a table's rows that belongs to this process."""
+    return rows * rank() // world_size(), rows * (rank() + 1) // world_size()
 
 
 def _buckets(gradients: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    waiting: list[Tensor] = []
+    bucket: list[Tensor] = []
     for gradient in gradients:
-        if waiting and sum(g.numel() for g in waiting) + gradient.numel() > _BUCKET:
-            yield waiting
-            waiting = []
-        waiting.append(gradient)
-    if waiting:
-        yield waiting
+        if bucket and sum(g.numel() for g in bucket) + gradient.numel() > _BUCKET:
+            yield bucket
+            bucket = []
+        bucket.append(gradient)
+    if bucket:
+        yield bucket
 
 
 @contextmanager
-def _waiting() -> Iterator[None]:
+def _collective() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
         raise WorkerLost(
-            "another process of this training has ended or has not answered in time, so this one stops: what it said "
-            "is above, or on its own machine"
+            "another process of this training has ended or has not answered in time, so this one stops: its own error "
+            "is above, or on its machine"
         ) from error

@@ -1,1 +1,1 @@
-"""Checkpoints, from which an interrupted training continues with the same result."""
+"""Checkpoints: an interrupted training resumes and ends with the same weights, bit for bit."""

@@ -1,9 +1,9 @@
-"""A training's place on disk, so that the same command goes on where another stopped.
+"""Checkpoints of a training, from which the same command resumes.
 
-One file holds the weights, the stages that are over, and of the stage under way the optimizer, the place among its
-epochs and steps, and where every source of chance stands. It is written at the end of every epoch and stage, and
-where somebody asked to stop; by one rename, so it is always whole. Everything in it is numbers, text and tensors:
-reading it runs no code.
+One file holds the weights, the finished stages, and of the current stage the optimizer, the epoch and step, and the
+state of every random number generator. It is written after every epoch and stage, and when a stop was requested, by one
+rename, so it is always complete. It holds numbers, text and tensors, and is loaded with `weights_only`: reading it runs
+no code.
 """
 
 import base64
@@ -12,52 +12,68 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
 from torch import nn
 
-from models.errors import CheckpointRefused, CheckpointUnwritten, TrainingStopped
-from models.training.distributed import process_group as workers
+from models.errors import CheckpointRefused, CheckpointWriteFailed, TrainingStopped
+from models.training.distributed import process_group
 from models.training.loop import Loop
-from models.training.resume import rng_state as chances
-from models.training.resume.stopping import Stop
+from models.training.resume import rng_state
+from models.training.resume.stop import Stop
 from models.training.schedule import Schedule
 
-_FORMAT = 1
-_WORTH_SHOWING = 48
+_FILE_FORMAT: Final = 2
+"""Layout of the file. What the training computes has its own number: `models.training.identity.TRAINING_FORMAT`."""
+_MAX_SHOWN = 48
 
 
 class Checkpoint:
-    """path: the file; None: nothing is kept. stop: whether to stop at the next safe point.
+    """The checkpoint of a training.
 
-    A training opens it, lets it `follow` its modules, and goes through its `stage`s, which take their `loop` from it.
-    All processes that train together do the same at the same moments; the first one writes.
+    A training calls `open`, then `track` for each of its modules, then `stage` for each stage. A stage takes its loop
+    from `loop`. All processes of a training make the same calls at the same points; rank 0 writes.
+
+    Attributes:
+        path: of the file; None: nothing is written.
+        writes: how often the file was written.
     """
 
     def __init__(self, path: Path | None = None, stop: Stop | None = None) -> None:
+        """
+        Args:
+            path: of the file; None: nothing is written.
+            stop: whether to stop at the next safe point.
+        """
         self.path = path
         self._stop = stop or Stop()
         self._identity: dict[str, str] = {}
         self._modules: dict[str, nn.Module] = {}
         self._saved: dict[str, Any] = {}
-        self._done: dict[str, float] = {}
+        self._finished: dict[str, float] = {}
         self._stage = ""
         self._loop: Loop | None = None
-        self._began, self._seconds = time.monotonic(), 0.0
+        self._opened, self._seconds = time.monotonic(), 0.0
         self.writes = 0
 
     @property
     def seconds(self) -> float:
-        """That the training has taken so far, before its interruptions too."""
-        return self._seconds + time.monotonic() - self._began
+        """How long the training has taken, including the time before interruptions."""
+        return self._seconds + time.monotonic() - self._opened
 
     def open(self, identity: Mapping[str, str]) -> str | None:
-        """Goes on from the file where there is one: then where that is, in words. identity: what the training comes of,
-        by name.
+        """Reads the file, if there is one.
 
-        Raises CheckpointRefused where the file is of a training of other things, by their names, or no checkpoint.
+        Args:
+            identity: what the training's result depends on, by name; see `models.training.identity`.
+
+        Returns:
+            Where the training resumes, in words; None if it starts from the beginning.
+
+        Raises:
+            CheckpointRefused: the file is of another identity, or cannot be read.
         """
         self._identity = dict(identity)
         content = self._read()
@@ -66,90 +82,107 @@ class Checkpoint:
         assert self.path is not None
         try:
             saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-            if saved["format"] != _FORMAT:
+            if saved["format"] != _FILE_FORMAT:
                 raise ValueError(f"format {saved['format']}")
-            there: dict[str, str] = saved["identity"]
+            saved_identity: dict[str, str] = saved["identity"]
         except Exception as error:  # torch raises RuntimeError, EOFError, UnpicklingError and others
             raise CheckpointRefused(self.path, f"it cannot be read: {error}") from error
-        if other := _differences(there, self._identity):
-            raise CheckpointRefused(self.path, f"it is of another training: {'; '.join(other)}")
-        self._saved, self._done, self._seconds = saved, dict(saved["done"]), saved["seconds"]
-        return _words(saved)
+        if differences := _differences(saved_identity, self._identity):
+            raise CheckpointRefused(self.path, f"it is of another training: {'; '.join(differences)}")
+        self._saved, self._finished, self._seconds = saved, dict(saved["finished"]), saved["seconds"]
+        return _describe(saved)
 
-    def follow(self, name: str, module: nn.Module) -> None:
-        """The module's numbers are kept from now on; where the checkpoint has them, it takes them. From here on a stop
-        waits for a safe point."""
-        self._stop.waits = True
+    def track(self, name: str, module: nn.Module) -> None:
+        """Saves the module from now on, and restores it if the file has it. From here on stops wait for a safe
+        point."""
+        self._stop.deferred = True
         self._modules[name] = module
         if name in self._saved.get("modules", {}):
             module.load_state_dict(self._saved["modules"][name])
 
     def stage(self, name: str, run: Callable[[], float]) -> float:
-        """What `run` returns, or returned before the training was interrupted. Raises TrainingStopped."""
-        if name in self._done:
-            return self._done[name]
+        """Runs a stage, unless it was finished before the interruption.
+
+        Args:
+            name: unique among the training's stages.
+            run: trains, and returns the loss.
+
+        Returns:
+            The loss, now or then.
+
+        Raises:
+            TrainingStopped: a stop was requested. The file is written.
+        """
+        if name in self._finished:
+            return self._finished[name]
         self._stage, self._loop = name, None
         if self._saved:
-            chances.put_process(self._own_chances()["process"])
-        self._done[name] = run()
+            rng_state.restore_process(self._saved_states()["process"])
+        self._finished[name] = run()
         self._saved, self._loop = {}, None
         self._write()
-        if self._asked():
+        if self._stop_requested():
             raise TrainingStopped(self.path)
-        return self._done[name]
+        return self._finished[name]
 
     def loop(
         self, schedule: Schedule, rng: np.random.Generator, advance: Callable[[float, float], None]
     ) -> Loop:
-        """The loop of the stage under way; one for each. See `Loop`."""
-        saved, process = None, ""
+        """The current stage's loop; a stage has one. Arguments are those of `Loop`."""
+        saved, process_states = None, ""
         if self._saved and self._saved["stage"] == self._stage and self._saved["loop"] is not None:
-            own = self._own_chances()
-            saved, process = {**self._saved["loop"], "own": own["own"]}, own["process"]
-        self._loop = Loop(schedule, rng, advance, self._safe_point, saved, process)
+            states = self._saved_states()
+            saved, process_states = (
+                {**self._saved["loop"], "generators": states["generators"]},
+                states["process"],
+            )
+        self._loop = Loop(schedule, rng, advance, self._safe_point, saved, process_states)
         return self._loop
 
-    def stop_if_asked_here(self) -> None:
-        """Where nothing has changed since the last write, and this process works alone. Raises TrainingStopped where it
-        was asked to stop."""
-        if self._stop.asked:
+    def stop_if_requested(self) -> None:
+        """For work of this process alone after the last stage, where the file is up to date.
+
+        Raises:
+            TrainingStopped: a stop was requested.
+        """
+        if self._stop.requested:
             raise TrainingStopped(self.path)
 
     def remove(self) -> None:
-        """The training is over."""
-        if self.path is not None and not workers.rank():
+        """Removes the file: the training is finished, or is to start from the beginning."""
+        if self.path is not None and not process_group.rank():
             self.path.unlink(missing_ok=True)
 
-    def _safe_point(self, epoch_over: bool) -> None:
-        asked = self._asked()
-        if asked or epoch_over:
+    def _safe_point(self, epoch_finished: bool) -> None:
+        stop = self._stop_requested()
+        if stop or epoch_finished:
             self._write()
-        if asked:
+        if stop:
             raise TrainingStopped(self.path)
 
-    def _asked(self) -> bool:
-        """Whether any process was asked: all of them then stop at the same step."""
-        if workers.count() == 1:
-            return self._stop.asked
-        return bool(workers.total(torch.tensor([float(self._stop.asked)])).item())
+    def _stop_requested(self) -> bool:
+        """Whether any process was asked to stop: all of them then stop at the same step."""
+        if process_group.world_size() == 1:
+            return self._stop.requested
+        return bool(process_group.all_reduce_sum(torch.tensor([float(self._stop.requested)])).item())
 
     def _write(self) -> None:
         if self.path is None:
             return
         loop = None if self._loop is None else self._loop.state()
-        own = "" if loop is None else loop.pop("own")
-        each = workers.told_by_all([chances.of_process(), own])
-        if workers.rank():
+        generators = "" if loop is None else loop.pop("generators")
+        states = process_group.all_gather([rng_state.process_states(), generators])
+        if process_group.rank():
             return
         content = {
-            "format": _FORMAT,
+            "format": _FILE_FORMAT,
             "identity": self._identity,
             "modules": {name: module.state_dict() for name, module in self._modules.items()},
-            "done": self._done,
+            "finished": self._finished,
             "seconds": self.seconds,
             "stage": self._stage,
             "loop": loop,
-            "chances": [{"process": process, "own": generators} for process, generators in each],
+            "rng_states": [{"process": process, "generators": own} for process, own in states],
         }
         partial = self.path.with_name(f".{self.path.name}.partial")
         try:
@@ -159,42 +192,41 @@ class Checkpoint:
                 os.fsync(file.fileno())
             os.replace(partial, self.path)
         except OSError as error:
-            raise CheckpointUnwritten(
-                f"the checkpoint {self.path} cannot be written: {error.strerror or error}; what was there before stands"
+            raise CheckpointWriteFailed(
+                f"the checkpoint {self.path} cannot be written: {error.strerror or error}; the previous one is intact"
             ) from error
         finally:
             partial.unlink(missing_ok=True)
         self.writes += 1
 
     def _read(self) -> bytes | None:
-        """The file's content, in all processes: only the first one's machine needs to have it."""
+        """The file's content, in all processes: only the machine of rank 0 needs to have it."""
         if self.path is None:
             return None
-        content = self.path.read_bytes() if not workers.rank() and self.path.is_file() else None
-        if workers.count() == 1:
+        content = self.path.read_bytes() if not process_group.rank() and self.path.is_file() else None
+        if process_group.world_size() == 1:
             return content
-        told = workers.told(base64.b64encode(content or b"").decode())
-        return base64.b64decode(told) or None
+        encoded = process_group.broadcast_text(base64.b64encode(content or b"").decode())
+        return base64.b64decode(encoded) or None
 
-    def _own_chances(self) -> dict[str, str]:
-        found: dict[str, str] = self._saved["chances"][workers.rank()]
+    def _saved_states(self) -> dict[str, str]:
+        found: dict[str, str] = self._saved["rng_states"][process_group.rank()]
         return found
 
 
-def _words(saved: Mapping[str, Any]) -> str:
-    over = [f"{name} is over" for name in saved["done"]]
+def _describe(saved: Mapping[str, Any]) -> str:
+    parts = [f"{name} is finished" for name in saved["finished"]]
     if saved["loop"] is not None:
-        over.append(
-            f"{saved['stage']} is in its epoch {saved['loop']['epoch'] + 1}, step {saved['loop']['steps'] + 1}"
-        )
-    return "; ".join(over)
+        epoch, step = saved["loop"]["epoch"] + 1, saved["loop"]["steps"] + 1
+        parts.append(f"{saved['stage']} is in epoch {epoch}, step {step}")
+    return "; ".join(parts)
 
 
-def _differences(there: Mapping[str, str], here: Mapping[str, str]) -> list[str]:
+def _differences(saved: Mapping[str, str], current: Mapping[str, str]) -> list[str]:
     found = []
-    for name in sorted({*there, *here}):
-        one, other = there.get(name, "none"), here.get(name, "none")
-        if one != other:
-            short = len(one) <= _WORTH_SHOWING and len(other) <= _WORTH_SHOWING
-            found.append(f"{name} ({one} there, {other} here)" if short else name)
+    for name in sorted({*saved, *current}):
+        before, now = saved.get(name, "none"), current.get(name, "none")
+        if before != now:
+            short = len(before) <= _MAX_SHOWN and len(now) <= _MAX_SHOWN
+            found.append(f"{name} ({before} in the checkpoint, {now} now)" if short else name)
     return found

@@ -1,1 +1,1 @@
-"""The stages of training, one file each, with the loss each minimises."""
+"""The stages of a training, a file for each, with the loss that it minimises."""

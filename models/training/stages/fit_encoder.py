@@ -1,4 +1,4 @@
-"""First stage: item head and user encoder learn to foretell each user's events to come."""
+"""Fits item tower and user encoder: they learn to predict each user's coming events."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,93 +8,108 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.data.events import Events, Ints
-from models.data.training_data import Parts
+from models.data.training_data import Chunks
 from models.data.windows import (
     Batch,
     Window,
-    batch,
-    batches,
-    gaps,
-    share_of,
-    taken_pairs,
+    collate,
+    consumed_pairs,
+    drop_cold_targets,
+    event_gaps,
+    rank_windows,
+    shuffled_batches,
     training_windows,
-    with_history,
 )
 from models.network.recommender import Recommender
-from models.training.distillation.target import Lesson
-from models.training.distributed import process_group as workers
+from models.network.sequence_model import ItemTable, SequenceModel, states_before_targets
+from models.training.distillation import DistillationTarget
+from models.training.distributed import process_group
 from models.training.resume.checkpoint import Checkpoint
 from models.training.schedule import Schedule
 from models.training.settings import TrainSettings
-from models.training.stages.advantage import Critic, weighed
-from models.training.stages.sequence_model import Foretelling, before
-from models.training.stages.sequence_model import ItemTable as ItemTable
+from models.training.stages.advantage import Critic, advantage_loss
 
-_NEVER = -1e9
-# Past this a loss is that of what was taken, be it weighed against a teacher's.
-_SURELY_NEVER = 1e6
+MakeWindows = Callable[[Events, np.random.Generator], list[Window]]
+
+_MASKED_LOGIT = -1e9
+# A loss above this is that of a masked item, even if distillation has weighted it.
+_MASKED_LOSS = 1e6
 
 
 def fit_encoder(
-    model: Foretelling,
-    learned: Parts,
+    model: SequenceModel,
+    data: Chunks,
     items: ItemTable,
     settings: TrainSettings,
     advance: Callable[[float, float], None],
     *,
-    keep: Checkpoint | None = None,
-    windows: Callable[[Events, np.random.Generator], list[Window]] | None = None,
-    lesson: Lesson | None = None,
+    checkpoint: Checkpoint | None = None,
+    windows: MakeWindows | None = None,
+    distillation: DistillationTarget | None = None,
+    after_epoch: Callable[[int], None] = lambda epoch: None,
 ) -> float:
-    """Trains in place and returns the last epoch's loss. `advance` is told of each step's share
-    of an epoch and its loss. keep: has a safe point behind each step. windows: of a part of the
-    events, which it goes through; None: windows in which every event is foretold once. lesson: of
-    a teacher, whose distributions are foretold beside the events.
+    """Trains the model in place.
 
-    The loss is a softmax over the items, the inner product as logit, what the user has taken left out: for the user
-    vector the very next event is to be found, positive ones weighing `positive_weight`, and a share `advantage` of
-    that is the loss of `models.training.stages.advantage` instead; for the taste vector any one of the positive
-    events to come.
-    Events of one moment come in another order each epoch: theirs is not known.
+    The loss is a softmax over the items that the user has not consumed, with inner products as logits. The next-item
+    vector has to find the very next event, positive ones weighted by `positive_weight`; a share `advantage` of that
+    loss is `models.training.stages.advantage` instead. The long-term vector has to find any one of the positive events
+    to come. With more items than `negatives` the softmax is sampled, with the logQ correction (Bengio and Senecal
+    2008).
+
+    Events of one user and moment are shuffled in each epoch: their order is not known.
+
+    Args:
+        model: the served model or a member of the teacher.
+        data: the events.
+        items: inputs of the item tower.
+        settings: of the training; this stage's epochs and learning rate are `epochs` and `learning_rate`.
+        advance: called after each step with its share of an epoch and its loss.
+        checkpoint: has a safe point after each step.
+        windows: makes the windows of a chunk; None: windows in which each event is a target once.
+        distillation: a teacher, whose distributions are predicted beside the events.
+        after_epoch: called after each epoch with its number, from 1.
+
+    Returns:
+        The mean loss of the last epoch; 0 if there is nothing to predict.
     """
     rng = np.random.default_rng(settings.seed)
-    parameters = model.foretelling_parameters()
+    parameters = model.sequence_parameters()
     if settings.advantage and isinstance(model, Recommender):
-        parameters += model.ranker.pair_parameters()
+        parameters += model.ranker.action_value_parameters()
     schedule = Schedule(
-        parameters, settings.learning_rate, settings.weight_decay, settings.epochs, settings.averaged
+        parameters, settings.learning_rate, settings.weight_decay, settings.epochs, settings.weight_averaging
     )
-    loop = (keep or Checkpoint()).loop(schedule, rng, advance)
-    for _ in loop.epochs(settings.epochs):
+    loop = (checkpoint or Checkpoint()).loop(schedule, rng, advance)
+    for number in loop.epochs(settings.epochs):
         model.train()
-        for events, whole in learned.parts(rng):
-            epoch = _Epoch(events, settings, rng, windows, lesson)
-            for chosen in loop.steps(epoch.batches, epoch.own):
-                loss = epoch.loss(model, items, share_of(chosen))
-                loop.step(loss, whole * len(chosen) / epoch.windows)
-    schedule.settle()
-    # Without a window in which anything is to be foretold there is no step, and no loss.
+        for events, share in data.chunks(rng):
+            epoch = _ChunkEpoch(events, settings, rng, windows, distillation)
+            for batch in loop.steps(epoch.batches, epoch.rank_rng):
+                own = rank_windows(batch, process_group.rank(), process_group.world_size())
+                loop.step(epoch.loss(model, items, own), share * len(batch) / epoch.windows)
+        after_epoch(number + 1)
+    schedule.apply_average()
     return float(np.mean(loop.losses or [0.0]))
 
 
-class _Epoch:
-    """The events in one order, and the batches of windows over them."""
+class _ChunkEpoch:
+    """One epoch's order of a chunk of events, and the batches of windows over it."""
 
     def __init__(
         self,
         events: Events,
         settings: TrainSettings,
         rng: np.random.Generator,
-        windows: Callable[[Events, np.random.Generator], list[Window]] | None = None,
-        lesson: Lesson | None = None,
+        windows: MakeWindows | None = None,
+        distillation: DistillationTarget | None = None,
     ) -> None:
         self._events = events.take(np.lexsort((rng.random(len(events)), events.time_ms)))
-        self._gaps = gaps(self._events)
-        # Drawn from while the batches are gone through: a checkpoint keeps where it stands.
-        self.own = workers.own(rng)
-        self._later = _Later(self._events, self.own)
+        self._gaps = event_gaps(self._events)
+        # Drawn from during the steps: a checkpoint saves its state.
+        self.rank_rng = process_group.rank_rng(rng)
+        self._later = _LaterPositives(self._events, self.rank_rng)
         self._critic = Critic(self._events) if settings.advantage else None
-        self._settings, self._lesson = settings, lesson
+        self._settings, self._distillation = settings, distillation
         if windows is not None:
             found = windows(self._events, rng)
         else:
@@ -103,97 +118,107 @@ class _Epoch:
                 for rows in self._events.by_user()
                 for window in training_windows(rows, settings.history, settings.refold_every, rng)
             ]
-        if settings.direct:
-            # A user without history gets what is popular. Learned here, it would be in everyone's vector.
-            found = with_history(found)
+        if settings.item_skip_connection:
+            # A user without history gets popular items from the ranker. Learned here, popularity would be in every
+            # user's vector.
+            found = drop_cold_targets(found)
         self.windows = len(found)
-        self.batches = batches(found, settings.batch, rng)
+        self.batches = shuffled_batches(found, settings.batch, rng)
 
-    def loss(self, model: Foretelling, items: ItemTable, windows: Sequence[Window]) -> Tensor:
-        """The batch's loss, a single number."""
+    def loss(self, model: SequenceModel, items: ItemTable, windows: Sequence[Window]) -> Tensor:
+        """The loss of a batch, a scalar: this process's part of it."""
         device = items.text.device
-        given = batch(self._events, self._gaps, windows).to(device)
+        batch = collate(self._events, self._gaps, windows).to(device)
         vectors = items.vectors(model)
-        state = before(model, vectors, given)
-        rows = given.foretold
+        states = states_before_targets(model, vectors, batch)
+        rows = batch.target_rows
         later, has_later = (part.to(device) for part in self._later.draw(rows))
-        near, taste = (None, None) if self._lesson is None else self._lesson.told(given)
-        taken = taken_pairs(self._events, windows, given.rows)
-        sample = _Sample(vectors, given, later, taken, self._settings, self._lesson)
-        wanted, users = given.items[given.target], model.near(state)
-        each = sample.loss(users, wanted, near)
+        teacher_next, teacher_later = (
+            (None, None) if self._distillation is None else self._distillation.user_vectors(batch)
+        )
+        consumed = consumed_pairs(self._events, windows, batch.rows)
+        softmax = _Softmax(vectors, batch, later, consumed, self._settings, self._distillation)
+        targets, users = batch.items[batch.target], model.next_item_vector(states)
+        losses = softmax.losses(users, targets, teacher_next)
         weight = torch.from_numpy(
             np.where(self._events.positive[rows], self._settings.positive_weight, 1.0).astype(np.float32)
         ).to(device)
-        loss = (each * weight).sum() / workers.total(weight.sum())
+        loss = (losses * weight).sum() / process_group.all_reduce_sum(weight.sum())
         if self._critic is not None and isinstance(model, Recommender):
-            advantage, errors = self._critic.judge(model.ranker, rows, state, users, vectors[wanted])
-            share, count = self._settings.advantage, workers.total(torch.ones_like(each).sum())
-            loss = (1 - share) * loss + (share * weighed(each, advantage) + errors).sum() / count
-        if self._settings.taste_weight:
-            each = sample.loss(model.taste(state), later, taste)
-            # An item that is taken twice cannot be foretold the second time.
-            counts = has_later & (each < _SURELY_NEVER)
-            loss = loss + self._settings.taste_weight * each[counts].sum() / workers.total(
-                counts.sum()
-            ).clamp(min=1)
+            advantages, errors = self._critic.advantages(model.ranker, rows, states, users, vectors[targets])
+            share = self._settings.advantage
+            count = process_group.all_reduce_sum(torch.ones_like(losses).sum())
+            loss = (1 - share) * loss + (share * advantage_loss(losses, advantages) + errors).sum() / count
+        if self._settings.long_term_weight:
+            losses = softmax.losses(model.long_term_vector(states), later, teacher_later)
+            # An item that is consumed twice is masked the second time.
+            counts = has_later & (losses < _MASKED_LOSS)
+            total = process_group.all_reduce_sum(counts.sum()).clamp(min=1)
+            loss = loss + self._settings.long_term_weight * losses[counts].sum() / total
         return loss
 
 
-class _Sample:
-    """Items that a batch's events are told from: all of them, or those to be found and a uniform sample."""
+class _Softmax:
+    """The softmax of a batch: over all items, or over the targets and a uniform sample."""
 
     def __init__(
         self,
         vectors: Tensor,
-        given: Batch,
+        batch: Batch,
         later: Tensor,
-        taken: tuple[Tensor, Tensor],
+        consumed: tuple[Tensor, Tensor],
         settings: TrainSettings,
-        lesson: Lesson | None = None,
+        distillation: DistillationTarget | None = None,
     ) -> None:
         device = vectors.device
-        rows, items = (part.to(device) for part in taken)
+        rows, items = (part.to(device) for part in consumed)
         count = len(vectors)
-        self._vectors, self._place = vectors, torch.arange(count, device=device)
-        self._lesson, self._told = lesson, None if lesson is None else lesson.vectors
-        self._correction: Tensor | None = None
+        self._vectors, self._column = vectors, torch.arange(count, device=device)
+        self._distillation = distillation
+        self._teacher_vectors = None if distillation is None else distillation.vectors
+        self._log_q: Tensor | None = None
         if count > settings.negatives:
-            wanted = given.items[given.target]
-            present = torch.unique(torch.cat([wanted, later]) if settings.taste_weight else wanted)
+            targets = batch.items[batch.target]
+            present = torch.unique(torch.cat([targets, later]) if settings.long_term_weight else targets)
             drawn = torch.randint(count, (settings.negatives,), device=device)
             sample = torch.unique(torch.cat([present, drawn]))
-            # What is to be found is always in the sample, the others by chance: that is what logQ corrects.
-            chance = torch.full((count,), settings.negatives / count, device=device)
-            chance[present] = 1.0
+            # Targets are in the sample for certain, other items with probability q: logQ corrects for that.
+            q = torch.full((count,), settings.negatives / count, device=device)
+            q[present] = 1.0
             self._vectors = vectors[sample]
-            self._told = None if self._told is None else self._told[sample]
-            self._correction = torch.log(chance[sample].clamp(max=1.0))
-            self._place = torch.full((count,), -1, device=device)
-            self._place[sample] = torch.arange(len(sample), device=device)
-            items = self._place[items]
+            self._teacher_vectors = None if self._teacher_vectors is None else self._teacher_vectors[sample]
+            self._log_q = torch.log(q[sample].clamp(max=1.0))
+            self._column = torch.full((count,), -1, device=device)
+            self._column[sample] = torch.arange(len(sample), device=device)
+            items = self._column[items]
             rows, items = rows[items >= 0], items[items >= 0]
-        self._taken = rows, items
+        self._consumed = rows, items
 
-    def loss(self, users: Tensor, wanted: Tensor, told: Tensor | None = None) -> Tensor:
-        """-log p of the wanted items [b], for user vectors [b, d]; mixed with how far all the items' chances are from
-        those of a teacher, whose user vectors [b, D] are told."""
+    def losses(self, users: Tensor, targets: Tensor, teacher_users: Tensor | None = None) -> Tensor:
+        """-log p of the targets [b], mixed with the divergence from the teacher if there is one.
+
+        Args:
+            users: user vectors [b, d].
+            targets: items [b].
+            teacher_users: the teacher's user vectors [b, D]; None: no distillation.
+        """
         logits = self._logits(users, self._vectors)
-        each = functional.cross_entropy(logits, self._place[wanted], reduction="none")
-        if self._lesson is None or self._told is None or told is None:
-            return each
-        return self._lesson.mixed(each, logits, self._logits(told, self._told), self._correction)
+        losses = functional.cross_entropy(logits, self._column[targets], reduction="none")
+        if self._distillation is None or self._teacher_vectors is None or teacher_users is None:
+            return losses
+        teacher_logits = self._logits(teacher_users, self._teacher_vectors)
+        return self._distillation.mixed_loss(losses, logits, teacher_logits, self._log_q)
 
     def _logits(self, users: Tensor, vectors: Tensor) -> Tensor:
         logits = users @ vectors.T
-        if self._correction is not None:
-            logits = logits - self._correction
-        # In place: the largest array of a step is not copied.
-        return logits.index_put_(self._taken, torch.tensor(_NEVER))
+        if self._log_q is not None:
+            logits = logits - self._log_q
+        # In place: a step's largest array is not copied.
+        return logits.index_put_(self._consumed, torch.tensor(_MASKED_LOGIT))
 
 
-class _Later:
-    """For each row a random one of the user's positive events from that row on."""
+class _LaterPositives:
+    """Draws, for an event, one of its user's positive events from that event on."""
 
     def __init__(self, events: Events, rng: np.random.Generator) -> None:
         self._rng = rng
@@ -207,7 +232,7 @@ class _Later:
         self._end: Ints = np.append(before, positive.sum())[ends]
 
     def draw(self, rows: Ints) -> tuple[Tensor, Tensor]:
-        """Items [b], and whether there is one [b]."""
+        """Items [b], and whether there is one [b], for events `rows`."""
         first, count = self._first[rows], self._end[rows] - self._first[rows]
         drawn = first + (self._rng.random(len(rows)) * count).astype(np.int64)
         return torch.from_numpy(self._items[drawn]), torch.from_numpy(count > 0)

@@ -1,8 +1,8 @@
-"""Second stage: by what lists are ordered, learned from events that the encoder has not seen.
+"""Fits the ranking mixture and its calibration on events that the encoder has not seen.
 
-The encoder knows the events it was trained on too well: weighed on them, its scores would count for more than they
-are worth afterwards. So the encoder is trained on the earlier part first, the mixture is fitted to the later part, and
-only then the encoder goes on with everything.
+On its own training events the encoder's scores are too good: weighed on them, they would count for too much. So the
+encoder first trains on the earlier events, the mixture is fitted to the later ones, and then the encoder trains on all
+events.
 """
 
 import math
@@ -15,38 +15,43 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from models.data.candidate_lists import lists
+from models.data.candidate_lists import sample_candidates
 from models.data.events import Events, Floats, Ints, ItemText
 from models.data.popularity import PopularityHistory
-from models.data.ranking_contexts import Occasions, later_occasions, next_occasions
-from models.data.windows import Window, batch, covered, gaps
+from models.data.ranking_contexts import RankingContexts, next_item_contexts, random_time_contexts
+from models.data.windows import Window, collate, covered_by_state, event_gaps
 from models.network.recommender import Recommender
-from models.training.distributed import process_group as workers
+from models.network.sequence_model import ItemTable
+from models.training.distributed import process_group
 from models.training.resume.checkpoint import Checkpoint
 from models.training.schedule import Schedule
 from models.training.settings import TrainSettings
-from models.training.stages.fit_encoder import ItemTable
 
 _LISTS = 64
-_FOLDS = 256
+_FOLD_BATCH = 256
 _CALIBRATION_LISTS = 2048
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What is known of all items at b moments (Unix milliseconds): popularity [b, n, P], and seconds since
-    publication [b, n], -1 where unknown."""
+class ContextFeatures:
+    """Features of all n items at a moment.
+
+    Attributes:
+        popularity: a history for each of the P half-lives.
+        ages: moments [b], Unix milliseconds, to seconds since publication [b, n]; -1 where unknown.
+    """
 
     popularity: tuple[PopularityHistory, ...]
     ages: Callable[[Ints], Floats]
 
     def at(self, time_ms: Ints) -> tuple[Tensor, Tensor]:
+        """Popularity [b, n, P] and ages [b, n] at moments [b], Unix milliseconds."""
         popularity = np.stack([history.at(time_ms) for history in self.popularity], -1)
         return torch.from_numpy(popularity), torch.from_numpy(self.ages(time_ms))
 
 
-def ages_of(item_ids: Sequence[str], items: Sequence[ItemText]) -> Callable[[Ints], Floats]:
-    """For `Surroundings`: of the items of these ids, at b moments."""
+def item_ages(item_ids: Sequence[str], items: Sequence[ItemText]) -> Callable[[Ints], Floats]:
+    """The function `ContextFeatures.ages` of the items of these ids."""
     published_by_id = {item.item_id: item.published_ms for item in items}
     published = np.array([published_by_id.get(i) or 0 for i in item_ids], np.int64)
 
@@ -60,139 +65,155 @@ def ages_of(item_ids: Sequence[str], items: Sequence[ItemText]) -> Callable[[Int
 def fit_mixture(
     model: Recommender,
     events: Events,
-    held: NDArray[np.bool_],
+    held_out: NDArray[np.bool_],
     items: ItemTable,
-    surroundings: Surroundings,
+    features: ContextFeatures,
     settings: TrainSettings,
     advance: Callable[[float, float], None],
     *,
-    keep: Checkpoint | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> float:
-    """Fits mixture and calibration of the ranker in place, the rest held fixed; returns the mean loss of the last
-    quarter of the steps.
+    """Trains the ranker's mixture and calibration in place; everything else is fixed.
 
-    held [rows]: the events that the encoder was not trained on. Half of the lists are those asked for just before
-    a positive one of them, half those at moments out of the blue (see `models.data.ranking_contexts`); the loss is a
-    softmax over the list. Where times are not real there are only the first, and popularity says nothing.
+    Half of the lists are in contexts just before a positive held-out event, half at random moments; see
+    `models.data.ranking_contexts`. The loss is a softmax over a sampled list. If times are not real, all contexts are
+    of the first kind and popularity is zero.
+
+    Args:
+        model: whose encoder was trained without the held-out events.
+        events: whole users.
+        held_out: which of the events are held out [rows].
+        items: inputs of the item tower.
+        features: popularity and age of the items.
+        settings: of the training.
+        advance: called after each step with its share and its loss.
+        checkpoint: has a safe point after each step.
+
+    Returns:
+        The mean loss of the last quarter of the steps.
     """
     rng = np.random.default_rng(settings.seed + 1)
     schedule = Schedule(
         list(model.ranker.mixture.parameters()), settings.mixture_learning_rate, 0.0, settings.mixture_steps
     )
     # Before anything is drawn.
-    loop = (keep or Checkpoint()).loop(schedule, rng, advance)
+    loop = (checkpoint or Checkpoint()).loop(schedule, rng, advance)
     model.eval()
     with torch.no_grad():
         vectors = items.vectors(model)
-        kinds = [_Asked(model, vectors, events, next_occasions(events, held), surroundings, settings, rng)]
+        kinds = [
+            _Lists(model, vectors, events, next_item_contexts(events, held_out), features, settings, rng)
+        ]
         if events.timed:
-            later = later_occasions(events, held, rng)
-            kinds.append(_Asked(model, vectors, events, later, surroundings, settings, rng))
-    kinds = [kind for kind in kinds if kind.count]
+            at_random = random_time_contexts(events, held_out, rng)
+            kinds.append(_Lists(model, vectors, events, at_random, features, settings, rng))
+    kinds = [kind for kind in kinds if kind.contexts]
     if not kinds:
         return 0.0
-    for _ in loop.steps(range(settings.mixture_steps), *(kind.chances for kind in kinds)):
+    for _ in loop.steps(range(settings.mixture_steps), *(kind.rank_rng for kind in kinds)):
         loss = torch.stack([kind.loss() for kind in kinds]).mean()
         loop.step(loss, 1)
     kinds[0].calibrate()
-    workers.agree(model.ranker)
+    process_group.broadcast_module(model.ranker)
     return float(np.mean(loop.losses[-max(1, len(loop.losses) // 4) :]))
 
 
-class _Asked:
-    """Occasions of one kind with their states, and the loss of lists made at some of them."""
+class _Lists:
+    """Contexts of one kind with their states, and the loss of lists that are sampled in them."""
 
     def __init__(
         self,
         model: Recommender,
         vectors: Tensor,
         events: Events,
-        occasions: Occasions,
-        surroundings: Surroundings,
+        contexts: RankingContexts,
+        features: ContextFeatures,
         settings: TrainSettings,
         rng: np.random.Generator,
     ) -> None:
         self._ranker, self._vectors, self._events = model.ranker, vectors, events
-        self._occasions, self._surroundings = occasions, surroundings
-        self._settings, self.chances = settings, workers.own(rng)
-        self.count = len(occasions)
-        self._states, self._users = _folded(model, vectors, events, occasions, settings)
+        self.contexts, self._features = contexts, features
+        self._settings, self.rank_rng = settings, process_group.rank_rng(rng)
+        self._states, self._users = _folded(model, vectors, events, contexts, settings)
 
     def loss(self) -> Tensor:
-        """Mean over `_LISTS` occasions of -log p of one item that was to be found: this process's part of it."""
-        lists_here = math.ceil(_LISTS / workers.count())
-        scores, weights, _ = self._scored(self.chances.integers(self.count, size=lists_here))
-        wanted = torch.zeros(len(scores), dtype=torch.long, device=scores.device)
-        return functional.cross_entropy(scores + weights, wanted) / workers.count()
+        """The mean of -log p of a target over `_LISTS` contexts: this process's part of it."""
+        lists = math.ceil(_LISTS / process_group.world_size())
+        scores, log_weights = self._scored(self.rank_rng.integers(len(self.contexts), size=lists))
+        # The target is the first of its list.
+        target = torch.zeros(len(scores), dtype=torch.long, device=scores.device)
+        return functional.cross_entropy(scores + log_weights, target) / process_group.world_size()
 
     def calibrate(self) -> None:
-        """Fits slope and offset by Newton steps on the binary loss over lists, each item weighed by how many it
-        stands for."""
+        """Fits slope and offset of the calibration (Platt 1999) by the weighted binary loss over sampled lists."""
         ranker = self._ranker
-        places = self.chances.permutation(self.count)[:_CALIBRATION_LISTS]
+        chosen = self.rank_rng.permutation(len(self.contexts))[:_CALIBRATION_LISTS]
         with torch.no_grad():
-            parts = [self._scored(places[i : i + _LISTS])[:2] for i in range(0, len(places), _LISTS)]
+            parts = [self._scored(chosen[i : i + _LISTS]) for i in range(0, len(chosen), _LISTS)]
             scores = torch.cat([scores.flatten() for scores, _ in parts])
-            weights = torch.cat([weights.exp().flatten() for _, weights in parts])
-            found = torch.cat([(torch.arange(s.shape[1]) == 0).repeat(len(s)) for s, _ in parts]).to(scores)
+            weights = torch.cat([log_weights.exp().flatten() for _, log_weights in parts])
+            is_target = torch.cat([(torch.arange(s.shape[1]) == 0).repeat(len(s)) for s, _ in parts])
+            is_target = is_target.to(scores)
         parameters = [ranker.slope, ranker.offset]
         optimizer = torch.optim.LBFGS(parameters, max_iter=100, line_search_fn="strong_wolfe")
 
         def closure() -> float:
             optimizer.zero_grad()
-            each = functional.binary_cross_entropy_with_logits(
-                ranker.calibrated(scores), found, reduction="none"
+            losses = functional.binary_cross_entropy_with_logits(
+                ranker.calibrated(scores), is_target, reduction="none"
             )
-            loss = (each * weights).sum() / len(places)
+            loss = (losses * weights).sum() / len(chosen)
             loss.backward()  # type: ignore[no-untyped-call]
             return float(loss.item())
 
         optimizer.step(closure)  # type: ignore[no-untyped-call]
 
-    def _scored(self, places: Ints) -> tuple[Tensor, Tensor, Tensor]:
-        """Scores and log weights [b, m] of lists, the item to be found first, and the lists' items."""
-        occasions, events = self._occasions, self._events
-        wanted = np.array([self.chances.choice(occasions.liked[place]) for place in places])
+    def _scored(self, chosen: Ints) -> tuple[Tensor, Tensor]:
+        """Samples a list in each of the chosen contexts: scores and log weights [b, m], the target first."""
+        contexts, events = self.contexts, self._events
+        target_rows = np.array([self.rank_rng.choice(contexts.targets[context]) for context in chosen])
         device = self._vectors.device
-        targets = torch.from_numpy(events.items[wanted]).to(device)
-        popularity, ages = (part.to(device) for part in self._surroundings.at(occasions.time_ms[places]))
+        targets = torch.from_numpy(events.items[target_rows]).to(device)
+        popularity, ages = (part.to(device) for part in self._features.at(contexts.time_ms[chosen]))
         if not events.timed:
             popularity = torch.zeros_like(popularity)
-        near = self._users[places] @ self._vectors.T
-        for row, place in enumerate(places):
-            before = occasions.before[place]
-            taken = torch.from_numpy(events.items[before][~events.repeats[before]])
-            near[row, taken.to(device)] = -torch.inf
+        logits = self._users[chosen] @ self._vectors.T
+        for row, context in enumerate(chosen):
+            history = contexts.histories[context]
+            consumed = torch.from_numpy(events.items[history][~events.repeats[history]])
+            logits[row, consumed.to(device)] = -torch.inf
         middle = popularity[..., self._ranker.mixture.middle]
-        candidates, weights = lists(near, middle, targets, self._settings.ranker_candidates)
+        candidates, log_weights = sample_candidates(logits, middle, targets, self._settings.ranker_candidates)
         scores = self._ranker.scores(
-            self._states[places],
-            self._users[places],
-            torch.from_numpy(occasions.idle_seconds[places]).to(device)[:, None],
+            self._states[chosen],
+            self._users[chosen],
+            torch.from_numpy(contexts.idle_seconds[chosen]).to(device)[:, None],
             self._vectors[candidates],
             ages.gather(1, candidates),
             popularity.gather(1, candidates.unsqueeze(-1).expand(-1, -1, popularity.shape[-1])),
         )
-        return scores, weights, candidates
+        return scores, log_weights
 
 
 @torch.no_grad()
 def _folded(
-    model: Recommender, vectors: Tensor, events: Events, occasions: Occasions, settings: TrainSettings
+    model: Recommender, vectors: Tensor, events: Events, contexts: RankingContexts, settings: TrainSettings
 ) -> tuple[Tensor, Tensor]:
-    """States and user vectors at the occasions."""
-    gap_seconds = gaps(events)
+    """User states [contexts, S] and next-item vectors [contexts, d]."""
+    gap_seconds = event_gaps(events)
     device = vectors.device
-    states = torch.zeros(len(occasions), model.shape.channels, device=device)
-    users = torch.zeros(len(occasions), model.shape.width, device=device)
-    histories = [covered(rows, settings.history, settings.refold_every) for rows in occasions.before]
-    # Of about one length together: what is short is padded.
+    states = torch.zeros(len(contexts), model.shape.channels, device=device)
+    users = torch.zeros(len(contexts), model.shape.width, device=device)
+    histories = [
+        covered_by_state(rows, settings.history, settings.refold_every) for rows in contexts.histories
+    ]
+    # Batched by length: less padding.
     order = np.argsort([len(rows) for rows in histories], kind="stable")
-    for start in range(0, len(order), _FOLDS):
-        places = order[start : start + _FOLDS]
-        windows = [Window(histories[place], 0, histories[place][:0]) for place in places]
-        given = batch(events, gap_seconds, windows).to(device)
-        states[places], users[places], _ = model.user.fold(
-            vectors[given.items], given.actions, given.gap_seconds, given.values, given.mask
+    for start in range(0, len(order), _FOLD_BATCH):
+        chosen = order[start : start + _FOLD_BATCH]
+        windows = [Window(histories[context], 0, histories[context][:0]) for context in chosen]
+        batch = collate(events, gap_seconds, windows).to(device)
+        states[chosen], users[chosen], _ = model.user.fold(
+            vectors[batch.items], batch.actions, batch.gap_seconds, batch.values, batch.mask
         )
     return states, users

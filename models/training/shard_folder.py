@@ -13,7 +13,7 @@ from models.data.preparation import PreparationReport
 from models.data.shard_writer import write_shards
 from models.data.shards import Shards
 from models.errors import ShardsMissing, ShardsUnwritten
-from models.training.distributed import process_group as workers
+from models.training.distributed import process_group
 from models.training.settings import TrainSettings
 from profiles.actions import Actions
 from readers.interactions.format_options import InteractionOptions
@@ -22,7 +22,7 @@ from readers.report import Report
 
 
 class ShardFolder:
-    """Shards beside the bundle. The first process writes them; they are removed when the training is done."""
+    """Shards beside the bundle. Rank 0 writes them. They are removed when the training is finished."""
 
     def __init__(self, bundle: Path, settings: TrainSettings) -> None:
         self._settings = settings
@@ -51,21 +51,21 @@ class ShardFolder:
             NothingToLearn: No event has an action that is configured.
             PreparationImpossible: A preparation is configured that needs all events in memory.
             ShardsUnwritten: The folder does not take them.
-            ShardsMissing: This process does not see what the first one wrote.
+            ShardsMissing: this process does not see what rank 0 wrote.
         """
         key = _key(paths, items, options, self._settings)
-        if not workers.rank() and self._read(key) is None:
+        if not process_group.rank() and self._read(key) is None:
             on_written(*self._write(key, paths, items, options, progress))
-        # The other processes wait for the first.
-        workers.told(key)
+        # The other processes wait for rank 0.
+        process_group.broadcast_text(key)
         found = self._read(key)
         if found is None:
             raise ShardsMissing(self._folder)
         return found
 
     def remove(self) -> None:
-        """Every process may call it; the first one removes."""
-        if not workers.rank():
+        """Every process may call it; rank 0 removes the folder."""
+        if not process_group.rank():
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _read(self, key: str) -> Shards | None:

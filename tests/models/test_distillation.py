@@ -18,13 +18,12 @@ from evaluation.protocols.split import Split, split
 from evaluation.report.results import MeasuredMethod
 from inference.bundle.bundle import Manifest, read
 from models.data.events import Events
-from models.encoders.load import load
+from models.encoders.load import load_encoders
 from models.encoders.settings import EncoderSettings
 from models.errors import TrainingStopped, WeightsMissing
-from models.training.distillation.settings import TeacherSettings
-from models.training.distillation.weights import load_teacher, teacher_file
+from models.training.distillation import load_teacher, teacher_file
 from models.training.resume.checkpoint import Checkpoint
-from models.training.settings import TrainSettings
+from models.training.settings import TeacherSettings, TrainSettings
 from models.training.train import train_on
 from profiles.actions import Action
 from tests.models.stopped_runs import FILMS, StopAt, visits
@@ -47,7 +46,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> TrainSettings:
         batch=9,
         actions=ACTIONS,
         teacher=TeacherSettings(
-            members=2, width=8, heads=2, layers=1, epochs=2, final_epochs=1, batch=9, taste_weight=1.0
+            members=2, width=8, heads=2, layers=1, epochs=2, final_epochs=1, batch=9, long_term_weight=1.0
         ),
     )
 
@@ -65,14 +64,17 @@ def figures(manifest: Manifest) -> dict[str, float]:
 
 def row_of(settings: TrainSettings, bundle: Path, part: Split = PART) -> TeacherMethod:
     teacher, record = load_teacher(teacher_file(bundle))
-    encoders = load(settings.encoders, FILMS)
+    encoders = load_encoders(settings.encoders, FILMS)
     inputs = encoders.vectors(part.known.item_ids, FILMS, settings.cache, SHOW)
     return TeacherMethod(part, teacher, record, inputs, encoders.text.fingerprint())
 
 
 def test_without_members_nothing_else_of_a_teacher_matters(settings: TrainSettings, tmp_path: Path) -> None:
     bundles = []
-    for name, teacher in (("none", TeacherSettings()), ("other", TeacherSettings(width=16, weight=1.0))):
+    for name, teacher in (
+        ("none", TeacherSettings()),
+        ("other", TeacherSettings(width=16, distillation_weight=1.0)),
+    ):
         wanted = settings.model_copy(update={"teacher": teacher})
         bundles.append(train_on(EVENTS, FILMS, wanted, tmp_path / name))
         assert not teacher_file(tmp_path / name).exists()
@@ -102,9 +104,9 @@ def test_a_training_with_a_teacher_goes_on_where_it_was_stopped(
 ) -> None:
     stops, manifest = 0, None
     for run in count():
-        keep = Checkpoint(tmp_path / "bundle.checkpoint", StopAt((2, 5, 3)[run % 3]))
+        checkpoint = Checkpoint(tmp_path / "bundle.checkpoint", StopAt((2, 5, 3)[run % 3]))
         try:
-            manifest = train_on(PART.learned, FILMS, settings, tmp_path / "bundle", keep=keep)
+            manifest = train_on(PART.learned, FILMS, settings, tmp_path / "bundle", checkpoint=checkpoint)
             break
         except TrainingStopped:
             stops += 1

@@ -1,1 +1,0 @@
-"""Training that continues a previous one with new events."""

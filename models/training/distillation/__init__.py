@@ -1,1 +1,0 @@
-"""A larger attention model, and what the served model learns from it."""
