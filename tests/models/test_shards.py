@@ -99,7 +99,7 @@ def test_the_latest_tenth_is_that_of_memory(tmp_path: Path, monkeypatch: pytest.
     latest, expected = shards.split_latest(0.1), InMemoryData(in_memory(whole)).split_latest(0.1)
     assert latest is not None and expected is not None
     assert np.array_equal(latest.events.time_ms[latest.held_out], expected.events.time_ms[expected.held_out])
-    assert np.array_equal(latest.known, expected.known)
+    assert np.array_equal(latest.seen_items, expected.seen_items)
     earlier = [part for part, _ in latest.earlier.chunks(np.random.default_rng(0))]
     assert sorted(chain.from_iterable(map(facts, earlier))) == facts(expected.earlier)
     moments = expected.events.time_ms[expected.held_out][::20]
