@@ -1,4 +1,4 @@
-"""What was found in a file and what was done about it."""
+"""What was wrong in a file, and what was done about it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,8 +9,13 @@ from numpy.typing import NDArray
 
 @dataclass(slots=True)
 class Finding:
-    """One kind of trouble: how many rows, what was done with them, and the first few lines (1 is the first
-    row of the file, the header included)."""
+    """One kind of problem.
+
+    Attributes:
+        rows: How many rows have it.
+        done: What was done with them, such as "left out".
+        lines: The first few line numbers; 1 is the first line of the file, a header included.
+    """
 
     rows: int
     done: str
@@ -19,7 +24,16 @@ class Finding:
 
 @dataclass(slots=True)
 class Report:
-    """The account of one file. `rows` is what the file held, `kept` what came of it."""
+    """The report of one file.
+
+    Attributes:
+        path: The file.
+        rows: Rows in the file.
+        kept: Rows that were kept.
+        format: The format that it was read as.
+        notes: What was assumed of the whole file, a sentence each.
+        findings: Problems of rows, by kind.
+    """
 
     path: str
     rows: int = 0
@@ -31,7 +45,13 @@ class Report:
     EXAMPLES = 5
 
     def add(self, kind: str, done: str, lines: Sequence[int] | NDArray[np.int64]) -> None:
-        """Counts rows with this trouble; nothing where there are none."""
+        """Counts rows with a problem.
+
+        Args:
+            kind: What is wrong with them.
+            done: What is done with them.
+            lines: Their line numbers; without any, nothing is reported.
+        """
         if len(lines):
             finding = self.findings.setdefault(kind, Finding(0, done))
             finding.rows += len(lines)

@@ -63,17 +63,17 @@ def import_(
     if not as_json:
         for report in files.reports:
             console.print(report_table(report))
-    pictures = Report("pictures", rows=len(files.images))
-    catalogue = with_images(files.items, files.images, pictures)
+    image_report = Report("images", rows=len(files.images))
+    catalogue = with_images(files.items, files.images, image_report)
     sent: dict[str, int] = {}
     if not dry_run:
         kafka = load_settings().kafka
         sent = asyncio.run(_send(kafka, len(files.items), catalogue, rows, options.domain, console))
-    pictures.kept = pictures.rows - sum(finding.rows for finding in pictures.findings.values())
+    image_report.kept = image_report.rows - sum(finding.rows for finding in image_report.findings.values())
     if files.images and not dry_run:
-        files.reports.append(pictures)
+        files.reports.append(image_report)
         if not as_json:
-            console.print(report_table(pictures))
+            console.print(report_table(image_report))
     if as_json:
         print(json.dumps({"files": [report.as_dict() for report in files.reports], "sent": sent}))
     elif not dry_run:

@@ -1,1 +1,1 @@
-"""The shapes that people's files have, one a module: each turns a file into columns that can be checked."""
+"""File formats, one in each module: each turns a file into columns, which are then checked."""

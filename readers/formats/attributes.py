@@ -1,4 +1,4 @@
-"""Items known by anonymous attributes: one JSON object of item ids and lists of attribute ids."""
+"""Items with anonymous attributes: one JSON object of item ids and lists of attribute ids."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from recstream.v1 import item_pb2
 
 
 def read(path: Path, options: ItemOptions, report: Report) -> dict[str, ItemRow]:
-    """Items by id; the attributes are its categories. Raises UnreadableFile."""
+    """Items by id. The attributes become categories. Raises UnreadableFile."""
     text = decoded(path, options.layout.encoding)
     try:
         table = json.loads(text)

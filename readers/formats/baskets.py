@@ -1,4 +1,4 @@
-"""Orders and their items: one table with a time (Complete Journey), or Instacart's orders beside its items."""
+"""Orders and their items: one table with a timestamp (Complete Journey), or Instacart's two tables."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,10 +23,10 @@ DAY_MS = 86_400_000
 def read(
     path: Path, options: InteractionOptions, report: Report, others: Sequence[Path]
 ) -> RawInteractions | None:
-    """None for a file that only says whose the orders of another are. Raises UnreadableFile."""
+    """Reads one file; None for a file of orders, which explains another. Raises UnreadableFile."""
     table = _table(path, options)
     if table.find((NUMBER,)) and not table.find(options.names("item", ITEM)):
-        report.notes.append("orders: whose they are, and in which order; their items are in another file")
+        report.notes.append("orders with their users; the items are in another file")
         return None
     orders = encode(column(table, options, "order", ORDER))
     items = encode(column(table, options, "item", ITEM))
@@ -50,20 +50,20 @@ def _table(path: Path, options: InteractionOptions) -> Table:
 
 
 def _shared(orders: Column, times: NDArray[np.float64], report: Report) -> NDArray[np.float64]:
-    """The items of an order share its first time."""
+    """Gives all items of an order its first timestamp."""
     first = np.full(len(orders.names) + 1, np.inf)
     known = ~np.isnan(times)
     np.minimum.at(first, orders.codes[known], times[known])
     shared = np.where(orders.codes >= 0, first[orders.codes], times)
     if moved := int((shared[known] < times[known]).sum()):
-        report.notes.append(f"{moved:,} rows got the first time of their order")
+        report.notes.append(f"{moved:,} rows got the first timestamp of their order")
     return np.where(np.isinf(shared), np.nan, shared)
 
 
 def _of_orders(
     path: Path, orders: Column, options: InteractionOptions, others: Sequence[Path], report: Report
 ) -> tuple[Column, NDArray[np.float64]]:
-    """User and time of each row, by way of the file of orders: days since the user's first order."""
+    """User and timestamp of each row, joined from the file of orders: days since the user's first order."""
     tables = (_table(other, options) for other in others if other != path)
     table = next((table for table in tables if table.find((NUMBER,))), None)
     if table is None:
@@ -80,10 +80,10 @@ def _of_orders(
     starts = np.flatnonzero(np.diff(users.codes[rows], prepend=-2))
     since -= np.repeat(since[starts], np.diff(starts, append=len(rows)))
     time_ms = np.empty(table.rows)
-    # A second for each earlier order keeps those of one day apart.
+    # One second for each earlier order separates orders of one day.
     time_ms[rows] = EPOCH_MS + since * DAY_MS + number[rows] * 1000
     report.notes.append(
-        "times are days since the user's first order: order within a user is right, moments are not"
+        "timestamps are days since the user's first order: the order within a user is right, the dates are not"
     )
 
     known = encode(column(table, options, "order", ORDER))

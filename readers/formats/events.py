@@ -1,4 +1,4 @@
-"""One event a row, in named columns: CSV, TSV, Parquet or JSON lines."""
+"""Format: one event in each row, in named columns. CSV, TSV, Parquet or JSON lines."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,9 +25,17 @@ def read(
     has_values: bool = True,
     parse: Callable[[str], float] | None = None,
 ) -> RawInteractions:
-    """has_values: whether a column of values is looked for. parse: reads times in words.
+    """Reads the usual columns.
 
-    Raises UnreadableFile where a column is missing.
+    Args:
+        path: The file.
+        options: What the file does not say of itself.
+        report: Gets notes.
+        has_values: Whether to look for a column of values.
+        parse: Reads timestamps that are neither numbers nor ISO 8601, to Unix milliseconds.
+
+    Raises:
+        UnreadableFile: A required column is missing.
     """
     usual = (*USER, *options.user_names, *ITEM, *TIME, *VALUE, *ACTION, *EVENT_ID)
     table = read_table(path, options.layout, (*usual, *options.columns.values()))
@@ -53,7 +61,7 @@ def read(
 
 
 def column(table: Table, options: InteractionOptions, what: str, usual: Sequence[str]) -> Cells:
-    """Raises UnreadableFile where there is none."""
+    """The column that holds `what`. Raises UnreadableFile where there is none."""
     found = optional(table, options, what, usual)
     if found is None:
         raise UnreadableFile(
@@ -64,7 +72,7 @@ def column(table: Table, options: InteractionOptions, what: str, usual: Sequence
 
 
 def optional(table: Table, options: InteractionOptions, what: str, usual: Sequence[str]) -> Cells | None:
-    """Raises UnreadableFile where a column was named and is not there."""
+    """As `column`, or None where there is none. Raises UnreadableFile where a named column is missing."""
     name = table.find(options.names(what, usual))
     if name is None and what in options.columns:
         raise UnreadableFile(
@@ -74,7 +82,7 @@ def optional(table: Table, options: InteractionOptions, what: str, usual: Sequen
 
 
 def actions(cells: Cells | None, default: str, options: InteractionOptions, rows: int) -> Column:
-    """As they are called here; `default` where nothing stands."""
+    """Actions by their names here; `default` for empty cells."""
     if cells is None:
         return Column.constant(default, rows)
     found = encode(cells)

@@ -1,4 +1,4 @@
-"""MIND (Wu et al., 2020): news by user, with the history before and what was shown, clicked or not."""
+"""MIND (Wu et al., 2020): for each user the click history, and impressions, clicked or not."""
 
 from array import array
 from datetime import UTC, datetime
@@ -23,8 +23,11 @@ STEP_MS = 1000.0
 
 
 def read(path: Path, options: InteractionOptions, report: Report) -> RawInteractions:
-    """A user's history, the same in each of its rows, counts once and stands before all else, a second
-    between its clicks. What was shown and not clicked is an impression. Raises UnreadableFile."""
+    """Reads behaviors.tsv. Raises UnreadableFile.
+
+    Each row repeats the history of its user. It counts once, before all else, with a second between clicks. A news item
+    that was shown and not clicked is an impression.
+    """
     first = next(iter(first_lines(path)), "")
     fields = first.count("\t") + 1
     if fields not in (len(COLUMNS), len(COLUMNS) - 1):
@@ -65,7 +68,7 @@ def read(path: Path, options: InteractionOptions, report: Report) -> RawInteract
 
 
 class _Rows:
-    """Events as they are found."""
+    """Events in the order in which they are found."""
 
     def __init__(self) -> None:
         self._items: dict[str, int] = {}

@@ -17,7 +17,7 @@ TABS = re.compile(r"\d+\t\d+\t[\d.]+\t\d+")
 
 
 def read(path: Path, options: InteractionOptions, report: Report) -> RawInteractions:
-    """Raises UnreadableFile."""
+    """Reads ratings. Raises UnreadableFile."""
     found = layout(path)
     if found is not None and options.layout.columns is None:
         encoding = options.layout.encoding or detect_encoding(path)
@@ -27,7 +27,7 @@ def read(path: Path, options: InteractionOptions, report: Report) -> RawInteract
 
 
 def layout(path: Path) -> Layout | None:
-    """Of a file of ratings without a header; None: it has one, or is none."""
+    """The layout of a file of ratings without a header line; None for other files."""
     if suffix(path) == ".parquet":
         return None
     first = next(iter(first_lines(path)), "")

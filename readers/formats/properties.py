@@ -1,4 +1,4 @@
-"""RetailRocket's items: snapshots of properties by time, and a tree of categories in a file of its own."""
+"""RetailRocket's items: snapshots of properties, and a tree of categories in another file."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,9 +20,11 @@ TREE = ("categoryid", "parentid")
 def read(
     properties: Sequence[tuple[Path, Report]], trees: Sequence[tuple[Path, Report]], options: ItemOptions
 ) -> dict[str, ItemRow]:
-    """Items by id. Of a property the value with the latest time counts. An item's categories are its own and
-    all above it, so that a filter on one finds what is below. Other properties are hashes of words: no text,
-    so they are left out; `available` is kept. Raises UnreadableFile."""
+    """Items by id. Raises UnreadableFile.
+
+    The latest value of a property counts. An item is in its category and in all categories above, so that a filter on
+    one finds what is below. `available` is an attribute. Other properties are hashed words, and are dropped.
+    """
     parents: dict[str, str] = {}
     for path, report in trees:
         table = read_table(path, options.layout)
@@ -40,7 +42,7 @@ def read(
         known = [position for position, name in enumerate(names.names) if name in ("categoryid", "available")]
         rows = np.flatnonzero(np.isin(names.codes, known) & ~np.isnan(times))
         report.kept = len(rows)
-        report.notes.append("properties that are hashes of words are left out")
+        report.notes.append("properties that are hashed words are left out")
         for row in rows.tolist():
             key = items[row], names[row]
             if key not in latest or times[row] >= latest[key][0]:
@@ -66,7 +68,7 @@ def _item(
 
 
 def _upwards(category: str, parents: Mapping[str, str]) -> list[str]:
-    """A category and those above it, from the nearest; a loop ends where it closes."""
+    """A category and those above it, the nearest first. A cycle ends where it closes."""
     path: dict[str, None] = {}
     at: str | None = category
     while at is not None and at not in path:

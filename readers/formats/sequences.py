@@ -1,6 +1,6 @@
-"""One user a line: its id, then the ids of its items from the oldest to the newest. No times.
+"""One user in each line: its id, then item ids from the oldest to the newest. No timestamps.
 
-Research sets of Amazon reviews travel like this (S3-Rec: Zhou et al., 2020).
+Research data sets of Amazon reviews have this format (S3-Rec: Zhou et al., 2020).
 """
 
 from array import array
@@ -18,8 +18,11 @@ STEP_MS = 1000
 
 
 def read(path: Path, options: InteractionOptions, report: Report) -> RawInteractions:
-    """The item at position k of a line gets the time of k seconds after the turn of the millennium: the order
-    within a user is exact, and nothing else is meant by it. Raises UnreadableFile."""
+    """Reads lines of items. Raises UnreadableFile.
+
+    The item at position k gets a synthetic timestamp k seconds after the turn of the millennium. It means the order
+    within the user, and nothing else.
+    """
     separator = options.layout.separator or " "
     users: dict[str, int] = {}
     items: dict[str, int] = {}
@@ -44,11 +47,11 @@ def read(path: Path, options: InteractionOptions, report: Report) -> RawInteract
             positions.append(position)
             lines.append(number)
     report.add("user without items", "left out", empty)
-    report.add("user on an earlier line too", "goes on where that ended", again)
+    report.add("user on an earlier line too", "appended to the earlier line", again)
     action = options.action or "purchase"
-    report.notes.append(f"each position in a line is a {action}")
+    report.notes.append(f"each item in a line is a {action}")
     report.notes.append(
-        "times are positions in the line, a second apart: the order within a user is right, moments mean nothing"
+        "timestamps are positions in the line, a second apart: the order within a user is right, the dates mean nothing"
     )
     return RawInteractions(
         Column(list(users), np.array(user_codes, np.int32)),

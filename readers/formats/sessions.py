@@ -1,4 +1,4 @@
-"""Clicks and purchases by session, as Yoochoose (RecSys challenge 2015) has them: two files, no header."""
+"""Clicks and purchases by session, as in Yoochoose (RecSys Challenge 2015): two files without a header line."""
 
 import re
 from dataclasses import replace
@@ -12,8 +12,8 @@ from readers.report import Report
 from readers.tables.content import first_lines, suffix
 from readers.tables.text import Layout
 
-# A click's last field is where it happened: `S` a promotion, `0` missing, 1 to 12 a category, a longer
-# number a brand. It is of the click and not of the item, so nothing is made of it.
+# The last field of a click is where it happened: `S` a promotion, `0` missing, 1 to 12 a category, a longer number a
+# brand. It describes the click and not the item, so it is dropped.
 CLICKS = ("session_id", "time", "item_id", "context")
 BUYS = ("session_id", "time", "item_id", "price", "quantity")
 FIRST = re.compile(r"[^,]+,\d{4}-\d\d-\d\d[T ][^,]*,.*")
@@ -21,7 +21,7 @@ SESSION = ("session_id", "sessionId", "session", "sid")
 
 
 def read(path: Path, options: InteractionOptions, report: Report) -> RawInteractions:
-    """A session is a user. Raises UnreadableFile."""
+    """Reads clicks or purchases. A session is a user. Raises UnreadableFile."""
     if options.layout.columns is None and suffix(path) != ".parquet":
         first = next(iter(first_lines(path)), "")
         if FIRST.fullmatch(first):

@@ -1,4 +1,4 @@
-"""From what stands in a file to rows that can be used, with an account of those that cannot."""
+"""Drops rows that cannot be used, and reports them."""
 
 from dataclasses import dataclass
 
@@ -16,10 +16,17 @@ from readers.tables.timestamps import LATEST_MS, LATEST_YEAR
 
 @dataclass(frozen=True, slots=True)
 class RawInteractions:
-    """Columns of length n as they stand in a file, unchecked.
+    """Columns of length n as a format reads them, unchecked.
 
-    times: Unix milliseconds, NaN for what is no time. values: None where the file has no such column.
-    lines: int64 [n], the line of each row, or the line of the first. timed: see Interactions.
+    Attributes:
+        users: Of each row.
+        items: Of each row.
+        actions: Of each row.
+        times: float64 [n], Unix milliseconds; NaN for what is not a timestamp.
+        values: float64 [n], NaN for what is not a number; None where the file has no values.
+        event_ids: Strings or null; None where the file has no ids.
+        lines: int64 [n], the line number of each row; or the line number of the first row, where each has a line.
+        timed: See `Interactions`.
     """
 
     users: Column
@@ -33,7 +40,7 @@ class RawInteractions:
 
 
 def checked(raw: RawInteractions, options: InteractionOptions, report: Report) -> Interactions:
-    """The rows that can be used, in the order of the file."""
+    """The usable rows, in the order of the file. `report` gets the others, by what is wrong with them."""
     n = len(raw.times)
     report.rows += n
     values = raw.values if raw.values is not None else np.full(n, np.nan)

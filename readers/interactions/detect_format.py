@@ -1,4 +1,4 @@
-"""Which format a file of interactions has, by its first lines."""
+"""Detects the format of a file of interactions from its first lines."""
 
 import json
 import re
@@ -17,7 +17,7 @@ MIND = re.compile(r"(?:\d+\t)?\S+\t\d{1,2}/\d{1,2}/\d{4} [^\t]*\t[^\t]*\t[^\t]*"
 
 
 def detect_format(path: Path) -> str:
-    """The name of a format; `events` where nothing speaks for another. Raises UnreadableFile."""
+    """The name of a format; `events` where no other fits. Raises UnreadableFile."""
     if suffix(path) == ".parquet":
         return _by_names(_parquet_names(path))
     lines = first_lines(path)
@@ -73,7 +73,7 @@ def _keys(line: str) -> list[str]:
 
 
 def _sequences(lines: list[str]) -> bool:
-    """Words between spaces, in lines of different lengths."""
+    """Whether the lines hold words between spaces, and differ in length."""
     if len(lines) < 2 or any(mark in line for line in lines for mark in ",\t;{"):
         return False
     lengths = [len(line.split()) for line in lines]

@@ -1,4 +1,4 @@
-"""What a file of interactions does not say of itself."""
+"""What a file of interactions does not say of itself: column names, units, defaults."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,20 +37,25 @@ VALUE = ("value", "rating", "overall", "score", "stars")
 ACTION = ("action", "event", "event_type", "behavior")
 EVENT_ID = ("event_id", "eventId")
 
-# Where times that are made up begin: the turn of the millennium.
+# Where synthetic timestamps begin: the turn of the millennium.
 EPOCH_MS = 946_684_800_000
 
 
 @dataclass(frozen=True, slots=True)
 class InteractionOptions:
-    """What to read of a file and how; the usual is guessed.
+    """How to read a file of interactions. Defaults suit the usual names and units.
 
-    action: of rows without one; None: `rate` where there are values, else `view`.
-    value_range: values outside are refused. time_unit: seconds, milliseconds, ...; None: by magnitude.
-    columns: names for user, item, time, value, action, event_id and order that are not among the usual ones.
-    user_names: the usual columns for the user. action_names: what actions of the file are called here.
-    ties: what orders events of one moment: a hash of user, item, action and value with `tie_seed`, so that
-    the order of a file tells nothing, or the order of the file.
+    Attributes:
+        layout: Of a text file.
+        action: Of rows without one. None: `rate` where the file has values, else `view`.
+        value_range: Lowest and highest value; rows outside are dropped. None: that of the format.
+        time_unit: seconds, milliseconds, microseconds or nanoseconds. None: by magnitude.
+        columns: Column names by user, item, time, value, action, event_id or order, where they are unusual.
+        user_names: Columns that may hold the user.
+        action_names: Names of actions here, by their names in the file.
+        ties: What orders events with equal timestamps: a hash of user, item, action and value, so that the order of the
+            file leaks nothing; or the order of the file.
+        tie_seed: Seed of that hash.
     """
 
     layout: Layout = field(default_factory=Layout)
@@ -64,5 +69,5 @@ class InteractionOptions:
     tie_seed: int = 0
 
     def names(self, what: str, usual: Sequence[str]) -> Sequence[str]:
-        """Which columns may hold it."""
+        """Columns that may hold `what`: the one that was named, else the usual ones."""
         return [self.columns[what]] if what in self.columns else usual

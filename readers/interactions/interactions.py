@@ -1,4 +1,4 @@
-"""Interactions: who did what with which item, when."""
+"""Interactions: who did what with which item, and when."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -19,11 +19,17 @@ Float64s = NDArray[np.float64]
 class Interactions:
     """Interactions as columns of length n, in ascending time.
 
-    time_ms: Unix milliseconds. values: NaN where there is none. ties: int32 [n], the order of rows that share
-    a moment, smaller first; rows stand in this order when they were read, whatever is done to them later.
-    given_ids: event ids that a file brought. shift_ms: how far all times were moved since they were read.
-    timed: False where times are made up from positions in a line: the order within a user is right, and a
-    moment of one user says nothing about a moment of another.
+    Attributes:
+        user_ids: Of each row.
+        item_ids: Of each row.
+        actions: Names of actions.
+        time_ms: int64 [n], Unix milliseconds.
+        values: float64 [n]; NaN where a row has no value.
+        ties: int32 [n], the order of rows with equal timestamps, smaller first, as they were read.
+        given_ids: Event ids of the file; None where it has none.
+        shift_ms: How far all timestamps were shifted since they were read.
+        timed: False where timestamps are synthetic, from positions in a line. Then the order within a user is right,
+            and timestamps of two users cannot be compared.
     """
 
     user_ids: Column
@@ -46,7 +52,7 @@ class Interactions:
         values: Float64s | None = None,
         event_ids: Sequence[str] | None = None,
     ) -> "Interactions":
-        """Of plain columns, whose rows are in ascending time."""
+        """Interactions of plain columns, whose rows are in ascending time."""
         n = len(user_ids)
         return cls(
             Column.of(user_ids),
@@ -73,7 +79,7 @@ class Interactions:
 
     @property
     def event_ids(self) -> "EventIds":
-        """What names each event, so that importing it twice changes nothing."""
+        """The id of each event. Importing an event twice changes nothing."""
         return EventIds(self)
 
     def take(self, order: Int64s) -> "Interactions":
@@ -90,19 +96,19 @@ class Interactions:
         )
 
     def split(self, share: float) -> tuple["Interactions", "Interactions"]:
-        """The first `share` of the rows by time, and the rest."""
+        """The first `share` of the rows by time (0 to 1), and the others."""
         cut = int(len(self) * share)
         rows = np.arange(len(self))
         return self.take(rows[:cut]), self.take(rows[cut:])
 
     def shifted(self, milliseconds: int) -> "Interactions":
-        """The same events, later by so much."""
+        """The same events, later by so many milliseconds. Their ids stay."""
         return replace(self, time_ms=self.time_ms + milliseconds, shift_ms=self.shift_ms + milliseconds)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EventIds(Sequence[str]):
-    """The ids that a file gave, and a hash of the whole row where it gave none: equal rows, equal ids."""
+    """Event ids: those of the file, else a hash of the whole row, so that equal rows have equal ids."""
 
     rows: Interactions
 

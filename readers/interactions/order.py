@@ -1,4 +1,4 @@
-"""The order of events: by time, and by a seeded hash or the file where a moment is shared."""
+"""The order of events: by time; events with equal timestamps by a seeded hash, or by the file."""
 
 import hashlib
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ Hashes = NDArray[np.uint64]
 
 
 def merged(tables: Sequence[Interactions]) -> Interactions:
-    """One below the other. Times are real only where they are in all."""
+    """The rows of all tables, one table after the other. `timed` only if all are."""
     if len(tables) == 1:
         return tables[0]
     given = None
@@ -39,7 +39,7 @@ def merged(tables: Sequence[Interactions]) -> Interactions:
 
 
 def ordered(rows: Interactions, options: InteractionOptions, report: Report) -> Interactions:
-    """In ascending time; the report says how many events share their user and moment with another."""
+    """The rows in ascending time. The report says how many events have user and timestamp of another."""
     if options.ties == "file":
         order = np.argsort(rows.time_ms, kind="stable")
         how = "the order of the file"
@@ -47,12 +47,12 @@ def ordered(rows: Interactions, options: InteractionOptions, report: Report) -> 
         order = np.lexsort((row_hashes(rows, options.tie_seed), rows.time_ms))
         how = f"a hash with seed {options.tie_seed}"
     if tied := _tied(rows):
-        report.notes.append(f"{tied:,} events share their user and moment with another: ordered by {how}")
+        report.notes.append(f"{tied:,} events have the user and timestamp of another: ordered by {how}")
     return replace(rows.take(order), ties=np.arange(len(rows), dtype=np.int32))
 
 
 def repeats(rows: Interactions) -> NDArray[np.bool_]:
-    """Where an event stands that stood before: the same id, or without an id the same in everything."""
+    """bool [n]: whether an earlier row is the same event, by its id, or without an id by everything."""
     hashes = _mix(row_hashes(rows, 0) ^ rows.time_ms.view(np.uint64))
     columns: list[NDArray[Any]] = [
         rows.users,
@@ -79,8 +79,10 @@ def repeats(rows: Interactions) -> NDArray[np.bool_]:
 
 
 def row_hashes(rows: Interactions, seed: int) -> Hashes:
-    """uint64 [n] of user, item, action and value: of the strings themselves, so that neither the order of a
-    file nor what else is in it changes them."""
+    """uint64 [n], a hash of user, item, action and value.
+
+    It depends on the strings alone: neither the order of a file nor its other rows change it.
+    """
     found = _mix(_bits(rows.values).view(np.uint64))
     for position, column in enumerate((rows.actions, rows.item_ids, rows.user_ids)):
         found = _mix(found ^ _name_hashes(column, seed, position)[column.codes])
@@ -105,7 +107,7 @@ def _utf8(name: str) -> bytes:
 
 
 def _bits(values: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Equal for equal numbers, NaN among them."""
+    """int64 [n], equal for equal numbers; all NaN are equal."""
     return np.where(np.isnan(values), np.nan, values + 0.0).view(np.int64)
 
 

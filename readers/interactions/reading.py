@@ -1,4 +1,4 @@
-"""Interaction files of any format_name, read into one table."""
+"""Files of interactions in any format, read into one table."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,9 +19,14 @@ from readers.report import Report
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A format. read: of one file of several; None where it only explains another.
+    """A format of interactions.
 
-    value_range: of its values, where none is given. action_names: what its actions are called here.
+    Attributes:
+        about: What the files hold; part of the note that a file was detected as this format.
+        read: Reads one file, given its path, the options, its report, and all files of the command. None: the file
+            only explains another one.
+        value_range: Lowest and highest value, where none is given.
+        action_names: Names of actions here, by their names in the file.
     """
 
     about: str
@@ -59,10 +64,18 @@ FORMATS = {
 def read_interactions(
     paths: Sequence[Path], options: InteractionOptions | None = None, format_name: str | None = None
 ) -> tuple[Interactions, list[Report]]:
-    """Reads, checks, merges and orders files. format_name: the name of a format, else it is guessed of each.
+    """Reads, checks, merges and orders files.
 
-    Rows that cannot be used are left out and counted, in a report for each file. Raises UnreadableFile where
-    a file as a whole makes no sense.
+    Args:
+        paths: At least one.
+        options: What the files do not say of themselves.
+        format_name: A key of `FORMATS`. None: detected for each file.
+
+    Returns:
+        The rows, and a report for each file. Rows that cannot be used are dropped and reported.
+
+    Raises:
+        UnreadableFile: A file as a whole cannot be used, or there is no such format.
     """
     options = options or InteractionOptions()
     if format_name is not None and format_name not in FORMATS:

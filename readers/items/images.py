@@ -1,4 +1,4 @@
-"""Pictures of items that files name: those that lie on this machine."""
+"""Images that item files name, where they are on this machine."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,13 +9,13 @@ from readers.report import Report
 from recstream.v1 import item_pb2
 
 MAX_BYTES: Final = 524_288
-"""What the catalogue takes as one content."""
+"""The largest image that the catalogue takes."""
 
 _DONE: Final = "item sent without it"
 
 
 def local_image(image: Image | None) -> tuple[bytes | Path, ...]:
-    """The picture's bytes, or its file; nothing where there is none here. Addresses are not followed."""
+    """The image as bytes or as a file; empty where it is not on this machine. Addresses are not fetched."""
     if image is None:
         return ()
     if image.content:
@@ -30,16 +30,21 @@ def local_image(image: Image | None) -> tuple[bytes | Path, ...]:
 def with_images(
     items: Sequence[item_pb2.Item], images: Mapping[str, Image], report: Report
 ) -> Iterator[item_pb2.Item]:
-    """The items, one after another, with their pictures: copies, so that no more than one is held at a time. What
-    cannot travel is counted in the report, by the item's place from 1."""
-    for place, item in enumerate(items, start=1):
+    """Adds images to items, one item at a time.
+
+    Args:
+        items: Not changed: an item with an image is a copy, so that one image is in memory at a time.
+        images: By item id.
+        report: Gets the images that cannot be sent, by the position of the item, from 1.
+    """
+    for position, item in enumerate(items, start=1):
         image = images.get(item.item_id)
         if image is None:
             yield item
             continue
-        content, trouble = _content(image)
-        if trouble:
-            report.add(trouble, _DONE, [place])
+        content, problem = _content(image)
+        if problem:
+            report.add(problem, _DONE, [position])
             yield item
         else:
             whole = item_pb2.Item()
@@ -49,15 +54,15 @@ def with_images(
 
 
 def _content(image: Image) -> tuple[bytes, str]:
-    """The picture, or what is wrong with it."""
+    """The image, or what is wrong with it."""
     if not image.content and ("://" in image.reference or image.reference.startswith("data:")):
-        return b"", "picture at an address"
+        return b"", "image at an address"
     try:
         content = b"".join(one if isinstance(one, bytes) else one.read_bytes() for one in local_image(image))
     except OSError:
         content = b""
     if not content:
-        return b"", "picture's file is not there"
+        return b"", "image file is missing"
     if len(content) > MAX_BYTES:
-        return b"", "picture past 512 KiB"
+        return b"", "image larger than 512 KiB"
     return content, ""

@@ -1,4 +1,4 @@
-"""What stands in the cells of item files, as the contract's fields take it."""
+"""Cells of item files as the fields of the contract take them."""
 
 import math
 import re
@@ -14,21 +14,26 @@ AMOUNT = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """Where an item's picture is: a path or address, or its bytes (PNG, JPEG, ...) as a file held them."""
+    """The image of an item.
+
+    Attributes:
+        reference: A path or an address; empty where `content` has the image.
+        content: Bytes of a PNG, JPEG or other image file.
+    """
 
     reference: str = ""
     content: bytes = b""
 
 
 def words(cell: object) -> str:
-    """Free text; parts of a list are joined. Markup stays: it is dropped, once, where the text is used."""
+    """The text of a cell; elements of a list are joined by spaces. Markup stays: whoever uses the text drops it."""
     if isinstance(cell, list):
         return " ".join(filter(None, map(words, cell)))
     return "" if cell is None or isinstance(cell, bytes | dict) else str(cell)
 
 
 def categories(cell: object, separator: str | None) -> list[str]:
-    """Names of categories. separator: between those of one string; None: `|` or `,` where there is one."""
+    """Distinct names of categories. `separator`: between names in one string; None: `|`, else `,`."""
     names = list(_names(cell, separator))
     spaced = (re.sub(r"\s+", " ", name).strip() for name in names)
     return list(dict.fromkeys(name for name in spaced if name.casefold() not in NO_CATEGORY))
@@ -45,7 +50,7 @@ def _names(cell: object, separator: str | None) -> Iterator[str]:
 
 
 def number(cell: object) -> float | None:
-    """A finite number, also where a currency stands before it."""
+    """A finite number, also with a currency before it; None for what is not a number."""
     text = words(cell)
     try:
         found = float(text)
@@ -56,8 +61,7 @@ def number(cell: object) -> float | None:
 
 
 def image(cell: object, folder: Path) -> Image | None:
-    """The first picture of a cell: bytes, a path seen from the file's folder, an address, a dictionary of
-    either, or a list of those."""
+    """The first image of a cell: bytes, a path relative to `folder`, an address, a dictionary of these, or a list."""
     if isinstance(cell, list):
         return next((found for part in cell if (found := image(part, folder)) is not None), None)
     if isinstance(cell, dict):

@@ -1,4 +1,4 @@
-"""Item files of any shape, read into one list."""
+"""Files of items in any format, read into one list."""
 
 import json
 import re
@@ -40,9 +40,13 @@ NEWS = Layout(
 def read_items(
     paths: Sequence[Path], options: ItemOptions | None = None
 ) -> tuple[list[ItemRow], list[Report]]:
-    """Reads and checks files, whose shapes are seen from their first lines. The last word on an item counts.
+    """Reads and checks files. Their formats are detected from their first lines. The last row of an item counts.
 
-    Raises UnreadableFile.
+    Returns:
+        The items, and a report for each file.
+
+    Raises:
+        UnreadableFile: A file as a whole cannot be used.
     """
     options = options or ItemOptions()
     reports = [Report(str(path), format=_detect_format(path, options)) for path in paths]
@@ -78,7 +82,7 @@ def _read(path: Path, options: ItemOptions, report: Report) -> dict[str, ItemRow
 
 
 def _flags(films: dict[str, ItemRow]) -> dict[str, ItemRow]:
-    """Genres come as columns of 0 and 1."""
+    """Turns columns of 0 and 1 into genres."""
     for film in films.values():
         facts = film.item.attributes
         film.item.categories.extend(genre for genre in GENRES[1:] if facts.get(genre) == "1")
@@ -90,7 +94,7 @@ def _flags(films: dict[str, ItemRow]) -> dict[str, ItemRow]:
 
 
 def _news(news: dict[str, ItemRow]) -> dict[str, ItemRow]:
-    """Addresses and linked entities are no text."""
+    """Drops addresses and linked entities, which are no text."""
     for one in news.values():
         for name in ("url", "title_entities", "abstract_entities"):
             one.item.attributes.pop(name, None)
@@ -98,7 +102,7 @@ def _news(news: dict[str, ItemRow]) -> dict[str, ItemRow]:
 
 
 def _detect_format(path: Path, options: ItemOptions) -> str:
-    """Of a file, by its first lines; `table` where nothing speaks for another."""
+    """The format of a file, by its first lines; `table` where no other fits."""
     if suffix(path) == ".parquet" or options.layout.columns is not None:
         return "table"
     first = next(iter(first_lines(path)), "")
@@ -118,7 +122,7 @@ def _detect_format(path: Path, options: ItemOptions) -> str:
 
 
 def _is_one_object(path: Path, options: ItemOptions) -> bool:
-    """Whether a file is one JSON object of lists, and not an item a line."""
+    """Whether a file is one JSON object of lists, and not one item in each line."""
     try:
         whole = json.loads(decoded(path, options.layout.encoding))
     except json.JSONDecodeError:

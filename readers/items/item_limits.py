@@ -1,4 +1,4 @@
-"""Items cut to the limits of the contract: what is past them would be refused as a whole."""
+"""Truncates items to the limits of the contract. An item past a limit would be refused as a whole."""
 
 from recstream.v1 import item_pb2
 
@@ -11,7 +11,7 @@ MAX_VALUE_BYTES = 1024
 
 
 def truncate(item: item_pb2.Item) -> list[str]:
-    """Cuts the item in position. Returns what was cut, one word or two each."""
+    """Truncates the item in place. Returns the names of the fields that were truncated."""
     cut: list[str] = []
     for name, limit in (("title", MAX_TITLE_BYTES), ("description", MAX_DESCRIPTION_BYTES)):
         text = getattr(item, name)
@@ -35,7 +35,7 @@ def truncate(item: item_pb2.Item) -> list[str]:
 
 
 def truncated(text: str, limit: int) -> str:
-    """At most so many bytes of UTF-8, no character in half."""
+    """At most `limit` bytes of UTF-8, cut between two characters."""
     if len(text) * 4 <= limit:
         return text
     raw = text.encode("utf-8", "surrogatepass")

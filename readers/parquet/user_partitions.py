@@ -1,8 +1,8 @@
-"""Parquet files of events, however large, as many small tables of whole users.
+"""Parquet files of events of any size, partitioned by user.
 
-First all rows are dealt out by a hash of their user into files on disk, then each of these is read, checked and
-ordered as any file is: what has to fit in memory is one table, and a buffer of rows on the way there. Since a user's
-rows are in one table, duplicates are found as if all had been read at once.
+The rows are first written to files by a hash of their user. Each of these files is then read, checked and ordered as
+any other. One of them, and a buffer of rows, has to fit in memory. All rows of a user are in one file, so duplicates
+are found as if everything had been read at once.
 """
 
 import hashlib
@@ -27,14 +27,14 @@ from readers.report import Report
 from readers.tables.columns import Cells, encode
 from readers.tables.content import suffix
 
-# Rows that wait to be dealt out: each file gets them in groups of this number divided by the files.
+# Rows in the buffer. Each file gets this number divided by the number of files at a time.
 _BUFFER: Final = 1 << 21
-# Each is a file that stays open, of which a process may often have a thousand.
+# Each is an open file. A process may often have a thousand.
 _MOST_SHARDS: Final = 256
 
 
 def parquet_rows(paths: Sequence[Path]) -> int | None:
-    """Rows of all files by their footers; None where one is no Parquet file of events. Raises UnreadableFile."""
+    """Rows of all files, from their footers; None where one is not a Parquet file of events. Raises UnreadableFile."""
     if not paths or not all(
         suffix(p) == ".parquet" and p.is_file() and detect_format(p) == "events" for p in paths
     ):
@@ -44,15 +44,18 @@ def parquet_rows(paths: Sequence[Path]) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class UserPartitions:
-    """The files that rows were dealt out to, those of the same users together, and the report of all rows, which counts
-    as tables are read."""
+    """Files of rows, partitioned by user.
+
+    Attributes:
+        report: Of all rows. It counts as tables are read.
+        files: For each partition the files that hold its users.
+    """
 
     report: Report
     files: Sequence[Sequence[Path]]
 
     def tables(self, options: InteractionOptions) -> Iterator[Interactions]:
-        """The rows of users that are together, checked and ordered; their files are removed then. options: as they were
-        dealt out by.
+        """The rows of each partition, checked and ordered. Removes its files. `options`: those of the partitioning.
 
         Raises UnreadableFile.
         """
@@ -63,7 +66,7 @@ class UserPartitions:
             for report in reports:
                 for kind, found in report.findings.items():
                     self.report.add(kind, found.done, range(found.rows))
-                    # Lines of a file of ours tell nobody anything.
+                    # Line numbers of a temporary file help nobody.
                     self.report.findings[kind].lines.clear()
             for path in paths:
                 path.unlink()
@@ -77,11 +80,19 @@ def partition_by_user(
     shard_rows: int,
     advance: Callable[[int], None] = lambda rows: None,
 ) -> UserPartitions:
-    """Deals the rows of Parquet files of events out to files in the folder, about `shard_rows` to each, but to no more
-    than 256 files. `advance` is told how many rows were read. Files with the same columns are looked at as one: what an
-    action without a value means is decided for them together.
+    """Writes the rows of Parquet files of events to files by user.
 
-    Raises UnreadableFile.
+    Files with the same columns are read as one: what an action without a value means is decided for them together.
+
+    Args:
+        paths: Parquet files with an event in each row.
+        folder: Gets the files.
+        options: What the files do not say of themselves.
+        shard_rows: Rows in each partition, about. There are at most 256 partitions.
+        advance: Called with the number of rows read since the last call.
+
+    Raises:
+        UnreadableFile: A file is not a Parquet file of events.
     """
     total = parquet_rows(paths)
     if total is None:
@@ -112,7 +123,7 @@ def partition_by_user(
 
 
 class _PartitionWriters:
-    """Files that grow by turns; rows wait until there are enough for all."""
+    """Writers of the partitions. Rows are buffered until there are enough for all."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = paths
@@ -129,11 +140,11 @@ class _PartitionWriters:
             writer.close()
 
     def written(self) -> list[tuple[int, Path]]:
-        """The files that have rows, by number."""
+        """Files that have rows, by partition."""
         return [(position, self._paths[position]) for position in sorted(self._writers)]
 
     def finish(self) -> None:
-        """What waits is written."""
+        """Writes the buffer."""
         if not self._waiting:
             return
         table = pa.concat_tables(self._waiting).unify_dictionaries()
@@ -151,12 +162,12 @@ class _PartitionWriters:
 
 
 def _positions(users: Cells, count: int) -> NDArray[np.int64]:
-    """The file of each row: by a hash of the user's id alone, wherever it stands."""
+    """int64 [n]: the partition of each row, by a hash of the user id."""
     column = encode(users)
     digests = (
         hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
         for name in column.names
     )
-    # -1, nobody, is the last.
+    # -1, a missing user, is the last.
     hashes = np.frombuffer(b"".join([*digests, bytes(8)]), np.uint64)
     return (hashes % np.uint64(count)).astype(np.int64)[column.codes]

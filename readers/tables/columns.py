@@ -1,4 +1,4 @@
-"""A column of strings as codes into its different values: a hundred million ids in a few bytes each."""
+"""Columns of strings, dictionary-encoded: a hundred million ids take a few bytes each."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,8 +18,12 @@ else:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Column(Sequence[str]):
-    """n strings. names: each different value once, used or not. codes: int32 [n] into them; -1 where nothing
-    stands, which reads as an empty string."""
+    """n strings.
+
+    Attributes:
+        names: Each distinct value once. A value need not be used.
+        codes: int32 [n], indices into `names`. -1 stands for a missing value, which reads as an empty string.
+    """
 
     names: list[str]
     codes: Codes
@@ -63,16 +67,16 @@ class Column(Sequence[str]):
         return Column(self.names, self.codes[rows])
 
     def blank(self) -> NDArray[np.bool_]:
-        """Where nothing but white space stands."""
+        """bool [n]: whether the value is missing or only white space."""
         return np.array([*(not name.strip() for name in self.names), True])[self.codes]
 
     def renamed(self, names: Mapping[str, str]) -> "Column":
-        """With some values called otherwise."""
+        """With values replaced by this mapping. Others stay."""
         return _merged([names.get(name, name) for name in self.names], self.codes)
 
 
 def joined(columns: Sequence[Column]) -> Column:
-    """One below the other."""
+    """The rows of all columns, one column after the other."""
     names = [name for column in columns for name in column.names]
     starts = np.cumsum([0, *(len(column.names) for column in columns)])
     codes = [np.where(c.codes < 0, -1, c.codes + s) for c, s in zip(columns, starts, strict=False)]
@@ -110,7 +114,7 @@ def _dictionary(cells: Cells) -> tuple[list[object], Codes]:
 
 
 def numbers(cells: Cells, parse: Callable[[str], float] | None = None) -> NDArray[np.float64]:
-    """float64 [n], NaN for what is no finite number. parse: for strings that `float` does not read."""
+    """Numbers as float64 [n]; NaN for what is not a finite number. `parse` reads strings that `float` does not."""
     kind: pa.DataType = cells.type
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         milliseconds: Any = pc.cast(cells, pa.timestamp("ms"), safe=False)

@@ -1,4 +1,4 @@
-"""What is in a file: bytes, packed or not, and their text, with the line where it is none."""
+"""The bytes and the text of a file, gzipped or not."""
 
 import codecs
 import gzip
@@ -9,12 +9,12 @@ from readers.errors import UnreadableFile
 
 
 def suffix(path: Path) -> str:
-    """The ending that tells the kind of a file; `.gz` does not count."""
+    """The file name's ending in lower case, without `.gz`."""
     return (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
 
 
 def content(path: Path) -> bytes:
-    """The bytes of a file, unpacked where it is gzipped. Raises UnreadableFile."""
+    """The bytes of a file, decompressed if it is gzipped. Raises UnreadableFile."""
     if not path.is_file():
         raise UnreadableFile(f"{path}: there is no such file")
     raw = path.read_bytes()
@@ -25,7 +25,7 @@ def content(path: Path) -> bytes:
 
 
 def first_lines(path: Path, size: int = 65_536) -> list[str]:
-    """The first lines of a text file, the last of them whole, whatever its encoding. Raises UnreadableFile."""
+    """The first non-empty lines of a text file in any encoding, all complete. Raises UnreadableFile."""
     if not path.is_file():
         raise UnreadableFile(f"{path}: there is no such file")
     with path.open("rb") as plain:
@@ -41,7 +41,7 @@ def first_lines(path: Path, size: int = 65_536) -> list[str]:
 
 
 def decoded(path: Path, encoding: str | None) -> str:
-    """The text of a file without its byte order mark. Raises UnreadableFile with the line."""
+    """The text of a file without its byte order mark. Raises UnreadableFile, which names the line."""
     raw = content(path)
     try:
         return raw.decode(known_encoding(path, encoding)).removeprefix("\ufeff")
@@ -50,8 +50,10 @@ def decoded(path: Path, encoding: str | None) -> str:
 
 
 def lines(path: Path, encoding: str | None) -> Iterator[tuple[int, str]]:
-    """Number and text of each line, one at a time. Only a line feed ends one: Unicode has more line ends,
-    which JSON and ids may hold as they are. Raises UnreadableFile."""
+    """Number and text of each line, read one at a time. Raises UnreadableFile.
+
+    Only a line feed ends a line. Unicode has more line ends, which JSON and ids may contain.
+    """
     if not path.is_file():
         raise UnreadableFile(f"{path}: there is no such file")
     name = known_encoding(path, encoding)
@@ -74,7 +76,7 @@ def lines(path: Path, encoding: str | None) -> Iterator[tuple[int, str]]:
 
 
 def known_encoding(path: Path, encoding: str | None) -> str:
-    """Its usual name. Raises UnreadableFile."""
+    """The canonical name of an encoding; UTF-8 for None. Raises UnreadableFile."""
     try:
         return codecs.lookup(encoding or "utf-8").name
     except LookupError as error:
@@ -89,7 +91,7 @@ def _undecodable(path: Path, line: int, error: UnicodeDecodeError) -> Unreadable
 
 
 def detect_encoding(path: Path) -> str:
-    """UTF-8 where a file is, else Latin-1: of files that come in both. Accents in Latin-1 are no UTF-8."""
+    """UTF-8 or Latin-1, for data sets that come in both. Accents in Latin-1 are invalid UTF-8."""
     try:
         content(path).decode("utf-8")
     except UnicodeDecodeError:

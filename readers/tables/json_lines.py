@@ -11,10 +11,18 @@ from readers.tables.content import lines
 def read_json_lines(
     path: Path, encoding: str | None, only: set[str] | None
 ) -> tuple[dict[str, list[object]], list[str], int]:
-    """Columns by name, None where an object lacks one; the names of all there are; and the number of rows.
+    """Reads one JSON object a line. Lines may also be Python dictionaries, which some old data sets have.
 
-    only: names to keep, folded: a file may be larger than memory where what is kept is not. Lines may be
-    Python dictionaries, as some old data sets have them. Raises UnreadableFile.
+    Args:
+        path: The file.
+        encoding: None: UTF-8.
+        only: Case-folded names to keep: then a file may be larger than memory. None: all.
+
+    Returns:
+        Columns by name, None where an object lacks the name; the names of all columns; and the number of rows.
+
+    Raises:
+        UnreadableFile: A line is not an object.
     """
     columns: dict[str, list[object]] = {}
     names: dict[str, bool] = {}

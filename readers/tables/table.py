@@ -20,10 +20,15 @@ JSON_SUFFIXES = {".json", ".jsonl", ".ndjson"}
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Columns of equal length, each read when it is asked for: of a Parquet file only what is used comes
-    into memory, one column at a time.
+    """Columns of equal length. Each is read when it is asked for: of a Parquet file only used columns are in memory.
 
-    first_line: the line of the file that the first row stands on.
+    Attributes:
+        path: The file.
+        names: Of the columns.
+        rows: How many there are.
+        first_line: The line number of the first row.
+        column: A column by name, as Arrow strings or as its own type.
+        cells: A column by name, as Python values.
     """
 
     path: Path
@@ -34,15 +39,21 @@ class Table:
     cells: Callable[[str], list[object]]
 
     def find(self, names: Sequence[str]) -> str | None:
-        """The first column with one of these names, without regard to case."""
+        """The name of the first column among these names, ignoring case; None where there is none."""
         folded = {column.casefold(): column for column in self.names}
         return next((folded[name.casefold()] for name in names if name.casefold() in folded), None)
 
 
 def read_table(path: Path, layout: Layout, only: Sequence[str] | None = None) -> Table:
-    """Opens a file. only: the columns that can be of use, without regard to case; others need not be kept.
+    """Opens a file.
 
-    Raises UnreadableFile, naming the line where it can.
+    Args:
+        path: Parquet, JSON lines or separated text, by its ending.
+        layout: How to read text.
+        only: Columns that may be needed, ignoring case. Others need not be read. None: all.
+
+    Raises:
+        UnreadableFile: The message names the line where it can.
     """
     if not path.is_file():
         raise UnreadableFile(f"{path}: there is no such file")
@@ -106,7 +117,7 @@ def _cells(column: Cells) -> list[object]:
 
 
 def cell(value: object) -> object:
-    """A string, bytes, a list, a dictionary or None; numbers are parse, whole ones without a point."""
+    """A string, bytes, a list, a dictionary or None. Numbers become strings, whole ones without a decimal point."""
     if value is None or isinstance(value, str | bytes | list | dict):
         return value
     if isinstance(value, float) and value.is_integer():

@@ -1,4 +1,4 @@
-"""Text files with separators, read by Arrow; and what is said where one cannot be read."""
+"""Separated text files, read by Arrow."""
 
 import codecs
 import csv
@@ -18,16 +18,18 @@ if TYPE_CHECKING:
     import _csv
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".inter": "\t", ".item": "\t", ".dat": "::"}
-# Stands for a separator of several characters while Arrow, which takes one, reads.
+# Replaces a separator of several characters: Arrow takes one character.
 UNIT_SEPARATOR = "\x1f"
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How to read a file. Everything is guessed from the name's ending where it is None.
+    """How to read a text file.
 
-    encoding: None is UTF-8, or what a named format is known to have. columns: the names, for a file without
-    a header line.
+    Attributes:
+        separator: Between fields. None: by the file's ending.
+        encoding: None: UTF-8, or the encoding of the format.
+        columns: Column names, for a file without a header line.
     """
 
     separator: str | None = None
@@ -36,10 +38,18 @@ class Layout:
 
 
 def read_text(path: Path, layout: Layout, only: Sequence[str] | None = None) -> tuple[pa.Table, list[str]]:
-    """Columns of strings, and the names of all there are. only: those that can be of use, without regard to
-    case and to types in their names.
+    """Reads a text file.
 
-    Raises UnreadableFile, ArrowInvalid.
+    Args:
+        path: The file.
+        layout: How to read it.
+        only: Columns that may be needed, ignoring case and types in their names. None: all.
+
+    Returns:
+        Columns of strings, and the names of all columns of the file.
+
+    Raises:
+        UnreadableFile, ArrowInvalid: The file is not what the layout says.
     """
     raw = _utf8(path, layout.encoding)
     shown = separator = layout.separator or SEPARATORS.get(suffix(path)) or ","
@@ -75,19 +85,19 @@ def read_text(path: Path, layout: Layout, only: Sequence[str] | None = None) -> 
 
 
 def plain(names: Sequence[str]) -> list[str]:
-    """Column names without the type that some data sets append (`user_id:token`)."""
+    """Column names without the type that RecBole's data sets append (`user_id:token`)."""
     return [name.split(":", 1)[0].strip() for name in names]
 
 
 def _useful(names: Sequence[str], only: Sequence[str]) -> list[str]:
-    """At least one, for a table without columns has no rows."""
+    """The wanted columns; all where none is wanted, since a table without columns has no rows."""
     wanted = {name.casefold() for name in only}
     found = [name for name, short in zip(names, plain(names), strict=True) if short.casefold() in wanted]
     return found or list(names)
 
 
 def _utf8(path: Path, encoding: str | None) -> bytes:
-    """The file in UTF-8, as it is where it is that: Arrow looks at every byte anyway."""
+    """The file in UTF-8. A file that is UTF-8 is not decoded: Arrow checks every byte anyway."""
     native = known_encoding(path, encoding) == "utf-8"
     return content(path).removeprefix(codecs.BOM_UTF8) if native else decoded(path, encoding).encode()
 
@@ -104,7 +114,7 @@ def _rows(text: str, separator: str, quoted: bool) -> "_csv.Reader":
 
 
 def _miscounted(text: str, separator: str, quoted: bool, names: Sequence[str]) -> str | None:
-    """The first line with another number of fields, found slowly: only asked for when reading failed."""
+    """The first line with another number of fields. Slow: it is only searched for when reading failed."""
     rows = _rows(text, separator, quoted)
     try:
         for row in rows:

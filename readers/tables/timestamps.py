@@ -1,4 +1,4 @@
-"""Times as files write them, in Unix milliseconds."""
+"""Timestamps as files write them, in Unix milliseconds."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -11,8 +11,8 @@ from readers.errors import UnreadableFile
 from readers.report import Report
 from readers.tables.columns import Cells, numbers
 
-# Up to which magnitude a number is seconds, milliseconds, ... since 1970: 1e11 seconds would be the year
-# 5138, and 1e11 milliseconds is 1973.
+# The magnitude below which a number counts as seconds, milliseconds, ... since 1970: 1e11 seconds is the year 5138,
+# and 1e11 milliseconds is 1973.
 UNITS = (
     (1e11, "seconds", 1000.0),
     (1e14, "milliseconds", 1.0),
@@ -26,9 +26,19 @@ LATEST_MS = datetime(LATEST_YEAR, 1, 1, tzinfo=UTC).timestamp() * 1000
 def read_times(
     cells: Cells, unit: str | None, report: Report, parse: Callable[[str], float] | None = None
 ) -> NDArray[np.float64]:
-    """float64 [n], NaN for what is no time. parse: reads times in words; None: ISO 8601.
+    """Timestamps in Unix milliseconds.
 
-    Raises UnreadableFile where there is no such unit.
+    Args:
+        cells: Arrow timestamps, numbers, or strings.
+        unit: Of numbers; None: by their magnitude, the same for all.
+        report: Gets a note of what was assumed.
+        parse: Reads strings that are not numbers, to Unix milliseconds. None: ISO 8601.
+
+    Returns:
+        float64 [n]; NaN stands for what is not a timestamp.
+
+    Raises:
+        UnreadableFile: The unit does not exist.
     """
     if unit is not None and unit not in {name for _, name, _ in UNITS}:
         raise UnreadableFile(f"no unit of time {unit!r}: one of {', '.join(u[1] for u in UNITS)}")
@@ -48,7 +58,7 @@ def read_times(
 
 
 def unit_of(cells: Cells) -> str | None:
-    """The unit of times that are plain numbers, by their magnitude; None for other kinds of times, or none."""
+    """The unit of timestamps that are numbers, by their magnitude; None for other timestamps, or none."""
     if pa.types.is_timestamp(cells.type) or pa.types.is_date(cells.type):
         return None
     found = numbers(cells)
@@ -57,11 +67,11 @@ def unit_of(cells: Cells) -> str | None:
 
 
 def _unit_of(usable: NDArray[np.float64]) -> str:
-    # One unit for all, by their middle: single outliers are then seen to be impossible.
+    # One unit for all, by the median: single outliers are then out of range, and reported.
     return next(name for limit, name, _ in UNITS if float(np.median(usable)) < limit)
 
 
 def iso_ms(text: str) -> float:
-    """Raises ValueError."""
+    """ISO 8601 to Unix milliseconds; UTC without a zone. Raises ValueError."""
     moment = datetime.fromisoformat(text)
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000

@@ -122,12 +122,12 @@ def test_pictures_travel_with_their_items_and_those_that_cannot_are_counted(tmp_
         "d": Image(str(tmp_path / "none.png")),
         "e": Image(str(tmp_path / "big.png")),
     }
-    report = Report("pictures")
+    report = Report("images")
     sent = [[media.content for media in item.media] for item in with_images(items, images, report)]
     assert sent == [[b"\x89PNG"], [b"GIF8"], [], [], [], []]
     assert {kind: finding.lines for kind, finding in report.findings.items()} == {
-        "picture at an address": [3],
-        "picture's file is not there": [4],
-        "picture past 512 KiB": [5],
+        "image at an address": [3],
+        "image file is missing": [4],
+        "image larger than 512 KiB": [5],
     }
     assert not items[0].media, "the list itself stays small"

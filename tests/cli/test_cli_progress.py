@@ -13,7 +13,7 @@ from cli.terminal.progress import progress_on
 def test_lines_name_the_task_under_way_and_not_one_that_is_over_but_for_rounding(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(cli.progress, "LINE_EVERY_SECONDS", 0.01)
+    monkeypatch.setattr(cli.terminal.progress, "LINE_EVERY_SECONDS", 0.01)
     out = io.StringIO()
     with progress_on(Console(file=out)) as progress:
         first = progress.add_task("First", total=3)

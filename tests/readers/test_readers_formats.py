@@ -113,8 +113,8 @@ def test_the_items_of_a_basket_share_its_time(tmp_path: Path) -> None:
     assert table.time_ms[0] == table.time_ms[1] < table.time_ms[2]
     assert "0095" in table.item_ids
     notes = report(path).notes
-    assert any("1 rows got the first time of their order" in note for note in notes)
-    assert any("2 events share their user and moment" in note for note in notes)
+    assert any("1 rows got the first timestamp of their order" in note for note in notes)
+    assert any("2 events have the user and timestamp of another" in note for note in notes)
 
 
 def test_instacart_orders_give_their_items_user_and_order(tmp_path: Path) -> None:

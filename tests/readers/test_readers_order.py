@@ -26,7 +26,7 @@ def test_a_file_sorted_by_item_does_not_tell_the_next_item(tmp_path: Path) -> No
     rows, (report,) = read_interactions([sorted_by_item(tmp_path)])
     anns = list(rows.item_ids)[:40]
     assert anns != sorted(anns) and anns != list(rows.item_ids)[40:80], "each user's order is its own"
-    assert any("80 events share their user and moment with another" in note for note in report.notes)
+    assert any("80 events have the user and timestamp of another" in note for note in report.notes)
 
 
 def test_the_seed_orders_anew_and_the_file_orders_on_request(tmp_path: Path) -> None:
