@@ -182,7 +182,7 @@ def _train(rows: Interactions, files: Files, source: _Source, bundle: Path, cons
     texts = item_texts(files)
     has_content = any(item.text or item.media for item in texts)
     wanted, better = with_data_defaults(
-        wanted, timed=files.interactions.timed, told=has_content, labelled=labelled(files.items)
+        wanted, timed=files.interactions.timed, has_content=has_content, labels=labelled(files.items)
     )
     if better:
         words = ", ".join(f"{name} {value}" for name, value in better.items())
