@@ -14,6 +14,8 @@ from tests.deploy.compose_world import USER
 from tests.deploy.containers import Mount
 from tests.deploy.dockerfile_build import CHECKOUT, Build
 
+pytestmark = pytest.mark.drill
+
 _INDEX = """
 from http.client import HTTPConnection
 connection = HTTPConnection("127.0.0.1", 8000)

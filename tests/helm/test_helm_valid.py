@@ -7,6 +7,9 @@ import pytest
 
 from tests.helm.chart import CHART, NAMESPACE, RELEASE, ROOT, VALUES, helm, missing
 
+# The whole matrix: every values file, in every version of Kubernetes.
+pytestmark = pytest.mark.drill
+
 ENVIRONMENT = ROOT / ".envs" / "kubernetes"
 CRDS = ROOT / ".cache" / "crds"
 KUBERNETES = ("1.30.0", "1.33.0", "1.36.0")

@@ -13,6 +13,9 @@ import pytest
 
 from tests.helm.chart import CHART, NAMESPACE, RELEASE, helm, leaves, merged, nested
 
+# The chart is rendered once for each value that is a switch, in each of the settings.
+pytestmark = pytest.mark.drill
+
 Path = tuple[str, ...]
 SCHEMA: Final = json.loads((CHART / "values.schema.json").read_text())
 LEAVES: Final[Mapping[Path, Any]] = dict(leaves(SCHEMA))
