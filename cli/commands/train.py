@@ -226,7 +226,7 @@ def _train(rows: Interactions, files: Files, source: _Source, bundle: Path, cons
                 prepared = prepare(learned, np.ones(len(learned), np.bool_), wanted.preparation, actions)
                 console.print(preparation_table(prepared.report))
                 fingerprint = learned.fingerprint()
-                learned = learned.take(np.flatnonzero(prepared.checkpoint))
+                learned = learned.take(np.flatnonzero(prepared.keep))
                 if source.continued:
                     manifest = continue_training(learned, texts, wanted, bundle, progress, fingerprint)
                 else:
