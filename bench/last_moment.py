@@ -1,6 +1,6 @@
 """How much of `server.answer_reserve_ms` an answer takes that is made at the last moment.
 
-    bin/bench last_moment [--calls 200] [--at-once 4] [--deadline 500] [--reserve MILLISECONDS]
+    bin/bench last_moment [--calls 200] [--concurrency 4] [--deadline 500] [--reserve MILLISECONDS]
 
 Starts the whole system with a small model. Lists wait for an event that never comes; then Kafka is killed, and events
 wait for it. Each such answer is begun a reserve before the caller's deadline; what it takes runs from then to its
@@ -69,7 +69,7 @@ async def measure(ask: Ask, asked: argparse.Namespace) -> dict[str, float]:
 
     async def some(caller: int) -> None:
         nonlocal late
-        for number in range(caller, asked.calls, asked.at_once):
+        for number in range(caller, asked.calls, asked.concurrency):
             began = time.monotonic()
             try:
                 await ask(number, asked.deadline / 1000)
@@ -81,7 +81,7 @@ async def measure(ask: Ask, asked: argparse.Namespace) -> dict[str, float]:
                     raise
             took.append((time.monotonic() - began) * 1000 - asked.deadline + asked.reserve)
 
-    await asyncio.gather(*(some(caller) for caller in range(asked.at_once)))
+    await asyncio.gather(*(some(caller) for caller in range(asked.concurrency)))
     p50, p99 = np.percentile(took, (50, 99))
     return {"p50": round(p50, 1), "p99": round(p99, 1), "max": round(max(took), 1), "late": late}
 
@@ -144,7 +144,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--calls", type=int, default=200)
-    parser.add_argument("--at-once", type=int, default=4)
+    parser.add_argument("--concurrency", type=int, default=4)
     parser.add_argument("--deadline", type=float, default=500, help="of each call, in milliseconds")
     parser.add_argument("--reserve", type=float, default=ServerSettings().answer_reserve_ms)
     asked = parser.parse_args()

@@ -42,7 +42,7 @@ from topics.names import Topics
 from topics.producer import start_producer
 from topics.send_all import send_all
 
-LISTS_AT_ONCE = 8
+LIST_CONCURRENCY = 8
 LIST_SECONDS = 15.0
 STREAM_SECONDS = 15.0
 EVENTS_A_SECOND = 100
@@ -140,7 +140,7 @@ class Bench:
                 tiers[tier] = tiers.get(tier, 0) + 1
 
         before = used(self._stack)
-        await asyncio.gather(*(ask(number) for number in range(LISTS_AT_ONCE)))
+        await asyncio.gather(*(ask(number) for number in range(LIST_CONCURRENCY)))
         after = used(self._stack)
         self._keep(what, len(took), LIST_SECONDS, spent(before, after, len(took)))
         self.found[f"{what}, ms"] = [round(float(np.percentile(took, p)) * 1000, 1) for p in (50, 99)]

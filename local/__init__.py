@@ -1,1 +1,1 @@
-"""The whole system on one machine: servers from packages and a supervisor for our own processes."""
+"""The whole system on one machine: servers from packages, and a supervisor of ingest and the server."""

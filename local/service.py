@@ -1,4 +1,4 @@
-"""One of our own processes, ingest or the server, as a child."""
+"""Ingest or the server as a child process."""
 
 import asyncio
 import json
@@ -16,9 +16,12 @@ _ANSWER_BYTES = 65_536
 
 
 class Service:
-    """`python -m cli COMMAND` with settings in its environment, ready when its /readyz says so.
+    """`python -m cli COMMAND` as a child process. It is ready when its /readyz says so.
 
-    `address` is what clients use; `health_port` serves /readyz on loopback.
+    Attributes:
+        address: host:port for clients.
+        health_port: Port of /readyz, on loopback.
+        process: The child process.
     """
 
     def __init__(
@@ -30,6 +33,16 @@ class Service:
         address: str,
         health_port: int,
     ) -> None:
+        """Starts nothing yet.
+
+        Args:
+            name: Of the process, and of its log file.
+            command: Arguments of `python -m cli`.
+            settings: Environment variables of its settings.
+            folder: Gets its log.
+            address: host:port for clients.
+            health_port: Port of /readyz, on loopback.
+        """
         self.address = address
         self.health_port = health_port
         self.process = Process(name, folder / f"{name}.log")
@@ -43,7 +56,7 @@ class Service:
         return self.process.log
 
     async def start(self, seconds: float = 120.0) -> None:
-        """Start it and wait until it is ready. Raises StartFailed, which says what it still lacked."""
+        """Start it and wait until it is ready. Raises StartFailed, which says what /readyz lacked."""
         paths = [str(_ROOT), str(_ROOT / "protos"), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {
             "OPENBLAS_NUM_THREADS": "1",  # products of a few thousand rows are slower on several threads
@@ -62,7 +75,7 @@ class Service:
             raise
 
     async def stop(self) -> None:
-        """SIGTERM, time to drain, and SIGKILL for what is left."""
+        """SIGTERM, 30 seconds to drain, then SIGKILL."""
         await self.process.stop(30.0)
 
     def kill(self) -> None:
@@ -76,7 +89,7 @@ class Service:
 
 
 async def http_get(host: str, port: int, path: str) -> tuple[int, str]:
-    """Status and body of a small answer, as far as it goes; the caller sets the deadline. Raises OSError, EOFError."""
+    """Status and body of a GET, the first 64 KiB. The caller sets the deadline. Raises OSError, EOFError."""
     reader, writer = await dial(host, port)
     try:
         writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())

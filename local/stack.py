@@ -28,7 +28,7 @@ Report = Callable[[str, str], None]
 
 
 class Part(Protocol):
-    """A child that can be started and stopped on its own: the embedded servers, ingest, the server."""
+    """A child process of the stack: an embedded server, ingest, or the server."""
 
     process: Process
 
@@ -40,18 +40,20 @@ class Part(Protocol):
         """Start it and wait until it is ready."""
 
     async def stop(self) -> None:
-        """Stop it in order."""
+        """Stop it gracefully."""
 
     def kill(self) -> None:
         """SIGKILL."""
 
 
 class Stack:
-    """Kafka, Valkey and Triton, unless addresses of running ones are given, then ingest and the server.
+    """Kafka, Valkey, Triton, ingest and the server, each a child process.
 
-    Data, logs and remembered ports lie in `folder`; one stack a folder. `parts` maps names to what runs, in the
-    order of the start; each can be stopped, killed and started by name. Use from the main thread of a process:
-    children die with the thread that started them.
+    Use it from the main thread: children die with the thread that started them.
+
+    Attributes:
+        folder: Data, logs and ports. A folder has one stack at a time.
+        parts: What runs, by name, in the order of the start. Each can be stopped, killed and started by name.
     """
 
     def __init__(
@@ -65,6 +67,17 @@ class Stack:
         consumers: int = 1,
         report: Report = lambda part, text: None,
     ) -> None:
+        """Starts nothing yet.
+
+        Args:
+            settings: Of all processes. Addresses and folders that are not set become those of this stack.
+            folder: Data, logs and ports.
+            kafka: host:port of a running Kafka. None: start one.
+            valkey: host:port of a running Valkey, or several separated by commas. None: start one.
+            triton: host:port of a running Triton. None: start one.
+            consumers: Number of ingest processes.
+            report: Called with the name of a part and what happens to it.
+        """
         self.folder = folder.absolute()
         self.parts: dict[str, Part] = {}
         self._report = report
@@ -76,7 +89,7 @@ class Stack:
         bundles = settings.bundles if "bundles" in settings.model_fields_set else self.folder / "bundles"
         repository = settings.repository if triton else self.folder / "models"
         paths: dict[str, object] = {"bundle": bundle.absolute(), "bundles": bundles.absolute()}
-        # Children run in folders of their own, and write one file.
+        # Children run in folders of their own, and all write this one file.
         traces = settings.tracing.file.absolute()
         paths["tracing"] = settings.tracing.model_copy(update={"file": traces})
         if repository is not None:
@@ -85,7 +98,7 @@ class Stack:
 
     @property
     def settings(self) -> Settings:
-        """The settings with the addresses of this stack, for clients in this process."""
+        """The settings with the addresses of this stack, for clients in this process. Valid once it is started."""
         chosen = self._settings
         kafka = chosen.kafka.model_copy(update={"bootstrap": self.address("kafka")})
         store = chosen.store.model_copy(update={"addresses": self.address("valkey").split(",")})
@@ -93,11 +106,11 @@ class Stack:
         return chosen.model_copy(update={"kafka": kafka, "store": store, "triton": triton})
 
     def address(self, name: str) -> str:
-        """host:port of a part or of the server that was given in its place."""
+        """host:port of a part, or of the running server that was given for it."""
         return self._given.get(name) or self.parts[name].address
 
     async def start(self) -> None:
-        """Start everything in order; on failure or cancellation everything is stopped again.
+        """Start everything in order. On failure or cancellation everything is stopped again.
 
         Raises LocalError, with the end of the failing part's log; RolloutError; TopicsError.
         """
@@ -124,19 +137,19 @@ class Stack:
         self._report(name, f"ready at {part.address}")
 
     async def stop_part(self, name: str) -> None:
-        """Stop one part in order; it stays stopped until started by name."""
+        """Stop one part gracefully. It stays stopped until it is started by name."""
         await self._supervision.stop(name, self.parts[name])
 
     def kill_part(self, name: str) -> None:
-        """SIGKILL to one part. `supervise` starts it again; without it, `start_part` does."""
+        """SIGKILL one part. `supervise` starts it again; without it, `start_part` does."""
         self.parts[name].kill()
 
     async def supervise(self) -> None:
-        """Start again whatever dies, until cancelled. Raises PartKeepsDying."""
+        """Start again parts that die, until cancelled. Raises PartKeepsDying."""
         await self._supervision.watch(self.parts)
 
     async def stop(self) -> None:
-        """Stop everything, those first that need the others; when it returns nothing of it runs."""
+        """Stop everything, in the reverse order of the start. When it returns, nothing runs."""
         try:
             for name in reversed(self.parts):
                 if self.parts[name].process.running:
@@ -149,19 +162,19 @@ class Stack:
                 self._lock = None
 
     def kill(self) -> None:
-        """SIGKILL to everything."""
+        """SIGKILL everything."""
         for part in reversed(self.parts.values()):
             part.kill()
 
     async def __aenter__(self) -> Self:
-        """Started."""
+        """Start everything."""
         await self.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stopped."""
+        """Stop everything."""
         await self.stop()
 
     async def _start_servers(self) -> None:
@@ -177,7 +190,7 @@ class Stack:
                 await self.start_part(name)
 
     def _check_bundle(self) -> None:
-        """Where nothing was published yet a bundle is needed; put it into the repository of our own Triton, so that
+        """Where nothing is published yet, a bundle is needed. Install it into the repository of our own Triton, so that
         it starts with it. Raises BundleUnusable."""
         if stored_versions(self._settings.bundles):
             return
@@ -189,7 +202,7 @@ class Stack:
             raise BundleUnusable(error) from error
 
     async def _publish_first(self) -> None:
-        """The bundle answers where nothing is published; later ones come by `recstream model publish`."""
+        """Publish the bundle where nothing is published. Later ones come by `recstream model publish`."""
         settings = self.settings
         record = await read_versions(settings.kafka)
         live = [each.version for each in (record.base, record.next) if each.version]
@@ -200,7 +213,8 @@ class Stack:
             self._report("model", f"version {live[0]} is published")
         elif (other := _version(settings.bundle)) and other not in live:
             self._report(
-                "model", f"version {other} in {settings.bundle} is not served: `recstream model publish` it"
+                "model",
+                f"version {other} in {settings.bundle} is not served: publish it with `recstream model publish`",
             )
 
     async def _make_topics(self) -> None:
@@ -233,7 +247,7 @@ class Stack:
         return services
 
     def _take_folder(self) -> None:
-        """One stack a folder: two would write the same files."""
+        """Lock the folder: two stacks would write the same files."""
         if self._lock is not None:
             return
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -1,1 +1,1 @@
-"""The demonstration on MovieLens-100K: train on the past, replay the rest live, and measure."""
+"""`recstream demo`: train on the past of MovieLens-100K, replay the rest live, and measure."""

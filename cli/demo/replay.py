@@ -1,4 +1,4 @@
-"""The replay: every held-out event at its turn, the lists asked for just before, the streams held open."""
+"""The replay: sends every held-out event, asks for a list just before it, and holds streams open."""
 
 import asyncio
 import time
@@ -21,12 +21,12 @@ COUNT = 10
 STREAM_START_SECONDS = 20.0
 LAST_FRAMES_SECONDS = 5.0
 
-Shown = Callable[[str, Recommendations], None]
+OnList = Callable[[str, Recommendations], None]
 
 
 @dataclass(slots=True)
 class Replay:
-    """What the replay counts. `sent` is the number of events Kafka has acknowledged."""
+    """Results of the replay. `sent` is the number of events that Kafka has acknowledged."""
 
     rates: HitRates
     latencies: Latencies = field(default_factory=Latencies)
@@ -43,13 +43,13 @@ async def replay(
     rates: HitRates,
     per_second: float,
     held: int,
-    shown: Shown,
+    on_list: OnList,
     advance: Callable[[], None],
 ) -> Replay:
     """Sends the rows in order at a steady rate, holding the streams of the users with the most of them.
 
     Each event happens at the moment at which it is sent. Before each with a rating of four or more it asks for the
-    user's list, which must include what the user did before. `shown` gets every list that a stream brings.
+    user's list, which must include what the user did before. `on_list` gets every list that a stream brings.
     """
     result = Replay(rates)
     held_users = [user for user, _ in Counter(rows.user_ids).most_common(held)]
@@ -57,7 +57,7 @@ async def replay(
         group = await stack.enter_async_context(asyncio.TaskGroup())
         opened = [asyncio.Event() for _ in held_users]
         streams = [
-            group.create_task(_hold(client, user, event, result.latencies, shown))
+            group.create_task(_hold(client, user, event, result.latencies, on_list))
             for user, event in zip(held_users, opened, strict=True)
         ]
         async with asyncio.timeout(STREAM_START_SECONDS):
@@ -105,8 +105,10 @@ async def _one(
         result.latencies.sent[user].append(Sent(message.event_id, at, record.partition, record.offset))
 
 
-async def _hold(client: Client, user: str, opened: asyncio.Event, latencies: Latencies, shown: Shown) -> None:
+async def _hold(
+    client: Client, user: str, opened: asyncio.Event, latencies: Latencies, on_list: OnList
+) -> None:
     async for recommendations in client.stream(user, count=COUNT):
         latencies.frame(user, time.monotonic(), recommendations.causes)
         opened.set()
-        shown(user, recommendations)
+        on_list(user, recommendations)

@@ -40,9 +40,13 @@ EMBED_SECONDS = 180.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How the demonstration is run. `folder` holds all that it makes; its servers' data are made anew.
+    """How the demonstration runs.
 
-    limit: replay only so many events. per_second: events. held: streams.
+    Attributes:
+        folder: Model, data and logs. The data of the servers is deleted first.
+        per_second: Events replayed a second.
+        held: Users whose streams stay open.
+        limit: Events replayed at most; None: all.
     """
 
     folder: Path
@@ -53,7 +57,13 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """The data: what was trained on, what is replayed, and the films."""
+    """The data.
+
+    Attributes:
+        past: Ratings that the model is trained on.
+        rest: Ratings that are replayed.
+        films: The catalogue.
+    """
 
     past: Interactions
     rest: Interactions
@@ -61,13 +71,22 @@ class Scene:
 
 
 async def run(settings: Settings, plan: Plan, console: Console) -> dict[str, object]:
-    """Returns the document of figures. Raises CommandError, UnreadableFile."""
+    """Trains, starts the stack, replays and measures.
+
+    Returns:
+        The figures, ready for JSON.
+
+    Raises:
+        CommandError: Training failed, or the system did not embed the items in time.
+        UnreadableFile: The data set is not installed.
+        LocalError, RolloutError, IngestError: The system does not work.
+    """
     films = movielens.items()
     past, rest = movielens.interactions().split(TRAINED_SHARE)
     bundle = plan.folder / "bundle"
     await training.ensure(past, films, bundle, plan.folder, console)
-    # The ratings are of 1997 and 1998. Moved so that what was trained on ends now, it is inside the time to live; what
-    # is replayed happens when it is sent.
+    # The ratings are from 1997 and 1998. They are shifted so that the past ends now, and profiles keep it.
+    # Replayed events happen when they are sent.
     shift = int(time.time() * 1000) - int(past.time_ms[-1])
     if plan.limit is not None:
         rest = rest.split(min(1.0, plan.limit / len(rest)))[0]
@@ -97,13 +116,14 @@ async def _live(stack: Stack, scene: Scene, plan: Plan, console: Console) -> dic
             ids = await topic_ids(kafka, [interactions])
             rates = HitRates.after(scene.past, [film.item_id for film in scene.films])
             titles = {film.item_id: film.title for film in scene.films}
-            # The client measures its own receipt: it is not to stop for a look through 100,000 ratings.
+            # This process measures when frames arrive. A garbage collection over 100,000 ratings would delay that.
             gc.collect()
             gc.freeze()
             with Stage(console, len(scene.rest), titles) as stage:
                 result = await replay(
                     scene.rest, client, producer, interactions, ids[interactions],
-                    rates=rates, per_second=plan.per_second, held=plan.held, shown=stage.shown, advance=stage.advance,
+                    rates=rates, per_second=plan.per_second, held=plan.held,
+                    on_list=stage.on_list, advance=stage.advance,
                 )  # fmt: skip
     finally:
         await close_client(producer)
@@ -123,7 +143,7 @@ async def _live(stack: Stack, scene: Scene, plan: Plan, console: Console) -> dic
 async def _fill(
     stack: Stack, scene: Scene, producer: AIOKafkaProducer, client: Client, console: Console
 ) -> None:
-    """The catalogue and the past, and waits until all of it is embedded, counted and folded."""
+    """Imports catalogue and past, and waits until everything is embedded, counted and folded."""
     kafka = stack.settings.kafka
     topics = Topics(kafka.topic_prefix)
     with console.status(f"Importing {len(scene.films):,} films and {len(scene.past):,} ratings"):
@@ -132,11 +152,11 @@ async def _fill(
         await send_all(producer, topics.interactions, interaction_records(scene.past, "film"))
         for behind in (interactions_group(kafka), statistics_group(kafka)):
             await wait_caught_up(kafka, behind, topics.interactions, seconds=CATCH_UP_SECONDS)
-    console.print(f"{len(scene.films):,} films and {len(scene.past):,} ratings are in", highlight=False)
+    console.print(f"Imported {len(scene.films):,} films and {len(scene.past):,} ratings", highlight=False)
 
 
 async def _embedded(client: Client, item_ids: Sequence[str]) -> None:
-    """Until the server has a vector of every item."""
+    """Waits until the server has a vector of every item."""
     give_up = time.monotonic() + EMBED_SECONDS
     for item_id in item_ids:
         while True:
@@ -153,7 +173,7 @@ async def _embedded(client: Client, item_ids: Sequence[str]) -> None:
 
 
 async def _events(settings: StoreSettings) -> int:
-    """Events that all profiles together hold."""
+    """The number of events in all profiles."""
     store = await ProfileStore.connect(settings)
     try:
         users = [user async for user in store.scan()]

@@ -1,4 +1,4 @@
-"""What a person sees of the replay: a few lists changing, live on a terminal, as lines elsewhere."""
+"""The replay as a person sees it: a few lists that change, live on a terminal, as lines elsewhere."""
 
 import time
 from types import TracebackType
@@ -20,7 +20,7 @@ REFRESH_PER_SECOND = 5
 
 
 class Stage:
-    """Shows the lists of the first few users that a stream brings."""
+    """Shows the lists of the first few users whose streams bring one."""
 
     def __init__(self, console: Console, total: int, titles: dict[str, str]) -> None:
         self._console = console
@@ -51,7 +51,7 @@ class Stage:
         self._done += 1
         self._progress.advance(self._task)
 
-    def shown(self, user: str, answer: Recommendations) -> None:
+    def on_list(self, user: str, answer: Recommendations) -> None:
         """A stream brought a list."""
         if user not in self._before and len(self._before) >= FEATURED:
             return

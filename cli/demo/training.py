@@ -1,4 +1,4 @@
-"""The demonstration's model: trained once on the past, in a process of its own."""
+"""The model of the demonstration: trained once on the past, in a process of its own."""
 
 import asyncio
 import hashlib
@@ -20,9 +20,9 @@ from recstream.v1 import item_pb2
 async def ensure(
     past: Interactions, films: Sequence[item_pb2.Item], bundle: Path, folder: Path, console: Console
 ) -> None:
-    """Trains unless the bundle of exactly these data is there. Raises CommandError.
+    """Trains, unless there is a bundle of exactly this data. Raises CommandError.
 
-    Training needs torch and a gigabyte, and the rest of the demonstration neither: it is another process.
+    Training runs in another process: it needs torch and a gigabyte of memory, and the rest needs neither.
     """
     files = folder / "past"
     files.mkdir(parents=True, exist_ok=True)
@@ -43,16 +43,16 @@ async def ensure(
     fingerprint = hashlib.blake2b(interactions.read_bytes() + items.read_bytes(), digest_size=16).hexdigest()
     trained = bundle.with_suffix(".trained-on")
     if (bundle / MANIFEST).exists() and trained.exists() and trained.read_text() == fingerprint:
-        console.print(f"The model of an earlier run is there: {bundle}", highlight=False)
+        console.print(f"Using the model of an earlier run: {bundle}", highlight=False)
         return
-    console.print(f"Training on {len(past):,} ratings, once", highlight=False)
+    console.print(f"Training on {len(past):,} ratings (only the first time)", highlight=False)
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "cli", "train", "--interactions", str(interactions), "--items", str(items),
         "--bundle", str(bundle), stdout=sys.stderr if console.stderr else None,
     )  # fmt: skip
     try:
         if await process.wait():
-            raise CommandError("training failed", "what it said stands above")
+            raise CommandError("training failed", "its output is above")
     finally:
         if process.returncode is None:
             process.terminate()

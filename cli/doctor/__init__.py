@@ -1,1 +1,1 @@
-"""What `recstream doctor` looks at: this machine, and the servers."""
+"""What `recstream doctor` checks: this machine, and the servers."""

@@ -1,11 +1,11 @@
-"""One thing that the doctor looked at."""
+"""The result of one check."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Level(StrEnum):
-    """OK; NOTE: works without, or comes by itself; MISSING: `recstream up` needs it."""
+    """OK; NOTE: `recstream up` works without it, or brings it; MISSING: `recstream up` needs it."""
 
     OK = "ok"
     NOTE = "note"
@@ -14,7 +14,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was looked at, what was found, and what to do where it is not in order."""
+    """What was checked, what was found, and what to do where it is not in order."""
 
     what: str
     level: Level

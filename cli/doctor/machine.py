@@ -1,4 +1,4 @@
-"""What this machine has of what `recstream up` needs."""
+"""Whether this machine has what `recstream up` needs."""
 
 import os
 import platform
@@ -25,8 +25,13 @@ _PORTS = {"Kafka": 9092, "Valkey": 6379, "Triton": 8001, "the server": 50051}
 
 
 def examine(data: Path, bundle: Path, bundles: Path | None = None) -> Iterator[Finding]:
-    """Everything, in the order of a report. data: the folder of `recstream up`; bundles: where those of published
-    versions are kept, None: there."""
+    """Checks this machine, in the order of the report.
+
+    Args:
+        data: Folder of `recstream up`.
+        bundle: Folder of the bundle that `recstream train` writes.
+        bundles: Folder of published bundles. None: the one in `data`.
+    """
     yield _platform()
     yield _glibc()
     yield _python()
@@ -36,9 +41,9 @@ def examine(data: Path, bundle: Path, bundles: Path | None = None) -> Iterator[F
     yield _jars()
     yield _package("valkey-server", valkey_server)
     yield _triton()
-    yield _space("disk for data", data, 2 * _GIB, "free some, or give another folder with --data")
-    yield _space("disk for downloads", cache_folder(), _GIB // 4, "free some, or set RECSTREAM_CACHE")
-    # Asked for its size only; no file of a guessable name is made there.
+    yield _space("disk for data", data, 2 * _GIB, "free some space, or choose another folder with --data")
+    yield _space("disk for downloads", cache_folder(), _GIB // 4, "free some space, or set RECSTREAM_CACHE")
+    # Only its size is checked; no file is written there.
     yield _space("/dev/shm for Triton", Path("/dev/shm"), 64 * _MIB, "in a container: --shm-size=256m")  # noqa: S108
     yield _memory()
     yield from _ports()
@@ -51,7 +56,10 @@ def _platform() -> Finding:
     if (platform.system(), platform.machine()) == ("Linux", "x86_64"):
         return Finding("platform", Level.OK, found)
     return Finding(
-        "platform", Level.MISSING, found, "Triton's wheel is for Linux x86-64: give a Triton by --triton"
+        "platform",
+        Level.MISSING,
+        found,
+        "Triton's wheel is for Linux x86-64: name a running Triton with --triton",
     )
 
 
@@ -82,10 +90,10 @@ def _python() -> Finding:
 
 def _venv() -> Finding:
     if find_spec("venv") and find_spec("ensurepip"):
-        return Finding("venv", Level.OK, "there")
+        return Finding("venv", Level.OK, "installed")
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     return Finding(
-        "venv", Level.NOTE, "not there", f"to build the environments: apt-get install python{version}-venv"
+        "venv", Level.NOTE, "missing", f"to build the environments: apt-get install python{version}-venv"
     )
 
 
@@ -98,20 +106,18 @@ def _package(what: str, find: Callable[[], Path]) -> Finding:
         path = find()
     except LocalError as error:
         return Finding(what, Level.MISSING, str(error), "make install")
-    except (
-        Exception
-    ) as error:  # a package that is there but does not fit this platform says so in its own way
+    except Exception as error:  # a package that does not fit this platform raises what it likes
         return Finding(what, Level.MISSING, f"{type(error).__name__}: {error}", "make install")
     if path.exists():
         return Finding(what, Level.OK, str(path))
-    return Finding(what, Level.MISSING, f"{path} is not there", "make install")
+    return Finding(what, Level.MISSING, f"{path} is missing", "make install")
 
 
 def _jars() -> Finding:
     try:
         wanted = expected()
     except LocalError as error:
-        return Finding("Kafka's jars", Level.MISSING, str(error), "take the checkout whole")
+        return Finding("Kafka's jars", Level.MISSING, str(error), "use a complete checkout")
     folder = jar_folder(HASHES)
     if not folder.is_dir():
         return Finding(
@@ -155,9 +161,7 @@ def _memory() -> Finding:
     found = f"{available / _GIB:.1f} GiB available"
     if available >= 2 * _GIB:
         return Finding("memory", Level.OK, found)
-    return Finding(
-        "memory", Level.NOTE, found, "everything together takes about 1.5 GiB, training 3 GiB more"
-    )
+    return Finding("memory", Level.NOTE, found, "all processes need about 1.5 GiB; training needs 3 GiB more")
 
 
 def _ports() -> Iterator[Finding]:
@@ -166,15 +170,18 @@ def _ports() -> Iterator[Finding]:
             yield Finding(f"port {port} for {name}", Level.OK, "free")
         else:
             yield Finding(
-                f"port {port} for {name}", Level.NOTE, "taken", "`recstream up` takes another and says which"
+                f"port {port} for {name}",
+                Level.NOTE,
+                "taken",
+                "`recstream up` chooses another and says which",
             )
 
 
 def _torch() -> Finding:
     if find_spec("torch"):
-        return Finding("torch, for training", Level.OK, "there")
+        return Finding("torch, for training", Level.OK, "installed")
     return Finding(
-        "torch, for training", Level.NOTE, "not there", "only `train` and `demo` need it: make install"
+        "torch, for training", Level.NOTE, "missing", "only `train` and `demo` need it: make install"
     )
 
 
@@ -187,5 +194,5 @@ def _bundle(folder: Path, bundles: Path) -> Finding:
         "model bundle",
         Level.NOTE,
         f"none in {folder}",
-        "`recstream up` needs one: `recstream train` makes it",
+        "`recstream up` needs one: `recstream train` writes it",
     )

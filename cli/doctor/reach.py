@@ -1,4 +1,4 @@
-"""Which of the servers answer, at the addresses that the settings give or the last `recstream up` remembered."""
+"""Which servers answer, at the addresses of the settings or of the last `recstream up`."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,12 +19,14 @@ from topics.create import check_topics
 from topics.errors import TopicsError
 
 _SECONDS = 3.0
-_START = "`recstream up` starts it, or give its address"
+_START = "`recstream up` starts it; or set its address"
 
 
 async def reach(settings: Settings, data: Path) -> AsyncIterator[Finding]:
-    """Kafka and its topics, what model is published, Valkey, Triton, the server. What does not answer is a note:
-    nothing need run."""
+    """Checks Kafka and its topics, published versions, Valkey, Triton and the server.
+
+    A server that does not answer is a NOTE: none has to run.
+    """
     settings = with_installation(settings, data)
     yield await _kafka(settings)
     yield await _versions(settings)
@@ -44,7 +46,7 @@ async def _kafka(settings: Settings) -> Finding:
         return Finding(
             what, Level.NOTE, "; ".join(map(str, problems))[:500], "`recstream topics create`, then `check`"
         )
-    return Finding(what, Level.OK, "answers, topics in order")
+    return Finding(what, Level.OK, "answers, topics as they should be")
 
 
 async def _versions(settings: Settings) -> Finding:
@@ -77,7 +79,7 @@ async def _valkey(settings: Settings) -> Finding:
 
 
 async def _health(what: str, address: str) -> Finding:
-    """By grpc.health.v1, which Triton speaks too."""
+    """By grpc.health.v1, which Triton serves too."""
     try:
         async with grpc.aio.insecure_channel(address) as channel:
             stub = health_pb2_grpc.HealthStub(channel)
@@ -88,4 +90,4 @@ async def _health(what: str, address: str) -> Finding:
         return Finding(what, Level.NOTE, f"does not answer ({error.code().name})", _START)
     if answer.status == health_pb2.HealthCheckResponse.SERVING:
         return Finding(what, Level.OK, "ready")
-    return Finding(what, Level.NOTE, "answers, but is not ready", "its log says what it waits for")
+    return Finding(what, Level.NOTE, "answers, but is not ready", "its log says what it is waiting for")

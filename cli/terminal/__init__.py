@@ -1,1 +1,1 @@
-"""How results look in a terminal: tables, reports, progress bars."""
+"""Terminal output: tables, reports, progress bars."""

@@ -1,4 +1,4 @@
-"""Bars on a terminal, and a line now and then elsewhere."""
+"""Progress bars on a terminal, and a line every fifteen seconds elsewhere."""
 
 import threading
 from collections.abc import Iterator
@@ -16,14 +16,13 @@ from rich.progress import (
 
 LINE_EVERY_SECONDS = 15.0
 
-# Per cent from which a line would say 100 %: the task after it is the one under way.
+# From this percentage a line would say 100 %: the task after it is the current one.
 _OVER = 99.5
 
 
 @contextmanager
 def progress_on(console: Console) -> Iterator[Progress]:
-    """A progress to add tasks to. Where the console is no terminal, what is under way is said every fifteen
-    seconds."""
+    """A rich Progress to add tasks to. Without a terminal, a line names the current task every fifteen seconds."""
     progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -38,18 +37,18 @@ def progress_on(console: Console) -> Iterator[Progress]:
     def lines() -> None:
         while not over.wait(LINE_EVERY_SECONDS):
             for task in progress.tasks:
-                # Shares of an epoch add up to it but for rounding.
+                # Shares of an epoch add up to 1 except for rounding.
                 if not task.finished and task.percentage < _OVER:
                     console.print(f"{task.description}: {task.percentage:.0f} %", highlight=False)
                     break
 
-    speaker = threading.Thread(target=lines, daemon=True)
+    printer = threading.Thread(target=lines, daemon=True)
     if not console.is_terminal:
-        speaker.start()
+        printer.start()
     try:
         with progress:
             yield progress
     finally:
         over.set()
-        if speaker.is_alive():
-            speaker.join()
+        if printer.is_alive():
+            printer.join()

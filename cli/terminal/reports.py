@@ -1,4 +1,4 @@
-"""Reports of files and of preparation as a person reads them."""
+"""Reports of files and of preparation as tables."""
 
 from collections.abc import Iterable, Sequence
 from typing import Protocol
@@ -11,7 +11,7 @@ from readers.report import Report
 
 
 def report_table(report: Report) -> RenderableType:
-    """What was found in a file: how it was read, and what was wrong in how many rows."""
+    """How a file was read, and what was wrong in how many rows."""
     form = f", read as {report.format}" if report.format else ""
     parts: list[RenderableType] = [Text(f"{report.path}{form}: {report.kept:,} of {report.rows:,} rows")]
     parts += [Text(f"  {note}", style="dim") for note in report.notes]
@@ -22,7 +22,7 @@ def report_table(report: Report) -> RenderableType:
 
 
 class PreparationStep(Protocol):
-    """What was looked for in the training rows."""
+    """One check of the training rows."""
 
     @property
     def name(self) -> str: ...
@@ -37,7 +37,7 @@ class PreparationStep(Protocol):
 
 
 class Preparation(Protocol):
-    """`models.data.preparation.PreparationReport`, for those who have not loaded it."""
+    """`models.data.preparation.PreparationReport`, without importing torch."""
 
     @property
     def rows(self) -> int: ...
@@ -52,8 +52,8 @@ class Preparation(Protocol):
 
 
 def preparation_table(report: Preparation) -> RenderableType:
-    """What was left out of training, and what was found in it and stays."""
-    parts: list[RenderableType] = [Text(f"learned from: {report.kept:,} of {report.rows:,} events")]
+    """What was left out of training, and what was found and stays."""
+    parts: list[RenderableType] = [Text(f"trained on: {report.kept:,} of {report.rows:,} events")]
     if report.held_out:
         tied = f"{report.held_out_tied:,} of them share user and moment with another event"
         parts.append(Text(f"  held out: {report.held_out:,} events; {tied}", style="dim"))

@@ -1,4 +1,4 @@
-"""Kafka's jars: fetched once into a cache, every one checked against the committed list of hashes."""
+"""Kafka's jars: fetched once into a cache, each checked against the committed list of hashes."""
 
 import asyncio
 import hashlib
@@ -46,7 +46,7 @@ def expected(hashes: Path = HASHES) -> dict[str, str]:
 
 
 def check(folder: Path, wanted: dict[str, str]) -> list[str]:
-    """What is wrong with the jars in `folder`, a sentence each: missing, unexpected, or of other content."""
+    """Problems of the jars in `folder`, a sentence each: missing, unexpected, or with another hash."""
     there = {path.name: path for path in folder.glob("*.jar")}
     problems = [f"{name} is missing" for name in sorted(wanted.keys() - there.keys())]
     problems += [f"{name} is not on the list" for name in sorted(there.keys() - wanted.keys())]
@@ -58,12 +58,12 @@ def check(folder: Path, wanted: dict[str, str]) -> list[str]:
 
 
 def jar_folder(hashes: Path = HASHES, cache: Path | None = None) -> Path:
-    """The folder in the cache for exactly the jars of the list; another list is another folder."""
+    """The folder in the cache for the jars of this list. Another list has another folder."""
     return (cache or cache_folder()) / f"kafka-{hashlib.sha256(hashes.read_bytes()).hexdigest()[:16]}"
 
 
 async def kafka_jars(hashes: Path = HASHES, cache: Path | None = None) -> Path:
-    """The folder of the checked jars, fetched from Maven Central first if they are not in the cache (45 MB).
+    """The folder of the checked jars. Fetches them from Maven Central if they are not in the cache (45 MB).
 
     Raises JarsRefused if what was fetched differs from the list, NotInstalled if nothing could be fetched.
     """
@@ -87,7 +87,7 @@ async def kafka_jars(hashes: Path = HASHES, cache: Path | None = None) -> Path:
         try:
             into.rename(folder)
         except OSError:
-            if check(folder, wanted):  # another process was quicker, and its jars must be right too
+            if check(folder, wanted):  # another process was faster, and its jars must be right too
                 raise
     return folder
 

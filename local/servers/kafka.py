@@ -35,10 +35,10 @@ broker.heartbeat.interval.ms=500
 
 
 class EmbeddedKafka:
-    """One Kafka node on loopback with its log in `folder`.
+    """One Kafka node on loopback, with its data in `folder`.
 
-    Topics are not made by first use: `recstream topics create` makes them with their settings.
-    `heap_mb` is the Java heap; the process takes about as much again at rest.
+    Topics are not created by first use: `recstream topics create` creates them with their settings. `heap_mb` is the
+    Java heap; an idle process takes about as much again.
     """
 
     def __init__(self, folder: Path, port: int | None = None, heap_mb: int = 256) -> None:
@@ -101,7 +101,7 @@ class EmbeddedKafka:
         options += ["-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSXXX"]
         options += [
             "--sun-misc-unsafe-memory-access=allow"
-        ]  # else Java warns of what Kafka does at every start
+        ]  # without it Java prints a warning at every start
         command = [java, *options, "-cp", classpath, "kafka.Kafka", str(properties.resolve())]
         self.process.spawn(command, self._environment(), self.folder)
         await self.process.ready(self._serves, seconds)

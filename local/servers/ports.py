@@ -1,4 +1,4 @@
-"""Ports: the usual one if it is free, else another, the same one after every restart."""
+"""Ports: the usual one if it is free, else another, and the same one after every restart."""
 
 import asyncio
 import errno
@@ -39,10 +39,16 @@ def free_port(avoid: frozenset[int] = frozenset()) -> int:
 
 
 def choose(folder: Path, name: str, usual: int | None, asked: int | None = None) -> int:
-    """The port of the listener `name` of the server whose data lies in `folder`.
+    """Chooses a port: the one asked for, else the remembered one, else the usual one, else any free one.
 
-    First the one asked for, which must be free; then the one remembered in `folder`; then the usual one; then
-    any free one. What was chosen is remembered in `folder/ports.json`. Raises PortTaken.
+    Args:
+        folder: Data of the server. `ports.json` in it remembers the choice.
+        name: Of the listener; a server may have several.
+        usual: Taken if it is free and no other listener of the folder has it.
+        asked: Must be free.
+
+    Raises:
+        PortTaken: The port asked for is taken, or none is free.
     """
     remembered = _read(folder)
     if asked is not None:
@@ -70,11 +76,11 @@ def remembered_port(folder: Path, name: str) -> int | None:
 
 
 async def dial(host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A connection to an IPv4 address where perhaps nobody listens yet. Raises OSError.
+    """Connects to an IPv4 address where perhaps nobody listens yet. Raises OSError.
 
-    The kernel can give a dialler the very port that it dials, and TCP then connects it with itself. That counts as
-    refused here, and leaves the port to the server that is about to listen there: one that lets addresses be used
-    again, as servers do, is not in the way of another that does, even for the minute that the end of it is remembered.
+    The kernel can give a client the very port that it connects to, and TCP then connects it with itself. That counts as
+    refused here. The socket is set to reuse its address, so the server that is about to listen can have the port at
+    once, and not after the minute for which the kernel remembers the connection.
     """
     dialled = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:

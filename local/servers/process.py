@@ -1,4 +1,4 @@
-"""A child process: its log in a file, its end tied to ours, every wait bounded."""
+"""A child process with its log in a file. It ends when we end, and every wait has a limit."""
 
 import asyncio
 import contextlib
@@ -14,16 +14,16 @@ from local.errors import NotInstalled, StartFailed
 
 _POLL_SECONDS = 0.02
 _LOG_LIMIT = 64 * 1024 * 1024
-# A parent that ended before the kernel was asked would leave the child alive for ever.
+# If the parent ends before setpriv has asked the kernel, nothing would ever end the child.
 _OURS = ("/bin/sh", "-c", '[ "$PPID" = "$1" ] && shift && exec "$@"', "sh")
 
 
 class Process:
-    """One server as a child of this process.
+    """A server as a child of this process.
 
-    It runs in a session of its own, so that Ctrl-C reaches only us and we end our children in order. When
-    the thread that started it ends, for whatever reason, kill -9 included, the kernel kills the child: start
-    it from the main thread. It is bound to no event loop: one may start it and another stop it.
+    It runs in a session of its own, so Ctrl-C reaches only us, and we stop our children in order. When the thread that
+    started it ends, even by kill -9, the kernel kills the child: start it from the main thread. It belongs to no event
+    loop: one may start it, and another stop it.
     """
 
     def __init__(self, name: str, log: Path) -> None:
@@ -33,7 +33,7 @@ class Process:
 
     @property
     def running(self) -> bool:
-        """Whether the process is there."""
+        """Whether the process runs."""
         return self._child is not None and self._child.poll() is None
 
     @property
@@ -43,7 +43,7 @@ class Process:
 
     @property
     def exit_code(self) -> int | None:
-        """How it ended: its exit status, or minus the signal's number; None while it runs or before."""
+        """Its exit status, or minus the number of the signal that ended it. None while it runs, or before."""
         return None if self._child is None else self._child.poll()
 
     def spawn(
@@ -71,26 +71,28 @@ class Process:
             )
 
     async def ready(self, answers: Callable[[], Awaitable[bool]], seconds: float) -> None:
-        """Wait until `answers()` is true. If not in time: killed, StartFailed."""
+        """Wait until `answers()` is true. After `seconds` kill it and raise StartFailed."""
         started = time.monotonic()
         try:
             while True:
                 if not self.running:
-                    raise StartFailed(self._story(f"ended with status {self.exit_code} before it was ready"))
+                    raise StartFailed(
+                        self._failure(f"ended with status {self.exit_code} before it was ready")
+                    )
                 try:
                     if await asyncio.wait_for(answers(), 2.0):
                         return
                 except (OSError, EOFError, TimeoutError):
                     pass  # not listening yet
                 if time.monotonic() - started > seconds:
-                    raise StartFailed(self._story(f"did not answer within {seconds:g} seconds"))
+                    raise StartFailed(self._failure(f"did not answer within {seconds:g} seconds"))
                 await asyncio.sleep(_POLL_SECONDS)
         except BaseException:
             self.kill()  # also when the caller is cancelled: nothing half started stays behind
             raise
 
     async def wait(self, seconds: float | None = None) -> int | None:
-        """Wait for its end; its exit status, or None if it still runs after `seconds`."""
+        """Wait for its end. Returns its exit status, or None if it still runs after `seconds`."""
         started = time.monotonic()
         while self.running:
             if seconds is not None and time.monotonic() - started > seconds:
@@ -99,7 +101,7 @@ class Process:
         return self.exit_code
 
     async def stop(self, seconds: float = 15.0) -> None:
-        """SIGTERM; if it is not gone after `seconds`, SIGKILL to it and its process group."""
+        """SIGTERM, and after `seconds` SIGKILL to it and its process group."""
         if self.running and self._child is not None:
             self._child.terminate()
             try:
@@ -109,7 +111,7 @@ class Process:
         self.kill()
 
     def kill(self) -> None:
-        """SIGKILL to it and its process group; returns when it is gone. No effect if it is not there."""
+        """SIGKILL to it and its process group. Returns when it has ended; without effect if it does not run."""
         if self._child is None:
             return
         with contextlib.suppress(ProcessLookupError, PermissionError):  # gone already
@@ -126,5 +128,5 @@ class Process:
             return ""
         return "\n".join(text.splitlines()[-lines:])
 
-    def _story(self, what: str) -> str:
+    def _failure(self, what: str) -> str:
         return f"{self.name} {what}. The end of its log, {self.log}:\n{self.tail()}"

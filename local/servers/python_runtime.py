@@ -1,4 +1,4 @@
-"""The environment that Triton's python backend runs in, and the shared libpython that it loads."""
+"""The environment of Triton's python backend, and the shared libpython that it loads."""
 
 import ctypes.util
 import os
@@ -21,8 +21,14 @@ print(sysconfig.get_path("purelib"))
 
 @dataclass(frozen=True, slots=True)
 class PythonRuntime:
-    """version: like "3.11"; site_packages and environment: of Triton's venv; library: folder of libpython, or
-    None where the loader finds it by itself."""
+    """The interpreter that Triton's python backend embeds.
+
+    Attributes:
+        version: Such as "3.11".
+        environment: Triton's virtual environment.
+        site_packages: Of that environment.
+        library: Folder of libpython; None where the loader finds it by itself.
+    """
 
     version: str
     environment: Path
@@ -36,13 +42,13 @@ def triton_environment() -> Path:
 
 
 def python_runtime(environment: Path) -> PythonRuntime:
-    """Look at the venv at `environment`.
+    """Inspects the virtual environment.
 
     Raises NotInstalled if it is not there, lacks Triton, or its interpreter has no shared libpython.
     """
     python = environment / "bin" / "python3"
     if not python.exists():
-        raise NotInstalled(f"Triton's environment {environment} is not there: `make` builds it (make triton)")
+        raise NotInstalled(f"Triton's environment {environment} is missing: `make install` builds it")
     asked = subprocess.run(
         [python, "-I", "-c", _ASK], capture_output=True, text=True, timeout=30, check=False
     )
@@ -51,7 +57,7 @@ def python_runtime(environment: Path) -> PythonRuntime:
     numbers, library, multiarch, site_packages = asked.stdout.split("\n")[:4]
     version = ".".join(numbers.split())
     if not (Path(site_packages) / "pytriton" / "tritonserver" / "bin" / "tritonserver").exists():
-        raise NotInstalled(f"{environment} has no nvidia-pytriton: `make triton` installs it")
+        raise NotInstalled(f"{environment} has no nvidia-pytriton: `make install` installs it")
     return PythonRuntime(version, environment, Path(site_packages), _library(version, library, multiarch))
 
 

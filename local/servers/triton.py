@@ -18,8 +18,8 @@ _BACKEND_FILES = ("libtriton_python.so", "triton_python_backend_utils.py")
 class EmbeddedTriton:
     """tritonserver on loopback, serving the model repository `repository`; logs and ports in `folder`.
 
-    Models are loaded at the start and by `load`, never by watching the repository: a half-written version
-    is never read. Four lines about CUDA in its log mean only that there is no GPU.
+    It loads models at the start and by `load`, and does not watch the repository: a half-written version is never read.
+    Four lines about CUDA in its log only mean that there is no GPU.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class EmbeddedTriton:
         self.metrics_port = 0
         self._asked = port
         self._environment = environment or triton_environment()
-        # Its processes talk over /dev/shm; by a name that follows from the folder we find what a kill left.
+        # Its processes share memory in /dev/shm. The name follows from the folder, so what a kill left can be found.
         self.shared_memory = f"recstream_{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]}"
         self.process = Process("triton", folder / "triton.log")
 
@@ -104,7 +104,7 @@ class EmbeddedTriton:
         await self.start()
 
     async def load(self, model: str) -> None:
-        """Load what the repository holds of `model` now; the newest version beside, then instead of the old.
+        """Load what the repository holds of `model` now. The old version is served until the new one is ready.
 
         Raises LoadRefused with Triton's words; the older version is still served.
         """
@@ -137,7 +137,7 @@ class EmbeddedTriton:
             writer.close()
 
     def _clean(self) -> None:
-        # Named by this server's own folder, and removed unread.
+        # The name is this server's own, and files are removed unread.
         for left in Path("/dev/shm").glob(f"{self.shared_memory}*"):  # noqa: S108
             left.unlink(missing_ok=True)
 

@@ -12,7 +12,7 @@ _SLOTS = 16_384
 
 
 class EmbeddedValkeyCluster:
-    """Three primaries, no replicas, every slot served; for tests of what differs in a cluster."""
+    """Three primaries without replicas, all slots served. For tests of what differs in a cluster."""
 
     def __init__(self, folder: Path, nodes: int = 3) -> None:
         self.folder = folder
@@ -27,11 +27,11 @@ class EmbeddedValkeyCluster:
 
     @property
     def address(self) -> str:
-        """host:port of every node, with commas between."""
+        """host:port of every node, separated by commas."""
         return ",".join(f"{host}:{port}" for host, port in self.addresses)
 
     async def start(self, seconds: float = 60.0) -> None:
-        """Start the nodes, join them if they are new, wait until each says that the cluster is ok.
+        """Start the nodes, join new ones, and wait until each says that the cluster is ok.
 
         Raises StartFailed.
         """
@@ -45,9 +45,9 @@ class EmbeddedValkeyCluster:
                 await node.command("CLUSTER", "ADDSLOTSRANGE", low, high)
                 await node.command("CLUSTER", "SET-CONFIG-EPOCH", index + 1)
             for node in self.nodes[1:]:
-                # Without its bus port the bus is looked for at port + 10000.
+                # Without its bus port, Valkey expects the bus at port + 10000.
                 await node.command("CLUSTER", "MEET", first.host, first.port, self._buses[0])
-        await self._whole(seconds)
+        await self._wait_formed(seconds)
 
     async def stop(self) -> None:
         """Stop every node."""
@@ -71,7 +71,7 @@ class EmbeddedValkeyCluster:
         arguments = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", str(bus)]
         return EmbeddedValkey(folder, port, arguments)
 
-    async def _whole(self, seconds: float) -> None:
+    async def _wait_formed(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
         for node in self.nodes:
             while True:
@@ -81,6 +81,6 @@ class EmbeddedValkeyCluster:
                 if time.monotonic() > deadline:
                     self.kill()
                     raise StartFailed(
-                        f"the Valkey cluster was not whole within {seconds:g} seconds: {said.decode()}"
+                        f"the Valkey cluster was not formed within {seconds:g} seconds: {said.decode()}"
                     )
                 await asyncio.sleep(0.05)
