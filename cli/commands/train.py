@@ -97,7 +97,7 @@ def train(
     if stays and (until < 1 or protocol not in (None, Protocol.ALL)):
         raise CommandError(
             "--until and --protocol need all events in memory, and these files stay on disk",
-            "leave them out, or raise train.streaming.from_rows where there is memory for all (docs/model.md)",
+            "leave them out, or raise train.streaming.from_rows where there is memory for all (docs/training.md)",
         )
     files = options.read(() if stays else interactions, items or ())
     for report in files.reports:

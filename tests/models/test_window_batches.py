@@ -29,7 +29,7 @@ def test_short_ones_come_together_and_in_another_order_each_time() -> None:
     assert len(long) == 1 and long != [len(first) - 1]  # not always last
 
 
-def test_nothing_is_foretold_from_nothing() -> None:
+def test_no_target_is_without_an_event_before_it() -> None:
     empty = np.zeros(0, np.int64)
     given = [Window(np.arange(3), 0, empty), Window(np.arange(1), 0, empty), Window(np.arange(9), 5, empty)]
     assert [(len(window.events), window.first_target) for window in drop_cold_targets(given)] == [
