@@ -1,1 +1,1 @@
-"""The gRPC server: ranked slate_service, streams, and writes to the log."""
+"""The gRPC server: slates, streams, and writes to the log."""

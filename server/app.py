@@ -1,4 +1,4 @@
-"""The composition root: the only place that builds the server's parts, and ends them."""
+"""The composition root of the server: the only place that builds its parts, and ends them."""
 
 import asyncio
 import gc
@@ -79,10 +79,16 @@ def _now_ms() -> int:
 
 
 class Server:
-    """One server process. Which versions of the model answer it reads with the catalogue; `versions` holds it.
+    """One server process: `start`, then `drain` and `close`.
 
-    `start`, then `drain` and `close`. `failed` is a task that ends only when a task of `background` failed for good: it
-    raises TaskFailed, and the server is not ready any more.
+    Args:
+        config: The settings of all rooms.
+        model: The model. Which of its versions answer is read with the catalogue.
+
+    Attributes:
+        versions: Which version answers whom.
+        failed: A task that ends only when a task of `background` has failed for good. It raises TaskFailed, and the
+            server is not ready any more.
     """
 
     def __init__(self, config: ServerConfig, model: Model) -> None:
@@ -99,8 +105,13 @@ class Server:
         self.port = 0
 
     async def start(self) -> None:
-        """Listens, and starts reading the catalogue; ready when that is whole. Kafka, Valkey and Triton need not be
-        up. Raises OSError where a port is taken."""
+        """Listen, and start to read the catalogue. The server is ready once it has been read.
+
+        Kafka, Valkey and Triton need not be up.
+
+        Raises:
+            OSError: A port is taken.
+        """
         config, settings = self.config, self.config.server
         self._grpc = grpc_server(settings)
         self.probes = ProbeServer(self.health, settings.host, settings.http_port)
@@ -139,7 +150,7 @@ class Server:
         log.info("server_listens", port=self.port, http_port=self.probes.port)
 
     def background(self) -> tuple[BackgroundTask, ...]:
-        """Everything that the server runs beside its calls, once it has started."""
+        """Return everything that the server runs in the background once it has started."""
         return (
             *self.catalog.background(),
             *self._announcements.background(),
@@ -153,15 +164,19 @@ class Server:
         )
 
     async def drain(self, cut: asyncio.Event | None = None) -> None:
-        """Not ready at once; streams are sent away one by one; what is in progress ends, at the latest after the grace
-        of the settings, or when `cut` is set."""
+        """Stop taking calls, end the streams one by one, and let the other calls finish.
+
+        Args:
+            cut: Once it is set, the calls that are still open are cut off. Without it, that happens after
+                `drain_seconds`.
+        """
         settings = self.config.server
         self.health.shut_down()
         self.admission.close()
         log.info("server_drains", streams=self.admission.streams, unary=self.admission.unary)
-        # New calls are turned away first, so that nobody who is sent away comes back here.
+        # New calls are refused first, so that no client whose stream ends comes back here.
         stopping = asyncio.ensure_future(self._grpc.stop(settings.drain_seconds))
-        # The other half is for the last ones, who may be reading slowly.
+        # The other half of the time is for the last clients, which may read slowly.
         spread = min(settings.reconnect_spread_ms / 1000, settings.drain_seconds / 2)
         leaving = asyncio.ensure_future(self.streams.leave(spread))
         cutting = asyncio.ensure_future((cut or asyncio.Event()).wait())
@@ -176,7 +191,7 @@ class Server:
             stopping.cancel()
 
     async def close(self) -> None:
-        """Ends everything; calls in progress are cut off."""
+        """End everything. Calls in progress are cut off."""
         await self._grpc.stop(None)
         await self._slate_log.flush(_FLUSH_SECONDS)
         self.failed.cancel()
@@ -207,7 +222,7 @@ class Server:
 
     async def _when_ready(self) -> None:
         await self.catalog.wait_ready()
-        # What lives as long as the process is not looked through again: full collections cost tens of ms.
+        # A full collection takes tens of ms. What lives as long as the process need not be looked through again.
         gc.collect()
         gc.freeze()
         gc.set_threshold(20_000, 20, 50)
@@ -275,10 +290,14 @@ class Server:
 
 
 async def serve(config: ServerConfig, triton: TritonSettings) -> None:
-    """Runs a server until SIGTERM or SIGINT; a second one cuts the draining short. As long as no model is published
-    lists are popular ones.
+    """Run a server until SIGTERM or SIGINT. A second signal ends the draining.
 
-    Run it under uvloop, which serves a third more requests: `uvloop.run(serve(...))`.
+    Until a model is published, slates have popular items. Run it under uvloop, which serves a third more requests:
+    `uvloop.run(serve(...))`.
+
+    Args:
+        config: The settings of the server's rooms.
+        triton: Where Triton is.
 
     Raises:
         OSError: A port is taken.

@@ -1,4 +1,4 @@
-"""Everything that the server is built from."""
+"""The settings that a server is built from."""
 
 from dataclasses import dataclass, field
 

@@ -1,4 +1,4 @@
-"""What the server refuses, and why. One small tree; `status.py` turns it into google.rpc."""
+"""What the server refuses, and why: one tree of errors, which `requests/status.py` turns into google.rpc.Status."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,16 +6,23 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A field of a request, as its path in the contract, and what is wrong with it."""
+    """What is wrong with one field of a request.
+
+    Attributes:
+        field: The field, as its path in the contract.
+        problem: What is wrong with it, as the end of a sentence that begins with the field.
+    """
 
     field: str
     problem: str
 
 
 class ServerError(Exception):
-    """The root. Its message is written for the client; the cause, if any, is only logged.
+    """The root of the tree. The message is for the client; the cause, if there is one, is only logged.
 
-    retry_after_ms: when to try again; None: trying again does not help.
+    Attributes:
+        reason: The reason in google.rpc.ErrorInfo.
+        retry_after_ms: When to try again. None: trying again does not help.
     """
 
     reason = "INTERNAL"
@@ -23,7 +30,7 @@ class ServerError(Exception):
 
 
 class InvalidRequest(ServerError):
-    """The request breaks the contract."""
+    """A request does not keep to the contract."""
 
     reason = "INVALID_REQUEST"
 
@@ -33,12 +40,12 @@ class InvalidRequest(ServerError):
 
 
 class UnknownItem(ServerError):
-    """The catalogue does not know the item."""
+    """The catalogue has no such item."""
 
     reason = "UNKNOWN_ITEM"
 
     def __init__(self) -> None:
-        super().__init__("item_id: the catalogue knows no such item")
+        super().__init__("item_id: the catalogue has no such item")
 
 
 class LimitExceeded(ServerError):
@@ -52,7 +59,13 @@ class LimitExceeded(ServerError):
 
 
 class NotAvailable(ServerError):
-    """Something that the request needs does not answer now. `reason` is one of a few constants."""
+    """Something that a request needs does not answer now.
+
+    Args:
+        reason: One of a few constants, for google.rpc.ErrorInfo.
+        message: For the client.
+        retry_after_ms: When to try again.
+    """
 
     def __init__(self, reason: str, message: str, retry_after_ms: int) -> None:
         super().__init__(message)
@@ -61,7 +74,7 @@ class NotAvailable(ServerError):
 
 
 class Draining(ServerError):
-    """This process is about to end."""
+    """This process is shutting down."""
 
     reason = "DRAINING"
 

@@ -1,5 +1,8 @@
-"""The server's figures. Labels are bounded: methods, statuses, causes, tiers, configured surfaces, live versions;
-never users or items. What a fixed set of names labels is there from the start, at zero."""
+"""The metrics of the server.
+
+Labels are never users or items: `LABEL_VALUES` has their values. Series whose labels are a fixed set exist from the
+start, at zero.
+"""
 
 from typing import Final
 
@@ -45,7 +48,7 @@ CALLS = Counter("recstream_server_calls", "Calls that ended", ["method", "code"]
 for _method in METHODS:
     for _code in CODES:
         CALLS.labels(_method, _code)
-# A stream's seconds are its life.
+# The time of a stream is its whole life.
 CALL_SECONDS = Histogram(
     "recstream_server_call_seconds",
     "From a call's start to its end",
@@ -56,7 +59,7 @@ CALL_SECONDS_OF = {method: CALL_SECONDS.labels(method) for method in METHODS}
 OPEN_STREAMS = Gauge("recstream_server_open_streams", "Streams that are open")
 STREAMS_BY_VERSION = Gauge(
     "recstream_server_streams_by_version",
-    "Streams by surface and by the model version of the list that they show; 0: none had a part in it",
+    "Open streams by surface and by the model version of their slate; 0: no model had a part in it",
     ["surface", "version"],
 )
 UNARY_IN_FLIGHT = Gauge("recstream_server_unary_in_flight", "Unary calls in progress")
@@ -68,28 +71,32 @@ FRAMES = Counter("recstream_server_frames", "Frames sent", ["kind"])
 FRAMES_OF = {kind: FRAMES.labels(kind) for kind in FRAME_KINDS}
 FRAME_SECONDS = Histogram(
     "recstream_server_frame_seconds",
-    "From the first news of a change to its frame having been sent",
+    "From the first notice of a change to its frame having been sent",
     buckets=_FINE,
 )
 EVENT_TO_FRAME_SECONDS = Histogram(
     "recstream_server_event_to_frame_seconds",
-    "From the event's timestamp in Kafka to the frame that names it having been sent, by the version of its list",
+    "From an event's timestamp in Kafka to the frame that names it having been sent, by the version of the slate",
     ["surface", "version"],
     buckets=(*_FINE, 30, 60),
 )
-STREAM_WAKEUPS = Counter("recstream_server_stream_wakeups", "What made streams look again", ["cause"])
+STREAM_WAKEUPS = Counter("recstream_server_stream_wakeups", "Reasons for which streams woke up", ["cause"])
 STREAM_WAKEUPS_BY = {cause: STREAM_WAKEUPS.labels(cause) for cause in WAKEUP_CAUSES}
 UNCHANGED = Counter(
-    "recstream_server_unchanged", "Lists that came out the same without an event, and were not sent"
+    "recstream_server_unchanged",
+    "Slates that were the same as before, had no events to name, and were not sent",
 )
 MISSED = Counter(
-    "recstream_server_missed_announcements", "Changes found by reading revisions, not by announcement"
+    "recstream_server_missed_announcements",
+    "Changes that were found by reading revisions, not by announcement",
 )
 CAUSES_DROPPED = Counter("recstream_server_causes_dropped", "Causes that did not fit into a frame")
-SLOW_CONSUMERS = Counter("recstream_server_slow_consumers", "Streams ended because the client read nothing")
+SLOW_CONSUMERS = Counter(
+    "recstream_server_slow_consumers", "Streams that ended because the client read nothing"
+)
 
 RANKING_WAIT_SECONDS = Histogram(
-    "recstream_server_ranking_wait_seconds", "Waiting for a turn to rank", buckets=_FINE
+    "recstream_server_ranking_wait_seconds", "Waiting for a slot to rank", buckets=_FINE
 )
 PROFILES_UNAVAILABLE = Counter(
     "recstream_server_profiles_unavailable", "Reads of profiles that failed or were late"
@@ -97,13 +104,15 @@ PROFILES_UNAVAILABLE = Counter(
 PROFILES_ANNOUNCED = Counter(
     "recstream_server_profiles_announced", "Profiles that came with an announcement and were not read"
 )
-STORE_UP = Gauge("recstream_server_store_up", "1: the last look at the store was answered")
+STORE_UP = Gauge("recstream_server_store_up", "1: the store answered the last read of revisions")
 
 MODEL_SHARE = Gauge(
     "recstream_server_model_share", "Share of users by the model version that answers them", ["version"]
 )
 READ_YOUR_WRITES = Counter(
-    "recstream_server_read_your_writes", "Answers that had events to include", ["included"]
+    "recstream_server_read_your_writes",
+    "Calls with events to include, by whether the answer does",
+    ["included"],
 )
 READ_YOUR_WRITES_INCLUDED = {
     included: READ_YOUR_WRITES.labels(str(included).lower()) for included in (True, False)
@@ -112,7 +121,9 @@ RECORDED = Counter("recstream_server_recorded", "Records handed to Kafka", ["top
 for _topic in RECORDED_TOPICS:
     for _result in RECORDED_RESULTS:
         RECORDED.labels(_topic, _result)
-SLATES = Counter("recstream_server_slates", "Sent lists for the topic `slates`", ["result"])
+SLATES = Counter(
+    "recstream_server_slates", "Sent slates, by whether they got to the topic `slates`", ["result"]
+)
 for _result in SLATE_RESULTS:
     SLATES.labels(_result)
 READY = Gauge("recstream_server_ready", "1 while the component is ready.", ["component"])

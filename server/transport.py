@@ -1,4 +1,4 @@
-"""The gRPC server itself: its limits, its keepalive, its port."""
+"""The gRPC server: its limits, its keepalive and its port."""
 
 import grpc
 
@@ -9,11 +9,10 @@ _MAX_SEND_BYTES = 4 << 20
 
 
 def grpc_server(settings: ServerSettings) -> grpc.aio.Server:
-    """A server without services.
+    """Return a gRPC server without services.
 
-    gRPC by itself turns calls away at random once 1,000 wait for a handler; admission does that here, with a clear
-    status, so both of its limits are out of the way. No message of ours comes near 4 MiB, what clients take unless
-    told otherwise.
+    gRPC refuses calls at random once 1,000 wait for a handler. Both of these limits are raised, because `Admission`
+    refuses calls here, with a clear status. No message of the server comes near 4 MiB, the default limit of clients.
     """
     return grpc.aio.server(
         options=[
@@ -31,7 +30,11 @@ def grpc_server(settings: ServerSettings) -> grpc.aio.Server:
 
 
 def listen(server: grpc.aio.Server, settings: ServerSettings) -> int:
-    """Takes the port, and returns which one it is. Raises OSError where it is not to be had."""
+    """Bind the port, and return its number.
+
+    Raises:
+        OSError: The port is taken.
+    """
     address = (
         f"{settings.host}:{settings.port}"
         if ":" not in settings.host

@@ -1,4 +1,4 @@
-"""How our processes log: a line of JSON an event, or readable lines on a terminal; always to standard error."""
+"""How processes log: one line of JSON per event, or readable lines on a terminal; always to standard error."""
 
 import logging
 import sys
@@ -13,7 +13,11 @@ _TRACEBACKS = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(sh
 
 
 def configure_logs(level: int = logging.INFO) -> None:
-    """For this process: structlog, and the libraries' own logging from WARNING on, in one form."""
+    """Set up the logging of this process: structlog, and the libraries' own from WARNING on, in one form.
+
+    Args:
+        level: The lowest level that structlog writes.
+    """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         _add_trace,
@@ -41,7 +45,7 @@ def configure_logs(level: int = logging.INFO) -> None:
 
 
 def _add_trace(_: WrappedLogger, __: str, line: EventDict) -> EventDict:
-    """Which trace the line belongs to, where what is done now is traced; of a batch, the first."""
+    """Add the ids of the current span, if it is traced. For a batch it is the first span."""
     span = get_current_span()
     if span.is_recording():
         context = span.get_span_context()

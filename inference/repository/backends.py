@@ -142,7 +142,7 @@ def _accelerator(name: str, parameters: Mapping[str, str]) -> str:
 
 def _warmup(graph: Graph, manifest: Manifest) -> str:
     """The smallest call and the largest: an engine is built for all shapes between those it has met, and a version is
-    not ready before. A larger call still works, once an engine was built anew."""
+    not ready before. A larger call still works, once an engine has been built for it."""
     smallest = dict.fromkeys("tmn", 1)
     largest = {
         "t": manifest.text_tokens

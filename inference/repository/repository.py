@@ -56,7 +56,7 @@ def install(bundle: Bundle, repository: Path, backend: Backend | None = None) ->
             versions = _listed(repository / graph) | {version}
             _write_policy(staging / graph / _CONFIG, versions)
             # Where a file has its name, Python writes no folder of compiled files: with one, the version would look
-            # changed to Triton, and be loaded anew when the next one comes.
+            # changed to Triton, and be loaded again with the next one.
             if (staging / graph / str(version) / "model.py").exists():
                 (staging / graph / str(version) / "__pycache__").touch()
             _move(staging / graph, repository / graph, str(version))
@@ -149,7 +149,7 @@ def _move(source: Path, target: Path, version: str) -> None:
     if not (target / version).exists():
         os.rename(source / version, target / version)
     if (source / _CONFIG).read_bytes() != (target / _CONFIG).read_bytes():
-        # What is as it was is not touched: Triton would load all versions anew.
+        # What is as it was is not touched: Triton would load all versions again.
         os.replace(source / _CONFIG, target / _CONFIG)
 
 

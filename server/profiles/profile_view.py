@@ -1,4 +1,4 @@
-"""A stored profile as the contract shows it."""
+"""A stored profile in the form of the contract."""
 
 from collections.abc import Iterator, Sequence
 
@@ -16,7 +16,17 @@ _CONSUMED_A_PART = 20_000
 def view(
     user_id: str, snapshot: ProfileSnapshot, settings: ProfileSettings, now_ms: int
 ) -> profile_pb2.Profile:
-    """What is snapshot of the user; revision 0 and nothing else where there is no profile."""
+    """Return a profile in the form of the contract.
+
+    Args:
+        user_id: The user.
+        snapshot: The stored profile, if there is one.
+        settings: The half-life of recent actions.
+        now_ms: The moment that their ages are counted from, Unix milliseconds.
+
+    Returns:
+        The profile; revision 0 and nothing else if the user has none.
+    """
     if snapshot.stored is None:
         return profile_pb2.Profile(user_id=user_id)
     profile = snapshot.stored.profile
@@ -37,7 +47,7 @@ def view(
 
 
 def consumed(tail: Tail | None) -> Iterator[profile_service_pb2.TakenItems]:
-    """The tail in parts, newest first; nothing where there is none."""
+    """Yield the items of the tail in messages, newest first; none without a tail."""
     records = tail.records() if tail else []
     for at in range(0, len(records), _CONSUMED_A_PART):
         part = records[at : at + _CONSUMED_A_PART]

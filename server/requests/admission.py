@@ -1,4 +1,4 @@
-"""How much this process takes on. A limit of our own refuses clearly what grpc would refuse at random."""
+"""The limits of this process. They refuse calls with a clear error, where grpc would refuse at random."""
 
 import asyncio
 import random
@@ -12,7 +12,14 @@ from server.settings import ServerSettings
 
 
 class Admission:
-    """Counts what is in progress. A place is held by a context manager, and so always given back."""
+    """Counts calls and streams in progress, and refuses those past the limits.
+
+    Args:
+        settings: The limits.
+
+    Attributes:
+        closed: Set once no further streams are admitted.
+    """
 
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
@@ -20,7 +27,6 @@ class Admission:
         self._open = 0
         self._unary = 0
         self.closed = asyncio.Event()
-        """Set when no further streams are taken."""
 
     @property
     def streams(self) -> int:
@@ -33,15 +39,23 @@ class Admission:
         return self._unary
 
     def close(self) -> None:
-        """Takes no further streams: the process is about to end."""
+        """Admit no further streams, because the process ends."""
         self.closed.set()
 
     @contextmanager
     def stream(self, user_id: str = "") -> Iterator[None]:
-        """A place for a stream; it counts towards its user's, if it has one. Raises LimitExceeded and Draining."""
+        """Admit a stream, and count it while inside.
+
+        Args:
+            user_id: The user whose streams it counts towards; empty: none.
+
+        Raises:
+            LimitExceeded: There are too many streams.
+            Draining: The process is shutting down.
+        """
         limits = self._settings
         if self.closed.is_set():
-            raise Draining(0)  # it was on its way when this process left: other servers take it at once
+            raise Draining(0)  # other servers take it at once
         if self._open >= limits.max_streams:
             raise self._refuse("streams", "open streams", limits.max_streams)
         if user_id and self._streams[user_id] >= limits.max_streams_per_user:
@@ -60,7 +74,11 @@ class Admission:
 
     @contextmanager
     def call(self) -> Iterator[None]:
-        """A place for a unary call or an upload. Raises LimitExceeded."""
+        """Admit a unary call or an upload, and count it while inside.
+
+        Raises:
+            LimitExceeded: There are too many.
+        """
         if self._unary >= self._settings.max_unary:
             raise self._refuse("unary", "requests in progress", self._settings.max_unary)
         self._unary += 1
@@ -72,7 +90,7 @@ class Admission:
             metrics.UNARY_IN_FLIGHT.set(self._unary)
 
     def delay_ms(self) -> int:
-        """When to come back, spread so that a refused crowd does not return at one moment."""
+        """Return when to come back, at random, so that refused clients do not all return at once."""
         base = self._settings.retry_after_ms
         return random.randint(base, 2 * base)
 

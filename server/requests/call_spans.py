@@ -1,4 +1,4 @@
-"""The span of a call, or the caller's where ours would last as long as a stream is open."""
+"""The span of a call. A stream has none, because it would last as long as the stream is open."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
@@ -28,13 +28,20 @@ _METHODS: Final = {
     for method in service.methods
 }
 _NOTHING: Final = nullcontext()
-# Of the codes that we answer with, those that are no fault of the caller.
+# The codes that are no fault of the caller.
 _FAULTS: Final = ("UNAVAILABLE", "INTERNAL", "DEADLINE_EXCEEDED")
 
 
 def call(method: str, context: grpc.aio.ServicerContext[Any, Any]) -> AbstractContextManager[Followed | None]:
-    """Inside, what is done is below the call's span. What a stream is told of has spans of its own: each event that is
-    recorded on it, each list that an event leads to."""
+    """Trace a call while inside.
+
+    A unary call has a span. On a stream, each recorded event and each slate that an event leads to has one, below the
+    span of the caller.
+
+    Args:
+        method: The method's name, without its service.
+        context: The call's.
+    """
     if not spans.on():
         return _NOTHING
     parent = _parent(context)
@@ -48,13 +55,13 @@ def call(method: str, context: grpc.aio.ServicerContext[Any, Any]) -> AbstractCo
 
 
 def ended(followed: Followed, code: str) -> None:
-    """The call was answered with this code."""
+    """Note the status code of a call that has ended."""
     followed.note("rpc.response.status_code", code)
     if code in _FAULTS:
         followed.failed(code)
 
 
 def _parent(context: grpc.aio.ServicerContext[Any, Any]) -> SpanContext | None:
-    """What the caller's metadata names. The last: an instrumentation of gRPC adds its own behind the client's."""
+    """The span that the caller's metadata names; the last one, since an instrumentation of gRPC appends its own."""
     found = [value for name, value in context.invocation_metadata() or () if name == TRACEPARENT]
     return parse(found[-1]) if found else None

@@ -1,4 +1,4 @@
-"""Deadlines, on the clock of time.monotonic()."""
+"""Deadlines of calls, on `time.monotonic()`."""
 
 import time
 from collections.abc import Callable
@@ -9,9 +9,12 @@ from server.settings import ServerSettings
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """When the client gives up, and the moments before it that matter. Seconds of time.monotonic().
+    """The deadlines of one call, in seconds of `time.monotonic()`.
 
-    client: the client's own, or the default's. answer: the list has to be there. events: the wait for events ends.
+    Attributes:
+        client: When the client gives up.
+        answer: When the answer has to be there.
+        events: When the wait for events ends.
     """
 
     client: float
@@ -20,15 +23,20 @@ class Deadline:
 
     @property
     def left(self) -> float:
-        """Seconds until the list has to be there; never negative."""
+        """Seconds until the answer has to be there; never negative."""
         return max(0.0, self.answer - time.monotonic())
 
 
 def deadline(
     remaining: float | None, settings: ServerSettings, clock: Callable[[], float] = time.monotonic
 ) -> Deadline:
-    """The deadline of a call that has `remaining` seconds left; None: the client set none."""
-    # grpc says "none" with None or with a time that never comes.
+    """Return the deadlines of a call.
+
+    Args:
+        remaining: Seconds until the client gives up. None: it set no deadline.
+        settings: The default and the longest deadline, and what is kept for ranking and answering.
+    """
+    # grpc has two forms of "no deadline": None, and a time that is far away.
     if remaining is None or remaining > 86_400 * 365:
         remaining = settings.default_deadline_ms / 1000
     remaining = max(0.0, min(remaining, settings.max_deadline_ms / 1000))

@@ -1,8 +1,8 @@
-"""Page tokens: what a paging session has been given, carried by the client and by nobody else.
+"""Page tokens: the state of a paging session, which only the client keeps.
 
-A token holds the 64-bit hashes of the items already given, so that no page repeats one however ranks move, and is
-bound to its user, its request and a time. It is checked for damage, not sealed: whoever forges one hides items from
-himself.
+A token has the 64-bit hashes of the items on earlier pages, so that no page repeats an item however ranks change. It
+is valid for one user, one request and a limited time. A checksum finds damage; there is no signature, because a
+client that forges a token only hides items from itself.
 """
 
 import base64
@@ -23,7 +23,7 @@ _FIELD = "page_token"
 
 
 def fingerprint(request: rpc.RecommendRequest) -> bytes:
-    """8 bytes for what must not change between pages; the count, `after` and experiments may."""
+    """Return 8 bytes that identify what may not change between pages. The count, `after` and experiments may."""
     same = rpc.RecommendRequest(surface=request.surface, domain=request.domain)
     same.excluded_item_ids.extend(sorted(request.excluded_item_ids))
     if request.HasField("filter"):
@@ -33,20 +33,29 @@ def fingerprint(request: rpc.RecommendRequest) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """Reads and writes tokens. `now` is in Unix seconds."""
+    """Reads and writes page tokens.
+
+    Attributes:
+        settings: How long tokens are valid, and how many items they hold.
+        now: The wall clock, Unix seconds.
+    """
 
     settings: ServerSettings
     now: Callable[[], float] = time.time
 
     def earlier_items(self, request: rpc.RecommendRequest) -> frozenset[int]:
-        """Hashes of the items on the pages before. Raises InvalidRequest, naming the field and why."""
+        """Return the hashes of the items on earlier pages.
+
+        Raises:
+            InvalidRequest: The token is damaged, has expired, or belongs to another user or request.
+        """
         if not request.page_token:
             return frozenset()
         try:
             raw = base64.b64decode(request.page_token.encode("ascii"), altchars=b"-_", validate=True)
         except (ValueError, UnicodeEncodeError) as error:
             raise _refused(
-                "is not one of ours: pass next_page_token of the page before, unchanged"
+                "is not a token of this service: pass next_page_token of the page before, unchanged"
             ) from error
         body, check = raw[:-_CHECK_BYTES], raw[-_CHECK_BYTES:]
         if len(body) < _HEAD.size or (len(body) - _HEAD.size) % 8 or check != _hash(body):
@@ -69,7 +78,17 @@ class Pages:
     def next(
         self, request: rpc.RecommendRequest, earlier: frozenset[int], given: Iterable[str], remaining: int
     ) -> str:
-        """The token for the page after this one; empty at the end: nothing remains, or the session is full."""
+        """Return the token of the next page.
+
+        Args:
+            request: The request of this page.
+            earlier: Hashes of the items on earlier pages.
+            given: Ids of the items on this page.
+            remaining: How many candidates are left.
+
+        Returns:
+            The token; empty if nothing remains or the session is full.
+        """
         hashes = sorted(earlier | {hash64(item_id) for item_id in given})
         if remaining <= 0 or len(hashes) >= self.settings.page_items:
             return ""

@@ -1,4 +1,4 @@
-"""Requests are checked here and nowhere else. Every problem of a request is named at once, by field."""
+"""Requests are checked here and nowhere else. All problems of a request are reported together, by field."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,47 +30,51 @@ class Check:
         self.violations: list[Violation] = []
 
     def no(self, field: str, problem: str) -> None:
-        """Notes a violation."""
+        """Add a violation."""
         if len(self.violations) < 50:
             self.violations.append(Violation(field, problem))
 
     def done(self) -> None:
-        """Raises InvalidRequest if anything was noted."""
+        """Finish the checks.
+
+        Raises:
+            InvalidRequest: There is a violation.
+        """
         if self.violations:
             raise InvalidRequest(self.violations)
 
     def identifier(self, field: str, value: str) -> None:
-        """A required id."""
+        """Check a required id."""
         if not value.strip():
             self.no(field, "is required and must not be blank")
         self.size(field, value, MAX_ID_BYTES)
 
     def size(self, field: str, value: str, limit: int) -> None:
-        """At most so many bytes."""
+        """Check that a text has at most `limit` bytes in UTF-8."""
         if len(value.encode()) > limit:
             self.no(field, f"is {len(value.encode())} bytes long, the limit is {limit}")
 
     def length(self, field: str, values: Sequence[object], limit: int) -> bool:
-        """At most so many entries; returns whether it is so."""
+        """Check that there are at most `limit` entries, and return whether there are."""
         if len(values) > limit:
             self.no(field, f"has {len(values)} entries, the limit is {limit}")
         return len(values) <= limit
 
     def count(self, value: int) -> int:
-        """The number of items wanted."""
+        """Check the number of items that are wanted, and return it or the default."""
         if not 0 <= value <= MAX_COUNT:
             self.no("count", f"is {value}; it must be 1 to {MAX_COUNT}, or 0 for {DEFAULT_COUNT}")
         return value or DEFAULT_COUNT
 
     def items(self, field: str, ids: Sequence[str]) -> frozenset[str]:
-        """Items to leave out."""
+        """Check the ids of items to leave out, and return them."""
         if self.length(field, ids, MAX_EXCLUDED):
             for at, item_id in enumerate(ids):
                 self.size(f"{field}[{at}]", item_id, MAX_ID_BYTES)
         return frozenset(ids)
 
     def experiments(self, labels: Mapping[str, str]) -> None:
-        """Experiment labels."""
+        """Check the labels of experiments."""
         if len(labels) > MAX_EXPERIMENTS:
             self.no("experiments", f"has {len(labels)} entries, the limit is {MAX_EXPERIMENTS}")
         for name, arm in labels.items():
@@ -78,7 +82,7 @@ class Check:
             self.size("experiments", arm, MAX_NAME_BYTES)
 
     def filter(self, wanted: filter_pb2.Filter) -> None:
-        """A filter's bounds: 64 entries a part, 64 values an attribute."""
+        """Check a filter: at most 64 entries in a part, and 64 values for an attribute."""
         for field, names in (
             ("filter.categories", wanted.categories),
             ("filter.excluded_categories", wanted.excluded_categories),
@@ -100,7 +104,7 @@ class Check:
                 self._range(f"filter.ranges[{at}]", bounds)
 
     def after(self, tokens: Sequence[interaction_pb2.EventToken]) -> tuple[Position, ...]:
-        """Events to wait for."""
+        """Check the tokens of the events to wait for, and return their positions."""
         if not self.length("after", tokens, MAX_AFTER):
             return ()
         for at, token in enumerate(tokens):
@@ -126,7 +130,18 @@ class Check:
 def recommend(
     request: rpc.RecommendRequest, earlier: frozenset[int]
 ) -> tuple[ListRequest, tuple[Position, ...]]:
-    """The list that is asked for, and the events that it must include. Raises InvalidRequest."""
+    """Check a request for a slate.
+
+    Args:
+        request: The request.
+        earlier: Hashes of the items on earlier pages.
+
+    Returns:
+        What is asked for, and the positions of the events that the slate has to include.
+
+    Raises:
+        InvalidRequest: The request is not valid.
+    """
     check = Check()
     wanted = _list(check, request, earlier)
     after = check.after(request.after)
@@ -135,14 +150,29 @@ def recommend(
 
 
 def page_token(request: rpc.RecommendRequest) -> None:
-    """What has to hold before a page token is looked at. Raises InvalidRequest."""
+    """Check the size of a page token, before it is read.
+
+    Raises:
+        InvalidRequest: It is too large.
+    """
     check = Check()
     check.size("page_token", request.page_token, MAX_TOKEN_BYTES)
     check.done()
 
 
 def stream(request: rpc.StreamRecommendationsRequest, path: str = "") -> ListRequest:
-    """The list to be kept fresh. `path` is put before the fields' names. Raises InvalidRequest."""
+    """Check a request for a stream.
+
+    Args:
+        request: The request.
+        path: What to put before the names of fields.
+
+    Returns:
+        What is asked for.
+
+    Raises:
+        InvalidRequest: The request is not valid.
+    """
     check = Check()
     wanted = _list(check, request, frozenset())
     check.size("resume_token", request.resume_token, MAX_RESUME_TOKEN_BYTES)
@@ -152,7 +182,11 @@ def stream(request: rpc.StreamRecommendationsRequest, path: str = "") -> ListReq
 
 
 def similar(request: rpc.SimilarItemsRequest) -> int:
-    """How many similar items. Raises InvalidRequest."""
+    """Check a request for similar items, and return how many are wanted.
+
+    Raises:
+        InvalidRequest: The request is not valid.
+    """
     check = Check()
     check.identifier("item_id", request.item_id)
     count = check.count(request.count)
@@ -164,7 +198,11 @@ def similar(request: rpc.SimilarItemsRequest) -> int:
 
 
 def user(user_id: str, after: Sequence[interaction_pb2.EventToken] = ()) -> tuple[Position, ...]:
-    """A request that names a user, and events. Raises InvalidRequest."""
+    """Check the user of a request, and its events; return the positions of the events.
+
+    Raises:
+        InvalidRequest: The request is not valid.
+    """
     check = Check()
     check.identifier("user_id", user_id)
     positions = check.after(after)
@@ -173,14 +211,26 @@ def user(user_id: str, after: Sequence[interaction_pb2.EventToken] = ()) -> tupl
 
 
 def item(item_id: str) -> None:
-    """A request that names an item. Raises InvalidRequest."""
+    """Check the item of a request.
+
+    Raises:
+        InvalidRequest: The request is not valid.
+    """
     check = Check()
     check.identifier("item_id", item_id)
     check.done()
 
 
 def fields(problems: Iterable[tuple[str, str]], path: str) -> None:
-    """What another room found wrong with a message, its fields under `path`. Raises InvalidRequest."""
+    """Report the problems that another room found in a message.
+
+    Args:
+        problems: Field and problem. An empty field is the message itself.
+        path: The message's own path in the request.
+
+    Raises:
+        InvalidRequest: There is a problem.
+    """
     violations = [Violation(f"{path}.{field}" if field else path, problem) for field, problem in problems]
     if violations:
         raise InvalidRequest(violations)

@@ -20,7 +20,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 @dataclass(frozen=True)
 class CatalogService(CatalogServiceServicer):
-    """What can be recommended."""
+    """Reads, puts and withdraws items."""
 
     item_writer: ItemWriter
     slate_service: SlateService

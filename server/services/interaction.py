@@ -24,12 +24,12 @@ _LEAVE_SECONDS = 2.0
 
 
 class _Done(Exception):
-    """Every event has its answer, and no more will come."""
+    """Every event has its answer, and no more come."""
 
 
 @dataclass(frozen=True)
 class InteractionService(InteractionServiceServicer):
-    """Events for backends that would rather not speak Kafka."""
+    """Records events for backends that do not use Kafka themselves."""
 
     recording: Recording
     admission: Admission
@@ -81,8 +81,10 @@ async def _interactions(
 
 
 def writing_deadline(context: Context, settings: ServerSettings) -> float:
-    """Until when a write may wait for Kafka, on time.monotonic(): the client's deadline less what the answer takes,
-    or the settings' own."""
+    """Return when a write stops waiting for Kafka, on `time.monotonic()`.
+
+    It is the client's deadline, less the time for sending the answer, or that of the settings if it is earlier.
+    """
     own = time.monotonic() + settings.record_timeout_ms / 1000
     remaining = context.time_remaining()
     return own if remaining is None else min(own, deadline(remaining, settings).answer)

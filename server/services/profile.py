@@ -26,7 +26,16 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 @dataclass(frozen=True)
 class ProfileService(ProfileServiceServicer):
-    """What is known of a user, and the right to be forgotten. `now_ms` is the wall clock."""
+    """Profiles of users, and their erasure.
+
+    Attributes:
+        read_your_writes: Reads profiles that include given events.
+        erasure_writer: Orders erasures.
+        profiles: The actions, and their half-life.
+        admission: The limits of the process.
+        settings: Deadlines.
+        now_ms: The wall clock, Unix milliseconds.
+    """
 
     read_your_writes: ReadYourWrites
     erasure_writer: ErasureWriter
@@ -76,7 +85,11 @@ class ProfileService(ProfileServiceServicer):
 
 
 def _present(snapshot: ProfileSnapshot) -> ProfileSnapshot:
-    """The same, if it could be read: here, unlike for slate_service, there is nothing else to answer."""
+    """Return the profile, if it could be read. Unlike for a slate, there is nothing else to answer with.
+
+    Raises:
+        NotAvailable: The store did not answer.
+    """
     if snapshot.unavailable:
         raise NotAvailable(
             "STORE_UNAVAILABLE", "profiles cannot be read now; try again after the delay", 1000

@@ -38,7 +38,7 @@ class _HalfClosed(Exception):
 
 @dataclass(frozen=True)
 class RecommendationService(RecommendationServiceServicer):
-    """Lists, and streams of lists."""
+    """Slates, streams of slates, and similar items."""
 
     slate_service: SlateService
     read_your_writes: ReadYourWrites
@@ -147,7 +147,11 @@ class RecommendationService(RecommendationServiceServicer):
 
 
 async def _opening(requests: AsyncIterator[rpc.SessionRequest]) -> rpc.StreamRecommendationsRequest:
-    """The first message. Raises InvalidRequest if it opens nothing, or does not come."""
+    """Return the first message of a session.
+
+    Raises:
+        InvalidRequest: It does not open a stream, or does not come in time.
+    """
     started = time.monotonic()
     try:
         async with asyncio.timeout(_OPEN_SECONDS):

@@ -1,4 +1,4 @@
-"""Which events a frame names: gathered until the profile includes them, coalesced, bounded."""
+"""Which events a frame names: they are collected until the profile includes them, coalesced and bounded."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -14,8 +14,8 @@ Partition = tuple[bytes, int]
 class Causes:
     """The causes that wait for a frame.
 
-    A cause stands for every event of its user up to its offset on its partition. So when there are more than 64,
-    the oldest that a later one of the same partition stands for goes first, and no event is left without a name.
+    A cause stands for all events of its user up to its offset on its partition. So when there are more than 64, the
+    oldest one that a later cause of the same partition stands for is dropped first, and every event is still named.
     """
 
     def __init__(self) -> None:
@@ -26,11 +26,11 @@ class Causes:
         return len(self._waiting)
 
     def begin(self, watermarks: Mapping[Partition, int]) -> None:
-        """What the first list includes needs no name of its own, unless it is announced."""
+        """Start with the watermarks of the first slate. The events that it includes are only named if announced."""
         self._named = dict(watermarks)
 
     def add(self, applied: Iterable[AppliedEvent]) -> None:
-        """Events that an announcement names. One that is waiting already is not added again."""
+        """Add the events of an announcement, without those that wait already."""
         for one in applied:
             at = one.position
             key = (at.topic_id, at.partition, at.offset)
@@ -41,12 +41,20 @@ class Causes:
                 self._drop_one()
 
     def all_in(self, watermarks: Mapping[Partition, int]) -> bool:
-        """Whether a profile with these watermarks includes every one that waits."""
+        """Return whether a profile with these watermarks includes every waiting event."""
         return all(watermarks.get((t, p), -1) >= offset for t, p, offset in self._waiting)
 
     def take(self, watermarks: Mapping[Partition, int], missed: bool) -> list[frame_pb2.Cause]:
-        """Those that a profile with these watermarks includes. `missed`: an announcement is known to be lost, so
-        where the watermark has gone past all names, its position is named alone."""
+        """Take out the causes that a profile includes.
+
+        Args:
+            watermarks: The profile's, by topic id and partition.
+            missed: Whether an announcement was lost. Then a watermark past all named events is a cause too, with
+                nothing but its position.
+
+        Returns:
+            The newest 64 causes.
+        """
         ready = [key for key in self._waiting if watermarks.get(key[:2], -1) >= key[2]]
         included = [self._waiting.pop(key) for key in ready]
         for topic_id, partition, offset in ready:
@@ -60,7 +68,7 @@ class Causes:
         return included[-MOST:]
 
     def clear(self) -> None:
-        """Drops what waits: the store lost it, and will announce it again when it is applied again."""
+        """Drop all waiting causes. The store lost their events, and announces them when they are applied again."""
         self._waiting.clear()
 
     def _drop_one(self) -> None:

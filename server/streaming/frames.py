@@ -1,4 +1,4 @@
-"""Frames as values: what a list's digest is, what changed between two slate_service, what a client may resume from."""
+"""Frames as values: the digest of a slate, the delta of two slates, and the token that a client resumes with."""
 
 import base64
 import hashlib
@@ -13,9 +13,9 @@ _DIGEST_BYTES: Final = 16
 
 
 def digest(user_id: str, slate: slate_pb2.Slate) -> bytes:
-    """16 bytes that are equal for equal lists: the same items in the same order, of the same tier and model.
+    """Return 16 bytes that are equal for equal slates: the same items in the same order, of the same tier and model.
 
-    Scores are left out: they move with every second's popularity and mean something within one slate only.
+    Scores are left out: they change with popularity every second, and compare items of one slate only.
     """
     state = hashlib.blake2b(digest_size=_DIGEST_BYTES)
     _add(state, user_id.encode())
@@ -26,12 +26,12 @@ def digest(user_id: str, slate: slate_pb2.Slate) -> bytes:
 
 
 def encode_resume_token(list_digest: bytes) -> str:
-    """The token of a client that holds the list of this digest."""
+    """Return the token of a client that has the slate of this digest."""
     return base64.urlsafe_b64encode(_VERSION + list_digest).decode()
 
 
 def decode_resume_token(token: str) -> bytes | None:
-    """The digest in a token. None: none, or nothing that we made, and the client gets a snapshot."""
+    """Return the digest of a token. None: it is empty or not valid, and the client gets a snapshot."""
     try:
         raw = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)
     except (ValueError, UnicodeEncodeError):
@@ -40,12 +40,12 @@ def decode_resume_token(token: str) -> bytes | None:
 
 
 def delta(old: slate_pb2.Slate, new: slate_pb2.Slate) -> frame_pb2.Delta:
-    """What turns the old list into the new one, scores and reasons included.
+    """Return the delta that turns the old slate into the new one, scores and reasons included.
 
-    `removed_item_ids` are those of the old list that are not on the new one. `placed` are new, moved or changed
-    items with their places on the new list, ascending. To apply it, take what is removed and what is placed off
-    the old list, then insert each placed item at its position. What stays put is the longest run of unchanged
-    items whose order is the same (Fredman 1975), so that nothing moves that need not.
+    `removed_item_ids` are the items of the old slate that are not on the new one. `placed` are new, moved or changed
+    items with their positions on the new slate, ascending. To apply it, take the removed and the placed items off the
+    old slate, then insert each placed item at its position. The longest increasing subsequence of unchanged items
+    stays where it is (Fredman 1975), so that as few items as possible move.
     """
     place = {item.item_id: at for at, item in enumerate(new.items)}
     was = {item.item_id: item for item in old.items}
@@ -70,7 +70,7 @@ def delta(old: slate_pb2.Slate, new: slate_pb2.Slate) -> frame_pb2.Delta:
 
 
 def _longest_increasing(values: Sequence[int]) -> list[int]:
-    """One longest increasing subsequence of distinct numbers."""
+    """Return a longest increasing subsequence of distinct numbers."""
     ends: list[int] = []  # ends[k]: the smallest end of such a subsequence of length k + 1
     at: list[int] = []  # where ends[k] stands in values
     before: list[int] = []

@@ -1,4 +1,4 @@
-"""The right to be forgotten: an order in the log, which every replay obeys."""
+"""Erasure of a user: an order in the log, which every replay obeys."""
 
 from recstream.storage.v1 import profile_pb2
 from recstream.v1 import interaction_pb2
@@ -8,16 +8,29 @@ from topics.record_headers import KIND_ERASURE, KIND_HEADER
 
 
 class ErasureWriter:
-    """Orders that everything a user did until now be dropped."""
+    """Orders that everything a user did until now is erased.
+
+    Args:
+        writer: Writes to the log.
+        topic: The topic of interactions.
+    """
 
     def __init__(self, writer: LogWriter, topic: str) -> None:
         self._writer = writer
         self._topic = topic
 
     async def erase(self, user_id: str, until: float) -> interaction_pb2.EventToken:
-        """Reads where all partitions end at this moment and appends the order, which names those offsets.
+        """Append an order that names the current end offset of every partition.
 
-        `until` is on time.monotonic(). Raises NotAvailable.
+        Args:
+            user_id: Whose events are erased.
+            until: When to stop waiting for Kafka, on `time.monotonic()`.
+
+        Returns:
+            The token of the order.
+
+        Raises:
+            NotAvailable: Kafka does not answer.
         """
         state = (await self._writer.states([self._topic], until))[self._topic]
         order = profile_pb2.Erasure(

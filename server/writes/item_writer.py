@@ -1,12 +1,12 @@
-"""The catalogue's items: read from memory, written through the log."""
+"""The items of the catalogue: read from memory, written to the log."""
 
 import asyncio
-import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
+from cachetools import TTLCache
 
 from catalog.catalog import Catalog
 from catalog.items.item_check import check
@@ -18,20 +18,30 @@ from server.requests.validation import Check
 from server.writes.log_writer import LogWriter
 from server.writes.recording import token
 
-MAX_ITEMS = 1_000
-_RECENT = 10_000
-_RECENT_SECONDS = 10.0
+MAX_ITEMS: Final = 1_000
+"""Items of one request, at most."""
+_RECENT_ITEMS: Final = 10_000
+_RECENT_SECONDS: Final = 10.0
 
 
 class ItemWriter:
-    """Items by id, and changes of them.
+    """Reads items by id, and writes changes of them.
 
-    What was written through this process is remembered for ten seconds: a withdrawal right after a put must not bring
-    the item's older form back. `version` tells the model version of now, 0 for none.
+    What this process wrote in the last ten seconds is cached: a withdrawal right after a put must not restore the
+    older form of the item.
+
+    Args:
+        catalog: The items.
+        writer: Writes to the log.
+        topic: The topic of items.
+        version: Returns the model version that answers now; 0: none does.
+        half_life_seconds: The half-life of the trend.
+        now_ms: The wall clock, Unix milliseconds.
     """
 
     def __init__(
         self,
+        *,
         catalog: Catalog,
         writer: LogWriter,
         topic: str,
@@ -45,11 +55,15 @@ class ItemWriter:
         self._version = version
         self._half_life_seconds = half_life_seconds
         self._now_ms = now_ms
-        self._recent: OrderedDict[str, tuple[float, Item]] = OrderedDict()
+        self._recent: TTLCache[str, Item] = TTLCache(_RECENT_ITEMS, _RECENT_SECONDS)
         self._writing = asyncio.Lock()
 
     def get(self, item_id: str) -> rpc.GetItemResponse:
-        """The item with its figures. Raises UnknownItem."""
+        """Return an item with its figures.
+
+        Raises:
+            UnknownItem: The catalogue has no such item.
+        """
         row = self._catalog.row(item_id)
         item = self._newest(item_id)
         if item is None:
@@ -66,7 +80,19 @@ class ItemWriter:
         )
 
     async def put(self, items: Sequence[item_pb2.Item], until: float) -> list[interaction_pb2.EventToken]:
-        """Adds or replaces items; a token each. Raises InvalidRequest, naming item and field, and NotAvailable."""
+        """Add or replace items.
+
+        Args:
+            items: The items; all are checked before the first is written.
+            until: When to stop waiting for Kafka, on `time.monotonic()`.
+
+        Returns:
+            A token for each item, in order.
+
+        Raises:
+            InvalidRequest: An item is not valid. The violations name the items and their fields.
+            NotAvailable: Kafka does not answer.
+        """
         checks = Check()
         if checks.length("items", items, MAX_ITEMS):
             for at, item in enumerate(items):
@@ -78,7 +104,19 @@ class ItemWriter:
     async def withdraw(
         self, item_ids: Sequence[str], until: float
     ) -> tuple[list[interaction_pb2.EventToken], list[str]]:
-        """Takes items off every list; a token for each known one, and the ids that are unknown."""
+        """Take items off every slate.
+
+        Args:
+            item_ids: The ids of the items.
+            until: When to stop waiting for Kafka, on `time.monotonic()`.
+
+        Returns:
+            A token for each known item, and the ids that are unknown.
+
+        Raises:
+            InvalidRequest: An id is not valid.
+            NotAvailable: Kafka does not answer.
+        """
         checks = Check()
         if checks.length("item_ids", item_ids, MAX_ITEMS):
             for at, item_id in enumerate(item_ids):
@@ -91,9 +129,8 @@ class ItemWriter:
         ]
 
     async def _write(self, items: Sequence[Item], until: float) -> list[interaction_pb2.EventToken]:
-        async with (
-            self._writing
-        ):  # one after another, so that what is remembered is what lies last in the log
+        # One request after the other, so that the cache has what is last in the log.
+        async with self._writing:
             under_way = []
             for at, item in enumerate(items):
                 try:
@@ -105,19 +142,13 @@ class ItemWriter:
                     raise InvalidRequest(
                         [Violation(f"items[{at}]", v.problem) for v in error.violations]
                     ) from error
-                self._remember(item.without_contents())
+                self._recent[item.item_id] = item.without_contents()
         return [token(await self._writer.position(one, until)) for one in under_way]
 
-    def _remember(self, item: Item) -> None:
-        self._recent[item.item_id] = time.monotonic(), item
-        self._recent.move_to_end(item.item_id)
-        while len(self._recent) > _RECENT:
-            self._recent.popitem(last=False)
-
     def _newest(self, item_id: str) -> Item | None:
-        """The newest form that this process knows of."""
+        """The newest form of the item that this process knows."""
         written = self._recent.get(item_id)
-        if written is not None and time.monotonic() - written[0] < _RECENT_SECONDS:
-            return written[1]
+        if written is not None:
+            return written
         row = self._catalog.row(item_id)
         return None if row is None else self._catalog.item(row)

@@ -1,4 +1,4 @@
-"""Appending to the log: every record is acknowledged by Kafka before anyone hears of it, and gets its token."""
+"""Appending to the log: each record gets its token once Kafka has acknowledged it."""
 
 import asyncio
 import time
@@ -33,14 +33,19 @@ STOP_SECONDS: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Appending:
-    """A record on its way. Await `position` for where it came to lie."""
+    """A record that was handed to the producer. `LogWriter.position` waits for where it is in the log."""
 
     topic: str
     acknowledged: "asyncio.Future[RecordMetadata]"
 
 
 class LogWriter:
-    """The idempotent producer of this process, and the ids of the topics that it writes to."""
+    """The idempotent producer of this process, and the ids of the topics that it writes to.
+
+    Args:
+        kafka: Where Kafka is.
+        settings: How often the ids are read.
+    """
 
     def __init__(self, kafka: KafkaSettings, settings: ServerSettings) -> None:
         self._kafka = kafka
@@ -54,10 +59,20 @@ class LogWriter:
     async def start(
         self, topic: str, key: bytes, value: bytes, until: float, headers: Headers = ()
     ) -> Appending:
-        """Hands a record to the producer, in order with those before; `until` is on time.monotonic().
+        """Hand a record to the producer, in order with those before.
 
-        Raises NotAvailable, and InvalidRequest where the record is larger than the topic takes. A record whose
-        acknowledgement did not come may still arrive: its event id lets a second send count once.
+        A record whose acknowledgement does not come may still arrive. Its event id makes a second send count once.
+
+        Args:
+            topic: The topic's name.
+            key: The record's key.
+            value: The record's value.
+            until: When to stop waiting for Kafka, on `time.monotonic()`.
+            headers: The record's headers.
+
+        Raises:
+            InvalidRequest: The record is larger than the topic takes.
+            NotAvailable: Kafka does not answer.
         """
         span, headers = _publishing(topic, headers)
         try:
@@ -87,14 +102,18 @@ class LogWriter:
             raise _unavailable("Kafka does not answer") from error
 
     async def position(self, appending: Appending, until: float) -> Position:
-        """Where the record came to lie. Raises NotAvailable if the acknowledgement does not come in time."""
+        """Return where the record is in the log.
+
+        Raises:
+            NotAvailable: The acknowledgement did not come in time.
+        """
         try:
             async with asyncio.timeout(max(0.0, until - time.monotonic())):
                 # Shielded: the producer's future is not ours to cancel.
                 where = await asyncio.shield(appending.acknowledged)
                 state = self._states.get(appending.topic)
                 if state is None or where.offset < state.ends.get(where.partition, 0):
-                    # The topic was made anew since its id was read.
+                    # The topic was recreated after its id was read.
                     state = (await self.states([appending.topic], until))[appending.topic]
         except (TimeoutError, KafkaError) as error:
             self._judge(appending.topic, error)
@@ -107,11 +126,15 @@ class LogWriter:
     async def append(
         self, topic: str, key: bytes, value: bytes, until: float, headers: Headers = ()
     ) -> Position:
-        """Both in one."""
+        """Start and wait for the position in one."""
         return await self.position(await self.start(topic, key, value, until, headers), until)
 
     async def states(self, topics: list[str], until: float) -> dict[str, TopicState]:
-        """The topics as they are now. Raises NotAvailable."""
+        """Return the state of topics as it is now, by name.
+
+        Raises:
+            NotAvailable: Kafka does not answer, or a topic does not exist.
+        """
         try:
             async with self._asking:
                 left = max(0.05, until - time.monotonic())
@@ -122,8 +145,11 @@ class LogWriter:
         return states
 
     async def keep_producer(self) -> None:
-        """Keeps a producer, until cancelled. Without one, records are refused. Raises TopicsError where Kafka does not
-        answer; then a new call may follow."""
+        """Keep a producer, until cancelled. Without one, records are refused.
+
+        Raises:
+            TopicsError: Kafka does not answer. Call again.
+        """
         while True:
             producer = await start_producer(self._kafka)
             self._broken.clear()
@@ -137,7 +163,7 @@ class LogWriter:
                 await close_client(producer, STOP_SECONDS)
 
     async def keep_states(self) -> None:
-        """Keeps the topics' ids, until cancelled. Kafka may be down, now or later."""
+        """Keep the ids of the topics, until cancelled. Kafka may be down, now or later."""
         topics = self._kafka.topics
         while True:
             try:
@@ -163,11 +189,11 @@ def _unavailable(message: str) -> NotAvailable:
 
 def _seen(future: "asyncio.Future[RecordMetadata]") -> None:
     if not future.cancelled():
-        future.exception()  # whoever waited for it may have gone
+        future.exception()  # its caller may have gone
 
 
 def _publishing(topic: str, headers: Headers) -> tuple[Span | None, Headers]:
-    """The span of a record's way to Kafka, and the headers with which whoever reads it goes on from there."""
+    """The span of sending a record, and the headers with which its readers go on from there."""
     if not on():
         return None, headers
     attributes = {
@@ -183,7 +209,7 @@ def _publishing(topic: str, headers: Headers) -> tuple[Span | None, Headers]:
 
 
 def _acknowledged(span: Span, future: "asyncio.Future[RecordMetadata]") -> None:
-    """The record's span ends when Kafka has it, whoever waits for that."""
+    """End the span of a record once Kafka has acknowledged it, whether or not a caller waits."""
     _seen(future)
     if future.cancelled():
         _end(span, "CancelledError")

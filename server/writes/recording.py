@@ -1,4 +1,4 @@
-"""Interactions into the log."""
+"""Writing interactions to the log."""
 
 import time
 from collections.abc import Callable
@@ -13,10 +13,19 @@ from server.writes.log_writer import Appending, LogWriter
 
 
 class Recording:
-    """Checks events as ingest will, and hands them to Kafka keyed by user. `now_ms` is the wall clock."""
+    """Checks events as ingest does, and sends them to Kafka with the user as their key.
+
+    Args:
+        writer: Writes to the log.
+        topic: The topic of interactions.
+        profiles: The actions that exist, and what an event may hold.
+        settings: How long to wait for Kafka.
+        now_ms: The wall clock, Unix milliseconds.
+    """
 
     def __init__(
         self,
+        *,
         writer: LogWriter,
         topic: str,
         profiles: ProfileSettings,
@@ -30,28 +39,37 @@ class Recording:
         self._now_ms = now_ms
 
     async def start(self, interaction: interaction_pb2.Interaction, until: float) -> Appending:
-        """Hands an event to the producer, in order. Raises InvalidRequest, naming the field, and NotAvailable."""
+        """Hand an event to the producer, in order with those before.
+
+        Raises:
+            InvalidRequest: The event is not valid. The violations name its fields.
+            NotAvailable: Kafka does not answer.
+        """
         validation.fields(check(interaction, self._now_ms(), self._profiles), "interaction")
         key = interaction.user_id.encode()
         return await self._writer.start(self._topic, key, interaction.SerializeToString(), until)
 
     async def finish(self, appending: Appending, until: float) -> interaction_pb2.EventToken:
-        """The event's token, once Kafka has it. Raises NotAvailable."""
+        """Return the token of an event, once Kafka has acknowledged it.
+
+        Raises:
+            NotAvailable: The acknowledgement did not come in time.
+        """
         return token(await self._writer.position(appending, until))
 
     async def record(
         self, interaction: interaction_pb2.Interaction, until: float
     ) -> interaction_pb2.EventToken:
-        """Both in one."""
+        """Start and finish in one."""
         return await self.finish(await self.start(interaction, until), until)
 
     def patience(self) -> float:
-        """Until when an event of a stream is waited for, on time.monotonic()."""
+        """Return when to stop waiting for an event that is sent now, on `time.monotonic()`."""
         return time.monotonic() + self._settings.record_timeout_ms / 1000
 
 
 def token(position: Position) -> interaction_pb2.EventToken:
-    """A position as the contract has it."""
+    """Return a position as the contract has it."""
     return interaction_pb2.EventToken(
         topic_id=position.topic_id, partition=position.partition, offset=position.offset
     )

@@ -1,4 +1,4 @@
-"""What was shown, for training and measurement: each sent list goes to the topic `slates`, after the answer."""
+"""Sent slates, for training and measurement: each goes to the topic `slates` after the answer."""
 
 import asyncio
 import time
@@ -22,8 +22,14 @@ _BATCH = 200
 
 
 class SlateLog:
-    """A bounded queue and one task that empties it. With Kafka down the queue fills, and what comes then is dropped
-    and counted: no answer ever waits for this."""
+    """A bounded queue, and one task that empties it into Kafka.
+
+    While Kafka is down the queue fills. Slates that come then are dropped and counted: no answer waits for this.
+
+    Args:
+        kafka: Where Kafka is.
+        settings: The size of the queue.
+    """
 
     EXPECTED: Final = (KafkaError, TopicsError)
 
@@ -32,7 +38,7 @@ class SlateLog:
         self._queue: asyncio.Queue[tuple[bytes, bytes]] = asyncio.Queue(settings.slate_queue)
 
     def sent(self, request: ListRequest, slate: slate_pb2.Slate) -> None:
-        """Notes a list that was sent. An empty one is not worth a record."""
+        """Record a slate that was sent, unless it is empty."""
         if not slate.items:
             return
         record = stored_slate_pb2.SlateRecord(
@@ -49,8 +55,11 @@ class SlateLog:
             metrics.SLATES.labels("dropped").inc()
 
     async def run(self) -> None:
-        """Writes until cancelled. Called again after a failure, it goes on with the queue. Raises EXPECTED where Kafka
-        fails."""
+        """Write the queue to Kafka, until cancelled. After a failure, call again: the queue is kept.
+
+        Raises:
+            EXPECTED: Kafka fails.
+        """
         producer = await start_producer(self._kafka, linger_ms=50)
         try:
             await self._write(producer)
@@ -58,7 +67,7 @@ class SlateLog:
             await close_client(producer, STOP_SECONDS)
 
     async def flush(self, seconds: float) -> None:
-        """Waits until the queue is empty, at most so long."""
+        """Wait until the queue is empty, at most `seconds`. What is left is counted as dropped."""
         try:
             async with asyncio.timeout(seconds):
                 await self._queue.join()

@@ -1,4 +1,4 @@
-"""Which topic is behind a name at this moment, and where its partitions end."""
+"""Which topic has a name now, and where its partitions end."""
 
 from dataclasses import dataclass
 
@@ -15,17 +15,31 @@ _MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPI
 
 @dataclass(frozen=True, slots=True)
 class TopicState:
-    """topic_id: 16 bytes. ends: partition to the offset that its next record gets, at the latest."""
+    """A topic.
+
+    Attributes:
+        topic_id: 16 bytes.
+        ends: The end offset of each partition. The next record gets this offset or a higher one.
+    """
 
     topic_id: bytes
     ends: dict[int, int]
 
 
 async def topic_states(settings: KafkaSettings, names: list[str], *, timeout: float) -> dict[str, TopicState]:
-    """The topics as they are. Ends are read before ids: should a topic be made anew in between, its records lie
-    before the ends that were read, and the mistake shows.
+    """Return the state of topics, by name.
 
-    `timeout` is in seconds, for each of three questions. Raises TopicMissing and KafkaUnreachable.
+    The ends are read before the ids. If a topic is recreated in between, its new records lie before the ends that
+    were read, which shows the mistake.
+
+    Args:
+        settings: Where Kafka is.
+        names: The names of the topics.
+        timeout: Seconds for each of three requests.
+
+    Raises:
+        TopicMissing: A topic does not exist.
+        KafkaUnreachable: Kafka does not answer.
     """
 
     def work(admin: AdminClient, seconds: float) -> dict[str, TopicState]:

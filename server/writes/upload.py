@@ -1,4 +1,4 @@
-"""Events that come on a stream: many in flight, answered in order, a bounded number unanswered."""
+"""Events that a client streams: many in flight, answered in order, a bounded number unanswered."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,9 +19,13 @@ _Waiting: TypeAlias = tuple[Appending, float] | status_pb2.Status
 
 
 class Upload:
-    """One client's events. When enough are unanswered nothing more is read, and the client has to wait.
+    """The events of one client. Once enough are unanswered no more are read, and the client has to wait.
 
-    user_id: whose events they have to be; those that name nobody are his. Empty: anybody's.
+    Args:
+        recording: Writes events to the log.
+        settings: How many events may be unanswered, and how long a client may read nothing.
+        answer: Sends an answer to the client.
+        user_id: The user that the events must be of. Events that name no user get this one. Empty: any user.
     """
 
     def __init__(
@@ -39,19 +43,32 @@ class Upload:
         self._leaving_ms: int | None = None
 
     async def run(self, events: AsyncIterator[interaction_pb2.Interaction]) -> None:
-        """Until the client has no more events and each has its answer. An event that is refused, or that Kafka does
-        not acknowledge in time, is answered with the status that Record would have ended with. Raises SlowConsumer."""
+        """Run until the client has no more events and each has its answer.
+
+        An event that is refused, or that Kafka does not acknowledge in time, is answered with the status that Record
+        would end with.
+
+        Raises:
+            SlowConsumer: The client reads nothing.
+        """
         await run_task_group(self._read(events), self._answers())
 
     async def leave(self, after_ms: int, seconds: float) -> None:
-        """Takes no more events, waits at most so long for the answers of those that were taken, and raises
-        Draining."""
+        """Take no more events, and wait for the answers of those that were taken.
+
+        Args:
+            after_ms: When the client may come back.
+            seconds: How long to wait, at most.
+
+        Raises:
+            Draining: Always, at the end.
+        """
         self._leaving_ms = after_ms
         try:
             async with asyncio.timeout(seconds):
                 await self._waiting.join()
         except TimeoutError:
-            pass  # they are sent again, with the same event ids
+            pass  # the client sends them again, with the same event ids
         raise Draining(after_ms)
 
     async def _read(self, events: AsyncIterator[interaction_pb2.Interaction]) -> None:

@@ -172,7 +172,7 @@ INGEST = Dashboard(
                 ),
                 Panel(
                     "Model states written",
-                    "step: one event; fold: the history anew; stale: without the model, to be folded later.",
+                    "step: one event; fold: the whole history; stale: without the model, to be folded later.",
                     "ops",
                     (a_second("recstream_ingest_states_total", "how"),),
                     Shape.STACK,

@@ -119,9 +119,9 @@ _STREAMS = PanelRow(
             "Heard; missed ones, which streams found out by themselves within a second or two; lost connections.",
             "ops",
             (
-                Query(rate("recstream_profiles_announcements_total"), "heard"),
+                Query(rate("recstream_profiles_announcements_total"), "received"),
                 Query(rate("recstream_server_missed_announcements_total"), "missed"),
-                Query(rate("recstream_profiles_announcement_reconnects_total"), "connections anew"),
+                Query(rate("recstream_profiles_announcement_reconnects_total"), "reconnects"),
             ),
         ),
         Panel(

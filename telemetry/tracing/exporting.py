@@ -1,4 +1,4 @@
-"""The SDK, set up by the settings; loaded only where something is exported."""
+"""OpenTelemetry's SDK, set up by the settings. It is loaded only by processes that export."""
 
 import json
 import os
@@ -28,9 +28,16 @@ _IDS: Final = ("traceId", "spanId", "parentSpanId")
 
 
 class FileExporter(SpanExporter):
-    """A batch of spans a line, as OTLP's JSON, which a collector's `otlpjsonfile` receiver reads.
+    """Writes a line for each batch of spans: OTLP as JSON, which a collector's `otlpjsonfile` receiver reads.
 
-    Lines are appended whole, so that several processes may share the file. Raises OSError where it cannot be opened.
+    Lines are appended whole, so that several processes may share the file.
+
+    Args:
+        path: The file.
+        most_bytes: The size at which it gets no more lines.
+
+    Raises:
+        OSError: The file cannot be opened.
     """
 
     def __init__(self, path: Path, most_bytes: int) -> None:
@@ -40,7 +47,7 @@ class FileExporter(SpanExporter):
         self._warned = False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Appends a line, unless the file is full."""
+        """Append a line, unless the file is full."""
         line = json.dumps(_otlp(spans), separators=(",", ":")).encode() + b"\n"
         if os.fstat(self._file.fileno()).st_size + len(line) > self._most_bytes:
             if not self._warned:
@@ -51,13 +58,20 @@ class FileExporter(SpanExporter):
         return SpanExportResult.SUCCESS
 
     def shutdown(self) -> None:
-        """Closes the file."""
+        """Close the file."""
         self._file.close()
 
 
 def provider(settings: TracingSettings, service: str) -> TracerProvider:
-    """What makes spans for this process. Whether a trace begins is decided before (`spans.root`), so that what is
-    not sampled never comes here. Raises OSError (the file)."""
+    """Return what makes the spans of this process. It samples all of them: `spans.root` has decided before.
+
+    Args:
+        settings: Where spans go.
+        service: The name of the service that they carry.
+
+    Raises:
+        OSError: The exporter's file cannot be opened.
+    """
     exporter: SpanExporter
     if settings.exporter == "file":
         exporter = FileExporter(settings.file, settings.file_megabytes * 10**6)
@@ -81,7 +95,7 @@ def provider(settings: TracingSettings, service: str) -> TracerProvider:
 
 
 def shut_down(made: TracerProvider, seconds: float) -> None:
-    """Exports what waits, for at most so long; a collector that hangs holds nobody back."""
+    """Export the spans that wait, for at most `seconds`, even if the collector hangs."""
     ending = Thread(target=made.shutdown, name="end of traces", daemon=True)
     ending.start()
     ending.join(seconds)
@@ -90,7 +104,7 @@ def shut_down(made: TracerProvider, seconds: float) -> None:
 
 
 def _otlp(spans: Sequence[ReadableSpan]) -> dict[str, Any]:
-    """As OTLP has it in JSON: ids in hexadecimal, where protobuf's own JSON has base64, and enums as numbers."""
+    """Return spans in OTLP's JSON: ids in hexadecimal, where protobuf's JSON has base64, and enums as numbers."""
     document: dict[str, Any] = MessageToDict(encode_spans(spans), use_integers_for_enums=True)
     for span in spans_of(document):
         for name in _IDS:
@@ -100,7 +114,7 @@ def _otlp(spans: Sequence[ReadableSpan]) -> dict[str, Any]:
 
 
 def spans_of(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The spans of one line."""
+    """Yield the spans of one line."""
     for resource in document.get("resourceSpans", ()):
         for scope in resource.get("scopeSpans", ()):
             yield from scope.get("spans", ())

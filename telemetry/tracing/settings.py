@@ -1,4 +1,4 @@
-"""Whether traces are made, of what, and where they go."""
+"""Whether traces are made, for which share of the events, and where they go."""
 
 from pathlib import Path
 from typing import Literal
@@ -25,20 +25,20 @@ class TracingSettings(BaseModel):
         "own variables, such as OTEL_EXPORTER_OTLP_HEADERS",
     )
     file: Path = Field(
-        Path("traces.jsonl"), description="File of the exporter `file`; several processes may share it"
+        Path("traces.jsonl"), description="The file of the exporter `file`; several processes may share it"
     )
     file_megabytes: int = Field(
-        100, ge=1, description="A file of this size gets no more spans; what is left out is told in the log"
+        100, ge=1, description="A file of this size gets no more spans; the log says so once"
     )
     sample_ratio: float = Field(
         0.01,
         ge=0,
         le=1,
-        description="Share of the events and calls that come without a `traceparent` and start a trace here. Those "
-        "that come with one are traced as it says",
+        description="Share of the events and calls without a `traceparent` for which a trace starts here. Those with "
+        "one are traced if it says so",
     )
     queue: int = Field(
-        2_048, ge=1, le=100_000, description="Spans waiting to be exported; past it the oldest are dropped"
+        2_048, ge=1, le=100_000, description="Spans that wait to be exported, at most; more drop the oldest"
     )
     flush_seconds: float = Field(
         2, ge=0, le=30, description="Longest wait at the end of a process for spans that are not exported yet"

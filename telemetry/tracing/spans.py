@@ -45,19 +45,27 @@ _ratio = 0.0
 
 
 def use(tracer: Tracer | None, ratio: float = 0.0) -> None:
-    """Where spans are made from now on; None: nowhere. `ratio`: the share of what begins here that is traced."""
+    """Set what makes spans from now on.
+
+    Args:
+        tracer: The tracer; None: no spans are made.
+        ratio: The share of the traces that may begin here and do.
+    """
     global _tracer, _ratio
     _tracer, _ratio = tracer, ratio
 
 
 def on() -> bool:
-    """Whether this process makes spans at all."""
+    """Return whether this process makes spans."""
     return _tracer is not None
 
 
 def root() -> SpanContext | None:
-    """For what comes without a parent: None, so that it begins a trace, or a parent that is not sampled, so that
-    nobody further on draws again."""
+    """Decide whether work without a parent begins a trace.
+
+    Returns:
+        None if it does. Otherwise a parent that is not sampled, so that no later process decides again.
+    """
     if random() < _ratio:
         return None
     return SpanContext(getrandbits(128) or 1, getrandbits(64) or 1, False, TraceFlags(TraceFlags.DEFAULT))
@@ -67,7 +75,10 @@ def root() -> SpanContext | None:
 class Origin:
     """What a span goes on from.
 
-    parent: the span before it; None: it begins a trace. began_ns: its start, Unix nanoseconds; None: now.
+    Attributes:
+        parent: The span before it. None: it begins a trace.
+        began_ns: Its start, Unix nanoseconds. None: now.
+        attributes: Its attributes.
     """
 
     parent: SpanContext | None
@@ -76,9 +87,18 @@ class Origin:
 
 
 class Followed:
-    """A piece of work, and the spans of those that it is done for: begun on entering, ended on leaving.
+    """A piece of work, with a span for each event or call that it is done for.
 
-    Inside, `child` makes children of each, and the first is the current span, which log lines name.
+    The spans begin on entering and end on leaving. Inside, `child` makes a child of each, and the first is the current
+    span, which log lines name.
+
+    Args:
+        name: The name of the spans.
+        kind: Their kind.
+        origins: What they go on from.
+
+    Attributes:
+        traceparents: The header of each span, in the order of the origins; empty where the trace ends here.
     """
 
     __slots__ = ("_current", "_kind", "_name", "_spans", "_token", "traceparents")
@@ -90,25 +110,24 @@ class Followed:
         self._current: Span | None = None
         self._token: object = None
         self.traceparents: list[str] = []
-        """One an origin, in order; empty where its trace ends here."""
         self.add(origins)
 
     def add(self, origins: Iterable[Origin]) -> None:
-        """Follows these too."""
+        """Add a span for each further origin."""
         if _tracer is not None:
             self.traceparents += [self._add(_tracer, origin) for origin in origins]
 
     def note(self, name: str, value: str | int | float | bool) -> None:
-        """An attribute for each."""
+        """Set an attribute of each span."""
         for span in self._spans:
             span.set_attribute(name, value)
 
     def failed(self, kind: str) -> None:
-        """Marks each as failed, by what kind of error."""
+        """Mark each span as failed, with the kind of the error."""
         _fail(self._spans, kind)
 
     def __enter__(self) -> Self:
-        """Begins."""
+        """Begin the spans."""
         if _tracer is not None:
             here = contexts.get_current()
             context = set_span_in_context(self._current, here) if self._current is not None else here
@@ -118,7 +137,7 @@ class Followed:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Ends; an error is named by its type alone."""
+        """End the spans. An error is named by its type alone."""
         if self._token is not None:
             contexts.detach(self._token)  # type: ignore[arg-type]
         _end(self._spans, kind)
@@ -135,7 +154,11 @@ class Followed:
 
 
 def start(name: str, kind: SpanKind, attributes: Attributes) -> Span | None:
-    """A span that its caller ends, below the current one; without one a trace may begin. None where tracing is off."""
+    """Begin a span below the current one; without a current one a trace may begin.
+
+    Returns:
+        The span, which the caller has to end; None if tracing is off.
+    """
     if _tracer is None:
         return None
     current = get_current_span().get_span_context()
@@ -146,7 +169,7 @@ def start(name: str, kind: SpanKind, attributes: Attributes) -> Span | None:
 def child(
     name: str, kind: SpanKind = SpanKind.INTERNAL, attributes: Attributes | None = None
 ) -> AbstractContextManager[object]:
-    """A step of the work at hand: a span below each that is followed."""
+    """Trace a step of the current work: a child of each of its spans."""
     if _tracer is None:
         return _NOTHING
     above = contexts.get_value(_KEY)
@@ -157,7 +180,7 @@ def child(
 
 @contextmanager
 def passing(parent: SpanContext) -> Iterator[None]:
-    """What begins inside goes on from a span of somebody else's, and none of ours stands between."""
+    """Let spans that begin inside go on from another process's span, with none of this process in between."""
     token = contexts.attach(set_span_in_context(NonRecordingSpan(parent)))
     try:
         yield

@@ -1,6 +1,6 @@
 """The header `traceparent` of W3C Trace Context (https://www.w3.org/TR/trace-context/), read and written.
 
-`tracestate` is not passed on, which the standard leaves free: it holds what other vendors tell themselves.
+`tracestate` is not passed on, which the standard allows: it holds data of other vendors.
 """
 
 import re
@@ -12,13 +12,15 @@ TRACEPARENT: Final = "traceparent"
 """The header's name, in Kafka's records and in gRPC's metadata."""
 
 _MOST: Final = 512
-# Later versions may have more behind another hyphen; `ff` is none.
+# Later versions may have more after another hyphen. `ff` is not a version.
 _FORM: Final = re.compile(r"(?!ff)([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-[ -~]*)?")
 
 
 def parse(header: str | bytes) -> SpanContext | None:
-    """The span that the header names; None where it is malformed, longer than 512 bytes, or names nothing. Never
-    raises."""
+    """Return the span that a header names. None: it is malformed, longer than 512 bytes, or names none.
+
+    It never raises.
+    """
     if len(header) > _MOST:
         return None
     text = header if isinstance(header, str) else header.decode("latin-1")
@@ -33,6 +35,6 @@ def parse(header: str | bytes) -> SpanContext | None:
 
 
 def write(context: SpanContext) -> str:
-    """The header that names this span."""
+    """Return the header that names a span."""
     sampled = context.trace_flags & TraceFlags.SAMPLED
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{sampled:02x}"
