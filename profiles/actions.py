@@ -1,4 +1,4 @@
-"""What users can do, as configuration."""
+"""The configured actions of users, and what a profile holds."""
 
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -12,11 +12,12 @@ UNDO: Final = "undo"
 class Action(BaseModel):
     """One kind of action.
 
-    weight: what the ranker's probability of it is worth in the blended score; negative for dislikes.
-    positive: whether it speaks for the item (popularity, similar-to-last, reasons).
-    repeats: whether an item so acted on may be recommended again.
-    positive_from: for rated actions, the value from which on it is positive.
-    value_range: the scale of its value, ends included; values outside are refused. None: any finite value.
+    Attributes:
+        weight: The weight of its probability in the blended score; negative for dislikes.
+        positive: Whether it counts for the item: in popularity, similar items and reasons.
+        repeats: Whether an item may be recommended again after it. Otherwise the item counts as consumed.
+        positive_from: For ratings, the lowest positive value.
+        value_range: The range of its value, ends included; other values are refused. None: any finite value.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -27,7 +28,7 @@ class Action(BaseModel):
     positive_from: float | None = None
     value_range: tuple[float, float] | None = None
 
-    def speaks_for(self, value: float | None) -> bool:
+    def is_positive(self, value: float | None) -> bool:
         """Whether an event of this action with this value is a positive one."""
         if self.positive_from is not None and value is not None:
             return value >= self.positive_from
@@ -53,7 +54,7 @@ class Actions(Mapping[str, Action]):
 
 
 def default_actions() -> dict[str, Action]:
-    """Actions that fit shops, feeds, video, travel and games as they are."""
+    """The default actions, which fit shops, feeds, video, travel and games."""
     return {
         "view": Action(weight=0.2, repeats=True),
         "click": Action(weight=0.4, repeats=True),
@@ -68,7 +69,7 @@ def default_actions() -> dict[str, Action]:
 
 
 class ProfileSettings(BaseModel):
-    """What a profile holds, and how long."""
+    """What a profile holds, and for how long."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -78,19 +79,19 @@ class ProfileSettings(BaseModel):
     )
     impressions: int = Field(default=200, ge=0, le=2000, description="Impressions kept")
     tail: int = Field(
-        default=5000, ge=0, le=100_000, description="Taken items kept past the history, 12 bytes each"
+        default=5000, ge=0, le=100_000, description="Consumed items kept past the history, 12 bytes each"
     )
     time_to_live_days: float = Field(
-        365, gt=0, description="A profile is forgotten this long after its last event"
+        365, gt=0, description="A profile expires this long after its last event"
     )
     max_skew_seconds: float = Field(
-        300, ge=0, description="How far an event's time may lie past its record's"
+        300, ge=0, description="How far an event's time may lie after its record's"
     )
     half_life_days: float = Field(
         7, gt=0, description="Age at which an event counts half in the `recent` figures"
     )
     forbidden_user_ids: frozenset[str] = Field(
         default=frozenset({"null", "undefined", "NaN", "None", "[object Object]"}),
-        description="User ids that are refused: clients' bugs, which would make one profile of many people",
+        description="User ids that are refused: bugs in clients send them, and would mix many users in one profile",
     )
     actions: dict[str, Action] = Field(default_factory=default_actions, description="Actions by name")

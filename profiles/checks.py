@@ -1,4 +1,4 @@
-"""What an interaction must be before anything believes it."""
+"""Validation of interactions."""
 
 from math import isfinite
 
@@ -16,10 +16,16 @@ Problem = tuple[str, str]
 
 
 def check(interaction: contract.Interaction, record_time_ms: int, settings: ProfileSettings) -> list[Problem]:
-    """What is wrong with it, as (field, problem); nothing if it is a good event.
+    """Validates an interaction.
 
-    `record_time_ms` is the record's Kafka timestamp, or the time now where there is no record yet. The
-    problems name the limit and, shortened, what was sent.
+    Args:
+        interaction: What was sent.
+        record_time_ms: The record's Kafka timestamp, or the present time if there is no record yet; Unix milliseconds.
+        settings: The actions and the limits.
+
+    Returns:
+        What is wrong, as (field, problem); empty for a valid interaction. Problems name the limit and, shortened, what
+        was sent.
     """
     problems: list[Problem] = []
     problems += check_user_id(interaction.user_id, settings)
@@ -32,14 +38,14 @@ def check(interaction: contract.Interaction, record_time_ms: int, settings: Prof
 
 
 def check_user_id(user_id: str, settings: ProfileSettings) -> list[Problem]:
-    """The same for a user id alone."""
+    """Validates a user id."""
     if user_id in settings.forbidden_user_ids:
-        return [("user_id", f"{shown(user_id)} is a forbidden user id: it looks like a client's bug")]
+        return [("user_id", f"{shown(user_id)} is a forbidden user id: it looks like a bug of the client")]
     return check_id("user_id", user_id)
 
 
 def check_id(field: str, value: str) -> list[Problem]:
-    """The same for an id of a user or an item, whatever it says."""
+    """Validates an id of a user or an item, without the list of forbidden ids."""
     if not value.strip():
         return [(field, "is missing" if not value else "is blank")]
     if _too_long(value, ID_BYTES):
@@ -48,7 +54,7 @@ def check_id(field: str, value: str) -> list[Problem]:
 
 
 def shown(text: str) -> str:
-    """What was sent, quoted and short enough for a message."""
+    """What was sent, quoted and shortened for a message."""
     return repr(text if len(text) <= 40 else f"{text[:40]}…")
 
 
@@ -56,7 +62,7 @@ def _event_id(field: str, value: str, settings: ProfileSettings) -> list[Problem
     if _too_long(value, EVENT_ID_BYTES):
         return [(field, f"is longer than {EVENT_ID_BYTES} bytes: {shown(value)}")]
     if value and (not value.strip() or value in settings.forbidden_user_ids):
-        # All events of such a client would be taken for repeats of the first.
+        # All events of such a client would be duplicates of the first one.
         return [(field, f"{shown(value)} names no event; leave it empty where there is no id")]
     return []
 
@@ -89,13 +95,13 @@ def _event_time(time_ms: int, record_time_ms: int, settings: ProfileSettings) ->
         return []
     for unit, per_ms in (("seconds", 1e-3), ("microseconds", 1e3), ("nanoseconds", 1e6)):
         if oldest <= time_ms / per_ms <= newest:
-            return [(field, f"{time_ms} looks like {unit}; milliseconds since 1970 are wanted")]
+            return [(field, f"{time_ms} looks like {unit}; it must be milliseconds since 1970")]
     if time_ms > newest:
         ahead = (time_ms - record_time_ms) / 1000
         allowed = f"{settings.max_skew_seconds:g} s are allowed"
         return [(field, f"{time_ms} lies {ahead:g} s after its record's time {record_time_ms}; {allowed}")]
     return [
-        (field, f"{time_ms} is too long before its record's time {record_time_ms}: from {oldest} on is taken")
+        (field, f"{time_ms} is too long before its record's time {record_time_ms}; the earliest is {oldest}")
     ]
 
 

@@ -1,17 +1,17 @@
-"""What can go wrong with profiles."""
+"""The errors of profiles."""
 
 
 class ProfilesError(Exception):
-    """The root of this room's errors."""
+    """Base of the errors of profiles."""
 
 
 class ProfileCorrupt(ProfilesError):
-    """A stored value is no profile of this user, or one in a form that is not understood."""
+    """A stored value is not a profile of this user, or cannot be decoded."""
 
 
 class StoreUnavailable(ProfilesError):
-    """The store did not do what was asked within its time: unreachable, too slow, or out of memory.
+    """The store did not do what it was asked in time: it is unreachable, too slow, or out of memory.
 
-    Of a write it is then unknown which profiles it reached; each was written as a whole or not at all,
-    so that reading again and folding again is right.
+    After a write it is unknown which profiles were written. Each was written as a whole or not at all, so it is safe to
+    read and fold them again.
     """

@@ -1,4 +1,4 @@
-"""Records of the topic `interactions`: from bytes to what the fold takes, or to a refusal with its reason."""
+"""Parses records of the topic `interactions`: into what the fold takes, or a refusal with its reason."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _TOPIC_ID_BYTES = 16
 
 
 class Reason(StrEnum):
-    """Why a record was refused: bounded, fit for a metric's label."""
+    """Why a record was refused; the value of a metric's label."""
 
     NO_VALUE = "no_value"
     NO_TIMESTAMP = "no_timestamp"
@@ -55,10 +55,14 @@ _REASONS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A record that is no event: for the dead letters.
+    """A record that cannot be used: it becomes a dead letter.
 
-    detail: what is wrong, at most 500 characters.
-    user_id: whose it was, if that much is certain; else empty.
+    Attributes:
+        position: Where it is.
+        record_time_ms: Its Kafka timestamp, Unix milliseconds.
+        reason: Why, for a metric.
+        detail: Why, in a sentence of at most 500 characters.
+        user_id: The user, if that much is certain; else empty.
     """
 
     position: Position
@@ -76,14 +80,24 @@ def parse(
     record_time_ms: int,
     settings: ProfileSettings,
 ) -> Record | Refusal:
-    """What a record says. Never raises for what the record holds.
+    """Parses a record. It raises for nothing that a record can hold.
 
-    The value is `recstream.v1.Interaction` as protobuf, or as JSON if its first byte is `{`; with the header
-    `recstream-kind: erasure` it is `recstream.storage.v1.Erasure`. JSON fields that are not known are passed
-    over, as they are in protobuf. The key only chooses the partition: it may be null or anything, the user
-    is the one that the value names.
+    The value is `recstream.v1.Interaction` as protobuf, or as JSON if its first byte is `{`. With the header
+    `recstream-kind: erasure` it is `recstream.storage.v1.Erasure`. Unknown JSON fields are ignored, as in protobuf. The
+    key only chooses the partition, and may be null or anything. The value names the user.
+
+    Args:
+        value: The record's value.
+        key: The record's key.
+        headers: The record's headers.
+        position: Where the record is.
+        record_time_ms: The record's Kafka timestamp, Unix milliseconds.
+        settings: The actions and the limits.
+
+    Returns:
+        What the fold takes, or why the record cannot be used.
     """
-    del key  # part of a record, and never looked at
+    del key  # Part of a record, and not used.
 
     def refusal(reason: Reason, detail: str, user_id: str = "") -> Refusal:
         return Refusal(position, record_time_ms, reason, _cut(detail), user_id)
@@ -121,7 +135,7 @@ def parse(
 
 
 def event(interaction: contract.Interaction, position: Position, record_time_ms: int) -> Event:
-    """The event that a checked interaction is, at its place in the log."""
+    """The event of a validated interaction, at its position in the log."""
     return Event(
         user_id=interaction.user_id,
         position=position,
@@ -148,7 +162,7 @@ def _erasure(value: bytes, position: Position, record_time_ms: int) -> Erasure |
 
 
 def _erasure_problem(message: storage.Erasure) -> str | None:
-    # A user id that is forbidden now may have been allowed before, and may be erased.
+    # A user id that is forbidden now may have been allowed before, and can be erased.
     if problems := check_id("user_id", message.user_id):
         return " ".join(problems[0])
     if len(message.end_offsets) > _PARTITIONS:

@@ -1,4 +1,4 @@
-"""What this room counts. What a fixed set of names labels is there from the start, at zero."""
+"""The metrics of profiles. Series whose labels are a fixed set exist from the start, at zero."""
 
 from typing import Final
 
@@ -40,7 +40,7 @@ SECONDS: Final = Histogram(
 )
 CONNECTIONS: Final = Counter(
     "recstream_profiles_store_renewed_connections_total",
-    "Connections that were given up for a new one, because nothing came of them any more",
+    "Connections that were replaced because every request on them failed",
 )
 WRITES: Final = Counter(
     "recstream_profiles_writes_total",
@@ -63,10 +63,10 @@ CORRUPT: Final = Counter(
     "Stored values that could not be read and are replaced by the next write",
 )
 WATCHED: Final = Gauge("recstream_profiles_watched_users", "Users whose announcements are subscribed to")
-ANNOUNCEMENTS: Final = Counter("recstream_profiles_announcements_total", "Announcements heard")
+ANNOUNCEMENTS: Final = Counter("recstream_profiles_announcements_total", "Announcements received")
 RECONNECTS: Final = Counter(
     "recstream_profiles_announcement_reconnects_total",
-    "Times that announcements may have been missed, and whoever watches was told",
+    "Reconnects after which watchers had to read again, since announcements may have been missed",
 )
 
 LABEL_VALUES: Final[LabelValuesOf] = {

@@ -25,9 +25,13 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ModelState:
-    """What one model version makes of the history: float32 little-endian, widths as the bundle says.
+    """The state of one model version after the history: float32 little-endian, of the widths that the bundle names.
 
-    stale: the state is behind the history, or was folded with unknown items.
+    Attributes:
+        model_version: The version.
+        state: The network's state.
+        user_vector: The user vector.
+        stale: The state is behind the history, or was folded with items that had no vector.
     """
 
     model_version: int
@@ -38,11 +42,19 @@ class ModelState:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Everything that is kept of a user but the tail. See `profiles.folding.fold` for what each part means.
+    """Everything that is stored about a user but the tail. `profiles.folding.fold` says what each part means.
 
-    events: events ever, impressions aside; the newest has this rank.
-    watermarks, erased_before: (topic id, partition) to offset.
-    states: by model version, ascending, at most two.
+    Attributes:
+        user_id: The user.
+        events: All events ever, without impressions; the newest event has this rank.
+        history: The newest events, oldest first.
+        impressions: The newest impressions, oldest first.
+        totals: Events ever, by action.
+        watermarks: The last applied offset, by (topic id, partition).
+        erased_before: The offset before which events are erased, by (topic id, partition).
+        expires_at_ms: When the profile expires, Unix milliseconds.
+        has_tail: Whether there is a tail.
+        states: By model version, ascending, at most two.
     """
 
     user_id: str
@@ -61,7 +73,7 @@ class Profile:
         return self.watermarks.get((position.topic_id, position.partition), -1) >= position.offset
 
     def state(self, model_version: int) -> ModelState | None:
-        """The state under this model version, if it is kept."""
+        """The state of this model version, if there is one."""
         return next((s for s in self.states if s.model_version == model_version), None)
 
 

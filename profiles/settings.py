@@ -1,4 +1,4 @@
-"""Where the store is and how long it may take."""
+"""The settings of the store."""
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
@@ -14,8 +14,8 @@ class StoreSettings(BaseModel):
         description="host:port of the server and its replicas, or of some nodes of the cluster",
     )
     cluster: bool = Field(default=False, description="Whether the servers are a cluster")
-    username: str | None = Field(default=None, description="User, where the server wants one")
-    password: SecretStr | None = Field(default=None, description="Password, as it is: nothing is escaped")
+    username: str | None = Field(default=None, description="User, if the server needs one")
+    password: SecretStr | None = Field(default=None, description="Password, unescaped")
     tls: bool = Field(default=False, description="Whether connections are encrypted")
     tls_ca_file: str | None = Field(
         default=None, description="Certificates to trust in place of the system's"
@@ -32,12 +32,12 @@ class StoreSettings(BaseModel):
     reconnect_after_ms: int = Field(
         default=3000,
         ge=100,
-        description="A connection that gave nothing but failures for so long is given up for a new one",
+        description="A connection on which every request has failed for so long is replaced",
     )
     probe_interval_ms: int = Field(
         default=500,
         ge=10,
-        description="How often the connection of the announcements is tested: a lost one is noticed after this",
+        description="Time between checks of the connection for announcements: a lost one is noticed after this",
     )
 
     @field_validator("addresses")
@@ -53,5 +53,5 @@ def split_address(address: str) -> tuple[str, int]:
     host, _, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
-        raise ValueError(f"{address!r} is no address: host:port is wanted, such as 127.0.0.1:6379")
+        raise ValueError(f"{address!r} is not an address: write host:port, such as 127.0.0.1:6379")
     return host, int(port)

@@ -1,4 +1,4 @@
-"""Vectors of items from the model, past any single item that the model cannot take."""
+"""Item vectors from the model. An item that the model cannot take does not hold the others up."""
 
 import asyncio
 import time
@@ -17,20 +17,26 @@ from ingest import metrics
 
 log = structlog.get_logger()
 
-# Prepared images are large: so many items' at a time.
+# Prepared images are large, so items are prepared in groups of this size.
 _PREPARED_ITEMS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """Vectors [d] by item id, and why the others have none."""
+    """Vectors [d] by item id, and why each of the other items has none."""
 
     vectors: dict[str, Floats]
     failures: dict[str, str]
 
 
 class Embedding:
-    """Embeds items under one bundle's version. `timeout` is in seconds, for one call."""
+    """Embeds items under one bundle's version.
+
+    Args:
+        model: Encodes texts and media.
+        bundle: The tokenizer and the modalities of the version.
+        timeout: For one batch, in seconds.
+    """
 
     def __init__(self, model: Model, bundle: Bundle, timeout: float) -> None:
         self._model = model
@@ -38,9 +44,10 @@ class Embedding:
         self._timeout = timeout
 
     async def __call__(self, items: Sequence[Item]) -> Embedded:
-        """All in one call; items whose numbers are not finite fail by themselves.
+        """Embeds all items in one call. An item whose vector is not finite is a failure of its own.
 
-        Raises ModelUnavailable when there is no answer for any.
+        Raises:
+            ModelUnavailable: The model does not answer.
         """
         if not items:
             return Embedded({}, {})
@@ -55,9 +62,10 @@ class Embedding:
             return Embedded(rest.vectors, failures | rest.failures)
 
     async def one_by_one(self, items: Sequence[Item]) -> Embedded:
-        """Each by itself, for when a batch fails again and again though the model is ready.
+        """Embeds each item by itself. It is for a batch that fails again and again although the model is ready.
 
-        Raises ModelUnavailable when the model stops being ready.
+        Raises:
+            ModelUnavailable: The model is not ready any more.
         """
         found = Embedded({}, {})
         for item in items:
@@ -78,7 +86,7 @@ class Embedding:
     async def _encode(self, items: Sequence[Item]) -> dict[str, Floats]:
         ids = [item.item_id for item in items]
         texts = [item.text() for item in items]
-        # The tokenizer works outside the interpreter's lock, and long texts take it milliseconds each.
+        # The tokenizer releases the interpreter's lock, and takes milliseconds for a long text.
         tokens = await asyncio.to_thread(self._bundle.tokens, ids, texts)
         until = time.monotonic() + self._timeout
         vectors = await self._model.encode_items(self._bundle.manifest.version, tokens, timeout=self._timeout)
@@ -87,7 +95,7 @@ class Embedding:
         return dict(zip(ids, vectors, strict=True))
 
     async def _add(self, modality: Modality, items: Sequence[Item], vectors: Floats, until: float) -> Floats:
-        """The vectors with the modality added where items have it; contents that cannot be read are passed over."""
+        """Adds the modality to the vectors of the items that have it. Media that cannot be read are ignored."""
         vectors = vectors.copy()
         having = [
             row for row, item in enumerate(items) if any(m.modality == modality.name for m in item.media)
@@ -119,7 +127,7 @@ class Embedding:
 
 
 def _prepare(modality: Modality, item: Item) -> Prepared | None:
-    """The item's contents of the modality, [n, ...]; None: there is none that can be read."""
+    """The item's media of the modality, prepared: [n, ...]. None if there are none that can be read."""
     found = []
     for media in item.media:
         if media.modality == modality.name and media.content:

@@ -1,4 +1,4 @@
-"""A catalogue worker for each model version that is live, and none for others."""
+"""The workers that turn items into vectors: one for each live model version."""
 
 import asyncio
 import time
@@ -102,8 +102,17 @@ class CatalogueWorker:
 
 
 class CatalogueWorkers:
-    """Follows the routing: `changed` is told of it, `run` starts and stops workers. Bundles are looked for in
-    `bundles`, by version."""
+    """Starts a worker for each live version, and stops those of other versions.
+
+    Args:
+        kafka: The cluster.
+        settings: How ingest runs.
+        bundles: The folder of the bundles, one a version.
+        model: Makes the vectors.
+        catalog: Knows the vectors that are there.
+        health: Where the workers show.
+        routing: The live versions.
+    """
 
     def __init__(
         self,
@@ -123,19 +132,19 @@ class CatalogueWorkers:
         self._health = health
         self._routing = routing
         self._wake = asyncio.Event()
-        self._at_work: dict[tuple[int, int], tuple[asyncio.Task[None], asyncio.Event]] = {}
+        self._running: dict[tuple[int, int], tuple[asyncio.Task[None], asyncio.Event]] = {}
 
     @property
-    def at_work(self) -> list[int]:
-        """The versions that there are workers for, ascending."""
-        return sorted(version for version, _ in self._at_work)
+    def running_versions(self) -> list[int]:
+        """The versions that have a worker, ascending."""
+        return sorted(version for version, _ in self._running)
 
     def changed(self) -> None:
-        """The routing is another."""
+        """Says that the live versions have changed."""
         self._wake.set()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop` is set: then the batches in hand are finished."""
+        """Runs until `stop` is set; then the batches in hand are finished."""
         stopping = asyncio.create_task(stop.wait())
         try:
             while not stop.is_set():
@@ -147,27 +156,27 @@ class CatalogueWorkers:
             await self._follow({})
         finally:
             stopping.cancel()
-            tasks = [task for task, _ in self._at_work.values()]
+            tasks = [task for task, _ in self._running.values()]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _follow(self, wanted: Mapping[tuple[int, int], Live]) -> None:
-        gone = {key: at_work for key, at_work in self._at_work.items() if key not in wanted}
+        gone = {key: worker for key, worker in self._running.items() if key not in wanted}
         for _, ending in gone.values():
             ending.set()
         for (version, published), (task, _) in gone.items():
             await asyncio.wait({task})
-            del self._at_work[version, published]
+            del self._running[version, published]
             if wanted:
                 self._health.remove(_component(version))
         for key, live in wanted.items():
-            if key not in self._at_work:
+            if key not in self._running:
                 name, ending = _component(live.version), asyncio.Event()
                 work = supervise(
                     name, partial(self._work, live), self._health, self._settings, ending, kind=COMPONENT
                 )
-                self._at_work[key] = asyncio.create_task(work, name=name), ending
+                self._running[key] = asyncio.create_task(work, name=name), ending
 
     async def _work(self, live: Live, stop: asyncio.Event) -> None:
         bundle = await asyncio.to_thread(published_bundle, self._bundles, live)
@@ -185,7 +194,7 @@ class CatalogueWorkers:
 
 
 def published_bundle(bundles: Path, live: Live) -> Bundle:
-    """The bundle of a live version, checked. Raises BundleMissing."""
+    """Reads the bundle of a live version. Raises BundleMissing if it is not the published one."""
     folder = bundles / str(live.version)
     try:
         bundle = read(folder)

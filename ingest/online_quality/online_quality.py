@@ -148,7 +148,7 @@ class OnlineQuality:
         first, at = position * self._bits, self._action_index[event.action]
         fresh = slate.mark(first + _FIRST_ACTION + at)
         value = event.value if event.HasField("value") else None
-        positive = self._actions[event.action].speaks_for(value)
+        positive = self._actions[event.action].is_positive(value)
         answered = positive and slate.mark(first + _ANSWERED)
         if not slate.marked(first + _SEEN):
             metrics.QUALITY_EVENT["no_impression"].inc()

@@ -1,6 +1,6 @@
-"""From a batch's records to written profiles: read, fold, model, write, until every write was accepted.
+"""From a batch's records to written profiles: read, fold, model, write, until the fence has accepted every write.
 
-What this process wrote a moment ago is remembered instead of read: one hop to the store less before it counts."""
+Profiles that this process wrote last come from a cache: one round trip to the store less before an event counts."""
 
 import asyncio
 import time
@@ -24,24 +24,24 @@ from profiles.profile import Profile, Stored
 from profiles.store.store import ProfileStore, Write
 from telemetry.tracing.spans import SpanKind, child
 
-# Decoding and folding are plain computing: after so many users the loop turns once, for heartbeats and probes.
-_USERS_A_TURN = 32
-_NOBODY: Mapping[str, str] = MappingProxyType({})
+# Decoding and folding block the event loop. It gets a turn after so many users, for heartbeats and probes.
+_USERS_PER_TURN = 32
+_UNTRACED: Mapping[str, str] = MappingProxyType({})
 
 
-class Behind(Protocol):
-    """Who is told of states that have to be refolded later."""
+class RefoldQueue(Protocol):
+    """Takes the profiles whose states have to be refolded later."""
 
-    def note(self, profile: Profile) -> None:
-        """The profile as it was written has a stale state, or none."""
+    def enqueue(self, profile: Profile) -> None:
+        """Adds a profile, as it was written, that has a stale state or lacks one."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Base:
-    """What a user's records are folded onto; `remembered`: as it was written, and not as it is in the store now."""
+    """What a user's records are folded onto. cached: it is what this process wrote last, not what was read just now."""
 
     stored: Stored | None
-    remembered: bool
+    cached: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,39 +52,55 @@ class _Change:
 
 
 class Apply:
-    """Applies records to the profiles of their users. `identity` is the store that they are applied to."""
+    """Applies records to the profiles of their users.
+
+    Args:
+        store: Holds the profiles.
+        states: Brings model states up to date.
+        refolds: Gets the profiles whose states stay stale.
+        profile_settings: What a profile holds.
+        settings: How ingest runs.
+    """
 
     def __init__(
         self,
         store: ProfileStore,
         states: ModelStates,
-        behind: Behind,
+        refolds: RefoldQueue,
         profile_settings: ProfileSettings,
         settings: IngestSettings,
     ) -> None:
         self._store = store
         self._states = states
-        self._behind = behind
+        self._refolds = refolds
         self._profile_settings = profile_settings
         self._settings = settings
         self._recent = RecentProfiles(settings.profile_cache_size)
 
     def clear_cache(self) -> None:
-        """Reads every profile anew: partitions have moved, so that others may have written them meanwhile."""
+        """Reads every profile again from here on: partitions have moved, and others may have written the profiles."""
         self._recent.clear()
 
     async def __call__(
         self,
         records: Mapping[str, Sequence[Record]],
         identity: str,
-        traceparents: Mapping[str, str] = _NOBODY,
+        traceparents: Mapping[str, str] = _UNTRACED,
     ) -> None:
-        """Returns when the store has acknowledged every record, by user. `traceparents`: those that the announcements
-        of some users carry.
+        """Applies the records, and returns once the store has acknowledged all of them.
 
-        Raises StoreDown and WritesRefused, upon which all may be applied again: what was written is dropped by
-        its watermark then. Raises StoreChanged, before anything is written, when the store is not the one that
-        `identity` names: a profile that it lost must not get a watermark past what is missing.
+        After an error all may be applied again: watermarks drop what was written.
+
+        Args:
+            records: Records by user, in log order within each partition.
+            identity: Names the store that the records are applied to.
+            traceparents: W3C trace parents for the announcements, by user.
+
+        Raises:
+            StoreDown: The store does not answer.
+            WritesRefused: Other writers were faster, `write_attempts` times in a row.
+            StoreChanged: The store is not the one that `identity` names. Nothing has been written: a profile that the
+                store lost must not get a watermark past what is missing.
         """
         try:
             pending = dict(records)
@@ -103,24 +119,24 @@ class Apply:
     async def _once(
         self, records: Mapping[str, Sequence[Record]], identity: str, traceparents: Mapping[str, str]
     ) -> list[str]:
-        """The users whose profile was not what it was taken for: to be read, and folded again."""
+        """One attempt. Returns the users whose profile is another one by now: it has to be read and folded again."""
         bases = await self._bases(records)
-        # Beside the rest, it costs no time. Not before the read is over: what was read came from the store that
-        # is named then, or from the one before, whose revisions the fence compares. What is remembered was
-        # accepted by one or the other, too.
-        named = asyncio.create_task(self._store.identity())
+        # It costs no time beside the model call. It begins after the read: what was read came from the store that is
+        # named then, or from the one before, whose revisions the fence compares. What is cached was accepted by one of
+        # them, too.
+        identifying = asyncio.create_task(self._store.identity())
         try:
             changes, outdated = await self._fold(bases, records)
             with metrics.STAGE["model"].time():
                 budget = self._settings.model_budget_ms / 1000
                 profiles = await self._states.update([c.folded for c in changes], timeout=budget)
             tails = await self._tails(changes)
-            if (now := await named) != identity:
+            if (now := await identifying) != identity:
                 raise StoreChanged(now)
         finally:
-            named.cancel()
-            if named.done() and not named.cancelled():
-                named.exception()  # has been seen
+            identifying.cancel()
+            if identifying.done() and not identifying.cancelled():
+                identifying.exception()  # Marks it as retrieved.
         if not changes:
             return outdated
         writes = [
@@ -136,18 +152,18 @@ class Apply:
                 continue
             _count(change.folded)
             if self._states.is_stale(write.profile):
-                self._behind.note(write.profile)  # who is told of it writes the profile soon
+                self._refolds.enqueue(write.profile)  # It is written again soon, by the sweeper.
             else:
                 self._recent.keep(write.user_id, write.value)
         metrics.WRITES_REFUSED.inc(len(refused))
         return refused + outdated
 
     async def _bases(self, users: Iterable[str]) -> dict[str, _Base]:
-        """What is remembered of the users, and of the others what is in the store."""
+        """The profile of each user, from the cache or from the store."""
         bases = {}
         others = []
         for place, user_id in enumerate(users):
-            if place and place % _USERS_A_TURN == 0:
+            if place and place % _USERS_PER_TURN == 0:
                 await asyncio.sleep(0)
             if (kept := self._recent.take(user_id)) is not None:
                 bases[user_id] = _Base(kept, True)
@@ -164,19 +180,19 @@ class Apply:
     async def _fold(
         self, bases: Mapping[str, _Base], records: Mapping[str, Sequence[Record]]
     ) -> tuple[list[_Change], list[str]]:
-        """The changes; and the users whose remembered profile has all the records already. Only the store may
-        say so, for then nothing is written, and no fence would notice that the profile is gone."""
+        """The changes; and the users whose cached profile has all the records already. Only the store may say so:
+        nothing would be written, so no fence would notice that the store has lost the profile."""
         started = time.perf_counter()
         changes = []
         outdated = []
         for place, (user_id, found) in enumerate(bases.items()):
-            if place and place % _USERS_A_TURN == 0:
+            if place and place % _USERS_PER_TURN == 0:
                 await asyncio.sleep(0)
             before = found.stored
             base = before.profile if before is not None else None
             folded = fold(base, user_id, records[user_id], self._profile_settings)
             if base is not None and folded.profile.watermarks == base.watermarks:
-                if found.remembered:
+                if found.cached:
                     outdated.append(user_id)
                 else:
                     _count(folded)
@@ -186,8 +202,8 @@ class Apply:
         return changes, outdated
 
     async def _tails(self, changes: Sequence[_Change]) -> dict[str, Tail]:
-        """The new tails of those whose tail grows. A tail changes with its profile's revision only, so that the
-        fence on the profile guards it as well."""
+        """The new tails of users whose tail grows. A tail changes only with its profile's revision, so the profile's
+        fence guards it as well."""
         grown = [change for change in changes if change.folded.tail_added]
         if not grown:
             return {}
@@ -214,7 +230,7 @@ class Apply:
 
 
 def _valkey(operation: str, profiles: int) -> AbstractContextManager[object]:
-    """A step of traced events: a command to the store for so many profiles."""
+    """A span of the traced events: a command to the store for so many profiles."""
     attributes: dict[str, str | int | float | bool] = {
         "db.system.name": "valkey",
         "db.operation.name": operation,

@@ -1,4 +1,4 @@
-"""From polled records of `interactions` to what the fold takes and what is refused."""
+"""Checks polled records of `interactions`: what the fold takes, and what becomes a dead letter."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +15,13 @@ from telemetry.tracing import spans
 
 @dataclass(frozen=True, slots=True)
 class CheckedRecords:
-    """Checked records by user, in log order within each partition, and what was refused.
+    """A batch's records after the check.
 
-    traced: the first of them that have a trace, at most 16.
+    Attributes:
+        records: By user, in log order within each partition.
+        letters: The records that cannot be used.
+        oldest_ms: The oldest Kafka timestamp, Unix milliseconds.
+        traced: The first records that have a trace, at most 16.
     """
 
     records: dict[str, list[Record]]
@@ -29,8 +33,8 @@ class CheckedRecords:
 def read_record(
     raw: ConsumerRecord, topic_id: bytes, settings: ProfileSettings
 ) -> tuple[Record | None, DeadLetter | None]:
-    """What the record says, what is wrong with it, or both: a refused record whose user is certain still moves that
-    user's watermark, so that whoever waits for it learns that it was read."""
+    """Parses one record, and returns what it says, its dead letter, or both: a rejected record whose user is certain
+    still moves that user's watermark, so that a reader who waits for it learns that it was read."""
     position = Position(topic_id, raw.partition, raw.offset)
     read = parse(raw.value, raw.key, raw.headers, position, raw.timestamp, settings)
     if not isinstance(read, Refusal):
@@ -44,7 +48,7 @@ def read_record(
 def read_batch(
     polled: Mapping[TopicPartition, Sequence[ConsumerRecord]], topic_id: bytes, settings: ProfileSettings
 ) -> CheckedRecords:
-    """Checks and groups what was polled. Never raises for a record, whatever is in it."""
+    """Checks and groups polled records. It raises for none of them, whatever it holds."""
     records: dict[str, list[Record]] = {}
     letters: list[DeadLetter] = []
     followed: list[Traced] = []

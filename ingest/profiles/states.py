@@ -1,4 +1,4 @@
-"""Model states for folded profiles, inside a budget: stepped or folded, or else marked stale."""
+"""Model states for folded profiles, within a time budget: stepped, folded, or marked stale."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,7 @@ VectorAt = Callable[[int, str], Floats | None]
 """An item's vector [d] under a model version, or None."""
 
 # At most two versions are served at a time, and a profile holds their states.
-_VERSIONS_KEPT = 2
+_MAX_VERSIONS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,14 @@ class _Job:
 
 
 class ModelStates:
-    """Gives profiles the states of the versions that `routing` wants of them at that moment."""
+    """Brings the states of profiles up to date, under the model versions that serve them at that moment.
+
+    Args:
+        model: Steps and folds.
+        routing: The live versions, and which of them serves a user.
+        vector: Item vectors by version and item id.
+        settings: What a profile holds.
+    """
 
     def __init__(
         self,
@@ -43,11 +50,17 @@ class ModelStates:
         self._settings = settings
 
     async def update(self, folds: Sequence[Folded], *, timeout: float) -> list[Profile]:
-        """The folded profiles with their states brought up to the history.
+        """Brings the states of folded profiles up to their histories.
 
-        One call a version for all that are one event ahead and one for the rest, at the same time, each bounded by
-        `timeout` (seconds). Where the model gives no answer, the old states stay, marked stale. Never raises for the
-        model.
+        For each version there is one call for the profiles that are one event ahead, and one for the others, at the
+        same time. If the model does not answer, the old states stay, marked stale; no error is raised.
+
+        Args:
+            folds: What was folded.
+            timeout: For each call, in seconds.
+
+        Returns:
+            The profiles, in order.
         """
         routing = self._routing()
         profiles = [folded.profile for folded in folds]
@@ -66,8 +79,19 @@ class ModelStates:
     async def refold(
         self, profiles: Sequence[Profile], *, timeout: float, all_states: bool = False
     ) -> list[Profile]:
-        """The profiles with the wanted states that are missing or stale folded from the history; with `all_states`
-        every wanted one, and every one of a live version. Raises ModelUnavailable."""
+        """Folds the states that are missing or stale from the histories.
+
+        Args:
+            profiles: The profiles.
+            timeout: For each call, in seconds.
+            all_states: Fold every wanted state, and every state of a live version, also those that are up to date.
+
+        Returns:
+            The profiles, in order.
+
+        Raises:
+            ModelUnavailable: The model does not answer.
+        """
         routing = self._routing()
         found: list[dict[int, ModelState]] = [{} for _ in profiles]
         histories = [model_history(profile, self._settings) for profile in profiles]
@@ -84,19 +108,19 @@ class ModelStates:
         return [_with(profile, new, routing, False) for profile, new in zip(profiles, found, strict=True)]
 
     def is_stale(self, profile: Profile) -> bool:
-        """Whether a wanted version's state is missing or stale although there is something to fold."""
+        """Whether the state of a wanted version is missing or stale, although there is a history to fold."""
         return bool(profile.history) and any(
             _is_stale(profile.state(manifest.version)) for manifest in self._routing().wanted(profile.user_id)
         )
 
     def lacks_state(self, profile: Profile) -> bool:
-        """Whether a wanted version has no state at all of a profile with something to fold: it has yet to move."""
+        """Whether a profile with a history lacks the state of a wanted version: it has yet to migrate."""
         return bool(profile.history) and any(
             profile.state(manifest.version) is None for manifest in self._routing().wanted(profile.user_id)
         )
 
     def items_without_vector(self, profile: Profile) -> frozenset[str]:
-        """The items of the model's history without a vector: the state stays stale until they have one."""
+        """The items of the model's history that have no vector. The state stays stale until they have one."""
         items = {entry.item_id for entry in model_history(profile, self._settings)}
         versions = [manifest.version for manifest in self._routing().wanted(profile.user_id)]
         return frozenset(
@@ -104,11 +128,11 @@ class ModelStates:
         )
 
     def has_vector(self, item_id: str) -> bool:
-        """Whether the item has a vector under every version that answers anybody."""
+        """Whether the item has a vector under every version that serves any user."""
         return all(self._vector(m.version, item_id) is not None for m in self._routing().answering)
 
     async def ready(self) -> bool:
-        """Whether the model answers under every version that answers anybody; there is one at least."""
+        """Whether some version serves users, and the model answers under every such version."""
         answering = self._routing().answering
         return bool(answering) and all([await self._model.ready(m.version) for m in answering])
 
@@ -173,7 +197,7 @@ class ModelStates:
 def _by_version(
     routing: VersionRouting, profiles: Sequence[Profile], others: bool = False
 ) -> list[tuple[Manifest, list[int]]]:
-    """Each live version with the indices of the profiles that want it; `others`: also of those that merely have it."""
+    """Each live version, with the indices of the profiles that want it. `others`: also of those that only have it."""
     indices: dict[int, list[int]] = {version: [] for version in routing.live}
     for index, profile in enumerate(profiles):
         versions = {manifest.version for manifest in routing.wanted(profile.user_id)}
@@ -189,10 +213,11 @@ def _is_stale(state: ModelState | None) -> bool:
 
 
 def _with(profile: Profile, new: Mapping[int, ModelState], routing: VersionRouting, changed: bool) -> Profile:
-    """`changed`: states that were not computed anew are behind the history."""
+    """The profile with the new states. `changed`: its other states are behind the history, and get stale."""
     states = {state.model_version: state for state in profile.states}
     if changed:
-        # Of a version that was not live at the last change either: it is retired, and not news yet to be heard.
+        # The version was not live at the last change either: it is retired, and not one that this process has yet to
+        # read of.
         for version in [
             v for v, state in states.items() if state.stale and v not in (routing.live or states)
         ]:
@@ -202,9 +227,9 @@ def _with(profile: Profile, new: Mapping[int, ModelState], routing: VersionRouti
             states[version] = replace(states[version], stale=True)
         metrics.STATES_BY["stale"].inc(len(left))
     states.update(new)
-    # Of two versions, the live ones first. Others stay while there is room: this process may be the last to hear.
+    # Live versions come first. Others stay while there is room: this process may be the last to read of a version.
     ranked = sorted(states, key=lambda version: (version in routing.live, version), reverse=True)
-    return replace(profile, states=tuple(states[version] for version in sorted(ranked[:_VERSIONS_KEPT])))
+    return replace(profile, states=tuple(states[version] for version in sorted(ranked[:_MAX_VERSIONS])))
 
 
 def _keep(

@@ -1,5 +1,6 @@
-"""Refolds states that were left stale: the model was away, or an item had no vector yet; and moves profiles to a
-model version that is new to them."""
+"""The sweeper: refolds stale states, and migrates profiles to a new model version.
+
+A state is stale because the model was away, or because an item had no vector yet."""
 
 import asyncio
 import time
@@ -21,16 +22,17 @@ log = structlog.get_logger()
 
 _SCAN_BATCH = 256
 _SCAN_SECONDS = 60.0
-_ITEMS_A_LOOK = 500
+_ITEMS_PER_CHECK = 500
 _FAILED_WAIT_SECONDS = 1.0
 
 
 class Sweeper:
-    """Knows who is stale, up to a bound; at the start, and for those past the bound, the store is scanned.
+    """Remembers the users with stale states, up to `stale_users`. At the start, and when there are more, it scans the
+    store.
 
-    `due` may be refolded as soon as the model answers. `waiting` are users by an item that has no vector, looked
-    at again when it has. A state that stays stale for neither reason (the model's numbers are not finite) is left
-    until the user's next event or the next scan.
+    Users are due, and refolded as soon as the model answers, or they wait for an item that has no vector. A state that
+    stays stale for neither reason (the model's numbers are not finite) is left until the user's next event or the next
+    scan.
     """
 
     def __init__(self, store: ProfileStore, states: ModelStates, settings: IngestSettings) -> None:
@@ -46,12 +48,12 @@ class Sweeper:
         self._wake = asyncio.Event()
 
     def rescan(self) -> None:
-        """Other versions are wanted than before: everybody is looked at."""
+        """Scans the store: the live versions have changed."""
         self._scan = True
         self._wake.set()
 
-    def note(self, profile: Profile) -> None:
-        """The profile was written with a state that is stale, or missing."""
+    def enqueue(self, profile: Profile) -> None:
+        """Adds a profile that was written with a stale state, or without one."""
         missing = self._states.items_without_vector(profile)
         full = len(self._due) + self._waiting_users >= self._settings.stale_users
         if not missing:
@@ -86,7 +88,7 @@ class Sweeper:
                 await asyncio.sleep(_FAILED_WAIT_SECONDS)
 
     async def _sweep(self) -> None:
-        self._look_for_vectors()
+        self._check_waiting()
         if not (self._scan or self._due) or not await self._states.ready():
             return
         if self._scan:
@@ -102,10 +104,10 @@ class Sweeper:
             await self._refold(_first(self._due, self._settings.sweep_batch))
         metrics.STALE_USERS.set(len(self._due) + self._waiting_users)
 
-    def _look_for_vectors(self) -> None:
-        """Some of the items that are waited for, in turn: each look costs a few milliseconds at most."""
+    def _check_waiting(self) -> None:
+        """Checks some of the items that users wait for, in turn, for a few milliseconds at most."""
         arrived = False
-        for item in _first(self._waiting, _ITEMS_A_LOOK):
+        for item in _first(self._waiting, _ITEMS_PER_CHECK):
             if self._states.has_vector(item):
                 users = self._waiting.pop(item)
                 self._waiting_users -= len(users)
@@ -121,12 +123,12 @@ class Sweeper:
         async for user_id in self._store.scan():
             batch.append(user_id)
             if len(batch) == _SCAN_BATCH:
-                await self._look_at(batch)
+                await self._sweep_batch(batch)
                 batch = []
-        await self._look_at(batch)
+        await self._sweep_batch(batch)
 
-    async def _look_at(self, users: list[str]) -> None:
-        """Refolds those of the batch that are stale at once, so that a scan needs no room for them."""
+    async def _sweep_batch(self, users: list[str]) -> None:
+        """Refolds the stale states of the batch at once, so that a scan remembers nobody."""
         stored = await self._store.read(users) if users else []
         stale = [s.profile.user_id for s in stored if s is not None and self._states.is_stale(s.profile)]
         if any(s is not None and self._states.lacks_state(s.profile) for s in stored):
@@ -134,7 +136,7 @@ class Sweeper:
         for start in range(0, len(stale), self._settings.sweep_batch):
             began = time.monotonic()
             await self._refold(stale[start : start + self._settings.sweep_batch])
-            # Half of the model's time is left to those who wait for it.
+            # Half of the model's time is left to its other callers.
             await asyncio.sleep(time.monotonic() - began)
 
     async def _refold(self, users: list[str]) -> None:
@@ -145,34 +147,34 @@ class Sweeper:
             self._due.pop(user_id, None)
         if not stored:
             return
-        # Those that would stay stale are put aside without asking the model, unless they have yet to move.
-        able: list[Stored] = []
+        # Profiles that would stay stale wait, without a call to the model, unless they lack the new version's state.
+        foldable: list[Stored] = []
         for s in stored:
             if self._states.lacks_state(s.profile) or not self._states.items_without_vector(s.profile):
-                able.append(s)
+                foldable.append(s)
             else:
-                self.note(s.profile)
-        if not able:
+                self.enqueue(s.profile)
+        if not foldable:
             return
         try:
             timeout = self._settings.sweep_timeout_ms / 1000
-            profiles = await self._states.refold([s.profile for s in able], timeout=timeout)
+            profiles = await self._states.refold([s.profile for s in foldable], timeout=timeout)
             writes = [
-                # Not quiet: a list made from the stale state would come out otherwise now.
-                Write(s.profile.user_id, s.revision, profile, None, False, False, ())
-                for s, profile in zip(able, profiles, strict=True)
+                # Not quiet: a slate from the stale state would be another one now.
+                Write(s.profile.user_id, s.revision, profile)
+                for s, profile in zip(foldable, profiles, strict=True)
             ]
             accepted = await self._store.write(writes)
         except BaseException:
-            self._due.update(dict.fromkeys(s.profile.user_id for s in able))
+            self._due.update(dict.fromkeys(s.profile.user_id for s in foldable))
             raise
-        for s, write, done in zip(able, writes, accepted, strict=True):
-            if not done:  # An event came in between; it refolds the state itself, or the next round does.
+        for s, write, done in zip(foldable, writes, accepted, strict=True):
+            if not done:  # An event came in between. It refolds the state, or the next sweep does.
                 self._due[write.user_id] = None
                 continue
             metrics.MIGRATED.inc(self._states.lacks_state(s.profile))
             if self._states.items_without_vector(write.profile):
-                self.note(write.profile)
+                self.enqueue(write.profile)
         metrics.REFOLDED.inc(sum(accepted))
 
 

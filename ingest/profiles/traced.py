@@ -1,4 +1,4 @@
-"""Events of a batch that are traced: from the header that their producer gave them."""
+"""The traced events of a batch, by the `traceparent` header of their records."""
 
 import time
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ from telemetry.tracing.w3c import TRACEPARENT, parse
 
 @dataclass(frozen=True, slots=True)
 class Traced:
-    """A record that is traced. user_id: empty where it is not certain."""
+    """A traced record. user_id: empty if it is not certain."""
 
     user_id: str
     origin: Origin
 
 
 def traced(raw: ConsumerRecord, record: Record | None, letter: DeadLetter | None) -> Traced | None:
-    """How the record's trace goes on here; None where it has none: it is not sampled, or its header cannot be read.
+    """The record's trace; None if it is not sampled, or if its header cannot be parsed.
 
-    The producer's span is the parent, and not a link, so that one trace has the whole way. What lies between the two
-    is the time in Kafka: `recstream.record_age_ms`, as far as the producer's clock agrees with ours.
+    The producer's span is the parent, and not a link, so that one trace has the whole way. The time between both spans
+    is the time in Kafka, `recstream.record_age_ms`, as far as the producer's clock agrees with ours.
     """
     header = next((value for name, value in raw.headers if name == TRACEPARENT), None)
     parent = parse(header) if header is not None else root()
@@ -45,5 +45,5 @@ def traced(raw: ConsumerRecord, record: Record | None, letter: DeadLetter | None
 
 
 def by_user(batch: tuple[Traced, ...], followed: Followed) -> dict[str, str]:
-    """The `traceparent` that each user's announcement carries: that of the newest of his events that is traced."""
+    """The `traceparent` for each user's announcement: that of the user's newest traced event."""
     return {one.user_id: each for one, each in zip(batch, followed.traceparents, strict=False) if each}

@@ -47,11 +47,13 @@ class InteractionsWorker:
         self._health = health
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop` is set: then the batch in hand is finished and committed.
+        """Runs until `stop` is set; then the batch in hand is finished and committed. After an error a new run goes on
+        where this one ended.
 
-        Raises Halted (TopicRecreated, OffsetOutOfRange and the like) when someone has to decide; StoreChanged when
-        part has to be read again; KafkaError, KafkaUnreachable and StoreUnavailable. After any of these a new run
-        goes on where this one ended.
+        Raises:
+            Halted: An operator has to decide, as after TopicRecreated and OffsetOutOfRange.
+            StoreChanged: Part of the topic has to be read again.
+            KafkaError, KafkaUnreachable, StoreUnavailable: A server fails.
         """
         topics = self._kafka.topics
         await check_topics_usable(
@@ -101,7 +103,7 @@ class InteractionsWorker:
             await close_client(producer)
 
     async def _watch_store(self, handler: InteractionsHandler) -> None:
-        """So that a store that restarts while nothing flows is noticed, and one that is away makes us unready."""
+        """Notices a store that restarts while no events come, and one that takes no writes, which makes us unready."""
         while True:
             try:
                 handler.store_is(await self._store.identity())

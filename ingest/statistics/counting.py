@@ -1,4 +1,4 @@
-"""What of an interaction counts for its item, and the counts of one partition."""
+"""Which interactions count for their item, and the counts of one partition."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,26 +10,31 @@ from recstream.storage.v1.catalog_pb2 import ItemStats
 
 
 def is_counted(event: Event, settings: ProfileSettings) -> bool:
-    """Whether the event is a positive one. What is not known to be an action any more is not."""
+    """Whether the event is positive. Events of an action that is no longer configured are not."""
     if event.action in (IMPRESSION, UNDO):
         return False
     action = settings.actions.get(event.action)
-    return action is not None and action.speaks_for(event.value)
+    return action is not None and action.is_positive(event.value)
 
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What some events change: the statistics by item, as they are written, and how many events were counted and
-    passed over."""
+    """What some events change.
+
+    Attributes:
+        stats: The new `ItemStats` by item, serialised.
+        counted: How many events were counted.
+        uncounted: How many were not, for want of room for their items.
+    """
 
     stats: dict[str, bytes]
     counted: int
-    passed: int
+    uncounted: int
 
 
 class Counts:
-    """The statistics that one partition of interactions gives its items: `ItemStats` as they are written, in a
-    small part of the room that messages take."""
+    """The statistics of items from one partition of interactions. They stay serialised, which takes a small part of the
+    memory of messages."""
 
     def __init__(self, stats: dict[str, bytes]) -> None:
         self._stats = stats
@@ -37,20 +42,22 @@ class Counts:
     def __len__(self) -> int:
         return len(self._stats)
 
-    def after(self, events: Iterable[Event], room: int) -> Counted:
-        """What these positive events make of it. Nothing is changed until `keep`.
+    def add(self, events: Iterable[Event], room: int) -> Counted:
+        """Adds positive events, and returns the result. Nothing is changed until `keep`.
 
-        `room` is how many items may be added: those past it that were not there before are passed over.
+        Args:
+            events: Positive events.
+            room: How many new items may be added. Events of further new items are not counted.
         """
         hours: dict[str, dict[int, int]] = {}
-        counted = passed = 0
+        counted = uncounted = 0
         new = 0
         for event in events:
             known = hours.get(event.item_id)
             if known is None:
                 if event.item_id not in self._stats:
                     if new >= room:
-                        passed += 1
+                        uncounted += 1
                         continue
                     new += 1
                 known = hours[event.item_id] = {}
@@ -63,8 +70,8 @@ class Counts:
             )
             for item_id, by_hour in hours.items()
         }
-        return Counted(changed, counted, passed)
+        return Counted(changed, counted, uncounted)
 
     def keep(self, counted: Counted) -> None:
-        """The change is committed."""
+        """Keeps a result, once it is committed."""
         self._stats.update(counted.stats)

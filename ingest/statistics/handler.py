@@ -155,11 +155,11 @@ class StatisticsHandler(BatchHandler):
     async def _count(self, tp: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
         held = self._held[tp]
         room = self._settings.statistics_keys - sum(len(other.counts) for other in self._held.values())
-        counted = held.counts.after(self._positives(records), max(0, room))
+        counted = held.counts.add(self._positives(records), max(0, room))
         await with_timeout(self._commit(tp, held, counted, records[-1].offset + 1), _STEP_SECONDS)
         held.counts.keep(counted)
         metrics.COUNTED.inc(counted.counted)
-        metrics.UNCOUNTED.inc(counted.passed)
+        metrics.UNCOUNTED.inc(counted.uncounted)
 
     def _positives(self, records: Sequence[ConsumerRecord]) -> list[Event]:
         found = []

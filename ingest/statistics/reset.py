@@ -1,4 +1,4 @@
-"""Forgetting all item statistics."""
+"""Deleting all item statistics."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from topics.settings import KafkaSettings
 
 
 async def reset_statistics(kafka: KafkaSettings) -> int:
-    """Writes a tombstone for every key of `item-stats`, and returns how many. The statistics worker must be
+    """Writes a tombstone for every key of `item-stats`, and returns how many there were. The statistics worker must be
     stopped. Raises KafkaError, TimeoutError, KafkaUnreachable."""
     there: dict[tuple[int, bytes], None] = {}
     async for record in read_stats(kafka):

@@ -1,4 +1,4 @@
-"""Two profiles of one user, one from the store and one from the log: where they differ."""
+"""Compares two profiles of one user: the store's and the log's."""
 
 from dataclasses import replace
 
@@ -17,14 +17,22 @@ _FIELDS = (
     "expires_at_ms",
     "has_tail",
 )
-_SHOWN = 300
+_MAX_CHARACTERS = 300
 
 
 def differences(stored: Profile, stored_tail: Tail | None, log: LogFold) -> list[str]:
-    """What of the stored profile is not what the log says, a line a field; empty: equal to the byte, states aside.
+    """Lists the fields in which a stored profile differs from the fold of the log.
 
-    Where the log has lost its beginning to retention, what it cannot say is not compared: of history and impressions
-    only the events that are still in it are, counts must not be lower, and the tail is passed over.
+    If retention has deleted the beginning of the log, only what the log still says is compared: the events of history
+    and impressions that it still has; counts, which must not be lower; and not the tail.
+
+    Args:
+        stored: The profile from the store.
+        stored_tail: Its tail.
+        log: The fold of the log.
+
+    Returns:
+        A line for each field that differs. Empty: both are equal to the byte, model states aside.
     """
     folded = log.profiles.get(stored.user_id)
     if folded is None:
@@ -33,9 +41,9 @@ def differences(stored: Profile, stored_tail: Tail | None, log: LogFold) -> list
         return _partial(stored, folded, log)
     if encode(replace(stored, states=())) == encode(replace(folded, states=())):
         folded_tail = log.tails.get(stored.user_id, Tail())
-        mine = Tail() if stored_tail is None else stored_tail
-        if stored.has_tail and mine != folded_tail:
-            return [f"tail: stored {len(mine)} items, the log says {len(folded_tail)} or others"]
+        tail = Tail() if stored_tail is None else stored_tail
+        if stored.has_tail and tail != folded_tail:
+            return [f"tail: stored {len(tail)} items, the log says {len(folded_tail)} or others"]
         return []
     return [
         _line(name, getattr(stored, name), getattr(folded, name))
@@ -54,11 +62,11 @@ def _partial(stored: Profile, folded: Profile, log: LogFold) -> list[str]:
         ("history", stored.history, folded.history),
         ("impressions", stored.impressions, folded.impressions),
     ):
-        mine = [entry for entry in kept if there(entry)]
-        # A longer past may have pushed out what the log alone would keep.
-        theirs = [entry for entry in known if not kept or entry.order >= kept[0].order]
-        if mine != theirs:
-            found.append(_line(name, mine, theirs))
+        stored_entries = [entry for entry in kept if there(entry)]
+        # The deleted part of the log may have pushed out what the rest alone would keep.
+        log_entries = [entry for entry in known if not kept or entry.order >= kept[0].order]
+        if stored_entries != log_entries:
+            found.append(_line(name, stored_entries, log_entries))
     if stored.events < folded.events:
         found.append(_line("events", stored.events, folded.events))
     if low := {a: n for a, n in folded.totals.items() if stored.totals.get(a, 0) < n}:
@@ -78,4 +86,4 @@ def _short(value: object) -> str:
         text = f"{len(ids)} events, last {ids[-3:]}"
     else:
         text = repr(value)
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+    return text if len(text) <= _MAX_CHARACTERS else text[: _MAX_CHARACTERS - 1] + "…"

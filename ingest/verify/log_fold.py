@@ -1,4 +1,4 @@
-"""The topic folded in memory, by nothing but the fold: what the store should hold."""
+"""Folds the topic in memory, by nothing but the fold: what the store should hold."""
 
 import asyncio
 from collections.abc import Mapping
@@ -16,14 +16,23 @@ from profiles.folding.tail import Tail
 from profiles.profile import Profile
 from topics.settings import KafkaSettings
 
-# Folding a user's records in one go costs less than one by one, and no record waits for long to be forgotten.
+# Folding a user's records together costs less than one by one. This bounds how many records wait in memory.
 _FOLD_EVERY = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class LogFold:
-    """Profiles without states, and tails, by user id; `first` and `ends` are the range that was read, by partition:
-    the first offset that is still there, and the one after the last."""
+    """What the log says.
+
+    Attributes:
+        topic_id: The topic's id, 16 bytes.
+        profiles: Profiles without model states, by user id.
+        tails: Tails by user id.
+        first: The first offset that was read, by partition.
+        ends: The offset after the last that was read, by partition.
+        records: How many records there were.
+        refused: How many of them cannot be used.
+    """
 
     topic_id: bytes
     profiles: dict[str, Profile]
@@ -35,7 +44,7 @@ class LogFold:
 
     @property
     def whole(self) -> bool:
-        """Whether the log still begins where it began."""
+        """Whether the log still has its first records."""
         return not any(self.first.values())
 
 
@@ -64,9 +73,16 @@ async def fold_log(
     topic_id: bytes,
     until: Mapping[int, int] | None = None,
 ) -> LogFold:
-    """Folds the interactions topic from its start to `until` (by partition, not included), or to where it ends now.
+    """Folds the interactions topic from its start. Every profile is held in memory, a few kilobytes a user.
 
-    Every profile is held in memory, a few kilobytes a user. Raises KafkaError, TimeoutError.
+    Args:
+        kafka: The cluster.
+        settings: What a profile holds.
+        topic_id: The topic's id, 16 bytes.
+        until: End offsets by partition, not included. None: the present ends.
+
+    Raises:
+        KafkaError, TimeoutError: Kafka fails.
     """
     folding = _Folding(settings)
     records = refused = 0

@@ -1,4 +1,4 @@
-"""Whether the store holds what the log says: the topic is folded in memory and every profile compared."""
+"""Verifies that the store holds what the log says: folds the topic in memory and compares every profile."""
 
 import asyncio
 import time
@@ -18,7 +18,7 @@ from profiles.store.store import ProfileStore
 from topics.settings import KafkaSettings
 
 STATE_TOLERANCE = 1e-3
-"""Largest difference between a number of a stored state and of its refold."""
+"""Largest difference between a number of a stored state and the same number of its refold."""
 
 _BATCH = 256
 _AGAIN_SECONDS = 0.2
@@ -26,7 +26,7 @@ _AGAIN_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A user whose profile is not what the log says, and how."""
+    """One way in which a user's profile is not what the log says."""
 
     user_id: str
     what: str
@@ -36,10 +36,18 @@ class Difference:
 class Report:
     """What was compared and found.
 
-    differences: the first of them, `difference_count` counts all. states_compared, states_stale: model states that
-    were compared with a refold, and those that say themselves that they are behind. states_unchecked: the model gave
-    no answer. earlier_topic: users who hold events of a topic that was there before; they are not compared.
-    whole: the log still begins at its first record; otherwise what it has lost is not compared.
+    Attributes:
+        users: Users that were compared.
+        records: Records of the log.
+        refused: Records that cannot be used.
+        whole: The log still has its first records; otherwise what it has lost is not compared.
+        ends: The end offsets of the comparison, by partition.
+        differences: The first of them.
+        difference_count: How many there are.
+        states_compared: Model states that were compared with a refold.
+        states_stale: Model states that are marked stale.
+        states_unchecked: Model states for which the model did not answer.
+        earlier_topic: Users with events of an earlier topic; they are not compared.
     """
 
     users: int = 0
@@ -68,19 +76,28 @@ async def verify(
     *,
     until: Mapping[int, int] | None = None,
     wait: float = 0.0,
-    shown: int = 20,
+    max_differences: int = 20,
 ) -> Report:
-    """Compares every profile: history, totals and watermarks to the byte, states within STATE_TOLERANCE.
+    """Compares every profile: history, totals and watermarks to the byte, states within `STATE_TOLERANCE`.
 
-    Meant for while nothing flows, or with `until`, end offsets by partition (not included) at which the store stands.
-    `wait`: for so many seconds users that differ are read again, for an ingest that is still at work. `states`: None
-    leaves the model states out. `shown` bounds the differences that are listed.
+    Use it while no events come, or with `until`.
 
-    Raises StoreUnavailable, KafkaError, KafkaUnreachable, TopicsMissing, TimeoutError.
+    Args:
+        kafka: The cluster.
+        store: The profiles.
+        profile_settings: What a profile holds.
+        states: Refolds model states. None: states are not compared.
+        until: The end offsets that the store has applied, by partition, not included. None: the present ends.
+        wait: While profiles differ, compare again for so many seconds: ingest may still be at work.
+        max_differences: Most differences that the report lists.
+
+    Raises:
+        TopicsMissing: There is no topic of interactions.
+        StoreUnavailable, KafkaError, KafkaUnreachable, TimeoutError: A server fails.
     """
     topic_id = await topic_id_of(kafka, kafka.topics.interactions)
     log = await fold_log(kafka, profile_settings, topic_id, until)
-    check = _Check(store, states, log, shown)
+    check = _Check(store, states, log, max_differences)
     deadline = time.monotonic() + wait
     differing = await check.all()
     while differing and time.monotonic() < deadline:
@@ -90,11 +107,13 @@ async def verify(
 
 
 class _Check:
-    def __init__(self, store: ProfileStore, states: ModelStates | None, log: LogFold, shown: int) -> None:
+    def __init__(
+        self, store: ProfileStore, states: ModelStates | None, log: LogFold, max_differences: int
+    ) -> None:
         self._store = store
         self._states = states
         self._log = log
-        self._shown = shown
+        self._max_differences = max_differences
         self.report = Report()
 
     async def all(self) -> int:
@@ -172,7 +191,7 @@ class _Check:
         for profile, again in zip(fresh, refolded, strict=True):
             for state in profile.states:
                 other = again.state(state.model_version)
-                # A version that is not served comes back as it was.
+                # The state of a version that is not live is returned unchanged.
                 if other is None or other is state or other.stale or state.stale:
                     continue
                 self.report.states_compared += 1
@@ -184,7 +203,7 @@ class _Check:
 
     def _differs(self, user_id: str, what: str) -> None:
         self.report.difference_count += 1
-        if len(self.report.differences) < self._shown:
+        if len(self.report.differences) < self._max_differences:
             self.report.differences.append(Difference(user_id, what))
 
 

@@ -283,7 +283,7 @@ def _positive(
     for action, name in enumerate(names):
         rows = np.flatnonzero(kinds == action)
         different, which = np.unique(values[rows], return_inverse=True)
-        is_positive = [actions[name].speaks_for(None if np.isnan(v) else float(v)) for v in different]
+        is_positive = [actions[name].is_positive(None if np.isnan(v) else float(v)) for v in different]
         found[rows] = np.array(is_positive, np.bool_)[which]
     return found
 

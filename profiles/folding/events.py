@@ -1,14 +1,14 @@
-"""An event as the fold takes it, and where Kafka keeps it."""
+"""The records that the fold takes, and their positions in Kafka."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
 
 class Position(NamedTuple):
-    """A record's place in the log. `topic_id` is the topic's 16-byte id (KIP-516).
+    """A record's position in the log. `topic_id` is the topic's 16-byte id (KIP-516).
 
-    A named tuple, like `profiles.profile.Entry`: a stored profile holds hundreds, and reading one is on
-    the way of every event and every request.
+    A named tuple, like `profiles.profile.Entry`: a stored profile holds hundreds of them, and every event and every
+    request decodes a profile.
     """
 
     topic_id: bytes
@@ -17,17 +17,16 @@ class Position(NamedTuple):
 
     @property
     def event_id(self) -> str:
-        """The id of an event that was sent without one: it may be undone by this name."""
+        """The id of an event that was sent without one. An undo can name it."""
         return f"{self.topic_id.hex()}-{self.partition}-{self.offset}"
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One checked interaction. Times are Unix milliseconds.
+    """A validated interaction. Times are Unix milliseconds.
 
-    `event_id` is never empty: where the sender gave none it is the position's.
-
-    `record_time_ms` is the record's Kafka timestamp: it, and never a wall clock, decides what is late.
+    `event_id` is never empty: if the sender gave none, it is the position's. `record_time_ms` is the record's Kafka
+    timestamp: it decides what is late, and never a clock.
     """
 
     user_id: str
@@ -43,7 +42,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """The order to forget what a user did before some offsets, one a partition."""
+    """The order to erase what a user did before some offsets, one a partition."""
 
     user_id: str
     position: Position
@@ -53,7 +52,7 @@ class Erasure:
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """A record of the user that has no effect but to have been read: the watermark passes it."""
+    """A record of the user without effect, except that the watermark passes it."""
 
     user_id: str
     position: Position

@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 _DAY_MS = 86_400_000
-# How long a profile that holds nothing but watermarks is kept: long enough for whoever waits to see them.
+# How long a profile with nothing but watermarks is kept: long enough for a reader who waits to see them.
 _WATERMARKS_ONLY_MS = 3_600_000
 
 
@@ -44,26 +44,26 @@ def fold(
 ) -> Folded:
     """Applies records to a user's profile, or to nothing. Pure: no clock, and no part of the profile changes.
 
-    The records are the user's, in log order within each partition. Cutting the same sequence into other
-    batches makes no difference; nor does it matter how partitions interleave.
+    The records are the user's, in log order within each partition. How the sequence is cut into batches, and how
+    partitions interleave, makes no difference.
 
     - A record at or before its partition's watermark was applied before and is dropped. Any other moves the
       watermark, whether or not it has an effect.
     - An event older than its record's timestamp by more than the time to live is late: no effect.
-    - The history is the newest N + K events by (event time, event id), distinct by id; undo events have
-      their place in it, impressions do not. Undone events keep theirs: what holds is worked out when the
-      history is read (`effective`). An undo reaches as far back as the history.
-    - A known id counts once. Where a repeat differs, the later by event time, then by position, is kept.
+    - The history is the newest N + K events by (event time, event id), distinct by id. Undo events are part of it,
+      impressions are not. Undone events stay: what counts is computed when the history is read (`effective`). An undo
+      reaches as far back as the history.
+    - A known id counts once. If a repeat differs, the later one is kept, by event time, then by position.
     - Totals count each event once as it happened, undo and impressions too, undone ones included. An event
       older than all of a full history counts there and nowhere else; a repeat of it is not recognised.
-    - Impressions have a table of their own, the newest by the same rule, and touch nothing else.
-    - What leaves the history, or comes too late for it, and was taken goes to the tail.
-    - An erasure forgets the events of each partition before an offset, now and whenever they come. Counts
+    - Impressions have a table of their own, the newest by the same rule, and change nothing else.
+    - A consumed item whose event leaves the history, or comes too late for it, goes to the tail.
+    - An erasure removes the events of each partition before an offset, now and whenever they come. Counts
       start again from what survives in the history, tail and model states are dropped. The offsets stay in
       the profile. Events past the offset that were read before the erasure, and had left the history by
-      then, are forgotten too: possible on other partitions than the erasure's, with N + K events so read.
-    - It expires the time to live after its newest event, or the record of an erasure; never earlier than
-      was said before.
+      then, are removed too: possible on other partitions than the erasure's, with N + K events so read.
+    - The profile expires the time to live after its newest event, or after an erasure's record; never earlier than it
+      would have before.
 
     Raises ValueError for a record of another user.
     """
@@ -140,7 +140,7 @@ class _Work:
         )
         is_impression = event.action == IMPRESSION
         added, replaced = (self._impressions if is_impression else self._history).add(entry)
-        if added is Added.REPEATED or added is Added.RENEWED:
+        if added is Added.REPEATED or added is Added.REPLACED:
             self._repeated += 1
             if replaced is not None:
                 self._count(replaced.action, -1)

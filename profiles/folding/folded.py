@@ -1,4 +1,4 @@
-"""What came of a fold."""
+"""The result of a fold."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What a history says, worked out whenever it is read: what holds, what was taken, what the model sees."""
+"""What a history says, computed when it is read: effective events, consumed items, the model's history."""
 
 from collections.abc import Mapping, Sequence
 from math import fsum
@@ -12,11 +12,11 @@ _action = attrgetter("action")
 
 
 def undone(history: Sequence[Entry]) -> frozenset[str]:
-    """The event ids that the history's undo events take back.
+    """The ids of the events that the history's undo events undo.
 
-    Newest first: an undo that a later one takes back takes back nothing.
+    The newest undo counts first: an undo that is undone itself undoes nothing.
     """
-    if UNDO not in map(_action, history):  # the ordinary case, and on the way of every event
+    if UNDO not in map(_action, history):  # The usual case, for every event.
         return frozenset()
     undone_ids: set[str] = set()
     for entry in reversed(history):
@@ -26,66 +26,67 @@ def undone(history: Sequence[Entry]) -> frozenset[str]:
 
 
 def effective(history: Sequence[Entry]) -> tuple[Entry, ...]:
-    """The events that hold: neither an undo nor undone. Oldest first."""
-    return _holding(history, undone(history))
+    """The events that count: neither an undo nor undone. Oldest first."""
+    return _effective(history, undone(history))
 
 
-def _holding(history: Sequence[Entry], gone: frozenset[str]) -> tuple[Entry, ...]:
+def _effective(history: Sequence[Entry], gone: frozenset[str]) -> tuple[Entry, ...]:
     if not gone:
         return tuple(history)
     return tuple(e for e in history if e.action != UNDO and e.event_id not in gone)
 
 
 def refold_start(events: int, keep: int, every: int) -> int:
-    """The rank after which a model state begins, with `events` so far: N = `keep`, K = `every`."""
+    """The rank after which a model state begins, with `events` events so far: N = `keep`, K = `every`."""
     return max(0, (events - keep) // every * every)
 
 
 def model_history(profile: Profile, settings: ProfileSettings) -> tuple[Entry, ...]:
-    """The events that a model state is the fold of: those of ranks (s, n] that hold, oldest first.
+    """The events that a model state is the fold of: the effective ones of ranks (s, n], oldest first.
 
     n counts all events ever, undo events and undone ones included; s is `refold_start`. At most N + K - 1.
     """
     covered = profile.events - refold_start(profile.events, settings.history, settings.refold_every)
     history = profile.history
-    return _holding(history[max(0, len(history) - covered) :], undone(history))
+    return _effective(history[max(0, len(history) - covered) :], undone(history))
 
 
 def newest_by_item(history: Sequence[Entry]) -> dict[str, Entry]:
-    """Of each item the newest event that holds, in the order of those events."""
-    words: dict[str, Entry] = {}
+    """The newest effective event of each item, in the order of these events."""
+    newest: dict[str, Entry] = {}
     for entry in effective(history):
-        words.pop(entry.item_id, None)
-        words[entry.item_id] = entry
-    return words
+        newest.pop(entry.item_id, None)
+        newest[entry.item_id] = entry
+    return newest
 
 
 def consumes(action: str, actions: Mapping[str, Action]) -> bool:
-    """Whether an item so acted on stays off the user's lists. An action no longer configured does so too."""
+    """Whether the action consumes its item, which is then not recommended again. Actions that are no longer configured
+    do."""
     if action in (IMPRESSION, UNDO):
         return False
     return action not in actions or not actions[action].repeats
 
 
 def consumed(profile: Profile, actions: Mapping[str, Action]) -> frozenset[str]:
-    """The items of the history that are not to be recommended again. The tail holds the older ones."""
+    """The consumed items of the history. The tail holds the older ones."""
     return frozenset(e.item_id for e in effective(profile.history) if consumes(e.action, actions))
 
 
 def positives(history: Sequence[Entry], actions: Mapping[str, Action]) -> tuple[Entry, ...]:
-    """The events that speak for their item and are the last word on it, oldest first."""
+    """The positive events that are the newest of their item, oldest first."""
     return tuple(
         entry
         for entry in newest_by_item(history).values()
-        if entry.action in actions and actions[entry.action].speaks_for(entry.value)
+        if entry.action in actions and actions[entry.action].is_positive(entry.value)
     )
 
 
 def recent(profile: Profile, now_ms: int, half_life_days: float) -> dict[str, float]:
-    """How often each action occurred lately: every event that holds weighs 2^(-age / half-life).
+    """How often each action occurred lately: each effective event weighs 2^(-age / half-life).
 
-    Impressions count under `impression`. What was undone, and the undo itself, weigh nothing; nor does
-    what is older than the history. An event of the future weighs 1.
+    Impressions count under `impression`. Undone events and undo events weigh nothing, nor do events that have left the
+    history. An event of the future weighs 1.
     """
     weights: dict[str, list[float]] = {}
     for entry in (*effective(profile.history), *profile.impressions):

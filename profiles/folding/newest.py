@@ -1,4 +1,4 @@
-"""The newest distinct events of a user, kept one by one."""
+"""The newest distinct events of a user."""
 
 from bisect import bisect_left, insort
 from enum import Enum, auto
@@ -12,27 +12,30 @@ _order = attrgetter("time_ms", "event_id")
 class Added(Enum):
     """What became of an event.
 
-    NEW: it took its place.
-    BELOW: it is older than all that are kept, and there is no room; whether it came before cannot be told.
-    REPEATED: its id is known, and nothing but the position that is remembered for it may have changed.
-    RENEWED: its id is known, and the repeat replaced what was kept under it.
+    NEW: it was added.
+    BELOW: it is older than all that are kept, and there is no room. Whether it came before is unknown.
+    REPEATED: its id is known. At most the position that is kept for it has changed.
+    REPLACED: its id is known, and it replaced the event that was kept under it.
     """
 
     NEW = auto()
     BELOW = auto()
     REPEATED = auto()
-    RENEWED = auto()
+    REPLACED = auto()
 
 
 class Newest:
     """A bounded set of events in the order (event time, event id), distinct by event id.
 
-    Of two events with one id the later counts, by event time and then by position. So the contents are the
-    newest `capacity` of a set: the same for any order of adding, as long as repeats come while the first
-    is kept. An event in order costs an append, a late one a binary search; nothing is sorted again.
+    Of two events with one id the later counts, by event time and then by position. So it holds the newest `capacity`
+    events of a set: the same for any order of adding, as long as repeats come while the first one is kept. An event in
+    order costs an append, a late one a binary search.
 
-    gap: events older than the oldest were dropped before, so that none older than it may enter, even where
-    a larger capacity than before leaves room.
+    Args:
+        entries: The events so far, in order.
+        capacity: Most events.
+        gap: Events older than the oldest were dropped before. Then no older one may enter, even if the capacity is
+            larger than before and leaves room.
     """
 
     __slots__ = ("_capacity", "_gap", "_ids", "entries")
@@ -44,9 +47,10 @@ class Newest:
         self._gap = gap
 
     def add(self, entry: Entry) -> tuple[Added, Entry | None]:
-        """Takes the event in, and returns with RENEWED what was there before.
+        """Adds an event. Call `overflow` afterwards.
 
-        Afterwards `overflow` says what has to leave for it.
+        Returns:
+            What became of it; with REPLACED, the event that it replaced.
         """
         entries = self.entries
         if entry.event_id in self._ids:
@@ -63,7 +67,7 @@ class Newest:
         return Added.NEW, None
 
     def overflow(self) -> list[Entry]:
-        """Removes what is past the capacity and returns it, oldest first."""
+        """Removes the events past the capacity, and returns them, oldest first."""
         excess = len(self.entries) - self._capacity
         if excess <= 0:
             return []
@@ -85,4 +89,4 @@ class Newest:
             entries.insert(bisect_left(entries, entry.order, key=_order), entry)
         if kept._replace(position=entry.position) == entry:
             return Added.REPEATED, None
-        return Added.RENEWED, kept
+        return Added.REPLACED, kept

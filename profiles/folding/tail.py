@@ -1,4 +1,4 @@
-"""Items that were taken before the history begins: twelve bytes each."""
+"""The tail: items that were consumed before the history begins, twelve bytes each."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,10 +17,12 @@ def hash64(item_id: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """Taken items as a set of hashes, each with the second of the newest event that took it.
+    """Consumed items as a set of hashes, each with the second of the newest event that consumed it.
 
-    value: records of second (4 bytes) and hash (8 bytes), big-endian, newest first. Two items whose hashes
-    are equal are one: with 5,000 in the tail, one in 4e15 other items is taken for one of them.
+    Two items with one hash are one: with 5,000 items in the tail, one in 4e15 other items is mistaken for one of them.
+
+    Attributes:
+        value: Records of second (4 bytes) and hash (8 bytes), big-endian, newest first.
     """
 
     value: bytes = b""
@@ -29,7 +31,7 @@ class Tail:
         return len(self.value) // _RECORD.size
 
     def contains(self, item_id: str) -> bool:
-        """Whether the item is in it."""
+        """Whether the item is in the tail."""
         return self._find(_HASH.pack(hash64(item_id))) >= 0
 
     def records(self) -> list[tuple[int, int]]:
@@ -37,11 +39,11 @@ class Tail:
         return list(_RECORD.iter_unpack(self.value))
 
     def hashes(self) -> frozenset[int]:
-        """All hashes: for asking about many items."""
+        """All hashes: for tests of many items."""
         return frozenset(item for _, item in _RECORD.iter_unpack(self.value))
 
     def add(self, entries: Iterable[tuple[int, int]], bound: int) -> "Tail":
-        """The tail with these (second, hash) added, and of all the newest `bound`.
+        """The tail with these (second, hash) added, cut to the newest `bound`.
 
         Adding twice or in another order makes no difference.
         """
@@ -69,7 +71,7 @@ class Tail:
         return Tail(value[:cut] + record + value[cut:])
 
     def _find(self, item: bytes) -> int:
-        """Where the record of this hash begins, or -1."""
+        """The byte at which the record of this hash begins, or -1."""
         at = self.value.find(item)
         while at >= 0 and at % _RECORD.size != 4:
             at = self.value.find(item, at + 1)

@@ -1,4 +1,4 @@
-"""A connection to Valkey that mends itself."""
+"""A connection to Valkey that replaces itself when it fails."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -46,19 +46,21 @@ _BACKOFF = BackoffStrategy(num_of_retries=5, factor=50, exponent_base=2, jitter_
 
 
 class Connection:
-    """One valkey-glide client, made anew when nothing comes of it any more.
+    """A valkey-glide client, which is replaced when every request on it fails.
 
-    The client reconnects by itself when its connection breaks. What it does not notice is a link that has
-    gone silent; so after `reconnect_after_ms` of nothing but failures another takes its place. It connects
-    with the first request: a store that is down does not keep a process from starting.
+    The client reconnects by itself when its connection breaks. It does not notice a link that has gone silent, so after
+    `reconnect_after_ms` of nothing but failures a new client replaces it. It connects with the first request: a process
+    starts while the store is down.
 
-    on_message: called in the event loop with every message of a subscribed channel.
+    Args:
+        settings: How to reach the store.
+        on_message: Called in the event loop with every message of a subscribed channel.
     """
 
     def __init__(
         self, settings: StoreSettings, on_message: Callable[[PubSubMsg], None] | None = None
     ) -> None:
-        # It would write to stdout.
+        # Its logger would write to stdout.
         Logger.set_logger_config(LogLevel.OFF)
         self._settings = settings
         self._on_message = on_message
@@ -75,7 +77,7 @@ class Connection:
         self.renewals = 0
 
     async def open(self) -> None:
-        """Makes the client. Sends nothing yet."""
+        """Makes the client. It sends nothing yet."""
         self._client = await self._new_client()
 
     async def close(self) -> None:
@@ -92,7 +94,7 @@ class Connection:
         While the store is known to be down most requests fail at once. An error that the server answers
         with is raised as StoreUnavailable too.
 
-        affects_breaker: whether a failure tells of the whole connection; not so where one server of many failed.
+        affects_breaker: Whether a failure says something about the whole connection, and not about one server of many.
         """
         if self._client is None:
             raise StoreUnavailable("the connection to the store is closed")

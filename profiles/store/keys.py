@@ -1,4 +1,4 @@
-"""How keys and channels are named."""
+"""Names of keys and channels."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class Keys:
     """Names under a prefix that has no braces.
 
-    All names of a user have the hash tag `{user id}`, so that they lie in one slot of a cluster; `%` and
+    All names of a user have the hash tag `{user id}`, so that they are in one slot of a cluster; `%` and
     braces in the id are percent-encoded, so that no id can choose its slot or another's.
     """
 

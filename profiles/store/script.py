@@ -1,4 +1,4 @@
-"""The one script that writes a profile."""
+"""The script that writes a profile."""
 
 from hashlib import sha1
 from typing import Final
@@ -11,7 +11,7 @@ from typing import Final
 #
 # With the line `#!lua` the server refuses the whole script when it is out of memory, so that nothing is half
 # written. A profile whose expiry has passed is deleted by its SET. A value that is too short to have a revision,
-# or has none, counts as absent: whatever damaged it, the next write replaces it. The value goes with the
+# or has none, counts as absent: the next write replaces it. The value goes with the
 # announcement only where somebody listens here: publishing sends it to the replicas a second time. Who is not
 # counted, at a replica or because the user may not count, reads it.
 _SCRIPT: Final = """#!lua

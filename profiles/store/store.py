@@ -1,4 +1,4 @@
-"""The store of profiles on Valkey: one value a user, written only over the revision that was read."""
+"""The profile store on Valkey: one value a user, written only over the revision that was read."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -27,14 +27,12 @@ log = structlog.get_logger()
 
 _CHUNK: Final = 512
 _CHUNK_BYTES: Final = 8 * 2**20
-_DECODED_AT_ONCE: Final = 32
+_DECODED_PER_TURN: Final = 32
 _SCRIPT_TRIES: Final = 3
 
 
 class ProfileStore:
-    """Profiles and tails by user id. Every method raises StoreUnavailable, and nothing else, when the store
-    does not do what it is asked.
-    """
+    """Profiles and tails by user id. Every method raises StoreUnavailable, and nothing else, if the store fails."""
 
     def __init__(self, settings: StoreSettings, connection: Connection) -> None:
         self._cluster = settings.cluster
@@ -45,7 +43,7 @@ class ProfileStore:
 
     @classmethod
     async def connect(cls, settings: StoreSettings) -> Self:
-        """A store that connects with its first request: it need not be up yet."""
+        """Makes a store that connects with its first request: the servers need not be up yet."""
         connection = Connection(settings)
         await connection.open()
         return cls(settings, connection)
@@ -55,28 +53,31 @@ class ProfileStore:
         await self._connection.close()
 
     async def read(self, user_ids: Sequence[str]) -> list[Stored | None]:
-        """The profiles of the users, in order; None where there is none.
+        """Reads profiles.
 
-        A value that cannot be read is reported, counted, and given as an empty profile at its revision: the
-        next write replaces it.
+        A value that cannot be decoded is logged and counted, and returned as an empty profile at its revision: the next
+        write replaces it.
+
+        Returns:
+            The profiles, in order of the users; None for a user without one.
         """
         values = await self._get("read", [self._keys.profile(user_id) for user_id in user_ids])
         profiles: list[Stored | None] = []
         for i, (user_id, value) in enumerate(zip(user_ids, values, strict=True)):
-            if i % _DECODED_AT_ONCE == _DECODED_AT_ONCE - 1:
-                await asyncio.sleep(0)  # a few milliseconds of decoding: let others have their turn
+            if i % _DECODED_PER_TURN == _DECODED_PER_TURN - 1:
+                await asyncio.sleep(0)  # Decoding takes a few milliseconds: others get a turn.
             profiles.append(None if value is None else _decoded(user_id, value))
         return profiles
 
     async def read_tails(self, user_ids: Sequence[str]) -> list[Tail | None]:
-        """The tails of the users, in order. One that is to be written again has to be read after its profile:
-        then the fence covers it."""
+        """Reads tails, in order of the users. Read a tail that is to be written after its profile: then the fence
+        covers it."""
         values = await self._get("read tails", [self._keys.tail(user_id) for user_id in user_ids])
         return [None if value is None else Tail(value) for value in values]
 
     async def revisions(self, user_ids: Sequence[str]) -> list[int | None]:
-        """The revisions of the users, in order: 0 where there is no profile, None where the user's part of the
-        store did not answer."""
+        """Reads revisions, in order of the users: 0 without a profile, None if the user's part of the store did not
+        answer."""
         found: list[int | None] = []
         for start in range(0, len(user_ids), _CHUNK):
             batch = self._batch()
@@ -87,11 +88,13 @@ class ProfileStore:
         return found
 
     async def write(self, writes: Sequence[Write]) -> list[bool]:
-        """Writes and announces the profiles that are still at the revision they were made from.
+        """Writes and announces the profiles that are still at the revision that they were made from.
 
-        In order: True where it was written, False where another was faster: read again, fold again. A profile
-        whose expiry has passed is deleted. On StoreUnavailable each may or may not have been written, never in
-        part.
+        A profile whose expiry has passed is deleted. After StoreUnavailable each profile may or may not have been
+        written, never in part.
+
+        Returns:
+            In order: True if it was written; False if another write was first: read and fold it again.
         """
         written: list[bool] = []
         chunk: list[list[str | bytes]] = []
@@ -114,41 +117,41 @@ class ProfileStore:
             await self._connection.ask("answer a ping", lambda client: client.ping())
 
     async def check_writes(self, timeout: float) -> None:
-        """Returns if the store takes a write like a profile's within `timeout` seconds: it answers pings while
-        it is out of memory, or a replica."""
+        """Returns if the store takes a write like a profile's within `timeout` seconds. A server that is out of memory,
+        or a replica, answers pings."""
         key = self._keys.probe
         arguments: list[str | bytes] = [key, f"{key}:t", "", "", "1", "delete", "", f"{key}:c", "", ""]
         async with _within(timeout):
             await self._write([arguments])
 
     async def identity(self) -> str:
-        """Names the running servers: another answer than before means that one was restarted or replaced,
-        and may have lost its last writes."""
+        """Names the running servers. Another name than before means that a server was restarted or replaced, and may
+        have lost its last writes."""
         return await self._connection.ask("name itself", run_ids)
 
     async def scan(self) -> AsyncIterator[str]:
-        """The user ids of all profiles, in no order; those that come or go meanwhile may be missed, and some
-        may come twice."""
+        """Yields the user ids of all profiles, in no order. Profiles that are written or deleted meanwhile may be
+        missed, and some may come twice."""
         async for key in scan(self._connection, self._keys.profiles):
             yield self._keys.user_id(key)
 
     async def remember_topics(self, topics: Mapping[str, bytes]) -> None:
-        """Keeps the ids of topics, by name, without expiry."""
+        """Stores the ids of topics by name, without expiry."""
         if not topics:
             return
         fields: dict[str | bytes, str | bytes] = {name: topic_id for name, topic_id in topics.items()}  # noqa: C416
         await self._connection.ask("remember topics", lambda client: client.hset(self._keys.topics, fields))
 
     async def remembered_topics(self) -> dict[str, bytes]:
-        """The ids of topics that were remembered, by name."""
+        """The stored ids of topics, by name."""
         answer = await self._connection.ask("read topics", lambda client: client.hgetall(self._keys.topics))
         return {name.decode(): topic_id for name, topic_id in answer.items()}
 
     async def _write(self, arguments: list[list[str | bytes]]) -> list[bool]:
         answers: list[object] = [None] * len(arguments)
         waiting = list(range(len(arguments)))
-        # A server that was restarted or flushed, or a new primary, does not have the script: what it did not
-        # run is sent again with it. The others are never sent twice.
+        # A restarted server or a new primary does not have the script. Only what it did not run is sent again, with the
+        # script.
         command: tuple[str, str] = ("EVALSHA", self._digest)
         for _ in range(_SCRIPT_TRIES):
             batch = self._batch()
@@ -214,7 +217,7 @@ def _decoded(user_id: str, value: bytes) -> Stored:
     try:
         stored = decode(value)
         if stored.profile.user_id != user_id:
-            raise ProfileCorrupt(f"the profile of {user_id!r} says that it is of another user")
+            raise ProfileCorrupt(f"the profile of {user_id!r} belongs to another user")
     except ProfileCorrupt as cause:
         CORRUPT.inc()
         log.error("profile_corrupt", user_id=user_id, cause=str(cause))

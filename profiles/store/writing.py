@@ -1,4 +1,4 @@
-"""A profile to be written, and what the script is told of it."""
+"""A profile to be written, and the script's arguments for it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,19 +18,26 @@ _RANDOM_BITS: Final = 16
 def next_revision(base: int) -> int:
     """The revision after `base`: its upper bits count the writes, the lower 16 are random.
 
-    So a revision that the store lost with its last second is not taken for the one that comes in its place.
+    So a revision that the store has lost is not mistaken for the one that replaces it.
     """
     return ((base >> _RANDOM_BITS) + 1) << _RANDOM_BITS | getrandbits(_RANDOM_BITS)
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A profile to be written over the revision it was made from.
+    """A profile to be written over the revision that it was made from.
 
-    base_revision: what was read; 0 where there was no profile.
-    tail: its new value; None leaves what is there. delete_tail: there is none any more.
-    quiet, applied: for the announcement, as in `Folded`. traceparent: for it too, W3C's; empty: nothing is traced.
-    revision, value: what the profile has, and what is stored, once it is written.
+    Attributes:
+        user_id: The user.
+        base_revision: The revision that was read; 0 if there was no profile.
+        profile: The new profile.
+        tail: The new tail. None: the tail stays as it is.
+        delete_tail: The tail is deleted.
+        quiet: For the announcement, as in `Folded`.
+        applied: For the announcement, as in `Folded`.
+        traceparent: For the announcement, W3C's; empty if nothing is traced.
+        revision: The new revision.
+        value: The new stored value.
     """
 
     user_id: str

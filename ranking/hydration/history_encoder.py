@@ -236,7 +236,7 @@ class HistoryEncoder:
         speaking: list[int] = []
         for rank, entry in enumerate(newest):
             action = self._actions.get(entry.action)
-            if action is not None and action.speaks_for(entry.value):
+            if action is not None and action.is_positive(entry.value):
                 of.append(positions.setdefault(entry.item_id, len(positions)))
                 speaking.append(rank)
         sums = np.zeros((len(positions), contributions.shape[1]), np.float32)

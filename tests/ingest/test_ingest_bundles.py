@@ -73,7 +73,7 @@ async def test_a_worker_waits_for_its_bundle_and_ends_with_its_version(
     workers.changed()
 
     async def gone() -> bool:
-        return not workers.at_work
+        return not workers.running_versions
 
     await until(gone)
     stop.set()

@@ -64,14 +64,14 @@ def event(n: int, item: str, hour: int) -> Event:
 def test_counts_do_not_depend_on_the_cut_into_batches(events: list[tuple[str, int]], size: int) -> None:
     all_events = [event(n, item, hour) for n, (item, hour) in enumerate(events)]
     one, many = Counts({}), Counts({})
-    one.keep(one.after(all_events, 10))
+    one.keep(one.add(all_events, 10))
     for start in range(0, len(all_events), size):
-        many.keep(many.after(all_events[start : start + size], 10))
-    final = [counts.after([event(0, item, 3100) for item in "abc"], 10).stats for counts in (one, many)]
+        many.keep(many.add(all_events[start : start + size], 10))
+    final = [counts.add([event(0, item, 3100) for item in "abc"], 10).stats for counts in (one, many)]
     assert final[0] == final[1]
 
 
 def test_counting_changes_nothing_before_it_is_kept() -> None:
     counts = Counts({})
     for _ in range(2):
-        assert ItemStats.FromString(counts.after([event(0, "a", 1)], 10).stats["a"]).positives == 1
+        assert ItemStats.FromString(counts.add([event(0, "a", 1)], 10).stats["a"]).positives == 1

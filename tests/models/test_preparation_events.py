@@ -70,7 +70,7 @@ def test_codes_and_strings_give_the_same_events(rows: list[Row]) -> None:
     assert [one.user_ids[u] for u in one.users] == [row[0] for row in kept]
     assert [one.item_ids[i] for i in one.items] == [row[1] for row in kept]
     value = [None if np.isnan(row[3]) else row[3] for row in kept]
-    expected = [ACTIONS[row[2]].speaks_for(v) for row, v in zip(kept, value, strict=True)]
+    expected = [ACTIONS[row[2]].is_positive(v) for row, v in zip(kept, value, strict=True)]
     assert one.positive.tolist() == expected
 
 
