@@ -1,1 +1,1 @@
-"""The Kafka topics that the rooms meet at: names, creation and checks, ids, and the producer."""
+"""The Kafka topics: their names, creation, checks and ids, and the producer."""

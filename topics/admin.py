@@ -17,9 +17,16 @@ T = TypeVar("T")
 async def with_admin(
     settings: KafkaSettings, work: Callable[[AdminClient, float], T], timeout: float | None
 ) -> T:
-    """What `work(client, seconds)` returns, run in a thread. `work` bounds each of its waits by the seconds.
+    """Runs `work(client, seconds)` in a thread, and returns what it returns.
 
-    Raises KafkaUnreachable when a broker does not answer, and whatever `work` raises.
+    Args:
+        settings: The cluster.
+        work: Bounds each of its waits by the seconds.
+        timeout: Seconds; None: the request timeout of the settings.
+
+    Raises:
+        KafkaUnreachable: No broker answers.
+        Exception: What `work` raises.
     """
     seconds = settings.request_timeout_ms / 1000 if timeout is None else timeout
 

@@ -14,7 +14,7 @@ from topics.settings import KafkaSettings
 
 @dataclass(frozen=True, slots=True)
 class TopicProblem:
-    """What is wrong with a topic, and what to do. `missing`: it is not there at all."""
+    """What is wrong with a topic, and what to do. missing: the topic does not exist."""
 
     topic: str
     text: str
@@ -27,8 +27,19 @@ class TopicProblem:
 async def check_topics(
     settings: KafkaSettings, time_to_live_days: float, *, timeout: float | None = None
 ) -> list[TopicProblem]:
-    """What is wrong with the topics; empty: nothing. `timeout` is in seconds; None: the request timeout of
-    the settings. Raises KafkaUnreachable."""
+    """Checks the configuration of all topics.
+
+    Args:
+        settings: The cluster.
+        time_to_live_days: How long profiles live, and records of `interactions` are needed.
+        timeout: Seconds; None: the request timeout of the settings.
+
+    Returns:
+        What is wrong; empty if nothing is.
+
+    Raises:
+        KafkaUnreachable: No broker answers.
+    """
 
     def work(admin: AdminClient, seconds: float) -> list[TopicProblem]:
         problems: list[TopicProblem] = []
@@ -51,8 +62,13 @@ async def check_topics(
 
 
 def faults(layout: Layout, config: Mapping[str, str], time_to_live_ms: float) -> list[str]:
-    """What is wrong with one topic's configuration. time_to_live_ms: for interactions, how long the records
-    are needed; 0 for the others."""
+    """Lists what is wrong with one topic's configuration.
+
+    Args:
+        layout: How the topic should be.
+        config: How it is: Kafka's names and values.
+        time_to_live_ms: For `interactions`, how long the records are needed; 0 for other topics.
+    """
     found = []
     policy = config.get("cleanup.policy", "")
     if layout.compacted and "compact" not in policy:
@@ -78,7 +94,7 @@ def faults(layout: Layout, config: Mapping[str, str], time_to_live_ms: float) ->
 
 
 def _configs(admin: AdminClient, names: list[str], seconds: float) -> dict[str, dict[str, str]]:
-    """By topic; one that was deleted since it was seen is left out."""
+    """The configurations by topic, without topics that have been deleted meanwhile."""
     if not names:
         return {}
     resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]

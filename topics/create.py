@@ -1,4 +1,4 @@
-"""Creating the topics, once."""
+"""Creates the topics."""
 
 import time
 from collections.abc import Sequence
@@ -33,11 +33,20 @@ _REFUSALS = frozenset(
 async def create_topics(
     settings: KafkaSettings, time_to_live_days: float, *, timeout: float | None = None
 ) -> list[str]:
-    """Creates the topics that are missing, and returns their names. Those that exist are left as they are:
-    `check_topics` says what is wrong with them.
+    """Creates the topics that are missing. Topics that exist stay as they are; `check_topics` says what is wrong with
+    them.
 
-    `timeout` is in seconds; None: the request timeout of the settings. Raises TopicNotCreated where Kafka
-    refuses, KafkaUnreachable where it does not answer.
+    Args:
+        settings: The cluster.
+        time_to_live_days: How long profiles live.
+        timeout: Seconds; None: the request timeout of the settings.
+
+    Returns:
+        The names of the created topics.
+
+    Raises:
+        TopicNotCreated: Kafka refuses.
+        KafkaUnreachable: No broker answers.
     """
 
     def work(admin: AdminClient, seconds: float) -> list[str]:
@@ -62,16 +71,16 @@ async def create_topics(
                     raise TopicNotCreated(name, error.args[0].str()) from error
                 if code != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise
-        _wait_until_shown(admin, [topic.topic for topic in wanted], seconds)
+        _wait_until_visible(admin, [topic.topic for topic in wanted], seconds)
         return created
 
     return await with_admin(settings, work, timeout)
 
 
-def _wait_until_shown(admin: AdminClient, names: Sequence[str], seconds: float) -> None:
-    """The controller answers before every broker has heard: who looks at once would find topics missing."""
+def _wait_until_visible(admin: AdminClient, names: Sequence[str], seconds: float) -> None:
+    """The controller answers before every broker knows the topics. A caller that looked at once would miss some."""
     deadline = time.monotonic() + seconds
     while len(existing(admin, names, seconds)) < len(names):
         if time.monotonic() > deadline:
-            raise TimeoutError("topics that were created do not show")
+            raise TimeoutError("created topics are not visible")
         time.sleep(_LOOK_SECONDS)

@@ -1,4 +1,4 @@
-"""What Kafka says of topics."""
+"""Descriptions of topics, from Kafka."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -14,15 +14,14 @@ MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC
 
 
 class Description(Protocol):
-    """The part of confluent_kafka's description that is used here."""
+    """The part of confluent_kafka's description that is used."""
 
     topic_id: Uuid
     partitions: list[Any]
 
 
 def existing(admin: AdminClient, names: Sequence[str], seconds: float) -> dict[str, Description]:
-    """Descriptions of those of the topics that are there. Raises KafkaException, or TimeoutError after the
-    seconds."""
+    """Describes the topics that exist. Raises KafkaException, or TimeoutError after the seconds."""
     found: dict[str, Description] = {}
     answers = admin.describe_topics(TopicCollection(list(names)), request_timeout=seconds)
     for name, answer in answers.items():
@@ -37,7 +36,7 @@ def existing(admin: AdminClient, names: Sequence[str], seconds: float) -> dict[s
 async def describe(
     settings: KafkaSettings, names: Sequence[str], timeout: float | None
 ) -> dict[str, Description]:
-    """Descriptions by name. Raises TopicMissing, naming every absent topic, and KafkaUnreachable."""
+    """Describes topics, by name. Raises TopicMissing, which names every missing topic, and KafkaUnreachable."""
     if not names:
         return {}
     found = await with_admin(settings, lambda admin, seconds: existing(admin, names, seconds), timeout)

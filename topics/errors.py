@@ -1,14 +1,14 @@
-"""What can be wrong with Kafka and its topics."""
+"""The errors of topics."""
 
 from collections.abc import Sequence
 
 
 class TopicsError(Exception):
-    """Base of this room's errors."""
+    """Base of the errors of topics."""
 
 
 class KafkaUnreachable(TopicsError):
-    """No broker answered in time, or the answer could not be used."""
+    """No broker answered in time, or its answer could not be used."""
 
     def __init__(self, bootstrap: str, cause: object) -> None:
         super().__init__(
@@ -17,7 +17,7 @@ class KafkaUnreachable(TopicsError):
 
 
 class TopicMissing(TopicsError):
-    """Topics that should be there are not."""
+    """Topics do not exist."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = tuple(names)

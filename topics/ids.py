@@ -1,4 +1,4 @@
-"""Topic ids (KIP-516): a topic that was deleted and made anew has another."""
+"""Topic ids (KIP-516). A recreated topic has another id."""
 
 from collections.abc import Sequence
 
@@ -13,10 +13,19 @@ _WORD = 1 << 64
 async def topic_ids(
     settings: KafkaSettings, names: Sequence[str], *, timeout: float | None = None
 ) -> dict[str, bytes]:
-    """The 16-byte ids, big-endian, of the named topics.
+    """Reads the ids of topics.
 
-    `timeout` is in seconds; None: the request timeout of the settings. Raises TopicMissing, naming every
-    absent topic, and KafkaUnreachable.
+    Args:
+        settings: The cluster.
+        names: The topics.
+        timeout: Seconds; None: the request timeout of the settings.
+
+    Returns:
+        The ids by name, 16 bytes each, big-endian.
+
+    Raises:
+        TopicMissing: Topics do not exist; it names all of them.
+        KafkaUnreachable: No broker answers.
     """
     found = await describe(settings, names, timeout)
     return {name: to_bytes(description.topic_id) for name, description in found.items()}
@@ -24,7 +33,7 @@ async def topic_ids(
 
 def to_bytes(topic_id: Uuid) -> bytes:
     """The 16 bytes of a topic id, big-endian, as the protocol writes it."""
-    # The stub names the accessors without their `get_`, the class has them with it.
+    # The stub names the accessors without `get_`.
     high: int = topic_id.get_most_significant_bits()  # type: ignore[attr-defined]
     low: int = topic_id.get_least_significant_bits()  # type: ignore[attr-defined]
     return (high % _WORD).to_bytes(8, "big") + (low % _WORD).to_bytes(8, "big")

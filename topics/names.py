@@ -1,11 +1,11 @@
-"""The topics by name."""
+"""The names of the topics."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """The names of all topics of one installation: each is the prefix, as it is, and the topic's own name."""
+    """The names of the topics of one installation: the prefix, then the topic's own name."""
 
     prefix: str = ""
 
@@ -16,7 +16,7 @@ class Topics:
 
     @property
     def interactions_dead_letter(self) -> str:
-        """Interactions that could not be applied; key: their origin, the reason in headers."""
+        """Interactions that cannot be applied; key: their origin; headers: the reason."""
         return self.prefix + "interactions.dead-letter"
 
     @property
@@ -26,7 +26,7 @@ class Topics:
 
     @property
     def items_dead_letter(self) -> str:
-        """Items that could not be used; key: their origin, the reason in headers."""
+        """Items that cannot be used; key: their origin; headers: the reason."""
         return self.prefix + "items.dead-letter"
 
     @property
@@ -46,7 +46,7 @@ class Topics:
 
     @property
     def slates(self) -> str:
-        """Lists as they were sent; key: user id."""
+        """Slates as they were sent; key: user id."""
         return self.prefix + "slates"
 
     @property

@@ -1,4 +1,4 @@
-"""The producer: nothing is acknowledged before all in-sync replicas have it."""
+"""The producer: a record is acknowledged once all in-sync replicas have it."""
 
 import asyncio
 from typing import Any
@@ -13,10 +13,14 @@ from topics.settings import KafkaSettings
 
 
 async def start_producer(settings: KafkaSettings, **overrides: Any) -> AIOKafkaProducer:
-    """A started producer: idempotent, acks from all in-sync replicas, nothing held back to fill batches.
+    """Starts a producer: idempotent, with acks from all in-sync replicas, without linger. The caller closes it.
 
-    `overrides` are aiokafka's own arguments, such as `transactional_id`, and win. The caller stops it.
-    Raises KafkaUnreachable when Kafka does not answer within the request timeout of the settings.
+    Args:
+        settings: The cluster.
+        overrides: aiokafka's own arguments, such as `transactional_id`, which replace these.
+
+    Raises:
+        KafkaUnreachable: Kafka does not answer within the request timeout of the settings.
     """
     options: dict[str, Any] = {
         **settings.client_options(),
@@ -31,7 +35,7 @@ async def start_producer(settings: KafkaSettings, **overrides: Any) -> AIOKafkaP
         async with asyncio.timeout(settings.request_timeout_ms / 1000):
             await producer.start()
     except BaseException as error:
-        # Cancelled or failed half-way, its background tasks would live on.
+        # Otherwise its background tasks would live on.
         await close_client(producer)
         if isinstance(error, (KafkaError, OSError, TimeoutError)):
             raise KafkaUnreachable(settings.bootstrap, error or "no answer in time") from error

@@ -1,4 +1,4 @@
-"""How Kafka is reached, and how its topics are made."""
+"""The settings of Kafka and its topics."""
 
 import ssl
 from pathlib import Path
@@ -18,14 +18,16 @@ class KafkaSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     bootstrap: str = Field(
-        "127.0.0.1:9092", min_length=1, description="Brokers to ask first, host:port, by commas"
+        "127.0.0.1:9092",
+        min_length=1,
+        description="Brokers to connect to first, host:port, separated by commas",
     )
     topic_prefix: str = Field(
-        "", pattern=r"^[A-Za-z0-9._-]{0,200}$", description="Put before every topic's name, as it is"
+        "", pattern=r"^[A-Za-z0-9._-]{0,200}$", description="Prefix of every topic's name"
     )
-    partitions: int = Field(6, ge=1, le=10_000, description="Partitions of topics that are created")
-    replication: int = Field(1, ge=1, le=32_767, description="Replicas of topics that are created")
-    client_id: str = Field("recstream", min_length=1, description="This process in Kafka's logs")
+    partitions: int = Field(6, ge=1, le=10_000, description="Partitions of created topics")
+    replication: int = Field(1, ge=1, le=32_767, description="Replicas of created topics")
+    client_id: str = Field("recstream", min_length=1, description="Name of this process in Kafka's logs")
     request_timeout_ms: int = Field(
         15_000,
         ge=100,
@@ -54,10 +56,8 @@ class KafkaSettings(BaseModel):
         return Topics(self.topic_prefix)
 
     def client_options(self) -> dict[str, Any]:
-        """Keyword arguments for every aiokafka client.
-
-        Raises OSError (ssl.SSLError among them) where a certificate cannot be read.
-        """
+        """Keyword arguments for every aiokafka client. Raises OSError, such as ssl.SSLError, if a certificate cannot be
+        read."""
         options: dict[str, Any] = {
             "bootstrap_servers": [server.strip() for server in self.bootstrap.split(",")],
             "client_id": self.client_id,
@@ -82,7 +82,7 @@ class KafkaSettings(BaseModel):
             "client.id": self.client_id,
             "socket.timeout.ms": self.request_timeout_ms,
             "security.protocol": self.security_protocol.lower(),
-            # librdkafka writes to stderr past any logging; what matters comes back as an exception.
+            # librdkafka would write to stderr. What matters is raised as an exception.
             "log_level": 0,
         }
         if self.security_protocol.endswith("SSL"):
