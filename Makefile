@@ -37,7 +37,7 @@ demo: install .envs/datasets/installed
 
 # Trains and measures for hours on two cores; what is there already is not made again.
 quality: .venv/installed .envs/datasets/installed .envs/references/installed
-	@exec .venv/bin/python -m evaluation.quality $(ARGS)
+	@exec .venv/bin/python -m cli.commands.quality $(ARGS)
 
 # Films and groceries in one model, each beside the model of its own kind alone; ends with tables.
 cross-domain: .venv/installed .envs/datasets/installed groceries

@@ -19,18 +19,19 @@ from rich.progress import Progress
 from rich.table import Table
 
 from configuration.settings import load_settings
-from evaluation.data import Data, composition, data_of
-from evaluation.methods.composition import Composition, Retrieval
-from evaluation.methods.exploration import WithExploration, without_events
-from evaluation.methods.torch_model import TorchModel
+from evaluation.data import MODEL_SURFACE, Data, data_of, list_settings
+from evaluation.methods.evaluated_model import EvaluatedModel
+from evaluation.methods.product import cold_methods_of
+from evaluation.methods.torch_model import torch_model
 from evaluation.metrics.measure import measure
-from evaluation.protocols.cold import ColdMethod, ColdResult, NearestText, cold_items
+from evaluation.protocols.cold import ColdMethod, ColdResult, cold_items
 from evaluation.protocols.held_out import Variant
 from evaluation.protocols.split import Split, split
-from evaluation.result_cache import key_of, training_code
+from evaluation.result_cache import key_of
 from models.data.events import Floats
 from models.encoders.load import load_encoders
 from models.network.sequence_model import ItemTable
+from models.training.identity import TRAINING_FORMAT
 from models.training.settings import TrainSettings
 from models.training.train import train_on
 from models.training.training_weights import TrainingWeights, load_weights, weights_folder
@@ -53,6 +54,7 @@ class Bench:
         self._all, self._folder = load_settings(), asked.folder
         self._variant: Variant = "validation" if asked.validation else "test"
         self.data: Data = data_of(Files(movielens.interactions(), movielens.items(), []), self._all)
+        self._lists = list_settings(self._all, MODEL_SURFACE)
         profiles, train = self._all.profiles, self._all.train
         self.settings: TrainSettings = train.model_copy(
             update={
@@ -74,15 +76,9 @@ class Bench:
         text = self._inputs.text.numpy()
 
         def rows(part: Split) -> list[ColdMethod]:
-            lists = self._lists(part, weights, settings, everything=False)
-            every = self._lists(part, weights, settings, everything=True)
-            near, by_text = Retrieval(lists), NearestText(part.known, text)
-            new = without_events(part.known, np.flatnonzero(part.training))
-            exploring = WithExploration(lists, part.known, new, self._all.ranking.default.exploration_share)
-            return [
-                ColdMethod(lists, every), ColdMethod(exploring, every), ColdMethod(near, near),
-                ColdMethod(by_text, by_text),
-            ]  # fmt: skip
+            model = self._model(part, weights, settings)
+            share = self._all.ranking.default.exploration_share
+            return cold_methods_of(part, self.data.catalogue, model, self._lists, text, share)
 
         cold = cold_items(self.data.known, rows, variant=self._variant, seed=seed)
         others = {
@@ -90,24 +86,18 @@ class Bench:
         }
         return Measured(cold, others)
 
-    def _lists(
-        self, part: Split, weights: TrainingWeights, settings: TrainSettings, *, everything: bool
-    ) -> Composition:
-        model, composed = weights.model(settings), composition(self._all)
-        if everything:
-            count = len(part.known.item_ids)
-            wanted = composed.candidates.model_copy(update={"nearest": count, "popular": count})
-            composed = composed.model_copy(update={"candidates": wanted})
+    def _model(self, part: Split, weights: TrainingWeights, settings: TrainSettings) -> EvaluatedModel:
+        model = weights.model(settings)
         index = torch.from_numpy(weights.indices(part.known.item_ids))
         with torch.inference_mode():
             vectors: Floats = ItemTable(self._inputs.text, index).vectors(model.eval()).numpy()
-        return Composition(part, self.data.items, TorchModel(model, vectors, settings), composed)
+        return torch_model(model, vectors, settings)
 
     def _trained(self, part: Split, settings: TrainSettings) -> TrainingWeights:
         """Kept for the next time."""
-        learned = part.learned
+        learned = part.training_events
         wanted = settings.model_dump(mode="json", exclude={"threads", "cache", "fresh", "streaming"})
-        bundle = self._folder / key_of(learned.fingerprint(), wanted, training_code())
+        bundle = self._folder / key_of(learned.fingerprint(), wanted, TRAINING_FORMAT)
         if not weights_folder(bundle).exists():
             self._folder.mkdir(parents=True, exist_ok=True)
             train_on(learned, self.data.items, settings, bundle, continuable=True)

@@ -22,23 +22,26 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from catalog.items.items import check, from_proto
 from configuration.settings import load_settings
 from evaluation.baselines.comparison import POPULARITY, tuned
 from evaluation.baselines.fit import fit
-from evaluation.data import composition, item_texts
+from evaluation.data import MODEL_SURFACE, item_texts, list_settings
 from evaluation.method import Method
-from evaluation.methods.composition import Composition, Retrieval
-from evaluation.methods.torch_model import TorchModel
+from evaluation.methods.evaluated_model import EvaluatedModel
+from evaluation.methods.lists import RankedLists, Retrieval
+from evaluation.methods.torch_model import torch_model
 from evaluation.metrics.intervals import Bootstrap
 from evaluation.metrics.measure import measure
 from evaluation.protocols.cold import NearestText, Pooled
 from evaluation.protocols.domains import Chance, about, some
 from evaluation.protocols.held_out import TEST_FROM
 from evaluation.protocols.split import Split, split
-from evaluation.result_cache import key_of, training_code
+from evaluation.result_cache import key_of
 from models.data.events import Events, Floats, Ints, ItemText, index_events
 from models.encoders.load import load_encoders
 from models.network.sequence_model import ItemTable
+from models.training.identity import TRAINING_FORMAT
 from models.training.settings import TrainSettings
 from models.training.train import train_on
 from models.training.training_weights import TrainingWeights, load_weights, weights_folder
@@ -72,6 +75,7 @@ class Bench:
             GROCERIES: namespaced_items(catalogue, GROCERIES),
         }
         self.items = {name: item_texts(Files(rows, messages[name], [])) for name, rows in self.rows.items()}
+        self.catalogue = [from_proto(item) for some in messages.values() for item in some if not check(item)]
         department = {item.item_id: next(iter(item.categories), "") for item in messages[GROCERIES]}
         self.third = {item_id for item_id, name in department.items() if name == asked.third}
         profiles = self.all.profiles
@@ -84,7 +88,7 @@ class Bench:
         )  # fmt: skip
         torch.set_num_threads(asked.threads)
         self._encoders = load_encoders(self.settings.encoders)
-        self._code = training_code()
+        self._code = TRAINING_FORMAT
 
     def events(self, rows: Interactions, items: Sequence[ItemText]) -> Events:
         """As training and evaluation take them."""
@@ -117,14 +121,24 @@ class Bench:
         ).text.numpy()
         return found
 
-    def lists(self, part: Split, items: Sequence[ItemText], weights: TrainingWeights) -> Composition:
-        """Lists as they are served by this model; what it has not learned from it knows by text alone."""
+    def lists(self, part: Split, items: Sequence[ItemText], weights: TrainingWeights) -> RankedLists:
+        """Lists by this model; what it has not learned from it knows by text alone."""
+        settings = list_settings(self.all, MODEL_SURFACE)
+        return RankedLists(part, self.catalogue, self.model(part, items, weights), settings)
+
+    def retrieval(self, part: Split, items: Sequence[ItemText], weights: TrainingWeights) -> Retrieval:
+        """The same by the user vector alone."""
+        settings = list_settings(self.all, MODEL_SURFACE)
+        return Retrieval(part, self.catalogue, self.model(part, items, weights), settings)
+
+    def model(self, part: Split, items: Sequence[ItemText], weights: TrainingWeights) -> EvaluatedModel:
+        """The model with the vectors of the split's items."""
         model = weights.model(self.settings)
         index = torch.from_numpy(weights.indices(part.known.item_ids))
         with torch.inference_mode():
             table = ItemTable(torch.from_numpy(self.texts(part, items)), index)
             vectors = table.vectors(model.eval()).numpy()
-        return Composition(part, items, TorchModel(model, vectors, self.settings), composition(self.all))
+        return torch_model(model, vectors, self.settings)
 
     def popularity(self, known: Events, part: Split) -> Method:
         """With the half-life that is best on the validation part."""
@@ -188,12 +202,11 @@ def _own_domain(bench: Bench, name: str, alone: TrainingWeights, both: TrainingW
     found = Figures(f"{name}, held-out events", own)
     every = [*bench.items[FILMS], *bench.items[GROCERIES]]
     for model, weights in (("alone", alone), ("with the other", both)):
-        lists = bench.lists(own, bench.items[name], weights)
-        found.add(f"{model}: lists", lists)
-        found.add(f"{model}: user vector", Retrieval(lists))
-    lists = bench.lists(of_both, every, both)
-    found.add("with the other, among items of both: lists", lists, of_both)
-    found.add("with the other, among items of both: user vector", Retrieval(lists), of_both)
+        found.add(f"{model}: lists", bench.lists(own, bench.items[name], weights))
+        found.add(f"{model}: user vector", bench.retrieval(own, bench.items[name], weights))
+    found.add("with the other, among items of both: lists", bench.lists(of_both, every, both), of_both)
+    retrieval = bench.retrieval(of_both, every, both)
+    found.add("with the other, among items of both: user vector", retrieval, of_both)
     found.add("popularity", bench.popularity(known, own))
     found.add("chance", Chance(len(known.item_ids)))
     return found
@@ -231,7 +244,7 @@ def _by_text(
     items, known = bench.items[name], part.known
     found.add("nearest text", Pooled(NearestText(known, bench.texts(part, items)), pool))
     for model, trained in models.items():
-        found.add(f"user vector of {model}", Pooled(Retrieval(bench.lists(part, items, trained())), pool))
+        found.add(f"user vector of {model}", Pooled(bench.retrieval(part, items, trained()), pool))
     found.add("popularity", Pooled(bench.popularity(known, part), pool))
     found.add("chance", Pooled(Chance(len(known.item_ids)), pool))
     return found

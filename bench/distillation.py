@@ -27,7 +27,7 @@ from rich.table import Table
 
 from cli.terminal.progress import progress_on
 from configuration.settings import load_settings
-from evaluation.data import Data, composition, data_of, teacher_methods
+from evaluation.data import MODEL_SURFACE, Data, data_of, list_settings, teacher_methods
 from evaluation.method import Method
 from evaluation.methods.product import product_methods
 from evaluation.metrics.intervals import Bootstrap
@@ -118,12 +118,13 @@ def _run(wanted: TrainSettings, variant: Variant, shown: bool) -> Trained:
         for name, place in places.items():
             began = time.monotonic()
             own = wanted if name == "taught" else wanted.model_copy(update={"teacher": TeacherSettings()})
-            train_on(part.learned, data.items, own, place, show, continuable=True)
+            train_on(part.training_events, data.items, own, place, show, continuable=True)
             seconds[name] = time.monotonic() - began
         rows: dict[str, Method] = {}
         for title, place in (("student alone", places["alone"]), ("distilled student", places["taught"])):
-            composed = composition(settings)
-            rows[title] = product_methods(part, data.items, read(place), composed, show=show)[1]
+            lists = list_settings(settings, MODEL_SURFACE)
+            methods = product_methods(part, data.items, data.catalogue, read(place), lists, show=show)
+            rows[title] = methods[1]
         rows["teacher"] = teacher_methods(part, data, settings, places["taught"], None, show)[0]
         figures = {title: measure(part, rows[title]).figure("ndcg@10") for title in ROWS}
         student = load_weights(weights_folder(places["taught"])).model(wanted)

@@ -22,18 +22,18 @@ from rich.progress import Progress
 from rich.table import Table
 
 from configuration.settings import load_settings
-from evaluation.data import Data, composition, data_of
-from evaluation.method import Method
-from evaluation.methods.composition import Composition, Retrieval
-from evaluation.methods.torch_model import TorchModel
+from evaluation.data import MODEL_SURFACE, Data, data_of, list_settings
+from evaluation.methods.lists import RankedLists, Retrieval
+from evaluation.methods.torch_model import torch_model
 from evaluation.metrics.intervals import Bootstrap
 from evaluation.metrics.measure import measure
 from evaluation.protocols.held_out import TEST_FROM, VALIDATION_FROM
 from evaluation.protocols.split import Split, next_items
-from evaluation.result_cache import key_of, training_code
+from evaluation.result_cache import key_of
 from models.encoders.load import ItemInputs, load_encoders
 from models.network.sequence_model import ItemTable
 from models.training.continuation import continued_weights
+from models.training.identity import TRAINING_FORMAT
 from models.training.settings import TrainSettings
 from models.training.train import train_on
 from models.training.training_weights import TrainingWeights, load_weights, weights_folder
@@ -81,7 +81,7 @@ class Bench:
         """Weights of a training on the events before row `end`, kept for the next time, and what it took."""
         learned = self.data.known.take(np.arange(end))
         wanted = self.settings.model_dump(mode="json", exclude={"threads", "cache", "continuation"})
-        bundle = self._folder / key_of(learned.fingerprint(), wanted, training_code())
+        bundle = self._folder / key_of(learned.fingerprint(), wanted, TRAINING_FORMAT)
         if not weights_folder(bundle).exists():
             self._folder.mkdir(parents=True, exist_ok=True)
             began = time.monotonic()
@@ -105,11 +105,14 @@ class Bench:
         index = torch.from_numpy(weights.indices(part.known.item_ids))
         with torch.inference_mode():
             vectors = ItemTable(self.inputs.text, index, self.inputs.media).vectors(model.eval()).numpy()
-        lists = Composition(
-            part, self.data.items, TorchModel(model, vectors, self.settings), composition(self._all)
-        )
-        rows: dict[str, Method] = dict(zip(ROWS, (lists, Retrieval(lists)), strict=True))
-        return {name: measure(part, row).figure("ndcg@10") for name, row in rows.items()}
+        evaluated = torch_model(model, vectors, self.settings)
+        methods = [
+            kind(part, self.data.catalogue, evaluated, list_settings(self._all, MODEL_SURFACE))
+            for kind in (RankedLists, Retrieval)
+        ]
+        return {
+            name: measure(part, method).figure("ndcg@10") for name, method in zip(ROWS, methods, strict=True)
+        }
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from configuration.settings import load_settings
-from evaluation.data import Data, composition, data_of
+from evaluation.data import MODEL_SURFACE, Data, data_of, list_settings
 from evaluation.method import Method
 from evaluation.methods.product import product_methods
 from evaluation.metrics.intervals import Bootstrap
@@ -89,11 +89,14 @@ def _run(
     """NDCG@10 of each query, the share of pairs in the right order, and seconds of training."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
-        train_on(following.learned, data.items, settings, Path(folder) / "bundle")
+        train_on(following.training_events, data.items, settings, Path(folder) / "bundle")
         seconds = time.monotonic() - began
-        bundle, composed = read(Path(folder) / "bundle"), composition(load_settings())
-        near, far = (product_methods(part, data.items, bundle, composed)[1] for part in (following, future))
-        return measure(following, near).figure("ndcg@10"), _in_order(future, far), seconds
+        bundle, lists = read(Path(folder) / "bundle"), list_settings(load_settings(), MODEL_SURFACE)
+        next_item, later = (
+            product_methods(part, data.items, data.catalogue, bundle, lists)[1]
+            for part in (following, future)
+        )
+        return measure(following, next_item).figure("ndcg@10"), _in_order(future, later), seconds
 
 
 def _in_order(part: Split, row: Method) -> float:

@@ -16,9 +16,9 @@ import torch
 from rich.progress import Progress
 
 from configuration.settings import load_settings
-from evaluation.data import composition, data_of, labelled
-from evaluation.methods.composition import Composition, Retrieval
-from evaluation.methods.torch_model import TorchModel
+from evaluation.data import MODEL_SURFACE, data_of, labelled, list_settings
+from evaluation.methods.lists import Retrieval
+from evaluation.methods.torch_model import torch_model
 from evaluation.metrics.measure import measure
 from evaluation.protocols.split import Split, split
 from evaluation.report.charts import Curve, curve_chart
@@ -58,7 +58,7 @@ def trained(
     )
     wanted = wanted.model_copy(update={"epochs": arguments.epochs, **changes})
     torch.manual_seed(wanted.seed)
-    learned, device = test.learned, device_of("cpu", 0)
+    learned, device = test.training_events, device_of("cpu", 0)
     encoders = load_encoders(wanted.encoders, items)
     inputs = encoders.vectors(test.known.item_ids, items, None, Progress(disable=True), device)
     trained_on = InMemoryData(learned).known()
@@ -96,9 +96,8 @@ def _points(
         model.eval()
         with torch.no_grad():
             vectors = table.vectors(model).numpy()
-        row = Retrieval(
-            Composition(test, items, TorchModel(model, vectors, settings), composition(load_settings()))
-        )
+        lists = list_settings(load_settings(), MODEL_SURFACE)
+        row = Retrieval(test, [], torch_model(model, vectors, settings), lists)
         found = measure(test, row)
         point = {
             "name": name,

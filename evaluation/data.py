@@ -1,39 +1,48 @@
-"""What evaluations take from files and settings."""
+"""What evaluations take from data sets and settings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from rich.progress import Progress
 
-from catalog.items.items import check, from_proto
+from catalog.items.items import Item, check, from_proto
 from configuration.settings import Settings
+from evaluation.errors import EvaluationError
 from evaluation.method import Method
-from evaluation.methods.candidates import CandidateSettings
-from evaluation.methods.composition import CompositionSettings
+from evaluation.methods.lists import ListSettings
 from evaluation.methods.teacher import TeacherMethod
 from evaluation.protocols.split import Split
 from inference.bundle.bundle import Bundle
 from models.data.events import Events, Floats, ItemText, Media, index_events, texts_fingerprint
 from models.training.distillation import load_teacher, teacher_file
 from profiles.actions import Actions
+from ranking.settings import DEFAULT_SURFACE
 from readers.files import Files
 from readers.items.images import local_image
 from recstream.v1 import item_pb2
 
-SURFACE = "evaluation"
+MODEL_SURFACE: Final = "evaluation"
+"""The surface for measurements of a model: its order, with nothing moved."""
 
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """All events of the files, in order, and what is known of the items."""
+    """A data set.
+
+    known: all events, in order.
+    items: the items as the model reads them.
+    catalogue: the same items as the catalogue holds them; an item that is not here has nothing but its id there.
+    """
 
     known: Events
     items: Sequence[ItemText]
+    catalogue: Sequence[Item] = ()
 
 
 def item_texts(files: Files) -> list[ItemText]:
-    """The items as the model reads them; those that no server would take are left out."""
+    """The items as the model reads them, with their images. Items that no server would take are left out."""
     return [
         ItemText(
             item.item_id,
@@ -57,9 +66,18 @@ def labelled(items: Sequence[item_pb2.Item]) -> bool:
 
 
 def data_of(files: Files, settings: Settings) -> Data:
-    """Raises NothingToLearn where no event has an action that is configured."""
-    items = item_texts(files)
-    return Data(index_events([files.interactions], items, Actions(settings.profiles.actions)), items)
+    """The data set of these files. Raises NothingToLearn where no event has a configured action."""
+    texts = item_texts(files)
+    known = index_events([files.interactions], texts, Actions(settings.profiles.actions))
+    return Data(known, texts, [from_proto(item) for item in files.items if not check(item)])
+
+
+def list_settings(settings: Settings, surface: str = DEFAULT_SURFACE) -> ListSettings:
+    """How a surface makes lists. Raises EvaluationError for a surface that is not configured."""
+    names = (DEFAULT_SURFACE, *sorted(settings.ranking.surfaces))
+    if surface not in names:
+        raise EvaluationError(f"no surface is called {surface!r}: there are {', '.join(names)}")
+    return ListSettings(settings.profiles, settings.ranking, surface)
 
 
 def texts_warning(bundle: Bundle, items: Sequence[ItemText]) -> str:
@@ -76,17 +94,17 @@ def texts_warning(bundle: Bundle, items: Sequence[ItemText]) -> str:
 def teacher_methods(
     test: Split, data: Data, settings: Settings, bundle: Path, file: Path | None, show: Progress
 ) -> list[Method]:
-    """The row of the bundle's teacher, where there is one. file: it; None: that beside the bundle, where it learned
-    from the same events.
+    """The method of the bundle's teacher, where there is one. file: the teacher's; None: the file beside the bundle,
+    where that teacher learned from the same events.
 
     Raises WeightsMissing, TrainedOnOther, EncoderNotFound.
     """
     from models.encoders.load import load_encoders
 
-    beside = teacher_file(bundle)
-    if file is None and not beside.is_file():
+    default_file = teacher_file(bundle)
+    if file is None and not default_file.is_file():
         return []
-    teacher, record = load_teacher(file or beside)
+    teacher, record = load_teacher(file or default_file)
     if file is None and record.data_fingerprint != test.training_events.fingerprint():
         return []
     encoders = load_encoders(settings.train.encoders, data.items)
@@ -106,22 +124,3 @@ def text_vectors(data: Data, settings: Settings, bundle: Path, show: Progress) -
         .text.numpy()
     )
     return found
-
-
-def composition(settings: Settings) -> CompositionSettings:
-    """How the surface `evaluation` composes lists."""
-    surface = settings.ranking.surface(SURFACE)
-    weights = surface.action_weights
-    return CompositionSettings(
-        candidates=CandidateSettings(
-            nearest=surface.nearest,
-            similar=surface.similar,
-            similar_seeds=surface.similar_seeds,
-            popular=surface.popular,
-        ),
-        rating_weight=surface.rating_weight,
-        actions={
-            name: action.model_copy(update={"weight": weights.get(name, action.weight)})
-            for name, action in settings.profiles.actions.items()
-        },
-    )

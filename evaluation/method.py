@@ -1,4 +1,4 @@
-"""What is compared: anything that can say how well each item suits a user at a moment."""
+"""What is compared: anything that can score items for a user at a moment."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,23 +11,38 @@ from models.data.events import Floats, Ints
 class EvalQueries:
     """b lists to be made, of a split's `known` events.
 
-    users: indices [b]. before: rows of `known`, each user's history, oldest first, perhaps empty. time_ms: when the
-    list is asked for, Unix milliseconds [b]. visible: rows of `known` below this index may enter statistics [b],
-    those of `Split.training` alone unless the protocol counts live.
+    users: indices of users, int64 [b].
+    before: for each query its user's history, rows of `known`, oldest first, perhaps empty.
+    time_ms: when the list is asked for, Unix milliseconds, int64 [b].
+    visible: rows of `known` below this one may enter statistics, int64 [b]: those of `Split.training` alone, unless the
+        protocol counts live.
+    excluded: for each query the rows of its user's events whose items must not be listed, unless their action may
+        repeat; None: those of the history.
     """
 
     users: Ints
     before: Sequence[Ints]
     time_ms: Ints
     visible: Ints
+    excluded: Sequence[Ints] | None = None
 
     def __len__(self) -> int:
         return len(self.users)
 
+    def take(self, indices: Sequence[int]) -> "EvalQueries":
+        """The queries of these indices, in their order."""
+        some = list(indices)
+        return EvalQueries(
+            self.users[some],
+            [self.before[index] for index in some],
+            self.time_ms[some],
+            self.visible[some],
+            None if self.excluded is None else [self.excluded[index] for index in some],
+        )
+
     def part(self, start: int, end: int) -> "EvalQueries":
         """Queries `start` to `end`."""
-        place = slice(start, end)
-        return EvalQueries(self.users[place], self.before[place], self.time_ms[place], self.visible[place])
+        return self.take(range(start, min(end, len(self))))
 
     def parts(self, size: int) -> Iterator["EvalQueries"]:
         """All of them in order, `size` at a time."""
@@ -44,6 +59,6 @@ class Method(Protocol):
         ...
 
     def scores(self, queries: EvalQueries) -> Floats:
-        """[b, items], higher is better; what is -inf is never listed. What a user has taken need not be left out: that
-        is done for all rows alike."""
+        """Scores of all items for each query, float32 [b, items]: higher is better, and -inf is never listed. What a
+        user has consumed need not be left out: `measure` does so for all methods alike."""
         ...

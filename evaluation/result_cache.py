@@ -1,10 +1,12 @@
-"""Measurements kept on disk by the content of what they are of, so that an interrupted run goes on where it was."""
+"""Results kept on disk, so that an interrupted run goes on where it was.
+
+A key says what changes a result: settings, data, and the format's number."""
 
 import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Final
@@ -13,26 +15,8 @@ import numpy as np
 
 from evaluation.metrics.measure import Measured
 
-_ROOT: Final = Path(__file__).resolve().parents[1]
-_MODELS: Final = _ROOT / "models"
-_EVALUATION: Final = _ROOT / "evaluation"
-_COMPRESSION: Final = _MODELS / "export" / "compression"
-_REFERENCES: Final = _EVALUATION / "baselines"
-
-
-def training_code() -> str:
-    """Digest of the code that trains: a model of other code is another model."""
-    return _digest(path for path in _MODELS.rglob("*.py") if _COMPRESSION not in path.parents)
-
-
-def measuring_code() -> str:
-    """Digest of the code that measures."""
-    return _digest(_EVALUATION.glob("*.py"))
-
-
-def reference_code() -> str:
-    """Digest of the code of baselines."""
-    return _digest(path for path in _REFERENCES.rglob("*.py"))
+RESULT_FORMAT: Final = 1
+"""Raise it when the same settings and data give other results: what was kept under another number is not used."""
 
 
 def key_of(*parts: object) -> str:
@@ -42,13 +26,13 @@ def key_of(*parts: object) -> str:
 
 
 class ResultCache:
-    """Rows that were measured, a file for each key."""
+    """Measured methods, a file for each key."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def rows(self, key: str, measure: Callable[[], Sequence[Measured]]) -> list[Measured]:
-        """What is kept under the key, or else what `measure` gives, which is kept."""
+    def get_or_measure(self, key: str, measure: Callable[[], Sequence[Measured]]) -> list[Measured]:
+        """What is kept under the key; where nothing is, what `measure` returns, which is then kept."""
         path = self._folder / f"{key}.npz"
         try:
             return _read(path)
@@ -83,10 +67,3 @@ def _read(path: Path) -> list[Measured]:
             )
             for place in range(count)
         ]
-
-
-def _digest(paths: Iterable[Path]) -> str:
-    digest = hashlib.blake2b(digest_size=12)
-    for path in sorted(paths):
-        digest.update(path.relative_to(_ROOT).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()

@@ -1,7 +1,7 @@
 """`recstream evaluate`: how good the lists of a bundle are, by one of three protocols, beside baselines."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,6 +16,7 @@ from cli.terminal.reports import report_table
 from configuration.settings import load_settings
 from inference.bundle.bundle import read
 from inference.errors import BundleRefused
+from ranking.settings import DEFAULT_SURFACE
 from readers.files import Files
 
 if TYPE_CHECKING:
@@ -39,6 +40,10 @@ def evaluate(
     bundle: Annotated[
         Path | None, typer.Option(help="Trained by `train --protocol`; else the setting `bundle`")
     ] = None,
+    surface: Annotated[
+        str,
+        typer.Option(help="Whose lists are judged; `evaluation` is the order of the model, nothing moved"),
+    ] = DEFAULT_SURFACE,
     int8: Annotated[Path | None, typer.Option(help="The same model in int8, a row of its own")] = None,
     teacher: Annotated[
         Path | None, typer.Option(help="Teacher of the bundle, a row of its own; else the file beside it")
@@ -64,11 +69,11 @@ def evaluate(
         console.print(report_table(report))
     names = [name.strip() for name in baselines.split(",") if name.strip() not in ("", "none")]
     with progress_on(console) as progress:
-        asked = _Asked(
+        arguments = _Arguments(
             files, bundle or load_settings().bundle, int8, names, range(seed, seed + seeds), work, progress,
-            console, teacher, alone,
+            console, surface, teacher, alone,
         )  # fmt: skip
-        result = _measured(protocol, asked)
+        result = _measured(protocol, arguments)
     if as_json:
         print(json.dumps(result.as_dict()), flush=True)
     else:
@@ -86,8 +91,8 @@ def evaluate(
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """What the command line says."""
+class _Arguments:
+    """What the command line says, and what files it names."""
 
     files: Files
     bundle: Path
@@ -97,14 +102,15 @@ class _Asked:
     work: Path
     progress: Progress
     console: Console
+    surface: str
     teacher: Path | None
     alone: Path | None
 
 
-def _measured(protocol: _Protocol, asked: _Asked) -> "Result | ColdResult":
+def _measured(protocol: _Protocol, arguments: _Arguments) -> "Result | ColdResult":
     """Raises CommandError."""
     try:
-        from evaluation.data import composition, data_of, teacher_methods, text_vectors, texts_warning
+        from evaluation.data import data_of, list_settings, teacher_methods, text_vectors, texts_warning
         from evaluation.errors import TrainedOnOther
         from evaluation.methods.product import cold_methods, product_methods
         from evaluation.methods.teacher import with_teacher_notes
@@ -117,37 +123,47 @@ def _measured(protocol: _Protocol, asked: _Asked) -> "Result | ColdResult":
         raise CommandError(
             f"evaluating needs {error.name}", "`make install` brings the group `models`"
         ) from error
-    settings, show = load_settings(), asked.progress
+    settings, show = load_settings(), arguments.progress
     threads = settings.train.threads
     try:
-        data = data_of(asked.files, settings)
-        bundle, composed = read(asked.bundle), composition(settings)
+        data = data_of(arguments.files, settings)
+        bundle, lists = read(arguments.bundle), list_settings(settings, arguments.surface)
         if warning := texts_warning(bundle, data.items):
-            asked.console.print(f"warning: {warning}", style="yellow", highlight=False, markup=False)
+            arguments.console.print(f"warning: {warning}", style="yellow", highlight=False, markup=False)
         if protocol == "cold-items":
-            text = text_vectors(data, settings, asked.bundle, show)
-            share = settings.ranking.default.exploration_share
-            rows = cold_methods(
-                data.items, bundle, composed, text, exploration_share=share, threads=threads, show=show
+            text = text_vectors(data, settings, arguments.bundle, show)
+            methods = cold_methods(
+                data.items, data.catalogue, bundle, lists, text, threads=threads, show=show
             )
-            lists = show.add_task("Lists", total=None)
-            return cold_items(data.known, rows, lambda done: show.advance(lists, done))
+            task = show.add_task("Lists", total=None)
+            return replace(
+                cold_items(data.known, methods, lambda done: show.advance(task, done)),
+                surface=arguments.surface,
+            )
         test = split(data.known, protocol)
-        int8 = read(asked.int8) if asked.int8 is not None else None
-        alone = read(asked.alone) if asked.alone is not None else None
+        int8 = read(arguments.int8) if arguments.int8 is not None else None
+        alone = read(arguments.alone) if arguments.alone is not None else None
         own = product_methods(
-            test, data.items, bundle, composed, int8=int8, alone=alone, threads=threads, show=show
+            test,
+            data.items,
+            data.catalogue,
+            bundle,
+            lists,
+            int8=int8,
+            alone=alone,
+            threads=threads,
+            show=show,
         )
-        own += teacher_methods(test, data, settings, asked.bundle, asked.teacher, show)
-        measured = with_teacher_notes(test, measure_methods(test, own, show), seed=asked.seeds[0])
+        own += teacher_methods(test, data, settings, arguments.bundle, arguments.teacher, show)
+        measured = with_teacher_notes(test, measure_methods(test, own, show), seed=arguments.seeds[0])
         measured += measure_baselines(
-            data.known, test, asked.baselines, asked.seeds, asked.work, threads, show
+            data.known, test, arguments.baselines, arguments.seeds, arguments.work, threads, show
         )
-        return result(test, measured, seed=asked.seeds[0])
+        return result(test, measured, seed=arguments.seeds[0], surface=arguments.surface)
     except TrainedOnOther as error:
         raise CommandError(
             str(error),
-            f"`recstream train --protocol {protocol} --bundle {asked.bundle}` with the same files trains on it",
+            f"`recstream train --protocol {protocol} --bundle {arguments.bundle}` with the same files trains on it",
         ) from error
     except (ModelsError, BundleRefused) as error:
         raise CommandError(str(error)) from error

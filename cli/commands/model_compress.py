@@ -15,7 +15,7 @@ from inference.bundle.bundle import Bundle, read
 from inference.errors import BundleRefused
 
 if TYPE_CHECKING:
-    from models.export.compression.comparison import Comparison
+    from evaluation.int8_comparison import Comparison
 
 
 @with_file_options
@@ -43,10 +43,10 @@ def compress(
     """
     console = Console(highlight=False)
     try:
-        from evaluation.data import composition, data_of
+        from evaluation.data import MODEL_SURFACE, data_of, list_settings
+        from evaluation.int8_comparison import check, compare
         from evaluation.protocols.split import split
         from models.errors import ModelsError
-        from models.export.compression.comparison import check, compare
         from models.export.compression.int8_bundle import write_int8
     except ModuleNotFoundError as error:
         raise CommandError(
@@ -56,15 +56,12 @@ def compress(
     try:
         float32 = read(bundle)
         data = data_of(options.read(interactions, items or ()), settings)
-        test, composed = split(data.known, protocol), composition(settings)
+        test, lists = split(data.known, protocol), list_settings(settings, MODEL_SURFACE)
         with progress_on(console) as show:
             task = show.add_task("Graphs to int8", total=len(float32.manifest.graphs()))
 
             def quality_gate(int8: Bundle) -> dict[str, float]:
-                found = compare(
-                    data.known, test, data.items, composed, float32, int8,
-                    threads=settings.train.threads, show=show,
-                )  # fmt: skip
+                found = compare(data, test, lists, float32, int8, threads=settings.train.threads, show=show)
                 console.print(comparison_table(found))
                 check(found)
                 return found.metrics()

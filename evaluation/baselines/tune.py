@@ -22,7 +22,7 @@ GRIDS: Final = Path(__file__).with_name("grids.yaml")
 FITS: Final = "fits"
 """Folder for long trainings of libraries, beside the measurements."""
 # What is kept is of no use once a baseline computes something else: raise it then.
-_FORM: Final = 1
+FORMAT: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ def content_key(split: Training, name: str, popular: Parameters, seed: int) -> s
         name,
         json.dumps(popular, sort_keys=True),
         seed,
-        _FORM,
+        FORMAT,
     ):
         digest.update(f"{part}\0".encode())
     digest.update(split.training.tobytes())

@@ -1,57 +1,46 @@
-"""Lists with the places that a surface gives to new items, as ranking/selectors/selector.py has it."""
+"""What if the positions that a surface gives to new items went to items without a training event?"""
 
 import numpy as np
 
 from evaluation.method import EvalQueries, Method
-from models.data.events import Events, Floats, Ints
+from models.data.events import Floats, Ints
+from ranking.selector import explored
 
 
 class WithExploration:
-    """The first ten of a row's lists, of which a share belongs to items without a training event, as far as they are
-    listed at all: the best of them by the row's own order take the places of the last of the others.
+    """The lists of a method with a share of their positions for new items, by the selector that a server runs.
 
-    Nothing is said of longer lists. What users have taken is left out here too, or else it would hold the places.
+    A server calls an item new for some days after its publication. Here the caller says which items are new, such as
+    those without a training event. The best of them, in the method's own order, take the positions.
     """
 
-    def __init__(self, row: Method, known: Events, new: Ints, share: float, length: int = 10) -> None:
-        """new: the items that count as new. share: of the list's places."""
-        self.name = f"{row.name}, places for new items"
-        self._row, self._known, self._length = row, known, length
-        self._new = np.zeros(len(known.item_ids), np.bool_)
-        self._new[new] = True
-        self._positions = int(share * length)
-        self._by_user = known.by_user()
+    def __init__(self, method: Method, new: Ints, share: float, length: int) -> None:
+        """Args:
+        method: lists more items than `length`: of what it does not list, nothing is explored. What a user has consumed
+            must not be among them, or else it holds positions.
+        new: indices of the items that count as new.
+        share: of the list's positions.
+        length: items of a list.
+        """
+        self.name = f"{method.name}, with exploration"
+        self._method, self._new = method, new
+        self._length, self._positions = length, int(share * length)
 
     def scores(self, queries: EvalQueries) -> Floats:
-        """[b, items]."""
-        found = self._row.scores(queries).copy()
-        for own, user, time_ms in zip(found, queries.users.tolist(), queries.time_ms.tolist(), strict=True):
-            own[self._consumed(user, time_ms)] = -np.inf
+        """The lists as scores [b, items]; see `RankedLists.scores`."""
+        scores = self._method.scores(queries)
+        new = np.zeros(scores.shape[1], np.bool_)
+        new[self._new] = True
+        found = np.full(scores.shape, -np.inf, np.float32)
+        for own, listed in zip(scores, found, strict=True):
             order = np.argsort(-own, kind="stable")
             order = order[np.isfinite(own[order])]
-            listed = self._list(order)
-            own[listed] = own[order[0]] + len(listed) - np.arange(len(listed)) if len(listed) else 0
+            length = min(self._length, len(order))
+            chosen = explored(order, new, length, min(self._positions, length)).chosen
+            listed[chosen] = np.arange(length, 0, -1)
         return found
 
-    def _list(self, order: Ints) -> Ints:
-        listed, rest = order[: self._length], order[self._length :]
-        missing = self._positions - int(self._new[listed].sum())
-        chosen = rest[self._new[rest]][: max(0, missing)]
-        if not len(chosen):
-            return listed
-        gives_way = np.flatnonzero(~self._new[listed])[-len(chosen) :]
-        spread = np.zeros(len(listed), np.bool_)
-        spread[(np.arange(1, len(chosen) + 1) * len(listed)) // len(chosen) - 1] = True
-        result = np.empty_like(listed)
-        result[spread], result[~spread] = chosen, np.delete(listed, gives_way)
-        return result
 
-    def _consumed(self, user: int, time_ms: int) -> Ints:
-        rows = self._by_user[user]
-        before = rows[(self._known.time_ms[rows] < time_ms) & ~self._known.repeats[rows]]
-        return self._known.items[before]
-
-
-def without_events(known: Events, training: Ints) -> Ints:
-    """Items that none of these rows names."""
-    return np.setdiff1d(np.arange(len(known.item_ids)), known.items[training])
+def without_events(items: int, training: Ints) -> Ints:
+    """Items, of so many, that no training event names. training: the items of the training events."""
+    return np.setdiff1d(np.arange(items), training)

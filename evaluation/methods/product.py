@@ -1,16 +1,17 @@
-"""The rows of the product, from a bundle that was trained on the split's training part."""
+"""The methods of the product, from a bundle that was trained on the split's training part."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import numpy as np
 from rich.progress import Progress
 
+from catalog.items.items import Item
 from evaluation.errors import TrainedOnOther
 from evaluation.method import Method
-from evaluation.methods.composition import Composition, CompositionSettings, Retrieval
+from evaluation.methods.bundle_model import bundle_model
+from evaluation.methods.evaluated_model import EvaluatedModel
 from evaluation.methods.exploration import WithExploration, without_events
-from evaluation.methods.served_model import BundleModel
+from evaluation.methods.lists import LENGTH, ListSettings, RankedLists, Retrieval
 from evaluation.protocols.cold import ColdMethod, NearestText
 from evaluation.protocols.split import Split
 from inference.bundle.bundle import Bundle
@@ -23,75 +24,112 @@ INT8: Final = "recstream-int8"
 def product_methods(
     split: Split,
     items: Sequence[ItemText],
+    catalogue: Sequence[Item],
     bundle: Bundle,
-    settings: CompositionSettings,
+    settings: ListSettings,
     *,
     int8: Bundle | None = None,
     alone: Bundle | None = None,
     threads: int = 1,
     show: Progress | None = None,
 ) -> list[Method]:
-    """`recstream`, `recstream-retrieval`, `recstream-int8` where its bundle is given, and `student alone`, the
-    retrieval of a bundle that was trained without a teacher.
+    """The methods of the product on a split.
 
-    Raises TrainedOnOther.
+    Args:
+        items: texts and media of the items, as the model reads them.
+        catalogue: the items as the catalogue holds them.
+        settings: how lists are made.
+        int8: the same model in eight bits.
+        alone: the same model trained without a teacher.
+        threads: of each call of a model.
+        show: where the progress of the item vectors is shown.
+
+    Returns:
+        `recstream`, `recstream-retrieval`, `recstream-int8` where its bundle is given, and `student alone`, which is
+        the retrieval of that bundle.
+
+    Raises:
+        TrainedOnOther: a bundle was not trained on the training part of the split.
     """
     show = show or Progress(disable=True)
 
-    def composed(one: Bundle, name: str) -> Composition:
+    def model(one: Bundle, name: str) -> EvaluatedModel:
         check_trained_on(one, split)
-        task = show.add_task(f"Item vectors, {name}", total=len(split.known.item_ids))
-        model = BundleModel(
-            one, split.known.item_ids, items, threads=threads, advance=lambda done: show.advance(task, done)
-        )
-        return Composition(split, items, model, settings, name)
+        return _model(split, items, one, threads, show, f"Item vectors, {name}")
 
-    whole = composed(bundle, "recstream")
-    rows: list[Method] = [whole, Retrieval(whole)]
+    own = model(bundle, "recstream")
+    methods: list[Method] = [
+        RankedLists(split, catalogue, own, settings),
+        Retrieval(split, catalogue, own, settings),
+    ]
     if int8 is not None:
-        rows.append(composed(int8, INT8))
+        methods.append(RankedLists(split, catalogue, model(int8, INT8), settings, INT8))
     if alone is not None:
-        rows.append(Retrieval(composed(alone, ALONE), ALONE))
-    return rows
+        methods.append(Retrieval(split, catalogue, model(alone, ALONE), settings, ALONE))
+    return methods
 
 
 def cold_methods(
     items: Sequence[ItemText],
+    catalogue: Sequence[Item],
     bundle: Bundle,
-    settings: CompositionSettings,
+    settings: ListSettings,
     text: Floats,
     *,
-    exploration_share: float = 0.0,
     threads: int = 1,
     show: Progress | None = None,
 ) -> Callable[[Split], list[ColdMethod]]:
-    """For `evaluation.protocols.cold.cold_items`: `recstream`, the same with so large a share of its places for items
-    without a training event (not where it is 0), its retrieval, and the nearest by text alone. text [n, w]: text
-    vectors of the events' items. What is returned raises TrainedOnOther."""
+    """The methods that `evaluation.protocols.cold.cold_items` compares.
+
+    Args:
+        items, catalogue, bundle, settings, threads, show: see `product_methods`.
+        text: text vectors of the events' items, float32 [n, w].
+
+    Returns:
+        A function of a split, which raises TrainedOnOther. It returns the methods of `cold_methods_of`.
+    """
     show = show or Progress(disable=True)
-    models: list[BundleModel] = []
+    models: list[EvaluatedModel] = []
 
-    def rows(split: Split) -> list[ColdMethod]:
+    def methods(split: Split) -> list[ColdMethod]:
         check_trained_on(bundle, split)
-        ids = split.known.item_ids
         if not models:
-            task = show.add_task("Item vectors", total=len(ids))
-            models.append(
-                BundleModel(
-                    bundle, ids, items, threads=threads, advance=lambda done: show.advance(task, done)
-                )
-            )
-        every = settings.candidates.model_copy(update={"nearest": len(ids), "popular": len(ids)})
-        served = Composition(split, items, models[0], settings)
-        ranking = Composition(split, items, models[0], settings.model_copy(update={"candidates": every}))
-        near, by_text = Retrieval(served), NearestText(split.known, text)
-        found = [ColdMethod(served, ranking), ColdMethod(near, near), ColdMethod(by_text, by_text)]
-        if exploration_share:
-            new = without_events(split.known, np.flatnonzero(split.training))
-            found.insert(1, ColdMethod(WithExploration(served, split.known, new, exploration_share), ranking))
-        return found
+            models.append(_model(split, items, bundle, threads, show, "Item vectors"))
+        share = settings.ranking.default.exploration_share
+        return cold_methods_of(split, catalogue, models[0], settings, text, share)
 
-    return rows
+    return methods
+
+
+def cold_methods_of(
+    split: Split,
+    catalogue: Sequence[Item],
+    model: EvaluatedModel,
+    settings: ListSettings,
+    text: Floats,
+    exploration_share: float,
+) -> list[ColdMethod]:
+    """`recstream`; the same with this share of the positions for items without a training event (not where it is 0);
+    its retrieval; and the nearest by text alone. Other arguments as for `cold_methods`."""
+    count = len(split.known.item_ids)
+    lists = RankedLists(split, catalogue, model, settings)
+    everything = RankedLists(split, catalogue, model, settings.all_items(count), length=count)
+    retrieval, by_text = Retrieval(split, catalogue, model, settings), NearestText(split.known, text)
+    found = [ColdMethod(lists, everything), ColdMethod(retrieval, retrieval), ColdMethod(by_text, by_text)]
+    if exploration_share:
+        candidates = RankedLists(split, catalogue, model, settings.all_candidates(), length=count)
+        new = without_events(count, split.training_events.items)
+        found.insert(1, ColdMethod(WithExploration(candidates, new, exploration_share, LENGTH), everything))
+    return found
+
+
+def _model(
+    split: Split, items: Sequence[ItemText], bundle: Bundle, threads: int, show: Progress, title: str
+) -> EvaluatedModel:
+    task = show.add_task(title, total=len(split.known.item_ids))
+    return bundle_model(
+        bundle, split.known.item_ids, items, threads=threads, advance=lambda done: show.advance(task, done)
+    )
 
 
 def check_trained_on(bundle: Bundle, split: Split) -> None:

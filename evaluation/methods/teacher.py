@@ -10,11 +10,11 @@ import torch
 from evaluation.baselines.popularity import Popularity
 from evaluation.errors import TrainedOnOther
 from evaluation.method import EvalQueries
-from evaluation.methods.composition import counted
 from evaluation.methods.product import ALONE
 from evaluation.metrics.intervals import Bootstrap
 from evaluation.metrics.measure import AT, Measured
 from evaluation.protocols.split import Split
+from evaluation.protocols.visible import visible_events
 from evaluation.report.results import MeasuredMethod
 from models.data.events import Floats
 from models.data.windows import Window, collate, covered_by_state, event_gaps
@@ -63,7 +63,7 @@ class TeacherMethod:
             self.vectors = teacher.vectors(ItemTable(inputs.text, torch.tensor(index), inputs.media))
         half_lives = record.settings.popularity_half_lives_days
         days = half_lives[len(half_lives) // 2] if split.known.timed else None
-        self._lasting = Popularity(split.known, counted(split), days)
+        self._lasting = Popularity(split.known, visible_events(split) & split.known.positive, days)
 
     @torch.inference_mode()
     def scores(self, queries: EvalQueries) -> Floats:

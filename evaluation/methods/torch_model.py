@@ -1,40 +1,104 @@
-"""A model that was not exported, as the composition takes it: the same lists without a bundle."""
+"""A model that was not exported, as a `Model`: the same lists without a bundle, such as while it is trained."""
+
+from typing import NoReturn
 
 import numpy as np
 import torch
 from numpy import generic
 from numpy.typing import NDArray
 
-from evaluation.methods.served_model import Lists
-from inference.model import Histories
-from models.data.events import Floats
+from evaluation.methods.evaluated_model import EvaluatedModel
+from inference.bundle.bundle import Manifest
+from inference.bundle.modalities import Prepared
+from inference.model import (
+    Candidates,
+    Floats,
+    FoldResult,
+    Histories,
+    ModelUnavailable,
+    Ranking,
+    States,
+    Steps,
+    Tokens,
+)
 from models.network.recommender import Recommender
 from models.training.settings import TrainSettings
 
 
 class TorchModel:
-    """A `Recommender` in this process. vectors [n, d]: of all items of the split's events."""
+    """`inference.model.Model` by a `Recommender`. It encodes no items: their vectors are given."""
 
-    def __init__(self, model: Recommender, vectors: Floats, settings: TrainSettings) -> None:
-        self._model, self.vectors = model.eval(), vectors
-        self.actions = tuple(settings.actions)
-        self.history, self.refold_every = settings.history, settings.refold_every
-        self.half_lives_days = tuple(settings.popularity_half_lives_days)
+    def __init__(self, model: Recommender) -> None:
+        self._model = model.eval()
 
-    @torch.inference_mode()
-    def fold(self, histories: Histories) -> tuple[Floats, Floats]:
-        """See `ServedModel`."""
+    async def encode_items(self, version: int, tokens: Tokens, *, timeout: float) -> Floats:
+        """Raises ModelUnavailable."""
+        _no_items()
+
+    async def add_modality(
+        self, version: int, name: str, vectors: Floats, contents: Prepared, *, timeout: float
+    ) -> Floats:
+        """Raises ModelUnavailable."""
+        _no_items()
+
+    async def step(self, version: int, steps: Steps, *, timeout: float) -> States:
+        """See `Model.step`."""
+        s = steps
+        with torch.inference_mode():
+            state, user = self._model.user.step(
+                *_tensors(s.state, s.item_vectors, s.actions, s.gap_seconds, s.values)
+            )
+        return States(state.numpy(), user.numpy())
+
+    async def fold(self, version: int, histories: Histories, *, timeout: float) -> FoldResult:
+        """See `Model.fold`."""
         h = histories
-        given = _tensors(h.item_vectors, h.actions, h.gap_seconds, h.values, h.mask)
-        state, user, _ = self._model.user.fold(*given)
-        return state.numpy(), user.numpy()
+        with torch.inference_mode():
+            state, user, contributions = self._model.user.fold(
+                *_tensors(h.item_vectors, h.actions, h.gap_seconds, h.values, h.mask)
+            )
+        return FoldResult(States(state.numpy(), user.numpy()), contributions.numpy())
 
-    @torch.inference_mode()
-    def rank(self, state: Floats, user: Floats, lists: Lists) -> tuple[Floats, Floats]:
-        """See `ServedModel`."""
-        given = _tensors(state, user, lists.idle_seconds, lists.vectors, lists.age_seconds, lists.popularity)
-        logits, values = self._model.ranker(*given)
-        return torch.sigmoid(logits).numpy(), values.numpy()
+    async def rank(self, version: int, users: States, candidates: Candidates, *, timeout: float) -> Ranking:
+        """See `Model.rank`."""
+        c = candidates
+        lists = c.idle_seconds[:, None], c.vectors, c.age_seconds, c.popularity
+        with torch.inference_mode():
+            logits, values = self._model.ranker(*_tensors(users.state, users.user_vector, *lists))
+        return Ranking(torch.sigmoid(logits).numpy(), values.numpy())
+
+    async def ready(self, version: int) -> bool:
+        """See `Model.ready`."""
+        return True
+
+    async def close(self) -> None:
+        """See `Model.close`."""
+
+
+def torch_model(model: Recommender, vectors: Floats, settings: TrainSettings) -> EvaluatedModel:
+    """A model in training, to be evaluated.
+
+    Args:
+        model: switched to evaluation.
+        vectors: of all items of the split's events, float32 [n, d].
+        settings: those of its training.
+    """
+    manifest = Manifest(
+        version=settings.version or 1,
+        width=model.shape.width,
+        state_width=model.shape.channels,
+        actions=tuple(settings.actions),
+        history=settings.history,
+        refold_every=settings.refold_every,
+        text_tokens=2,
+        popularity_half_lives_days=settings.popularity_half_lives_days,
+        files={},
+    )
+    return EvaluatedModel(TorchModel(model), manifest, vectors)
+
+
+def _no_items() -> NoReturn:
+    raise ModelUnavailable("a model in training is given the vectors of its items")
 
 
 def _tensors(*arrays: NDArray[generic]) -> list[torch.Tensor]:

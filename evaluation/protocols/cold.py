@@ -22,6 +22,7 @@ from evaluation.metrics.measure import AT, measure
 from evaluation.protocols.held_out import Variant, pools
 from evaluation.protocols.split import Split, split
 from models.data.events import Events, Floats, Ints
+from ranking.settings import DEFAULT_SURFACE
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +52,20 @@ class ColdMethodResult:
 
 @dataclass(frozen=True, slots=True)
 class ColdResult:
-    """hidden: how many items. queries: how many lists, by question. chance: recall@10 of lists drawn at random."""
+    """hidden: how many items. queries: how many lists, by question. chance: recall@10 of lists drawn at random.
+    surface: whose lists the product made."""
 
     hidden: int
     queries: Mapping[str, int]
     chance: Mapping[str, float]
     rows: Sequence[ColdMethodResult]
+    surface: str = DEFAULT_SURFACE
 
     def as_dict(self) -> dict[str, object]:
         """For `--json`."""
         return {
-            "protocol": "cold-items", "hidden": self.hidden, "queries": dict(self.queries), "chance": dict(self.chance),
-            "methods": [row.as_dict() for row in self.rows],
+            "protocol": "cold-items", "surface": self.surface, "hidden": self.hidden,
+            "queries": dict(self.queries), "chance": dict(self.chance), "methods": [row.as_dict() for row in self.rows],
         }  # fmt: skip
 
 

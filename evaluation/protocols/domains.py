@@ -29,18 +29,10 @@ class Chance:
 
 def only(split: Split, positions: Ints) -> Split:
     """The split with these queries alone, in their order."""
-    queries = split.queries
-    off_lists = split.off_lists
     return replace(
         split,
-        queries=EvalQueries(
-            queries.users[positions],
-            [queries.before[i] for i in positions],
-            queries.time_ms[positions],
-            queries.visible[positions],
-        ),
+        queries=split.queries.take(positions.tolist()),
         relevant=[split.relevant[i] for i in positions],
-        off_lists=None if off_lists is None else [off_lists[i] for i in positions],
     )
 
 

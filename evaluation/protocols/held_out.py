@@ -24,9 +24,16 @@ HIDDEN: Final = 0.1
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """known: what may be seen at all. training [rows of known]. Of each ask the rows of the positive events that it is
-    about, the user's history, and below which row everybody's events may be counted. taken: what of the user's own
-    events may not be listed any more, where that is more than the history."""
+    """What a protocol holds out of a data set.
+
+    known: the events that may be seen at all.
+    training: which of them may be trained on, bool [rows of known].
+    targets: for each query the rows of the positive events that are to be found.
+    before: for each query the rows of its user's history.
+    visible: for each query the row below which everybody's events may be counted, int64 [queries].
+    too_short: users with too few events to be asked for.
+    consumed: for each query the rows of its user's events whose items must not be listed; None: the history.
+    """
 
     known: Events
     training: Mask
@@ -119,8 +126,15 @@ def hidden_items(known: Events, name: Hiding, variant: Variant, seed: int) -> He
             targets.append(np.array([row], np.int64))
             before.append(seen[seen < row])
             consumed.append(rows[rows < row])
-    visible = np.full(len(targets), len(known), np.int64)
-    return HeldOut(known, ~late & ~unseen, targets, before, visible, consumed=consumed)
+    order = np.argsort([rows[0] for rows in targets], kind="stable").tolist()
+    return HeldOut(
+        known,
+        ~late & ~unseen,
+        [targets[i] for i in order],
+        [before[i] for i in order],
+        np.full(len(targets), len(known), np.int64),
+        consumed=[consumed[i] for i in order],
+    )
 
 
 def pools(known: Events, seed: int = 0) -> tuple[Ints, Ints]:

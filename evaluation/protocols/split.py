@@ -54,9 +54,7 @@ class Split:
     """A protocol on one data set.
 
     known: all events that this variant may see at all, ascending. training [rows]: those that may be learned from.
-    relevant: for each ask the items that its list should hold, at least one, none twice, none of them taken.
-    off_lists: for each ask the rows of its user's events whose items may not be listed again, where that is more than
-    the history.
+    relevant: for each query the items that its list should hold, at least one, none twice, none of them consumed.
     """
 
     name: Name
@@ -66,7 +64,6 @@ class Split:
     queries: EvalQueries
     relevant: Sequence[Ints]
     excluded: Excluded
-    off_lists: Sequence[Ints] | None = None
 
     @property
     def training_events(self) -> Events:
@@ -74,9 +71,10 @@ class Split:
         return self.known.take(np.flatnonzero(self.training))
 
     def consumed(self, place: int) -> Ints:
-        """Items that the list of this ask must not hold, some perhaps twice."""
-        before = (self.queries.before if self.off_lists is None else self.off_lists)[place]
-        return self.known.items[before[~self.known.repeats[before]]]
+        """Items that the list of this query must not hold, some perhaps twice."""
+        queries = self.queries
+        rows = (queries.before if queries.excluded is None else queries.excluded)[place]
+        return self.known.items[rows[~self.known.repeats[rows]]]
 
 
 def split(known: Events, name: Name, variant: Variant = "test", seed: int = 0) -> Split:
@@ -133,9 +131,12 @@ def _asked(parts: HeldOut, name: Name, variant: Variant) -> Split:
     visible = parts.visible[kept]
     # Of one moment for all, that of the first event after training.
     times = known.time_ms[visible] if name == "future" else known.time_ms[first]
-    queries = EvalQueries(known.users[first], [parts.before[place] for place in kept], times, visible)
+    queries = EvalQueries(
+        known.users[first],
+        [parts.before[place] for place in kept],
+        times,
+        visible,
+        None if parts.consumed is None else [parts.consumed[place] for place in kept],
+    )
     excluded = Excluded(parts.too_short, consumed_before, targets_tied)
-    return Split(
-        name, variant, known, parts.training, queries, [relevant[place] for place in kept], excluded,
-        [off_lists[place] for place in kept],
-    )  # fmt: skip
+    return Split(name, variant, known, parts.training, queries, [relevant[place] for place in kept], excluded)

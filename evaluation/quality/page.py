@@ -7,6 +7,7 @@ from pathlib import Path
 from evaluation.baselines.fit import NAMES
 from evaluation.baselines.reproduction import Reproduction
 from evaluation.baselines.tune import Tuned
+from evaluation.methods.lists import LENGTH
 from evaluation.metrics.groups import NEW_DAYS, Group
 from evaluation.protocols.cold import ColdResult
 from evaluation.protocols.held_out import TEST_FROM
@@ -30,8 +31,8 @@ bootstrap over users.
 Coverage: share of the items that stand on any list. Novelty: mean -log2 of an item's share of the training's likes, in
 bits. Diversity: 1 - mean cosine of two items of a list, an item being the set of its training users.
 
-`recstream` is the served path in one process: candidates near the user vector, near the last liked items, and popular
-ones; the ranker; the blend. `recstream-retrieval` orders all items by the user vector alone.
+`recstream` is what a server lists: `evaluation` calls the server's own `ranking`, in one process and at the moment of
+each list. `recstream-retrieval` orders all items by the user vector alone.
 `recstream-int8` is `recstream` from the same model with its large weights in eight bits."""
 
 
@@ -50,8 +51,9 @@ def page(made: QualityResults, machine: str, picture: str) -> str:
     threads = "a thread" if made.training_threads == 1 else f"{made.training_threads} threads"
     parts = [
         "# Quality",
-        f"MovieLens-100K, seeds: {made.seeds}. `make quality` makes this page from nothing, and goes on where it was\n"
-        "interrupted; `recstream evaluate` measures other data the same way.",
+        f"MovieLens-100K, seeds: {made.seeds}, lists of {LENGTH} items on the surface `{made.results[0].surface}`.\n"
+        "`make quality` makes this page from nothing, and goes on where it was interrupted; `recstream evaluate`\n"
+        "measures other data the same way.",
         f"![NDCG@10 of each row, with intervals]({picture})",
     ]
     for result in made.results:
@@ -127,9 +129,9 @@ def _cold(result: ColdResult) -> list[str]:
             ],
             [*rows, ["chance", *(_number(result.chance[question]) for question in questions), ""]],
         ),
-        "`nearest text` orders items by the mean cosine of their text to the texts of what the user liked. `places for "
-        "new items`: one place in ten of a list is for the best of the items without an event, as other surfaces than "
-        "that for measurements have it for new items.",
+        "`nearest text` orders items by the mean cosine of their text to the texts of what the user liked. In "
+        "`recstream, with exploration` the positions that the default surface gives to new items go to the best of the "
+        "items without an event.",
     ]
 
 

@@ -1,18 +1,20 @@
 """Trainings and measurements of all protocols, each kept as soon as it is there."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import Progress
 
-from cli.terminal.progress import progress_on
 from configuration.settings import Settings
 from evaluation.baselines.comparison import POPULARITY, SEEDED, measured, tuned
 from evaluation.baselines.reproduction import Reproduction, check_reproduction
-from evaluation.baselines.tune import Tuned
-from evaluation.data import Data, composition, data_of, teacher_methods, text_vectors
+from evaluation.baselines.tune import FORMAT, Tuned
+from evaluation.data import Data, data_of, list_settings, teacher_methods, text_vectors
+from evaluation.int8_comparison import with_int8_notes
 from evaluation.methods.product import cold_methods, product_methods
 from evaluation.methods.teacher import with_teacher_notes
 from evaluation.metrics.beyond import Beyond
@@ -22,9 +24,9 @@ from evaluation.protocols.held_out import PROTOCOLS, Name, Protocol
 from evaluation.protocols.split import Split, split
 from evaluation.quality.trained import Trainer
 from evaluation.report.results import MeasuredMethod, Result, result
-from evaluation.result_cache import ResultCache, key_of, measuring_code, reference_code
-from models.export.compression.comparison import with_int8_notes
+from evaluation.result_cache import RESULT_FORMAT, ResultCache, key_of
 from models.export.compression.int8_bundle import COMPRESSION_FORMAT
+from ranking.settings import DEFAULT_SURFACE
 from readers.files import Files
 from readers.packaged import movielens
 
@@ -32,13 +34,14 @@ from readers.packaged import movielens
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What is made. folder holds all that is kept. cold: whether hidden items are asked for too. jobs: trainings at a
-    time."""
+    time. surface: whose lists are judged."""
 
     folder: Path
     seeds: Sequence[int]
     baselines: Sequence[str]
     cold: bool = True
     jobs: int = 1
+    surface: str = DEFAULT_SURFACE
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +66,21 @@ class Quality:
         settings: Settings,
         plan: Plan,
         console: Console,
+        progress: Callable[[], AbstractContextManager[Progress]],
         data: Data | None = None,
         *,
         published: str = "ml-100k",
     ) -> None:
-        """published: under which name of a data set baselines have published figures."""
-        self._settings, self._plan, self._console = settings, plan, console
+        """Args:
+        console: what is done is printed to it.
+        progress: shows the progress of what is entered with it.
+        published: under which name of a data set baselines have published figures.
+        """
+        self._settings, self._plan, self._console, self._progress = settings, plan, console, progress
         self._data = data or data_of(Files(movielens.interactions(), movielens.items(), []), settings)
-        self._kept = ResultCache(plan.folder / "measured")
-        self._trainer = Trainer(settings, plan.folder / "trained", self._data, console)
+        self._lists = list_settings(settings, plan.surface)
+        self._results = ResultCache(plan.folder / "measured")
+        self._trainer = Trainer(settings, plan.folder / "trained", self._data, console, progress)
         self._alone = self._trainer.without_teacher()
         self._published = published
         self._threads = settings.train.threads
@@ -98,7 +107,7 @@ class Quality:
             baselines = [
                 self._baseline(test, beyond[protocol], verdict, parameters[protocol]) for verdict in verdicts
             ]
-            results.append(result(test, [*products[protocol], *baselines]))
+            results.append(result(test, [*products[protocol], *baselines], surface=self._plan.surface))
         threads = max(1, self._threads // self._plan.jobs)
         return QualityResults(
             results, self._trainer.seconds, threads, parameters, verdicts, len(self._plan.seeds), cold
@@ -115,21 +124,20 @@ class Quality:
     def _one_seed(self, test: Split, beyond: Beyond, seed: int) -> list[Measured]:
         trained = self._trainer.trained(test.name, seed)
         alone = None if self._alone is None else self._alone.trained(test.name, seed)
-        composed = composition(self._settings)
         key = key_of(
             "product",
             trained.key,
             test.name,
-            composed.model_dump(mode="json"),
-            measuring_code(),
+            self._lists.as_key(),
+            RESULT_FORMAT,
             COMPRESSION_FORMAT,
             None if alone is None else alone.key,
         )
 
         def now() -> list[Measured]:
-            with progress_on(self._console) as show:
+            with self._progress() as show:
                 rows = product_methods(
-                    test, self._data.items, trained.bundle(), composed,
+                    test, self._data.items, self._data.catalogue, trained.bundle(), self._lists,
                     int8=trained.int8(), alone=None if alone is None else alone.bundle(),
                     threads=self._threads, show=show,
                 )  # fmt: skip
@@ -140,23 +148,25 @@ class Quality:
             self._say(f"{test.name}, seed {seed}: NDCG@10 of {found[0].name} {ndcg:.4f}")
             return found
 
-        return self._kept.rows(key, now)
+        return self._results.get_or_measure(key, now)
 
     def _cold(self) -> ColdResult:
         """Of the first seed."""
         trained = self._trainer.trained("cold-items", self._plan.seeds[0])
-        composed = composition(self._settings)
-        with progress_on(self._console) as show:
+        with self._progress() as show:
             text = text_vectors(self._data, self._settings, trained.folder.parent, show)
             rows = cold_methods(
-                self._data.items, trained.bundle(), composed, text,
-                exploration_share=self._settings.ranking.default.exploration_share, threads=self._threads, show=show,
+                self._data.items, self._data.catalogue, trained.bundle(), self._lists, text,
+                threads=self._threads, show=show,
             )  # fmt: skip
             lists = show.add_task("Lists of hidden items", total=None)
-            return cold_items(self._data.known, rows, lambda done: show.advance(lists, done))
+            return replace(
+                cold_items(self._data.known, rows, lambda done: show.advance(lists, done)),
+                surface=self._plan.surface,
+            )
 
     def _tuned(self, protocol: Protocol) -> dict[str, Tuned]:
-        with progress_on(self._console) as show:
+        with self._progress() as show:
             task = show.add_task("Baselines", total=None)
             return tuned(
                 split(self._data.known, protocol, "validation"), self._plan.baselines, self._plan.folder / "tuning",
@@ -172,17 +182,17 @@ class Quality:
         own = dict(parameters[name].parameters), dict(parameters[POPULARITY].parameters)
         runs = []
         for seed in seeds:
-            key = key_of(
-                name, test.known.fingerprint(), test.name, own, seed, reference_code(), measuring_code()
+            key = key_of(name, test.known.fingerprint(), test.name, own, seed, FORMAT, RESULT_FORMAT)
+            runs += self._results.get_or_measure(
+                key, partial(self._measured, test, beyond, name, parameters, seed)
             )
-            runs += self._kept.rows(key, partial(self._measured, test, beyond, name, parameters, seed))
         note = verdict.sentence() if verdict.verdict == "not reproduced" else ""
         return MeasuredMethod(mean(runs), baseline=True, seeds=len(seeds), note=note)
 
     def _measured(
         self, test: Split, beyond: Beyond, name: str, parameters: dict[str, Tuned], seed: int
     ) -> list[Measured]:
-        with progress_on(self._console) as show:
+        with self._progress() as show:
             lists = show.add_task(f"{test.name}: {name}, seed {seed}", total=len(test.queries))
             found = measured(
                 test, name, parameters, seed=seed, threads=self._threads,
@@ -193,7 +203,7 @@ class Quality:
         return [found]
 
     def _check_reproduction(self, name: str) -> Reproduction:
-        with progress_on(self._console) as show:
+        with self._progress() as show:
             task = show.add_task("Published figures", total=None)
             return check_reproduction(
                 name, self._published, self._data.known, self._plan.folder / "published",

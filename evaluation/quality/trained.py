@@ -2,22 +2,24 @@
 
 import json
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import Progress
 
-from cli.terminal.progress import progress_on
 from configuration.settings import Settings
 from evaluation.data import Data
 from evaluation.protocols.held_out import Name
 from evaluation.protocols.split import training_part
-from evaluation.result_cache import key_of, training_code
+from evaluation.result_cache import key_of
 from inference.bundle.bundle import MANIFEST, Bundle, read
 from models.data.events import Events, ItemText
 from models.export.compression.int8_bundle import COMPRESSION_FORMAT, write_int8
+from models.training.identity import TRAINING_FORMAT
 from models.training.settings import TeacherSettings, TrainSettings
 from models.training.train import train_on
 
@@ -34,7 +36,7 @@ class Trained:
         return read(self.folder)
 
     def int8(self) -> Bundle:
-        """The same model in int8, beside it: made now unless the code as it is has made it. Whether it loses too much
+        """The same model in int8, beside it: made now unless it is there in this format. Whether it loses too much
         is for the table to say. Raises CompressionFailed."""
         beside = self.folder.with_name(f"{self.folder.name}-int8-{COMPRESSION_FORMAT}")
         if not (beside / MANIFEST).is_file():
@@ -51,6 +53,7 @@ class Trainer:
     folder: Path
     data: Data
     console: Console
+    progress: Callable[[], AbstractContextManager[Progress]]
     _seconds: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -70,7 +73,7 @@ class Trainer:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(jobs, spawn) as pool, progress_on(self.console) as show:
+        with ProcessPoolExecutor(jobs, spawn) as pool, self.progress() as show:
             bar = show.add_task(f"Trainings, {jobs} at a time", total=len(missing))
             running = {}
             for protocol, seed, training_events, folder in missing.values():
@@ -89,7 +92,7 @@ class Trainer:
         if not (found.folder / MANIFEST).is_file():
             self.folder.mkdir(parents=True, exist_ok=True)
             self.console.print(f"Training for {protocol}, seed {seed}", highlight=False)
-            with progress_on(self.console) as show:
+            with self.progress() as show:
                 train_on(
                     training_events, self.data.items, self._with_cache(self._wanted(seed)), found.folder, show
                 )
@@ -108,7 +111,7 @@ class Trainer:
     def _found(self, training_events: Events, seed: int) -> Trained:
         texts = [(item.item_id, item.text, item.published_ms) for item in self.data.items]
         wanted = self._wanted(seed).model_dump(mode="json", exclude={"threads"})
-        key = key_of(training_events.fingerprint(), texts, wanted, training_code())
+        key = key_of(training_events.fingerprint(), texts, wanted, TRAINING_FORMAT)
         return Trained(key, self.folder / key)
 
     def _wanted(self, seed: int) -> TrainSettings:

@@ -8,6 +8,7 @@ from evaluation.metrics.groups import Group, by_history, by_item_age
 from evaluation.metrics.intervals import Bootstrap
 from evaluation.metrics.measure import AT, Measured
 from evaluation.protocols.split import Split
+from ranking.settings import DEFAULT_SURFACE
 
 Interval = tuple[float, float]
 
@@ -47,9 +48,10 @@ class MethodResult:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A protocol's table, the rows of the product first."""
+    """A protocol's table, the rows of the product first. surface: whose lists they are of."""
 
     protocol: str
+    surface: str
     queries: int
     users: int
     items: int
@@ -59,8 +61,8 @@ class Result:
     def as_dict(self) -> dict[str, object]:
         """For `--json`."""
         return {
-            "protocol": self.protocol, "queries": self.queries, "users": self.users, "items": self.items,
-            "excluded": dict(self.excluded), "methods": [row.as_dict() for row in self.rows],
+            "protocol": self.protocol, "surface": self.surface, "queries": self.queries, "users": self.users,
+            "items": self.items, "excluded": dict(self.excluded), "methods": [row.as_dict() for row in self.rows],
         }  # fmt: skip
 
 
@@ -75,12 +77,24 @@ class MeasuredMethod:
 
 
 def result(
-    split: Split, rows: Sequence[MeasuredMethod], advance: Callable[[], None] = lambda: None, *, seed: int = 0
+    split: Split,
+    rows: Sequence[MeasuredMethod],
+    advance: Callable[[], None] = lambda: None,
+    *,
+    surface: str = DEFAULT_SURFACE,
+    seed: int = 0,
 ) -> Result:
-    """The table of the rows that were measured on this split. `advance` is told of each row. seed: of the bootstrap."""
+    """The table of the methods that were measured on this split.
+
+    Args:
+        advance: called for each row.
+        surface: whose lists the product made.
+        seed: of the bootstrap.
+    """
     sample = Bootstrap(split.queries.users, seed=seed)
     return Result(
         split.name,
+        surface,
         len(split.queries),
         len(set(split.queries.users.tolist())),
         len(split.known.item_ids),

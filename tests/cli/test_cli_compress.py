@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-import models.export.compression.comparison as comparison
+import evaluation.int8_comparison as comparison
 import models.export.compression.int8_bundle as int8_bundle
 from cli.app import app
 from cli.errors import CommandError

@@ -16,7 +16,7 @@ from cli.file_options import FileOptions
 from cli.terminal.evaluation_tables import any_table, result_tables
 from configuration.settings import Settings
 from evaluation.baselines.popularity import Popularity
-from evaluation.data import composition, data_of
+from evaluation.data import data_of, list_settings
 from evaluation.metrics.measure import measure
 from evaluation.protocols.cold import ColdMethodResult, ColdResult
 from evaluation.protocols.held_out import Name
@@ -147,7 +147,20 @@ def test_hidden_items_are_asked_for_beside_chance(files: Path, monkeypatch: pyte
     assert all(row["recall@10:cold"]["mean"] == 1 for row in found["methods"])
 
 
-def test_lists_are_composed_as_the_surface_says() -> None:
+def test_the_surface_that_users_get_by_default_is_judged_unless_another_is_named(files: Path) -> None:
+    assert list_settings(Settings()).surface == "default"
+    trained_on(files, "next-item")
+    by_default = json.loads(run(files, "--baselines", "none", "--json").splitlines()[-1])
+    assert by_default["surface"] == "default"
+    named = json.loads(
+        run(files, "--baselines", "none", "--surface", "evaluation", "--json").splitlines()[-1]
+    )
+    assert named["surface"] == "evaluation"
+    with pytest.raises(CommandError, match="no surface is called 'shop': there are default, evaluation"):
+        run(files, "--surface", "shop")
+
+
+def test_what_changes_lists_is_part_of_the_key_of_kept_results() -> None:
     settings = Settings.model_validate(
         {
             "ranking": {
@@ -158,10 +171,16 @@ def test_lists_are_composed_as_the_surface_says() -> None:
             }
         }
     )
-    found = composition(settings)
-    assert (found.candidates.nearest, found.candidates.popular, found.candidates.similar) == (5, 7, 100)
-    assert found.actions["rate"].weight == 3.0 and found.actions["view"].weight == 0.2
-    assert found.rating_weight == 0.5
+    found = list_settings(settings, "evaluation")
+    surface = found.as_key()["surface"]
+    assert isinstance(surface, dict)
+    assert (surface["nearest"], surface["popular"], surface["similar"]) == (5, 7, 100)
+    assert surface["action_weights"] == {"rate": 3.0} and surface["rating_weight"] == 0.5
+    assert json.dumps(found.as_key()) != json.dumps(list_settings(Settings(), "evaluation").as_key())
+    everything = found.all_items(300).as_key()["surface"]
+    assert isinstance(everything, dict)
+    assert (everything["nearest"], everything["popular"], everything["category_share"]) == (300, 300, 1)
+    assert everything["action_weights"] == {"rate": 3.0}
 
 
 def test_hidden_items_have_a_table_of_their_own(measured: Result) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from rich.progress import Progress
 from typer.testing import CliRunner
 
 from cli.app import app
@@ -93,7 +94,9 @@ def test_quality_shows_both_rows_where_there_is_a_teacher(text: Path, tmp_path: 
         }
     )
     plan = Plan(tmp_path, (0,), ("popularity",), cold=False)
-    made = Quality(settings, plan, Console(file=io.StringIO()), data, published="nothing").run()
+    made = Quality(
+        settings, plan, Console(file=io.StringIO()), lambda: Progress(disable=True), data, published="nothing"
+    ).run()
     for result in made.results:
         names = [row.name for row in result.rows if row.name != "recstream-int8"]
         assert names == ["recstream", "recstream-retrieval", "student alone", "teacher", "popularity"]

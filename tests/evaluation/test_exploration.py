@@ -9,7 +9,6 @@ from models.data.events import Floats
 from tests.evaluation.world import crowd, known
 
 EVENTS = known(crowd(users=60, items=40))
-TAKEN_BY = split(EVENTS, "next-item")
 
 
 class ByNumber:
@@ -37,33 +36,26 @@ def nobody(count: int = 1) -> EvalQueries:
 
 
 def test_the_best_new_item_takes_the_last_place() -> None:
-    row = WithExploration(ByNumber(), EVENTS, np.array([1, 3, 5]), 0.1)
-    assert row.name == "by number, places for new items"
-    assert first(row, nobody(), 12) == [[39, 38, 37, 36, 35, 34, 33, 32, 31, 5, 30, 29]]
-    two = WithExploration(ByNumber(), EVENTS, np.array([1, 3, 5]), 0.2)
+    row = WithExploration(ByNumber(), np.array([1, 3, 5]), 0.1, 10)
+    assert row.name == "by number, with exploration"
+    assert first(row, nobody(), 10) == [[39, 38, 37, 36, 35, 34, 33, 32, 31, 5]]
+    assert np.isfinite(row.scores(nobody())).sum() == 10
+    two = WithExploration(ByNumber(), np.array([1, 3, 5]), 0.2, 10)
     assert first(two, nobody(), 10) == [[39, 38, 37, 36, 5, 35, 34, 33, 32, 3]]
 
 
 def test_new_items_that_the_order_lists_itself_count() -> None:
-    row = WithExploration(ByNumber(), EVENTS, np.array([5, 36]), 0.1)
+    row = WithExploration(ByNumber(), np.array([5, 36]), 0.1, 10)
     assert first(row, nobody(), 10) == [list(range(39, 29, -1))]
 
 
 def test_what_is_not_listed_gets_no_place() -> None:
-    row = WithExploration(ByNumber(unlisted=10), EVENTS, np.array([5]), 0.1)
+    row = WithExploration(ByNumber(unlisted=10), np.array([5]), 0.1, 10)
     assert first(row, nobody(2), 10) == [list(range(39, 29, -1))] * 2
-
-
-def test_what_a_user_has_taken_holds_no_place() -> None:
-    queries = TAKEN_BY.queries.part(0, 1)
-    consumed = EVENTS.items[queries.before[0]]
-    row = WithExploration(ByNumber(), EVENTS, consumed, 0.1)
-    (found,) = first(row, queries, 10)
-    assert len(consumed) and not set(found) & set(consumed.tolist())
 
 
 def test_new_is_what_no_training_event_names() -> None:
     found = split(EVENTS, "cold-items")
-    new = without_events(found.known, np.flatnonzero(found.training))
+    new = without_events(len(EVENTS.item_ids), found.training_events.items)
     assert set(new) == set(range(len(EVENTS.item_ids))) - set(found.training_events.items.tolist())
     assert {item for items in found.relevant for item in items} <= set(new)

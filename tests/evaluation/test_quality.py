@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rich.console import Console
+from rich.progress import Progress
 
 import evaluation.quality.trained as trained_module
 from configuration.settings import Settings
@@ -43,9 +44,13 @@ def data() -> Data:
     return Data(events, [ItemText(item, f"film {item}") for item in events.item_ids])
 
 
+def hidden() -> Progress:
+    return Progress(disable=True)
+
+
 def quality(settings: Settings, data: Data, folder: Path, out: io.StringIO | None = None) -> Quality:
     plan = Plan(folder, (0, 1), ("popularity", "item-knn"))
-    return Quality(settings, plan, Console(file=out or io.StringIO()), data, published="nothing")
+    return Quality(settings, plan, Console(file=out or io.StringIO()), hidden, data, published="nothing")
 
 
 def test_it_goes_on_where_it_was_interrupted_and_ends_in_a_page(
@@ -104,13 +109,13 @@ def test_what_is_half_written_is_measured_again(data: Data, tmp_path: Path) -> N
         return [row]
 
     kept = ResultCache(tmp_path)
-    assert kept.rows("key", now)[0] is row
-    again = kept.rows("key", now)[0]
+    assert kept.get_or_measure("key", now)[0] is row
+    again = kept.get_or_measure("key", now)[0]
     assert len(calls) == 1 and again.name == "popularity" and again.novelty == row.novelty
     np.testing.assert_array_equal(again.figures, row.figures)
     whole = (tmp_path / "key.npz").read_bytes()
     (tmp_path / "key.npz").write_bytes(whole[: len(whole) // 2])
-    assert kept.rows("key", now)[0] is row and len(calls) == 2
+    assert kept.get_or_measure("key", now)[0] is row and len(calls) == 2
 
 
 def test_keys_differ_where_anything_does() -> None:
@@ -122,7 +127,9 @@ def test_trainings_beside_each_other_are_those_that_would_be_made_one_by_one(
     settings: Settings, data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     console = Console(file=io.StringIO())
-    together, alone = (Trainer(settings, tmp_path / name, data, console) for name in ("together", "alone"))
+    together, alone = (
+        Trainer(settings, tmp_path / name, data, console, hidden) for name in ("together", "alone")
+    )
     together.train([("leave-one-out", 0), ("leave-one-out", 1)], jobs=2)
     one = alone.trained("leave-one-out", 1)
     monkeypatch.setattr(trained_module, "train_on", None)  # nothing is left to be trained

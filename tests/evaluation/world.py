@@ -1,12 +1,14 @@
 """Small data sets for tests of the evaluation."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from evaluation.methods.lists import ListSettings
 from models.data.events import Events, ItemText, index_events
-from profiles.actions import Action, Actions
+from profiles.actions import Action, Actions, ProfileSettings
+from ranking.settings import RankingSettings, evaluation
 
 ACTIONS = {
     "rate": Action(positive_from=4.0, value_range=(1, 5)),
@@ -16,6 +18,21 @@ HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 
 EventRow = tuple[str, str, str, int, float]
+
+
+def list_settings(actions: Mapping[str, Action] | None = None, **surface: object) -> ListSettings:
+    """Lists of the surface `evaluation`, with these settings of it."""
+    return ListSettings(
+        ProfileSettings(actions=dict(ACTIONS if actions is None else actions)),
+        RankingSettings.model_validate(
+            {
+                "surfaces": {
+                    "evaluation": {**evaluation()["evaluation"].model_dump(exclude_unset=True), **surface}
+                }
+            }
+        ),
+        "evaluation",
+    )
 
 
 class Rows:

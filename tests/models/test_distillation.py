@@ -10,7 +10,6 @@ from rich.progress import Progress
 
 from evaluation.errors import TrainedOnOther
 from evaluation.method import EvalQueries
-from evaluation.methods.composition import CompositionSettings
 from evaluation.methods.product import product_methods
 from evaluation.methods.teacher import TeacherMethod, with_teacher_notes
 from evaluation.metrics.measure import measure
@@ -26,6 +25,7 @@ from models.training.resume.checkpoint import Checkpoint
 from models.training.settings import TeacherSettings, TrainSettings
 from models.training.train import train_on
 from profiles.actions import Action
+from tests.evaluation.world import list_settings
 from tests.models.stopped_runs import FILMS, StopAt, visits
 from tests.models.tiny_bundle import text_model
 from tests.models.tiny_training import tiny_settings
@@ -54,7 +54,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> TrainSettings:
 @pytest.fixture(scope="module")
 def bundle(settings: TrainSettings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("taught") / "bundle"
-    train_on(PART.learned, FILMS, settings, place)
+    train_on(PART.training_events, FILMS, settings, place)
     return place
 
 
@@ -89,7 +89,7 @@ def test_the_teacher_lies_beside_the_bundle_and_nothing_of_it_inside(
     kept = read(bundle)
     assert [kept.item_index(item) for item in record.item_ids] == list(range(1, len(record.item_ids) + 1))
     alone = train_on(
-        PART.learned,
+        PART.training_events,
         FILMS,
         settings.model_copy(update={"teacher": TeacherSettings()}),
         bundle.with_name("alone"),
@@ -106,7 +106,9 @@ def test_a_training_with_a_teacher_goes_on_where_it_was_stopped(
     for run in count():
         checkpoint = Checkpoint(tmp_path / "bundle.checkpoint", StopAt((2, 5, 3)[run % 3]))
         try:
-            manifest = train_on(PART.learned, FILMS, settings, tmp_path / "bundle", checkpoint=checkpoint)
+            manifest = train_on(
+                PART.training_events, FILMS, settings, tmp_path / "bundle", checkpoint=checkpoint
+            )
             break
         except TrainingStopped:
             stops += 1
@@ -149,14 +151,17 @@ def test_evaluation_says_how_far_the_student_is_from_its_teacher_and_from_itself
     settings: TrainSettings, bundle: Path, tmp_path: Path
 ) -> None:
     alone = train_on(
-        PART.learned, FILMS, settings.model_copy(update={"teacher": TeacherSettings()}), tmp_path / "alone"
+        PART.training_events,
+        FILMS,
+        settings.model_copy(update={"teacher": TeacherSettings()}),
+        tmp_path / "alone",
     )
     assert alone.version == 7
-    composed = CompositionSettings(actions=ACTIONS)
-    rows = product_methods(PART, FILMS, read(bundle), composed, alone=read(tmp_path / "alone"))
+    composed = list_settings(ACTIONS)
+    rows = product_methods(PART, FILMS, [], read(bundle), composed, alone=read(tmp_path / "alone"))
     rows.append(row_of(settings, bundle))
     assert [row.name for row in rows] == ["recstream", "recstream-retrieval", "student alone", "teacher"]
-    found = with_teacher_notes(PART, [MeasuredMethod(measure(PART, row), reference=False) for row in rows])
+    found = with_teacher_notes(PART, [MeasuredMethod(measure(PART, row), baseline=False) for row in rows])
     assert [bool(row.note) for row in found] == [False, False, True, True]
     difference = found[1].measured.figure("ndcg@10").mean() - found[3].measured.figure("ndcg@10").mean()
     assert f"{difference:+.4f} (95 % " in found[3].note

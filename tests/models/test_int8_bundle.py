@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 import models.export.compression.int8_bundle as int8_bundle
+from evaluation.int8_comparison import Comparison, check, loss, refusal
 from inference.bundle.bundle import Bundle, Manifest, read
 from inference.bundle.graphs import GRAPHS, ITEM_ENCODER, RANKER, USER_FOLD, USER_STEP, Graph
 from models.errors import CompressionFailed, Int8Refused
-from models.export.compression.comparison import Comparison, check, loss, refusal
 from models.export.compression.int8_bundle import write_int8
 from models.export.compression.int8_graph import MIN_WEIGHT_NUMBERS
 from models.export.compression.timing import costs

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from evaluation.baselines.popularity import Popularity
-from evaluation.methods.composition import CompositionSettings
 from evaluation.methods.product import product_methods
 from evaluation.metrics.measure import measure
 from evaluation.protocols.split import split
@@ -19,6 +18,7 @@ from models.errors import NothingToLearn
 from models.training.settings import TrainSettings
 from models.training.train import train
 from profiles.actions import Action, Actions
+from tests.evaluation.world import list_settings
 from tests.models.tiny_training import Table, tiny_settings
 
 ITEMS = [ItemText(str(i), f"film {i}", 10**12 if i % 2 else None) for i in range(40)]
@@ -61,7 +61,7 @@ def hit_rates(training: Table, replay: Table, bundle: Path) -> tuple[float, floa
     """HR@5 before each event of the replay, which is the last tenth: of the lists, and of popularity."""
     found = split(index_events([training, replay], ITEMS, Actions(ACTIONS)), "next-item")
     assert len(found.queries) == len(replay.user_ids) == len(found.known) - found.training.sum()
-    lists = product_methods(found, ITEMS, read(bundle), CompositionSettings(actions=ACTIONS))[0]
+    lists = product_methods(found, ITEMS, [], read(bundle), list_settings(ACTIONS))[0]
     popularity = Popularity(found.known, found.known.positive, None)
     hits, popular = (measure(found, row).figure("hr@5").mean() for row in (lists, popularity))
     return float(hits), float(popular)

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.methods.composition import CompositionSettings
 from evaluation.methods.product import product_methods
 from evaluation.metrics.measure import ndcg
 from evaluation.protocols.split import Split, next_items
@@ -21,6 +20,7 @@ from models.training.settings import ContinuationSettings, TrainSettings
 from models.training.train import train_on
 from models.training.training_weights import load_weights, save_weights, weights_folder
 from profiles.actions import Action
+from tests.evaluation.world import list_settings
 from tests.models.stopped_runs import DAY, FILMS, visits
 from tests.models.tiny_bundle import text_model
 from tests.models.tiny_training import tiny_settings
@@ -80,7 +80,7 @@ def product_rows_of(bundle: Path, part: Split):  # type: ignore[no-untyped-def]
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(product, "check_trained_on", lambda bundle, split: None)
-        return product_methods(part, FILMS, read(bundle), CompositionSettings(actions=ACTIONS))[1]
+        return product_methods(part, FILMS, [], read(bundle), list_settings(ACTIONS))[1]
 
 
 def test_what_is_new_is_learned_and_what_is_old_is_not_forgotten(

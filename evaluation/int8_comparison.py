@@ -6,15 +6,15 @@ from typing import Final
 
 from rich.progress import Progress
 
+from evaluation.data import Data
 from evaluation.errors import TrainedOnOther
-from evaluation.methods.composition import Composition, CompositionSettings
+from evaluation.methods.bundle_model import bundle_model
+from evaluation.methods.lists import ListSettings, RankedLists
 from evaluation.methods.product import INT8
-from evaluation.methods.served_model import BundleModel
 from evaluation.protocols.split import Split
 from evaluation.report.results import MeasuredMethod
 from evaluation.run import measure_methods
 from inference.bundle.bundle import Bundle
-from models.data.events import Events, ItemText
 from models.errors import Int8Refused
 from models.export.compression.timing import Cost, costs
 
@@ -61,31 +61,42 @@ def refusal(float32: float, int8: float) -> str:
 
 
 def compare(
-    known: Events,
+    data: Data,
     split: Split,
-    items: Sequence[ItemText],
-    settings: CompositionSettings,
+    settings: ListSettings,
     float32: Bundle,
     int8: Bundle,
     *,
     threads: int = 1,
     show: Progress | None = None,
 ) -> Comparison:
-    """Measures both in the lists of `split`. A bundle that was trained on all events, `known`, those to be found among
-    them, is measured too: see `Comparison.unseen`. Raises TrainedOnOther for any other."""
+    """Measures both bundles in the same lists.
+
+    Args:
+        data: the data set of the split. The bundles were trained on the training part of the split, or on all events:
+            see `Comparison.unseen`.
+        settings: how lists are made.
+        threads: of each call of a model.
+        show: where progress is shown.
+
+    Raises:
+        TrainedOnOther: they were trained on other events.
+    """
     show = show or Progress(disable=True)
     trained_on = float32.manifest.data_fingerprint
     unseen = trained_on == split.training_events.fingerprint()
-    if not unseen and trained_on != known.fingerprint():
+    if not unseen and trained_on != data.known.fingerprint():
         raise TrainedOnOther(
             f"{float32.folder} was trained on other events than these files hold, and on others than the training "
             f"part of {split.name}"
         )
-    rows = [
-        Composition(split, items, _model(split, items, bundle, threads, show, name), settings, name)
+    methods = [
+        _lists(data, split, settings, bundle, threads, show, name)
         for name, bundle in (("float32", float32), ("int8", int8))
     ]
-    one, other = (float(row.measured.figure("ndcg@10").mean()) for row in measure_methods(split, rows, show))
+    one, other = (
+        float(found.measured.figure("ndcg@10").mean()) for found in measure_methods(split, methods, show)
+    )
     return Comparison(split.name, len(split.queries), unseen, one, other, costs(float32), costs(int8))
 
 
@@ -108,10 +119,18 @@ def check(found: Comparison) -> None:
         raise Int8Refused(f"{found.protocol}: {reason}")
 
 
-def _model(
-    split: Split, items: Sequence[ItemText], bundle: Bundle, threads: int, show: Progress, name: str
-) -> BundleModel:
-    task = show.add_task(f"Item vectors, {name}", total=len(split.known.item_ids))
-    return BundleModel(
-        bundle, split.known.item_ids, items, threads=threads, advance=lambda done: show.advance(task, done)
+def _lists(
+    data: Data,
+    split: Split,
+    settings: ListSettings,
+    bundle: Bundle,
+    threads: int,
+    show: Progress,
+    name: str,
+) -> RankedLists:
+    ids = split.known.item_ids
+    task = show.add_task(f"Item vectors, {name}", total=len(ids))
+    model = bundle_model(
+        bundle, ids, data.items, threads=threads, advance=lambda done: show.advance(task, done)
     )
+    return RankedLists(split, data.catalogue, model, settings, name)

@@ -1,4 +1,4 @@
-"""`python -m evaluation.quality`, which is `make quality`: trains, measures, and writes docs/quality.md."""
+"""`python -m cli.commands.quality`, which is `make quality`: trains, measures, and writes docs/quality.md."""
 
 import json
 import sys
@@ -10,6 +10,7 @@ from rich.console import Console
 
 from cli.errors import CommandError
 from cli.terminal.evaluation_tables import result_tables
+from cli.terminal.progress import progress_on
 from configuration.settings import load_settings
 from evaluation.baselines.fit import NAMES
 from evaluation.quality.machine import machine
@@ -17,6 +18,7 @@ from evaluation.quality.page import write_page
 from evaluation.quality.run import Plan, Quality
 from inference.errors import BundleRefused
 from models.errors import ModelsError
+from ranking.settings import DEFAULT_SURFACE
 from readers.errors import UnreadableFile
 
 
@@ -26,6 +28,7 @@ def quality(
     jobs: Annotated[
         int, typer.Option(min=1, help="Trainings at a time; they share the setting train.threads")
     ] = 2,
+    surface: Annotated[str, typer.Option(help="Whose lists are judged")] = DEFAULT_SURFACE,
     folder: Annotated[
         Path, typer.Option(help="Models and measurements are kept here: an interrupted run goes on")
     ] = Path(".recstream/quality"),
@@ -40,7 +43,12 @@ def quality(
     console = Console(stderr=as_json)
     names = tuple(name.strip() for name in baselines.split(",") if name.strip())
     try:
-        made = Quality(load_settings(), Plan(folder, tuple(range(seeds)), names, jobs=jobs), console).run()
+        made = Quality(
+            load_settings(),
+            Plan(folder, tuple(range(seeds)), names, jobs=jobs, surface=surface),
+            console,
+            lambda: progress_on(console),
+        ).run()
     except (ModelsError, BundleRefused, UnreadableFile) as error:
         raise CommandError(str(error)) from error
     write_page(page, made, machine())
