@@ -84,6 +84,7 @@ def test_train_and_evaluate_show_a_teacher_and_the_student_alone(
     assert json.loads(again.splitlines()[-1])["methods"] == found
 
 
+@pytest.mark.drill
 def test_quality_shows_both_rows_where_there_is_a_teacher(text: Path, tmp_path: Path) -> None:
     events = known(crowd(users=30))
     data = Data(events, [ItemText(item, f"film {item}") for item in events.item_ids])

@@ -84,6 +84,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     return Command(tmp_path, monkeypatch)
 
 
+@pytest.mark.drill
 def test_an_interrupted_training_goes_on_by_the_same_command(
     command: Command, capfd: pytest.CaptureFixture[str]
 ) -> None:

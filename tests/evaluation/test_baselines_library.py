@@ -52,6 +52,9 @@ PARAMETERS: dict[str, Parameters] = {
     },
 }
 
+# SASRec comes with a training framework, which takes long to load in each process.
+METHODS = [pytest.param(name, marks=pytest.mark.drill) if name == "sasrec" else name for name in PARAMETERS]
+
 
 @pytest.fixture(scope="module", autouse=True)
 def environment() -> None:
@@ -63,7 +66,7 @@ def environment() -> None:
         pytest.skip(reason)
 
 
-@pytest.fixture(scope="module", params=list(PARAMETERS))
+@pytest.fixture(scope="module", params=METHODS)
 def fitted(request: pytest.FixtureRequest) -> Iterator[tuple[str, LibraryMethod, Parameters]]:
     trained, _ = two_kinds()
     row, found = fit(request.param, trained, PARAMETERS[request.param], popular=POPULAR)
@@ -107,7 +110,7 @@ def test_sasrec_says_after_how_many_epochs_it_was_best(fitted: tuple[str, Librar
         assert 1 <= int(str(found["epochs"])) <= 60
 
 
-@pytest.mark.parametrize("name", list(PARAMETERS))
+@pytest.mark.parametrize("name", METHODS)
 def test_equal_seeds_give_equal_scores_and_held_out_rows_change_nothing(name: str) -> None:
     trained, asked = two_kinds()
     items = trained.known.items.copy()
@@ -143,6 +146,7 @@ def test_items_that_were_not_trained_on_are_not_listed() -> None:
     assert np.isneginf(scores[:, -1]).all() and np.isfinite(scores[:, :-1]).all()
 
 
+@pytest.mark.drill
 def test_histories_longer_than_the_length_are_trained_on_to_their_beginning() -> None:
     # Item 0 is followed by 1 only at the beginning of long histories, and by nothing else.
     rows = [(user, 0, user, True) for user in range(30)] + [(user, 1, 100 + user, True) for user in range(30)]
@@ -164,6 +168,7 @@ def test_histories_longer_than_the_length_are_trained_on_to_their_beginning() ->
         assert row.scores(asked)[0].argmax() == 1
 
 
+@pytest.mark.drill
 def test_an_equal_training_of_minutes_is_made_once(tmp_path: Path) -> None:
     split, queries = two_kinds()
     said: list[str] = []

@@ -53,6 +53,7 @@ def quality(settings: Settings, data: Data, folder: Path, out: io.StringIO | Non
     return Quality(settings, plan, Console(file=out or io.StringIO()), hidden, data, published="nothing")
 
 
+@pytest.mark.drill
 def test_it_goes_on_where_it_was_interrupted_and_ends_in_a_page(
     settings: Settings, data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
