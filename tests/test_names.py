@@ -42,7 +42,7 @@ NAMES: Final = {
     "ProfileReader", "Known": "Snapshot", "Lists": "SlateService", "Folds": "HistoryEncoder", "Applied": "RewindWindow",
     "ShownLists": "SlateMemory", "Contents": "InMemoryCatalog", "Pointer": "VersionRouting", "Served": "VersionWatcher",
     "After": "ReadYourWrites", "TooMuch": "LimitExceeded", "StuckReader": "SlowConsumer", "bounded": "with_timeout",
-    "race": "race", "direct": "item_skip_connection", "near": "next_item", "references": "baselines",
+    "first_of": "race", "direct": "item_skip_connection", "near": "next_item", "references": "baselines",
     "private": "evaluation settings", "forget": "erase", "served": "version watcher", "Bar": "progress",
 }  # fmt: skip
 """Whole names that are wrong, though their words are ordinary."""
