@@ -1,0 +1,59 @@
+"""Errors that a person can act on are text for a terminal; faults of the code are not."""
+
+import pytest
+
+from cli.errors import CommandError, terminal_text
+from configuration.errors import ConfigurationError
+from inference.errors import BundleRefused
+from ingest.errors import StillBehind
+from local.errors import PortTaken
+from models.errors import NothingToLearn
+from profiles.errors import StoreUnavailable
+from readers.errors import UnreadableFile
+from recstream.client.errors import RecstreamError
+from rollout.errors import TransitionRefused
+from topics.errors import KafkaUnreachable
+
+
+@pytest.mark.parametrize(
+    ("error", "what", "next_step"),
+    [
+        (CommandError("a", "b"), "a", "b"),
+        (ConfigurationError("kafka.bootstrap is empty", "set it"), "kafka.bootstrap is empty", "set it"),
+        (
+            TransitionRefused("no version is published", "publish one"),
+            "no version is published",
+            "publish one",
+        ),
+        (PortTaken("port 9092 is taken"), "port 9092 is taken", ""),
+        (UnreadableFile("a.csv: empty"), "a.csv: empty", ""),
+        (NothingToLearn("no event"), "no event", ""),
+        (
+            StoreUnavailable("no answer"),
+            "no answer",
+            "check that Valkey runs, and RECSTREAM_STORE__ADDRESSES",
+        ),
+        (RecstreamError("unavailable"), "unavailable", "`recstream doctor` says what is reachable"),
+    ],
+)
+def test_what_happened_and_what_to_do(error: Exception, what: str, next_step: str) -> None:
+    assert terminal_text(error) == (what, next_step)
+
+
+def test_a_subclass_reads_as_its_room_does() -> None:
+    text = terminal_text(KafkaUnreachable("broker:9092", "timeout"))
+    assert text is not None and "broker:9092" in text[0] and "doctor" in text[1]
+    for error in (BundleRefused("manifest.json", "missing"), StillBehind("ingest", "interactions", 7, 60)):
+        assert terminal_text(error) == (str(error), "")
+
+
+def test_of_a_group_the_first_that_a_person_can_act_on_is_said() -> None:
+    group = ExceptionGroup(
+        "tasks", [ValueError("ours"), ExceptionGroup("inner", [PortTaken("port 1 is taken")])]
+    )
+    assert terminal_text(group) == ("port 1 is taken", "")
+
+
+def test_a_fault_of_the_code_has_no_text() -> None:
+    assert terminal_text(ValueError("ours")) is None
+    assert terminal_text(ExceptionGroup("tasks", [KeyError("ours")])) is None
