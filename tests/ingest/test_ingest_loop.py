@@ -1,0 +1,140 @@
+"""What the loop promises its handlers: batches are tried again, or left whole to the next owner of their partitions."""
+
+import asyncio
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.structs import OffsetAndMetadata
+
+from ingest.consuming.commits import Commits
+from ingest.consuming.loop import (
+    NOTHING,
+    Assignment,
+    Batch,
+    BatchHandler,
+    ConsumerLoop,
+    Offsets,
+    Subscription,
+    batch_back_off,
+)
+from ingest.errors import BatchAbandoned, TooManyDeadLetters
+from ingest.settings import IngestSettings
+from tests.ingest.world import World, until
+
+FAST = IngestSettings(backoff_ms=1, backoff_max_ms=5)
+SLOW = IngestSettings(backoff_ms=60_000, backoff_max_ms=60_000)
+
+
+def batch(settings: IngestSettings, stop: asyncio.Event | None = None) -> Batch:
+    return Batch({}, Assignment(), batch_back_off(settings), stop or asyncio.Event())
+
+
+async def test_a_batch_is_tried_again_until_it_succeeds() -> None:
+    numbers: list[int] = []
+
+    async def attempt(number: int) -> None:
+        numbers.append(number)
+        if number < 3:
+            raise ConnectionError("away")
+
+    await batch(FAST).retry(attempt)
+    assert numbers == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), TooManyDeadLetters(5, "not_json"), BatchAbandoned("x")])
+async def test_a_failure_that_is_not_to_be_tried_again_is_raised_at_once(error: Exception) -> None:
+    async def first(number: int) -> None:
+        raise error
+
+    async def second(number: int) -> None:
+        raise error if number else ConnectionError("away")
+
+    for attempt in (first, second):
+        with pytest.raises(type(error)):
+            await batch(FAST).retry(attempt, unless=(ValueError,))
+    if isinstance(error, ValueError):
+        with pytest.raises(ValueError, match="x"):
+            await batch(FAST).retry(first, on=(ConnectionError,))
+
+
+@pytest.mark.parametrize("end", ["stop", "leaving"])
+async def test_a_pause_ends_with_the_worker_and_with_the_assignment(end: str) -> None:
+    stop = asyncio.Event()
+    slow = batch(SLOW, stop)
+    failed = asyncio.Event()
+
+    async def attempt(number: int) -> None:
+        failed.set()
+        raise ConnectionError("away")
+
+    trying = asyncio.create_task(slow.retry(attempt))
+    await failed.wait()
+    (stop if end == "stop" else slow.assignment.leaving).set()
+    with pytest.raises(BatchAbandoned):
+        await asyncio.wait_for(trying, 30)
+
+
+async def test_work_that_may_be_abandoned_ends_when_the_partitions_are_about_to_move() -> None:
+    moving = batch(FAST)
+    ended = asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    waiting = asyncio.create_task(moving.unless_leaving(work()))
+    await asyncio.sleep(0)
+    moving.assignment.leaving.set()
+    with pytest.raises(BatchAbandoned):
+        await asyncio.wait_for(waiting, 30)
+    assert ended.is_set()
+
+
+class Abandons(BatchHandler):
+    """Abandons the first batch, and keeps the offsets of all others."""
+
+    def __init__(self) -> None:
+        self.seen: list[list[int]] = []
+        self.positioned_before: list[int] = []
+        self.positions = 0
+
+    async def position(self, consumer: AIOKafkaConsumer, assignment: Assignment, commits: Commits) -> None:
+        self.positions += 1
+
+    async def handle(self, batch: Batch) -> Offsets:
+        self.positioned_before.append(self.positions)
+        self.seen.append([record.offset for part in batch.records.values() for record in part])
+        if len(self.seen) == 1:
+            raise BatchAbandoned
+        return {tp: OffsetAndMetadata(part[-1].offset + 1, "") for tp, part in batch.records.items()}
+
+    async def after_poll(self, consumer: AIOKafkaConsumer, assignment: Assignment, records: int) -> Offsets:
+        return NOTHING
+
+
+async def test_an_abandoned_batch_is_polled_again_and_committed_once_it_is_handled(world: World) -> None:
+    for number in range(3):
+        await world.send("ann", event_id=f"e{number}", partition=0)
+    handler, stop = Abandons(), asyncio.Event()
+    topic = world.kafka.topics.interactions
+    group = f"{world.kafka.topic_prefix}abandons"
+    subscription = Subscription(group=group, topics=(topic,), start="earliest", max_records=10)
+    running = asyncio.create_task(ConsumerLoop(world.kafka, subscription, handler, world.settings).run(stop))
+
+    async def handled() -> bool:
+        return any(2 in offsets for offsets in handler.seen[1:])
+
+    await until(handled)
+    stop.set()
+    await asyncio.wait_for(running, 30)
+    assert handler.seen[0][0] == 0
+    assert [offset for offsets in handler.seen[1:] for offset in offsets] == [0, 1, 2]
+    assert min(handler.positioned_before) >= 1
+    consumer = AIOKafkaConsumer(**world.kafka.client_options(), group_id=group)
+    await consumer.start()
+    try:
+        assert await consumer.committed(TopicPartition(topic, 0)) == 3
+    finally:
+        await consumer.stop()
