@@ -1,4 +1,4 @@
-"""The ingest process: the only place of this room that builds things."""
+"""The ingest process: the composition root of the room."""
 
 import asyncio
 import contextlib
@@ -42,7 +42,7 @@ log = structlog.get_logger()
 
 
 class Role(StrEnum):
-    """What a process does; several processes may share a role."""
+    """What a process does. Several processes may share a role."""
 
     INTERACTIONS = "interactions"
     CATALOGUE = "catalogue"
@@ -55,8 +55,12 @@ ALL_ROLES = frozenset(Role)
 
 @dataclass(frozen=True, slots=True)
 class IngestConfiguration:
-    """The settings of every room that ingest is made of, the folder of the published bundles, by version, and the
-    surfaces that are configured: others are `other` in the figures of online quality."""
+    """The settings of every room that ingest uses.
+
+    Attributes:
+        bundles: The folder of the published bundles, one a version.
+        surfaces: The configured surfaces. Others are `other` in the figures of online quality.
+    """
 
     ingest: IngestSettings
     kafka: KafkaSettings
@@ -75,11 +79,20 @@ async def run(
     stop: asyncio.Event | None = None,
     listening: Callable[[int], None] | None = None,
 ) -> None:
-    """Runs the roles until SIGTERM or SIGINT, or until `stop` is set where that is given; then drains: the batch in
-    hand is finished and committed. `listening` is told the port of the health endpoint.
+    """Runs the roles until it is stopped; then it drains: the batch in hand is finished and committed.
 
-    It waits, unready, for whatever is not there yet, and needs no model: events are applied without one. Which
-    versions there are it reads from Kafka, and follows while it runs. Raises OSError (the port), and TaskFailed.
+    It waits, unready, for servers that are not up yet. It needs no model: events are applied without one. It reads the
+    live model versions from Kafka, and follows them while it runs.
+
+    Args:
+        configuration: The settings.
+        roles: What the process does.
+        stop: Stops it. None: SIGTERM and SIGINT do.
+        listening: Called with the port of the health endpoint.
+
+    Raises:
+        OSError: The port of the health endpoint is taken.
+        TaskFailed: A background task has failed for good.
     """
     settings = configuration.ingest
     stop = _stop_on_signals() if stop is None else stop
@@ -115,29 +128,30 @@ def background(
     roles: Collection[Role],
     stop: asyncio.Event,
 ) -> list[BackgroundTask]:
-    """Everything that the process runs. Workers start when the catalogue is whole, and drain when `stop` is set.
+    """Lists the background tasks of the process. Workers start once the catalogue is read, and drain when `stop` is
+    set.
 
-    A worker that fails is started again by its supervisor, which knows what each failure asks for. So what a worker's
-    task raises is a fault of the supervision, and ends the process.
+    The supervisor of a worker starts it again after each failure. So an error of a worker's task is a fault of the
+    supervisor, and ends the process.
     """
     settings = configuration.ingest
-    whole = asyncio.Event()
+    catalog_read = asyncio.Event()
 
     def worker(name: str, work: Callable[[], Awaitable[None]]) -> BackgroundTask:
         async def run() -> None:
-            if await unless_stopped(whole.wait(), stop):
+            if await unless_stopped(catalog_read.wait(), stop):
                 await work()
 
         return BackgroundTask(name, run, OnFailure.FATAL, drains=True)
 
     async def become_ready() -> None:
         await catalog.wait_ready()
-        # What lives as long as the process is not looked through again: full collections cost tens of ms.
+        # The collector skips what lives as long as the process: full collections cost tens of ms.
         gc.collect()
         gc.freeze()
         gc.set_threshold(20_000, 20, 50)
         health.up("catalog")
-        whole.set()
+        catalog_read.set()
 
     async def leave() -> None:
         await stop.wait()
@@ -150,7 +164,7 @@ def background(
         BackgroundTask("shutdown", leave, OnFailure.FATAL, drains=True),
     ]
     if Role.INTERACTIONS in roles:
-        # Told from the start, since its absence is an alert.
+        # The series exists from the start, since an alert goes by its absence.
         health.down(Role.INTERACTIONS, "waits for the catalogue")
         interactions = partial(_interactions, configuration, versions, model, catalog, health, stop)
         tasks.append(worker("interactions", interactions))
@@ -195,7 +209,7 @@ async def _quality(configuration: IngestConfiguration, versions: Versions, stop:
             [metrics.SENT, metrics.IMPRESSIONS, metrics.RESPONSES, metrics.EXPECTED, metrics.OBSERVED]
         ).follow
     )
-    # A health of its own: that figures are missing does not make a process unready.
+    # A health of its own: a process without these figures is ready.
     health = Health(metrics.READY)
     worker = QualityWorker(
         configuration.kafka,

@@ -18,7 +18,7 @@ log = structlog.get_logger()
 class Commits:
     """What one member of a group has to commit for the partitions that it holds.
 
-    A commit that fails does no harm: whoever owns the partition reads the records again, and handlers drop what they
+    A commit that fails does no harm: the owner of the partition reads the records again, and handlers drop what they
     have handled. So commits are late by up to `commit_interval_ms`, and many batches share one.
     """
 

@@ -50,7 +50,7 @@ class _Changes:
 class ItemsHandler(BatchHandler):
     """Embeds items that are new or whose text has changed, and removes the vectors of removed ones.
 
-    While Triton is away it waits and keeps its place. Reading an item twice embeds it once, as long as the catalogue
+    While Triton is away it waits, and commits nothing. Reading an item twice embeds it once, as long as the catalogue
     has seen the vector. A new model version reads the topic from its start, in a group of its own.
 
     A batch is abandoned when its partitions are about to move, unless it is being written: so the vector of an older
@@ -102,7 +102,7 @@ class ItemsHandler(BatchHandler):
 
     async def after_poll(self, consumer: AIOKafkaConsumer, assignment: Assignment, records: int) -> Offsets:
         """Commits where the partitions end once nothing is left to read: where compaction took the last records, no
-        record says so. Whoever publishes a version waits for it."""
+        record says so. A publisher of a version waits for it."""
         if records:
             return NOTHING
         try:

@@ -19,8 +19,8 @@ _SLICE_SECONDS = 0.002
 
 
 class QualityHandler(BatchHandler):
-    """Counts what users make of their slates, from now on. It gives the loop nothing to commit: who comes begins with
-    what comes next, and figures for graphs are worth no second reading.
+    """Counts what users make of their slates, from now on. It gives the loop nothing to commit: a new member begins
+    with what comes next, and figures for graphs are worth no second reading.
 
     Args:
         quality: Counts.

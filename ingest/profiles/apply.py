@@ -162,8 +162,8 @@ class Apply:
         """The profile of each user, from the cache or from the store."""
         bases = {}
         others = []
-        for place, user_id in enumerate(users):
-            if place and place % _USERS_PER_TURN == 0:
+        for index, user_id in enumerate(users):
+            if index and index % _USERS_PER_TURN == 0:
                 await asyncio.sleep(0)
             if (kept := self._recent.take(user_id)) is not None:
                 bases[user_id] = _Base(kept, True)
@@ -185,8 +185,8 @@ class Apply:
         started = time.perf_counter()
         changes = []
         outdated = []
-        for place, (user_id, found) in enumerate(bases.items()):
-            if place and place % _USERS_PER_TURN == 0:
+        for index, (user_id, found) in enumerate(bases.items()):
+            if index and index % _USERS_PER_TURN == 0:
                 await asyncio.sleep(0)
             before = found.stored
             base = before.profile if before is not None else None

@@ -38,8 +38,8 @@ class InteractionsHandler(BatchHandler):
     committed. What cannot be applied is tried again with back-off, and never skipped.
 
     Beside each offset it commits the store's identity, and the offset where the partition stood some seconds before.
-    Who takes the partition over and finds another store begins there: what the store lost is applied again, and what
-    it did not lose is dropped by the watermarks.
+    A member that takes the partition over and finds another store begins there: what the store lost is applied again,
+    and what it did not lose is dropped by the watermarks.
 
     Args:
         kafka: The cluster.
@@ -122,7 +122,7 @@ class InteractionsHandler(BatchHandler):
             positions[tp.partition] = start
         self._lag.start(positions)
         commits.start({tp: known.offset for tp, known in found.items()})
-        # Empty partitions get a commit as well, so that whoever measures lag does not count expired history.
+        # Empty partitions get a commit as well. Otherwise expired history would count as lag.
         commits.mark(first_commits)
 
     async def out_of_range(self, consumer: AIOKafkaConsumer, offsets: Mapping[TopicPartition, int]) -> None:

@@ -22,7 +22,7 @@ class RewindWindow:
         self._last: dict[int, float] = {}
 
     def start(self, partition: int, offset: int, now: float) -> None:
-        """Starts the partition anew at this offset, at `now` in monotonic seconds."""
+        """Restarts the partition at this offset, at `now` in monotonic seconds."""
         self._marks[partition] = deque([(now, offset)])
         self._last[partition] = now
 

@@ -74,7 +74,7 @@ class Sweeper:
     async def run(self) -> None:
         """Until cancelled. Failures of the store and of the model are waited out.
 
-        Called again after another failure, it goes on with those who are still due.
+        Called again after another failure, it goes on with the users that are still due.
         """
         while True:
             if not (self._scan or self._due or self._waiting):

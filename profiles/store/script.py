@@ -31,8 +31,8 @@ if ARGV[8] ~= '' then
   local listeners = server.pcall('PUBSUB', 'NUMSUB', ARGV[6])
   if (listeners[2] or 0) > 0 then announcement = announcement .. ARGV[8] .. ARGV[2] end
 end
-local heard = server.pcall('PUBLISH', ARGV[6], announcement)
-if type(heard) == 'table' then return 2 end
+local published = server.pcall('PUBLISH', ARGV[6], announcement)
+if type(published) == 'table' then return 2 end
 return 1
 """
 
