@@ -44,7 +44,7 @@ def reading(around: World) -> list[str]:
 def hold_back(around: World) -> tuple[list[Announcement], list]:
     """What is announced from now on, and who would have heard of it."""
     held: list[Announcement] = []
-    (watch,) = around.server._changes._watches.values()
+    (watch,) = around.server._announcements._watches.values()
     callbacks, watch.callbacks = watch.callbacks, [held.append]
     return held, callbacks
 
@@ -73,7 +73,7 @@ async def test_whoever_waits_for_an_event_reads_the_profile_once(kafka, valkey, 
     ) as around:
         around.ingest.stalled = True
         token = await record(around, "ann", "item-1")
-        watches = around.server._changes._watches
+        watches = around.server._announcements._watches
         wanted = rpc.RecommendRequest(user_id="ann", after=[token])
         asking = asyncio.ensure_future(around.recommendations.Recommend(wanted, timeout=20))
         await eventually(lambda: watches and all(watch.confirmed for watch in watches.values()))
@@ -115,7 +115,7 @@ async def test_a_lost_announcement_is_healed(around: World) -> None:
     around.server.streams.reread_now()
     await until(call, lambda frame: shown[0] not in ids(frame))
     assert users == ["ann"]
-    (watch,) = around.server._changes._watches.values()
+    (watch,) = around.server._announcements._watches.values()
     watch.callbacks = callbacks
     await record(around, "ann", shown[1], event_id="heard")
     frame = await until(call, lambda frame: any(cause.event_id == "heard" for cause in frame.caused_by))
