@@ -9,7 +9,6 @@ One line of JSON a point is added to `--curves`; the picture is of all that stan
 import argparse
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -29,7 +28,6 @@ from models.network.recommender import Recommender
 from models.network.sequence_model import ItemTable
 from models.training.data_defaults import with_data_defaults
 from models.training.distributed.devices import device_of
-from models.training.resume.checkpoint import Checkpoint
 from models.training.settings import TrainSettings
 from models.training.stages.fit_encoder import fit_encoder
 from models.training.train import shape_of
@@ -68,52 +66,53 @@ def trained(
         wanted.dropout, wanted.id_dropout, wanted.media_dropout,
     )  # fmt: skip
     table = ItemTable(inputs.text, index, inputs.media)
-    fit_encoder(
-        model, InMemoryData(learned), table, wanted,
-        _points(name, model, table, test, items, wanted, arguments), checkpoint=Checkpoint(),
-    )  # fmt: skip
+    curve = _Curve(name, model, table, test, wanted, arguments)
+    fit_encoder(model, InMemoryData(learned), table, wanted, curve.on_step, after_epoch=curve.after_epoch)
 
 
-def _points(
-    name: str,
-    model: Recommender,
-    table: ItemTable,
-    test: Split,
-    items: list[ItemText],
-    settings: TrainSettings,
-    arguments: argparse.Namespace,
-) -> Callable[[float, float], None]:
-    """What is told of each step: measures where some epochs are over."""
-    done, measured, spent, started = 0.0, 0, 0.0, time.process_time()
+class _Curve:
+    """Measures the model every few epochs, and adds a point to the file of curves."""
 
-    def advance(share: float, loss: float) -> None:
-        nonlocal done, measured, spent, started
-        done += share
-        if done + 1e-6 < measured + arguments.every:
+    def __init__(
+        self,
+        name: str,
+        model: Recommender,
+        table: ItemTable,
+        test: Split,
+        settings: TrainSettings,
+        arguments: argparse.Namespace,
+    ) -> None:
+        self._name, self._model, self._table, self._arguments = name, model, table, arguments
+        self._test, self._settings = test, settings
+        self._seconds, self._started, self._loss = 0.0, time.process_time(), float("nan")
+
+    def on_step(self, share: float, loss: float) -> None:
+        """The loss of the last step is that of the point."""
+        self._loss = loss
+
+    def after_epoch(self, epoch: int) -> None:
+        """Measures where `--every` epochs are over."""
+        if epoch % self._arguments.every:
             return
-        measured += arguments.every
-        spent += time.process_time() - started
-        model.eval()
+        self._seconds += time.process_time() - self._started
+        self._model.eval()
         with torch.no_grad():
-            vectors = table.vectors(model).numpy()
+            vectors = self._table.vectors(self._model).numpy()
         lists = list_settings(load_settings(), MODEL_SURFACE)
-        row = Retrieval(test, [], torch_model(model, vectors, settings), lists)
-        found = measure(test, row)
+        row = Retrieval(self._test, [], torch_model(self._model, vectors, self._settings), lists)
+        found = measure(self._test, row)
         point = {
-            "name": name,
-            "epoch": measured,
-            "seconds": round(spent, 1),
-            "loss": round(loss, 4),
+            "name": self._name,
+            "epoch": epoch,
+            "seconds": round(self._seconds, 1),
+            "loss": round(self._loss, 4),
             "hr@10": round(float(found.figure("hr@10").mean()), 5),
             "ndcg@10": round(float(found.figure("ndcg@10").mean()), 5),
         }
         print(json.dumps(point), flush=True)
-        with arguments.curves.open("a") as file:
+        with self._arguments.curves.open("a") as file:
             file.write(json.dumps(point) + "\n")
-        model.train()
-        started = time.process_time()
-
-    return advance
+        self._started = time.process_time()
 
 
 def main() -> None:

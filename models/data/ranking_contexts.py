@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from models.data.events import Events, Floats, Ints
 
-_MOMENTS = 64
-_USERS_PER_MOMENT = 512
+_CUTOFFS = 64
+_USERS_PER_CUTOFF = 512
 # The share of all events after a moment in which its targets lie.
 _HORIZON = 0.1
 
@@ -64,20 +64,20 @@ def random_time_contexts(
     first, count = int(np.argmax(held_out)), len(events)
     histories, times, targets = [], [], []
     by_user = [rows for rows in events.by_user() if len(rows) and rows[-1] > first]
-    for moment in np.sort(rng.integers(first, count, _MOMENTS)):
-        end = moment + int(count * _HORIZON)
-        at_moment: list[tuple[Ints, Ints]] = []
+    for cutoff in np.sort(rng.integers(first, count, _CUTOFFS)):
+        end = cutoff + int(count * _HORIZON)
+        at_cutoff: list[tuple[Ints, Ints]] = []
         for rows in by_user:
-            position = int(np.searchsorted(rows, moment))
+            position = int(np.searchsorted(rows, cutoff))
             coming = rows[position : np.searchsorted(rows, end)]
             coming = coming[events.positive[coming]]
             coming = coming[~np.isin(events.items[coming], events.items[rows[:position]])]
             if len(coming):
-                at_moment.append((rows[:position], coming))
-        for user in rng.permutation(len(at_moment))[:_USERS_PER_MOMENT]:
-            histories.append(at_moment[user][0])
-            targets.append(at_moment[user][1])
-            times.append(events.time_ms[moment])
+                at_cutoff.append((rows[:position], coming))
+        for user in rng.permutation(len(at_cutoff))[:_USERS_PER_CUTOFF]:
+            histories.append(at_cutoff[user][0])
+            targets.append(at_cutoff[user][1])
+            times.append(events.time_ms[cutoff])
     return _contexts(events, histories, np.array(times, np.int64), targets)
 
 

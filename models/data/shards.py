@@ -25,7 +25,7 @@ MANIFEST: Final = "manifest.json"
 ARRAYS: Final = "items.npz"
 NEVER: Final = np.iinfo(np.int64).max
 # Moments at which popularity is kept. All lie within the held-out events, where it is read.
-_MOMENTS: Final = 64
+_SNAPSHOTS: Final = 64
 _MAX_NUMBERS: Final = 16_000_000
 
 
@@ -185,7 +185,7 @@ class ShardedSplit:
     def popularity(self, half_life_days: float) -> PopularityHistory:
         items = len(self.shards.item_ids)
         later = self.shards.times[self.shards.times >= self.since_ms]
-        count = max(1, min(_MOMENTS, len(later), _MAX_NUMBERS // max(items, 1)))
+        count = max(1, min(_SNAPSHOTS, len(later), _MAX_NUMBERS // max(items, 1)))
         times = later[np.linspace(0, len(later), count, endpoint=False).astype(np.int64)]
         return PopularityHistory(self.shards.all(), items, half_life_days, times)
 

@@ -144,9 +144,9 @@ class ItemTower(nn.Module):
         self.train(training)
         means = sums / len(known)
         products -= len(known) * means[:width, None] * means
-        scatter, moments = products[:, :width], products[:, width:]
+        scatter, cross = products[:, :width], products[:, width:]
         ridge = _RIDGE * len(known) * torch.eye(width, dtype=torch.float64, device=text.device)
-        weight = torch.linalg.solve(scatter + ridge, moments).T
+        weight = torch.linalg.solve(scatter + ridge, cross).T
         linear = self.head[1]
         self.cold_weight.copy_(weight - linear.weight)
         self.cold_bias.copy_(means[width:] - weight @ means[:width] - linear.bias)

@@ -13,7 +13,7 @@ from models.training.weight_averaging import WeightAverage
 # Share of the epochs.
 _WARM_UP = 0.03
 # The last learning rate, as a share of the highest: where the last step's weights are kept, and with averaging.
-_LAST, _LAST_OF_AVERAGED = 0.01, 0.3
+_LAST, _LAST_WITH_AVERAGING = 0.01, 0.3
 _MAX_GRADIENT_NORM = 1.0
 
 
@@ -61,7 +61,7 @@ class Schedule:
             The loss, summed over the processes.
         """
         done = min(1.0, self._done / self._epochs)
-        last = _LAST_OF_AVERAGED if self._averaging else _LAST
+        last = _LAST_WITH_AVERAGING if self._averaging else _LAST
         decay = (1 + last) / 2 + (1 - last) / 2 * math.cos(math.pi * done)
         rate = self._rate * min(1.0, (done + 1e-3) / _WARM_UP) * decay
         for group in self._optimizer.param_groups:

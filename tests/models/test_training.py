@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from evaluation.baselines.popularity import Popularity
 from evaluation.methods.product import product_methods
@@ -15,8 +16,10 @@ from inference.bundle.bundle import read
 from models.data.events import ItemText, index_events, texts_fingerprint
 from models.data.popularity import PopularityHistory
 from models.errors import NothingToLearn
+from models.network.recommender import Recommender
+from models.network.sequence_model import ItemTable
 from models.training.settings import TrainSettings
-from models.training.train import train
+from models.training.train import train, train_on
 from profiles.actions import Action, Actions
 from tests.evaluation.world import list_settings
 from tests.models.tiny_training import Table, tiny_settings
@@ -164,3 +167,22 @@ def test_events_of_no_known_action_are_nothing_to_learn_from(settings: TrainSett
     with pytest.raises(NothingToLearn, match="dance"):
         train(table, ITEMS, settings, tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
+
+
+def test_a_validator_measures_each_epoch_of_the_encoder_and_changes_no_weight(
+    settings: TrainSettings, tmp_path: Path
+) -> None:
+    short = settings.model_copy(update={"epochs": 2, "final_epochs": 1, "mixture_steps": 4})
+    learned = index_events([walks(15, 8)], ITEMS, Actions(ACTIONS))
+    seen: list[int] = []
+
+    def validate(model: Recommender, items: ItemTable) -> dict[str, float]:
+        assert not model.training
+        torch.rand(3)  # whatever it draws
+        seen.append(len(items.vectors(model)))
+        return {"ndcg@10": 0.5}
+
+    plain = train_on(learned, ITEMS, short, tmp_path / "plain")
+    validated = train_on(learned, ITEMS, short, tmp_path / "validated", validate=validate)
+    assert seen == [40] * 3
+    assert plain.files == validated.files

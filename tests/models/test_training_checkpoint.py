@@ -1,7 +1,9 @@
 """A training that is interrupted anywhere ends with the numbers of one that is not."""
 
+import io
 import os
 import pickle
+import shutil
 import signal
 from dataclasses import replace
 from itertools import count
@@ -15,7 +17,10 @@ import models.training.identity
 import tests.models.stopped_runs as stopped_runs
 import tests.models.worker_runs as worker_runs
 from inference.bundle.bundle import Manifest
+from models.data.training_data import InMemoryData
+from models.encoders.load import load_encoders
 from models.errors import CheckpointRefused, CheckpointWriteFailed, TrainingStopped
+from models.training.identity import training_identity
 from models.training.resume import rng_state
 from models.training.resume.checkpoint import Checkpoint
 from models.training.resume.stop import Stop, stop_on_signals
@@ -138,6 +143,43 @@ def test_a_checkpoint_of_other_things_is_refused_by_their_names(
     faster = settings.model_copy(update={"threads": 2, "version": 8, "cache": tmp_path / "vectors"})
     with pytest.raises(TrainingStopped):
         train_on(EVENTS, FILMS, faster, tmp_path / "bundle", checkpoint=checkpoint)
+
+
+def test_an_edited_comment_refuses_no_training(
+    settings: TrainSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The identity reads no source file, so its bytes cannot matter."""
+    encoders = load_encoders(settings.encoders, FILMS)
+    opened: list[str] = []
+    real = io.open
+
+    def recording(file, *arguments, **options):  # type: ignore[no-untyped-def]
+        opened.append(str(file))
+        return real(file, *arguments, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(io, "open", recording)
+        patched.setattr("builtins.open", recording)
+        found = training_identity(InMemoryData(EVENTS), FILMS, encoders, settings)
+    assert opened, "the encoder's weights are read"
+    assert not [path for path in opened if path.endswith((".py", ".pyc"))]
+    assert "training format" in found and not [name for name in found if "code" in name.split()]
+
+
+def test_encoders_count_by_their_weights_and_not_by_where_they_lie(
+    settings: TrainSettings, tmp_path: Path
+) -> None:
+    source = Path(settings.encoders.text_model)
+    moved = settings.encoders.model_copy(
+        update={"text_model": str(shutil.copytree(source, tmp_path / "moved"))}
+    )
+    one, other = (
+        training_identity(
+            InMemoryData(EVENTS), FILMS, load_encoders(each), settings.model_copy(update={"encoders": each})
+        )
+        for each in (settings.encoders, moved)
+    )
+    assert one == other
 
 
 class Harm:

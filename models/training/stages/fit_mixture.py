@@ -102,11 +102,13 @@ def fit_mixture(
     with torch.no_grad():
         vectors = items.vectors(model)
         kinds = [
-            _Lists(model, vectors, events, next_item_contexts(events, held_out), features, settings, rng)
+            _ListSampler(
+                model, vectors, events, next_item_contexts(events, held_out), features, settings, rng
+            )
         ]
         if events.timed:
             at_random = random_time_contexts(events, held_out, rng)
-            kinds.append(_Lists(model, vectors, events, at_random, features, settings, rng))
+            kinds.append(_ListSampler(model, vectors, events, at_random, features, settings, rng))
     kinds = [kind for kind in kinds if kind.contexts]
     if not kinds:
         return 0.0
@@ -118,7 +120,7 @@ def fit_mixture(
     return float(np.mean(loop.losses[-max(1, len(loop.losses) // 4) :]))
 
 
-class _Lists:
+class _ListSampler:
     """Contexts of one kind with their states, and the loss of lists that are sampled in them."""
 
     def __init__(
