@@ -95,12 +95,12 @@ class Bench:
 
     def _trained(self, part: Split, settings: TrainSettings) -> TrainingWeights:
         """Kept for the next time."""
-        learned = part.training_events
+        training_data = part.training_events
         wanted = settings.model_dump(mode="json", exclude={"threads", "cache", "fresh", "streaming"})
-        bundle = self._folder / key_of(learned.fingerprint(), wanted, TRAINING_FORMAT)
+        bundle = self._folder / key_of(training_data.fingerprint(), wanted, TRAINING_FORMAT)
         if not weights_folder(bundle).exists():
             self._folder.mkdir(parents=True, exist_ok=True)
-            train_on(learned, self.data.items, settings, bundle, continuable=True)
+            train_on(training_data, self.data.items, settings, bundle, continuable=True)
         return load_weights(weights_folder(bundle))
 
 

@@ -100,15 +100,15 @@ class Bench:
         rows = joined(parts)
         left = np.array([name not in but for name in rows.item_ids.names])[rows.items]
         items = [item for name in names for item in self.items[name] if item.item_id not in but]
-        learned = self.events(rows.take(np.flatnonzero(left)), items)
+        training_data = self.events(rows.take(np.flatnonzero(left)), items)
         wanted = self.settings.model_dump(
             mode="json", exclude={"threads", "cache", "continuation", "streaming"}
         )
-        bundle = self.asked.folder / key_of(learned.fingerprint(), wanted, self._code)
+        bundle = self.asked.folder / key_of(training_data.fingerprint(), wanted, self._code)
         title = " and ".join(names) + (f" without {self.asked.third}" if but else "")
         if not weights_folder(bundle).exists():
             self.asked.folder.mkdir(parents=True, exist_ok=True)
-            manifest = train_on(learned, items, self.settings, bundle, continuable=True)
+            manifest = train_on(training_data, items, self.settings, bundle, continuable=True)
             said = f"{title}: {len(learned):,} events, {manifest.metrics['seconds']:.0f} s"
             self.console.print(said, highlight=False)
         return load_weights(weights_folder(bundle))

@@ -172,7 +172,7 @@ def _measured(
     found = []
     for title, modules, call in (
         ("student", (student.item, student.user), lambda: student.user.step(state, item, action, gap, value)),
-        (f"teacher, {length} events", (teacher,), lambda: teacher.after(vectors, given)),
+        (f"teacher, {length} events", (teacher,), lambda: teacher.final_user_vectors(vectors, given)),
     ):
         count = sum(p.numel() for module in modules for p in module.parameters())
         found.append((title, count, _microseconds(call)))

@@ -79,13 +79,13 @@ class Bench:
 
     def trained(self, end: int) -> tuple[TrainingWeights, float]:
         """Weights of a training on the events before row `end`, kept for the next time, and what it took."""
-        learned = self.data.known.take(np.arange(end))
+        training_data = self.data.known.take(np.arange(end))
         wanted = self.settings.model_dump(mode="json", exclude={"threads", "cache", "continuation"})
-        bundle = self._folder / key_of(learned.fingerprint(), wanted, TRAINING_FORMAT)
+        bundle = self._folder / key_of(training_data.fingerprint(), wanted, TRAINING_FORMAT)
         if not weights_folder(bundle).exists():
             self._folder.mkdir(parents=True, exist_ok=True)
             began = time.monotonic()
-            train_on(learned, self.data.items, self.settings, bundle, continuable=True)
+            train_on(training_data, self.data.items, self.settings, bundle, continuable=True)
             (self._folder / f"{bundle.name}.seconds").write_text(str(time.monotonic() - began))
         return load_weights(weights_folder(bundle)), float(
             (self._folder / f"{bundle.name}.seconds").read_text()

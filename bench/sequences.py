@@ -56,18 +56,20 @@ def trained(
     )
     wanted = wanted.model_copy(update={"epochs": arguments.epochs, **changes})
     torch.manual_seed(wanted.seed)
-    learned, device = test.training_events, device_of("cpu", 0)
+    training_data, device = test.training_events, device_of("cpu", 0)
     encoders = load_encoders(wanted.encoders, items)
     inputs = encoders.vectors(test.known.item_ids, items, None, Progress(disable=True), device)
-    trained_on = InMemoryData(learned).known()
+    trained_on = InMemoryData(training_data).seen_items()
     index = torch.from_numpy(trained_on.cumsum() * trained_on)
     model = Recommender(
-        shape_of(encoders, InMemoryData(learned), int(trained_on.sum()), wanted),
+        shape_of(encoders, InMemoryData(training_data), int(trained_on.sum()), wanted),
         wanted.dropout, wanted.id_dropout, wanted.media_dropout,
     )  # fmt: skip
     table = ItemTable(inputs.text, index, inputs.media)
     curve = _Curve(name, model, table, test, wanted, arguments)
-    fit_encoder(model, InMemoryData(learned), table, wanted, curve.on_step, after_epoch=curve.after_epoch)
+    fit_encoder(
+        model, InMemoryData(training_data), table, wanted, curve.on_step, after_epoch=curve.after_epoch
+    )
 
 
 class _Curve:

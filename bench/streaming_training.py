@@ -81,17 +81,17 @@ def on_disk(path: Path, rows: int, settings: TrainSettings) -> TrainingData:
     return found
 
 
-def epoch(learned: TrainingData, settings: TrainSettings, steps: int) -> int:
+def epoch(training_data: TrainingData, settings: TrainSettings, steps: int) -> int:
     """So many steps in each part, and how many parts there were."""
-    n, rng = len(learned.item_ids), np.random.default_rng(0)
-    scales = learned.scales()
+    n, rng = len(training_data.item_ids), np.random.default_rng(0)
+    scales = training_data.scales()
     shape = Shape(
         text_width=TEXT,
         width=settings.width,
         channels=settings.channels,
         hidden=settings.hidden,
         items=n,
-        actions=len(learned.action_names),
+        actions=len(training_data.action_names),
         value_mean=scales.means,
         value_scale=scales.deviations,
         value_range=scales.range,
@@ -102,7 +102,7 @@ def epoch(learned: TrainingData, settings: TrainSettings, steps: int) -> int:
     table = ItemTable(torch.randn(n, TEXT), torch.arange(1, n + 1))
     parameters = [*model.item.parameters(), *model.user.parameters(), *model.ranker.long_term.parameters()]
     schedule, parts = Schedule(parameters, 1e-3, 0.0, 1), 0
-    for part, _ in learned.chunks(rng):
+    for part, _ in training_data.chunks(rng):
         whole = _ChunkEpoch(part, settings, rng)
         for chosen in whole.batches[:steps]:
             schedule.step(whole.loss(model, table, chosen), 1e-6)
@@ -120,18 +120,18 @@ def measure(way: str, path: Path, rows: int, steps: int) -> dict[str, object]:
     torch.set_num_threads(1)
     settings = TrainSettings()
     base, started = peak_mb(), time.monotonic()
-    learned = in_memory(path) if way == "memory" else on_disk(path, rows, settings)
+    training_data = in_memory(path) if way == "memory" else on_disk(path, rows, settings)
     read, read_peak = time.monotonic() - started, peak_mb()
-    parts = epoch(learned, settings, steps)
+    parts = epoch(training_data, settings, steps)
     epoch_peak = peak_mb()
-    latest = learned.split_latest(settings.held_out)
+    latest = training_data.split_latest(settings.held_out)
     if latest is not None:
         histories = [latest.popularity(days) for days in settings.popularity_half_lives_days]
-        learned.sample()
+        training_data.sample()
         del histories
     return {
         "way": way,
-        "rows": len(learned),
+        "rows": len(training_data),
         "parts": parts,
         "steps": parts * steps,
         "base_mb": base,

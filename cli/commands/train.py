@@ -220,18 +220,20 @@ def _train(rows: Interactions, files: Files, source: _Source, bundle: Path, cons
                 folder.remove()
             else:
                 actions = Actions(wanted.actions)
-                learned = index_events([rows], texts, actions)
+                training_data = index_events([rows], texts, actions)
                 if source.held_out is not None:
-                    learned = training_part(learned, source.held_out)
-                prepared = prepare(learned, np.ones(len(learned), np.bool_), wanted.preparation, actions)
+                    training_data = training_part(training_data, source.held_out)
+                prepared = prepare(
+                    training_data, np.ones(len(training_data), np.bool_), wanted.preparation, actions
+                )
                 console.print(preparation_table(prepared.report))
-                fingerprint = learned.fingerprint()
-                learned = learned.take(np.flatnonzero(prepared.keep))
+                fingerprint = training_data.fingerprint()
+                training_data = training_data.take(np.flatnonzero(prepared.keep))
                 if source.continued:
-                    manifest = continue_training(learned, texts, wanted, bundle, progress, fingerprint)
+                    manifest = continue_training(training_data, texts, wanted, bundle, progress, fingerprint)
                 else:
                     manifest = train_on(
-                        learned,
+                        training_data,
                         texts,
                         wanted,
                         bundle,
