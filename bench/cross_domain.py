@@ -109,7 +109,7 @@ class Bench:
         if not weights_folder(bundle).exists():
             self.asked.folder.mkdir(parents=True, exist_ok=True)
             manifest = train_on(training_data, items, self.settings, bundle, continuable=True)
-            said = f"{title}: {len(learned):,} events, {manifest.metrics['seconds']:.0f} s"
+            said = f"{title}: {len(training_data):,} events, {manifest.metrics['seconds']:.0f} s"
             self.console.print(said, highlight=False)
         return load_weights(weights_folder(bundle))
 
