@@ -1,9 +1,9 @@
-"""What one event costs from just before its send to the announcement of its profile, on one machine.
+"""Latency of one event from just before its send to the announcement of its profile, on one machine.
 
     bin/bench ingest_event [--events 1000] [--pause-ms 10] [--bundle FOLDER]
 
-Starts Kafka, Valkey and, with a bundle, Triton in a temporary folder; ingest runs in this process, as the only
-consumer, without a bundle with a model that answers at once. Prints percentiles and the stages of a batch, as JSON.
+Starts Kafka, Valkey and, with a bundle, Triton in a temporary folder. Ingest runs in this process, as the only
+consumer. Without a bundle its model answers at once. Prints percentiles, and the stages of a batch, as JSON.
 """
 
 import argparse

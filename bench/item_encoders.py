@@ -1,8 +1,8 @@
-"""Items a second and sizes of the pretrained item encoders, in torch and in ONNX Runtime, one thread.
+"""Throughput and size of the pretrained item encoders, in torch and in ONNX Runtime, on one thread.
 
     make weights; bin/bench item_encoders
 
-Texts are MovieLens-100K's films as the catalogue embeds them; images are random JPEG files of 640 x 480.
+Texts are MovieLens-100K's films as the catalogue embeds them. Images are random JPEG files of 640 x 480 pixels.
 """
 
 import io

@@ -1,11 +1,11 @@
-"""How much of `server.answer_reserve_ms` an answer takes that is made at the last moment.
+"""How much of `server.answer_reserve_ms` an answer needs that is made at the last moment.
 
     bin/bench last_moment [--calls 200] [--concurrency 4] [--deadline 500] [--reserve MILLISECONDS]
 
-Starts the whole system with a small model. Lists wait for an event that never comes; then Kafka is killed, and events
-wait for it. Each such answer is begun a reserve before the caller's deadline; what it takes runs from then to its
-receipt in this process. Beside it a bare grpc.aio server in a process of its own that waits as long and refuses. Ends
-with one line of JSON: milliseconds, and how many callers had no answer in time.
+Starts the whole system with a small model. First, lists wait for an event that never comes; then Kafka is killed, and
+events wait for it. Each such answer begins one reserve before the caller's deadline. The measured time runs from then
+until the answer arrives in this process. For comparison, a bare grpc.aio server in another process waits as long and
+refuses. Ends with one line of JSON: milliseconds, and the number of callers without an answer in time.
 """
 
 import argparse

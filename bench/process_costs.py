@@ -1,4 +1,4 @@
-"""What the processes of a stack took from the machine, as the kernel counts it."""
+"""CPU time and resident memory of the processes of a stack, as the kernel counts them."""
 
 import os
 from collections.abc import Iterator

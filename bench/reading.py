@@ -1,9 +1,9 @@
-"""Time and memory of reading a Parquet file of events, and of indexing it for training.
+"""Time and memory to read a Parquet file of events, and to index it for training.
 
     bin/bench reading [--rows 5000000]
 
-Makes the file in a temporary folder: string ids of half a million users and a hundred thousand items with long
-tails, a time, an action and a rating. Prints one line of JSON; memory is above what the process had before.
+Writes the file to a temporary folder: string ids of half a million users and a hundred thousand items with long tails,
+a timestamp, an action and a rating. Prints one line of JSON. Memory is what the process has above its start.
 """
 
 import argparse

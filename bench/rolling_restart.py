@@ -1,11 +1,11 @@
-"""What the users of open streams notice of a rolling restart of all servers, in seconds without news.
+"""How long users of open streams see no news during a rolling restart of all servers.
 
     bin/bench rolling_restart [--streams 500] [--every 20] [--pre-stop 20] [--drain 10]
 
-Starts the whole system with a small model, and two servers as the chart has them; wants helm on PATH. Each user likes
-what is first on the list, once in a while and whenever the stream breaks. A gap is the time from an event's acceptance
-to the list that includes it, and a stream's the longest of them: while nothing happens, then while the servers are
-replaced. Prints one JSON document.
+Starts the whole system with a small model, and two servers as the chart configures them. Needs helm on PATH. Each user
+likes the first item of the list, every so often and whenever the stream breaks. A gap is the time from the acceptance
+of an event to the list that includes it; the figure of a stream is its longest gap. Measures first without a restart,
+then during one. Prints one JSON document.
 """
 
 import argparse

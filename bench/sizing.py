@@ -1,10 +1,10 @@
-"""What events, profiles, items, lists and streams cost each process: the figures by which a deployment is sized.
+"""CPU time and memory of each process for events, profiles, items, lists and streams, to size a deployment.
 
     bin/bench sizing --bundle FOLDER [--items 100000] [--events 40000] [--users 1000] [--streams 1000]
 
-Runs the whole system on this machine, in a temporary folder, and asks the kernel what each process took: seconds of
-CPU, and resident memory. Seconds of CPU tell more than rates here, where everything shares the cores. Ends with one
-line of JSON.
+Runs the whole system on this machine, in a temporary folder, and asks the kernel for the CPU time and resident memory
+of each process. CPU time says more than throughput here, because all processes share the cores. Ends with one line of
+JSON.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""Peak memory of learning from a Parquet file that stays on disk, and of the same file read into memory.
+"""Peak memory of training from a Parquet file on disk, and of the same file read into memory.
 
     bin/bench streaming_training [--rows 20000000] [--steps 5] [--folder DIR]
 
-Makes the file in a temporary folder: string ids, half a million users of very unequal length, a hundred thousand items
-with a long tail, a time, an action and a rating. Each way runs in a process of its own: what lies between file and
-model, then an epoch of the encoder cut short to some steps in each part, then what the later stages take (the latest
-tenth, popularity, the sample of users). Prints one line of JSON for each; `peak_mb` is of the whole process, libraries
+Writes the file to a temporary folder: string ids, half a million users with histories of very unequal length, a hundred
+thousand items with a long tail, a timestamp, an action and a rating. Each way runs in a process of its own: preparing
+the data, an epoch of the encoder cut to a few steps in each part, and the data of the later stages (the latest tenth,
+popularity, the sample of users). Prints one line of JSON for each; `peak_mb` is of the whole process, libraries
 included (`base_mb`).
 """
 

@@ -1,11 +1,11 @@
-"""One event as a picture: from the backend that records it to the frame on a stream.
+"""Draws the trace of one event: from the backend that records it to the frame on a stream.
 
     bin/bench trace_picture [--bundle .recstream/demo/bundle] [--events 200] [--out docs/trace.svg]
     bin/bench trace_picture --traces traces.jsonl --out trace.svg
 
-Starts the whole system in a temporary folder with the exporter `file`, puts MovieLens-100K's films, and records the
-events of one user whose stream is open, each in a trace of its own. Of the traces that end in a frame, the one of
-median length is drawn. With `--traces` it draws from a file that is there already.
+Starts the whole system in a temporary folder with the exporter `file`, imports MovieLens-100K's films, and records the
+events of one user whose stream is open, each in a trace of its own. Draws the trace of median length among those that
+end in a frame. With `--traces` it draws from an existing file.
 """
 
 import argparse

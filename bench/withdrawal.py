@@ -1,10 +1,10 @@
-"""How long a withdrawn item, and one whose date comes, stays on open lists.
+"""How long a withdrawn item, and an expired one, stays on open lists.
 
     bin/bench withdrawal [--server 127.0.0.1:50051] [--streams 50]
 
-Against a running server with a catalogue (`recstream up`), whose most shown item it withdraws and puts back.
-Prints one JSON document. Times run from just before the call (withdrawal) or from the item's date (expiry) to the
-receipt of a list without the item, in this process, which holds all the streams.
+Needs a running server with a catalogue (`recstream up`). Withdraws the item that most lists show, and puts it back.
+Prints one JSON document. Times run from just before the call (withdrawal) or from the item's date (expiry) until a list
+without the item arrives in this process, which holds all streams.
 """
 
 import argparse

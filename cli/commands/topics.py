@@ -59,7 +59,10 @@ def adopt(
     ] = False,
     as_json: _Json = False,
 ) -> None:
-    """After `interactions` was made anew or lost records: say whether the profiles stay. Stop ingest first."""
+    """Adopt `interactions` after it was recreated or has lost records. Stop ingest first.
+
+    Ingest refuses such a topic until you say whether the profiles stay.
+    """
     if keep == reset:
         raise CommandError("it is open what happens to the profiles", "give one of --keep and --reset")
     adopted = asyncio.run(_adopt(reset=reset))
