@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from types import TracebackType
 from typing import Any, Final
 
 import stamina
@@ -59,6 +60,27 @@ class OnFailure(StrEnum):
     """The process cannot do its work, and ends."""
 
 
+class Attempt:
+    """One attempt, as a context. A failure that is tried again is held back until the next attempt; anything else that
+    is raised in it, cancellation above all, leaves the context at once."""
+
+    def __init__(self, attempt: stamina.Attempt, retried: Callable[[BaseException], bool]) -> None:
+        self._attempt = attempt
+        self._retried = retried
+
+    def __enter__(self) -> None:
+        self._attempt.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        # Stamina's own context holds back everything, and raises when the next attempt is asked for. After a steady run
+        # it is not asked, and a cancellation was lost.
+        if raised is not None and not self._retried(raised):
+            return False
+        return bool(self._attempt.__exit__(kind, raised, trace))
+
+
 @dataclass(frozen=True, slots=True)
 class BackOff:
     """Pauses between attempts, in seconds: exponential from `initial` up to `maximum`, each with up to `jitter` more.
@@ -76,7 +98,7 @@ class BackOff:
         *ends: asyncio.Event,
         on: tuple[type[Exception], ...] = (Exception,),
         unless: tuple[type[Exception], ...] = (),
-    ) -> AsyncGenerator[stamina.Attempt, None]:
+    ) -> AsyncGenerator[Attempt, None]:
         """Attempts, with the pauses between them. Use each as a context; leave the loop when one succeeds.
 
         Args:
@@ -84,10 +106,14 @@ class BackOff:
             on: Failures that are tried again.
             unless: Those of them that are raised all the same.
         """
+
+        def retried(error: BaseException) -> bool:
+            return isinstance(error, on) and not isinstance(error, unless)
+
         while True:
             retries = aiter(
                 stamina.retry_context(
-                    on=lambda error: isinstance(error, on) and not isinstance(error, unless),
+                    on=retried,
                     attempts=None,
                     timeout=None,
                     wait_initial=self.initial,
@@ -98,7 +124,7 @@ class BackOff:
             attempt: stamina.Attempt | None = await anext(retries)
             while attempt is not None:
                 began = time.monotonic()
-                yield attempt
+                yield Attempt(attempt, retried)
                 if time.monotonic() - began > self.steady:
                     break
                 attempt = await _next_attempt(retries, ends)
@@ -116,8 +142,6 @@ async def _next_attempt(
     waiting = [asyncio.create_task(end.wait()) for end in ends]
     try:
         await asyncio.wait({upcoming, *waiting}, return_when=asyncio.FIRST_COMPLETED)
-        if upcoming.done():
-            upcoming.result()  # Raises what is not tried again.
         return None if any(end.is_set() for end in ends) else upcoming.result()
     finally:
         for task in (upcoming, *waiting):

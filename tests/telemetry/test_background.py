@@ -123,6 +123,41 @@ async def test_cancelling_the_list_ends_every_task() -> None:
     assert sorted(ended) == ["a", "b"]
 
 
+@pytest.mark.parametrize("steady", [0.0, 30.0])
+async def test_cancelling_ends_a_task_however_long_it_has_run(steady: float) -> None:
+    runs: list[int] = []
+
+    async def run() -> None:
+        runs.append(1)
+        await for_ever()
+
+    back_off = BackOff(initial=0.001, maximum=0.002, jitter=0.001, steady=steady)
+    running = asyncio.create_task(
+        run_background([BackgroundTask("some", run, OnFailure.RETRY, back_off=back_off)])
+    )
+    await asyncio.sleep(0.01)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(running, 30)
+    assert runs == [1]
+
+
+@pytest.mark.parametrize("raised", [KeyError("x"), asyncio.CancelledError()], ids=repr)
+async def test_what_is_not_tried_again_leaves_at_once_after_a_steady_run_too(raised: BaseException) -> None:
+    attempts = 0
+
+    async def work() -> None:
+        nonlocal attempts
+        async for attempt in BackOff(steady=0.0).attempts(unless=(KeyError,)):
+            attempts += 1
+            with attempt:
+                raise raised
+
+    with pytest.raises(type(raised)):
+        await work()
+    assert attempts == 1
+
+
 async def test_pauses_grow_to_a_bound_and_begin_again_after_a_steady_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
