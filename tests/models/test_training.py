@@ -70,6 +70,7 @@ def hit_rates(training: Table, replay: Table, bundle: Path) -> tuple[float, floa
     return float(hits), float(popular)
 
 
+@pytest.mark.drill
 def test_what_comes_next_is_learned_better_than_what_is_popular(
     settings: TrainSettings, tmp_path: Path
 ) -> None:
@@ -81,6 +82,7 @@ def test_what_comes_next_is_learned_better_than_what_is_popular(
     assert hits > 2 * max(popular, 0.1)
 
 
+@pytest.mark.drill
 def test_held_out_behaviour_touches_nothing(settings: TrainSettings, tmp_path: Path) -> None:
     """The last event of every user gets an item that occurs nowhere else: only its text may be known."""
     whole = walks(20, 8)
