@@ -113,22 +113,22 @@ def _data(variant: Variant) -> tuple[Data, Split]:
 def _run(wanted: TrainSettings, variant: Variant, shown: bool) -> Trained:
     settings, (data, part) = load_settings(), _data(variant)
     with tempfile.TemporaryDirectory() as folder, progress_on(Console(width=120, quiet=not shown)) as show:
-        places = {name: Path(folder) / name for name in ("alone", "taught")}
+        folders = {name: Path(folder) / name for name in ("alone", "taught")}
         seconds = {}
-        for name, place in places.items():
+        for name, place in folders.items():
             began = time.monotonic()
             own = wanted if name == "taught" else wanted.model_copy(update={"teacher": TeacherSettings()})
             train_on(part.training_events, data.items, own, place, show, continuable=True)
             seconds[name] = time.monotonic() - began
         rows: dict[str, Method] = {}
-        for title, place in (("student alone", places["alone"]), ("distilled student", places["taught"])):
+        for title, place in (("student alone", folders["alone"]), ("distilled student", folders["taught"])):
             lists = list_settings(settings, MODEL_SURFACE)
             methods = product_methods(part, data.items, data.catalogue, read(place), lists, show=show)
             rows[title] = methods[1]
-        rows["teacher"] = teacher_methods(part, data, settings, places["taught"], None, show)[0]
+        rows["teacher"] = teacher_methods(part, data, settings, folders["taught"], None, show)[0]
         figures = {title: measure(part, rows[title]).figure("ndcg@10") for title in ROWS}
-        student = load_weights(weights_folder(places["taught"])).model(wanted)
-        teacher = load_teacher(teacher_file(places["taught"]))[0]
+        student = load_weights(weights_folder(folders["taught"])).model(wanted)
+        teacher = load_teacher(teacher_file(folders["taught"]))[0]
         return Trained(figures, _measured(student.eval(), teacher, wanted), seconds)
 
 

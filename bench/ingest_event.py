@@ -85,15 +85,15 @@ async def measure(events: int, pause: float, bundle_folder: Path | None, folder:
     worker = InteractionsWorker(kafka, store, states, sweeper, profiles, settings, health)
     running = asyncio.create_task(supervise("interactions", worker.run, health, settings, stop))
     producer = await start_producer(kafka)
-    heard: dict[str, asyncio.Future[float]] = {}
+    arrivals: dict[str, asyncio.Future[float]] = {}
 
-    def hear(announcement: Announcement) -> None:
+    def on_announcement(announcement: Announcement) -> None:
         for event in announcement.applied:
-            if (future := heard.get(event.event_id)) is not None and not future.done():
+            if (future := arrivals.get(event.event_id)) is not None and not future.done():
                 future.set_result(time.perf_counter())
 
     for user in range(20):
-        await subscriber.watch(f"u{user}", hear)
+        await subscriber.watch(f"u{user}", on_announcement)
     took: list[float] = []
     for n in range(events + 100):
         event = Interaction(
@@ -103,10 +103,10 @@ async def measure(events: int, pause: float, bundle_folder: Path | None, folder:
             action="click",
             event_time_ms=int(time.time() * 1000),
         )
-        heard[event.event_id] = asyncio.get_running_loop().create_future()
+        arrivals[event.event_id] = asyncio.get_running_loop().create_future()
         began = time.perf_counter()
         await producer.send(kafka.topics.interactions, event.SerializeToString(), key=event.user_id.encode())
-        took.append(await asyncio.wait_for(heard[event.event_id], 60) - began)
+        took.append(await asyncio.wait_for(arrivals[event.event_id], 60) - began)
         await asyncio.sleep(pause)
     took = sorted(took[100:])
     stop.set()

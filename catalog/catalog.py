@@ -43,7 +43,7 @@ class Catalog(InMemoryCatalog):
         self._measured: frozenset[int] = frozenset()
         self._reader = Reader(
             kafka,
-            {**appliers(self, topics), topics.model_versions: self._hear_served},
+            {**appliers(self, topics), topics.model_versions: self._on_versions_record},
             self._applied,
             settings.partitions_check_seconds,
             first=topics.model_versions,
@@ -83,7 +83,7 @@ class Catalog(InMemoryCatalog):
         self._ready.set()
         metrics.READY.set(1)
 
-    def _hear_served(self, key: bytes | None, value: bytes | None) -> None:
+    def _on_versions_record(self, key: bytes | None, value: bytes | None) -> None:
         record = decode_versions(key, value)
         self.prefer_versions([live.version for live in (record.base, record.next) if live.version])
         self.version_watcher.on_record(record)

@@ -43,7 +43,7 @@ NAMES: Final = {
     "ShownLists": "SlateMemory", "Contents": "InMemoryCatalog", "Pointer": "VersionRouting", "Served": "VersionWatcher",
     "After": "ReadYourWrites", "TooMuch": "LimitExceeded", "StuckReader": "SlowConsumer", "bounded": "with_timeout",
     "first_of": "race", "direct": "item_skip_connection", "near": "next_item", "references": "baselines",
-    "private": "evaluation settings", "forget": "erase", "served": "version watcher", "Bar": "progress",
+    "private": "evaluation settings", "forget": "erase", "Bar": "progress",
 }  # fmt: skip
 """Whole names that are wrong, though their words are ordinary."""
 
@@ -56,9 +56,10 @@ PHRASES: Final = (
 """What no message says."""
 
 # Ordinary words that the house once used in a sense of its own. They stay wherever they mean what they always mean:
-# own, after, total, form, shown, kept, row, direct, place.
+# own, after, total, form, shown, served, kept, row, place.
 EXCEPTIONS: Final = {
     "PortTaken": "a port that is in use",
+    "taken": "the client's name for a field of the contract, which is frozen",
 }
 """Whole names that have a wrong word and are right, with the reason."""
 
@@ -173,6 +174,17 @@ def found(rooms: tuple[str, ...] = (".",)) -> Iterator[Found]:
             for phrase in PHRASES:
                 if re.search(rf"\b{phrase}\b", text):
                     yield Found(f"{relative}:{line}", repr(text), f"without {phrase}")
+
+
+def test_names_are_those_of_the_field() -> None:
+    assert [str(each) for each in found()] == []
+
+
+def test_a_private_word_is_found_wherever_it_stands() -> None:
+    assert {each.name for each in wrong("_foretell_unseen", "")} == {"_foretell_unseen"}
+    assert [each.instead for each in wrong("ranking_at_once", "")] == ["_concurrency"]
+    assert [each.instead for each in wrong("StuckReader", "")] == ["SlowConsumer"]
+    assert not list(wrong("total_after_own_form", ""))
 
 
 if __name__ == "__main__":

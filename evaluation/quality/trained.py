@@ -36,12 +36,17 @@ class Trained:
         return read(self.folder)
 
     def int8(self) -> Bundle:
-        """The same model in int8, beside it: made now unless it is there in this format. Whether it loses too much
-        is for the table to say. Raises CompressionFailed."""
-        beside = self.folder.with_name(f"{self.folder.name}-int8-{COMPRESSION_FORMAT}")
-        if not (beside / MANIFEST).is_file():
-            write_int8(self.bundle(), beside)
-        return read(beside)
+        """The same model in int8, in a folder of its own. It is written unless it is there in this format.
+
+        Whether it loses too much is for the table to say.
+
+        Raises:
+            CompressionFailed: The int8 form cannot be written.
+        """
+        folder = self.folder.with_name(f"{self.folder.name}-int8-{COMPRESSION_FORMAT}")
+        if not (folder / MANIFEST).is_file():
+            write_int8(self.bundle(), folder)
+        return read(folder)
 
 
 @dataclass(slots=True)
