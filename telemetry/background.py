@@ -68,6 +68,11 @@ class Attempt:
         self._attempt = attempt
         self._retried = retried
 
+    @property
+    def num(self) -> int:
+        """Its number since the last steady run, from 1."""
+        return self._attempt.num
+
     def __enter__(self) -> None:
         self._attempt.__enter__()
 
