@@ -82,7 +82,7 @@ class Bench:
 
         cold = cold_items(self.data.known, rows, variant=self._variant, seed=seed)
         others = {
-            row.served.name: float(measure(shown, row.served).figure("ndcg@10").mean()) for row in rows(shown)
+            row.lists.name: float(measure(shown, row.lists).figure("ndcg@10").mean()) for row in rows(shown)
         }
         return Measured(cold, others)
 

@@ -1,4 +1,4 @@
-"""All rows of a table, with progress."""
+"""Measures all methods of a table, with progress."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ from models.data.events import Events
 
 
 def measure_methods(test: Split, rows: Sequence[Method], show: Progress) -> list[MeasuredMethod]:
-    """Rows of the product."""
+    """Measures methods of the product."""
     beyond, found = Beyond(test), []
     for row in rows:
         advance = _bar(show, f"Lists of {row.name}", len(test.queries))

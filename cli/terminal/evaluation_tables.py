@@ -32,7 +32,7 @@ def result_tables(result: Result, width: int = _BAR_FROM_WIDTH) -> RenderableTyp
     )
     asked = f"{result.queries:,} lists of {result.users:,} users, {result.items:,} items, full ranking"
     parts: list[RenderableType] = [
-        _table(result.protocol, result.rows, _main(result, with_progress=width >= _BAR_FROM_WIDTH)),
+        _table(result.protocol, result.rows, _main(result, show_bars=width >= _BAR_FROM_WIDTH)),
         Text(f"{asked}; {left_out}" if left_out else asked, "dim"),
         *_explained(result),
         _table("Further figures", result.rows, _further()),
@@ -91,14 +91,14 @@ def _explained(result: Result) -> list[RenderableType]:
     return [] if compared is None else [Text(text, "dim")]
 
 
-def _main(result: Result, *, with_progress: bool) -> dict[str, Cell]:
+def _main(result: Result, *, show_bars: bool) -> dict[str, Cell]:
     longest = max((row.intervals["ndcg@10"][1] for row in result.rows), default=0.0) or 1.0
     cells: dict[str, Cell] = {
         "HR@10": _figure("hr@10"),
         "NDCG@10": _figure("ndcg@10"),
         "95 %": lambda row: "{:.4f}-{:.4f}".format(*row.intervals["ndcg@10"]),
     }
-    if with_progress:
+    if show_bars:
         cells[""] = lambda row: Bar(longest, 0, row.figures["ndcg@10"], width=_BAR)
     cells["MRR@10"] = _figure("mrr@10")
     compared = next((row for row in result.rows if row.above), None)

@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ from evaluation.baselines.errors import BaselineFailed, EnvironmentMissing
 
 ENVIRONMENT = Path(__file__).parents[2] / ".envs" / "references"
 _SCRIPTS = Path(__file__).parent / "library"
+FITTED_FORMAT: Final = 1
+"""Raise it when a library's script trains another model from equal arrays and parameters."""
 
 Arrays = Mapping[str, NDArray[np.generic]]
 
@@ -72,8 +74,8 @@ class LibraryProcess:
         timeout: float,
         kept: Path | None = None,
     ) -> tuple[dict[str, object], dict[str, NDArray[np.float32]]]:
-        """Has a model trained, or taken up where the folder `kept` holds it from an equal training: the same
-        script, arrays and parameters. Facts and arrays of the training.
+        """Trains a model, or takes it from the folder `kept` where an equal training left it: of the same arrays and
+        parameters, in the same format. Returns facts and arrays of the training.
 
         Raises BaselineFailed as `ask` does.
         """
@@ -85,9 +87,7 @@ class LibraryProcess:
 
     def _key(self, model: str, arrays: Arrays, parameters: Mapping[str, object]) -> str:
         digest = hashlib.blake2b(digest_size=12)
-        for script in (self._script, _SCRIPTS / "exchange.py"):
-            digest.update(script.read_bytes())
-        digest.update(json.dumps([model, dict(parameters)], sort_keys=True).encode())
+        digest.update(json.dumps([FITTED_FORMAT, model, dict(parameters)], sort_keys=True).encode())
         for name in sorted(arrays):
             digest.update(
                 f"{name} {arrays[name].dtype} {arrays[name].shape}".encode() + arrays[name].tobytes()

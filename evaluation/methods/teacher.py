@@ -1,4 +1,4 @@
-"""The row of a teacher, and what lies between it and its student."""
+"""The method of a teacher, and how far its student is from it."""
 
 from collections.abc import Sequence
 from dataclasses import replace

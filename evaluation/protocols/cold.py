@@ -71,11 +71,14 @@ class ColdResult:
 
 @dataclass(frozen=True, slots=True)
 class ColdMethod:
-    """A row that lists what it would serve, and the same row ranking everything, for questions where few items are
-    left: what it does not retrieve is no fault of its order there."""
+    """A method as it lists, and the same method ranking all items.
 
-    served: Method
-    ranking_all: Method
+    lists: for the question that ranks among all items.
+    everything: for the questions where few items are left: what a method does not retrieve is no fault of its order.
+    """
+
+    lists: Method
+    everything: Method
 
 
 def cold_items(
@@ -94,16 +97,16 @@ def cold_items(
     hidden, warm = pools(known, seed)
     made = list(zip(rows(cold_split), rows(warm_split), strict=True))
     questions: dict[str, tuple[Split, list[Method]]] = {
-        "full": (cold_split, [one.served for one, _ in made]),
-        "cold": (cold_split, [Pooled(one.ranking_all, hidden) for one, _ in made]),
-        "warm": (warm_split, [Pooled(other.ranking_all, warm) for _, other in made]),
+        "full": (cold_split, [one.lists for one, _ in made]),
+        "cold": (cold_split, [Pooled(one.everything, hidden) for one, _ in made]),
+        "warm": (warm_split, [Pooled(other.everything, warm) for _, other in made]),
     }
     figures: list[dict[str, Numbers]] = [{} for _ in made]
     for question, (asked, asked_rows) in questions.items():
         for place, row in enumerate(asked_rows):
             # Rows that differ in what they serve may rank everything by the same order.
             same = next(
-                (i for i in range(place) if made[i][0].ranking_all is made[place][0].ranking_all), place
+                (i for i in range(place) if made[i][0].everything is made[place][0].everything), place
             )
             if question != "full" and same < place:
                 figures[place][question] = figures[same][question]
@@ -120,7 +123,7 @@ def cold_items(
         },
         [
             ColdMethodResult(
-                one.served.name,
+                one.lists.name,
                 {question: float(values.mean()) for question, values in own.items()},
                 {question: samples[question].interval(values) for question, values in own.items()},
                 *_of_warm(cold_split.queries.users, own["cold"], warm_split.queries.users, own["warm"]),
