@@ -147,20 +147,22 @@ def environment_of(settings: Settings) -> dict[str, str]:
     for room in sorted(settings.model_fields_set):
         value = getattr(settings, room)
         if not isinstance(value, BaseModel):
-            found[variable([room])] = _text(value)
+            found[variable([room])] = _text(value, to_jsonable_python(value, exclude_none=True))
             continue
+        # Unset values within a value stay unset: a surface takes from `default` what it does not set itself.
+        given = value.model_dump(mode="json", exclude_unset=True, exclude_none=True)
         for name in sorted(value.model_fields_set):
-            found[variable([room, name])] = _text(getattr(value, name))
+            found[variable([room, name])] = _text(getattr(value, name), given.get(name))
     return found
 
 
-def _text(value: object) -> str:
+def _text(value: object, as_json: object) -> str:
     """As a variable holds it: text as it is, secrets too, all else as JSON."""
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     if isinstance(value, str | Path):
         return str(value)
-    return json.dumps(to_jsonable_python(value, exclude_none=True))
+    return json.dumps(as_json)
 
 
 def _refuse_unknown(environment: Mapping[str, str]) -> None:

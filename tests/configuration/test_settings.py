@@ -98,7 +98,7 @@ def test_a_child_process_gets_the_settings_that_it_is_given(monkeypatch: pytest.
                 "actions": {"cook": {"weight": 2.0, "value_range": [1, 5]}},
                 "forbidden_user_ids": ["null"],
             },
-            "ranking": {"surfaces": {"home": {"fresh": 7}}},
+            "ranking": {"default": {"nearest": 12}, "surfaces": {"home": {"fresh": 7}}},
         }
     )
     for name, value in environment_of(given).items():
@@ -106,7 +106,8 @@ def test_a_child_process_gets_the_settings_that_it_is_given(monkeypatch: pytest.
     received = load_settings()
     assert received == given
     assert received.ranking.surface("home").fresh == 7
-    assert received.ranking.surface("home").nearest == given.ranking.default.nearest
+    # What a surface does not set, it takes from `default` there as here.
+    assert received.ranking.surface("home").nearest == given.ranking.surface("home").nearest == 12
 
 
 def test_every_setting_has_a_meaning() -> None:
