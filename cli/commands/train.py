@@ -33,8 +33,7 @@ STOPPING = "\nStopping after this step, with a checkpoint. Press Ctrl-C again to
 
 
 class Protocol(StrEnum):
-    """As `recstream evaluate` names them; the two with one point in time learn from the same. `all`: nothing is held
-    out."""
+    """Protocols as `recstream evaluate` names them. `all`: nothing is held out."""
 
     LEAVE_ONE_OUT = "leave-one-out"
     NEXT_ITEM = "next-item"
@@ -50,7 +49,7 @@ _LEFT: Final[Mapping[Protocol, "Name | None"]] = {
     Protocol.COLD_ITEMS: "cold-items",
     Protocol.ALL: None,
 }
-"""Whose training part is learned from; None: everything is."""
+"""The protocol of whose training part the model learns; None: of all events."""
 
 
 @with_file_options
@@ -140,8 +139,16 @@ def stays_on_disk(paths: Sequence[Path], format_name: str | None, from_rows: int
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """What is learned from. held_out: the protocol whose training part that is; None: everything. stays: the files stay
-    on disk, and no row of them has been read. fresh: no checkpoint is gone on from; continued: the bundle is."""
+    """What the training reads, and where it starts.
+
+    Attributes:
+        paths: files of interactions.
+        options: how they are read.
+        held_out: the protocol whose training part is trained on; None: all events are.
+        stays: whether the files stay on disk, so that no row of them has been read.
+        fresh: whether the checkpoint is ignored.
+        continued: whether the existing bundle's training is continued.
+    """
 
     paths: list[Path]
     options: FileOptions
