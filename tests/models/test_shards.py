@@ -95,7 +95,7 @@ def test_an_epoch_takes_every_event_once_in_another_order(tmp_path: Path) -> Non
 def test_the_latest_tenth_is_that_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = table()
     shards, _ = written(parts(whole), tmp_path / "shards")
-    monkeypatch.setattr(models.shards, "_MOMENTS", 10**6)
+    monkeypatch.setattr(models.data.shards, "_SNAPSHOTS", 10**6)
     latest, expected = shards.split_latest(0.1), InMemoryData(in_memory(whole)).split_latest(0.1)
     assert latest is not None and expected is not None
     assert np.array_equal(latest.events.time_ms[latest.held_out], expected.events.time_ms[expected.held_out])
@@ -103,7 +103,7 @@ def test_the_latest_tenth_is_that_of_memory(tmp_path: Path, monkeypatch: pytest.
     earlier = [part for part, _ in latest.earlier.chunks(np.random.default_rng(0))]
     assert sorted(chain.from_iterable(map(facts, earlier))) == facts(expected.earlier)
     moments = expected.events.time_ms[expected.held_out][::20]
-    exact = models.shards.PopularityHistory.of(expected.events, 3, snapshots=10**6)
+    exact = models.data.shards.PopularityHistory.of(expected.events, 3, snapshots=10**6)
     np.testing.assert_allclose(latest.popularity(3).at(moments), exact.at(moments), rtol=1e-4)
     assert shards.split_latest(0.0) is None
 
