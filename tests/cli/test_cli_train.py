@@ -92,17 +92,17 @@ def test_an_interrupted_training_goes_on_by_the_same_command(
     whole = command.files()
     said = command.interrupted(signal.SIGINT)
     assert "Stopping after this step" in capfd.readouterr().err
-    assert f"The checkpoint is {command.checkpoint}: the same command goes on" in said
+    assert f"The checkpoint is {command.checkpoint}. The same command resumes from it" in said
     before = command.checkpoint.read_bytes()
 
     command.set("TRAIN__EPOCHS", "151")
-    with pytest.raises(CommandError, match=r"setting train\.epochs \(150 there, 151 here\)") as refused:
+    with pytest.raises(CommandError, match=r"setting train\.epochs \(150 in the checkpoint, 151 now\)") as refused:
         command.run()
     assert "--fresh" in refused.value.next_step and command.checkpoint.read_bytes() == before
     command.set("TRAIN__EPOCHS", "150")
 
     said = command.run()
-    assert "Going on from" in said and "Encoder without the latest is in its epoch" in said
+    assert "Resuming" in said and "Encoder without the held-out events is in epoch" in said
     assert "trained in" in said, "it ends with the table"
     assert command.files() == whole and not command.checkpoint.exists()
 

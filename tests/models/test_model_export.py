@@ -103,7 +103,7 @@ def test_a_failed_export_leaves_the_old_bundle_and_nothing_else(
     def fail(*args: object) -> None:
         raise ExportFailed("ranker differs")
 
-    monkeypatch.setattr(models.bundling, "export", fail)
+    monkeypatch.setattr(models.export.bundle_writer, "export", fail)
     with pytest.raises(ExportFailed):
         build(folder, version=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == before
