@@ -96,7 +96,9 @@ def test_an_interrupted_training_goes_on_by_the_same_command(
     before = command.checkpoint.read_bytes()
 
     command.set("TRAIN__EPOCHS", "151")
-    with pytest.raises(CommandError, match=r"setting train\.epochs \(150 in the checkpoint, 151 now\)") as refused:
+    with pytest.raises(
+        CommandError, match=r"setting train\.epochs \(150 in the checkpoint, 151 now\)"
+    ) as refused:
         command.run()
     assert "--fresh" in refused.value.next_step and command.checkpoint.read_bytes() == before
     command.set("TRAIN__EPOCHS", "150")
