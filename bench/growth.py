@@ -147,9 +147,9 @@ class Witness:
         sent = self.vectors[self._numbers[allowed]]
         scores = (sent @ query).astype(np.float64)
         if self.held:
-            places = np.flatnonzero(np.isin(self._numbers[allowed], list(self.held)))
-            for place in places.tolist():
-                scores[place] = float(self.held[int(self._numbers[allowed[place]])] @ query)
+            positions = np.flatnonzero(np.isin(self._numbers[allowed], list(self.held)))
+            for position in positions.tolist():
+                scores[position] = float(self.held[int(self._numbers[allowed[position]])] @ query)
         count = min(count, len(allowed))
         best = set(allowed[np.argpartition(-scores, count - 1)[:count]].tolist()) if count else set()
         self.compared += 1
@@ -204,9 +204,9 @@ async def in_process(items: int, seed: int, settings: CatalogSettings, sample: i
     return witness
 
 
-async def _search(catalog: InMemoryCatalog, near: Floats, witness: Witness) -> None:
+async def _search(catalog: InMemoryCatalog, query: Floats, witness: Witness) -> None:
     mask = catalog.eligible(0)
-    rows, _ = catalog.search(VERSION, near, 100, mask)
+    rows, _ = catalog.search(VERSION, query, 100, mask)
     witness.short += len(rows) < min(100, int(np.count_nonzero(mask & catalog.has_vector(VERSION))))
     await asyncio.sleep(0)
 

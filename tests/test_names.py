@@ -59,6 +59,7 @@ PHRASES: Final = (
 # own, after, total, form, shown, served, kept, row, place.
 EXCEPTIONS: Final = {
     "PortTaken": "a port that is in use",
+    "show_bars": "bars of a chart",
     "taken": "the client's name for a field of the contract, which is frozen",
 }
 """Whole names that have a wrong word and are right, with the reason."""
