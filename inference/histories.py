@@ -1,4 +1,4 @@
-"""From the entries of profiles to the arrays that the user graphs take."""
+"""Entries of profiles as the input arrays of the user graphs."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -10,7 +10,7 @@ from inference.model import Floats, Histories, Steps
 from profiles.profile import Entry, ModelState
 
 VectorOf = Callable[[str], Floats | None]
-"""An item's vector [d] under the manifest's version, or None where there is none (yet)."""
+"""An item's vector [d] of the manifest's version; None: it has none yet."""
 
 # float32 ends at 3e38; a value past it would turn into infinity.
 _LARGEST: Final = 1e30
@@ -19,9 +19,16 @@ _LARGEST: Final = 1e30
 def histories(
     users: Sequence[Sequence[Entry]], vector: VectorOf, manifest: Manifest
 ) -> tuple[Histories, list[bool]]:
-    """Histories of b users, and for each whether an item of it has no vector (zeros stand for it).
+    """The input of a fold.
 
-    Each user's entries are those that the state covers, oldest first (`profiles.folding.fold.model_history`).
+    Args:
+        users: For each of b users the entries that the state covers, oldest first
+            (`profiles.folding.history.model_history`).
+        vector: Item vectors by id.
+        manifest: Of the model version.
+
+    Returns:
+        The arrays, and for each user whether an item has no vector. Its vector is zeros then.
     """
     length = max((len(entries) for entries in users), default=0) or 1
     shape = (len(users), length)
@@ -56,9 +63,16 @@ def step_input(
     vector: VectorOf,
     manifest: Manifest,
 ) -> tuple[Steps, list[bool]]:
-    """One event for each of b users, and for each whether its item has no vector.
+    """The input of a step.
 
-    `before` is the newest entry that the state covers; None if it covers none.
+    Args:
+        states: The state of each of b users.
+        before: The newest entry that each state covers; None if it covers none.
+        events: The event of each.
+        vector, manifest: See `histories`.
+
+    Returns:
+        The arrays, and for each user whether its item has no vector.
     """
     rows = len(events)
     found = Steps(
@@ -80,16 +94,20 @@ def step_input(
 
 
 def gap_seconds(before: Entry | None, entry: Entry) -> float:
-    """Seconds since the event before; 0 for the first."""
+    """Seconds since the previous event; 0 for the first."""
     return 0.0 if before is None else (entry.time_ms - before.time_ms) / 1000
 
 
 def idle_seconds(entries: Sequence[Entry], now_ms: int) -> float:
-    """Seconds from the newest of the entries that a state covers, oldest first, to a moment; never negative but for
-    -1: there are none."""
+    """Seconds from the newest entry to `now_ms`, at least 0; -1 without entries.
+
+    Args:
+        entries: What a state covers, oldest first.
+        now_ms: Unix milliseconds.
+    """
     return max(0, now_ms - entries[-1].time_ms) / 1000 if entries else -1.0
 
 
 def raw_value(entry: Entry) -> float:
-    """The entry's value as the graphs take it: NaN for none."""
+    """The entry's value as graphs take it; NaN without one."""
     return float("nan") if entry.value is None else max(-_LARGEST, min(_LARGEST, entry.value))

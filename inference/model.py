@@ -1,4 +1,4 @@
-"""The model behind one small protocol, in numpy arrays."""
+"""The model as a small protocol over numpy arrays."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -26,8 +26,13 @@ class NotFinite(ModelUnavailable):
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Tokenised texts of b items, right-padded: ids and mask are [b, t]; item_index is [b], 0 for an
-    item that was not in training."""
+    """Tokenised texts of b items, right-padded.
+
+    Attributes:
+        ids: Token ids, [b, t].
+        mask: 1 for a token, 0 for padding, [b, t].
+        item_index: The item's index in training, 0 for an item that was not in training, [b].
+    """
 
     ids: Ints
     mask: Ints
@@ -38,11 +43,12 @@ class Tokens:
 class Histories:
     """Histories of b users, right-padded to T events, oldest first.
 
-    item_vectors [b, T, d]: zeros where the item is unknown.
-    actions [b, T]: index into the manifest's actions; 0 for one that the model does not know.
-    gap_seconds [b, T]: since the event before; 0 for the first.
-    values [b, T]: the raw rating or the like; NaN where there is none.
-    mask [b, T]: 1 for an event, 0 for padding.
+    Attributes:
+        item_vectors: [b, T, d], zeros where the item has no vector.
+        actions: Index into the manifest's actions, 0 for an action that the model does not know, [b, T].
+        gap_seconds: Seconds since the previous event, 0 for the first, [b, T].
+        values: The raw value, such as a rating; NaN where there is none, [b, T].
+        mask: 1 for an event, 0 for padding, [b, T].
     """
 
     item_vectors: Floats
@@ -54,7 +60,8 @@ class Histories:
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """One event for each of b users: state [b, S], the others [b, d], [b], [b], [b] as in Histories."""
+    """One event for each of b users: state [b, S]; item_vectors [b, d]; actions, gap_seconds and values [b], as in
+    `Histories`."""
 
     state: Floats
     item_vectors: Floats
@@ -65,7 +72,7 @@ class Steps:
 
 @dataclass(frozen=True, slots=True)
 class States:
-    """state [b, S] and user_vector [b, d]."""
+    """Model states of b users: state [b, S] and user_vector [b, d]."""
 
     state: Floats
     user_vector: Floats
@@ -73,8 +80,13 @@ class States:
 
 @dataclass(frozen=True, slots=True)
 class FoldResult:
-    """States, and how much each event adds to the user vector: contributions [b, T, d], zero on padding;
-    their sum over T, plus a constant of the model, is the user vector."""
+    """The result of folding histories.
+
+    Attributes:
+        states: Of b users.
+        contributions: What each event adds to the user vector, [b, T, d], zero on padding. Their sum over T, plus a
+            constant of the model, is the user vector.
+    """
 
     states: States
     contributions: Floats
@@ -100,34 +112,53 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """probabilities [b, m, A] in the order of the manifest's actions; predicted_value [b, m]."""
+    """What the ranker predicts.
+
+    Attributes:
+        probabilities: Of each action, in the manifest's order, [b, m, A].
+        predicted_value: [b, m].
+    """
 
     probabilities: Floats
     predicted_value: Floats
 
 
 class Model(Protocol):
-    """The graphs of a bundle. `timeout` is in seconds; every call raises ModelUnavailable and
-    nothing else when the model fails, and never returns a number that is not finite."""
+    """The graphs of a bundle.
+
+    `timeout` is in seconds. A call that fails raises ModelUnavailable and nothing else. No call returns a number
+    that is not finite.
+    """
 
     async def encode_items(self, version: int, tokens: Tokens, *, timeout: float) -> Floats:
-        """Item vectors [b, d], of what their texts say."""
+        """Item vectors [b, d] from the items' texts."""
 
     async def add_modality(
         self, version: int, name: str, vectors: Floats, contents: Prepared, *, timeout: float
     ) -> Floats:
-        """Item vectors [b, d] with a modality of the bundle added, from the vectors before it: each item has n
-        contents, prepared, [b, n, ...]. Modalities are added in the manifest's order; what an item does not
-        have is left out."""
+        """Item vectors [b, d] with a modality added.
 
-    async def step(self, version: int, steps: Steps, *, timeout: float) -> States: ...
+        Modalities are added in the manifest's order. One that an item does not have is skipped.
 
-    async def fold(self, version: int, histories: Histories, *, timeout: float) -> FoldResult: ...
+        Args:
+            version: The model version.
+            name: The modality.
+            vectors: Item vectors before it, [b, d].
+            contents: n prepared contents of each item, [b, n, ...].
+            timeout: Seconds.
+        """
+
+    async def step(self, version: int, steps: Steps, *, timeout: float) -> States:
+        """States after one more event each."""
+
+    async def fold(self, version: int, histories: Histories, *, timeout: float) -> FoldResult:
+        """States from whole histories, and the contribution of each event."""
 
     async def rank(self, version: int, users: States, candidates: Candidates, *, timeout: float) -> Ranking:
-        """What b users would do with their candidates."""
+        """What b users would do with their m candidates each."""
 
     async def ready(self, version: int) -> bool:
         """Whether all graphs answer under this version. Never raises."""
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Closes the connection."""

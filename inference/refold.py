@@ -14,11 +14,21 @@ from profiles.profile import Entry, ModelState
 async def refold(
     model: Model, manifest: Manifest, users: Sequence[Sequence[Entry]], vector: VectorOf, *, timeout: float
 ) -> list[ModelState]:
-    """The states that these histories have, in order; see `histories` for what they hold. An empty history
-    gives the state of a user of whom nothing is known.
+    """Folds histories into states.
 
-    A state is stale if one of its items had no vector, or if the model's numbers for this row alone were not
-    finite (then it is all zeros). `timeout` (seconds) is for all together. Raises ModelUnavailable.
+    Args:
+        model: Triton, or the bundle's graphs in this process.
+        manifest: Of the version to fold with.
+        users: The history of each user, oldest entry first. An empty one gives the state of an unknown user.
+        vector: Item vectors by id.
+        timeout: Seconds for all of them.
+
+    Returns:
+        A state for each user, in order. It is stale if an item had no vector, or if the model's numbers for this row
+        alone were not finite; then it is all zeros.
+
+    Raises:
+        ModelUnavailable: The model gave no usable answer in time.
     """
     inputs, unknown = histories(users, vector, manifest)
 
@@ -45,9 +55,15 @@ async def advance(
     *,
     timeout: float,
 ) -> list[ModelState]:
-    """The states after one more event each. None of `states` may be stale: a refold is due there.
+    """Steps states by one event each.
 
-    `before` is the newest entry that each state covers, None if there is none. Otherwise as `refold`.
+    Args:
+        states: None of them stale: a stale one needs a refold.
+        before: The newest entry that each state covers, None if it covers none.
+        events: The event of each.
+        model, manifest, vector, timeout: See `refold`.
+
+    Returns, raises: See `refold`.
     """
     inputs, unknown = step_input(states, before, events, vector, manifest)
 
@@ -65,7 +81,7 @@ async def advance(
 
 
 def states_of(state: ModelState) -> States:
-    """A stored state as the ranker takes it: one row."""
+    """A stored state as the ranker's input, one row."""
     return States(
         np.frombuffer(state.state, "<f4")[None].astype(np.float32),
         np.frombuffer(state.user_vector, "<f4")[None].astype(np.float32),
@@ -78,8 +94,8 @@ async def _states(
     unknown: Sequence[bool],
     timeout: float,
 ) -> list[ModelState]:
-    """Runs the call; rows that are not finite are left out of a second one, so that one poisoned history
-    does not make its whole batch stale."""
+    """Calls the model, and once more without the rows whose numbers are not finite, so that one bad history does not
+    make the whole batch stale."""
     if not unknown:
         return []
     deadline = time.monotonic() + timeout

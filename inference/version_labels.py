@@ -1,4 +1,4 @@
-"""Model versions as values of a metric's label: few at any time, however many are published while a process lives."""
+"""Model versions as label values of metrics. Few are live at any time, however many a process sees in its life."""
 
 from collections.abc import Sequence
 
@@ -9,19 +9,23 @@ from telemetry.labels import OTHER
 
 
 def version_label(version: int, routing: VersionRouting) -> str:
-    """The version if it is live, `0` for none, else `other`."""
+    """The label of a version: its number if it is live, `0` for no version, else `other`."""
     return str(version) if version == 0 or version in routing.live else OTHER
 
 
 class Retiring:
-    """Takes away the series of versions that are not live any more. The metrics have a label `version`."""
+    """Removes the series of versions that are no longer live.
+
+    Args:
+        metrics: Each has a label `version`.
+    """
 
     def __init__(self, metrics: Sequence[Counter | Gauge | Histogram]) -> None:
         self._metrics = tuple(metrics)
         self._live: frozenset[int] = frozenset()
 
     def follow(self, routing: VersionRouting) -> None:
-        """The versions that are live now."""
+        """Removes what the routing no longer serves."""
         live = frozenset(routing.live)
         for version in self._live - live:
             for metric in self._metrics:

@@ -1,4 +1,4 @@
-"""Which model version answers whom: the routing, and the share of users that the next version has."""
+"""Which model version answers which user, and the share of users that the next version answers."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -20,7 +20,13 @@ _WHOLE: Final = 2**64
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """A version that is served. published_at_ms tells a version that was retired and came back from before."""
+    """A version that is served.
+
+    Attributes:
+        manifest: Of its bundle.
+        published_at_ms: When it was published, Unix milliseconds. It tells a version that was retired and published
+            again from its earlier publishing.
+    """
 
     manifest: Manifest
     published_at_ms: int = 0
@@ -31,17 +37,18 @@ class Live:
 
     @property
     def publishing(self) -> tuple[int, int]:
-        """Names this publishing of the version."""
+        """Version and time: the identity of this publishing."""
         return self.version, self.published_at_ms
 
 
 @dataclass(frozen=True)
 class VersionRouting:
-    """`next` answers a share of the users, `base` all others. Without a base, and outside the share, nobody is
-    answered by any model.
+    """Which version answers whom. It is immutable: a list reads it once, and is of one version throughout.
 
-    An immutable value: whoever makes a list takes it once, and the list is made of one version however often the
-    routing moves meanwhile.
+    Attributes:
+        base: Answers all users outside the share; None: no model answers them.
+        next: Answers the users in the share.
+        share: Of the users, from 0 to 1.
     """
 
     base: Live | None = None
@@ -50,7 +57,7 @@ class VersionRouting:
 
     @classmethod
     def single(cls, manifest: Manifest | None) -> "VersionRouting":
-        """One version answers everybody; None: there is no model."""
+        """A routing in which one version answers everybody; None: there is no model."""
         return cls(None, Live(manifest), 1.0) if manifest is not None else cls()
 
     @cached_property
@@ -60,25 +67,28 @@ class VersionRouting:
 
     @property
     def default(self) -> Manifest | None:
-        """What answers questions that no user asks: the version that most are answered by."""
+        """The version that answers most users. It answers requests without a user."""
         first = self.next if self.share >= 0.5 else self.base
         return first.manifest if first is not None else None
 
     @property
     def answering(self) -> tuple[Manifest, ...]:
-        """The versions that the routing gives to anybody."""
+        """The versions that answer at least one user."""
         next_one = self.next if self.share > 0 else None
         base = self.base if self.share < 1 else None
         return tuple(each.manifest for each in (base, next_one) if each is not None)
 
     def chosen(self, user_id: str) -> Manifest | None:
-        """The version for this user's new folds."""
+        """The version that the user's share decides for."""
         first = self.next if self.next is not None and self._in_share(user_id) else self.base
         return first.manifest if first is not None else None
 
     def answers(self, user_id: str, profile: Profile | None) -> Manifest | None:
-        """The version that this user's list is made by: the chosen one, unless the profile has a state of another
-        live version only. Then that one, until the profile has moved."""
+        """The version that makes this user's list.
+
+        It is the chosen one, unless the profile has a state of another live version only. Then it is that one, until
+        the profile has been migrated.
+        """
         chosen = self.chosen(user_id)
         if profile is None or chosen is None or profile.state(chosen.version) is not None:
             return chosen
@@ -86,8 +96,10 @@ class VersionRouting:
         return self.live[tags[-1]].manifest if tags else chosen
 
     def wanted(self, user_id: str) -> tuple[Manifest, ...]:
-        """The versions whose states this user's profile keeps up to date: the base too while the next one answers,
-        so that going back is immediate."""
+        """The versions whose states are kept up to date in this user's profile.
+
+        The base is among them while the next one answers, so that a rollback is immediate.
+        """
         found = [self.base]
         if self.next is not None and self._in_share(user_id):
             found.append(self.next)
@@ -98,22 +110,28 @@ class VersionRouting:
 
 
 def bucket(user_id: str, version: int) -> float:
-    """Where the user stands in [0, 1): below a share, he is in it. Stable, and drawn anew for each version, so that
-    it is not always the same who tries a new one."""
+    """The user's bucket in [0, 1). A user whose bucket is below a share is in it.
+
+    It is stable for a version and differs between versions, so that different users get each canary.
+    """
     digest = hashlib.blake2b(user_id.encode(), digest_size=8, salt=version.to_bytes(8, "big")).digest()
     # Of the 64 bits a float holds 53: rounded up, the last ones would be 1.
     return (int.from_bytes(digest, "big") >> 11) / (_WHOLE >> 11)
 
 
 def routing_of(record: ServedVersions) -> VersionRouting:
-    """The routing that a record on `model-versions` says. Raises ValueError for a manifest that cannot be read."""
+    """The routing in a record of `model-versions`.
+
+    Raises:
+        ValueError: A manifest cannot be read.
+    """
     base = _live(record.base) if record.HasField("base") else None
     next_one = _live(record.next) if record.HasField("next") else None
     return VersionRouting(base, next_one, record.share)
 
 
 class Versions:
-    """The routing of now; calling it gives the value."""
+    """The current routing. Call it to get the value."""
 
     def __init__(self) -> None:
         self._routing = VersionRouting()
@@ -123,12 +141,12 @@ class Versions:
         return self._routing
 
     def listen(self, listener: Callable[[VersionRouting], None]) -> None:
-        """Calls the listener now, and with every routing from now on."""
+        """Calls the listener now, and again with every new routing."""
         self._listeners.append(listener)
         listener(self._routing)
 
     def update(self, record: ServedVersions) -> None:
-        """Goes by the record, unless it cannot be read: then what was before stays."""
+        """Takes the routing of the record. If that cannot be read, it logs the error and keeps the routing as it is."""
         try:
             routing = routing_of(record)
         except ValueError as error:
