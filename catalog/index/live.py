@@ -33,8 +33,8 @@ class LiveIndex:
 
     Few vectors are scanned. Past `exact_below` a graph is built in the background, and until it is there, and
     for whatever it does not hold, searches scan; a search is never without a row because the graph is behind.
-    A scan is exact. Where the graph answers, at least 0.95 of a scan's rows are found on average, with the default
-    settings and vectors that lie in clusters as those of items do (`bin/bench growth`).
+    A scan is exact. Where the graph answers, at least 0.9 of a scan's first hundred rows are found on average, with the
+    default settings and vectors that lie in clusters as those of items do (`bin/bench growth`).
     Changes and searches belong to the event loop's thread; only `make` may run elsewhere.
     """
 
