@@ -24,7 +24,7 @@ def with_installation(settings: Settings, data: Path) -> Settings:
     if "addresses" not in settings.store.model_fields_set and (
         port := remembered_port(data / "valkey", "valkey")
     ):
-        update["store"] = settings.store.model_copy(update={"addresses": [f"127.0.0.1:{port}"]})
+        update["store"] = settings.store.model_copy(update={"addresses": (f"127.0.0.1:{port}",)})
     if "address" not in settings.triton.model_fields_set:
         if port := remembered_port(data / "triton", "triton"):
             update["triton"] = settings.triton.model_copy(update={"address": f"127.0.0.1:{port}"})

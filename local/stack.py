@@ -101,7 +101,7 @@ class Stack:
         """The settings with the addresses of this stack, for clients in this process. Valid once it is started."""
         chosen = self._settings
         kafka = chosen.kafka.model_copy(update={"bootstrap": self.address("kafka")})
-        store = chosen.store.model_copy(update={"addresses": self.address("valkey").split(",")})
+        store = chosen.store.model_copy(update={"addresses": tuple(self.address("valkey").split(","))})
         triton = chosen.triton.model_copy(update={"address": self.address("triton")})
         return chosen.model_copy(update={"kafka": kafka, "store": store, "triton": triton})
 
