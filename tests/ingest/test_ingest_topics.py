@@ -1,4 +1,4 @@
-"""A topic that was made anew, that lost records, or that keeps too little: ingest stops and says so."""
+"""A topic that was recreated, that lost records, or that keeps too little: ingest stops and says so."""
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
@@ -62,7 +62,7 @@ async def test_a_topic_made_anew_stops_ingest_until_someone_decides_to_keep_the_
     await make_anew(world)
     await world.send("ann", "c", at=T0 + 2)
     worker = await world.start()
-    await lacking(worker, "made anew")
+    await lacking(worker, "recreated")
     assert await world.history("ann") == ["a", "b"]
     done = await adopt(world.kafka, world.store, Adopt.KEEP)
     assert done.topic_id == world.topic_id
@@ -80,7 +80,7 @@ async def test_a_topic_made_anew_under_a_running_ingest_is_noticed_and_may_be_re
     await world.send("ann", "a")
     await world.caught_up()
     await make_anew(world)
-    await lacking(worker, "made anew")
+    await lacking(worker, "recreated")
     await world.send("ann", "b", at=T0 + 1)
     done = await adopt(world.kafka, world.store, Adopt.RESET)
     assert done.profiles_deleted == 1

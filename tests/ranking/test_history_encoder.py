@@ -14,7 +14,7 @@ from ranking.deadline.calls import Calls
 from ranking.hydration.history_encoder import HistoryEncoder, UserHistory
 from recstream.v1 import slate_pb2
 from tests.models.model_in_process import InProcess
-from tests.ranking.in_memory import Shelf
+from tests.ranking.filled_catalog import FilledCatalog
 from tests.ranking.world import (
     MANIFEST,
     NOW_MS,
@@ -46,9 +46,9 @@ def history(events: int) -> tuple[Entry, ...]:
     )
 
 
-def encoder(shelf: Shelf, model, newest: int, calls: Calls) -> HistoryEncoder:
+def encoder(catalog: FilledCatalog, model, newest: int, calls: Calls) -> HistoryEncoder:
     actions = Actions(ProfileSettings().actions)
-    return HistoryEncoder(shelf, model, calls, actions, cache_size=4, reasons_events=newest)
+    return HistoryEncoder(catalog, model, calls, actions, cache_size=4, reasons_events=newest)
 
 
 def ann(entries: tuple[Entry, ...]) -> UserHistory:
@@ -62,9 +62,9 @@ async def test_the_newest_events_contribute_the_same_whether_or_not_the_older_on
     """With the graphs that are served: an event's contribution hangs on the event, the gap before it and
     the events after it, and on nothing before."""
     checked = read(bundle)
-    shelf, rng = Shelf(lambda: NOW_MS), np.random.default_rng(3)
+    catalog, rng = FilledCatalog(lambda: NOW_MS), np.random.default_rng(3)
     for item_id in ITEMS:
-        shelf.put(item(item_id), rng.normal(size=checked.manifest.width).astype(np.float32), 1)
+        catalog.put(item(item_id), rng.normal(size=checked.manifest.width).astype(np.float32), 1)
     model, sent, answers = InProcess(checked), [], []
     answer = model.fold
 
@@ -75,7 +75,7 @@ async def test_the_newest_events_contribute_the_same_whether_or_not_the_older_on
 
     model.fold = fold
     entries, calls = history(events), Calls()
-    whole, partial = (encoder(shelf, model, newest, calls) for _ in range(2))
+    whole, partial = (encoder(catalog, model, newest, calls) for _ in range(2))
     [states] = await whole.begin(checked.manifest, [ann(entries)], 5)
     [parts] = await partial.begin_contributions(checked.manifest, [ann(entries)], 5)
     assert sent == [events, min(events, newest)]
@@ -97,25 +97,25 @@ async def test_the_newest_events_contribute_the_same_whether_or_not_the_older_on
 
 
 async def test_contributions_are_folded_anew_when_an_item_of_theirs_gets_its_vector():
-    shelf, calls = Shelf(lambda: NOW_MS), Calls()
+    catalog, calls = FilledCatalog(lambda: NOW_MS), Calls()
     entries = history(20)
     newest, oldest = entries[-1].item_id, entries[0].item_id
     for item_id in ITEMS:
-        shelf.put(item(item_id), None if item_id in (newest, oldest) else vector(1))
-    made = encoder(shelf, PaperModel(), 4, calls)
+        catalog.put(item(item_id), None if item_id in (newest, oldest) else vector(1))
+    made = encoder(catalog, PaperModel(), 4, calls)
     assert oldest not in {e.item_id for e in entries[-4:]}
     await made.begin(MANIFEST, [ann(entries)], 5)
-    shelf.put(item(oldest), vector(1))
+    catalog.put(item(oldest), vector(1))
     assert made.cached(ann(entries), VERSION) is None
     assert made.cached_contributions(ann(entries), VERSION) is not None
-    shelf.put(item(newest), vector(1))
+    catalog.put(item(newest), vector(1))
     assert made.cached_contributions(ann(entries), VERSION) is None
     await calls.close()
 
 
 async def test_a_model_that_folds_to_another_length_is_not_believed():
-    shelf, calls = Shelf(lambda: NOW_MS), Calls()
-    shelf.put(item("i000"), vector(1))
+    catalog, calls = FilledCatalog(lambda: NOW_MS), Calls()
+    catalog.put(item("i000"), vector(1))
     model = PaperModel()
     answer = model.fold
 
@@ -125,8 +125,8 @@ async def test_a_model_that_folds_to_another_length_is_not_believed():
 
     model.fold = fold
     for begin in (
-        encoder(shelf, model, 4, calls).begin,
-        encoder(shelf, model, 4, calls).begin_contributions,
+        encoder(catalog, model, 4, calls).begin,
+        encoder(catalog, model, 4, calls).begin_contributions,
     ):
         with pytest.raises(ModelUnavailable):
             await begin(MANIFEST, [ann(history(9))], 5)
@@ -134,9 +134,9 @@ async def test_a_model_that_folds_to_another_length_is_not_believed():
 
 
 async def test_a_state_that_falls_behind_is_folded_from_the_whole_history():
-    shelf, model, sent = Shelf(lambda: NOW_MS), PaperModel(), []
+    catalog, model, sent = FilledCatalog(lambda: NOW_MS), PaperModel(), []
     for item_id in ITEMS:
-        shelf.put(item(item_id), vector(1))
+        catalog.put(item(item_id), vector(1))
     answer = model.fold
 
     async def fold(version, histories, *, timeout):
@@ -144,7 +144,7 @@ async def test_a_state_that_falls_behind_is_folded_from_the_whole_history():
         return await answer(version, histories, timeout=timeout)
 
     model.fold = fold
-    made = runner(shelf, model, reasons_events=3)
+    made = runner(catalog, model, reasons_events=3)
     stored = user(*[("like", each) for each in ITEMS[:10]], settings=PROFILES)
     first = await ask(made, with_state(stored, vector(1)), count=4)
     assert {i.reason.item_id for i in first.slate.items} <= set(ITEMS[7:10])

@@ -17,7 +17,7 @@ from ranking.settings import DEFAULT_SURFACE, RankingSettings
 from ranking.slate.ranked import Ranked
 from ranking.slate.slate_ids import SlateIds
 from recstream.v1 import filter_pb2, slate_pb2
-from tests.ranking.in_memory import Shelf
+from tests.ranking.filled_catalog import FilledCatalog
 from tests.ranking.world import (
     DAY_MS,
     MANIFEST,
@@ -39,8 +39,8 @@ RANKED, VECTORS, POPULAR = slate_pb2.TIER_RANKED, slate_pb2.TIER_VECTORS, slate_
 
 
 @pytest.fixture
-def shelf() -> Shelf:
-    made, rng = Shelf(lambda: NOW_MS), np.random.default_rng(4)
+def catalog() -> FilledCatalog:
+    made, rng = FilledCatalog(lambda: NOW_MS), np.random.default_rng(4)
     for n, item_id in enumerate(numbered(120)):
         fields = {"categories": [f"c{n % 5}"], "published_at_ms": NOW_MS - n * DAY_MS}
         made.put(item(item_id, **fields), rng.normal(size=8).astype(np.float32))
@@ -83,13 +83,13 @@ def scores(ranked: Ranked) -> list[float]:
 
 
 @pytest.mark.parametrize("trouble", [None, "raise", "nan", "shape", "fault"])
-async def test_a_batch_gives_what_each_query_gives_alone(shelf: Shelf, trouble: str | None) -> None:
+async def test_a_batch_gives_what_each_query_gives_alone(catalog: FilledCatalog, trouble: str | None) -> None:
     model = PaperModel()
     model.trouble = trouble
-    together = await runner(shelf, model).rank(mixed())
+    together = await runner(catalog, model).rank(mixed())
     assert len(together) == len(mixed())
     for one, ranked in zip(mixed(), together, strict=True):
-        [alone] = await runner(shelf, model).rank([one])
+        [alone] = await runner(catalog, model).rank([one])
         assert said(ranked) == said(alone)
         assert scores(ranked) == pytest.approx(scores(alone), abs=1e-6)
         assert len({each.item_id for each in ranked.slate.items}) == len(ranked.slate.items)
@@ -98,19 +98,19 @@ async def test_a_batch_gives_what_each_query_gives_alone(shelf: Shelf, trouble: 
     assert best in tiers and POPULAR in tiers and lower not in tiers
 
 
-async def test_a_batch_asks_the_model_once_for_states_and_once_for_scores(shelf: Shelf) -> None:
+async def test_a_batch_asks_the_model_once_for_states_and_once_for_scores(catalog: FilledCatalog) -> None:
     model = PaperModel()
     users = [query(liked(name, "i001", f"i00{n}"), user_id=name) for n, name in enumerate("abcde", start=2)]
-    made = runner(shelf, model)
+    made = runner(catalog, model)
     await made.rank(users)
     assert model.calls == ["fold", "rank"]
     await made.rank(users)
     assert model.calls == ["fold", "rank", "rank"]
 
 
-async def test_nothing_asked_is_nothing_listed(shelf: Shelf) -> None:
+async def test_nothing_asked_is_nothing_listed(catalog: FilledCatalog) -> None:
     model = PaperModel()
-    assert await runner(shelf, model).rank([]) == []
+    assert await runner(catalog, model).rank([]) == []
     assert not model.calls
 
 
@@ -138,25 +138,29 @@ class Poisoned(PaperModel):
 
 
 @pytest.mark.parametrize(("call", "tier"), [("fold", POPULAR), ("rank", VECTORS)])
-async def test_what_is_not_finite_for_one_user_costs_the_others_nothing(shelf: Shelf, call, tier) -> None:
-    shelf.put(item("poison"), vector(1000))
+async def test_what_is_not_finite_for_one_user_costs_the_others_nothing(
+    catalog: FilledCatalog, call, tier
+) -> None:
+    catalog.put(item("poison"), vector(1000))
     queries = [
         query(liked("ann", "i003"), user_id="ann"),
         query(liked("bob", "poison"), user_id="bob"),
         query(liked("eve", "i005"), user_id="eve"),
     ]
-    ranked = await runner(shelf, Poisoned(call)).rank(queries)
+    ranked = await runner(catalog, Poisoned(call)).rank(queries)
     assert [each.slate.tier for each in ranked] == [RANKED, tier, RANKED]
     assert all(len(ids(each)) == 10 for each in ranked)
 
 
-async def test_users_of_two_versions_in_one_batch_have_lists_of_their_own_version(shelf: Shelf) -> None:
+async def test_users_of_two_versions_in_one_batch_have_lists_of_their_own_version(
+    catalog: FilledCatalog,
+) -> None:
     newer = MANIFEST.model_copy(update={"version": VERSION + 1})
     rng = np.random.default_rng(5)
     for item_id in numbered(120):
-        shelf.put_vector(VERSION + 1, item_id, rng.normal(size=8).astype(np.float32))
+        catalog.put_vector(VERSION + 1, item_id, rng.normal(size=8).astype(np.float32))
     half = VersionRouting(Live(MANIFEST), Live(newer), 0.5)
-    made = build(shelf, PaperModel(), lambda: half, PROFILES, RankingSettings())
+    made = build(catalog, PaperModel(), lambda: half, PROFILES, RankingSettings())
     names = [f"user-{n}" for n in range(16)]
     wanted = [manifest.version for name in names if (manifest := half.chosen(name)) is not None]
     assert set(wanted) == {VERSION, VERSION + 1}
@@ -166,7 +170,9 @@ async def test_users_of_two_versions_in_one_batch_have_lists_of_their_own_versio
     assert all(each.slate.items[0].reason.item_id in {"i003", "i004"} for each in ranked)
 
 
-async def test_a_version_that_does_not_answer_costs_the_users_of_the_other_nothing(shelf: Shelf) -> None:
+async def test_a_version_that_does_not_answer_costs_the_users_of_the_other_nothing(
+    catalog: FilledCatalog,
+) -> None:
     class Half(PaperModel):
         async def rank(self, version, users, candidates, *, timeout):
             if version != VERSION:
@@ -175,9 +181,9 @@ async def test_a_version_that_does_not_answer_costs_the_users_of_the_other_nothi
 
     newer = MANIFEST.model_copy(update={"version": VERSION + 1})
     for item_id in numbered(120):
-        shelf.put_vector(VERSION + 1, item_id, vector(1, 2))
+        catalog.put_vector(VERSION + 1, item_id, vector(1, 2))
     half = VersionRouting(Live(MANIFEST), Live(newer), 0.5)
-    made = build(shelf, Half(), lambda: half, PROFILES, RankingSettings())
+    made = build(catalog, Half(), lambda: half, PROFILES, RankingSettings())
     names = [f"user-{n}" for n in range(16)]
     ranked = await made.rank([query(liked(name, "i003", "i004"), user_id=name) for name in names])
     assert {(each.slate.model_version, each.slate.tier) for each in ranked} == {
@@ -187,32 +193,34 @@ async def test_a_version_that_does_not_answer_costs_the_users_of_the_other_nothi
 
 
 @pytest.mark.usefixtures("virtual_time")
-async def test_without_a_deadline_a_list_takes_as_long_as_the_model_needs(shelf: Shelf) -> None:
+async def test_without_a_deadline_a_list_takes_as_long_as_the_model_needs(catalog: FilledCatalog) -> None:
     model = PaperModel()
     model.lasting = 3.0
-    made = runner(shelf, model, model_timeout_ms=1, reasons_wait_ms=1)
+    made = runner(catalog, model, model_timeout_ms=1, reasons_wait_ms=1)
     [ranked] = await made.rank([query(with_state(liked("ann", "i003"), vector(1)))])
     assert ranked.slate.tier == RANKED
     assert {each.reason.item_id for each in ranked.slate.items} <= {"i003", ""}
 
 
-async def test_without_the_ranker_lists_are_in_the_order_of_the_users_vector(shelf: Shelf) -> None:
+async def test_without_the_ranker_lists_are_in_the_order_of_the_users_vector(catalog: FilledCatalog) -> None:
     model, routing = PaperModel(), VersionRouting.single(MANIFEST)
     surfaces = {"evaluation": {"nearest": 120, "similar": 0, "popular": 0, "trending": 0, "fresh": 0}}
     surfaces["evaluation"] |= {"exploration_share": 0, "category_share": 1}
     settings = RankingSettings.model_validate({"surfaces": surfaces})
-    made = build(shelf, model, lambda: routing, PROFILES, settings, ranker=False)
+    made = build(catalog, model, lambda: routing, PROFILES, settings, ranker=False)
     taste = vector(1, -2, 3)
     [ranked] = await made.rank([query(with_state(liked("ann", "i003"), taste), count=50)])
     assert ranked.slate.tier == VECTORS and "rank" not in model.calls
-    near = shelf.vectors(VERSION, ranked.rows) @ taste
+    near = catalog.vectors(VERSION, ranked.rows) @ taste
     assert len(near) == 50 and (np.diff(near) <= 0).all()
-    rest = np.setdiff1d(np.flatnonzero(shelf.has_vector(VERSION)), np.append(ranked.rows, shelf.row("i003")))
-    assert (shelf.vectors(VERSION, rest) @ taste).max() <= near.min()
+    rest = np.setdiff1d(
+        np.flatnonzero(catalog.has_vector(VERSION)), np.append(ranked.rows, catalog.row("i003"))
+    )
+    assert (catalog.vectors(VERSION, rest) @ taste).max() <= near.min()
 
 
-async def test_the_scores_of_all_candidates_are_there_before_any_selection(shelf: Shelf) -> None:
-    made = runner(shelf, PaperModel())
+async def test_the_scores_of_all_candidates_are_there_before_any_selection(catalog: FilledCatalog) -> None:
+    made = runner(catalog, PaperModel())
     for scored, ranked in zip(await made.score(mixed()), await made.rank(mixed()), strict=True):
         assert len(scored.scores.values) == len(scored.candidates) >= len(ranked.rows)
         assert set(ranked.rows.tolist()) <= set(scored.candidates.rows.tolist())
@@ -223,16 +231,16 @@ async def test_the_scores_of_all_candidates_are_there_before_any_selection(shelf
     assert one.candidates.rows[order[:10]].tolist() == listed.rows.tolist()
 
 
-def named(shelf: Shelf) -> Runner:
+def named(catalog: FilledCatalog) -> Runner:
     """A runner whose lists are named by a count."""
     moments, routing = count(1_000), VersionRouting.single(MANIFEST)
     names = SlateIds(clock=lambda: next(moments), random=bytes)
-    return build(shelf, PaperModel(), lambda: routing, PROFILES, RankingSettings(), slate_ids=names)
+    return build(catalog, PaperModel(), lambda: routing, PROFILES, RankingSettings(), slate_ids=names)
 
 
-async def test_the_same_queries_give_the_same_lists_names_included(shelf: Shelf) -> None:
+async def test_the_same_queries_give_the_same_lists_names_included(catalog: FilledCatalog) -> None:
     def bytes_of(lists: Sequence[Ranked]) -> list[bytes]:
         return [each.slate.SerializeToString(deterministic=True) for each in lists]
 
-    first, second = [await named(shelf).rank(mixed()) for _ in range(2)]
+    first, second = [await named(catalog).rank(mixed()) for _ in range(2)]
     assert bytes_of(first) == bytes_of(second)

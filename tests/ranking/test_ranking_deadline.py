@@ -10,7 +10,7 @@ from profiles.folding.events import Event, Position
 from profiles.folding.fold import fold
 from profiles.profile import Stored
 from recstream.v1 import slate_pb2
-from tests.ranking.in_memory import Shelf
+from tests.ranking.filled_catalog import FilledCatalog
 from tests.ranking.world import (
     NOW_MS,
     PROFILES,
@@ -32,8 +32,8 @@ RANKED, VECTORS, POPULAR = slate_pb2.TIER_RANKED, slate_pb2.TIER_VECTORS, slate_
 
 
 @pytest.fixture
-def shelf() -> Shelf:
-    made = Shelf(lambda: NOW_MS)
+def catalog() -> FilledCatalog:
+    made = FilledCatalog(lambda: NOW_MS)
     for n, item_id in enumerate(numbered(30)):
         made.put(item(item_id), vector(n / 10, 1))
         made.popular({item_id: 30 - n})
@@ -52,10 +52,10 @@ async def timed(made, stored, within, **fields):
 
 
 @pytest.mark.parametrize("trouble", ["hang", "raise", "fault", "nan", "shape"])
-async def test_when_the_model_fails_the_users_vector_answers(shelf, trouble):
+async def test_when_the_model_fails_the_users_vector_answers(catalog, trouble):
     model = PaperModel()
     model.trouble = trouble
-    ranked, took = await timed(runner(shelf, model), known(), 0.25)
+    ranked, took = await timed(runner(catalog, model), known(), 0.25)
     assert ranked.slate.tier == VECTORS
     assert ranked.slate.model_version == VERSION
     assert took < 0.25
@@ -63,10 +63,10 @@ async def test_when_the_model_fails_the_users_vector_answers(shelf, trouble):
 
 
 @pytest.mark.parametrize("trouble", ["hang", "raise", "fault"])
-async def test_without_a_vector_of_the_user_what_is_popular_answers(shelf, trouble):
+async def test_without_a_vector_of_the_user_what_is_popular_answers(catalog, trouble):
     model = PaperModel()
     model.trouble = trouble
-    ranked, took = await timed(runner(shelf, model), user(("like", "i029")), 0.25)
+    ranked, took = await timed(runner(catalog, model), user(("like", "i029")), 0.25)
     assert ranked.slate.tier == POPULAR
     assert ranked.slate.model_version == 0
     assert took < 0.25
@@ -74,9 +74,9 @@ async def test_without_a_vector_of_the_user_what_is_popular_answers(shelf, troub
     assert {i.reason.kind for i in ranked.slate.items} == {slate_pb2.REASON_KIND_TRENDING}
 
 
-async def test_an_answer_that_comes_late_is_not_waited_for(shelf):
+async def test_an_answer_that_comes_late_is_not_waited_for(catalog):
     model = PaperModel()
-    made = runner(shelf, model)
+    made = runner(catalog, model)
     assert (await ask(made, known())).slate.tier == RANKED
     model.lasting = 0.4
     ranked, took = await timed(made, known(), 0.2)
@@ -84,18 +84,18 @@ async def test_an_answer_that_comes_late_is_not_waited_for(shelf):
     assert took < 0.2
 
 
-async def test_past_its_deadline_a_request_still_gets_a_list_at_once_and_the_model_is_left_alone(shelf):
+async def test_past_its_deadline_a_request_still_gets_a_list_at_once_and_the_model_is_left_alone(catalog):
     model = PaperModel()
-    ranked = await ask(runner(shelf, model), known(), within=-1)
+    ranked = await ask(runner(catalog, model), known(), within=-1)
     assert ranked.slate.tier == VECTORS
     assert len(ids(ranked)) == 10
     assert not model.calls
-    assert (await ask(runner(shelf, model), None, within=-1)).slate.tier == POPULAR
+    assert (await ask(runner(catalog, model), None, within=-1)).slate.tier == POPULAR
 
 
-async def test_the_tier_rises_as_soon_as_the_model_is_back(shelf):
+async def test_the_tier_rises_as_soon_as_the_model_is_back(catalog):
     model = PaperModel()
-    made = runner(shelf, model)
+    made = runner(catalog, model)
     tiers = []
     for trouble in (None, "raise", "nan", None):
         model.trouble = trouble
@@ -103,69 +103,69 @@ async def test_the_tier_rises_as_soon_as_the_model_is_back(shelf):
     assert tiers == [RANKED, VECTORS, VECTORS, RANKED]
 
 
-async def test_candidates_without_a_finite_score_come_last(shelf):
+async def test_candidates_without_a_finite_score_come_last(catalog):
     model = PaperModel()
     model.trouble = "some_nan"
-    ranked = await ask(runner(shelf, model), known(), count=30)
+    ranked = await ask(runner(catalog, model), known(), count=30)
     assert ranked.slate.tier == RANKED
     assert len(ids(ranked)) == 29
     assert all(np.isfinite(i.score) for i in ranked.slate.items)
     assert [bool(i.probabilities) for i in ranked.slate.items] == [True] * 14 + [False] * 15
 
 
-async def test_without_the_profile_the_list_is_popular_and_says_so(shelf):
+async def test_without_the_profile_the_list_is_popular_and_says_so(catalog):
     model = PaperModel()
-    ranked = await ask(runner(shelf, model), None, unavailable=True)
+    ranked = await ask(runner(catalog, model), None, unavailable=True)
     assert ranked.slate.tier == POPULAR
     assert ranked.slate.profile_unavailable
     assert not model.calls
     assert ids(ranked) == numbered(10)
 
 
-async def test_without_a_model_lists_are_popular(shelf):
-    assert (await ask(runner(shelf, PaperModel(), manifest=None), known())).slate.tier == POPULAR
+async def test_without_a_model_lists_are_popular(catalog):
+    assert (await ask(runner(catalog, PaperModel(), manifest=None), known())).slate.tier == POPULAR
 
 
-async def test_a_state_that_is_behind_is_folded_anew(shelf):
+async def test_a_state_that_is_behind_is_folded_anew(catalog):
     model = PaperModel()
     stale = with_state(user(("dislike", "i005")), vector(9), stale=True)
-    ranked = await ask(runner(shelf, model), stale)
+    ranked = await ask(runner(catalog, model), stale)
     assert model.calls == ["fold", "rank"]
     assert ids(ranked)[0] == "i000"
 
 
-async def test_a_state_of_another_version_never_meets_this_ones_vectors(shelf):
+async def test_a_state_of_another_version_never_meets_this_ones_vectors(catalog):
     model = PaperModel()
     other = with_state(user(("dislike", "i005")), vector(9), version=VERSION - 1)
-    assert ids(await ask(runner(shelf, model), other))[0] == "i000"
+    assert ids(await ask(runner(catalog, model), other))[0] == "i000"
     model.trouble = "raise"
     assert (
-        await ask(runner(shelf, model), user(("dislike", "i006"), user_id="bob"), user_id="bob")
+        await ask(runner(catalog, model), user(("dislike", "i006"), user_id="bob"), user_id="bob")
     ).slate.tier == POPULAR
 
 
 @pytest.mark.parametrize("bad", [np.full(8, np.nan), np.ones(5)])
-async def test_a_state_that_is_no_state_is_folded_anew(shelf, bad):
+async def test_a_state_that_is_no_state_is_folded_anew(catalog, bad):
     model = PaperModel()
-    ranked = await ask(runner(shelf, model), with_state(user(("like", "i005")), bad))
+    ranked = await ask(runner(catalog, model), with_state(user(("like", "i005")), bad))
     assert "fold" in model.calls
     assert ranked.slate.tier == RANKED
 
 
-async def test_a_state_that_cannot_be_folded_in_time_serves_as_it_is(shelf):
+async def test_a_state_that_cannot_be_folded_in_time_serves_as_it_is(catalog):
     model = PaperModel()
     model.fold_trouble = "hang"
     ranked, took = await timed(
-        runner(shelf, model), with_state(user(("like", "i005")), vector(1), stale=True), 0.3
+        runner(catalog, model), with_state(user(("like", "i005")), vector(1), stale=True), 0.3
     )
     assert ranked.slate.tier == RANKED
     assert ids(ranked)[0] == "i029"
     assert took < 0.3
 
 
-async def test_when_the_model_dies_the_last_fold_of_the_user_serves_the_vectors_tier(shelf):
+async def test_when_the_model_dies_the_last_fold_of_the_user_serves_the_vectors_tier(catalog):
     model = PaperModel()
-    made = runner(shelf, model)
+    made = runner(catalog, model)
     assert (await ask(made, user(("like", "i005")))).slate.tier == RANKED
     model.trouble = "raise"
     ranked = await ask(made, user(("like", "i005"), ("like", "i006")))
@@ -173,9 +173,9 @@ async def test_when_the_model_dies_the_last_fold_of_the_user_serves_the_vectors_
     assert "i006" not in ids(ranked)
 
 
-async def test_what_was_erased_steers_nothing_any_more(shelf):
+async def test_what_was_erased_steers_nothing_any_more(catalog):
     model = PaperModel()
-    made = runner(shelf, model)
+    made = runner(catalog, model)
     await ask(made, user(("like", "i005")))
     model.trouble = "raise"
     later = Event("ann", Position(b"t" * 16, 0, 9), NOW_MS, "e9", "i007", "like", NOW_MS)
@@ -183,23 +183,23 @@ async def test_what_was_erased_steers_nothing_any_more(shelf):
     assert (await ask(made, erased)).slate.tier == POPULAR
 
 
-async def test_an_item_whose_vector_came_later_is_in_the_next_fold(shelf):
+async def test_an_item_whose_vector_came_later_is_in_the_next_fold(catalog):
     model = PaperModel()
-    made = runner(shelf, model)
-    shelf.put(item("late"))
+    made = runner(catalog, model)
+    catalog.put(item("late"))
     stored = user(("dislike", "late"))
     first = ids(await ask(made, stored))
     assert model.calls == ["fold", "rank"]
     await ask(made, stored)
     assert model.calls.count("fold") == 1
-    shelf.put(item("late"), vector(5))
+    catalog.put(item("late"), vector(5))
     assert ids(await ask(made, stored)) != first
     assert model.calls.count("fold") == 2
 
 
-async def test_reasons_come_from_the_history_and_are_worked_out_once_for_it(shelf):
+async def test_reasons_come_from_the_history_and_are_worked_out_once_for_it(catalog):
     model = PaperModel()
-    made = runner(shelf, model)
+    made = runner(catalog, model)
     first = (await ask(made, known())).slate
     assert {i.reason.item_id for i in first.items} == {"i005"}
     assert first.items[0].reason.text == "Because of Title of i005"
@@ -208,10 +208,10 @@ async def test_reasons_come_from_the_history_and_are_worked_out_once_for_it(shel
     assert sorted(model.calls) == ["fold", "rank", "rank"]
 
 
-async def test_reasons_never_hold_a_list_up(shelf):
+async def test_reasons_never_hold_a_list_up(catalog):
     model = PaperModel()
     model.fold_trouble = "hang"
-    made = runner(shelf, model, reasons_wait_ms=20)
+    made = runner(catalog, model, reasons_wait_ms=20)
     ranked, took = await timed(made, known(), 3.0)
     assert ranked.slate.tier == RANKED
     assert took < 1.0
@@ -219,9 +219,9 @@ async def test_reasons_never_hold_a_list_up(shelf):
     await made.close()
 
 
-async def test_reasons_that_came_late_are_there_for_the_next_list(shelf):
+async def test_reasons_that_came_late_are_there_for_the_next_list(catalog):
     model = PaperModel()
-    made = runner(shelf, model, reasons_wait_ms=0)
+    made = runner(catalog, model, reasons_wait_ms=0)
     answer = model.fold
 
     async def slow_fold(*args, **kwargs):
@@ -234,10 +234,10 @@ async def test_reasons_that_came_late_are_there_for_the_next_list(shelf):
     assert (await ask(made, known())).slate.items[0].reason.item_id == "i005"
 
 
-async def test_a_client_that_goes_away_leaves_no_call_behind(shelf):
+async def test_a_client_that_goes_away_leaves_no_call_behind(catalog):
     model = PaperModel()
     model.trouble = "hang"
-    made = runner(shelf, model)
+    made = runner(catalog, model)
     before = asyncio.all_tasks()
     asked = asyncio.create_task(ask(made, known()))
     await asyncio.sleep(0.05)
@@ -248,29 +248,29 @@ async def test_a_client_that_goes_away_leaves_no_call_behind(shelf):
     assert asyncio.all_tasks() == before
 
 
-async def test_closing_ends_what_nobody_waits_for(shelf):
+async def test_closing_ends_what_nobody_waits_for(catalog):
     model = PaperModel()
     model.trouble = "hang"
-    made = runner(shelf, model)
+    made = runner(catalog, model)
     before = asyncio.all_tasks()
     await ask(made, known(), within=0.1)
     await made.close()
     assert asyncio.all_tasks() == before
 
 
-async def test_a_source_that_fails_is_done_without(shelf):
-    search = shelf.search
+async def test_a_source_that_fails_is_done_without(catalog):
+    search = catalog.search
 
     def broken(version, query, count, mask):
         raise RuntimeError("the index is broken")
 
-    shelf.search = broken
-    made = runner(shelf, PaperModel())
+    catalog.search = broken
+    made = runner(catalog, PaperModel())
     assert len(ids(await ask(made, known()))) == 10
-    shelf.search = search
+    catalog.search = search
 
 
-async def test_the_ranker_is_given_ages_and_popularity_as_they_are(shelf):
+async def test_the_ranker_is_given_ages_and_popularity_as_they_are(catalog):
     seen: list[RankerInput] = []
     model = PaperModel()
     answer = model.rank
@@ -280,8 +280,8 @@ async def test_the_ranker_is_given_ages_and_popularity_as_they_are(shelf):
         return await answer(version, users, candidates, timeout=timeout)
 
     model.rank = rank
-    shelf.put(item("old", published_at_ms=NOW_MS - 5000), vector(99))
-    await ask(runner(shelf, model), known())
+    catalog.put(item("old", published_at_ms=NOW_MS - 5000), vector(99))
+    await ask(runner(catalog, model), known())
     assert seen[0].age_seconds.max() == 5
     assert seen[0].age_seconds.min() == -1
     assert seen[0].popularity.max() == 30

@@ -6,7 +6,7 @@ import pytest
 from profiles.folding.tail import Tail, hash64
 from ranking.settings import DEFAULT_SURFACE
 from recstream.v1 import filter_pb2, item_pb2, slate_pb2
-from tests.ranking.in_memory import Shelf
+from tests.ranking.filled_catalog import FilledCatalog
 from tests.ranking.world import (
     DAY_MS,
     MANIFEST,
@@ -25,12 +25,12 @@ from tests.ranking.world import (
 )
 
 
-def shelf_of(count: int, **fields) -> Shelf:
-    shelf = Shelf(lambda: NOW_MS)
+def catalog_of(count: int, **fields) -> FilledCatalog:
+    catalog = FilledCatalog(lambda: NOW_MS)
     rng = np.random.default_rng(3)
     for item_id in numbered(count):
-        shelf.put(item(item_id, **fields), rng.normal(size=8).astype(np.float32))
-    return shelf
+        catalog.put(item(item_id, **fields), rng.normal(size=8).astype(np.float32))
+    return catalog
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 10, 500])
@@ -39,14 +39,14 @@ def shelf_of(count: int, **fields) -> Shelf:
 async def test_a_list_is_as_long_as_asked_or_as_there_are_items(count, trouble, surface):
     model = PaperModel()
     model.trouble = trouble
-    made = runner(shelf_of(7), model)
+    made = runner(catalog_of(7), model)
     for stored in (None, user(("like", "i001")), with_state(user(("like", "i001")), vector(1))):
         listed = ids(await ask(made, stored, count=count, surface=surface))
         assert len(listed) == len(set(listed)) == min(count, 7 if stored is None else 6)
 
 
 async def test_exclusions_shorten_what_there_is_and_not_the_list():
-    made = runner(shelf_of(7), PaperModel())
+    made = runner(catalog_of(7), PaperModel())
     ranked = await ask(made, count=4, excluded=frozenset({"i000", "i001", "i002", "nowhere"}))
     assert sorted(ids(ranked)) == ["i003", "i004", "i005", "i006"]
     assert ranked.remaining == 0
@@ -54,12 +54,12 @@ async def test_exclusions_shorten_what_there_is_and_not_the_list():
 
 
 async def test_nothing_left_is_an_empty_list_without_a_name():
-    made = runner(shelf_of(2), PaperModel())
+    made = runner(catalog_of(2), PaperModel())
     ranked = await ask(made, excluded=frozenset({"i000", "i001"}))
     assert not ids(ranked)
     assert ranked.slate.slate_id == ""
     assert ranked.remaining == 0
-    assert not ids(await ask(runner(Shelf(lambda: NOW_MS), PaperModel())))
+    assert not ids(await ask(runner(FilledCatalog(lambda: NOW_MS), PaperModel())))
 
 
 @pytest.mark.parametrize("trouble", [None, "raise"])
@@ -67,72 +67,74 @@ async def test_nothing_left_is_an_empty_list_without_a_name():
     ("wanted", "expected"), [(["rare"], 5), (["rarer"], 1), (["none"], 0), (["rare", "rarer"], 6), ([], 10)]
 )
 async def test_a_list_stays_full_however_strict_its_filter(wanted, expected, trouble):
-    shelf = shelf_of(2000, categories=["common"])
+    catalog = catalog_of(2000, categories=["common"])
     for n, name in enumerate(["rare"] * 5 + ["rarer"]):
-        shelf.put(item(f"x{n}", categories=[name]), vector(-9))
+        catalog.put(item(f"x{n}", categories=[name]), vector(-9))
     model = PaperModel()
     model.trouble = trouble
     stored = with_state(user(("like", "i001")), vector(1))
-    ranked = await ask(runner(shelf, model), stored, filter=filter_pb2.Filter(categories=wanted))
+    ranked = await ask(runner(catalog, model), stored, filter=filter_pb2.Filter(categories=wanted))
     assert len(ids(ranked)) == expected
-    assert all(not wanted or shelf.item(row).categories[0] in wanted for row in ranked.rows.tolist())
+    assert all(not wanted or catalog.item(row).categories[0] in wanted for row in ranked.rows.tolist())
 
 
 async def test_items_of_another_domain_stay_away():
-    shelf = shelf_of(20, domain="shop")
-    shelf.put(item("film", domain="video"), vector(1))
-    assert ids(await ask(runner(shelf, PaperModel()), domain="video")) == ["film"]
+    catalog = catalog_of(20, domain="shop")
+    catalog.put(item("film", domain="video"), vector(1))
+    assert ids(await ask(runner(catalog, PaperModel()), domain="video")) == ["film"]
 
 
 @pytest.mark.parametrize("trouble", [None, "raise"])
 @pytest.mark.parametrize("unavailable", [False, True])
 @pytest.mark.parametrize("manifest", [True, False])
 async def test_no_tier_shows_what_is_withdrawn_expired_or_removed(trouble, unavailable, manifest):
-    shelf = shelf_of(6)
-    shelf.put(item("hidden", withdrawn=True, published_at_ms=NOW_MS - 1000), vector(9))
-    shelf.put(item("over", expires_at_ms=NOW_MS), vector(9))
-    shelf.put(item("removed"), vector(9))
-    shelf.remove_item("removed")
-    shelf.popular({"hidden": 99, "over": 99, "removed": 99})
+    catalog = catalog_of(6)
+    catalog.put(item("hidden", withdrawn=True, published_at_ms=NOW_MS - 1000), vector(9))
+    catalog.put(item("over", expires_at_ms=NOW_MS), vector(9))
+    catalog.put(item("removed"), vector(9))
+    catalog.remove_item("removed")
+    catalog.popular({"hidden": 99, "over": 99, "removed": 99})
     model = PaperModel()
     model.trouble = trouble
     live = MANIFEST if manifest else None
-    made = runner(shelf, model, manifest=live)
+    made = runner(catalog, model, manifest=live)
     stored = with_state(user(("click", "i001")), vector(1))
     for surface in ("evaluation", DEFAULT_SURFACE):
         listed = ids(await ask(made, stored, unavailable=unavailable, surface=surface))
         assert set(listed) == set(numbered(6))
     for each in ("i000", "hidden"):
-        assert {i.item_id for i in similar(shelf, each, 50, manifest=live).items} == set(numbered(6)) - {each}
+        assert {i.item_id for i in similar(catalog, each, 50, manifest=live).items} == set(numbered(6)) - {
+            each
+        }
 
 
 async def test_an_item_that_is_withdrawn_while_the_model_is_at_work_is_not_listed():
-    shelf, model = shelf_of(12), PaperModel()
+    catalog, model = catalog_of(12), PaperModel()
     answer = model.rank
 
     async def rank(*args, **kwargs):
-        shelf.remove_item("i003")
+        catalog.remove_item("i003")
         return await answer(*args, **kwargs)
 
     model.rank = rank
-    ranked = await ask(runner(shelf, model), count=11)
+    ranked = await ask(runner(catalog, model), count=11)
     assert set(ids(ranked)) == set(numbered(12)) - {"i003"}
 
 
 async def test_what_was_taken_is_not_offered_again_unless_its_action_may_be_repeated():
-    made = runner(shelf_of(6), PaperModel())
+    made = runner(catalog_of(6), PaperModel())
     stored = user(("like", "i000"), ("click", "i001"), ("dislike", "i002"))
     assert set(ids(await ask(made, stored))) == {"i001", "i003", "i004", "i005"}
 
 
 async def test_what_was_taken_before_the_history_begins_stays_away():
-    made = runner(shelf_of(6), PaperModel())
+    made = runner(catalog_of(6), PaperModel())
     tail = Tail().add([(1, hash64("i004")), (2, hash64("nowhere"))], 100)
     assert "i004" not in ids(await ask(made, user(("like", "i000")), tail=tail))
 
 
 async def test_pages_repeat_nothing_and_end():
-    made = runner(shelf_of(95), PaperModel())
+    made = runner(catalog_of(95), PaperModel())
     served: frozenset[int] = frozenset()
     seen: list[str] = []
     for page in range(10):
@@ -147,22 +149,22 @@ async def test_pages_repeat_nothing_and_end():
 
 
 async def test_new_items_are_found_by_their_hash_as_well():
-    shelf = shelf_of(3)
-    made = runner(shelf, PaperModel())
+    catalog = catalog_of(3)
+    made = runner(catalog, PaperModel())
     await ask(made, served=frozenset({hash64("late")}))
-    shelf.put(item("late"), vector(1))
+    catalog.put(item("late"), vector(1))
     assert "late" not in ids(await ask(made, served=frozenset({hash64("late")})))
 
 
-def tastes() -> Shelf:
+def tastes() -> FilledCatalog:
     """A, B and C with neighbours of their own."""
-    shelf = Shelf(lambda: NOW_MS)
+    catalog = FilledCatalog(lambda: NOW_MS)
     for axis, name in enumerate("ABC"):
         for n in range(8):
             numbers = [0.0] * 3
             numbers[axis] = 2.0 - n / 10
-            shelf.put(item(name if n == 0 else f"{name}{n}", categories=[name]), vector(*numbers))
-    return shelf
+            catalog.put(item(name if n == 0 else f"{name}{n}", categories=[name]), vector(*numbers))
+    return catalog
 
 
 async def test_what_a_user_dislikes_goes_and_its_neighbours_sink():
@@ -194,10 +196,10 @@ async def test_the_last_word_on_an_item_counts():
 
 
 async def test_a_stranger_gets_what_the_model_makes_of_nobody_from_what_is_popular_and_new():
-    shelf = shelf_of(400)
-    shelf.popular({"i399": 50})
-    shelf.put(item("new", published_at_ms=NOW_MS - DAY_MS), vector(-5))
-    made = runner(shelf, PaperModel())
+    catalog = catalog_of(400)
+    catalog.popular({"i399": 50})
+    catalog.put(item("new", published_at_ms=NOW_MS - DAY_MS), vector(-5))
+    made = runner(catalog, PaperModel())
     ranked = await ask(made, surface=DEFAULT_SURFACE)
     assert ranked.slate.tier == slate_pb2.TIER_RANKED
     assert ranked.slate.model_version == 5
@@ -208,11 +210,11 @@ async def test_a_stranger_gets_what_the_model_makes_of_nobody_from_what_is_popul
 
 
 async def test_new_items_get_places_on_a_list_but_not_on_one_of_measurements():
-    shelf = shelf_of(300)
+    catalog = catalog_of(300)
     for n in range(5):
-        shelf.put(item(f"new{n}", published_at_ms=NOW_MS - DAY_MS), vector(-9))
+        catalog.put(item(f"new{n}", published_at_ms=NOW_MS - DAY_MS), vector(-9))
     stored = with_state(user(("like", "i001")), vector(1))
-    made = runner(shelf, PaperModel())
+    made = runner(catalog, PaperModel())
     listed = await ask(made, stored, count=20, surface=DEFAULT_SURFACE)
     new = [i for i in listed.slate.items if i.item_id.startswith("new")]
     assert len(new) == 2
@@ -223,10 +225,10 @@ async def test_new_items_get_places_on_a_list_but_not_on_one_of_measurements():
 
 
 async def test_an_item_without_a_vector_is_listed_last_and_has_no_probabilities():
-    shelf = shelf_of(3)
-    shelf.put(item("blank"))
-    shelf.popular({"blank": 99})
-    items = (await ask(runner(shelf, PaperModel()))).slate.items
+    catalog = catalog_of(3)
+    catalog.put(item("blank"))
+    catalog.popular({"blank": 99})
+    items = (await ask(runner(catalog, PaperModel()))).slate.items
     assert items[-1].item_id == "blank"
     assert not items[-1].probabilities
     assert not items[-1].HasField("predicted_rating")
@@ -234,7 +236,7 @@ async def test_an_item_without_a_vector_is_listed_last_and_has_no_probabilities(
 
 
 async def test_a_ranked_list_shows_the_models_numbers_and_a_name_that_sorts():
-    made = runner(shelf_of(5), PaperModel())
+    made = runner(catalog_of(5), PaperModel())
     first, second = (await ask(made)).slate, (await ask(made)).slate
     assert first.slate_id < second.slate_id
     for each in first.items:
@@ -246,18 +248,18 @@ async def test_a_ranked_list_shows_the_models_numbers_and_a_name_that_sorts():
 
 
 async def test_similar_items_are_the_nearest_and_never_the_item_itself():
-    shelf = tastes()
-    found = similar(shelf, "B", 3, excluded=frozenset({"B2"}))
+    catalog = tastes()
+    found = similar(catalog, "B", 3, excluded=frozenset({"B2"}))
     assert [i.item_id for i in found.items] == ["B1", "B3", "B4"]
     assert found.model_version == 5
-    assert [i.item_id for i in similar(shelf, "B", 2, filter=filter_pb2.Filter(categories=["A"])).items]
+    assert [i.item_id for i in similar(catalog, "B", 2, filter=filter_pb2.Filter(categories=["A"])).items]
 
 
 async def test_an_item_without_a_vector_has_the_popular_ones_of_its_kind():
-    shelf = tastes()
-    shelf.put(item("blank", categories=["B"]))
-    shelf.popular({"B5": 2, "A1": 9})
-    found = similar(shelf, "blank", 9)
+    catalog = tastes()
+    catalog.put(item("blank", categories=["B"]))
+    catalog.popular({"B5": 2, "A1": 9})
+    found = similar(catalog, "blank", 9)
     assert found.items[0].item_id == "B5"
     assert found.items[8].item_id == "A1"
     assert found.model_version == 0
@@ -265,12 +267,12 @@ async def test_an_item_without_a_vector_has_the_popular_ones_of_its_kind():
 
 @pytest.mark.parametrize("unavailable", [False, True])
 async def test_a_burst_of_long_ago_is_not_popular_now(unavailable):
-    shelf = shelf_of(30)
-    shelf.popular({"i020": 100_000}, hours_ago=30 * 24)
-    made = runner(shelf, PaperModel())
+    catalog = catalog_of(30)
+    catalog.popular({"i020": 100_000}, hours_ago=30 * 24)
+    made = runner(catalog, PaperModel())
     ranked = await ask(made, count=30, unavailable=unavailable)
     assert not any(i.reason.kind == slate_pb2.REASON_KIND_TRENDING for i in ranked.slate.items)
-    shelf.popular({"i007": 2})
+    catalog.popular({"i007": 2})
     items = (await ask(made, count=30, unavailable=True)).slate.items
     assert [i.item_id for i in items[:2]] == ["i007", "i020"]
     assert items[0].reason.kind == slate_pb2.REASON_KIND_TRENDING
@@ -278,14 +280,14 @@ async def test_a_burst_of_long_ago_is_not_popular_now(unavailable):
 
 
 async def test_the_longest_list_with_everything_on_it_is_far_below_four_mebibytes():
-    shelf = Shelf(lambda: NOW_MS)
+    catalog = FilledCatalog(lambda: NOW_MS)
     for n in range(600):
         big = item_pb2.Item(
             item_id=f"{n:03}" + "x" * 253, title="\U0001f3ac" * 4000, description="d" * 32_000
         )
-        shelf.put(big, vector(1 + n / 600))
+        catalog.put(big, vector(1 + n / 600))
     stored = with_state(user(("like", "599" + "x" * 253)), vector(1))
-    slate = (await ask(runner(shelf, PaperModel()), stored, count=500)).slate
+    slate = (await ask(runner(catalog, PaperModel()), stored, count=500)).slate
     assert len(slate.items) == 500
     assert {i.reason.kind for i in slate.items} == {slate_pb2.REASON_KIND_BECAUSE_OF}
     assert slate.ByteSize() < 2 << 20

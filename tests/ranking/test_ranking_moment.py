@@ -9,7 +9,7 @@ from profiles.folding.fold import fold
 from profiles.profile import Stored
 from recstream.storage.v1 import catalog_pb2
 from recstream.v1 import slate_pb2
-from tests.ranking.in_memory import Shelf
+from tests.ranking.filled_catalog import FilledCatalog
 from tests.ranking.world import (
     DAY_MS,
     MANIFEST,
@@ -43,8 +43,8 @@ class Listening(PaperModel):
 
 
 @pytest.fixture
-def shelf() -> Shelf:
-    made = Shelf(lambda: NOW_MS)
+def catalog() -> FilledCatalog:
+    made = FilledCatalog(lambda: NOW_MS)
     for n, item_id in enumerate(numbered(30)):
         made.put(item(item_id), vector(n / 10, 1))
     return made
@@ -59,10 +59,10 @@ def event(n: int, item_id: str, seconds_ago: float, action: str = "like") -> Eve
     return Event("ann", Position(TOPIC, 0, n), NOW_MS, f"e{n}", item_id, action, moment)
 
 
-async def idle(shelf: Shelf, stored: Stored | None) -> float:
+async def idle(catalog: FilledCatalog, stored: Stored | None) -> float:
     """As the ranker is told, from a fold and from a state that is kept."""
     model = Listening()
-    made = runner(shelf, model)
+    made = runner(catalog, model)
     await ask(made, stored)
     if stored is not None:
         await ask(made, with_state(stored, vector(1)))
@@ -70,45 +70,45 @@ async def idle(shelf: Shelf, stored: Stored | None) -> float:
     return float(model.seen[0].idle_seconds[0])
 
 
-async def test_idle_time_runs_from_the_newest_event_however_late_others_come(shelf):
-    assert await idle(shelf, folded(event(0, "i001", 3600), event(1, "i002", 90.5))) == 90.5
-    assert await idle(shelf, folded(event(0, "i002", 90.5), event(1, "i001", 3600))) == 90.5
+async def test_idle_time_runs_from_the_newest_event_however_late_others_come(catalog):
+    assert await idle(catalog, folded(event(0, "i001", 3600), event(1, "i002", 90.5))) == 90.5
+    assert await idle(catalog, folded(event(0, "i002", 90.5), event(1, "i001", 3600))) == 90.5
 
 
-async def test_an_event_of_the_future_is_one_of_now(shelf):
-    assert await idle(shelf, folded(event(0, "i001", -60))) == 0
+async def test_an_event_of_the_future_is_one_of_now(catalog):
+    assert await idle(catalog, folded(event(0, "i001", -60))) == 0
 
 
-async def test_what_is_taken_back_does_not_end_the_idle_time(shelf):
-    assert await idle(shelf, user(("like", "i001"), ("like", "i002"), undo="e1")) == 1000
-    assert await idle(shelf, user(("like", "i001"), undo="e0")) == -1
+async def test_what_is_taken_back_does_not_end_the_idle_time(catalog):
+    assert await idle(catalog, user(("like", "i001"), ("like", "i002"), undo="e1")) == 1000
+    assert await idle(catalog, user(("like", "i001"), undo="e0")) == -1
 
 
-async def test_impressions_do_not_end_the_idle_time(shelf):
+async def test_impressions_do_not_end_the_idle_time(catalog):
     seen = event(1, "i002", 5, "impression")
-    assert await idle(shelf, folded(event(0, "i001", 3600), seen)) == 3600
+    assert await idle(catalog, folded(event(0, "i001", 3600), seen)) == 3600
 
 
-async def test_who_has_done_nothing_or_is_forgotten_has_no_idle_time(shelf):
-    assert await idle(shelf, None) == -1
+async def test_who_has_done_nothing_or_is_forgotten_has_no_idle_time(catalog):
+    assert await idle(catalog, None) == -1
     erasure = Erasure("ann", Position(TOPIC, 0, 1), NOW_MS, (Position(TOPIC, 0, 1),))
-    assert await idle(shelf, folded(event(0, "i001", 60), erasure)) == -1
-    assert await idle(shelf, folded(event(0, "i001", 60), erasure, event(2, "i002", 7))) == 7
+    assert await idle(catalog, folded(event(0, "i001", 60), erasure)) == -1
+    assert await idle(catalog, folded(event(0, "i001", 60), erasure, event(2, "i002", 7))) == 7
 
 
-async def test_a_state_that_is_behind_is_as_old_as_the_newest_event_in_it(shelf):
+async def test_a_state_that_is_behind_is_as_old_as_the_newest_event_in_it(catalog):
     model = Listening()
-    made = runner(shelf, model)
+    made = runner(catalog, model)
     await ask(made, folded(event(0, "i001", 3600)))
     model.fold_trouble = "raise"
     await ask(made, folded(event(0, "i001", 3600), event(1, "i002", 7)))
     assert [candidates.idle_seconds.tolist() for candidates in model.seen] == [[3600], [3600]]
 
 
-async def test_popularities_stand_in_the_order_of_the_manifests_half_lives(shelf):
+async def test_popularities_stand_in_the_order_of_the_manifests_half_lives(catalog):
     model = Listening()
-    shelf.popular({"i007": 800}, hours_ago=14 * 24)
-    await ask(runner(shelf, model), with_state(user(("like", "i001")), vector(1)), count=29)
+    catalog.popular({"i007": 800}, hours_ago=14 * 24)
+    await ask(runner(catalog, model), with_state(user(("like", "i001")), vector(1)), count=29)
     given = model.seen[0]
     assert given.popularity.shape == (1, given.vectors.shape[1], 3) and given.popularity.dtype == np.float32
     assert MANIFEST.popularity_half_lives_days == (3, 14, 90)
@@ -117,23 +117,23 @@ async def test_popularities_stand_in_the_order_of_the_manifests_half_lives(shelf
     assert np.count_nonzero(given.popularity.any(axis=2)) == 1
 
 
-async def test_each_model_version_is_given_its_own_half_lives(shelf):
+async def test_each_model_version_is_given_its_own_half_lives(catalog):
     model = Listening()
-    shelf.popular({"i007": 8})
+    catalog.popular({"i007": 8})
     one = MANIFEST.model_copy(update={"popularity_half_lives_days": (30.0,)})
-    await ask(runner(shelf, model, manifest=one), user(("like", "i001")))
+    await ask(runner(catalog, model, manifest=one), user(("like", "i001")))
     assert model.seen[0].popularity.shape == (1, model.seen[0].vectors.shape[1], 1)
 
 
 async def test_lists_for_measurements_are_the_rankers_order_of_near_similar_and_popular_things():
-    shelf = Shelf(lambda: NOW_MS)
+    catalog = FilledCatalog(lambda: NOW_MS)
     for n, item_id in enumerate(numbered(450)):
-        shelf.put(item(item_id, categories=["all"], published_at_ms=NOW_MS - 1000), vector(n / 1000, 1))
-    shelf.put(item("odd"), vector(0, 0, 5))
-    shelf.put(item("odd too"), vector(0, 0, 4))
-    shelf.popular({"i100": 9})
+        catalog.put(item(item_id, categories=["all"], published_at_ms=NOW_MS - 1000), vector(n / 1000, 1))
+    catalog.put(item("odd"), vector(0, 0, 5))
+    catalog.put(item("odd too"), vector(0, 0, 4))
+    catalog.popular({"i100": 9})
     stored = with_state(user(("like", "odd")), vector(1, 1))
-    slate = (await ask(runner(shelf, PaperModel()), stored, count=500)).slate
+    slate = (await ask(runner(catalog, PaperModel()), stored, count=500)).slate
     sources = {each.item_id: each.source for each in slate.items}
     assert (sources["i449"], sources["odd too"], sources["i100"]) == ("nearest", "similar", "popular")
     assert set(sources.values()) == {"nearest", "similar", "popular"}
@@ -141,33 +141,33 @@ async def test_lists_for_measurements_are_the_rankers_order_of_near_similar_and_
     assert len(scores) == 451 and scores == sorted(scores, reverse=True)
 
 
-async def test_a_stranger_is_ranked_among_the_popular_things(shelf):
-    shelf.popular({item_id: 1 + n for n, item_id in enumerate(numbered(10))}, hours_ago=60 * 24)
+async def test_a_stranger_is_ranked_among_the_popular_things(catalog):
+    catalog.popular({item_id: 1 + n for n, item_id in enumerate(numbered(10))}, hours_ago=60 * 24)
     ranked = await ask(
-        runner(shelf, PaperModel(), surfaces={"evaluation": {"trending": 0, "popular": 5}}), count=5
+        runner(catalog, PaperModel(), surfaces={"evaluation": {"trending": 0, "popular": 5}}), count=5
     )
     assert {each.source for each in ranked.slate.items} == {"popular"}
     assert sorted(ids(ranked)) == numbered(10)[5:]
 
 
 async def test_what_stays_popular_is_found_beside_what_is_popular_for_an_hour():
-    shelf = Shelf(lambda: NOW_MS)
+    catalog = FilledCatalog(lambda: NOW_MS)
     for item_id in numbered(50):
-        shelf.put(item(item_id), vector(1))
-    shelf.put(item("classic"), vector(9))
-    shelf.popular(dict.fromkeys(numbered(20), 1))
-    shelf.popular({"classic": 500}, hours_ago=21 * 24)
-    made = runner(shelf, PaperModel(), default={"trending": 5, "popular": 5})
+        catalog.put(item(item_id), vector(1))
+    catalog.put(item("classic"), vector(9))
+    catalog.popular(dict.fromkeys(numbered(20), 1))
+    catalog.popular({"classic": 500}, hours_ago=21 * 24)
+    made = runner(catalog, PaperModel(), default={"trending": 5, "popular": 5})
     first = (await ask(made, count=5, surface="home")).slate.items[0]
     assert (first.item_id, first.source) == ("classic", "popular")
 
 
-async def test_a_stranger_gets_popular_things_when_the_ranker_is_down(shelf):
+async def test_a_stranger_gets_popular_things_when_the_ranker_is_down(catalog):
     model = PaperModel()
-    made = runner(shelf, model)
+    made = runner(catalog, model)
     await ask(made)
     model.trouble = "raise"
-    shelf.popular({"i003": 2, "i004": 1})
+    catalog.popular({"i003": 2, "i004": 1})
     ranked = await ask(made)
     assert ranked.slate.tier == slate_pb2.TIER_POPULAR
     assert ids(ranked)[:2] == ["i003", "i004"]
@@ -178,14 +178,14 @@ EARLIER_MS = NOW_MS - 50 * DAY_MS
 
 async def test_a_list_as_of_a_moment_counts_idle_time_ages_and_popularity_from_it():
     """The clock of the process stands fifty days later, and nothing but the moment that is named counts."""
-    shelf = Shelf(lambda: NOW_MS)
+    catalog = FilledCatalog(lambda: NOW_MS)
     for item_id in numbered(30):
-        shelf.put(item(item_id, published_at_ms=EARLIER_MS - 3 * DAY_MS), vector(1))
-    shelf.put(item("later", published_at_ms=EARLIER_MS + DAY_MS), vector(1))
-    shelf.popular({"i007": 8}, hours_ago=64 * 24)
+        catalog.put(item(item_id, published_at_ms=EARLIER_MS - 3 * DAY_MS), vector(1))
+    catalog.put(item("later", published_at_ms=EARLIER_MS + DAY_MS), vector(1))
+    catalog.popular({"i007": 8}, hours_ago=64 * 24)
     model = Listening()
     stored = folded(event(0, "i001", 50 * 86_400 + 90))
-    await ask(runner(shelf, model), stored, count=40, now_ms=EARLIER_MS)
+    await ask(runner(catalog, model), stored, count=40, now_ms=EARLIER_MS)
     given = model.seen[0]
     assert given.idle_seconds == 90
     assert sorted(set(given.age_seconds[0].tolist())) == [0, 3 * 86_400]
@@ -193,17 +193,17 @@ async def test_a_list_as_of_a_moment_counts_idle_time_ages_and_popularity_from_i
     assert given.popularity[0, given.popularity[0, :, 1].argmax()] == pytest.approx(wanted)
 
 
-async def test_popularity_as_of_a_moment_is_what_was_known_then_whoever_asked_in_between(shelf):
+async def test_popularity_as_of_a_moment_is_what_was_known_then_whoever_asked_in_between(catalog):
     """Events come as time goes on; lists of now are asked for between those of then."""
-    shelf.popular({"i003": 4}, hours_ago=50 * 24)
+    catalog.popular({"i003": 4}, hours_ago=50 * 24)
     model, told = Listening(), Listening()
-    made = runner(shelf, model)
+    made = runner(catalog, model)
     await ask(made, now_ms=EARLIER_MS)
     await ask(made)
-    shelf.popular({"i004": 9}, hours_ago=40 * 24)
+    catalog.popular({"i004": 9}, hours_ago=40 * 24)
     for moment in (EARLIER_MS + 10 * DAY_MS, NOW_MS, EARLIER_MS + 10 * DAY_MS, NOW_MS):
         await ask(made, now_ms=moment)
-    await ask(runner(shelf, told), now_ms=EARLIER_MS + 10 * DAY_MS)
+    await ask(runner(catalog, told), now_ms=EARLIER_MS + 10 * DAY_MS)
     then, now, again, named = (candidates.popularity for candidates in model.seen[2:])
     np.testing.assert_allclose(then, told.seen[0].popularity, rtol=1e-5)
     np.testing.assert_allclose(then, again, rtol=1e-5)
@@ -214,44 +214,44 @@ async def test_popularity_as_of_a_moment_is_what_was_known_then_whoever_asked_in
 
 
 async def test_what_expires_after_the_moment_is_on_its_list_and_nothing_else_that_has_expired():
-    shelf = Shelf(lambda: NOW_MS)
-    shelf.put(item("there then", expires_at_ms=EARLIER_MS + 1), vector(1))
-    shelf.put(item("gone then", expires_at_ms=EARLIER_MS), vector(1))
-    shelf.put(item("always"), vector(1))
-    made = runner(shelf, PaperModel())
+    catalog = FilledCatalog(lambda: NOW_MS)
+    catalog.put(item("there then", expires_at_ms=EARLIER_MS + 1), vector(1))
+    catalog.put(item("gone then", expires_at_ms=EARLIER_MS), vector(1))
+    catalog.put(item("always"), vector(1))
+    made = runner(catalog, PaperModel())
     assert sorted(ids(await ask(made, now_ms=EARLIER_MS))) == ["always", "there then"]
     assert ids(await ask(made)) == ["always"]
 
 
 async def test_what_is_new_is_new_as_of_the_moment():
-    shelf = Shelf(lambda: NOW_MS)
-    shelf.put(item("new then", published_at_ms=EARLIER_MS - DAY_MS), vector(1))
-    shelf.put(item("new now", published_at_ms=NOW_MS - DAY_MS), vector(1))
-    made = runner(shelf, PaperModel(), default={"popular": 0, "trending": 0, "nearest": 0, "similar": 0})
+    catalog = FilledCatalog(lambda: NOW_MS)
+    catalog.put(item("new then", published_at_ms=EARLIER_MS - DAY_MS), vector(1))
+    catalog.put(item("new now", published_at_ms=NOW_MS - DAY_MS), vector(1))
+    made = runner(catalog, PaperModel(), default={"popular": 0, "trending": 0, "nearest": 0, "similar": 0})
     for moment, wanted in ((EARLIER_MS, "new then"), (NOW_MS, "new now")):
         listed = (await ask(made, surface="home", count=1, now_ms=moment)).slate.items
         assert [each.item_id for each in listed] == [wanted]
 
 
-async def test_similar_things_of_one_without_a_vector_are_those_popular_as_of_the_moment(shelf):
-    shelf.put(item("odd"))
+async def test_similar_things_of_one_without_a_vector_are_those_popular_as_of_the_moment(catalog):
+    catalog.put(item("odd"))
     hour = NOW_MS // 3_600_000
     for item_id, buckets in (("i001", {hour - 50 * 24: 9}), ("i002", {hour: 5})):
         hours = [catalog_pb2.HourBucket(hour=at, count=count) for at, count in buckets.items()]
-        shelf.put_stats(item_id, catalog_pb2.ItemStats(positives=sum(buckets.values()), hours=hours))
-    first = [similar(shelf, "odd", 1, now_ms=moment).items[0] for moment in (NOW_MS, EARLIER_MS)]
+        catalog.put_stats(item_id, catalog_pb2.ItemStats(positives=sum(buckets.values()), hours=hours))
+    first = [similar(catalog, "odd", 1, now_ms=moment).items[0] for moment in (NOW_MS, EARLIER_MS)]
     assert [each.item_id for each in first] == ["i002", "i001"]
     # Of that moment the later burst is an hour ahead at the most.
     assert first[1].score == pytest.approx(9, rel=0.01)
 
 
 async def test_things_liked_last_that_are_alike_bring_as_many_similar_things_as_others():
-    shelf = Shelf(lambda: NOW_MS)
+    catalog = FilledCatalog(lambda: NOW_MS)
     for n, item_id in enumerate(numbered(60)):
-        shelf.put(item(item_id), vector(n, 60 - n))
+        catalog.put(item(item_id), vector(n, 60 - n))
     for liked in ("a", "b", "c"):
-        shelf.put(item(liked), vector(30, 30))
+        catalog.put(item(liked), vector(30, 30))
     stored = with_state(user(("like", "a"), ("like", "b"), ("like", "c")), vector(1, 1))
-    made = runner(shelf, PaperModel(), surfaces={"evaluation": {"nearest": 0, "similar": 12}})
+    made = runner(catalog, PaperModel(), surfaces={"evaluation": {"nearest": 0, "similar": 12}})
     slate = (await ask(made, stored, count=60)).slate
     assert [each.source for each in slate.items].count("similar") == 12

@@ -9,7 +9,7 @@ from ranking.build import build
 from ranking.runner import Runner
 from ranking.settings import RankingSettings
 from recstream.v1 import slate_pb2
-from tests.ranking.in_memory import Shelf
+from tests.ranking.filled_catalog import FilledCatalog
 from tests.ranking.world import MANIFEST, NOW_MS, PROFILES, PaperModel, ask, item, numbered, user
 from tests.ranking.world import with_state as with_state_of
 
@@ -43,16 +43,16 @@ class Flipping(PaperModel):
 
 
 @pytest.fixture
-def shelf() -> Shelf:
-    made, rng = Shelf(lambda: NOW_MS), np.random.default_rng(1)
+def catalog() -> FilledCatalog:
+    made, rng = FilledCatalog(lambda: NOW_MS), np.random.default_rng(1)
     for item_id in ITEMS:
         made.put(item(item_id), rng.normal(size=8).astype(np.float32), OLD)
         made.put_vector(NEW, item_id, rng.normal(size=12).astype(np.float32))
     return made
 
 
-def made(shelf: Shelf, model: Flipping) -> Runner:
-    return build(shelf, model, lambda: model.routing, PROFILES, RankingSettings())
+def made(catalog: FilledCatalog, model: Flipping) -> Runner:
+    return build(catalog, model, lambda: model.routing, PROFILES, RankingSettings())
 
 
 def with_state(stored: Stored, version: int) -> Stored:
@@ -66,9 +66,9 @@ def check(ranked, version: int) -> None:
 
 
 @pytest.mark.parametrize("at", ["fold", "rank"])
-async def test_a_flip_in_the_middle_is_for_the_next_list(shelf: Shelf, at: str) -> None:
+async def test_a_flip_in_the_middle_is_for_the_next_list(catalog: FilledCatalog, at: str) -> None:
     model = Flipping()
-    lists = made(shelf, model)
+    lists = made(catalog, model)
     stored = user(("like", ITEMS[0]), ("like", ITEMS[1]))
     model.at = at
     for version in (OLD, NEW, OLD, NEW):
@@ -78,10 +78,12 @@ async def test_a_flip_in_the_middle_is_for_the_next_list(shelf: Shelf, at: str) 
     await lists.close()
 
 
-async def test_a_profile_that_has_not_moved_is_answered_by_the_version_that_it_has(shelf: Shelf) -> None:
+async def test_a_profile_that_has_not_moved_is_answered_by_the_version_that_it_has(
+    catalog: FilledCatalog,
+) -> None:
     model = Flipping()
     model.routing = AFTER
-    lists = made(shelf, model)
+    lists = made(catalog, model)
     stored = user(("like", ITEMS[0]))
     check(await ask(lists, with_state(stored, OLD)), OLD)
     check(await ask(lists, with_state(stored, NEW)), NEW)
@@ -90,11 +92,11 @@ async def test_a_profile_that_has_not_moved_is_answered_by_the_version_that_it_h
     await lists.close()
 
 
-async def test_an_item_that_is_new_under_one_version_only_does_not_mix_them(shelf: Shelf) -> None:
+async def test_an_item_that_is_new_under_one_version_only_does_not_mix_them(catalog: FilledCatalog) -> None:
     model = Flipping()
     model.routing = AFTER
-    lists = made(shelf, model)
-    shelf.put(item("fresh"), np.ones(8, np.float32), OLD)
+    lists = made(catalog, model)
+    catalog.put(item("fresh"), np.ones(8, np.float32), OLD)
     ranked = await ask(lists, with_state(user(("like", ITEMS[0])), NEW), count=61)
     check_items = [each for each in ranked.slate.items if each.item_id != "fresh"]
     assert ranked.slate.model_version == NEW

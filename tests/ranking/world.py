@@ -1,4 +1,4 @@
-"""A catalogue on a shelf, users by hand, and a model whose every number can be worked out on paper."""
+"""A catalogue in memory, users by hand, and a model whose every number can be worked out on paper."""
 
 import asyncio
 from collections.abc import Sequence

@@ -14,7 +14,7 @@ from recstream.v1 import item_pb2
 VERSION = 5
 
 
-class Shelf(InMemoryCatalog):
+class FilledCatalog(InMemoryCatalog):
     """`now_ms` is the catalogue's clock."""
 
     def __init__(self, now_ms: Callable[[], int]) -> None:
