@@ -141,7 +141,7 @@ def test_hidden_items_are_asked_for_beside_chance(files: Path, monkeypatch: pyte
     found = json.loads(answer.stdout.strip().splitlines()[-1])
     assert found["protocol"] == "cold-items" and found["hidden"] == 3 and 0 < found["chance"]["full"] < 1
     assert [row["name"] for row in found["methods"]] == [
-        "recstream", "recstream, places for new items", "recstream-retrieval", "nearest text",
+        "recstream", "recstream, with exploration", "recstream-retrieval", "nearest text",
     ]  # fmt: skip
     # Three items have room on a list of ten.
     assert all(row["recall@10:cold"]["mean"] == 1 for row in found["methods"])
@@ -150,12 +150,10 @@ def test_hidden_items_are_asked_for_beside_chance(files: Path, monkeypatch: pyte
 def test_the_surface_that_users_get_by_default_is_judged_unless_another_is_named(files: Path) -> None:
     assert list_settings(Settings()).surface == "default"
     trained_on(files, "next-item")
-    by_default = json.loads(run(files, "--baselines", "none", "--json").splitlines()[-1])
-    assert by_default["surface"] == "default"
-    named = json.loads(
-        run(files, "--baselines", "none", "--surface", "evaluation", "--json").splitlines()[-1]
-    )
-    assert named["surface"] == "evaluation"
+    for surface, named in (("default", ()), ("evaluation", ("--surface", "evaluation"))):
+        answer = run(files, "--baselines", "none", *named, "--json")
+        assert answer.exit_code == 0, answer.output
+        assert json.loads(answer.stdout.strip().splitlines()[-1])["surface"] == surface
     with pytest.raises(CommandError, match="no surface is called 'shop': there are default, evaluation"):
         run(files, "--surface", "shop")
 
