@@ -64,7 +64,7 @@ def test_each_text_is_encoded_once(
 def test_an_interruption_loses_no_batch_that_was_done(
     text: TextEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loading, "_TEXTS", 4)
+    monkeypatch.setattr(loading, "_TEXT_BATCH", 4)
     counting = Counting(text, monkeypatch, stop_after=8)
     with pytest.raises(KeyboardInterrupt):
         counting.vectors(items(20), tmp_path)
