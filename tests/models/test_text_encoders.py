@@ -143,7 +143,7 @@ def test_an_encoder_that_is_not_there_is_named_with_those_that_could_be(tmp_path
         text_source("no-such-model")
     with pytest.raises(EncoderNotFound, match="efficientnet-lite0"):
         image_weights("no-such-model")
-    with pytest.raises(EncoderNotFound, match="no Hugging Face model"):
+    with pytest.raises(EncoderNotFound, match="not a Hugging Face model"):
         text_source(str(tmp_path))
 
 
