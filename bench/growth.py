@@ -110,6 +110,7 @@ class Witness:
             self.merges += 1
             install(index, merge, graph)
 
+        # The methods of the class, so that every index of the process is watched.
         LiveIndex.search, LiveIndex.install = watched, counted  # type: ignore[method-assign]
         try:
             yield

@@ -295,3 +295,18 @@ async def test_a_merge_that_fails_is_begun_again_and_meanwhile_searches_scan(
     assert failures == ["due", "make", "install"]
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+def test_more_build_threads_than_cores_lose_nothing_in_a_new_graph_or_a_copy() -> None:
+    settings = CatalogSettings(exact_below=100, merge_share=0.01, build_threads=64)
+    data = np.random.default_rng(0).normal(size=(2200, 16)).astype(np.float32)
+    index = LiveIndex(16, settings)
+    for start, end in ((0, 2000), (2000, 2200)):
+        for row in range(start, end):
+            index.put(row, data[row])
+        merge = index.due()
+        assert merge is not None
+        index.install(merge, index.make(merge, lambda: True))
+        assert index.in_graph == index.count == end
+    rows, _ = index.search(data[2100], 1, np.ones(2200, dtype=np.bool_))
+    assert rows.tolist() == [int(np.argmax(data @ data[2100]))]
