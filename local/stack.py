@@ -1,5 +1,6 @@
 """The whole system on one machine: servers from packages, then ingest and the server, each a child process."""
 
+import asyncio
 import fcntl
 import os
 from collections.abc import Callable, Mapping
@@ -47,13 +48,13 @@ class Part(Protocol):
 
 
 class Stack:
-    """Kafka, Valkey, Triton, ingest and the server, each a child process.
+    """Kafka, Valkey and Triton, then ingest and the server, each a child process.
 
     Use it from the main thread: children die with the thread that started them.
 
     Attributes:
         folder: Data, logs and ports. A folder has one stack at a time.
-        parts: What runs, by name, in the order of the start. Each can be stopped, killed and started by name.
+        parts: What runs, by name; each needs only those before it. Each can be stopped, killed and started by name.
     """
 
     def __init__(
@@ -110,7 +111,7 @@ class Stack:
         return self._given.get(name) or self.parts[name].address
 
     async def start(self) -> None:
-        """Start everything in order. On failure or cancellation everything is stopped again.
+        """Start the servers, all at once, and then what needs them. On failure or cancellation everything is stopped.
 
         Raises LocalError, with the end of the failing part's log; RolloutError; TopicsError.
         """
@@ -119,9 +120,7 @@ class Stack:
             await self._start_servers()
             await self._make_topics()
             await self._publish_first()
-            for name, service in self._services().items():
-                self.parts[name] = service
-                await self.start_part(name)
+            await self._start_together(self._services())
         except BaseException:
             await self.stop()
             raise
@@ -184,10 +183,19 @@ class Stack:
             "valkey": EmbeddedValkey(self.folder / "valkey"),
             "triton": EmbeddedTriton(self.folder / "models", self.folder / "triton"),
         }
-        for name, part in servers.items():
-            if not self._given[name]:
-                self.parts[name] = part
-                await self.start_part(name)
+        await self._start_together({name: part for name, part in servers.items() if not self._given[name]})
+
+    async def _start_together(self, parts: Mapping[str, Part]) -> None:
+        """Start parts that can do without each other. Raises PartNotStarted of the first one that fails."""
+        self.parts.update(parts)
+        try:
+            async with asyncio.TaskGroup() as starts:
+                for name in parts:
+                    starts.create_task(self.start_part(name), name=f"start {name}")
+        except BaseExceptionGroup as failed:
+            refused, others = failed.split(PartNotStarted)
+            # The group is the error's context already, and says nothing more as its cause.
+            raise refused.exceptions[0] if refused and not others else failed  # noqa: B904
 
     def _check_bundle(self) -> None:
         """Where nothing is published yet, a bundle is needed. Install it into the repository of our own Triton, so that
