@@ -136,7 +136,7 @@ def test_a_producers_header_is_followed_to_the_frame(told: Told) -> None:
     ]
     assert len(model) >= 1 and ("process interactions", "EVALSHA profiles") in ways
     frame = ("process interactions", "process announcement")
-    for stage in ("turn", "hydrate", "filter", "source", "score", "select", "slate"):
+    for stage in ("wait for ranking", "hydrate", "filter", "source", "score", "select", "slate"):
         assert (*frame, stage) in ways
     assert (*frame, "score", "ModelInfer ranker") in ways
     sent = ways[*frame, "send frame"]
