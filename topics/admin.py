@@ -1,7 +1,9 @@
 """Calls to Kafka's admin interface, off the event loop and bounded."""
 
 import asyncio
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import TypeVar
 
@@ -36,4 +38,16 @@ async def with_admin(
         except (KafkaException, FutureTimeout) as error:
             raise KafkaUnreachable(settings.bootstrap, error or "no answer in time") from error
 
-    return await asyncio.to_thread(call)
+    answer: Future[T] = Future()
+    answer.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            answer.set_result(call())
+        except BaseException as error:
+            answer.set_exception(error)
+
+    # Not the event loop's threads: a process that ends waits for them, and a broker that does not answer takes the
+    # whole timeout.
+    threading.Thread(target=run, name="kafka admin", daemon=True).start()
+    return await asyncio.wrap_future(answer)

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import threading
 from typing import Protocol
 
 import pytest
@@ -131,3 +132,16 @@ async def test_the_producer_takes_a_record_of_a_mebibyte_less_framing(settings: 
         assert sent.offset == 0
     finally:
         await producer.stop()
+
+
+async def test_a_process_that_ends_does_not_wait_for_a_broker_that_does_not_answer(
+    nowhere: KafkaSettings,
+) -> None:
+    before = set(threading.enumerate())
+    asking = asyncio.create_task(topic_ids(nowhere, ["events"], timeout=15))
+    await asyncio.sleep(0.1)
+    begun = set(threading.enumerate()) - before
+    assert begun and all(thread.daemon for thread in begun)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
