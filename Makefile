@@ -46,14 +46,21 @@ cross-domain: .venv/installed .envs/datasets/installed groceries
 recstream: install
 	@exec bin/recstream $(ARGS)
 
-test: lint install-test
-	@.venv/bin/python -m pytest -m "not kubernetes and not drill" $(ARGS)
+# A file of tests stays with one of the processes, and each process starts its own servers. `-n 0`: all in one.
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 
+test: lint install-test
+	@.venv/bin/python -m pytest -m "not kubernetes and not drill" $(PARALLEL) $(ARGS)
+
+# One after another: each drill has the machine for itself.
 drills: install-test
 	@.venv/bin/python -m pytest -m drill $(ARGS)
 
 test-all: lint install-test
-	@HYPOTHESIS_PROFILE=thorough .venv/bin/python -m pytest $(ARGS)
+	@status=0
+	HYPOTHESIS_PROFILE=thorough .venv/bin/python -m pytest -m "not kubernetes and not drill" $(PARALLEL) $(ARGS) || status=$$?
+	.venv/bin/python -m pytest -m drill $(ARGS) || status=$$?
+	exit $$status
 
 test-kubernetes: .venv/installed .cache/crds/installed .cache/kubernetes/installed helm-tools
 	@.venv/bin/python -m pytest -m kubernetes tests/helm $(ARGS)

@@ -120,7 +120,9 @@ class EmbeddedKafka:
         await self.start()
 
     def _environment(self) -> dict[str, str]:
-        return {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+        options = os.environ.get("JDK_JAVA_OPTIONS")  # The user's own, which `java` reads.
+        given = {"JDK_JAVA_OPTIONS": options} if options else {}
+        return {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "TZ": "UTC", **given}
 
     async def _serves(self) -> bool:
         """Metadata, version 0, for no particular topic: it lists brokers only once they are unfenced."""

@@ -84,6 +84,7 @@ def test_the_ports_of_the_last_stack_are_looked_at_unless_an_address_is_set(tmp_
     assert with_installation(chosen, tmp_path).kafka.bootstrap == "broker:9092"
 
 
+@pytest.mark.drill
 def test_the_command_speaks_json_and_fails_when_something_is_missing(tmp_path: Path) -> None:
     def run(**extra: str) -> tuple[int, dict[str, object]]:
         done = subprocess.run(

@@ -12,7 +12,7 @@ from local.stack import Stack
 from recstream.client import GoingAway, Unavailable
 from tests.drills.rolling_world import Deployment, longest, viewers
 
-STREAMS = 500
+STREAMS = 200
 
 
 @pytest.mark.drill

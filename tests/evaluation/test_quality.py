@@ -124,6 +124,7 @@ def test_keys_differ_where_anything_does() -> None:
     assert len({key_of("a", 1), key_of("a", "1"), key_of("a1"), key_of("a", {"b": 1}), key_of("a", [1])}) == 5
 
 
+@pytest.mark.drill
 def test_trainings_beside_each_other_are_those_that_would_be_made_one_by_one(
     settings: Settings, data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

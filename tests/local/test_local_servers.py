@@ -77,6 +77,7 @@ async def test_a_valkey_cluster_serves_every_slot_and_comes_back_after_a_kill(tm
         cluster.kill()
 
 
+@pytest.mark.drill
 async def test_kafka_keeps_records_and_its_port_over_a_kill(tmp_path: Path) -> None:
     server = EmbeddedKafka(tmp_path / "kafka", free_port())
     await server.start()
@@ -128,6 +129,7 @@ async def test_triton_that_cannot_load_a_model_says_why(tmp_path: Path) -> None:
         await server.start()
 
 
+@pytest.mark.drill
 def test_no_server_outlives_a_killed_parent(tmp_path: Path) -> None:
     _model(tmp_path / "models", "double")
     parent = f"""

@@ -134,6 +134,7 @@ def test_what_cannot_be_prepared_or_learned_is_said(tmp_path: Path) -> None:
     assert Shards.read(tmp_path / "nothing", "key", 1) is None
 
 
+@pytest.mark.drill
 def test_a_model_learns_from_shards_as_from_memory(tmp_path: Path) -> None:
     """Users go round the items: what comes next can be told, and chance is a loss of log 25."""
     rows = [(u, step) for step in range(20) for u in range(USERS)]

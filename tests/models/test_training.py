@@ -156,6 +156,7 @@ def test_users_with_every_item_and_catalogues_of_one_end(settings: TrainSettings
         assert all(math.isfinite(number) for number in metrics.values())
 
 
+@pytest.mark.drill
 def test_more_items_than_negatives_are_sampled(settings: TrainSettings, tmp_path: Path) -> None:
     sampled = settings.model_copy(update={"negatives": 16})
     training, replay = walks(80, 27), walks(20, 12, start=10**12 + 30 * HOUR, first_user=1000)

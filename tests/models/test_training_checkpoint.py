@@ -102,6 +102,7 @@ def test_stages_that_are_over_are_not_repeated(settings: TrainSettings, tmp_path
     assert ran == ["one"]
 
 
+@pytest.mark.drill
 def test_two_processes_stop_at_one_step_and_go_on_together(tmp_path: Path) -> None:
     trainings = {"whole": [], "stopped": [1, 3, 2]}
     assert worker_runs.spawned(2, stopped_runs.encoder_stage, tmp_path, trainings) == [0, 0]

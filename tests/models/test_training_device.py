@@ -16,6 +16,7 @@ from models.training.distributed.devices import device_of
 pytestmark = pytest.mark.timeout(300)
 
 
+@pytest.mark.drill
 def test_a_training_on_another_device_is_that_on_the_cpu(tmp_path: Path) -> None:
     """With all items in the softmax, and with a sample of them."""
     assert worker_runs.spawned(1, device_runs.train_there, tmp_path, (16, 4096)) == [0]
@@ -26,6 +27,7 @@ def test_a_training_on_another_device_is_that_on_the_cpu(tmp_path: Path) -> None
             assert far.metrics[name] == pytest.approx(near.metrics[name], rel=1e-3)
 
 
+@pytest.mark.drill
 def test_the_pretended_device_refuses_what_a_gpu_would() -> None:
     assert worker_runs.spawned(1, device_runs.mix) == [0]
 

@@ -17,7 +17,7 @@ from models.training.distributed.torchrun import TorchrunRank, torchrun_rank
 from tests.models.tiny_bundle import text_model
 
 # Processes start, and load torch.
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.drill]
 ROOT = Path(__file__).parents[2]
 
 
@@ -60,7 +60,6 @@ def test_a_process_that_is_lost_ends_the_others_in_time(tmp_path: Path, dies: bo
     assert float((tmp_path / "waited").read_text()) < 15
 
 
-@pytest.mark.drill
 def test_torchrun_trains_one_bundle(tmp_path: Path) -> None:
     """From shards on disk, which one of the processes makes."""
     user, step = np.divmod(np.arange(108), 9)

@@ -126,6 +126,7 @@ async def answers(settings: Settings, bundle: Path) -> bool:
         await model.close()
 
 
+@pytest.mark.drill
 @pytest.mark.timeout(180)
 async def test_a_version_has_users_only_when_all_items_have_its_vectors(
     settings: Settings, bundles: Sequence[Path]
@@ -197,6 +198,7 @@ async def test_what_triton_cannot_load_is_taken_out_again(
         assert await state(settings) == (0, 1, 1)
 
 
+@pytest.mark.drill
 @pytest.mark.timeout(180)
 async def test_when_triton_dies_nothing_is_published_and_again_is_harmless(
     settings: Settings, bundles: Sequence[Path], own_triton: EmbeddedTriton
@@ -216,6 +218,7 @@ async def test_when_triton_dies_nothing_is_published_and_again_is_harmless(
         await publishing.clean_up()
 
 
+@pytest.mark.drill
 @pytest.mark.timeout(180)
 async def test_what_a_publisher_that_died_left_is_named_and_cleared(
     settings: Settings, bundles: Sequence[Path]
