@@ -352,6 +352,8 @@ async def _serving(config: ServerConfig) -> AsyncIterator[tuple[Server, grpc.aio
     await server.start()
     channel = grpc.aio.insecure_channel(f"127.0.0.1:{server.port}")
     try:
+        async with asyncio.timeout(60):
+            await server.catalog.wait_ready()
         yield server, channel
     finally:
         await channel.close()

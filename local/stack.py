@@ -120,7 +120,7 @@ class Stack:
             await self._start_servers()
             await self._make_topics()
             await self._publish_first()
-            await self._start_together(self._services())
+            await self._start_all(self._services())
         except BaseException:
             await self.stop()
             raise
@@ -183,9 +183,9 @@ class Stack:
             "valkey": EmbeddedValkey(self.folder / "valkey"),
             "triton": EmbeddedTriton(self.folder / "models", self.folder / "triton"),
         }
-        await self._start_together({name: part for name, part in servers.items() if not self._given[name]})
+        await self._start_all({name: part for name, part in servers.items() if not self._given[name]})
 
-    async def _start_together(self, parts: Mapping[str, Part]) -> None:
+    async def _start_all(self, parts: Mapping[str, Part]) -> None:
         """Start parts that can do without each other. Raises PartNotStarted of the first one that fails."""
         self.parts.update(parts)
         try:
