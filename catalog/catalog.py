@@ -1,4 +1,4 @@
-"""The catalogue that keeps itself up to date from its topics."""
+"""The catalogue, kept up to date from its topics."""
 
 import asyncio
 import threading
@@ -20,16 +20,20 @@ from topics.settings import KafkaSettings
 __all__ = ["Catalog", "Change"]
 
 _MERGE_LOOK_SECONDS = 0.5
-# A build takes up to minutes of a core: one that fails is not begun again at once.
+# A build takes up to minutes of a core, so a failed one is not retried at once.
 _MERGE_BACK_OFF = BackOff(initial=5.0, maximum=120.0, jitter=5.0, steady=300.0)
 
 
 class Catalog(InMemoryCatalog):
-    """Everything that can be recommended, read from `items`, `item-vectors` and `item-stats`, and from
-    `model-versions` which versions' vectors count: `served`.
+    """Everything that can be recommended, read from `items`, `item-vectors` and `item-stats`.
 
-    `now_ms` gives Unix milliseconds. Run it as a task for as long as it is asked; questions are answered at
-    any time, and before `ready` from what has been read so far.
+    `model-versions` says which model versions are served; their vectors are kept before those of others. Run the
+    catalogue as a task. It answers queries at any time: before `ready`, from what it has read so far.
+
+    Args:
+        settings: What the catalogue holds, and how it searches.
+        kafka: The broker and the names of the topics.
+        now_ms: Returns Unix time in milliseconds.
     """
 
     def __init__(
@@ -50,8 +54,8 @@ class Catalog(InMemoryCatalog):
         )
 
     def background(self) -> tuple[BackgroundTask, ...]:
-        """What keeps the catalogue up to date. What fails is started again where the last run stopped: meanwhile
-        the catalogue answers from what it has."""
+        """The tasks that keep the catalogue up to date. Those that read or build are retried and continue where they
+        stopped. Meanwhile the catalogue answers from what it has."""
         return (
             BackgroundTask("catalog-reader", self._reader.run, OnFailure.RETRY, Reader.EXPECTED),
             BackgroundTask("catalog-index", self._merge, OnFailure.RETRY, back_off=_MERGE_BACK_OFF),
@@ -60,18 +64,18 @@ class Catalog(InMemoryCatalog):
         )
 
     async def run(self) -> None:
-        """Reads the topics and merges what is new into the index, until cancelled. Kafka's absence and bad records
-        never end it. Raises TaskFailed."""
+        """Reads the topics and merges new vectors into the index, until cancelled. An unreachable Kafka and bad
+        records do not end it. Raises TaskFailed."""
         await run_background(self.background())
 
     @property
     def ready(self) -> bool:
-        """Whether the ends of the topics, as they were when reading began, are reached, and the versions known that
-        are served. Never false again."""
+        """Whether the topics are read up to the ends they had at the start, and the served versions are known. Once
+        true, it stays true."""
         return self._ready.is_set()
 
     async def wait_ready(self) -> None:
-        """Waits for `ready`, without a limit of its own."""
+        """Waits for `ready`, without a timeout."""
         await self._ready.wait()
 
     async def _follow_versions(self) -> None:
@@ -118,7 +122,7 @@ class Catalog(InMemoryCatalog):
         except BuildStopped:
             index.abandon()
         except BaseException:
-            # Without the graph every search scans: slower, and right.
+            # Without the graph every search is a scan: slower, but correct.
             index.abandon()
             raise
         finally:

@@ -1,4 +1,4 @@
-"""Listeners for changes of items."""
+"""Listeners for changes to items."""
 
 import enum
 from collections.abc import Callable, Sequence
@@ -9,28 +9,28 @@ log = structlog.get_logger()
 
 
 class Change(enum.Enum):
-    """What became of an item."""
+    """What happened to an item."""
 
     CHANGED = "changed"
-    """It is new, or something about it is other than before."""
+    """The item is new, or one of its fields changed."""
     WITHDRAWN = "withdrawn"
-    """It is known, but not to be recommended now: withdrawn, or put with an expiry that has passed."""
+    """The item is known but must not be recommended: it is withdrawn, or was put with an expiry in the past."""
     REMOVED = "removed"
-    """It is known no more."""
+    """The item is no longer known."""
 
 
 Listener = Callable[[Change, Sequence[int]], None]
 
 
 class Listeners:
-    """Listeners, and the changes that they have not been notified of."""
+    """Listeners, and the changes that they have not been notified of yet."""
 
     def __init__(self) -> None:
         self._listeners: list[Listener] = []
         self._pending: dict[Change, dict[int, None]] = {change: {} for change in Change}
 
     def add(self, listener: Listener) -> Callable[[], None]:
-        """Adds a listener; what is returned takes it away again."""
+        """Adds a listener. Returns a function that removes it."""
         self._listeners.append(listener)
 
         def remove() -> None:
@@ -40,13 +40,13 @@ class Listeners:
         return remove
 
     def note(self, change: Change, row: int) -> None:
-        """The row changed so, which stands for what it was noted for before."""
+        """Adds a change of a row. It replaces a change of the row that is still pending."""
         for rows in self._pending.values():
             rows.pop(row, None)
         self._pending[change][row] = None
 
     def notify(self) -> None:
-        """Calls every listener with what was noted, once for each kind of change. One that raises is logged."""
+        """Calls every listener with the pending rows, once for each kind of change. Logs a listener that raises."""
         for change, noted in self._pending.items():
             if not noted:
                 continue

@@ -1,4 +1,4 @@
-"""Arrays that grow together: one value, or one vector, a row."""
+"""Arrays that grow together, with one value or one vector per row."""
 
 from typing import Any, Final, Generic, TypeVar
 
@@ -13,8 +13,8 @@ _FIRST_ROWS: Final = 16
 class Table:
     """Columns of one capacity.
 
-    The table alone says for how many rows there is room. No column grows by itself, so two columns of a table can
-    always be combined element by element.
+    Only the table grows, and all of its columns with it. Two columns of a table can therefore always be combined
+    element by element.
     """
 
     def __init__(self) -> None:
@@ -31,8 +31,8 @@ class Table:
 
         Args:
             dtype: The type of its values.
-            fill: The value where nothing was set.
-            width: Numbers a row; None: one value a row.
+            fill: The value of a row that was never set.
+            width: Numbers per row. None: one value per row.
 
         Returns:
             The column: [capacity], or [capacity, width].
@@ -42,12 +42,12 @@ class Table:
         return column
 
     def reserve(self, rows: int) -> None:
-        """Makes room for so many rows, in all columns or, where memory is short, in none.
+        """Makes room for at least this many rows, in all columns or in none.
 
-        Doubling keeps the price of a row constant.
+        The capacity at least doubles, so that the cost per row stays constant.
 
         Raises:
-            MemoryError: There is no room; the table is as it was.
+            MemoryError: There is no room. The table is unchanged.
         """
         if rows <= self._capacity:
             return
@@ -59,7 +59,7 @@ class Table:
 
 
 class Column(Generic[S]):
-    """One array of a table. `array` is the whole capacity, and is replaced when the table grows."""
+    """One array of a table. `array` has the table's whole capacity, and is replaced when the table grows."""
 
     def __init__(self, table: Table, dtype: type[S], fill: Any, width: int | None) -> None:
         self._table = table
@@ -68,18 +68,18 @@ class Column(Generic[S]):
         self.array: NDArray[S] = _filled(shape, fill, np.dtype(dtype))
 
     def reserve(self, rows: int) -> None:
-        """Makes room for so many rows in the whole table. Raises MemoryError."""
+        """Makes room for at least this many rows in the whole table. Raises MemoryError."""
         self._table.reserve(rows)
 
     def view(self, rows: int) -> NDArray[S]:
-        """The first rows, read-only and live: later changes show, growth does not. Raises MemoryError."""
+        """A read-only view of the first rows. It shows later changes until the table grows. Raises MemoryError."""
         self.reserve(rows)
         part = self.array[:rows]
         part.flags.writeable = False
         return part
 
     def copy_of(self, capacity: int) -> NDArray[S]:
-        """The array with room for more rows; this one stays as it is."""
+        """A copy of the array with the larger capacity. The column keeps its own array."""
         have = len(self.array)
         grown = _filled((capacity, *self.array.shape[1:]), self._fill, self.array.dtype)
         grown[:have] = self.array
@@ -87,5 +87,5 @@ class Column(Generic[S]):
 
 
 def _filled(shape: tuple[int, ...], fill: Any, dtype: "np.dtype[S]") -> NDArray[S]:
-    # Zeros come from the kernel with the first touch: no time is spent on rows that are not there yet.
+    # The kernel supplies zeroed pages on first touch, so unused rows cost no time.
     return np.full(shape, fill, dtype) if fill else np.zeros(shape, dtype)

@@ -1,4 +1,4 @@
-"""What can be wrong with the catalogue's input."""
+"""Errors in the catalogue's input."""
 
 
 class CatalogError(Exception):
@@ -6,7 +6,7 @@ class CatalogError(Exception):
 
 
 class BadRecord(CatalogError):
-    """A record of one of the catalogue's topics cannot be used. The message says why, in bounded length."""
+    """A record of one of the catalogue's topics cannot be used. The message gives the reason, in 500 characters."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason[:500]

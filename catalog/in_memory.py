@@ -1,4 +1,4 @@
-"""The catalogue in memory: what it holds, and every question about it. No Kafka here."""
+"""The catalogue in memory: its contents and every query on it. Nothing here knows Kafka."""
 
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -29,11 +29,12 @@ def wall_clock_ms() -> int:
 class InMemoryCatalog:
     """Items, vectors and popularity by row.
 
-    A row is an item id's number for the life of the process: given once, in order of appearance, kept when
-    the item is removed, also given to ids that only a vector or statistics are known of. Arrays and masks are
-    as long as `size` was when they were made, and may be shorter than another that was made later.
-    Everything here belongs to the event loop's thread and blocks it for a few milliseconds at most, but
-    for the first question about a half-life, which is 50 ms where 200,000 items have been acted on lately.
+    A row is the number of an item id for the life of the process. Ids get rows in order of appearance, and keep them
+    when the item is removed. An id of which only a vector or statistics are known has a row too. Arrays and masks
+    have the length that `size` had when they were made, so an older one may be shorter than a newer one.
+
+    Everything here runs on the event loop's thread and blocks it for a few milliseconds at most. The exception is the
+    first query with a new half-life: it takes 50 ms if 200,000 items had events recently.
     """
 
     def __init__(self, settings: CatalogSettings, now_ms: Callable[[], int] = wall_clock_ms) -> None:
@@ -59,34 +60,34 @@ class InMemoryCatalog:
 
     @property
     def size(self) -> int:
-        """How many rows there are, those of removed items included."""
+        """How many rows there are, including those of removed items."""
         return len(self._items)
 
     @property
     def item_count(self) -> int:
-        """How many items are known, withdrawn and expired ones included."""
+        """How many items are known, including withdrawn and expired ones."""
         return self._count
 
     @property
     def generation(self) -> int:
-        """Grows with every change of an item."""
+        """A number that grows with every change of an item."""
         return self._change_log.generation
 
     def row(self, item_id: str) -> int | None:
-        """The row of a known item; None: no such item, or it was removed."""
+        """The row of a known item. None: there is no such item, or it was removed."""
         row = self._rows.get(item_id)
         return row if row is not None and self._known.array[row] else None
 
     def item(self, row: int) -> Item:
-        """The row's item. Of one that is not known, there is nothing but its id."""
+        """The row's item. If the item is not known, only its id is set."""
         return self._items[row]
 
     def item_id(self, row: int) -> str:
-        """The row's item id, removed or not."""
+        """The row's item id, also if the item was removed."""
         return self._items[row].item_id
 
     def eligible(self, now_ms: int) -> Mask:
-        """What may be recommended, [size]: known, not withdrawn, not expired. Read-only."""
+        """Mask [size] of the items that may be recommended: known, not withdrawn, not expired. Read-only."""
         generation, cached = self._change_log.generation, self._eligible
         if cached is not None and cached[0] == generation and cached[1] <= now_ms < cached[2]:
             return cached[3]
@@ -98,53 +99,54 @@ class InMemoryCatalog:
         return mask
 
     def matching(self, wanted: filter_pb2.Filter | None, domain: str) -> Mask:
-        """What a filter and a domain (empty: all) match, [size], eligible or not. Read-only; cached."""
+        """Mask [size] of the items that match a filter and a domain, eligible or not. An empty domain matches all.
+        Read-only and cached."""
         return self._matching.mask(wanted, domain)
 
     def next_expiry(self, rows: Rows) -> int | None:
-        """The earliest expiry of the rows in Unix milliseconds, past or to come; None: they never expire."""
+        """The earliest expiry of the rows in Unix milliseconds, past or future. None: none of them expires."""
         earliest = int(self._expires.array[rows].min(initial=_NEVER))
         return earliest if earliest < _NEVER else None
 
     @property
     def published_ms(self) -> NDArray[np.int64]:
-        """When items appeared, in Unix milliseconds, [size]; 0: unknown. Read-only."""
+        """Publication times in Unix milliseconds, [size]. 0: unknown. Read-only."""
         return self._published.view(self.size)
 
     def main_category(self, rows: Rows) -> NDArray[np.int64]:
-        """Codes [m] of the rows' first categories, equal for equal names; -1: it has none."""
+        """Codes [m] of the rows' first categories. Equal names have equal codes. -1: the item has no category."""
         return self._main_category.array[rows]
 
     def listen(self, listener: Listener) -> Callable[[], None]:
-        """Calls `listener(change, rows)` after items changed; what is returned ends that."""
+        """Calls `listener(change, rows)` after items changed. Returns a function that removes the listener."""
         return self._listeners.add(listener)
 
     # Popularity
 
     def popularity(self, now_ms: int, half_life_s: float) -> NDArray[np.float32]:
-        """Positive events of every row weighed by 2^(-age / half-life) at that time, [size]. Read-only; may
-        be `popularity_seconds` old."""
+        """Positive events of every row at that time, each weighted by 2^(-age / half-life), [size]. Read-only. The
+        figures may be `popularity_seconds` old."""
         return self._popularity.decayed(now_ms, half_life_s, self.size)
 
     def most_popular(self, now_ms: int, half_life_s: float, mask: Mask, count: int) -> Rows:
-        """Of the rows that the mask [n] names the `count` most popular ones, best first, equal ones by row: all of
-        them where there are fewer. What never had a positive event comes last."""
+        """The `count` most popular rows of the mask [n], or all of them if it has fewer. Best first, ties by row.
+        Rows that never had a positive event come last."""
         return self._popularity.most(now_ms, half_life_s, mask, count)
 
     @property
     def positives(self) -> NDArray[np.int64]:
-        """Positive events ever, [size]. Read-only."""
+        """Number of all positive events, [size]. Read-only."""
         return self._popularity.positives(self.size)
 
     # Vectors
 
     @property
     def versions(self) -> tuple[int, ...]:
-        """Model versions that there are vectors of, ascending."""
+        """Model versions that have vectors, ascending."""
         return self._vectors.versions
 
     def vector(self, version: int, item_id: str) -> Floats | None:
-        """The item's vector [d], a copy; None: there is none. Removed items may still have one."""
+        """A copy of the item's vector [d]. None: it has none. A removed item may still have one."""
         row, index = self._rows.get(item_id), self._vectors.index(version)
         if row is None or index is None or not index.has(row):
             return None
@@ -152,23 +154,32 @@ class InMemoryCatalog:
         return vector
 
     def vectors(self, version: int, rows: Rows) -> Floats:
-        """Vectors [m, d] of the rows, zeros where there is none; d is 0 if the version has no vectors."""
+        """Vectors [m, d] of the rows. Rows without a vector get zeros. d is 0 if the version has no vectors."""
         return self._vectors.of(version, rows)
 
     def has_vector(self, version: int) -> Mask:
-        """Which rows have a vector, [size]. Read-only."""
+        """Mask [size] of the rows that have a vector. Read-only."""
         return self._vectors.has(version, self.size)
 
     def content_hash(self, version: int, item_id: str) -> bytes | None:
-        """The hash of what the item's vector was made of; None: it has no vector."""
+        """The hash of the content that the item's vector was computed from. None: it has no vector."""
         row = self._rows.get(item_id)
         return None if row is None else self._vectors.content_hash(version, row)
 
     def search(self, version: int, query: Floats, count: int, mask: Mask) -> tuple[Rows, Floats]:
-        """Rows and scores of the `count` largest dot products with the query [d] among the rows that the mask
-        [n] names and that have a vector: all of them where there are fewer. Best first, equal ones by row.
+        """Finds the rows with the largest dot products with a query.
 
-        Raises ValueError for a query that is not finite or not as wide as the vectors.
+        Args:
+            version: The model version whose vectors are searched.
+            query: The query vector, [d].
+            count: How many rows to find.
+            mask: Which rows may be found, [n]. Those without a vector are left out.
+
+        Returns:
+            Rows and scores, best first, ties by row. Fewer than `count` if fewer rows may be found.
+
+        Raises:
+            ValueError: The query is not finite, or not as wide as the vectors.
         """
         index = self._vectors.index(version)
         if index is None:
@@ -178,10 +189,13 @@ class InMemoryCatalog:
     def search_many(
         self, version: int, queries: Floats, counts: Sequence[int], mask: Mask
     ) -> list[tuple[Rows, Floats]]:
-        """As `search` for each of the queries [q, d] with its count, for less than single searches cost: a
-        scan is made once for all of them. Scores may differ from theirs by what float32 rounds.
+        """Runs `search` for each of the queries [q, d] with its own count.
 
-        Raises ValueError as `search` does, and where there are not as many counts as queries.
+        This costs less than single searches, because one scan serves all queries. Scores may differ from those of a
+        single search by float32 rounding.
+
+        Raises:
+            ValueError: As in `search`, or the numbers of queries and counts differ.
         """
         if len(counts) != len(queries):
             raise ValueError(f"there are {len(queries)} queries and {len(counts)} counts")
@@ -193,7 +207,7 @@ class InMemoryCatalog:
     # Changes
 
     def put_item(self, item: Item) -> None:
-        """Adds or replaces an item. Listeners learn of it at `notify`."""
+        """Adds or replaces an item. Listeners are called at `notify`."""
         row = self._row_of(item.item_id)
         self._count += not self._known.array[row]
         self._known.array[row] = True
@@ -206,7 +220,8 @@ class InMemoryCatalog:
         self._listeners.note(Change.WITHDRAWN if gone else Change.CHANGED, row)
 
     def remove_item(self, item_id: str) -> None:
-        """Forgets an item; its vector and statistics have records of their own. Unknown ones do no harm."""
+        """Removes an item. Its vector and statistics stay, because they have records of their own. An unknown id is
+        ignored."""
         row = self.row(item_id)
         if row is None:
             return
@@ -220,26 +235,27 @@ class InMemoryCatalog:
         self._listeners.note(Change.REMOVED, row)
 
     def put_vector(self, version: int, item_id: str, vector: Floats, content_hash: bytes = b"") -> None:
-        """Sets an item's vector [d] under a model version. Raises BadRecord when it is not finite, or not as
-        wide as the others of its version."""
+        """Sets an item's vector [d] under a model version. Raises BadRecord if it is not finite, or not as wide as
+        the other vectors of the version."""
         self._vectors.put(version, self._row_of(item_id), vector, content_hash)
 
     def prefer_versions(self, versions: Collection[int]) -> None:
-        """These model versions are served: their vectors are held before those of others."""
+        """Keeps the vectors of these model versions before those of others. They are the served ones."""
         self._vectors.prefer(versions)
 
     def remove_vector(self, version: int, item_id: str) -> None:
-        """Takes an item's vector away. Unknown ones do no harm."""
+        """Removes an item's vector. An unknown id is ignored."""
         row = self._rows.get(item_id)
         if row is not None:
             self._vectors.drop(version, row)
 
     def put_stats(self, item_id: str, stats: catalog_pb2.ItemStats, partition: int = 0) -> None:
-        """Sets what a partition of interactions gives an item's statistics, which are the sum over all partitions."""
+        """Sets what one partition of `interactions` contributes to an item's statistics. They are the sum over all
+        partitions."""
         self._popularity.put(self._row_of(item_id), stats, partition)
 
     def notify(self) -> None:
-        """Notifies the listeners of what changed since the last call."""
+        """Calls the listeners with the changes since the last call."""
         self._listeners.notify()
 
     def _row_of(self, item_id: str) -> int:

@@ -1,4 +1,7 @@
-"""What the catalogue counts. `topic` is the name of one of its topics, `version` one that it holds vectors of."""
+"""The catalogue's metrics.
+
+Labels: `topic` is the name of one of its topics. `version` is a model version whose vectors it holds.
+"""
 
 from typing import Final
 
@@ -9,27 +12,27 @@ from telemetry.labels import LabelValues, LabelValuesOf
 RECORDS = Counter("recstream_catalog_records", "Records read from the catalogue's topics", ["topic"])
 BAD_RECORDS = Counter(
     "recstream_catalog_bad_records",
-    "Records of the catalogue's topics that were skipped as unusable",
+    "Records of the catalogue's topics that were skipped because they cannot be used",
     ["topic"],
 )
-ITEMS = Gauge("recstream_catalog_items", "Items that are known, withdrawn and expired ones included")
+ITEMS = Gauge("recstream_catalog_items", "Known items, including withdrawn and expired ones")
 VECTORS = Gauge("recstream_catalog_vectors", "Vectors held, of all model versions")
 INDEX_VECTORS = Gauge(
     "recstream_catalog_index_vectors",
-    "Vectors of a model version by where a search finds them: in the graph, or scanned beside it",
+    "Vectors of a model version, by how a search finds them: in the graph, or by a scan",
     ["version", "place"],
 )
 INDEX_BUILT = Gauge(
     "recstream_catalog_index_built_timestamp_seconds",
-    "When the version's graph was built or extended last, Unix time; none while all vectors are scanned",
+    "Unix time at which the version's graph was last built or extended; absent while all vectors are scanned",
     ["version"],
 )
 CURRENT = Gauge(
     "recstream_catalog_current_timestamp_seconds",
-    "The newest moment, Unix time, of which it is known that all records before it are applied",
+    "Unix time up to which all records are known to be applied",
 )
 FOUND_IN: Final = ("graph", "scanned")
-READY = Gauge("recstream_catalog_ready", "1 when the ends of the topics seen at the start are reached")
+READY = Gauge("recstream_catalog_ready", "1 once the topics are read up to the ends they had at the start")
 MERGES = Histogram(
     "recstream_catalog_merge_seconds",
     "Time to build or extend the HNSW index",

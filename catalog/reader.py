@@ -1,4 +1,4 @@
-"""Reads the catalogue's topics from their beginning, for ever."""
+"""Reads the catalogue's topics from their start, until cancelled."""
 
 import asyncio
 import time
@@ -23,7 +23,7 @@ log = structlog.get_logger()
 _POLL_MS = 500
 _RECORDS_A_POLL = 1000
 _SLICE_SECONDS = 0.002
-# A poll's answer is worth nothing when a broker is gone; a question about positions may then hang.
+# When a broker is gone, polls return nothing, and a request for positions may hang.
 _ASK_SECONDS = 2.0
 _ENDS_SECONDS = 10.0
 _CURRENT_SECONDS = 5.0
@@ -31,7 +31,13 @@ _CURRENT_SECONDS = 5.0
 
 @dataclass(slots=True)
 class _Goal:
-    """End offsets that are still to be reached, and who is told. checked: that they exist."""
+    """End offsets to read up to.
+
+    Attributes:
+        left: Partitions that are not read that far yet, with their end offsets.
+        reached: Set when none is left.
+        checked: Whether the offsets are known to exist in the topics.
+    """
 
     left: dict[TopicPartition, int]
     reached: asyncio.Event = field(default_factory=asyncio.Event)
@@ -39,12 +45,14 @@ class _Goal:
 
 
 class Reader:
-    """A consumer without a group: every process reads everything.
+    """A consumer without a group: every process reads everything. Isolation is read_committed.
 
-    `apply`: what a record does, by topic; a record that it refuses is counted, logged and passed.
-    `applied` is called after records were applied, often, so that nothing waits for the end of a batch.
-    Transactions that are open or were aborted are not seen (read_committed). `first` is read to its end before
-    anything else is looked at.
+    Args:
+        kafka: The broker.
+        apply: Applies a record, by topic. A record for which it raises BadRecord is counted, logged and skipped.
+        applied: Called after records were applied. Large batches call it every few milliseconds.
+        partitions_check_seconds: Time between two looks for new partitions.
+        first: A topic that is read to its end before any other. Empty: none.
     """
 
     EXPECTED: Final = (KafkaError, TopicsError, OSError, TimeoutError)
@@ -71,16 +79,16 @@ class Reader:
         self.reached = asyncio.Event()
 
     async def run(self) -> None:
-        """Reads until cancelled. Sets `reached` when the ends that were seen at the start are reached.
+        """Reads until cancelled. Sets `reached` when it has read up to the ends that the topics had at the start.
 
-        Called again after a failure, it goes on behind the last record that it applied. Raises EXPECTED where Kafka
-        fails, a missing topic among that.
+        Called again after a failure, it continues after the last record that it applied. Raises one of EXPECTED if
+        Kafka fails or a topic is missing.
         """
         while True:
             await self._connected()
 
     async def _connected(self) -> None:
-        """Reads over one consumer, until the topics have grown."""
+        """Reads with one consumer until the number of partitions changes."""
         counts = await partition_counts(self._kafka, list(self._apply))
         partitions = [TopicPartition(name, i) for name, count in sorted(counts.items()) for i in range(count)]
         consumer = AIOKafkaConsumer(
@@ -143,7 +151,7 @@ class Reader:
         self._applied()
 
     async def reach(self, topic: str, ends: Mapping[int, int]) -> None:
-        """Waits until the topic is applied up to these end offsets, by partition."""
+        """Waits until the topic is applied up to these end offsets (by partition)."""
         if not ends:
             return
         goal = _Goal({TopicPartition(topic, number): end for number, end in ends.items()})
@@ -164,8 +172,11 @@ class Reader:
             consumer.pause(*(tp for tp in partitions if tp.topic != self._first))
 
     async def _look_whether_reached(self, consumer: AIOKafkaConsumer) -> None:
-        """What was fetched is applied, so that positions say how far that is. Not counted by records: aborted ones,
-        markers and compacted ones never come."""
+        """Sets the goals that are reached.
+
+        Everything fetched is applied, so the consumer's positions say how far the catalogue is. Counting records would
+        not: aborted ones, transaction markers and compacted ones are never delivered.
+        """
         try:
             async with asyncio.timeout(_ASK_SECONDS):
                 for goal in tuple(self._goals):
@@ -179,10 +190,10 @@ class Reader:
             goal.reached.set()
 
     async def _note_current(self, consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> None:
-        """Keeps `CURRENT`: with Kafka away, or this process behind, it stays where it was."""
+        """Updates the metric `CURRENT`. It stands still while Kafka is unreachable or this process is behind."""
         while True:
             moment = time.time()
-            # In a task of its own: a connection that closes cancels what waits for it.
+            # In its own task: a connection that closes cancels the tasks that wait for it.
             asking = asyncio.ensure_future(consumer.end_offsets(partitions))
             try:
                 await asyncio.wait({asking}, timeout=_ENDS_SECONDS)
@@ -202,7 +213,7 @@ class Reader:
             await asyncio.sleep(_CURRENT_SECONDS)
 
     async def _grown(self, counts: Mapping[str, int]) -> None:
-        """Ends when a topic has other partitions than these."""
+        """Returns when a topic no longer has this number of partitions."""
         while True:
             await asyncio.sleep(self._check_seconds)
             try:
@@ -213,9 +224,9 @@ class Reader:
 
 
 async def _look_at(goal: _Goal, consumer: AIOKafkaConsumer) -> None:
-    """Takes off what is reached."""
+    """Removes the partitions that are reached from the goal."""
     if not goal.checked:
-        # A topic that was made anew ends before what was wanted of the one before.
+        # A recreated topic may end before the offset that was recorded for its predecessor.
         there = await consumer.end_offsets(list(goal.left))
         goal.left.update({tp: min(end, there.get(tp, end)) for tp, end in goal.left.items()})
         goal.checked = True

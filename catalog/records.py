@@ -1,4 +1,4 @@
-"""The records of the catalogue's three topics, applied to it."""
+"""Applies the records of `items`, `item-vectors` and `item-stats` to the catalogue."""
 
 from collections.abc import Callable, Mapping
 
@@ -13,7 +13,7 @@ from recstream.storage.v1 import catalog_pb2
 from topics.names import Topics
 
 Apply = Callable[[bytes | None, bytes | None], None]
-"""Takes a record's key and value; raises BadRecord, and then nothing was changed."""
+"""Applies a record's key and value. If it raises BadRecord, nothing was changed."""
 
 
 def vector_key(version: int, item_id: str) -> bytes:
@@ -22,7 +22,7 @@ def vector_key(version: int, item_id: str) -> bytes:
 
 
 def parse_vector_key(key: bytes) -> tuple[int, str]:
-    """Model version and item id of a record's key on `item-vectors`. Raises BadRecord."""
+    """The model version and item id in a record's key on `item-vectors`. Raises BadRecord."""
     version, slash, item_id = key.partition(b"/")
     if not slash or not version.isdigit() or len(version) > 18:
         raise BadRecord("its key is not <model version>/<item id>")
@@ -30,13 +30,13 @@ def parse_vector_key(key: bytes) -> tuple[int, str]:
 
 
 def stats_key(partition: int, item_id: str) -> bytes:
-    """The key of a record on `item-stats`: each partition of interactions is counted by whoever holds it, and an
-    item's figures are the sum over its partitions."""
+    """The key of a record on `item-stats`. The consumer that holds a partition of `interactions` counts its events,
+    and an item's statistics are the sum over the partitions."""
     return f"{partition}/{item_id}".encode()
 
 
 def parse_stats_key(key: bytes) -> tuple[int, str]:
-    """Partition of interactions and item id of a record's key on `item-stats`. Raises BadRecord."""
+    """The partition of `interactions` and the item id in a record's key on `item-stats`. Raises BadRecord."""
     partition, slash, item_id = key.partition(b"/")
     if not slash or not partition.isdigit() or len(partition) > 9:
         raise BadRecord("its key is not <partition of interactions>/<item id>")
@@ -44,7 +44,7 @@ def parse_stats_key(key: bytes) -> tuple[int, str]:
 
 
 def appliers(catalog: InMemoryCatalog, topics: Topics) -> Mapping[str, Apply]:
-    """How a record changes the catalogue, by topic."""
+    """The functions that apply a record to the catalogue, by topic."""
 
     def item(key: bytes | None, value: bytes | None) -> None:
         if value is None:

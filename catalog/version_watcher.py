@@ -1,6 +1,7 @@
 """Which model versions are served: one record on a topic of its own, read like the rest of the catalogue.
 
-So it is seen with Valkey and Triton down, and whoever has read the vectors has read who answers by them.
+It can therefore be read with Valkey and Triton down. A process that has read the vectors also knows which versions
+are served.
 """
 
 import asyncio
@@ -26,11 +27,11 @@ KEY: Final = b"served"
 
 Listener = Callable[[ServedVersions], None]
 Reach = Callable[[Mapping[int, int]], Awaitable[None]]
-"""Waits until vectors are read up to these end offsets, by partition."""
+"""Waits until the vectors are read up to these end offsets (by partition)."""
 
 
 def decode_versions(key: bytes | None, value: bytes | None) -> ServedVersions:
-    """The record; one without a value says that nothing is served. Raises BadRecord."""
+    """Parses a record. One without a value means that no version is served. Raises BadRecord."""
     if key != KEY:
         raise BadRecord(f"its key is not {KEY.decode()}")
     try:
@@ -43,7 +44,13 @@ def decode_versions(key: bytes | None, value: bytes | None) -> ServedVersions:
 
 
 class VersionWatcher:
-    """The newest record that this process may go by: it has read the vectors that the record builds upon."""
+    """The newest record that takes effect in this process. A record takes effect when the vectors that it depends on
+    are read.
+
+    Attributes:
+        record: The record in effect.
+        settled: Set while no record waits for its vectors.
+    """
 
     def __init__(self) -> None:
         self._listeners: list[Listener] = []
@@ -51,21 +58,21 @@ class VersionWatcher:
         self._wake = asyncio.Event()
         self.record = ServedVersions()
         self.settled = asyncio.Event()
-        """Set while no record waits for vectors."""
         self.settled.set()
 
     def listen(self, listener: Listener) -> None:
-        """Calls the listener with every record from now on."""
+        """Calls the listener with every record that takes effect from now on."""
         self._listeners.append(listener)
 
     def on_record(self, record: ServedVersions) -> None:
-        """The topic says so. Only the newest of what waits for vectors counts."""
+        """Takes a record from the topic. It replaces a record that still waits for its vectors."""
         self._pending = record
         self.settled.clear()
         self._wake.set()
 
     async def follow(self, reach: Reach) -> None:
-        """Until cancelled. Called again after a failure, it takes up the record that waits for vectors."""
+        """Puts each record into effect when its vectors are read, until cancelled. Called again after a failure, it
+        continues with the record that waits."""
         if self._pending is not None:
             self._wake.set()
         while True:
@@ -105,9 +112,15 @@ class VersionWatcher:
 
 
 async def read_versions(kafka: KafkaSettings) -> ServedVersions:
-    """What the topic says now; an empty record if nothing was ever published.
+    """Reads the newest record of the topic.
 
-    Raises TopicMissing, KafkaUnreachable, and BadRecord for a record that cannot be read.
+    Returns:
+        The record. It is empty if nothing was ever published.
+
+    Raises:
+        TopicMissing: The topic does not exist.
+        KafkaUnreachable: Kafka does not answer.
+        BadRecord: A record cannot be read.
     """
     topic = kafka.topics.model_versions
     counts = await partition_counts(kafka, [topic])
@@ -137,8 +150,7 @@ async def read_versions(kafka: KafkaSettings) -> ServedVersions:
 
 
 class VersionWriter:
-    """Writes the record, one process at a time: whoever begins later takes over, and the one before can write no
-    more. Raises KafkaUnreachable where Kafka does not answer."""
+    """Writes the record. Only one process can: a writer that begins later fences the earlier one."""
 
     def __init__(self, kafka: KafkaSettings, producer: AIOKafkaProducer) -> None:
         self._kafka = kafka
@@ -146,14 +158,14 @@ class VersionWriter:
 
     @classmethod
     async def begin(cls, kafka: KafkaSettings) -> "VersionWriter":
-        """Takes over."""
+        """Fences the writers that began earlier. Raises KafkaUnreachable if Kafka does not answer."""
         return cls(
             kafka, await start_producer(kafka, transactional_id=f"{kafka.topic_prefix}recstream-model")
         )
 
     async def write(self, record: ServedVersions) -> None:
-        """Returns when all in-sync replicas have it. Raises KafkaError, ProducerFenced
-        when another has taken over."""
+        """Returns when all in-sync replicas have the record. Raises KafkaError; ProducerFenced if another writer began
+        later."""
         async with asyncio.timeout(self._kafka.request_timeout_ms / 1000), self._producer.transaction():
             await self._producer.send_and_wait(
                 self._kafka.topics.model_versions, record.SerializeToString(deterministic=True), key=KEY

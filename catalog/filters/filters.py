@@ -1,4 +1,4 @@
-"""What a filter asks for, item by item, and what is wrong with one."""
+"""The criteria of a request's filter, and the check of a filter."""
 
 import math
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ MAX_VALUES: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """A number that must be there and lie in [low, high]."""
+    """The item must have this number, and it must lie in [low, high]."""
 
     name: str
     low: float
@@ -24,7 +24,7 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Criteria:
-    """A filter and a domain. Every part must match; empty parts ask nothing."""
+    """A filter and a domain. An item must match every part. An empty part matches every item."""
 
     categories: frozenset[str] = frozenset()
     excluded: frozenset[str] = frozenset()
@@ -53,7 +53,7 @@ class Criteria:
         )
 
     def matches(self, item: Item) -> bool:
-        """Whether the item is what is asked for. An attribute part without values matches nothing."""
+        """Whether the item matches. An attribute part without values matches no item."""
         if self.domain and item.domain != self.domain:
             return False
         if self.categories and self.categories.isdisjoint(item.categories):
@@ -66,7 +66,7 @@ class Criteria:
 
 
 def check_filter(wanted: filter_pb2.Filter) -> list[tuple[str, str]]:
-    """What is wrong with a filter: (field, problem) each; empty: nothing."""
+    """Returns the problems of a filter as (field, problem). Empty: the filter is valid."""
     found: list[tuple[str, str]] = []
     found += _too_many("categories", len(wanted.categories), MAX_CATEGORIES)
     found += _too_many("excluded_categories", len(wanted.excluded_categories), MAX_CATEGORIES)
@@ -76,7 +76,7 @@ def check_filter(wanted: filter_pb2.Filter) -> list[tuple[str, str]]:
         if not attribute.name:
             found.append((f"attributes[{i}].name", "is empty"))
         if not attribute.values:
-            found.append((f"attributes[{i}].values", "is empty, and nothing could match"))
+            found.append((f"attributes[{i}].values", "is empty, so no item could match"))
         found += _too_many(f"attributes[{i}].values", len(attribute.values), MAX_VALUES)
     for i, part in enumerate(wanted.ranges[:MAX_PARTS]):
         if not part.name:

@@ -1,4 +1,4 @@
-"""Which items match a filter, as a bit array that follows the catalogue."""
+"""Cached masks of the items that match a filter."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from catalog.filters.postings import Mask, Numbers, Postings, Term
 from catalog.items.items import Item
 from recstream.v1 import filter_pb2
 
-# Testing one item costs about a microsecond: past so many changes a new array is cheaper.
+# Testing one item costs about a microsecond. Above this many changes, a new mask is cheaper than a patched one.
 _PATCHED = 1000
 
 
@@ -24,8 +24,14 @@ class _Cached:
 
 
 class Matching:
-    """Masks by filter. A cached mask that is behind is brought up to date by looking at the rows that
-    changed, so that a catalogue in motion does not cost a scan a request."""
+    """Masks by filter. A cached mask is updated from the rows that changed since, so that requests stay cheap while
+    the catalogue changes.
+
+    Args:
+        items: The catalogue's items by row. The catalogue changes this list.
+        change_log: The catalogue's changes.
+        cached: How many masks are kept at most.
+    """
 
     def __init__(self, items: Sequence[Item], change_log: ChangeLog, cached: int) -> None:
         self._items = items
@@ -36,7 +42,7 @@ class Matching:
         self._numbers = Numbers()
 
     def replace(self, row: int, old: Item, new: Item) -> None:
-        """The row's item changed. Call it before the change is noted in the change_log."""
+        """Updates the postings for a row's new item. Call it before the change is added to the change log."""
         rows = len(self._items)
         had, has = _terms(old), _terms(new)
         for term in had - has:
@@ -49,7 +55,7 @@ class Matching:
             self._numbers.put(name, row, value, rows)
 
     def mask(self, wanted: filter_pb2.Filter | None, domain: str) -> Mask:
-        """Which rows match, [rows]; read-only, and never changed afterwards."""
+        """The mask [rows] of the rows that match. It is read-only and never changes."""
         key = (domain, wanted.SerializeToString(deterministic=True) if wanted is not None else b"")
         cached = self._cache.get(key)
         if cached is None:

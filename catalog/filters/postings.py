@@ -1,4 +1,4 @@
-"""From a term to the rows that have it, and from a number's name to its values."""
+"""Rows by term, and numbers by name."""
 
 from collections.abc import Iterable
 
@@ -10,20 +10,20 @@ Term = tuple[str, ...]
 
 Mask = NDArray[np.bool_]
 
-# A set costs tens of bytes a row, a dense array one byte for every row of the catalogue.
+# A set costs tens of bytes per entry, a dense array one byte for every row of the catalogue.
 _DENSE_SHARE = 32
 _DENSE_FROM = 64
 
 
 class Postings:
-    """Rows by term. A term's rows are one int, then a set, then a dense bit array, as they grow in number:
-    attributes that are different for every item stay cheap, and wide categories are fast."""
+    """Rows by term. As a term gets more rows, it is stored as one int, then as a set, then as a dense mask.
+    Attributes that are unique to an item therefore stay small, and large categories are fast."""
 
     def __init__(self) -> None:
         self._rows: dict[Term, int | set[int] | Mask] = {}
 
     def add(self, term: Term, row: int, rows: int) -> None:
-        """The row has the term; `rows` is the catalogue's size."""
+        """Adds the row to the term. `rows` is the size of the catalogue."""
         held = self._rows.get(term)
         if held is None:
             self._rows[term] = row
@@ -42,7 +42,7 @@ class Postings:
             held[row] = True
 
     def discard(self, term: Term, row: int) -> None:
-        """The row has the term no more."""
+        """Removes the row from the term."""
         held = self._rows.get(term)
         if isinstance(held, int):
             if held == row:
@@ -55,7 +55,7 @@ class Postings:
             held[row] = False
 
     def any_of(self, terms: Iterable[Term], rows: int) -> Mask:
-        """Which of the first rows have at least one of the terms; a new array."""
+        """A new mask [rows] of the rows that have at least one of the terms."""
         mask = np.zeros(rows, dtype=np.bool_)
         for term in terms:
             held = self._rows.get(term)
@@ -72,13 +72,13 @@ class Postings:
 
 
 class Numbers:
-    """Values by name and row: a dict where few rows have the number, a dense array where many do."""
+    """Values by name and row: a dict if few rows have the number, a dense array if many do."""
 
     def __init__(self) -> None:
         self._values: dict[str, dict[int, float] | NDArray[np.float64]] = {}
 
     def put(self, name: str, row: int, value: float, rows: int) -> None:
-        """The row has this number; `rows` is the catalogue's size."""
+        """Sets the row's number. `rows` is the size of the catalogue."""
         held = self._values.setdefault(name, {})
         if isinstance(held, dict):
             held[row] = value
@@ -95,7 +95,7 @@ class Numbers:
             held[row] = value
 
     def discard(self, name: str, row: int) -> None:
-        """The row has this number no more."""
+        """Removes the row's number."""
         held = self._values.get(name)
         if isinstance(held, dict):
             held.pop(row, None)
@@ -105,7 +105,7 @@ class Numbers:
             held[row] = np.nan
 
     def between(self, name: str, low: float, high: float, rows: int) -> Mask:
-        """Which of the first rows have the number within [low, high]; a new array."""
+        """A new mask [rows] of the rows whose number lies in [low, high]."""
         mask = np.zeros(rows, dtype=np.bool_)
         held = self._values.get(name)
         if isinstance(held, dict):

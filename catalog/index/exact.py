@@ -6,13 +6,13 @@ import numpy as np
 
 from catalog.index.protocol import Floats, Mask, Rows
 
-# Gathering rows costs more a row than reading through all of them: 20,000 gathered of 200,000 take 1.1 ms,
-# the whole product 1.8 ms (64 x float32, one core).
+# Gathering costs more per row than the product over all rows: gathering 20,000 of 200,000 rows takes 1.1 ms, the
+# whole product 1.8 ms (64 x float32, one core).
 GATHER_SHARE = 12
 
 
 def scan(vectors: Floats, mask: Mask, query: Floats, count: int) -> tuple[Rows, Floats]:
-    """The best rows that the mask [n] names, of vectors [at least n, d]; see `Index.search`."""
+    """Finds the best rows of the mask [n] among vectors [at least n, d]. See `Index.search`."""
     rows = np.flatnonzero(mask)
     if len(rows) * GATHER_SHARE < len(mask):
         return best(rows, vectors[rows] @ query, count)
@@ -23,7 +23,7 @@ def scan(vectors: Floats, mask: Mask, query: Floats, count: int) -> tuple[Rows, 
 def scan_many(
     vectors: Floats, mask: Mask, queries: Floats, counts: Sequence[int]
 ) -> list[tuple[Rows, Floats]]:
-    """As `scan` for each of the queries [q, d], in one product."""
+    """Runs `scan` for each of the queries [q, d], with one matrix product."""
     rows = np.flatnonzero(mask)
     if len(rows) * GATHER_SHARE < len(mask):
         scores = queries @ vectors[rows].T
@@ -35,7 +35,7 @@ def scan_many(
 
 
 def best(rows: Rows, scores: Floats, count: int) -> tuple[Rows, Floats]:
-    """The best `count` by score, best first, equal scores by row; none if it is 0. `rows` must ascend."""
+    """The `count` rows with the highest scores, and their scores. Best first, ties by row. `rows` must ascend."""
     if not count:
         return rows[:0], scores[:0]
     if count < len(rows):

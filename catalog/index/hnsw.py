@@ -1,4 +1,4 @@
-"""A graph of neighbours (HNSW, https://arxiv.org/abs/1603.09320) over vectors at one moment."""
+"""An HNSW graph (https://arxiv.org/abs/1603.09320) over a snapshot of the vectors."""
 
 from collections.abc import Callable
 
@@ -8,31 +8,31 @@ from usearch.index import Index
 from catalog.index.protocol import Floats, Rows
 from catalog.settings import CatalogSettings
 
-# Between chunks a build looks whether it is still wanted.
+# Between chunks, a build checks whether it is still wanted.
 _CHUNK = 2000
 
 
 class BuildStopped(Exception):
-    """The build was given up because it is not wanted any more."""
+    """The build was stopped because it is no longer wanted."""
 
 
 class Hnsw:
-    """An immutable snapshot. Nodes are numbered as they are added, and `rows[node]` is the row of a node. A row
-    whose vector changed has an old node and a new one: who searches knows which is valid."""
+    """An immutable snapshot. Nodes are numbered in the order they are added, and `rows[node]` is the row of a node. A
+    row whose vector changed has an old node and a new one. The caller knows which is valid."""
 
     def __init__(self, graph: Index, rows: Rows) -> None:
         self._graph = graph
         self.rows = rows
 
     def nearest(self, query: Floats, count: int) -> Rows:
-        """About the `count` nearest nodes by dot product, in no certain order."""
+        """Approximately the `count` nearest nodes by dot product, in no particular order."""
         found = self._graph.search(query, min(count, len(self.rows)))
         return np.asarray(found.keys, dtype=np.int64)
 
     def extended(self, vectors: Floats, rows: Rows, threads: int, wanted: Callable[[], bool]) -> "Hnsw":
-        """A new snapshot with more nodes, for `rows` of the vectors. Takes seconds: call it in a thread.
+        """A new snapshot with nodes added for `rows` of the vectors. Takes seconds: call it in a thread.
 
-        Raises BuildStopped when `wanted()` turns false.
+        Raises BuildStopped when `wanted()` returns false.
         """
         return _add(self._graph.copy(), self.rows, vectors, rows, threads, wanted)
 
@@ -40,7 +40,7 @@ class Hnsw:
 def build(settings: CatalogSettings, vectors: Floats, rows: Rows, wanted: Callable[[], bool]) -> Hnsw:
     """A snapshot of `rows` of the vectors [n, d]. Takes seconds to minutes: call it in a thread.
 
-    Raises BuildStopped when `wanted()` turns false.
+    Raises BuildStopped when `wanted()` returns false.
     """
     graph = Index(
         ndim=vectors.shape[1],

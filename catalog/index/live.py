@@ -1,4 +1,4 @@
-"""An index that changes while it is searched: vectors, a snapshot of the graph, and what came since."""
+"""An index that changes while it is searched: the vectors, a snapshot of the graph, and the rows changed since."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,16 +12,16 @@ from catalog.index.hnsw import Hnsw, build
 from catalog.index.protocol import Floats, Mask, Rows
 from catalog.settings import CatalogSettings
 
-# Prices in microseconds, of 64 x float32 on one core: a row gathered, a row read in passing, a call of the
-# graph, a node that the graph is asked for. Only their proportions matter.
+# Costs in microseconds, for 64 x float32 on one core: a gathered row, a row in a scan of all rows, a call of the
+# graph, a node requested from the graph. Only their proportions matter.
 _GATHER, _PASS, _ASK, _NODE = 0.06, 0.01, 60.0, 0.8
-# What is asked for beyond the expected need, and how much more when that was not enough.
+# Nodes to request relative to the expected need, and the factor for the next try if they were too few.
 _MARGIN, _MORE = 1.3, 2
 
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """A snapshot to be made: of all rows, or of some more on top of one that is there."""
+    """A snapshot to be made: a new graph of `rows`, or a copy of `base` with `rows` added."""
 
     base: Hnsw | None
     vectors: Floats
@@ -31,11 +31,12 @@ class Merge:
 class LiveIndex:
     """The vectors of one model version by row. Implements `Index`.
 
-    Few vectors are scanned. Past `exact_below` a graph is built in the background, and until it is there, and
-    for whatever it does not hold, searches scan; a search is never without a row because the graph is behind.
-    A scan is exact. Where the graph answers, at least 0.9 of a scan's first hundred rows are found on average, with the
-    default settings and vectors that lie in clusters as those of items do (`bin/bench growth`).
-    Changes and searches belong to the event loop's thread; only `make` may run elsewhere.
+    Up to `exact_below` vectors are searched by a scan, which is exact. Above that, a graph is built in the background.
+    Searches scan until the graph is there, and always scan the rows that it does not hold. A graph that is behind
+    therefore never hides a row. The graph finds at least 0.9 of the first hundred rows of a scan on average, with the
+    default settings and clustered vectors like those of items (`bin/bench growth`).
+
+    Changes and searches run on the event loop's thread. Only `make` may run in another one.
     """
 
     def __init__(self, width: int, settings: CatalogSettings) -> None:
@@ -52,11 +53,11 @@ class LiveIndex:
 
     @property
     def in_graph(self) -> int:
-        """How many of `count` the graph holds; the others are scanned."""
+        """How many of the `count` vectors the graph holds. The others are scanned."""
         return self._in_graph
 
     def put(self, row: int, vector: Floats) -> None:
-        """Sets the row's vector [d], finite."""
+        """Sets the row's vector [d]. It must be finite."""
         self._rows.reserve(row + 1)
         self._vectors.array[row] = vector
         self.count += not self._present.array[row]
@@ -64,7 +65,7 @@ class LiveIndex:
         self._leave_graph(row)
 
     def drop(self, row: int) -> None:
-        """Takes the row's vector away."""
+        """Removes the row's vector, if it has one."""
         if self.has(row):
             self._present.array[row] = False
             self._vectors.array[row] = 0
@@ -76,11 +77,12 @@ class LiveIndex:
         return row < self._rows.capacity and bool(self._present.array[row])
 
     def present(self, rows: int) -> Mask:
-        """Which of the first rows have a vector; read-only and live."""
+        """A read-only view [rows] of the mask of rows that have a vector. It shows later changes until the table
+        grows."""
         return self._present.view(rows)
 
     def vectors(self, rows: Rows) -> Floats:
-        """Vectors [m, d] of the rows, zeros where there is none; a copy."""
+        """A copy of the rows' vectors, [m, d]. Rows without a vector get zeros."""
         self._rows.reserve(int(rows.max()) + 1 if len(rows) else 0)
         return self._vectors.array[rows]
 
@@ -102,8 +104,8 @@ class LiveIndex:
         return scan(self._vectors.array, allowed, query, count)
 
     def search_many(self, queries: Floats, counts: Sequence[int], mask: Mask) -> list[tuple[Rows, Floats]]:
-        """As `search` for each of the queries [q, d] with its count. Where there is no graph, all of them
-        are one scan, whose scores may differ from a single search's in the last bit."""
+        """Runs `search` for each of the queries [q, d] with its count. Without a graph, one scan serves all of them,
+        and scores may differ from those of a single search in the last bit."""
         if self._graph is not None:
             return [self.search(query, count, mask) for query, count in zip(queries, counts, strict=True)]
         allowed = self._allowed(mask)
@@ -116,7 +118,7 @@ class LiveIndex:
     def _ask(
         self, graph: Hnsw, query: Floats, ask: int, count: int, allowed: Mask
     ) -> tuple[Rows, Floats] | None:
-        """The graph's answer and the rows that it does not hold; None where its share is too small."""
+        """The best of the graph's answer and the rows outside the graph. None: the graph returned too few rows."""
         nodes = graph.nearest(query, ask)
         rows = graph.rows[nodes]
         known = rows < len(allowed)
@@ -129,14 +131,15 @@ class LiveIndex:
         return best(rows, self._vectors.array[rows] @ query, count)
 
     def due(self) -> Merge | None:
-        """The merge that is needed now; None: none. Follow it with `make`, then `install` or `abandon`."""
+        """Begins the merge that is needed now. Call `make` with it, then `install` or `abandon`. None: none is
+        needed, or one is in progress."""
         if self._touched is not None or self.count <= self._settings.exact_below:
             return None
         outside = self.count - self._in_graph
         graph = self._graph
         if graph is not None and outside <= self._settings.merge_share * self.count:
             return None
-        # Nodes that are no row's any more are walked through in vain: past a third, begin anew.
+        # Searches waste time on stale nodes. If there are more than a third as many as vectors, build a new graph.
         if graph is not None and len(graph.rows) - self._in_graph > self.count // 3:
             graph = None
         rows = self._present.array if graph is None else self._present.array & (self._node.array < 0)
@@ -145,17 +148,17 @@ class LiveIndex:
         return merge
 
     def make(self, merge: Merge, wanted: Callable[[], bool]) -> Hnsw:
-        """The merge's snapshot. Takes seconds to minutes: call it in a thread.
+        """Builds the merge's snapshot. Takes seconds to minutes: call it in a thread.
 
-        Vectors that change meanwhile may be read half old; `install` leaves their rows outside the graph.
-        Raises BuildStopped when `wanted()` turns false.
+        A vector that changes meanwhile may be read half updated. `install` leaves its row outside the graph.
+        Raises BuildStopped when `wanted()` returns false.
         """
         if merge.base is None:
             return build(self._settings, merge.vectors, merge.rows, wanted)
         return merge.base.extended(merge.vectors, merge.rows, self._settings.build_threads, wanted)
 
     def install(self, merge: Merge, graph: Hnsw) -> None:
-        """Searches use the snapshot from now on."""
+        """Makes searches use the snapshot from now on."""
         touched = self._touched or set()
         self._touched = None
         self._graph = graph
@@ -168,7 +171,7 @@ class LiveIndex:
         self._in_graph = int(np.count_nonzero(self._node.array >= 0))
 
     def abandon(self) -> None:
-        """The merge failed; it becomes due again."""
+        """Ends a merge that failed. It becomes due again."""
         self._touched = None
 
     def _leave_graph(self, row: int) -> None:

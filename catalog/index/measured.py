@@ -1,4 +1,4 @@
-"""The sizes of the indexes as metrics, a version each."""
+"""The sizes of the indexes as metrics, by model version."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,11 @@ from catalog.index.live import LiveIndex
 
 
 def measure_indexes(indexes: Iterable[tuple[int, LiveIndex]], before: frozenset[int]) -> frozenset[int]:
-    """Sets the sizes, takes away the series of versions that are gone since `before`, and returns those there are."""
+    """Sets the metrics of all indexes, and removes the series of versions in `before` that have no index any more.
+
+    Returns:
+        The versions that have an index: `before` of the next call.
+    """
     there = set()
     for version, index in indexes:
         there.add(version)

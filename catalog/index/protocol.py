@@ -1,4 +1,4 @@
-"""What an index of vectors is."""
+"""The protocol of a vector index."""
 
 from typing import Protocol
 
@@ -14,8 +14,13 @@ class Index(Protocol):
     """Vectors by row, searched by dot product."""
 
     def search(self, query: Floats, count: int, mask: Mask) -> tuple[Rows, Floats]:
-        """The `count` rows of the largest dot product with the query [d] among those that the mask [n] names
-        and that have a vector; all of them where there are fewer. Best first, equal ones by row.
+        """Finds the rows with the largest dot products with the query.
 
-        Rows past the mask's end do not match.
+        Args:
+            query: The query vector, [d].
+            count: How many rows to find.
+            mask: Which rows may be found, [n]. Rows at or after n may not, nor those without a vector.
+
+        Returns:
+            Rows and scores, best first, ties by row. Fewer than `count` if fewer rows may be found.
         """

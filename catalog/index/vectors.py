@@ -14,10 +14,10 @@ log = structlog.get_logger()
 
 
 class Vectors:
-    """An index a model version, for the preferred versions and the newest few others that have vectors.
+    """One index per model version, for at most `settings.versions` of them: the preferred ones, then the newest.
 
-    One that was dropped for want of room stays away until a record takes one of its vectors back: then it has been
-    retired, and whatever follows is of a publishing anew.
+    Vectors of a version that was dropped for lack of room are ignored. The removal of one of its vectors ends that: it
+    means that the version was retired, so vectors that follow come from publishing it again.
     """
 
     def __init__(self, settings: CatalogSettings) -> None:
@@ -34,28 +34,28 @@ class Vectors:
 
     @property
     def count(self) -> int:
-        """Vectors of all versions."""
+        """Number of vectors of all versions."""
         return sum(index.count for index in self._indexes.values())
 
     def __iter__(self) -> Iterator[LiveIndex]:
         return iter(tuple(self._indexes.values()))
 
     def items(self) -> tuple[tuple[int, LiveIndex], ...]:
-        """The indexes with their versions, as they are now."""
+        """Versions and their indexes, as a snapshot."""
         return tuple(self._indexes.items())
 
     def index(self, version: int) -> LiveIndex | None:
-        """The index of a version, if it has vectors."""
+        """The index of a version. None: it has no vectors."""
         return self._indexes.get(version)
 
     def prefer(self, versions: Collection[int]) -> None:
-        """These are served: others make room first."""
+        """Sets the preferred versions. When there is no room, others are dropped first."""
         self._preferred = frozenset(versions)
 
     def put(self, version: int, row: int, vector: Floats, content_hash: bytes) -> None:
-        """Sets a vector [d]. Vectors of versions for which there is no room are passed over.
+        """Sets a vector [d]. Vectors of versions for which there is no room are ignored.
 
-        Raises BadRecord when it is not finite, or not as wide as the others of its version.
+        Raises BadRecord if the vector is empty, not finite, or not as wide as the others of its version.
         """
         if not len(vector) or not np.isfinite(vector).all():
             raise BadRecord("the vector is empty or not finite")
@@ -74,7 +74,7 @@ class Vectors:
         self._hashes[version][row] = content_hash
 
     def drop(self, version: int, row: int) -> None:
-        """Takes a vector away; with its last one the version goes."""
+        """Removes a vector. A version without vectors is removed too."""
         self._dropped.discard(version)
         index = self._indexes.get(version)
         if index is not None:
@@ -84,11 +84,11 @@ class Vectors:
                 del self._indexes[version], self._hashes[version]
 
     def content_hash(self, version: int, row: int) -> bytes | None:
-        """The hash of what the row's vector was made of; None: it has no vector."""
+        """The hash of the content that the row's vector was computed from. None: it has no vector."""
         return self._hashes.get(version, {}).get(row)
 
     def has(self, version: int, rows: int) -> Mask:
-        """Which of the first rows have a vector; read-only."""
+        """Mask [rows] of the rows that have a vector. Read-only."""
         index = self._indexes.get(version)
         if index is not None:
             return index.present(rows)
@@ -97,7 +97,7 @@ class Vectors:
         return nothing
 
     def of(self, version: int, rows: Rows) -> Floats:
-        """Vectors [m, d] of the rows, zeros where there is none; d is 0 if the version has no vectors."""
+        """Vectors [m, d] of the rows. Rows without a vector get zeros. d is 0 if the version has no vectors."""
         index = self._indexes.get(version)
         return index.vectors(rows) if index is not None else np.zeros((len(rows), 0), dtype=np.float32)
 

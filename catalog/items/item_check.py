@@ -1,4 +1,4 @@
-"""The limits of an item, and what to say of one that passes them."""
+"""The limits of an item, and the check against them."""
 
 import math
 from collections.abc import Iterable
@@ -17,13 +17,17 @@ MAX_NAME_BYTES: Final = 256
 MAX_VALUE_BYTES: Final = 1024
 
 _YEAR_10000_MS: Final = 253_402_300_800_000
-# Milliseconds until March 1973; what lies below and is not 0 was most likely counted in seconds.
+# Milliseconds until March 1973. A smaller time that is not 0 was most likely given in seconds.
 _LOOKS_LIKE_SECONDS: Final = 100_000_000_000
 
 
 def check(item: item_pb2.Item, *, stored: bool = False) -> list[tuple[str, str]]:
-    """What is wrong with an item: (field, problem) each; empty: nothing. In what is `stored`, media may have let go
-    of their contents."""
+    """Returns the problems of an item as (field, problem). Empty: the item is valid.
+
+    Args:
+        item: The item.
+        stored: Whether the item comes from storage. Its media may then have a hash instead of their contents.
+    """
     found = list(id_problems("item_id", item.item_id))
     found += _too_long("title", item.title, MAX_TITLE_BYTES)
     found += _too_long("description", item.description, MAX_DESCRIPTION_BYTES)
@@ -52,7 +56,7 @@ def check(item: item_pb2.Item, *, stored: bool = False) -> list[tuple[str, str]]
 
 
 def id_problems(field: str, item_id: str) -> Iterable[tuple[str, str]]:
-    """What is wrong with an item id."""
+    """The problems of an item id as (field, problem)."""
     if not item_id.strip():
         yield field, "is blank"
     yield from _too_long(field, item_id, MAX_ID_BYTES)
@@ -63,8 +67,8 @@ def _time_problems(item: item_pb2.Item) -> Iterable[tuple[str, str]]:
     if not 0 <= expires < _YEAR_10000_MS:
         yield "expires_at_ms", f"is {expires}, not Unix time in milliseconds (0: never expires)"
     elif 0 < expires < _LOOKS_LIKE_SECONDS:
-        yield "expires_at_ms", f"is {expires}, which looks like seconds; milliseconds are wanted"
-    # What appeared before 1970 is negative: films, books.
+        yield "expires_at_ms", f"is {expires}, which looks like seconds; use milliseconds"
+    # Films and books that were published before 1970 have negative times.
     if not -_YEAR_10000_MS < published < _YEAR_10000_MS:
         yield "published_at_ms", f"is {published}, not Unix time in milliseconds (0: unknown)"
 
@@ -76,6 +80,6 @@ def _name(field: str, name: str) -> Iterable[tuple[str, str]]:
 
 
 def _too_long(field: str, text: str, limit: int) -> Iterable[tuple[str, str]]:
-    # A character is at least one byte and at most four: most texts need no encoding to be measured.
+    # A character has four bytes at most, so most texts need not be encoded to be measured.
     if len(text) * 4 > limit and (size := len(text.encode())) > limit:
         yield field, f"has {size} bytes; the limit is {limit}"

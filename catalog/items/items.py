@@ -23,7 +23,7 @@ _NO_NUMBERS: Mapping[str, float] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A checked item; the fields are those of `recstream.v1.Item`, categories without repeats."""
+    """A checked item. The fields are those of `recstream.v1.Item`, without duplicate categories."""
 
     item_id: str
     title: str = ""
@@ -38,25 +38,26 @@ class Item:
     media: tuple[Media, ...] = ()
 
     def text(self) -> str:
-        """What is embedded: title, categories, attributes and description as plain text."""
+        """The text that is embedded: title, categories, attributes and description as plain text."""
         return item_text(self.title, self.categories, self.attributes, self.description)
 
     def content_hash(self) -> bytes:
-        """16 bytes that change when `text()` or media do, whether their contents are at hand or not."""
+        """A hash of 16 bytes over `text()` and all media. It is the same with and without the media's contents."""
         return content_hash(self.text(), ((m.modality, m.content_hash) for m in self.media))
 
     def embedded_hash(self) -> bytes:
-        """The same over the media whose contents are at hand: what a vector that is made now is made of."""
+        """A hash of 16 bytes over `text()` and the media whose contents are present: the input of a vector that is
+        computed now."""
         return content_hash(self.text(), ((m.modality, m.content_hash) for m in self.media if m.content))
 
     def without_contents(self) -> "Item":
-        """As it is kept in memory and answered: media by their hashes."""
+        """The item with hashes in place of its media's contents, as it is kept in memory and returned to clients."""
         if not any(m.content for m in self.media):
             return self
         return replace(self, media=tuple(m.without_content() for m in self.media))
 
     def to_proto(self) -> item_pb2.Item:
-        """The item as the contract has it."""
+        """The item as a message of the API."""
         return item_pb2.Item(
             item_id=self.item_id,
             title=self.title,
@@ -73,8 +74,8 @@ class Item:
 
 
 def from_proto(message: item_pb2.Item) -> Item:
-    """The item of a message that `check` finds nothing wrong with."""
-    # Names of categories and attributes recur in every item: one copy of each is enough.
+    """The item of a message. `check` must have found no problem in it."""
+    # Many items share the names of categories and attributes. Interned, each is in memory once.
     return Item(
         item_id=message.item_id,
         title=message.title,
@@ -91,9 +92,9 @@ def from_proto(message: item_pb2.Item) -> Item:
 
 
 def decode(key: bytes | None, value: bytes) -> Item:
-    """The item of a record of the topic `items`: protobuf, or its JSON form (a first byte `{`).
+    """Parses a record of the topic `items`: protobuf, or its JSON form if the first byte is `{`.
 
-    Raises BadRecord when it cannot be read, passes a limit, or is not the item that the key names.
+    Raises BadRecord if the record cannot be read, exceeds a limit, or is not the item that its key names.
     """
     message = item_pb2.Item()
     try:

@@ -1,4 +1,4 @@
-"""What an item shows: contents as they travel, hashes as they are kept."""
+"""An item's media. Messages and records carry their contents, memory keeps only their hashes."""
 
 import re
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from recstream.v1 import item_pb2
 
 MAX_MEDIA: Final = 4
 MAX_CONTENT_BYTES: Final = 524_288
-# With the rest of the largest item it still makes a record.
+# Together with the other fields of the largest item, this still fits into a record.
 MAX_CONTENTS_BYTES: Final = 786_432
 MAX_TYPE_BYTES: Final = 128
 HASH_BYTES: Final = 16
@@ -21,7 +21,7 @@ _MODALITY = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """A content of an item; `content` is empty where only its hash is kept."""
+    """One content of an item. `content` is empty if only its hash is kept."""
 
     modality: str
     content_hash: bytes
@@ -29,11 +29,11 @@ class Media:
     content_type: str = ""
 
     def without_content(self) -> "Media":
-        """Its hash alone."""
+        """The same media with only its hash."""
         return replace(self, content=b"") if self.content else self
 
     def to_proto(self) -> item_pb2.Media:
-        """As answers have it: the hash where there is no content."""
+        """The media as a message: the content, or its hash if the content is not present."""
         return item_pb2.Media(
             modality=self.modality,
             content=self.content,
@@ -43,7 +43,7 @@ class Media:
 
 
 def from_proto(messages: Iterable[item_pb2.Media]) -> tuple[Media, ...]:
-    """The media of messages that `problems` finds nothing wrong with."""
+    """The media of messages. `problems` must have found none in them."""
     return tuple(
         Media(
             intern(message.modality),
@@ -56,7 +56,7 @@ def from_proto(messages: Iterable[item_pb2.Media]) -> tuple[Media, ...]:
 
 
 def problems(media: Iterable[item_pb2.Media], stored: bool) -> Iterable[tuple[str, str]]:
-    """What is wrong with an item's media. Without content is right only in what is `stored`."""
+    """The problems of an item's media as (field, problem). Only media of a `stored` item may be without content."""
     media = list(media)
     if len(media) > MAX_MEDIA:
         yield "media", f"has {len(media)} entries; the limit is {MAX_MEDIA}"
@@ -68,17 +68,23 @@ def problems(media: Iterable[item_pb2.Media], stored: bool) -> Iterable[tuple[st
     for i, message in enumerate(media):
         field = f"media[{i}]"
         if not _MODALITY.fullmatch(message.modality):
-            yield f"{field}.modality", "is not 1 to 32 of a-z, 0-9 and _, a letter first, such as `image`"
+            yield (
+                f"{field}.modality",
+                "is not 1 to 32 of a-z, 0-9 and _, starting with a letter, such as `image`",
+            )
         if len(message.content_type.encode()) > MAX_TYPE_BYTES:
             yield f"{field}.content_type", f"has more than {MAX_TYPE_BYTES} bytes"
         if len(message.content) > MAX_CONTENT_BYTES:
             yield f"{field}.content", f"has {len(message.content)} bytes; the limit is {MAX_CONTENT_BYTES}"
         if not message.content and not (stored and len(message.content_hash) == HASH_BYTES):
-            yield f"{field}.content", "is empty: put the item with its contents, which answers leave out"
+            yield (
+                f"{field}.content",
+                "is empty: put the item with its contents; those returned by the API lack them",
+            )
             continue
         key = message.modality, _hash(message)
         if key in seen:
-            yield field, "is there twice"
+            yield field, "is a duplicate"
         seen.add(key)
 
 

@@ -1,1 +1,1 @@
-"""How often items are acted on, weighed by age."""
+"""How often items are acted on, weighted by age."""

@@ -1,4 +1,4 @@
-"""Hourly and daily counts of all counters in flat arrays: sums over many counters are a few array operations."""
+"""Hourly and daily counts of all counters in flat arrays, so that sums over many counters take few array operations."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +8,7 @@ from catalog.popularity.stats import DAY_HOURS, HOUR_MS, HOURS_AHEAD, MAX_DAYS, 
 from recstream.storage.v1 import catalog_pb2
 
 _CHUNK = 4096
-"""Counters for each array operation: the buckets of so many fit into a processor's cache."""
+"""Counters per array operation. The buckets of this many fit into a processor's cache."""
 
 
 class Buckets:
@@ -50,7 +50,7 @@ class Buckets:
             counts[:days] = stats.day_counts[:]
             hours[days:] = [bucket.hour for bucket in stats.hours]
             counts[days:] = [bucket.count for bucket in stats.hours]
-            # Half the width, half the time; no true hour or count comes near the ends.
+            # int32 takes half the time of int64, and no real hour or count comes near its limits.
             hours, counts = hours.clip(-(2**31), 2**31 - 1), counts.clip(-(2**31), 2**31 - 1)
             self._hours.array[start : start + size] = hours
             self._newest.array[counter] = hours.max()
@@ -58,7 +58,7 @@ class Buckets:
             self._counts.array[start : start + size] = counts
 
     def ahead(self, counters: NDArray[np.int64], now_ms: int) -> NDArray[np.int64]:
-        """Those of the counters with an hour so far ahead of now that its weight is capped."""
+        """Those counters that have an hour so far ahead of now that its weight is capped."""
         return counters[self._newest.array[counters] > now_ms / HOUR_MS + HOURS_AHEAD]
 
     def sums(
@@ -90,7 +90,7 @@ class Buckets:
         for at in range(0, len(counters), _CHUNK):
             some = counters[at : at + _CHUNK]
             starts = self._starts.array[some]
-            # Outgrown spans lie in between. Their counts are 0.
+            # Outgrown spans between them do no harm, because their counts are 0.
             span = slice(int(starts[0]), int(starts[-1] + self._rooms.array[some[-1]]))
             weights = _weights(self._hours.array[span], now_ms, now_ms, half_life_s)
             weights *= self._counts.array[span]
@@ -113,7 +113,7 @@ def _weights(
 def _computed(
     hours: NDArray[np.float64], reference_ms: int, now_ms: int, half_life_s: float
 ) -> NDArray[np.float64]:
-    # Ahead of now, not of the reference: hours come that had not begun at that moment.
+    # Capped relative to now, not to the reference: hours that begin after the reference moment are normal.
     np.minimum(hours, now_ms / HOUR_MS + HOURS_AHEAD, out=hours)
     hours -= reference_ms / HOUR_MS
     hours *= 3600 / half_life_s

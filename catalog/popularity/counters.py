@@ -1,4 +1,4 @@
-"""Counters: one for each pair of an item and a partition of interactions that has counted events of it."""
+"""Counters: one for each pair of an item and a partition of `interactions` that has events of the item."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,7 +7,7 @@ from catalog.columns import Table
 
 
 class Counters:
-    """Numbers counters from 0 on, in the order in which they appear. The counters of one row form a linked list.
+    """Numbers counters from 0, in the order in which they appear. The counters of one row form a linked list.
 
     Args:
         by_counter: Grows so that it has a place for every counter.
@@ -26,7 +26,7 @@ class Counters:
         return len(self._numbers)
 
     def number(self, row: int, partition: int) -> int:
-        """The counter of a row and a partition; a new one the first time."""
+        """The counter of a row and a partition. The first call for a pair creates it."""
         counter = self._numbers.get((row, partition))
         if counter is None:
             counter = len(self._numbers)
@@ -40,7 +40,7 @@ class Counters:
 
     def rows(self, counters: NDArray[np.int64]) -> NDArray[np.int64]:
         """The rows of these counters, ascending, each once."""
-        # Not np.unique: its first call imports numpy.ma, which holds the event loop for 45 ms in the midst of serving.
+        # Not np.unique: its first call imports numpy.ma, which blocks the event loop for 45 ms while serving.
         owners = np.sort(self._owners.array[counters])
         return owners[np.diff(owners, prepend=-1) > 0]
 
@@ -58,5 +58,5 @@ class Counters:
         """`totals` of all rows, [rows]."""
         count = len(self)
         sums = np.bincount(self._owners.array[:count], values[:count], minlength=rows)
-        # Without a single weight, bincount counts in integers.
+        # bincount returns integers if there are no weights at all.
         return sums.astype(np.float64, copy=False)

@@ -1,4 +1,4 @@
-"""How often items are acted on, weighted by age when it is read."""
+"""How often items are acted on, weighted by the age that events have when the figures are read."""
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -14,21 +14,22 @@ from catalog.popularity.stats import HOUR_MS
 from recstream.storage.v1 import catalog_pb2
 
 EVER: Final = 1e-6
-"""What a positive event of any age adds where items are compared: it decides where nothing happened lately, and
-hardly elsewhere."""
+"""What a positive event of any age adds to an item's score. It decides between items without recent events, and hardly
+matters otherwise."""
 _HALF_LIVES = 16
-# So many of the most popular rows are sorted once for each reading. Nearly every list finds enough among them.
+# This many of the most popular rows are sorted once for each reading. Nearly every list finds enough among them.
 _LEADERS = 4096
-# After so many half-lives, sums are computed again for the present, before they overflow float64.
+# After this many half-lives, sums are computed again for the present, before they overflow float64.
 _CARRIED = 200.0
 
 
 @dataclass(slots=True)
 class _Decay:
-    """Sums for one half-life. All weights age alike: a sum at one moment times one factor is the sum at another.
+    """Sums for one half-life. All weights decay at the same rate, so one factor turns the sum at one moment into the
+    sum at another.
 
     Attributes:
-        reference_ms: The moment that the sums are for.
+        reference_ms: The moment that the sums are computed for.
         summed_ms: The latest moment at which counters were summed.
         counters: Sums by counter.
         sums: Sums by row.
@@ -51,7 +52,7 @@ class _Decay:
 
 
 class Popularity:
-    """Statistics by row. A row's statistics are the sum of its counters, one for each partition of interactions.
+    """Statistics by row. A row's statistics are the sum of its counters, one for each partition of `interactions`.
 
     Args:
         reuse_ms: How long a reading may be returned again.
@@ -78,7 +79,7 @@ class Popularity:
             decay.changed.add(counter)
 
     def positives(self, rows: int) -> NDArray[np.int64]:
-        """Positive events ever, [rows]."""
+        """Number of all positive events, [rows]."""
         return self._positives.view(rows)
 
     def decayed(self, now_ms: int, half_life_s: float, rows: int) -> NDArray[np.float32]:
@@ -91,7 +92,7 @@ class Popularity:
         self._decays.move_to_end(half_life_s)
         read = decay.read
         if read is None or len(read) < rows or not 0 <= now_ms - decay.read_at_ms < self._reuse_ms:
-            # Hours that had begun when they were summed may lie too far ahead of a moment in an earlier hour.
+            # Hours that were not capped when they were summed may have to be capped at an earlier moment.
             if (
                 abs(now_ms - decay.reference_ms) > _CARRIED * half_life_s * 1000
                 or now_ms // HOUR_MS < decay.summed_ms // HOUR_MS
@@ -103,20 +104,21 @@ class Popularity:
         return read[:rows]
 
     def most(self, now_ms: int, half_life_s: float, mask: NDArray[np.bool_], count: int) -> NDArray[np.int64]:
-        """The most popular rows, best first, equal ones in the order of rows.
+        """The most popular rows, best first, ties by row.
 
-        Rows are ordered by positive events weighted by age. Where those are equal, positive events ever decide.
+        Rows are ordered by positive events weighted by age. If those are equal, the number of all positive events
+        decides.
 
         Args:
             now_ms: Unix time in milliseconds.
             half_life_s: Age in seconds at which an event counts half.
             mask: Which rows may be returned, [rows].
-            count: How many. Fewer are returned where the mask names fewer.
+            count: How many. Fewer are returned if the mask has fewer.
         """
         read = self.decayed(now_ms, half_life_s, len(mask))
         decay = self._decays[half_life_s]
         if decay.leaders is None:
-            # Of all rows, not only those of this mask: other queries share the reading.
+            # Over all rows, not only those of this mask, because other queries share the reading.
             whole = read if decay.read is None else decay.read
             decay.leaders = self._best(whole, np.arange(len(whole)), _LEADERS)
         leaders = decay.leaders[decay.leaders < len(mask)]
@@ -127,7 +129,7 @@ class Popularity:
     def _best(self, decayed: NDArray[np.float32], rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
         scores = decayed[rows] + EVER * self.positives(len(decayed))[rows]
         if count < len(rows):
-            # The lowest score that is still in may be that of all the rest: of those the first rows are taken.
+            # Many rows may share the lowest score that is still in. The first of them are taken.
             lowest = np.partition(scores, len(rows) - count)[len(rows) - count]
             above = np.flatnonzero(scores > lowest)
             chosen = np.concatenate([above, np.flatnonzero(scores == lowest)[: count - len(above)]])

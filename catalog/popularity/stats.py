@@ -1,10 +1,9 @@
 """How often an item was acted on, as arithmetic on `ItemStats`.
 
-The newest 64 hours that ever had events are kept as they are. What older hours had is summed by day, and of the days
-the newest 256 are kept; what is older still counts in `positives` only. An hour leaves only for a newer one, and what
-it had goes to its day; an event of an hour that has left, or is older, goes to the day at once. So which hours and
-days there are, and what they hold, depends on which events there were and on nothing else: in any order, in any
-parts, the result is the same.
+The newest 64 hours that had events are kept by hour. Events of older hours are summed by day, for the newest 256 such
+days. Events before those days count only in `positives`. When a newer hour displaces the oldest one, the counts of the
+oldest move to its day, and later events of that hour go to the day directly. The hours and days therefore depend only
+on the set of events, not on their order or on how they were split.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,21 +15,23 @@ MAX_HOURS: Final = 64
 MAX_DAYS: Final = 256
 HOUR_MS: Final = 3_600_000
 HOURS_AHEAD: Final = 1.0
-"""An hour that lies further ahead weighs no more than one so far ahead."""
+"""Hours further in the future than this weigh no more than an hour this far ahead."""
 DAY_HOURS: Final = 24
 MIDDLE_OF_DAY: Final = 12
-"""The hour of its day from which the age of a day's events is counted."""
+"""The hour of the day from which the age of a day's events is counted."""
 
 
 def hour_of(time_ms: int) -> int:
-    """The hour since 1970 that a Unix time in milliseconds lies in."""
+    """The hour of a Unix time in milliseconds, counted from 1970."""
     return time_ms // HOUR_MS
 
 
 def add(stats: catalog_pb2.ItemStats, by_hour: Mapping[int, int]) -> catalog_pb2.ItemStats:
-    """The statistics with so many more positive events in each of these hours; the argument is left as it is.
+    """Returns the statistics with further positive events added. `stats` is not changed.
 
-    A negative count takes events back.
+    Args:
+        stats: The statistics so far.
+        by_hour: Number of events by hour since 1970. A negative number takes events back.
     """
     made = catalog_pb2.ItemStats()
     made.CopyFrom(stats)
@@ -44,7 +45,7 @@ def add(stats: catalog_pb2.ItemStats, by_hour: Mapping[int, int]) -> catalog_pb2
 
 
 def merged(parts: Iterable[catalog_pb2.ItemStats]) -> catalog_pb2.ItemStats:
-    """The sum of statistics that were counted apart."""
+    """The sum of statistics that were counted separately."""
     positives = 0
     hours: dict[int, int] = {}
     days: dict[int, int] = {}
@@ -58,7 +59,7 @@ def merged(parts: Iterable[catalog_pb2.ItemStats]) -> catalog_pb2.ItemStats:
 
 
 def _made(positives: int, hours: Mapping[int, int], days: dict[int, int]) -> catalog_pb2.ItemStats:
-    """Statistics of what is kept of these hours and days."""
+    """The statistics with the hours and days that are kept."""
     ordered = sorted(hours)
     for hour in ordered[:-MAX_HOURS]:
         day = hour // DAY_HOURS
@@ -73,10 +74,10 @@ def _made(positives: int, hours: Mapping[int, int], days: dict[int, int]) -> cat
 
 
 def decayed(stats: catalog_pb2.ItemStats, now_ms: int, half_life_s: float) -> float:
-    """Positive events, each weighed by 2^(-age / half-life), its age counted from the start of its hour, or from the
-    middle of its day.
+    """The number of positive events, each weighted by 2^(-age / half-life).
 
-    An hour that has not begun yet weighs a little over 1; no hour weighs as one further ahead than an hour.
+    The age is counted from the start of the event's hour, or from the middle of its day. An hour that has not begun
+    weighs more than 1, but no more than an hour that begins `HOURS_AHEAD` from now.
     """
     now_hours = now_ms / HOUR_MS
     half_life_hours = half_life_s / 3600
@@ -89,5 +90,5 @@ def decayed(stats: catalog_pb2.ItemStats, now_ms: int, half_life_s: float) -> fl
 
 
 def weight(age_hours: float, half_life_hours: float) -> float:
-    """2^(-age / half-life), 0 where that is too small to be written."""
+    """2^(-age / half-life). 0 if it is too small for a float."""
     return float(2.0 ** -(max(age_hours, -HOURS_AHEAD) / half_life_hours))

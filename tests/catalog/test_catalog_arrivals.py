@@ -5,7 +5,7 @@ import pytest
 from bench.growth import in_process, with_server
 from catalog.settings import CatalogSettings
 
-# The graph is asked from 10,000 rows on: below, a scan costs less.
+# Searches use the graph from 10,000 rows on. Below that, a scan costs less.
 SETTINGS = CatalogSettings(exact_below=6_000, merge_share=0.1)
 
 

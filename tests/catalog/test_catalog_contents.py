@@ -1,4 +1,4 @@
-"""Rows, eligibility, vectors and those who listen."""
+"""Rows, eligibility, vectors, statistics and listeners of the in-memory catalogue."""
 
 from collections.abc import Sequence
 
@@ -29,7 +29,7 @@ def floats(*numbers: float) -> NDArray[np.float32]:
     return np.array(numbers, dtype=np.float32)
 
 
-def test_a_row_stays_an_items_for_ever(catalog: InMemoryCatalog) -> None:
+def test_a_row_belongs_to_its_item_for_ever(catalog: InMemoryCatalog) -> None:
     catalog.put_item(Item("a", "A"))
     catalog.put_item(Item("b", "B"))
     catalog.remove_item("a")
@@ -55,7 +55,7 @@ def test_only_known_items_that_are_neither_withdrawn_nor_expired_are_eligible(
     catalog.put_vector(1, "vector only", floats(1, 2))
     assert catalog.eligible(NOW).tolist() == [True, False, False, True, False, False]
     assert catalog.eligible(NOW + 9)[3] and not catalog.eligible(NOW + 10)[3]
-    assert catalog.eligible(NOW)[3], "a clock that goes back gets the truth of its moment"
+    assert catalog.eligible(NOW)[3], "a clock that went back gets the mask of its moment"
     catalog.put_item(Item("withdrawn"))
     assert catalog.eligible(NOW)[1]
 
@@ -80,7 +80,7 @@ def test_equal_main_categories_have_equal_codes(catalog: InMemoryCatalog) -> Non
     assert a == d != b and c == -1
 
 
-def test_listeners_hear_once_what_became_of_each_row(catalog: InMemoryCatalog) -> None:
+def test_listeners_get_the_last_change_of_each_row_once(catalog: InMemoryCatalog) -> None:
     heard: list[tuple[Change, Sequence[int]]] = []
     end = catalog.listen(lambda change, rows: heard.append((change, rows)))
     for name in "abcde":
@@ -156,7 +156,7 @@ def test_a_search_without_vectors_finds_nothing_and_a_bad_query_is_an_error(cata
     assert len(catalog.search_many(9, np.ones((2, 2), np.float32), [1, 1], catalog.eligible(NOW))) == 2
 
 
-def test_a_mask_from_before_new_items_came_still_searches(catalog: InMemoryCatalog) -> None:
+def test_a_mask_older_than_the_newest_items_still_works_in_a_search(catalog: InMemoryCatalog) -> None:
     catalog.put_item(Item("a"))
     catalog.put_vector(1, "a", floats(1))
     mask = catalog.eligible(NOW)
@@ -208,7 +208,7 @@ def test_a_bad_record_changes_nothing(
     assert catalog.positives.tolist()[0] == 0
 
 
-def test_an_id_with_a_slash_has_a_vector_too(catalog: InMemoryCatalog) -> None:
+def test_an_id_with_a_slash_can_have_a_vector(catalog: InMemoryCatalog) -> None:
     value = catalog_pb2.ItemVector(vector=floats(1, 2).tobytes(), content_hash=b"h").SerializeToString()
     appliers(catalog, Topics())["item-vectors"](vector_key(7, "a/b"), value)
     assert catalog.content_hash(7, "a/b") == b"h"

@@ -1,4 +1,4 @@
-"""Filters: whatever happened to the catalogue, a mask is what looking at every item would give."""
+"""Filters: after any changes of the catalogue, a mask equals a test of every item."""
 
 import math
 
@@ -80,7 +80,7 @@ def test_masks_follow_every_put_and_removal(
 
 @settings(max_examples=20)
 @given(st.lists(st.tuples(st.integers(0, 399), items), max_size=300), filters, domains)
-def test_wide_categories_and_numbers_that_became_dense_are_right_too(
+def test_masks_from_dense_postings_and_numbers_are_right(
     changes: list[tuple[int, Item]], wanted: filter_pb2.Filter | None, domain: str
 ) -> None:
     catalog = InMemoryCatalog(CatalogSettings())
@@ -100,7 +100,7 @@ def test_wide_categories_and_numbers_that_became_dense_are_right_too(
     assert mask.tolist() == [naive(catalog.item(row), wanted, domain) for row in range(catalog.size)]
 
 
-def test_a_mask_that_was_given_out_never_changes() -> None:
+def test_a_returned_mask_never_changes() -> None:
     catalog = InMemoryCatalog(CatalogSettings())
     catalog.put_item(Item("a", domain="shop"))
     before = catalog.matching(None, "shop")
@@ -112,13 +112,13 @@ def test_a_mask_that_was_given_out_never_changes() -> None:
         before[0] = False
 
 
-def test_a_filter_asked_again_is_not_computed_again() -> None:
+def test_the_mask_of_a_repeated_filter_is_cached() -> None:
     catalog = InMemoryCatalog(CatalogSettings())
     catalog.put_item(Item("a", domain="shop"))
     assert catalog.matching(None, "shop") is catalog.matching(None, "shop")
 
 
-def test_a_mask_left_behind_by_thousands_of_changes_is_right() -> None:
+def test_a_mask_that_is_thousands_of_changes_behind_is_updated() -> None:
     catalog = InMemoryCatalog(CatalogSettings())
     wanted = filter_pb2.Filter(categories=["even"])
     catalog.matching(wanted, "")
@@ -138,11 +138,11 @@ def test_a_mask_left_behind_by_thousands_of_changes_is_right() -> None:
         (filter_pb2.Filter(ranges=[filter_pb2.RangeFilter(max=1)]), "ranges[0].name"),
     ],
 )
-def test_a_filter_that_makes_no_sense_is_named_by_field(wanted: filter_pb2.Filter, field: str) -> None:
+def test_the_problem_of_an_invalid_filter_names_its_field(wanted: filter_pb2.Filter, field: str) -> None:
     assert [name for name, _ in check_filter(wanted)] == [field]
 
 
-def test_a_sensible_filter_has_no_problems() -> None:
+def test_a_valid_filter_has_no_problems() -> None:
     assert (
         check_filter(filter_pb2.Filter(categories=["a"], ranges=[filter_pb2.RangeFilter(name="p", max=3)]))
         == []

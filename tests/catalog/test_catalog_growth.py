@@ -1,5 +1,5 @@
-"""Structures that grow: whatever is put, replaced, dropped and merged, in any order and past every capacity, they
-answer as a plain dictionary does."""
+"""Structures that grow: after puts, replacements, drops and merges in any order, past every capacity, they answer like
+a plain dictionary."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ NOW_HOUR = 472_222
 Vectors = NDArray[np.float32]
 
 seeds = st.integers(0, 2**32 - 1)
-# Rows about the first capacities, where one array could be a step ahead of another.
+# Includes rows around the first capacities, where one array could grow before another.
 rows = st.integers(0, 140) | st.sampled_from([c + d for c in (16, 32, 64, 128, 256, 512) for d in (-1, 0, 1)])
 
 
@@ -42,7 +42,7 @@ def some_vector(seed: int) -> Vectors:
 
 @pytest.fixture
 def cheap_graph(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The graph is asked even where a scan of these few rows would cost less."""
+    """Makes searches use the graph, although a scan of these few rows would cost less."""
     monkeypatch.setattr(live, "_ASK", 0.0)
     monkeypatch.setattr(live, "_NODE", 1e-6)
 
@@ -53,7 +53,7 @@ def test_columns_of_a_table_have_one_capacity_whichever_of_them_grows() -> None:
     numbers.array[3], flags.array[3] = 7, True
     for rows, grow in ((17, numbers.view), (40, flags.view), (41, numbers.reserve), (400, table.reserve)):
         grow(rows)
-        vectors = table.column(np.float32, 0.0, WIDTH)  # one that comes later is as long
+        vectors = table.column(np.float32, 0.0, WIDTH)  # added later, with the same length
         assert rows <= table.capacity
         assert len(numbers.array) == len(flags.array) == len(vectors.array) == table.capacity
     assert (numbers.array[3], flags.array[3]) == (7, True)
@@ -73,8 +73,8 @@ def test_a_table_that_cannot_grow_stays_as_it_was(monkeypatch: pytest.MonkeyPatc
     assert len(numbers.array) == len(flags.array) == table.capacity == 16
 
 
-def test_a_search_that_asks_for_more_rows_than_have_vectors_lets_the_index_grow_on() -> None:
-    """A question about rows that have no vector yet once made one array longer than the others."""
+def test_an_index_still_grows_after_a_query_for_rows_without_vectors() -> None:
+    """Such a query once made one array longer than the others."""
     index = LiveIndex(WIDTH, CatalogSettings(exact_below=10, merge_share=0.01))
     for row in range(16):
         index.put(row, some_vector(row))
@@ -90,7 +90,7 @@ def test_a_search_that_asks_for_more_rows_than_have_vectors_lets_the_index_grow_
 
 
 class IndexMachine(RuleBasedStateMachine):
-    """A live index beside a dictionary of its vectors and a scan of it."""
+    """Compares a live index with a dictionary of its vectors and a scan of them."""
 
     @initialize(
         at_first=st.sampled_from([0, 15, 31, 33, 130]),
@@ -98,7 +98,7 @@ class IndexMachine(RuleBasedStateMachine):
         merge_share=st.sampled_from([0.02, 0.3]),
     )
     def begin(self, at_first: int, exact_below: int, merge_share: float) -> None:
-        # So many candidates are looked at that the graph's answer is the scan's, as far as its nodes are connected.
+        # With this many candidates the graph finds what a scan finds, as far as its nodes are connected.
         self.index = LiveIndex(
             WIDTH, CatalogSettings(exact_below=exact_below, merge_share=merge_share, expansion_search=4096)
         )
@@ -138,7 +138,7 @@ class IndexMachine(RuleBasedStateMachine):
 
     @rule(size=st.integers(0, 900))
     def look(self, size: int) -> None:
-        """Questions about more rows than have vectors."""
+        """Queries more rows than have vectors."""
         expected = np.isin(np.arange(size), list(self.held))
         np.testing.assert_array_equal(self.index.present(size), expected)
         some = np.arange(0, size, 7)
@@ -170,7 +170,7 @@ class IndexMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.merge is None)
     @rule(changes=st.lists(st.tuples(rows, seeds), max_size=8), dropped=st.lists(rows, max_size=3))
     def merge_amid_changes(self, changes: list[tuple[int, int]], dropped: list[int]) -> None:
-        """What changes before the snapshot is made may be in it, half old; what changes after is not."""
+        """A vector that changes before the snapshot is made may be in it half updated. A later change is not in it."""
         merge = self.index.due()
         if merge is None:
             return
@@ -202,7 +202,7 @@ class IndexMachine(RuleBasedStateMachine):
         best = sorted(allowed, key=lambda row: (-float(self.held[row] @ query), row))[: max(0, count)]
         many = self.index.search_many(np.stack([query, -query]), [count, 1], mask)
         for found, scores in (self.index.search(query, count, mask), many[0]):
-            # Whatever the graph finds: the list is full, holds nobody else, and is in order by true scores.
+            # Whatever the graph finds, the list is full, has only allowed rows, and is ordered by exact scores.
             assert len(found) == len(set(found.tolist())) == len(best)
             assert set(found.tolist()) <= set(allowed)
             np.testing.assert_allclose(
@@ -223,12 +223,12 @@ class IndexMachine(RuleBasedStateMachine):
         assert self.index.in_graph == (self.index._node.array >= 0).sum()
 
     def teardown(self) -> None:
-        if getattr(self, "wanted", 0) >= 100:  # of fewer, one that is missed says little
+        if getattr(self, "wanted", 0) >= 100:  # with fewer, a single miss says little
             assert self.hits >= 0.95 * self.wanted, f"recall {self.hits / self.wanted:.3f}"
 
 
 @pytest.mark.usefixtures("cheap_graph")
-def test_an_index_that_grows_shrinks_and_merges_answers_as_a_dictionary() -> None:
+def test_an_index_that_grows_shrinks_and_merges_answers_like_a_dictionary() -> None:
     run_state_machine_as_test(
         IndexMachine,
         settings=settings(stateful_step_count=40, suppress_health_check=list(HealthCheck)),
@@ -236,7 +236,7 @@ def test_an_index_that_grows_shrinks_and_merges_answers_as_a_dictionary() -> Non
 
 
 class PopularityMachine(RuleBasedStateMachine):
-    """Statistics in flat arrays beside a dictionary of their records."""
+    """Compares statistics in flat arrays with a dictionary of their records."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -253,7 +253,7 @@ class PopularityMachine(RuleBasedStateMachine):
 
     @rule(row=rows, partition=st.integers(0, 2), hours=st.lists(st.integers(-3000, 1), max_size=90))
     def put(self, row: int, partition: int, hours: list[int]) -> None:
-        """Replaces what a partition gives a row: it may have less than before, or more than its room."""
+        """Replaces a partition's counts of a row. They may be fewer than before, or more than its span has room for."""
         self._put(row, partition, hours)
 
     @rule(count=st.integers(1, 60), hours=st.lists(st.integers(-100, 0), max_size=3))
@@ -287,7 +287,7 @@ class PopularityMachine(RuleBasedStateMachine):
         np.testing.assert_array_equal(scores[most], np.sort(scores[mask])[::-1][:count])
 
 
-def test_statistics_that_grow_and_shrink_are_read_as_their_records() -> None:
+def test_statistics_that_grow_and_shrink_equal_their_records() -> None:
     run_state_machine_as_test(
         PopularityMachine,
         settings=settings(stateful_step_count=30, suppress_health_check=list(HealthCheck)),
@@ -295,7 +295,7 @@ def test_statistics_that_grow_and_shrink_are_read_as_their_records() -> None:
 
 
 class CatalogueMachine(RuleBasedStateMachine):
-    """The catalogue beside dictionaries of its items, vectors and statistics."""
+    """Compares the catalogue with dictionaries of its items, vectors and statistics."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -349,7 +349,7 @@ class CatalogueMachine(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 400), seed=seeds)
     def put_vector(self, number: int, seed: int) -> None:
-        """It may be the first that is known of the item."""
+        """The vector may arrive before its item."""
         self._put_vector(f"i{number}", seed)
 
     @rule(number=st.integers(0, 400))
@@ -401,7 +401,7 @@ class CatalogueMachine(RuleBasedStateMachine):
             self.items[each].published_at_ms if each in self.items else 0 for each in self.ids
         ]
         query = some_vector(seed)
-        # So few vectors are scanned, merged or not: the answer is exact.
+        # With this few vectors a scan is cheaper than the graph, so the answer is exact.
         rows, _ = catalogue.search(1, query, count, catalogue.eligible(self.now))
         near = sorted(
             (item_id for item_id in eligible if item_id in self.vectors),
@@ -414,7 +414,7 @@ class CatalogueMachine(RuleBasedStateMachine):
         return {self.catalogue.item_id(row) for row in np.flatnonzero(mask).tolist()}
 
 
-def test_a_catalogue_that_grows_answers_as_dictionaries() -> None:
+def test_a_catalogue_that_grows_answers_like_dictionaries() -> None:
     run_state_machine_as_test(
         CatalogueMachine,
         settings=settings(stateful_step_count=30, suppress_health_check=list(HealthCheck)),

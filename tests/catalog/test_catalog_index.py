@@ -1,4 +1,4 @@
-"""Nearest items: with the graph or without, a filtered list is the exact scan's."""
+"""Nearest items: with or without the graph, a filtered list equals that of an exact scan."""
 
 import asyncio
 import contextlib
@@ -60,7 +60,7 @@ def test_the_scan_is_the_sorted_list(
     st.lists(st.tuples(vectors, st.integers(-1, 40)), max_size=5),
     st.lists(st.booleans(), max_size=40) | st.just([False] * 280 + [True] * 20),
 )
-def test_many_searches_at_once_are_the_single_ones(
+def test_a_batched_search_equals_single_searches(
     held: dict[int, NDArray[np.float32]], asked: list[tuple[NDArray[np.float32], int]], allowed: list[bool]
 ) -> None:
     contents, mask = InMemoryCatalog(CatalogSettings()), np.array(allowed, dtype=np.bool_)
@@ -102,7 +102,7 @@ def test_a_list_is_full_however_strict_the_filter(
     hits, wanted = 0, 0
     for _ in range(20):
         query = data[rng.integers(len(data))] + 0.1
-        # The matching rows are the farthest from the query: what a filter after the search would miss.
+        # The matching rows are the farthest from the query. A filter applied after the search would miss them.
         mask[:] = False
         mask[np.argsort(data @ query)[:matching]] = True
         rows, scores = index.search(query, 10, mask)
@@ -116,7 +116,7 @@ def test_a_list_is_full_however_strict_the_filter(
         assert hits == wanted, "few matching rows are scanned, and that is exact"
 
 
-def test_many_searches_with_a_graph_are_the_single_ones(
+def test_a_batched_search_with_a_graph_equals_single_searches(
     graph: tuple[LiveIndex, NDArray[np.float32]],
 ) -> None:
     index, data = graph
@@ -127,7 +127,7 @@ def test_many_searches_with_a_graph_are_the_single_ones(
         assert (rows.tolist(), scores.tolist()) == (alone[0].tolist(), alone[1].tolist())
 
 
-def test_the_graph_is_asked_where_it_is_the_cheaper(graph: tuple[LiveIndex, NDArray[np.float32]]) -> None:
+def test_the_graph_is_used_where_it_is_cheaper(graph: tuple[LiveIndex, NDArray[np.float32]]) -> None:
     index, data = graph
     asked = []
     inner = index._graph
@@ -144,7 +144,7 @@ def test_the_graph_is_asked_where_it_is_the_cheaper(graph: tuple[LiveIndex, NDAr
         del inner.nearest
 
 
-def test_what_changes_after_the_graph_was_made_is_found_at_once() -> None:
+def test_changes_after_a_graph_was_built_are_found_at_once() -> None:
     index, data = filled(5000)
     assert merge(index)
     everything = np.ones(5003, dtype=np.bool_)
@@ -178,7 +178,7 @@ def test_changes_during_a_merge_are_not_lost() -> None:
     assert len(index.search(data[13], 6000, everything)[0]) == index.count == 5000
 
 
-def test_a_merge_adds_what_is_new_and_begins_anew_when_too_much_is_dead() -> None:
+def test_a_merge_adds_new_rows_and_rebuilds_when_too_many_nodes_are_stale() -> None:
     index, data = filled(5000)
     assert merge(index) and not merge(index)
     for row in range(200):
@@ -196,7 +196,7 @@ def test_a_merge_adds_what_is_new_and_begins_anew_when_too_much_is_dead() -> Non
     assert len(set(rows.tolist()) & set(exact(moved, moved[17], 10, np.ones(5000, dtype=np.bool_)))) >= 8
 
 
-def test_a_build_that_is_not_wanted_any_more_stops_and_is_due_again() -> None:
+def test_a_build_that_is_no_longer_wanted_stops_and_is_due_again() -> None:
     index, data = filled(5000)
     due = index.due()
     assert due is not None and index.due() is None
@@ -207,7 +207,7 @@ def test_a_build_that_is_not_wanted_any_more_stops_and_is_due_again() -> None:
     assert len(index.search(data[0], 10, np.ones(5000, dtype=np.bool_))[0]) == 10
 
 
-def test_where_nothing_is_searched_no_graph_is_built() -> None:
+def test_no_graph_is_built_for_an_unsearched_catalogue() -> None:
     data = clustered(np.random.default_rng(0), 2_000)
     index = LiveIndex(data.shape[1], CatalogSettings(exact_below=1000).unsearched())
     for row, vector in enumerate(data):
@@ -236,7 +236,7 @@ async def test_stopping_the_catalogue_stops_a_build() -> None:
 
 @settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.floats(0, 1))
-def test_with_changes_merges_and_any_filter_no_list_is_short_and_none_has_a_stranger(
+def test_amid_changes_and_merges_a_filtered_list_is_full_and_has_only_allowed_rows(
     seed: int, count: int, share: float
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -264,7 +264,7 @@ def test_with_changes_merges_and_any_filter_no_list_is_short_and_none_has_a_stra
         np.testing.assert_allclose(scores, [held[row] @ query for row in rows.tolist()], rtol=1e-4, atol=1e-4)
 
 
-async def test_a_merge_that_fails_is_begun_again_and_meanwhile_searches_scan(
+async def test_a_failed_merge_is_retried_and_searches_scan_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(catalog_module, "_MERGE_BACK_OFF", BackOff(0.01, 0.01, 0))

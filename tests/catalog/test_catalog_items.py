@@ -44,7 +44,7 @@ def test_composed_and_decomposed_are_two_ids() -> None:
         published_at_ms=st.integers(-(10**12), 10**12),
     )
 )
-def test_what_was_put_comes_back_from_protobuf_and_from_json(message: item_pb2.Item) -> None:
+def test_an_item_survives_protobuf_and_json(message: item_pb2.Item) -> None:
     key = message.item_id.encode()
     item = decode(key, message.SerializeToString())
     assert item.to_proto() == message
@@ -69,7 +69,9 @@ def test_what_was_put_comes_back_from_protobuf_and_from_json(message: item_pb2.I
         ({"published_at_ms": 2**62}, "published_at_ms", "milliseconds"),
     ],
 )
-def test_an_item_past_a_limit_is_refused_by_field(fields: dict[str, object], field: str, says: str) -> None:
+def test_an_item_that_exceeds_a_limit_is_refused_with_the_field(
+    fields: dict[str, object], field: str, says: str
+) -> None:
     message = item_pb2.Item(**{"item_id": "a", **fields})  # type: ignore[arg-type]
     found = dict(check(message))
     assert list(found) == [field] and says in found[field]
@@ -77,7 +79,7 @@ def test_an_item_past_a_limit_is_refused_by_field(fields: dict[str, object], fie
         decode(message.item_id.encode(), message.SerializeToString())
 
 
-def test_films_of_1922_have_a_date() -> None:
+def test_publication_dates_before_1970_are_valid() -> None:
     assert check(item_pb2.Item(item_id="nosferatu", published_at_ms=-1_514_764_800_000)) == []
 
 
@@ -94,7 +96,7 @@ def test_films_of_1922_have_a_date() -> None:
         b"",
     ],
 )
-def test_what_is_no_item_is_refused_and_nothing_else_happens(value: bytes) -> None:
+def test_an_unreadable_item_is_refused(value: bytes) -> None:
     with pytest.raises(BadRecord) as caught:
         decode(b"a", value)
     assert len(caught.value.reason) <= 500
@@ -121,7 +123,7 @@ def test_markup_is_dropped_and_entities_are_decoded_once(raw: str, text: str) ->
     assert plain(raw) == text
 
 
-def test_items_that_say_the_same_have_equal_hashes_and_others_do_not() -> None:
+def test_items_with_equal_text_have_equal_hashes_and_others_do_not() -> None:
     plainly = Item("a", "Tom & Jerry", categories=("Comedy",), attributes={"a": "1", "b": "2"})
     marked_up = Item("b", "Tom &amp; Jerry<br>", categories=("Comedy",), attributes={"b": "2", "a": "1"})
     assert plainly.text() == "Tom & Jerry. Comedy. a: 1. b: 2"
@@ -130,7 +132,7 @@ def test_items_that_say_the_same_have_equal_hashes_and_others_do_not() -> None:
     assert plainly.content_hash() != Item("a", "Tom & Jerry").content_hash()
 
 
-def test_what_filters_use_alone_does_not_embed_an_item_again() -> None:
+def test_fields_that_only_filters_use_do_not_change_the_content_hash() -> None:
     assert (
         Item("a", "T", withdrawn=True, numbers={"price": 3}).content_hash() == Item("a", "T").content_hash()
     )

@@ -110,7 +110,7 @@ async def test_everything_from_the_beginning_is_there_when_ready(settings: Kafka
         assert catalog.positives.sum() == sum(range(count))
 
 
-async def test_bad_records_are_passed_and_their_neighbours_count(settings: KafkaSettings) -> None:
+async def test_bad_records_are_skipped_and_the_others_applied(settings: KafkaSettings) -> None:
     items = settings.topics.items
     await send(
         settings,
@@ -155,14 +155,14 @@ async def test_ends_that_are_markers_of_transactions_are_reached(settings: Kafka
             await (producer.commit_transaction() if name == "commit" else producer.abort_transaction())
     finally:
         await producer.stop()
-    # A transaction is answered before its markers are written: until then its records are not there to be read.
+    # A commit is acknowledged before its markers are written. Until then its records cannot be read.
     await written(settings, topic, 4 if last == "both" else 2)
     async with running(settings) as catalog:
         await ready(catalog)
         assert catalog.positives.tolist() == ([] if last == "abort" else [9])
 
 
-async def test_an_open_transaction_does_not_keep_it_from_ready_and_shows_when_committed(
+async def test_an_open_transaction_does_not_block_readiness_and_is_read_when_committed(
     settings: KafkaSettings,
 ) -> None:
     producer = await start_producer(settings, transactional_id=f"{settings.topic_prefix}statistics")
@@ -195,12 +195,14 @@ async def test_a_withdrawal_reaches_listeners_at_once(settings: KafkaSettings) -
         assert titles(catalog) == {}
 
 
-async def test_topics_that_come_later_are_waited_for(kafka: EmbeddedKafka, prefix: str) -> None:
+async def test_the_catalogue_waits_for_topics_that_are_created_later(
+    kafka: EmbeddedKafka, prefix: str
+) -> None:
     settings = KafkaSettings(bootstrap=kafka.bootstrap, topic_prefix=prefix, partitions=1)
     async with running(settings) as catalog:
         await asyncio.sleep(0.5)
         assert not catalog.ready
-        assert await create_topics(settings, 1), "reading must not have made the topics itself"
+        assert await create_topics(settings, 1), "reading must not create the topics"
         await ready(catalog)
 
 
@@ -222,7 +224,7 @@ async def test_partitions_that_are_added_later_are_read(settings: KafkaSettings)
         await until(lambda: set(titles(catalog)) == {"a", "p0", "p1", "p2", "p3", "p4"})
 
 
-async def test_the_graph_is_built_beside_searches_that_stay_right(settings: KafkaSettings) -> None:
+async def test_searches_stay_right_while_the_graph_is_built(settings: KafkaSettings) -> None:
     rng = np.random.default_rng(0)
     data = rng.normal(size=(4000, 8)).astype(np.float32)
     await send(
@@ -242,7 +244,7 @@ async def test_the_graph_is_built_beside_searches_that_stay_right(settings: Kafk
 
 
 @pytest.mark.drill
-async def test_it_goes_on_after_the_broker_was_killed(tmp_path: Path, prefix: str) -> None:
+async def test_the_catalogue_continues_after_the_broker_was_killed(tmp_path: Path, prefix: str) -> None:
     broker = EmbeddedKafka(tmp_path, free_port())
     await broker.start()
     try:

@@ -1,4 +1,4 @@
-"""The record of what is served: seen by everybody, and gone by only with the vectors that it builds upon."""
+"""The record of the served versions: every process reads it, and it takes effect once its vectors are read."""
 
 import asyncio
 import contextlib
@@ -74,7 +74,7 @@ async def serves(catalog: Catalog, version: int) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_what_is_written_is_read(kafka_settings: KafkaSettings) -> None:
+async def test_the_newest_record_is_read(kafka_settings: KafkaSettings) -> None:
     assert await read_versions(kafka_settings) == ServedVersions()
     async with writing(kafka_settings) as writer:
         for version in (1, 2, 3):
@@ -82,7 +82,7 @@ async def test_what_is_written_is_read(kafka_settings: KafkaSettings) -> None:
     assert await read_versions(kafka_settings) == record(3)
 
 
-async def test_who_begins_later_takes_over(kafka_settings: KafkaSettings) -> None:
+async def test_a_later_writer_fences_an_earlier_one(kafka_settings: KafkaSettings) -> None:
     async with writing(kafka_settings) as first, writing(kafka_settings) as second:
         with pytest.raises(KafkaError):
             await first.write(record(1))
@@ -90,7 +90,7 @@ async def test_who_begins_later_takes_over(kafka_settings: KafkaSettings) -> Non
     assert await read_versions(kafka_settings) == record(2)
 
 
-async def test_a_record_counts_when_its_vectors_are_read(kafka_settings: KafkaSettings) -> None:
+async def test_a_record_takes_effect_when_its_vectors_are_read(kafka_settings: KafkaSettings) -> None:
     async with running(kafka_settings) as catalog, writing(kafka_settings) as writer:
         await asyncio.wait_for(catalog.wait_ready(), WITHIN)
         await vectors(kafka_settings, 2, 5)
@@ -99,7 +99,9 @@ async def test_a_record_counts_when_its_vectors_are_read(kafka_settings: KafkaSe
         assert all(catalog.vector(2, f"item-{number}") is not None for number in range(5))
 
 
-async def test_a_process_that_starts_later_is_ready_with_the_record(kafka_settings: KafkaSettings) -> None:
+async def test_a_process_that_starts_later_has_the_record_when_it_is_ready(
+    kafka_settings: KafkaSettings,
+) -> None:
     await vectors(kafka_settings, 2, 5)
     async with writing(kafka_settings) as writer:
         await writer.write(record(2, p0=5))
@@ -109,7 +111,9 @@ async def test_a_process_that_starts_later_is_ready_with_the_record(kafka_settin
         assert catalog.vector(2, "item-4") is not None
 
 
-async def test_ends_past_the_topic_are_those_of_one_before_it(kafka_settings: KafkaSettings) -> None:
+async def test_vector_ends_past_the_end_of_a_recreated_topic_count_as_reached(
+    kafka_settings: KafkaSettings,
+) -> None:
     async with writing(kafka_settings) as writer:
         await writer.write(record(2, p0=1_000))
     async with running(kafka_settings) as catalog:
@@ -130,7 +134,7 @@ async def test_vectors_of_versions_that_are_served_are_held_before_newer_ones(
         assert len(catalog.versions) == 3
 
 
-async def test_of_records_that_wait_the_newest_counts() -> None:
+async def test_only_the_newest_of_the_waiting_records_takes_effect() -> None:
     served, reached, told = VersionWatcher(), asyncio.Event(), []
     served.listen(lambda now: told.append(now.next.version))
 
@@ -151,7 +155,7 @@ async def test_of_records_that_wait_the_newest_counts() -> None:
     await asyncio.gather(following, return_exceptions=True)
 
 
-def test_records_that_are_none_are_refused() -> None:
+def test_invalid_records_are_refused() -> None:
     for key, value in (
         (None, b""),
         (b"other", b""),

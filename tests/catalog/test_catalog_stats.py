@@ -1,4 +1,4 @@
-"""The arithmetic of statistics, and its form over all rows at once."""
+"""The arithmetic of statistics, for one item and for all rows at once."""
 
 import math
 import random
@@ -31,7 +31,7 @@ def runs_of_days(runs: list[tuple[int, int, int, int]]) -> list[tuple[int, int]]
 
 RUNS = st.tuples(st.integers(0, 500), st.integers(1, 300), st.integers(0, 23), st.integers(1, 5))
 YEARS = st.lists(RUNS, max_size=4).map(runs_of_days)
-"""Events on more days than are kept, in hours of several that are and are not."""
+"""Events in more hours and on more days than are kept."""
 
 
 def fold(events: list[tuple[int, int]]) -> catalog_pb2.ItemStats:
@@ -42,7 +42,7 @@ def fold(events: list[tuple[int, int]]) -> catalog_pb2.ItemStats:
 
 
 def expected(events: list[tuple[int, int]]) -> catalog_pb2.ItemStats:
-    """What is kept, by its definition."""
+    """The statistics, computed from their definition."""
     hours: Counter[int] = Counter()
     for hour, count in events:
         hours[hour] += count
@@ -60,7 +60,7 @@ def expected(events: list[tuple[int, int]]) -> catalog_pb2.ItemStats:
 
 
 @given(EVENTS | YEARS, st.randoms(use_true_random=False))
-def test_the_newest_hours_are_whole_older_ones_summed_by_day_whatever_the_order(
+def test_the_newest_hours_are_kept_and_older_ones_summed_by_day_in_any_order(
     events: list[tuple[int, int]], shuffler: random.Random
 ) -> None:
     shuffler.shuffle(events)
@@ -68,7 +68,7 @@ def test_the_newest_hours_are_whole_older_ones_summed_by_day_whatever_the_order(
 
 
 @given(YEARS, st.integers(1, 5), st.randoms(use_true_random=False))
-def test_counted_apart_and_merged_is_counted_together(
+def test_merged_statistics_equal_those_counted_together(
     events: list[tuple[int, int]], parts: int, shuffler: random.Random
 ) -> None:
     shuffler.shuffle(events)
@@ -77,7 +77,9 @@ def test_counted_apart_and_merged_is_counted_together(
 
 
 @given(YEARS, st.integers(1, 200))
-def test_many_hours_at_once_are_one_after_the_other(events: list[tuple[int, int]], size: int) -> None:
+def test_adding_many_hours_at_once_equals_adding_them_one_by_one(
+    events: list[tuple[int, int]], size: int
+) -> None:
     stats = catalog_pb2.ItemStats()
     for start in range(0, len(events), size):
         batch: Counter[int] = Counter()
@@ -87,7 +89,7 @@ def test_many_hours_at_once_are_one_after_the_other(events: list[tuple[int, int]
     assert stats == expected(events)
 
 
-def test_a_busy_items_past_is_weighed_like_its_events_within_two_percent() -> None:
+def test_decayed_statistics_of_a_busy_item_are_within_two_percent_of_the_exact_sum() -> None:
     rng = np.random.default_rng(4)
     times = NOW - (rng.random(10_000) * 200 * DAY_MS).astype(np.int64)
     stats = fold([(hour_of(int(time)), 1) for time in rng.permutation(times)])
@@ -96,7 +98,7 @@ def test_a_busy_items_past_is_weighed_like_its_events_within_two_percent() -> No
         assert decayed(stats, NOW, days * 86_400) == pytest.approx(exact, rel=0.02)
 
 
-def test_statistics_written_before_there_were_days_are_read_and_go_on() -> None:
+def test_statistics_written_without_days_are_read_and_continued() -> None:
     hours = [catalog_pb2.HourBucket(hour=NOW_HOUR - 64 + n, count=2) for n in range(MAX_HOURS)]
     old = catalog_pb2.ItemStats(positives=1000, hours=hours)
     assert decayed(old, NOW, 86_400) > 0
@@ -125,12 +127,12 @@ def test_an_hour_far_ahead_weighs_no_more_than_one_an_hour_ahead() -> None:
     assert math.isfinite(ahead) and ahead == pytest.approx(2.0)
 
 
-def test_hours_before_1970_are_hours_too() -> None:
+def test_hours_before_1970_are_negative() -> None:
     assert hour_of(-1) == -1
 
 
 @given(st.lists(EVENTS, min_size=1, max_size=8), st.lists(st.integers(0, 60 * 24), min_size=1, max_size=6))
-def test_figures_of_all_rows_are_those_of_each_row_at_any_later_time(
+def test_popularity_of_all_rows_equals_that_of_each_row_at_any_later_time(
     rows: list[list[tuple[int, int]]], hours_later: list[int]
 ) -> None:
     popularity = Popularity(reuse_ms=0)
@@ -156,11 +158,11 @@ def test_figures_of_all_rows_are_those_of_each_row_at_any_later_time(
     st.sampled_from([1, 24, 14 * 24]),
 )
 @example(turns=[(0, 0, 10), (-1, 1, 0)], half_life_hours=1)
-def test_events_that_come_after_the_first_reading_weigh_what_their_age_says(
+def test_events_after_the_first_reading_are_weighted_by_their_age(
     turns: list[tuple[int, int, int]], half_life_hours: int
 ) -> None:
-    """In each turn time goes on (or back: who asks may name an earlier moment), an event of about then comes, and all
-    is read."""
+    """In each turn the time changes (a query may also name an earlier moment), an event of about that time arrives, and
+    everything is read."""
     popularity = Popularity(reuse_ms=0)
     half_life, hour = half_life_hours * 3600.0, NOW_HOUR
     stats = [fold([(NOW_HOUR, 1)]) for _ in range(5)]
@@ -182,7 +184,7 @@ def test_events_that_come_after_the_first_reading_weigh_what_their_age_says(
     st.lists(st.tuples(st.integers(0, 4), st.integers(0, 2), EVENTS), min_size=1, max_size=12),
     st.sampled_from([3, 14, 90]),
 )
-def test_what_partitions_give_a_row_adds_up_and_each_may_change_alone(
+def test_the_partitions_of_a_row_add_up_and_may_change_separately(
     puts: list[tuple[int, int, list[tuple[int, int]]]], half_life_days: int
 ) -> None:
     read_between, read_at_the_end = Popularity(reuse_ms=0), Popularity(reuse_ms=0)
@@ -207,7 +209,7 @@ def test_what_partitions_give_a_row_adds_up_and_each_may_change_alone(
     st.integers(1, 50),
     st.randoms(use_true_random=False),
 )
-def test_the_most_popular_are_those_with_the_largest_figures_first_rows_first(
+def test_the_most_popular_rows_have_the_highest_counts_with_ties_by_row(
     counts: list[int], count: int, chooser: random.Random
 ) -> None:
     popularity = Popularity(reuse_ms=1000)
@@ -220,7 +222,7 @@ def test_the_most_popular_are_those_with_the_largest_figures_first_rows_first(
         assert popularity.most(NOW, 86_400, mask, count).tolist() == wanted
 
 
-def test_the_most_popular_are_found_behind_the_leaders_too() -> None:
+def test_the_most_popular_rows_are_found_beyond_the_leaders_too() -> None:
     popularity = Popularity(reuse_ms=1000)
     for row in range(6000):
         popularity.put(row, fold([(NOW_HOUR, 6000 - row)]))
@@ -230,7 +232,7 @@ def test_the_most_popular_are_found_behind_the_leaders_too() -> None:
     assert popularity.most(NOW, 86_400, mask, 5000).tolist() == list(range(4090, 6000))
 
 
-def test_where_nothing_happened_lately_what_ever_did_decides() -> None:
+def test_without_recent_events_all_past_events_decide() -> None:
     popularity = Popularity(reuse_ms=0)
     for row, events in enumerate((0, 5, 9)):
         popularity.put(row, fold([(NOW_HOUR - 24 * 3000, events)]))
@@ -254,7 +256,7 @@ def test_many_rows_that_change_at_once_are_all_seen() -> None:
     )
 
 
-def test_figures_are_used_again_for_a_while_and_not_longer() -> None:
+def test_popularity_is_reused_for_the_configured_time_and_no_longer() -> None:
     popularity = Popularity(reuse_ms=1000)
     popularity.put(0, fold([(NOW_HOUR, 1)]))
     first = popularity.decayed(NOW, 3600, 1)
@@ -264,8 +266,8 @@ def test_figures_are_used_again_for_a_while_and_not_longer() -> None:
     assert popularity.decayed(NOW, 3600, 1)[0] > 1.9 * first[0], "a clock that went back does not freeze them"
 
 
-def test_nothing_is_imported_while_figures_are_read() -> None:
-    """An import holds the event loop for as long as its module takes: what is used lies loaded before."""
+def test_nothing_is_imported_while_popularity_is_read() -> None:
+    """An import would block the event loop, so everything that is used must be loaded before."""
     script = """
 import sys
 import numpy as np

@@ -1,4 +1,4 @@
-"""What an item shows is bounded, kept as a hash, and part of what its vector is made of."""
+"""An item's media are limited, kept as hashes, and part of its content hash."""
 
 import base64
 import json
@@ -43,11 +43,11 @@ def digest(content: bytes) -> bytes:
         ),
     ],
 )
-def test_what_passes_a_limit_is_named(item: Message, field: str) -> None:
+def test_a_problem_with_media_names_the_field(item: Message, field: str) -> None:
     assert [name for name, _ in check(item)] == [field]
 
 
-def test_the_largest_item_makes_a_record() -> None:
+def test_the_largest_item_fits_into_a_record() -> None:
     item = message(b"x" * 512 * KIB, b"y" * 256 * KIB)
     assert check(item) == []
     attributes: Mapping[str, str] = {f"{n:0256}": "v" * 1024 for n in range(64)}
@@ -64,7 +64,7 @@ def test_the_largest_item_makes_a_record() -> None:
     assert item.ByteSize() < 1_048_576
 
 
-def test_an_item_is_kept_and_answered_without_contents_and_its_hash_stays() -> None:
+def test_an_item_without_contents_keeps_its_content_hash() -> None:
     whole = from_proto(message(b"one", b"two"))
     kept = whole.without_contents()
     assert [m.content for m in kept.media] == [b"", b""]
@@ -74,12 +74,12 @@ def test_an_item_is_kept_and_answered_without_contents_and_its_hash_stays() -> N
     assert [m.content_hash for m in answered.media] == [digest(b"one"), digest(b"two")]
     assert answered.media[0].content_type == "image/png"
     assert replace(kept, withdrawn=True).content_hash() == whole.content_hash()
-    # What was let go of is right in the log, and is not to be put.
+    # Without contents the item is valid in the log, but cannot be put.
     assert decode(b"a", answered.SerializeToString()) == kept
     assert [name for name, _ in check(answered)] == ["media[0].content", "media[1].content"]
 
 
-def test_a_hash_beside_its_content_is_not_believed() -> None:
+def test_a_hash_that_comes_with_its_content_is_ignored() -> None:
     item = Message(item_id="a", media=[Media(modality="image", content=b"x", content_hash=b"y" * 16)])
     assert check(item) == [] and from_proto(item).media[0].content_hash == digest(b"x")
 
@@ -91,7 +91,7 @@ def test_a_stored_item_needs_a_whole_hash(stored: bytes) -> None:
         decode(b"a", item.SerializeToString())
 
 
-def test_the_hash_follows_media_their_order_and_kind_and_is_as_ever_without() -> None:
+def test_the_hash_depends_on_media_their_order_and_modality() -> None:
     hashes = {
         from_proto(message(*contents)).content_hash()
         for contents in ((b"1",), (b"2",), (b"1", b"2"), (b"2", b"1"), ())
