@@ -1,1 +1,1 @@
-"""The model as serving sees it: the bundle, and Triton behind one small protocol."""
+"""The model in serving: the bundle, and Triton behind one small protocol."""

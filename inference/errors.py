@@ -1,12 +1,12 @@
-"""What can go wrong with a bundle. A model that gives no answer is `inference.model.ModelUnavailable`."""
+"""Errors of bundles and media. For a model that does not answer, see `inference.model.ModelUnavailable`."""
 
 
 class InferenceError(Exception):
-    """Root of this room's errors, `ModelUnavailable` aside."""
+    """Base of this room's errors, except `ModelUnavailable`."""
 
 
 class BundleRefused(InferenceError):
-    """The folder is no bundle that can be served. `name` is the file or field at fault."""
+    """The folder is not a bundle that can be served. `name` is the file or field at fault."""
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"bundle refused: {name}: {reason}")
@@ -15,8 +15,8 @@ class BundleRefused(InferenceError):
 
 
 class InstallFailed(InferenceError):
-    """A bundle could not be put into the model repository, or Triton would not load it."""
+    """A bundle could not be installed into the model repository, or Triton did not load it."""
 
 
 class MediaUnreadable(InferenceError):
-    """A content of an item cannot be prepared for the model: not a file of its kind, cut short, too large."""
+    """A content of an item cannot be prepared for the model: it is of another format, truncated or too large."""

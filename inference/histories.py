@@ -1,4 +1,4 @@
-"""Entries of profiles as the input arrays of the user graphs."""
+"""Converts entries of profiles into the input arrays of the user graphs."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -10,9 +10,9 @@ from inference.model import Floats, Histories, Steps
 from profiles.profile import Entry, ModelState
 
 VectorOf = Callable[[str], Floats | None]
-"""An item's vector [d] of the manifest's version; None: it has none yet."""
+"""Returns an item's vector [d] of the manifest's version, None if it has none yet."""
 
-# float32 ends at 3e38; a value past it would turn into infinity.
+# A value above 3e38 would become infinity in float32.
 _LARGEST: Final = 1e30
 
 
@@ -22,13 +22,13 @@ def histories(
     """The input of a fold.
 
     Args:
-        users: For each of b users the entries that the state covers, oldest first
+        users: The entries that the state covers, oldest first, for each of b users
             (`profiles.folding.history.model_history`).
         vector: Item vectors by id.
-        manifest: Of the model version.
+        manifest: The manifest of the model version.
 
     Returns:
-        The arrays, and for each user whether an item has no vector. Its vector is zeros then.
+        The arrays, and for each user whether any of the items has no vector. Such an item gets zeros.
     """
     length = max((len(entries) for entries in users), default=0) or 1
     shape = (len(users), length)
@@ -67,12 +67,12 @@ def step_input(
 
     Args:
         states: The state of each of b users.
-        before: The newest entry that each state covers; None if it covers none.
-        events: The event of each.
+        before: The newest entry that each state covers. None: it covers none.
+        events: The event of each user.
         vector, manifest: See `histories`.
 
     Returns:
-        The arrays, and for each user whether its item has no vector.
+        The arrays, and for each user whether the event's item has no vector. Such an item gets zeros.
     """
     rows = len(events)
     found = Steps(
@@ -94,20 +94,20 @@ def step_input(
 
 
 def gap_seconds(before: Entry | None, entry: Entry) -> float:
-    """Seconds since the previous event; 0 for the first."""
+    """Seconds since the previous event. 0 for the first one."""
     return 0.0 if before is None else (entry.time_ms - before.time_ms) / 1000
 
 
 def idle_seconds(entries: Sequence[Entry], now_ms: int) -> float:
-    """Seconds from the newest entry to `now_ms`, at least 0; -1 without entries.
+    """Seconds from the newest entry to `now_ms`, at least 0. -1 if there are no entries.
 
     Args:
-        entries: What a state covers, oldest first.
-        now_ms: Unix milliseconds.
+        entries: The entries that a state covers, oldest first.
+        now_ms: Unix time in milliseconds.
     """
     return max(0, now_ms - entries[-1].time_ms) / 1000 if entries else -1.0
 
 
 def raw_value(entry: Entry) -> float:
-    """The entry's value as graphs take it; NaN without one."""
+    """The entry's value as an input of the graphs. NaN if it has none."""
     return float("nan") if entry.value is None else max(-_LARGEST, min(_LARGEST, entry.value))

@@ -1,4 +1,7 @@
-"""What this room measures. `graph` is one of `GRAPHS`, or one that adds a modality; `reason` one of `FAILURES`."""
+"""Metrics of the calls to Triton.
+
+Labels: `graph` is one of `GRAPHS`, or a graph that adds a modality. `reason` is one of `FAILURES`.
+"""
 
 from typing import Final
 
@@ -20,7 +23,7 @@ FAILURES: Final = (
 
 CALL_SECONDS = Histogram(
     "recstream_inference_call_seconds",
-    "Time of an answered Triton call, by graph.",
+    "Time of a successful Triton call, by graph.",
     ["graph"],
     buckets=(0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 1.0, 4.0),
 )
@@ -37,12 +40,12 @@ for _graph in GRAPHS:
     for _reason in FAILURES:
         CALL_FAILURES.labels(_graph, _reason)
 BREAKER_OPEN = Gauge(
-    "recstream_inference_breaker_open", "1 while calls of the graph fail at once.", ["graph"]
+    "recstream_inference_breaker_open", "1 while the graph's circuit breaker is open.", ["graph"]
 )
 for _graph in GRAPHS:
     BREAKER_OPEN.labels(_graph)
 
-_GRAPHS: Final = LabelValues(GRAPHS, "a graph for each modality of the model", r"\w+")
+_GRAPHS: Final = LabelValues(GRAPHS, "one graph for each modality of the model", r"\w+")
 LABEL_VALUES: Final[LabelValuesOf] = {
     (CALL_SECONDS, "graph"): _GRAPHS,
     (CALL_ROWS, "graph"): _GRAPHS,

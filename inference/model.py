@@ -1,4 +1,4 @@
-"""The model as a small protocol over numpy arrays."""
+"""The protocol of a model: its calls, with numpy arrays as inputs and outputs."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,11 +13,12 @@ Ints = NDArray[np.int64]
 
 
 class ModelUnavailable(Exception):
-    """The model gave no usable answer in time: unreachable, queue full, deadline passed, or not finite."""
+    """The model gave no usable answer in time: it is unreachable, its queue is full, the deadline has passed, or its
+    numbers are not finite."""
 
 
 class NotFinite(ModelUnavailable):
-    """The model answered, but the numbers of `rows` (places in the batch) are not finite."""
+    """The model answered, but some numbers are not finite. `rows` are their indices in the batch."""
 
     def __init__(self, message: str, rows: tuple[int, ...]) -> None:
         super().__init__(message)
@@ -31,7 +32,7 @@ class Tokens:
     Attributes:
         ids: Token ids, [b, t].
         mask: 1 for a token, 0 for padding, [b, t].
-        item_index: The item's index in training, 0 for an item that was not in training, [b].
+        item_index: The item's index in training, [b]. 0 for an item that was not in training.
     """
 
     ids: Ints
@@ -44,10 +45,10 @@ class Histories:
     """Histories of b users, right-padded to T events, oldest first.
 
     Attributes:
-        item_vectors: [b, T, d], zeros where the item has no vector.
-        actions: Index into the manifest's actions, 0 for an action that the model does not know, [b, T].
-        gap_seconds: Seconds since the previous event, 0 for the first, [b, T].
-        values: The raw value, such as a rating; NaN where there is none, [b, T].
+        item_vectors: Vectors of the events' items, [b, T, d]. Zeros if the item has no vector.
+        actions: Index of the action (`Manifest.action_index`), [b, T]. 0 for an action that the model does not know.
+        gap_seconds: Seconds since the previous event, [b, T]. 0 for the first event.
+        values: The raw value, such as a rating, [b, T]. NaN if there is none.
         mask: 1 for an event, 0 for padding, [b, T].
     """
 
@@ -60,8 +61,13 @@ class Histories:
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """One event for each of b users: state [b, S]; item_vectors [b, d]; actions, gap_seconds and values [b], as in
-    `Histories`."""
+    """One event for each of b users.
+
+    Attributes:
+        state: The user's state before the event, [b, S].
+        item_vectors: As in `Histories`, [b, d].
+        actions, gap_seconds, values: As in `Histories`, [b].
+    """
 
     state: Floats
     item_vectors: Floats
@@ -72,7 +78,7 @@ class Steps:
 
 @dataclass(frozen=True, slots=True)
 class States:
-    """Model states of b users: state [b, S] and user_vector [b, d]."""
+    """Model states [b, S] and vectors [b, d] of b users."""
 
     state: Floats
     user_vector: Floats
@@ -83,9 +89,9 @@ class FoldResult:
     """The result of folding histories.
 
     Attributes:
-        states: Of b users.
-        contributions: What each event adds to the user vector, [b, T, d], zero on padding. Their sum over T, plus a
-            constant of the model, is the user vector.
+        states: The states of b users.
+        contributions: The part of the user vector that comes from each event, [b, T, d]. Zero on padding. Their sum
+            over T, plus a constant of the model, is the user vector.
     """
 
     states: States
@@ -94,14 +100,15 @@ class FoldResult:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """m items to be ranked for each of b users, each at one moment.
+    """m items to rank for each of b users, for each user at one moment.
 
-    Shorter lists are padded: a candidate's numbers do not depend on the other candidates.
+    Shorter lists are padded. This is harmless, because a candidate's numbers do not depend on the other candidates.
 
-    vectors [b, m, d].
-    age_seconds [b, m]: since publication; -1 where that is unknown.
-    popularity [b, m, P]: positive events weighed by age, with each half-life of the manifest in its order.
-    idle_seconds [b]: since the newest event that the user's state covers; -1: nothing has happened yet.
+    Attributes:
+        vectors: Item vectors, [b, m, d].
+        age_seconds: Seconds since publication, [b, m]. -1 if unknown.
+        popularity: Positive events weighted by age, one number for each half-life of the manifest, [b, m, P].
+        idle_seconds: Seconds since the newest event that the user's state covers, [b]. -1 if it covers none.
     """
 
     vectors: Floats
@@ -112,11 +119,11 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """What the ranker predicts.
+    """The ranker's predictions.
 
     Attributes:
-        probabilities: Of each action, in the manifest's order, [b, m, A].
-        predicted_value: [b, m].
+        probabilities: Probability of each action, in the manifest's order, [b, m, A].
+        predicted_value: The value that the user would give, such as a rating, [b, m].
     """
 
     probabilities: Floats
@@ -126,39 +133,42 @@ class Ranking:
 class Model(Protocol):
     """The graphs of a bundle.
 
-    `timeout` is in seconds. A call that fails raises ModelUnavailable and nothing else. No call returns a number
-    that is not finite.
+    `timeout` is in seconds. A failed call raises ModelUnavailable and nothing else. All numbers that a call returns are
+    finite.
     """
 
     async def encode_items(self, version: int, tokens: Tokens, *, timeout: float) -> Floats:
-        """Item vectors [b, d] from the items' texts."""
+        """Encodes the items' texts into item vectors [b, d]."""
 
     async def add_modality(
         self, version: int, name: str, vectors: Floats, contents: Prepared, *, timeout: float
     ) -> Floats:
-        """Item vectors [b, d] with a modality added.
+        """Adds a modality to item vectors.
 
-        Modalities are added in the manifest's order. One that an item does not have is skipped.
+        The caller adds modalities in the manifest's order, and skips those that an item does not have.
 
         Args:
             version: The model version.
             name: The modality.
-            vectors: Item vectors before it, [b, d].
+            vectors: Item vectors so far, [b, d].
             contents: n prepared contents of each item, [b, n, ...].
             timeout: Seconds.
+
+        Returns:
+            The new item vectors, [b, d].
         """
 
     async def step(self, version: int, steps: Steps, *, timeout: float) -> States:
-        """States after one more event each."""
+        """Computes the users' states after one more event each."""
 
     async def fold(self, version: int, histories: Histories, *, timeout: float) -> FoldResult:
-        """States from whole histories, and the contribution of each event."""
+        """Computes states from whole histories, and the contribution of each event."""
 
     async def rank(self, version: int, users: States, candidates: Candidates, *, timeout: float) -> Ranking:
-        """What b users would do with their m candidates each."""
+        """Predicts what each of b users would do with each of their m candidates."""
 
     async def ready(self, version: int) -> bool:
-        """Whether all graphs answer under this version. Never raises."""
+        """Whether all graphs of this version answer. Never raises."""
 
     async def close(self) -> None:
         """Closes the connection."""

@@ -1,4 +1,4 @@
-"""Model states for profiles: folded from the history, or stepped by one event."""
+"""Computes the model states of profiles: from the whole history, or by a step of one event."""
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,15 +17,15 @@ async def refold(
     """Folds histories into states.
 
     Args:
-        model: Triton, or the bundle's graphs in this process.
-        manifest: Of the version to fold with.
-        users: The history of each user, oldest entry first. An empty one gives the state of an unknown user.
+        model: The model.
+        manifest: The manifest of the version to fold with.
+        users: The history of each user, oldest entry first. An empty history gives the state of an unknown user.
         vector: Item vectors by id.
-        timeout: Seconds for all of them.
+        timeout: Seconds for all users together.
 
     Returns:
-        A state for each user, in order. It is stale if an item had no vector, or if the model's numbers for this row
-        alone were not finite; then it is all zeros.
+        A state for each user, in order. It is stale if an item had no vector. It is stale and all zeros if the model's
+        numbers for this user were not finite.
 
     Raises:
         ModelUnavailable: The model gave no usable answer in time.
@@ -58,12 +58,13 @@ async def advance(
     """Steps states by one event each.
 
     Args:
-        states: None of them stale: a stale one needs a refold.
-        before: The newest entry that each state covers, None if it covers none.
-        events: The event of each.
+        states: The users' states. A stale one needs a refold instead.
+        before: The newest entry that each state covers. None: it covers none.
+        events: The event of each user.
         model, manifest, vector, timeout: See `refold`.
 
-    Returns, raises: See `refold`.
+    Returns, Raises:
+        See `refold`.
     """
     inputs, unknown = step_input(states, before, events, vector, manifest)
 
@@ -81,7 +82,7 @@ async def advance(
 
 
 def states_of(state: ModelState) -> States:
-    """A stored state as the ranker's input, one row."""
+    """Converts a stored state into the ranker's input, a batch of one."""
     return States(
         np.frombuffer(state.state, "<f4")[None].astype(np.float32),
         np.frombuffer(state.user_vector, "<f4")[None].astype(np.float32),
@@ -94,8 +95,8 @@ async def _states(
     unknown: Sequence[bool],
     timeout: float,
 ) -> list[ModelState]:
-    """Calls the model, and once more without the rows whose numbers are not finite, so that one bad history does not
-    make the whole batch stale."""
+    """Calls the model. If rows are not finite, calls it once more without them, so that one bad history does not make
+    the whole batch stale."""
     if not unknown:
         return []
     deadline = time.monotonic() + timeout

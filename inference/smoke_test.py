@@ -1,4 +1,4 @@
-"""A first call of every graph, before anybody depends on a version."""
+"""A first call of every graph, before a version is used."""
 
 import numpy as np
 
@@ -7,9 +7,15 @@ from inference.model import Candidates, Histories, Model, ModelUnavailable, Step
 
 
 async def smoke_test(model: Model, bundle: Bundle, *, timeout: float) -> None:
-    """Encodes an item, folds and steps a history of one event, and ranks the item. `timeout` (seconds) is for each.
+    """Encodes an item, folds and steps a history of one event, and ranks the item.
 
-    Raises ModelUnavailable where a graph gives no usable answer.
+    Args:
+        model: The model.
+        bundle: The bundle of the version to test.
+        timeout: Seconds for each call.
+
+    Raises:
+        ModelUnavailable: A graph gives no usable answer.
     """
     manifest, version = bundle.manifest, bundle.manifest.version
     if not await model.ready(version):

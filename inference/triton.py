@@ -1,4 +1,4 @@
-"""The model on a real Triton, over gRPC."""
+"""The model on Triton, over gRPC."""
 
 import asyncio
 import math
@@ -47,7 +47,7 @@ Array = NDArray[np.float32 | np.int64 | np.uint8]
 
 _TYPES = {FLOAT: np.float32, INT: np.int64, "UINT8": np.uint8}
 
-# A Triton that comes back is found within half a second instead of gRPC's twenty.
+# The channel reconnects within half a second after Triton is back, instead of gRPC's twenty seconds.
 _CHANNEL = [
     ("grpc.initial_reconnect_backoff_ms", 50),
     ("grpc.min_reconnect_backoff_ms", 50),
@@ -60,16 +60,19 @@ _REASONS = {
     "StatusCode.UNAVAILABLE": "unreachable",
 }
 _SPAN = {"rpc.system.name": "grpc", "rpc.method": "inference.GRPCInferenceService/ModelInfer"}
-# Statuses that say nothing about the server's health: the input was refused.
+# Triton refused the input. This says nothing about its health.
 _INPUT = {"StatusCode.INVALID_ARGUMENT"}
 
 
 class TritonModel:
-    """`inference.model.Model` over Triton's gRPC protocol.
+    """Implements `inference.model.Model` over Triton's gRPC protocol.
 
-    It serves the versions of `manifests`, whose widths every answer is checked against; `serve` sets others.
-    Must be made inside a running event loop. A call larger than a graph's batch limit is cut into several.
-    Triton gets each request's deadline too, so that what nobody waits for any more leaves its queue unserved.
+    Must be created inside a running event loop. A call that exceeds a graph's batch limit is split into several
+    requests. Triton gets the deadline of each request, so it drops requests from its queue that have timed out.
+
+    Args:
+        settings: The connection and its circuit breakers.
+        manifests: The versions to serve. Every answer is checked against their widths.
     """
 
     def __init__(self, settings: TritonSettings, manifests: Iterable[Manifest]) -> None:
@@ -81,14 +84,14 @@ class TritonModel:
         self._breakers: dict[tuple[str, int], Breaker] = {}
 
     def serve(self, manifests: Iterable[Manifest]) -> None:
-        """Serve these versions, and no others. Calls in progress go on."""
+        """Replaces the versions that are served. Calls in progress continue."""
         self._manifests = {m.version: m for m in manifests}
         for key in [key for key in self._breakers if key[1] not in self._manifests]:
             if self._breakers.pop(key).open:
                 metrics.BREAKER_OPEN.labels(key[0]).set(0)
 
     async def encode_items(self, version: int, tokens: Tokens, *, timeout: float) -> Floats:
-        """Item vectors [b, d]. See `Model.encode_items`."""
+        """See `Model.encode_items`."""
         inputs: dict[str, Array] = {
             "input_ids": tokens.ids,
             "attention_mask": tokens.mask,
@@ -99,15 +102,15 @@ class TritonModel:
     async def add_modality(
         self, version: int, name: str, vectors: Floats, contents: Prepared, *, timeout: float
     ) -> Floats:
-        """Item vectors [b, d] with a modality added. See `Model.add_modality`."""
+        """See `Model.add_modality`."""
         graphs = {m.name: modality_graph(m) for m in self._manifest(ITEM_ENCODER, version).modalities}
         if name not in graphs:
-            raise ModelUnavailable(f"model version {version} knows no {name}")
+            raise ModelUnavailable(f"model version {version} has no modality {name}")
         inputs: dict[str, Array] = {"vector": vectors, name: contents}
         return (await self._call(graphs[name], version, inputs, timeout))["item_vector"]
 
     async def step(self, version: int, steps: Steps, *, timeout: float) -> States:
-        """The states after one more event each. See `Model.step`."""
+        """See `Model.step`."""
         inputs: dict[str, Array] = {
             "state": steps.state,
             "item_vector": steps.item_vectors,
@@ -119,7 +122,7 @@ class TritonModel:
         return States(found["next_state"], found["user_vector"])
 
     async def fold(self, version: int, histories: Histories, *, timeout: float) -> FoldResult:
-        """The states of whole histories. See `Model.fold`."""
+        """See `Model.fold`."""
         inputs: dict[str, Array] = {
             "item_vectors": histories.item_vectors,
             "actions": histories.actions,
@@ -131,7 +134,7 @@ class TritonModel:
         return FoldResult(States(found["state"], found["user_vector"]), found["contributions"])
 
     async def rank(self, version: int, users: States, candidates: Candidates, *, timeout: float) -> Ranking:
-        """The candidates of b users. See `Model.rank`."""
+        """See `Model.rank`."""
         lists, longest = candidates.age_seconds.shape
         if not lists * longest:
             actions = len(self._manifest(RANKER, version).actions)
@@ -149,7 +152,7 @@ class TritonModel:
         return Ranking(found["probabilities"], found["predicted_value"])
 
     async def ready(self, version: int) -> bool:
-        """Whether all graphs answer under this version. Never raises; waits a second at most."""
+        """Whether all graphs of this version answer within a second. Never raises."""
         manifest = self._manifests.get(version)
         if manifest is None:
             return False
@@ -172,7 +175,7 @@ class TritonModel:
     async def _call(
         self, graph: Graph, version: int, inputs: Mapping[str, Array], timeout: float
     ) -> dict[str, Floats]:
-        """The graph's outputs, over as many requests as its batch limit asks for."""
+        """Returns the graph's outputs. Sends as many requests as its batch limit requires."""
         manifest = self._manifest(graph, version)
         _check_widths(graph, manifest, inputs)
         rows = len(next(iter(inputs.values())))
@@ -192,7 +195,7 @@ class TritonModel:
     def _manifest(self, graph: Graph, version: int) -> Manifest:
         manifest = self._manifests.get(version)
         if manifest is None:
-            raise _failure(graph, "unknown_version", f"model version {version} is not among those served")
+            raise _failure(graph, "unknown_version", f"model version {version} is not served")
         return manifest
 
     async def _request(
@@ -207,12 +210,10 @@ class TritonModel:
             raise _failure(graph, "deadline", "no time left before the call")
         breaker = self._breaker(graph, manifest.version)
         if not breaker.allow():
-            raise _failure(
-                graph, "breaker", "it failed several times in a row and is left alone for a moment"
-            )
+            raise _failure(graph, "breaker", "its circuit breaker is open after repeated failures")
         started = time.monotonic()
         try:
-            # Named by the graph too: the method alone would be the same for all.
+            # The span's name has the graph, because the method is the same for all graphs.
             with child(f"ModelInfer {graph.name}", SpanKind.CLIENT, _SPAN | {"recstream.rows": rows}):
                 result = await self._client.infer(
                     graph.name,
@@ -272,7 +273,7 @@ def _failure(graph: Graph, reason: str, detail: str) -> ModelUnavailable:
 
 
 def _check_widths(graph: Graph, manifest: Manifest, inputs: Mapping[str, Array]) -> None:
-    """Refuses here what Triton would refuse, so that a caller's mistake does not count against Triton."""
+    """Refuses inputs that Triton would refuse, so that a caller's mistake does not count as Triton's failure."""
     widths = manifest.widths()
     for tensor in graph.inputs:
         for dim, size in zip(tensor.dims, inputs[tensor.name].shape[1:], strict=True):
@@ -284,7 +285,7 @@ def _check_widths(graph: Graph, manifest: Manifest, inputs: Mapping[str, Array])
 def _check_finite(graph: Graph, outputs: Mapping[str, Floats]) -> None:
     bad: set[int] = set()
     for array in outputs.values():
-        # The sum is finite only if every number is, but for an overflow: then look closely.
+        # A finite sum means that every number is finite. A sum that is not may only have overflowed.
         if not math.isfinite(float(array.sum())):
             finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
             bad.update(np.flatnonzero(~finite).tolist())
@@ -296,7 +297,7 @@ def _check_finite(graph: Graph, outputs: Mapping[str, Floats]) -> None:
 def _shape(
     dims: Sequence[str | int], manifest: Manifest, inputs: Mapping[str, Array], graph: Graph
 ) -> tuple[int, ...]:
-    """The shape that an output of these dimensions must have for these inputs."""
+    """The shape that an output with these dimensions must have for these inputs."""
     sizes = manifest.widths()
     for tensor in graph.inputs:
         for dim, size in zip(tensor.dims, inputs[tensor.name].shape[1:], strict=True):

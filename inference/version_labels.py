@@ -1,4 +1,4 @@
-"""Model versions as label values of metrics. Few are live at any time, however many a process sees in its life."""
+"""Model versions as label values of metrics. They stay few, because only live versions have series."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from telemetry.labels import OTHER
 
 
 def version_label(version: int, routing: VersionRouting) -> str:
-    """The label of a version: its number if it is live, `0` for no version, else `other`."""
+    """The label of a version: its number if it is live, `0` for no version, otherwise `other`."""
     return str(version) if version == 0 or version in routing.live else OTHER
 
 
@@ -17,7 +17,7 @@ class Retiring:
     """Removes the series of versions that are no longer live.
 
     Args:
-        metrics: Each has a label `version`.
+        metrics: Metrics with a label `version`.
     """
 
     def __init__(self, metrics: Sequence[Counter | Gauge | Histogram]) -> None:
@@ -25,7 +25,7 @@ class Retiring:
         self._live: frozenset[int] = frozenset()
 
     def follow(self, routing: VersionRouting) -> None:
-        """Removes what the routing no longer serves."""
+        """Removes the series of versions that the routing no longer serves."""
         live = frozenset(routing.live)
         for version in self._live - live:
             for metric in self._metrics:

@@ -1,4 +1,4 @@
-"""Which model version answers which user, and the share of users that the next version answers."""
+"""Which model version serves which user, and the share of users that the next version serves."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -23,9 +23,9 @@ class Live:
     """A version that is served.
 
     Attributes:
-        manifest: Of its bundle.
-        published_at_ms: When it was published, Unix milliseconds. It tells a version that was retired and published
-            again from its earlier publishing.
+        manifest: The manifest of its bundle.
+        published_at_ms: Time of publication in Unix milliseconds. It distinguishes a version that was retired and
+            published again from its earlier publication.
     """
 
     manifest: Manifest
@@ -37,18 +37,18 @@ class Live:
 
     @property
     def publishing(self) -> tuple[int, int]:
-        """Version and time: the identity of this publishing."""
+        """Version and time: the identity of this publication."""
         return self.version, self.published_at_ms
 
 
 @dataclass(frozen=True)
 class VersionRouting:
-    """Which version answers whom. It is immutable: a list reads it once, and is of one version throughout.
+    """Which version serves which users. It is immutable. A list reads it once, so that all of it is of one version.
 
     Attributes:
-        base: Answers all users outside the share; None: no model answers them.
-        next: Answers the users in the share.
-        share: Of the users, from 0 to 1.
+        base: Serves the users outside the share. None: no model serves them.
+        next: Serves the users in the share. None: there is no next version.
+        share: Share of the users that `next` serves, from 0 to 1.
     """
 
     base: Live | None = None
@@ -57,37 +57,37 @@ class VersionRouting:
 
     @classmethod
     def single(cls, manifest: Manifest | None) -> "VersionRouting":
-        """A routing in which one version answers everybody; None: there is no model."""
+        """A routing in which one version serves all users. None: there is no model."""
         return cls(None, Live(manifest), 1.0) if manifest is not None else cls()
 
     @cached_property
     def live(self) -> Mapping[int, Live]:
-        """The versions that are served, by number."""
+        """The live versions, by number."""
         return {each.version: each for each in (self.base, self.next) if each is not None}
 
     @property
     def default(self) -> Manifest | None:
-        """The version that answers most users. It answers requests without a user."""
+        """The version that serves most users. It also serves requests without a user."""
         first = self.next if self.share >= 0.5 else self.base
         return first.manifest if first is not None else None
 
     @property
     def answering(self) -> tuple[Manifest, ...]:
-        """The versions that answer at least one user."""
+        """The versions that serve at least one user."""
         next_one = self.next if self.share > 0 else None
         base = self.base if self.share < 1 else None
         return tuple(each.manifest for each in (base, next_one) if each is not None)
 
     def chosen(self, user_id: str) -> Manifest | None:
-        """The version that the user's share decides for."""
+        """The version that the share selects for this user."""
         first = self.next if self.next is not None and self._in_share(user_id) else self.base
         return first.manifest if first is not None else None
 
     def answers(self, user_id: str, profile: Profile | None) -> Manifest | None:
-        """The version that makes this user's list.
+        """The version that computes this user's list.
 
-        It is the chosen one, unless the profile has a state of another live version only. Then it is that one, until
-        the profile has been migrated.
+        It is the chosen version. If the profile has only a state of another live version, it is that one until the
+        profile has been migrated.
         """
         chosen = self.chosen(user_id)
         if profile is None or chosen is None or profile.state(chosen.version) is not None:
@@ -98,7 +98,7 @@ class VersionRouting:
     def wanted(self, user_id: str) -> tuple[Manifest, ...]:
         """The versions whose states are kept up to date in this user's profile.
 
-        The base is among them while the next one answers, so that a rollback is immediate.
+        They include the base while the next version serves the user, so that a rollback is immediate.
         """
         found = [self.base]
         if self.next is not None and self._in_share(user_id):
@@ -110,12 +110,12 @@ class VersionRouting:
 
 
 def bucket(user_id: str, version: int) -> float:
-    """The user's bucket in [0, 1). A user whose bucket is below a share is in it.
+    """The user's bucket in [0, 1). A user is in a share if the bucket is below it.
 
-    It is stable for a version and differs between versions, so that different users get each canary.
+    The bucket is stable for a version and differs between versions, so that each canary gets different users.
     """
     digest = hashlib.blake2b(user_id.encode(), digest_size=8, salt=version.to_bytes(8, "big")).digest()
-    # Of the 64 bits a float holds 53: rounded up, the last ones would be 1.
+    # A float holds 53 of the 64 bits. With all of them, the largest values would round up to 1.
     return (int.from_bytes(digest, "big") >> 11) / (_WHOLE >> 11)
 
 
@@ -131,7 +131,7 @@ def routing_of(record: ServedVersions) -> VersionRouting:
 
 
 class Versions:
-    """The current routing. Call it to get the value."""
+    """Holds the current routing. Call the object to get it."""
 
     def __init__(self) -> None:
         self._routing = VersionRouting()
@@ -146,7 +146,8 @@ class Versions:
         listener(self._routing)
 
     def update(self, record: ServedVersions) -> None:
-        """Takes the routing of the record. If that cannot be read, it logs the error and keeps the routing as it is."""
+        """Replaces the routing by that of the record. If the record cannot be read, logs the error and keeps the
+        routing."""
         try:
             routing = routing_of(record)
         except ValueError as error:

@@ -1,12 +1,12 @@
-"""The model bundle: everything that passes from training to serving, in one folder.
+"""The model bundle: everything that training hands to serving, in one folder.
 
-- `manifest.json`: written last; a folder without it is not a bundle
-- `tokenizer.json`: how an item's text becomes token ids
-- `items.json`: ids of the items that were trained on; an item's index is its place + 1
+- `manifest.json`: the manifest. It is written last, so a folder without it is not a bundle
+- `tokenizer.json`: the tokenizer of item texts
+- `items.json`: ids of the items in training. An item's index is its position + 1
 - `triton/<graph>/config.pbtxt`, `triton/<graph>/<version>/{model.onnx, model.py}`: four graphs, and one for each
-  modality that the manifest lists
-- `triton-onnxruntime/<graph>/config.pbtxt`, `triton-tensorrt/...`: for Triton's other backends; nothing here reads
-  them, see `inference.repository.backends`
+  modality of the manifest
+- `triton-onnxruntime/<graph>/config.pbtxt`, `triton-tensorrt/...`: configurations for Triton's other backends. Nothing
+  here reads them, see `inference.repository.backends`
 """
 
 import hashlib
@@ -34,28 +34,30 @@ ITEMS: Final = "items.json"
 
 
 class Manifest(BaseModel):
-    """What a bundle is. Widths are in float32 numbers."""
+    """The description of a bundle. Widths are in float32 numbers."""
 
-    # Fields of later releases are passed over, so that one can go back to this release; what this one cannot serve
-    # comes under another format.
+    # Unknown fields are ignored, so that this release can serve bundles of later ones. A bundle that it cannot serve
+    # has another `format`.
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     format: Literal[1] = 1
     version: int = Field(gt=0, lt=2**62, description="The model version: Unix seconds of its training")
-    precision: Literal["float32", "int8"] = Field("float32", description="Of the large weights of its graphs")
+    precision: Literal["float32", "int8"] = Field(
+        "float32", description="Precision of the graphs' large weights"
+    )
     compressed_from: int | None = Field(
-        None, gt=0, description="The version that this one is the int8 form of"
+        None, gt=0, description="The version that was compressed to int8 to make this one"
     )
     width: int = Field(ge=1, le=8192, description="d: width of item and user vectors")
     state_width: int = Field(ge=1, le=65536, description="S: width of a user's state")
     actions: tuple[str, ...] = Field(
-        description="Known actions; an action's index is its place + 1, 0 is unknown"
+        description="Known actions; an action's index is its position + 1, 0 is unknown"
     )
     history: int = Field(ge=1, description="N: events that a state always covers")
     refold_every: int = Field(ge=1, description="K: events between refolds")
-    text_tokens: int = Field(ge=2, description="Tokens of an item's text at most")
+    text_tokens: int = Field(ge=2, description="Maximum number of tokens of an item's text")
     modalities: tuple[Modality, ...] = Field(
-        (), description="What items may have beside their text, in the order in which it is added"
+        (), description="Modalities of items besides text, in the order in which they are added"
     )
     popularity_half_lives_days: tuple[Annotated[float, Field(gt=0, le=36_500)], ...] = Field(
         min_length=1,
@@ -63,27 +65,29 @@ class Manifest(BaseModel):
         description="P: half-lives of the popularities that the ranker takes, in days, ascending",
     )
     metrics: Mapping[str, float] = Field(
-        default_factory=dict, description="Figures of the training's evaluation"
+        default_factory=dict, description="Metrics of the evaluation in training"
     )
-    data_fingerprint: str = Field("", description="BLAKE2b of what was trained on")
+    data_fingerprint: str = Field("", description="BLAKE2b of the training data")
     texts_fingerprint: str = Field(
         "",
-        description="BLAKE2b of the texts of items.json's items, in its order; empty where it is not known",
+        description="BLAKE2b of the texts of the items in items.json, in its order; empty if unknown",
     )
     seeds: tuple[int, ...] = ()
     created: str = Field("", description="ISO time of the training")
-    libraries: Mapping[str, str] = Field(default_factory=dict, description="Versions of what trained it")
-    files: Mapping[str, str] = Field(description="SHA-256 by path inside the bundle, the manifest aside")
+    libraries: Mapping[str, str] = Field(
+        default_factory=dict, description="Versions of the libraries that trained it"
+    )
+    files: Mapping[str, str] = Field(description="SHA-256 by path inside the bundle, without the manifest")
 
     @field_validator("popularity_half_lives_days")
     @classmethod
     def _ascending(cls, half_lives: tuple[float, ...]) -> tuple[float, ...]:
         if any(one >= next_one for one, next_one in pairwise(half_lives)):
-            raise ValueError(f"half-lives must be ascending, none twice: {half_lives}")
+            raise ValueError(f"half-lives must be strictly ascending: {half_lives}")
         return half_lives
 
     def modality(self, name: str) -> Modality:
-        """The modality of this name. Raises KeyError where the bundle has none."""
+        """The modality of this name. Raises KeyError if the bundle does not have it."""
         return {m.name: m for m in self.modalities}[name]
 
     def graphs(self) -> dict[str, Graph]:
@@ -91,7 +95,7 @@ class Manifest(BaseModel):
         return graphs_with(self.modalities)
 
     def widths(self) -> dict[str, int]:
-        """Numbers of the dimensions that the graphs name."""
+        """Sizes of the dimensions that the graphs refer to by name."""
         return {
             "d": self.width,
             "S": self.state_width,
@@ -100,13 +104,13 @@ class Manifest(BaseModel):
         }
 
     def action_index(self, action: str) -> int:
-        """Place + 1, or 0 for an action that the model does not know."""
+        """The action's position + 1. 0 for an action that the model does not know."""
         return self.actions.index(action) + 1 if action in self.actions else 0
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle that was checked."""
+    """A checked bundle."""
 
     folder: Path
     manifest: Manifest
@@ -124,19 +128,19 @@ class Bundle:
         return {item_id: place + 1 for place, item_id in enumerate(ids)}
 
     def tokenizer(self) -> Tokenizer:
-        """The bundle's tokenizer, cut to `text_tokens`, without padding."""
+        """The bundle's tokenizer. It truncates to `text_tokens` and does not pad."""
         return self._tokenizer
 
     def trained_items(self) -> list[str]:
-        """Ids of the items that were trained on, in the order of the id embedding."""
+        """Ids of the items in training, in the order of the id embedding."""
         return list(self._indices)
 
     def item_index(self, item_id: str) -> int:
-        """The item's row in the id embedding; 0 for one that was not trained on."""
+        """The item's row in the id embedding. 0 for an item that was not in training."""
         return self._indices.get(item_id, 0)
 
     def tokens(self, item_ids: Sequence[str], texts: Sequence[str]) -> Tokens:
-        """Input of the item encoder for b items, padded to the longest of them."""
+        """Tokenises the texts of b items, padded to the longest: the input of the item encoder."""
         rows = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
         longest = max((len(row) for row in rows), default=1) or 1
         ids = np.zeros((len(rows), longest), np.int64)
@@ -154,12 +158,17 @@ def checksum(path: Path) -> str:
 
 
 def read(folder: Path) -> Bundle:
-    """The bundle in `folder`, checked: every file there with the manifest's checksum, every graph with the
-    manifest's shapes. Raises BundleRefused, naming what does not fit."""
+    """Reads and checks the bundle in `folder`.
+
+    Every file must be there with the manifest's checksum, and every graph must have the manifest's shapes.
+
+    Raises:
+        BundleRefused: A check failed. The error names the file or field.
+    """
     try:
         manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
     except FileNotFoundError as error:
-        raise BundleRefused(MANIFEST, f"not in {folder}: the bundle is missing or not whole") from error
+        raise BundleRefused(MANIFEST, f"not in {folder}: the bundle is missing or incomplete") from error
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
@@ -176,7 +185,7 @@ def read(folder: Path) -> Bundle:
             raise BundleRefused(name, "missing")
         if checksum(path) != expected:
             raise BundleRefused(
-                name, "its checksum is not the manifest's: it was changed or not copied whole"
+                name, "its checksum differs from the manifest's: it was changed or copied incompletely"
             )
     for graph in manifest.graphs().values():
         _check_shapes(folder, manifest, graph)
@@ -186,7 +195,7 @@ def read(folder: Path) -> Bundle:
 
 
 def required_files(manifest: Manifest) -> list[str]:
-    """The files that a bundle with this manifest cannot be without."""
+    """The files that a bundle with this manifest must have."""
     names = [TOKENIZER, ITEMS]
     for graph in manifest.graphs():
         names += [f"triton/{graph}/config.pbtxt"]
@@ -197,12 +206,12 @@ def required_files(manifest: Manifest) -> list[str]:
 def _check_modalities(manifest: Manifest) -> None:
     names = [m.name for m in manifest.modalities]
     if len(manifest.graphs()) != len(GRAPHS) + len(names) or "vector" in names:
-        raise BundleRefused(MANIFEST, f"modalities: a name comes twice or is taken: {', '.join(names)}")
+        raise BundleRefused(MANIFEST, f"modalities: a name is duplicate or reserved: {', '.join(names)}")
     for modality in manifest.modalities:
         if modality.preparation not in PREPARATIONS:
             raise BundleRefused(
                 MANIFEST,
-                f"modality {modality.name} is prepared as {modality.preparation!r}, which is unknown here",
+                f"modality {modality.name} has the unknown preparation {modality.preparation!r}",
             )
 
 
@@ -213,7 +222,7 @@ def _check_text(bundle: Bundle) -> None:
         raise BundleRefused(ITEMS, f"not a list of ids: {error}") from error
     try:
         bundle.tokenizer()
-    except Exception as error:  # the tokenizers library raises Exception itself
+    except Exception as error:  # The tokenizers library raises plain Exception.
         raise BundleRefused(TOKENIZER, f"not a tokenizer: {error}") from error
 
 
@@ -228,7 +237,9 @@ def _check_shapes(folder: Path, manifest: Manifest, graph: Graph) -> None:
         ("output", graph.outputs, found.outputs),
     ):
         if missing := {t.name for t in wanted} ^ set(declared):
-            raise BundleRefused(name, f"{side}s are not those of {graph.name}: {', '.join(sorted(missing))}")
+            raise BundleRefused(
+                name, f"its {side}s differ from those of {graph.name}: {', '.join(sorted(missing))}"
+            )
         for tensor in wanted:
             if reason := _misfit(tensor, declared[tensor.name], manifest):
                 raise BundleRefused(name, f"{side} {tensor.name}: {reason}")
@@ -241,5 +252,5 @@ def _misfit(tensor: Tensor, declared: Declared, manifest: Manifest) -> str:
     if declared.kind != tensor.kind:
         return f"is {declared.kind}, not {tensor.kind}"
     if got != (-1, *dims):
-        return f"has shape {list(got)}, the manifest asks for {[-1, *dims]} (-1 is free)"
+        return f"has shape {list(got)}, the manifest requires {[-1, *dims]} (-1: any size)"
     return ""

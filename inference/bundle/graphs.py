@@ -1,4 +1,4 @@
-"""The graphs of a bundle: names, tensors and batch limits, as Triton and the exporter know them."""
+"""The graphs of a bundle: names, tensors and batch limits, for Triton and for the exporter."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,9 +12,15 @@ INT: Final = "INT64"
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A named tensor behind the batch dimension. Dimensions are numbers, `d` (model width), `S` (state width), `A`
-    (actions) and `P` (half-lives of popularity) as the manifest has them, or free: `t` (events, or tokens), `m`
-    (candidates) and `n` (contents of an item)."""
+    """A named tensor, without its batch dimension.
+
+    Attributes:
+        name: Its name in the graph.
+        kind: Triton's name of its type.
+        dims: Each a number or a name. The manifest gives the sizes of `d` (model width), `S` (state width), `A`
+            (actions) and `P` (half-lives of popularity). Of any size are `t` (events or tokens), `m` (candidates) and
+            `n` (contents of an item).
+    """
 
     name: str
     kind: str
@@ -23,7 +29,14 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """One ONNX graph. max_batch: rows in one call at most; queue: requests that may wait for it in Triton."""
+    """One ONNX graph.
+
+    Attributes:
+        name: The model's name in Triton.
+        inputs, outputs: Its tensors.
+        max_batch: Most rows of one request.
+        queue: Most requests that may wait for it in Triton.
+    """
 
     name: str
     inputs: tuple[Tensor, ...]
@@ -88,14 +101,14 @@ RANKER: Final = Graph(
     queue=128,
 )
 GRAPHS: Final[Mapping[str, Graph]] = {g.name: g for g in (ITEM_ENCODER, USER_STEP, USER_FOLD, RANKER)}
-"""Those that every bundle has."""
+"""The graphs that every bundle has."""
 
 
 def modality_graph(modality: Modality) -> Graph:
-    """The graph that adds a modality to vectors of items: of each item the n contents, prepared.
+    """The graph that adds a modality to item vectors. It takes the n prepared contents of each item.
 
-    It is a graph apart, so that an item without the modality costs nothing, and `item_encoder` is one and the same
-    with and without. What an item does not have is left out: that is its mask.
+    Being a separate graph, it costs nothing for items without the modality, which skip it, and `item_encoder` is the
+    same in bundles with and without modalities.
     """
     return Graph(
         modality.graph_name,
@@ -110,6 +123,9 @@ def modality_graph(modality: Modality) -> Graph:
 
 
 def graphs_with(modalities: Iterable[Modality]) -> dict[str, Graph]:
-    """All graphs of a bundle with these modalities, by name. Those of modalities come first, so that what is put
-    into place in this order is whole when the four are."""
+    """All graphs of a bundle with these modalities, by name.
+
+    Those of the modalities come first. A version that is installed in this order is complete once the four other graphs
+    are there.
+    """
     return {**{m.graph_name: modality_graph(m) for m in modalities}, **GRAPHS}

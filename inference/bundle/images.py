@@ -1,4 +1,4 @@
-"""Image files to squares of RGB bytes, alike in training and in serving."""
+"""Converts image files to squares of RGB bytes, for training and for serving."""
 
 import io
 import warnings
@@ -11,29 +11,37 @@ from inference.errors import MediaUnreadable
 
 _FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF")
 _MOST_PIXELS: Final = 25_000_000
-# The share of the shorter side that stays, as the published weights were evaluated.
+# The share of the shorter side that is kept. The published weights were evaluated with it.
 _CROP: Final = 0.875
 
 
 def prepare(content: bytes, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """The middle of a JPEG, PNG, WebP or GIF file (its first frame) as uint8 [side, side, 3], upright, on white.
+    """Decodes an image and crops its centre.
 
-    Raises MediaUnreadable for what is no such file, is cut short, or unfolds to more than 25 million pixels.
+    Args:
+        content: A JPEG, PNG, WebP or GIF file. Only the first frame is used.
+        shape: (side, side, 3).
+
+    Returns:
+        The centre of the image as uint8 [side, side, 3], upright, with transparency on white.
+
+    Raises:
+        MediaUnreadable: The file is of another format, is truncated, or has more than 25 million pixels.
     """
-    from PIL import Image, ImageOps  # only those who have images pay for it
+    from PIL import Image, ImageOps  # Imported here, so that only items with images pay for the import.
 
     side = shape[0]
     try:
         with warnings.catch_warnings():
-            # Of metadata that we do not look at.
+            # The warnings are about metadata, which is not used.
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(content), formats=_FORMATS) as opened:
                 width, height = opened.size
                 if width * height > _MOST_PIXELS:
                     raise MediaUnreadable(
-                        f"the image has {width} x {height} pixels; {_MOST_PIXELS:,} are the limit"
+                        f"the image has {width} x {height} pixels; the limit is {_MOST_PIXELS:,}"
                     )
-                # A JPEG is decoded at a fraction of its size where that is enough.
+                # Decodes a JPEG at a fraction of its size if that is enough.
                 opened.draft("RGB", (2 * side, 2 * side))
                 image = ImageOps.exif_transpose(opened)
                 if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
@@ -49,8 +57,7 @@ def prepare(content: bytes, shape: tuple[int, ...]) -> NDArray[np.uint8]:
                 )
     except MediaUnreadable:
         raise
-    except (
-        Exception
-    ) as error:  # pillow raises what its decoders find: OSError, ValueError, SyntaxError, struct.error
+    except Exception as error:
+        # Pillow's decoders raise errors of many types: OSError, ValueError, SyntaxError, struct.error.
         raise MediaUnreadable(f"not a readable image: {error}") from error
     return np.asarray(square)

@@ -1,6 +1,6 @@
-"""The declared inputs and outputs of an ONNX file, read from its protobuf without the onnx package.
+"""Reads the declared inputs and outputs of an ONNX file from its protobuf, without the onnx package.
 
-Field numbers: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto. Weights are skipped, not read.
+Weights are skipped. Field numbers: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto.
 """
 
 import mmap
@@ -15,7 +15,12 @@ _MODEL_GRAPH, _GRAPH_INPUT, _GRAPH_OUTPUT = 7, 11, 12
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """A tensor as the file declares it. dims: a number, or the name of a free dimension."""
+    """A tensor as the file declares it.
+
+    Attributes:
+        kind: Triton's name of its type.
+        dims: Each the size, or the name of a dimension of any size.
+    """
 
     kind: str
     dims: tuple[int | str, ...]
@@ -30,10 +35,10 @@ class Signature:
 
 
 def signature(path: Path) -> Signature:
-    """What the ONNX file at `path` takes and gives. Raises ValueError if it is not readable as one."""
+    """The inputs and outputs of the ONNX file at `path`. Raises ValueError if it cannot be read as ONNX."""
     found = Signature({}, {})
     with path.open("rb") as file:
-        # Unmapped when the last view of it is gone.
+        # The mapping is closed when the last view of it is gone.
         view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     try:
         for number, value in _fields(view):
@@ -83,7 +88,7 @@ def _dim(value: memoryview) -> int | str:
 
 
 def _fields(buffer: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """The fields of a protobuf message: varints as int, the rest as bytes."""
+    """The fields of a protobuf message: varints as int, the others as bytes."""
     at, end = 0, len(buffer)
     while at < end:
         key, at = _varint(buffer, at)
@@ -99,7 +104,7 @@ def _fields(buffer: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         else:
             raise IndexError(f"wire type {wire} at byte {at}")
         if at + length > end:
-            raise IndexError(f"a field ends past the file at byte {at}")
+            raise IndexError(f"a field at byte {at} ends after the end of the file")
         yield number, buffer[at : at + length]
         at += length
 
@@ -114,4 +119,4 @@ def _varint(buffer: memoryview, at: int) -> tuple[int, int]:
             return value, at
         shift += 7
         if shift > 63:
-            raise IndexError(f"a number that never ends at byte {at}")
+            raise IndexError(f"a number at byte {at} is longer than 64 bits")

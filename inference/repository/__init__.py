@@ -1,1 +1,1 @@
-"""A bundle in a Triton model repository."""
+"""Triton's model repository: configurations, installing and removing versions."""

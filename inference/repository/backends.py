@@ -1,13 +1,13 @@
-"""The graphs' configurations for Triton's backends: all run the same `model.onnx` under the same names.
+"""The graphs' configurations for Triton's backends. All backends run the same `model.onnx` under the same names.
 
-- `python`: the bundle's `model.py` runs it, on CPUs. Widths are free, so that versions of different widths stand side
-  by side.
-- `onnxruntime`: Triton's ONNX Runtime backend, on CPUs or GPUs. It wants the file's own shapes, to the number.
-- `tensorrt`: the same backend, which hands what it can to TensorRT and the rest to CUDA. Engines are built when a
-  version is loaded, for the GPU that is there. The backend that takes ready engines (`tensorrt_plan`) would want one
-  for each kind of GPU and each version of TensorRT, and none of it could run where a bundle is made.
+- `python`: the bundle's `model.py` runs the graph on CPUs. Widths are not fixed, so versions of different widths can be
+  served side by side.
+- `onnxruntime`: Triton's ONNX Runtime backend, on CPUs or GPUs. It requires the exact shapes of the file.
+- `tensorrt`: the same backend, which gives TensorRT the parts that it can run, and CUDA the rest. Engines are built for
+  the GPU at hand when a version is loaded. The backend for prebuilt engines (`tensorrt_plan`) would need one engine for
+  each kind of GPU and each version of TensorRT, and the machine that makes a bundle could run none of them.
 
-Parameters as in https://github.com/triton-inference-server/onnxruntime_backend (README, src/onnxruntime.cc).
+Parameters: https://github.com/triton-inference-server/onnxruntime_backend (README, src/onnxruntime.cc).
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,12 +25,19 @@ MOST_CONTENTS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """What runs the graphs, and how.
+    """How Triton runs the graphs.
 
-    instances: of each graph, on the CPU or on each GPU. threads: of each instance on a CPU. preferred: batch sizes that
-    the dynamic batcher should form, those above a graph's limit left out; delay_us: how long it may wait for them.
-    TensorRT alone: half: item encoders compute in FP16 (the others never: a step must stay equal to a fold);
-    workspace_mb: of GPU memory for an engine; engines: a folder on Triton's machine in which they are kept.
+    Attributes:
+        name: The backend.
+        gpu: Whether the graphs run on GPUs.
+        instances: Instances of each graph, on the CPU or on each GPU.
+        threads: Threads of each instance on a CPU.
+        preferred: Batch sizes that the dynamic batcher should form. Those above a graph's limit are left out.
+        delay_us: Microseconds that the dynamic batcher may wait to form them.
+        half: TensorRT only: item encoders compute in FP16. The other graphs never do, because a step must stay equal to
+            a fold.
+        workspace_mb: TensorRT only: GPU memory for an engine, in MiB.
+        engines: TensorRT only: folder on Triton's machine in which engines are cached. Empty: they are not.
     """
 
     name: Name = "python"
@@ -44,13 +51,13 @@ class Backend:
     engines: str = ""
 
     def __post_init__(self) -> None:
-        """Raises ValueError for what does not go together."""
+        """Raises ValueError for options that contradict each other."""
         if self.name == "python" and self.gpu:
-            raise ValueError("the python backend computes on CPUs: onnxruntime and tensorrt take GPUs")
+            raise ValueError("the python backend runs on CPUs only; onnxruntime and tensorrt run on GPUs")
         if self.name == "tensorrt" and not self.gpu:
-            raise ValueError("TensorRT computes on GPUs alone")
+            raise ValueError("TensorRT runs on GPUs only")
         if self.name != "tensorrt" and (self.half or self.engines):
-            raise ValueError(f"FP16 and kept engines are TensorRT's, and not {self.name}'s")
+            raise ValueError(f"FP16 and cached engines need TensorRT, not {self.name}")
 
 
 SHIPPED: Final[Mapping[str, Backend]] = {
@@ -58,14 +65,14 @@ SHIPPED: Final[Mapping[str, Backend]] = {
     "triton-onnxruntime": Backend("onnxruntime"),
     "triton-tensorrt": Backend("tensorrt", gpu=True),
 }
-"""What every bundle comes with, by folder."""
+"""The configurations in every bundle, by folder."""
 
 
 def config(graph: Graph, manifest: Manifest, backend: Backend) -> str:
-    """The graph's config.pbtxt.
+    """The text of the graph's config.pbtxt.
 
-    One file serves all versions of a graph that stand side by side. The queue is bounded, and a request leaves it
-    unserved when its own timeout has passed.
+    All versions of a graph in a repository share one file. The queue is bounded, and Triton rejects a queued request
+    whose own timeout has passed.
     """
     widths: Mapping[str, int] = {} if backend.name == "python" else manifest.widths()
     return f"""name: "{graph.name}"
@@ -102,7 +109,7 @@ def _computing(graph: Graph, manifest: Manifest, backend: Backend) -> str:
     if backend.name == "tensorrt":
         return _accelerator("tensorrt", _tensorrt(graph, manifest, backend)) + _warmup(graph, manifest)
     if backend.gpu:
-        # TF32 would round to ten bits, and a step would no longer be a fold.
+        # TF32 would round to ten bits, and a step would no longer equal a fold.
         return _accelerator("cuda", {"use_tf32": "0"})
     counts = {"intra_op_thread_count": backend.threads, "inter_op_thread_count": 1}
     return "".join(
@@ -121,7 +128,7 @@ def _tensorrt(graph: Graph, manifest: Manifest, backend: Backend) -> dict[str, s
     if half:
         found["trt_layer_norm_fp32_fallback"] = "1"
     if backend.engines:
-        # Engines are found again by names of tensors, which are the same in every version: a folder for each.
+        # Cached engines are looked up by names of tensors. All versions have the same names, so each gets a folder.
         found["trt_engine_cache_enable"] = "1"
         found["trt_engine_cache_path"] = f"{backend.engines}/{graph.name}-{manifest.version}"
     return found
@@ -141,8 +148,11 @@ def _accelerator(name: str, parameters: Mapping[str, str]) -> str:
 
 
 def _warmup(graph: Graph, manifest: Manifest) -> str:
-    """The smallest call and the largest: an engine is built for all shapes between those it has met, and a version is
-    not ready before. A larger call still works, once an engine has been built for it."""
+    """Warm-up samples of the smallest and the largest call.
+
+    An engine covers all shapes between those that it has seen, and a version is not ready before the warm-up is done. A
+    larger call still works, but waits for a new engine.
+    """
     smallest = dict.fromkeys("tmn", 1)
     largest = {
         "t": manifest.text_tokens
@@ -176,8 +186,8 @@ def _tensors(tensors: Sequence[Tensor], widths: Mapping[str, int]) -> str:
 
 
 def _dims(tensor: Tensor, widths: Mapping[str, int]) -> str:
-    """Numbers of the graph are widths too, but for one, which is one in every version: where widths are free, so are
-    they."""
+    """A tensor's dimensions. Without `widths` all are -1 (any size), also the numbers of a graph, since they may differ
+    between versions. Only a 1 is the same in every version."""
     return ", ".join(
         str(widths.get(dim, -1) if isinstance(dim, str) else dim if widths or dim == 1 else -1)
         for dim in tensor.dims

@@ -1,4 +1,4 @@
-"""Whether a version can stand beside others in a model repository: one configuration is for all of a graph."""
+"""Checks that a version can share a model repository with others. All versions of a graph have one configuration."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,8 @@ _TENSORS: Final = re.compile(r"^input \[.*?^\]\noutput \[.*?^\]$", re.MULTILINE 
 
 
 def configure(bundle: Bundle, staging: Path, backend: Backend) -> None:
-    """Gives a copy of the bundle's `triton` folder the backend's configurations, and no more files than it wants."""
+    """Writes the backend's configurations into a copy of the bundle's `triton` folder, and removes files that the
+    backend does not use."""
     if backend == Backend():
         return
     for graph in bundle.manifest.graphs().values():
@@ -24,23 +25,31 @@ def configure(bundle: Bundle, staging: Path, backend: Backend) -> None:
 
 
 def check_compatible(new: Path, old: Path, live: int) -> None:
-    """Of two configurations of a graph: `old`, which `live` is served with, and `new`, which would take its
-    place. Raises InstallFailed where that version would not be served any more, or not as itself."""
+    """Checks that a graph's configuration can be replaced.
+
+    Args:
+        new: The new configuration file.
+        old: The present configuration file.
+        live: A version that is served with it.
+
+    Raises:
+        InstallFailed: With the new configuration, that version would no longer be served, or not correctly.
+    """
     texts = [path.read_text(encoding="utf-8") for path in (old, new)]
     backends = [found[1] if (found := _BACKEND.search(text)) else "another" for text in texts]
     if backends[0] != backends[1]:
         raise InstallFailed(
-            f"{old.parent} is served by Triton's {backends[0]} backend, and this would be for {backends[1]}: "
-            "`recstream model repository --backend` makes the right form, or take another repository"
+            f"{old.parent} is served by Triton's {backends[0]} backend, and this version is for {backends[1]}: "
+            "write it with `recstream model repository --backend`, or use another repository"
         )
     if backends[0] != "python" and _TENSORS.findall(texts[0]) != _TENSORS.findall(texts[1]):
         raise InstallFailed(
-            f"{old.parent} serves version {live}, of other widths, and the {backends[0]} backend takes one width: "
-            "retire that version first, or take another repository"
+            f"{old.parent} serves version {live}, which has other widths, and the {backends[0]} backend takes one "
+            "width: retire that version first, or use another repository"
         )
     if any("trt_engine_cache_path" in text for text in texts):
-        # One configuration names one folder, and in it TensorRT would take one version's engine for the other's.
+        # A configuration names one folder, in which TensorRT would confuse the engines of two versions.
         raise InstallFailed(
-            f"{old.parent} serves version {live} with TensorRT engines that are kept, or would: engines of two "
-            "versions cannot be told apart. Leave --engines out, or take another repository"
+            f"{old.parent} serves version {live}, and cached TensorRT engines of two versions cannot be told apart: "
+            "leave --engines out, or use another repository"
         )

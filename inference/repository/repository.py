@@ -1,4 +1,4 @@
-"""A bundle's way into a Triton model repository."""
+"""Installs versions into a Triton model repository, and removes them."""
 
 import os
 import re
@@ -23,7 +23,7 @@ from inference.settings import TritonSettings
 log = structlog.get_logger()
 
 _CONFIG: Final = "config.pbtxt"
-# A dot keeps Triton from taking the folder for a model.
+# Triton ignores folders whose names begin with a dot.
 _STAGING: Final = ".incoming-"
 _POLICY: Final = re.compile(
     r"^version_policy\s*:?\s*\{\s*(?:specific\s*:?\s*\{\s*versions\s*:?\s*\[([\d,\s]*)\]|\w+\s*:?\s*\{[^{}]*)\s*\}\s*\}\s*$",
@@ -32,12 +32,18 @@ _POLICY: Final = re.compile(
 
 
 def install(bundle: Bundle, repository: Path, backend: Backend | None = None) -> None:
-    """Puts the bundle's version into `repository`, to be served staged the versions that are. `backend` runs it; none:
-    the python backend, as the bundle has it.
+    """Adds the bundle's version to a repository. The versions that it serves stay served.
 
-    Files are copied aside, checked, and moved into place by renames, one graph after another, so that
-    Triton never sees half a graph. Doing it again is harmless. What an interrupted install left behind
-    is removed. Raises InstallFailed.
+    Files are copied to a staging folder, checked, and renamed into place one graph at a time, so that Triton never sees
+    half a graph. Installing a version again does no harm. Leftovers of interrupted installs are removed.
+
+    Args:
+        bundle: The bundle.
+        repository: The repository's folder.
+        backend: The backend that runs the graphs. None: the python backend.
+
+    Raises:
+        InstallFailed: The version conflicts with one that is served, or a file could not be written.
     """
     version = bundle.manifest.version
     staging = repository / f"{_STAGING}{uuid.uuid4().hex}"
@@ -55,20 +61,27 @@ def install(bundle: Bundle, repository: Path, backend: Backend | None = None) ->
         for graph in bundle.manifest.graphs():
             versions = _listed(repository / graph) | {version}
             _write_policy(staging / graph / _CONFIG, versions)
-            # Where a file has its name, Python writes no folder of compiled files: with one, the version would look
-            # changed to Triton, and be loaded again with the next one.
+            # A file of this name keeps Python from writing a folder of compiled files. With such a folder, Triton would
+            # consider the version changed, and reload it together with the next one.
             if (staging / graph / str(version) / "model.py").exists():
                 (staging / graph / str(version) / "__pycache__").touch()
             _move(staging / graph, repository / graph, str(version))
     except OSError as error:
-        raise InstallFailed(f"version {version} could not be put into {repository}: {error}") from error
+        raise InstallFailed(f"version {version} could not be installed into {repository}: {error}") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
 def restrict(repository: Path, keep: Collection[int]) -> list[str]:
-    """Has the repository serve only these of its versions, from the next `load` on; their files stay until
-    `sweep`. Returns the graphs of which nothing is kept: they are to be unloaded. Raises InstallFailed."""
+    """Makes the repository serve only these versions, from the next `load` on. The files of the others stay until
+    `sweep`.
+
+    Returns:
+        The graphs of which no version is kept. They must be unloaded.
+
+    Raises:
+        InstallFailed: A file could not be changed.
+    """
     left: list[str] = []
     try:
         for folder in _graphs(repository):
@@ -87,13 +100,19 @@ def restrict(repository: Path, keep: Collection[int]) -> list[str]:
 
 
 def sweep(repository: Path) -> list[int]:
-    """Removes the files of versions that are not served, and what interrupted work left; returns the versions.
-    Raises InstallFailed."""
+    """Removes the files of versions that are not served, and leftovers of interrupted installs.
+
+    Returns:
+        The removed versions, ascending.
+
+    Raises:
+        InstallFailed: A file could not be removed.
+    """
     swept: set[int] = set()
     try:
         for folder in _graphs(repository):
             for version in _present(folder) - _listed(folder):
-                # Renamed first: a version's folder is whole or not there.
+                # Renamed first, so that a version's folder is either complete or absent.
                 os.rename(folder / str(version), repository / f"{_STAGING}{folder.name}-{version}")
                 swept.add(version)
             (folder / f"{_STAGING}{_CONFIG}").unlink(missing_ok=True)
@@ -105,19 +124,24 @@ def sweep(repository: Path) -> list[int]:
 
 
 def versions(repository: Path) -> list[int]:
-    """The versions of which all four graphs are in the repository, ascending."""
+    """The versions that have all four graphs in the repository, ascending."""
     return sorted(set.intersection(*(_present(repository / graph) for graph in GRAPHS)))
 
 
 async def load(settings: TritonSettings, unload: Collection[str] = ()) -> None:
-    """Has Triton (in explicit model control) load the versions that its repository serves of its graphs, those of
-    modalities first, and let go of the graphs named in `unload`. What was loaded answers until the new ones are
-    ready.
+    """Makes Triton load the versions that its repository serves. Triton must run in explicit model control mode.
 
-    Raises InstallFailed with Triton's own words.
+    The graphs of modalities are loaded first. Loaded versions answer until the new ones are ready.
+
+    Args:
+        settings: The connection to Triton.
+        unload: Graphs to unload.
+
+    Raises:
+        InstallFailed: Triton failed. The error has Triton's message.
     """
     client = triton_aio.InferenceServerClient(settings.address, ssl=settings.tls)
-    graph = "what it has"
+    graph = "its models"
     timeout = settings.load_timeout_ms / 1e3
     try:
         index = await client.get_model_repository_index(client_timeout=timeout)
@@ -139,7 +163,7 @@ def _check(bundle: Bundle, staging: Path) -> None:
     for name, expected in bundle.manifest.files.items():
         inside = Path(name).parts
         if inside[0] == "triton" and checksum(staging.joinpath(*inside[1:])) != expected:
-            raise InstallFailed(f"{name} was not copied whole into {staging}")
+            raise InstallFailed(f"{name} was not copied completely into {staging}")
 
 
 def _move(source: Path, target: Path, version: str) -> None:
@@ -149,7 +173,7 @@ def _move(source: Path, target: Path, version: str) -> None:
     if not (target / version).exists():
         os.rename(source / version, target / version)
     if (source / _CONFIG).read_bytes() != (target / _CONFIG).read_bytes():
-        # What is as it was is not touched: Triton would load all versions again.
+        # An unchanged file is not replaced, because Triton would reload all versions.
         os.replace(source / _CONFIG, target / _CONFIG)
 
 
@@ -162,7 +186,7 @@ def _present(folder: Path) -> set[int]:
 
 
 def _listed(folder: Path) -> set[int]:
-    """The versions that the graph's configuration names; all that are there where it names none."""
+    """The versions that the graph's configuration names. If it names none, all that are in the folder."""
     try:
         found = _POLICY.search((folder / _CONFIG).read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Configurations for Triton's other backends say what the ONNX files say; versions stand beside each other."""
+"""Configurations for Triton's backends agree with the ONNX files, and versions share a repository."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ EXACT = [
 
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Bundle]:
-    """Versions 1 and 2 of one width, 3 of another."""
+    """Versions 1 and 2 have the same width, version 3 another."""
     folder = tmp_path_factory.mktemp("backends")
     return {
         version: read(build(folder / str(version), width=width, version=version, images=True))
@@ -45,7 +45,7 @@ def file(bundle: Bundle, graph: str) -> Path:
 @pytest.mark.parametrize(
     "backend", [Backend(), *EXACT], ids=lambda b: f"{b.name}-{'gpu' if b.gpu else 'cpu'}"
 )
-def test_each_is_a_configuration_with_the_shapes_of_the_file(
+def test_each_backend_gets_a_configuration_with_the_shapes_of_the_file(
     bundles: dict[int, Bundle], backend: Backend
 ) -> None:
     for graph in bundles[1].manifest.graphs().values():
@@ -73,7 +73,7 @@ def test_each_is_a_configuration_with_the_shapes_of_the_file(
         assert batching.default_queue_policy.allow_timeout_override
 
 
-def test_every_bundle_comes_with_them_and_they_are_checked_like_all_its_files(
+def test_every_bundle_has_the_configurations_and_their_checksums(
     bundles: dict[int, Bundle],
 ) -> None:
     bundle = bundles[1]
@@ -101,7 +101,7 @@ def test_cpus_get_threads_and_gpus_get_full_precision(bundles: dict[int, Bundle]
     assert accelerator(gpu) == ("cuda", {"use_tf32": "0"})
 
 
-def test_tensorrt_rounds_item_encoders_alone_and_keeps_engines_apart(bundles: dict[int, Bundle]) -> None:
+def test_tensorrt_uses_fp16_in_item_encoders_only_and_separates_engines(bundles: dict[int, Bundle]) -> None:
     paths = set()
     for version in (1, 2):
         for graph in bundles[version].manifest.graphs().values():
@@ -138,12 +138,12 @@ def test_tensorrt_is_warmed_up_from_the_smallest_call_to_the_largest(bundles: di
     "wanted", [{"name": "python", "gpu": True}, {"name": "tensorrt"}, {"name": "onnxruntime", "half": True},
                {"name": "python", "engines": "/engines"}],
 )  # fmt: skip
-def test_what_does_not_go_together_is_refused(wanted: dict[str, object]) -> None:
+def test_contradictory_options_are_refused(wanted: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="GPUs|TensorRT"):
         Backend(**wanted)  # type: ignore[arg-type]
 
 
-def test_a_repository_holds_what_its_backend_wants_and_no_more(
+def test_a_repository_has_only_the_files_that_its_backend_uses(
     bundles: dict[int, Bundle], tmp_path: Path
 ) -> None:
     for version in (1, 2):
@@ -167,9 +167,9 @@ def test_a_repository_holds_what_its_backend_wants_and_no_more(
         (EXACT[-1], Backend("tensorrt", gpu=True), 2, "cannot be told apart"),
         (Backend("tensorrt", gpu=True), EXACT[-1], 2, "cannot be told apart"),
     ],
-    ids=["another backend", "another width", "kept engines", "engines to be kept"],
+    ids=["another backend", "another width", "old engines cached", "new engines cached"],
 )
-def test_a_version_that_would_break_those_there_is_refused_until_they_are_gone(
+def test_a_version_that_would_break_served_ones_is_refused_until_they_are_retired(
     bundles: dict[int, Bundle], tmp_path: Path, first: Backend, then: Backend, version: int, reason: str
 ) -> None:
     install(bundles[1], tmp_path, first)
@@ -178,7 +178,7 @@ def test_a_version_that_would_break_those_there_is_refused_until_they_are_gone(
         install(bundles[version], tmp_path, then)
     assert versions(tmp_path) == [1]
     assert {path: path.read_bytes() for path in tmp_path.rglob("config.pbtxt")} == before
-    install(bundles[1], tmp_path, first)  # again is harmless
+    install(bundles[1], tmp_path, first)  # Installing it again does no harm.
     restrict(tmp_path, [])
     install(bundles[version], tmp_path, then)
     assert versions(tmp_path) == [version]

@@ -1,4 +1,4 @@
-"""A bundle that is not whole, not itself or not of one piece is refused, and says what is wrong."""
+"""A bundle that is incomplete, changed or inconsistent is refused with a reason."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ def test_a_whole_bundle_is_read(bundle: Path) -> None:
     assert found.manifest.action_index("rate") == 9 and found.manifest.action_index("dance") == 0
 
 
-def test_without_its_manifest_a_folder_is_no_bundle(copy: Path) -> None:
+def test_a_folder_without_a_manifest_is_not_a_bundle(copy: Path) -> None:
     (copy / "manifest.json").unlink()
     with pytest.raises(BundleRefused, match="manifest.json"):
         read(copy)
@@ -67,22 +67,22 @@ def test_shapes_that_do_not_fit_are_refused_by_name(copy: Path, changes: dict[st
 
 
 @pytest.mark.parametrize("half_lives", [[], [14, 3], [3, 3], [0], [float("inf")], list(range(1, 8))])
-def test_half_lives_that_are_none_are_refused_by_name(copy: Path, half_lives: list[float]) -> None:
+def test_invalid_half_lives_are_refused_by_name(copy: Path, half_lives: list[float]) -> None:
     change_manifest(copy, popularity_half_lives_days=half_lives)
     with pytest.raises(BundleRefused, match="popularity_half_lives_days"):
         read(copy)
 
 
-def test_another_graph_in_its_place_is_refused(copy: Path) -> None:
+def test_a_file_of_another_graph_is_refused(copy: Path) -> None:
     ranker, step = (copy / f"triton/{graph}/1/model.onnx" for graph in ("ranker", "user_step"))
     shutil.copyfile(step, ranker)
     manifest = Manifest.model_validate_json((copy / "manifest.json").read_bytes())
     change_manifest(copy, files={**manifest.files, "triton/ranker/1/model.onnx": checksum(ranker)})
-    with pytest.raises(BundleRefused, match="not those of ranker"):
+    with pytest.raises(BundleRefused, match="differ from those of ranker"):
         read(copy)
 
 
-def test_a_graph_that_is_no_graph_is_refused(copy: Path) -> None:
+def test_a_file_that_is_not_onnx_is_refused(copy: Path) -> None:
     path = copy / "triton/ranker/1/model.onnx"
     manifest = Manifest.model_validate_json((copy / "manifest.json").read_bytes())
     for content in (b"", b"\xff" * 100, path.read_bytes()[:5000]):
@@ -99,7 +99,7 @@ def test_a_path_out_of_the_bundle_is_refused(copy: Path) -> None:
         read(copy)
 
 
-def test_what_a_later_release_adds_to_a_manifest_is_passed_over(copy: Path) -> None:
+def test_fields_of_later_releases_are_ignored_in_a_manifest(copy: Path) -> None:
     before = read(copy).manifest
     change_manifest(copy, learned_later={"x": 1})
     assert read(copy).manifest == before
@@ -111,16 +111,16 @@ def test_an_unknown_format_is_refused(copy: Path) -> None:
         read(copy)
 
 
-def test_texts_arrive_as_they_were_sent(bundle: Path) -> None:
+def test_texts_become_padded_and_truncated_tokens(bundle: Path) -> None:
     found = read(bundle)
     tokens = found.tokens(["item-3", "new", "item-0"], ["red shoe", "", "a\0b 🎈" * 1000])
     assert tokens.item_index.tolist() == [4, 0, 1]
     assert tokens.ids.shape == tokens.mask.shape == (3, found.manifest.text_tokens)
-    assert tokens.mask[1].sum() == 2, "the empty text is its two end marks"
+    assert tokens.mask[1].sum() == 2, "an empty text has two special tokens"
     assert found.tokens([], []).ids.shape[0] == 0
 
 
-def test_installing_twice_changes_nothing_and_leftovers_go(bundle: Path, tmp_path: Path) -> None:
+def test_installing_twice_changes_nothing_and_leftovers_are_removed(bundle: Path, tmp_path: Path) -> None:
     repository = tmp_path / "repository"
     (repository / ".incoming-old").mkdir(parents=True)
     install(read(bundle), repository)

@@ -1,4 +1,4 @@
-"""From a profile's entries to arrays: what the graphs are given is what happened."""
+"""Conversion of a profile's entries to arrays for the graphs."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def vector(item_id: str) -> Floats | None:
     return VECTORS.get(item_id)
 
 
-def test_events_stand_in_their_order_and_padding_behind_them(bundle: Path) -> None:
+def test_events_are_in_order_and_padded_on_the_right(bundle: Path) -> None:
     manifest = read(bundle).manifest
     ann = [entry("red", "view", 1000), entry("blue", "rate", 4500, 4.5), entry("red", "dance", 4500)]
     found, unknown = histories([ann, [], [entry("green", "view", 7)]], vector, manifest)
@@ -38,7 +38,7 @@ def test_a_value_that_float32_cannot_hold_stays_finite(bundle: Path) -> None:
     assert np.isfinite(found.values[0, 0])
 
 
-def test_a_step_is_the_last_column_of_a_history(bundle: Path) -> None:
+def test_a_step_has_the_event_and_the_gap_to_the_entry_before(bundle: Path) -> None:
     manifest = read(bundle).manifest
     ann = [entry("red", "view", 1000), entry("green", "rate", 4500, 4.5)]
     state = ModelState(1, np.arange(32, dtype="<f4").tobytes(), bytes(64))
@@ -48,7 +48,7 @@ def test_a_step_is_the_last_column_of_a_history(bundle: Path) -> None:
     assert unknown == [True, False]
 
 
-def test_idle_time_is_never_negative_but_for_no_event_at_all() -> None:
+def test_idle_time_is_negative_only_without_events() -> None:
     ann = [entry("red", "view", 1000), entry("blue", "view", 4500)]
     assert idle_seconds(ann, 10_000) == 5.5
     assert idle_seconds(ann, 4000) == 0

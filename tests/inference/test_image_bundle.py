@@ -1,4 +1,4 @@
-"""A bundle with images is served on the real Triton beside one without; nothing that is absent costs or counts."""
+"""A bundle with images and one without are served by one real Triton. A missing modality changes nothing."""
 
 import json
 import shutil
@@ -60,7 +60,7 @@ def change_manifest(folder: Path, **changes: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-async def test_both_versions_are_ready_and_give_the_same_for_text(model: TritonModel, seeing: Bundle) -> None:
+async def test_both_versions_are_ready_and_agree_on_text(model: TritonModel, seeing: Bundle) -> None:
     assert await model.ready(1) and await model.ready(2)
     tokens = seeing.tokens(["item-0", "new"], ["red shoe", ""])
     of_text = await model.encode_items(1, tokens, timeout=TIMEOUT)
@@ -68,7 +68,9 @@ async def test_both_versions_are_ready_and_give_the_same_for_text(model: TritonM
 
 
 @pytest.mark.parametrize("contents", [1, 3])
-async def test_images_move_vectors_as_they_do_here(model: TritonModel, seeing: Bundle, contents: int) -> None:
+async def test_images_change_vectors_as_they_do_in_process(
+    model: TritonModel, seeing: Bundle, contents: int
+) -> None:
     image = seeing.manifest.modality("image")
     files = [image_file(color) for color in ("red", "blue", "green", "white", "black")]
     prepared = np.stack(
@@ -83,17 +85,19 @@ async def test_images_move_vectors_as_they_do_here(model: TritonModel, seeing: B
     np.testing.assert_allclose(alone[0], found[4], atol=1e-5, rtol=1e-5)
 
 
-async def test_a_version_without_the_modality_has_no_answer_about_it(model: TritonModel) -> None:
+async def test_a_version_without_the_modality_refuses_it(model: TritonModel) -> None:
     nothing = np.zeros((1, 1, 8, 8, 3), np.uint8)
-    with pytest.raises(ModelUnavailable, match="no image"):
+    with pytest.raises(ModelUnavailable, match="no modality image"):
         await model.add_modality(1, "image", np.zeros((1, 16), np.float32), nothing, timeout=TIMEOUT)
 
 
-def test_a_version_is_whole_when_its_four_graphs_are(seeing: Bundle, bundle: Path, tmp_path: Path) -> None:
+def test_a_version_is_complete_when_its_four_graphs_are_there(
+    seeing: Bundle, bundle: Path, tmp_path: Path
+) -> None:
     install(seeing, tmp_path)
     assert versions(tmp_path) == [2]
     assert next(iter(seeing.manifest.graphs())) == "image_encoder", (
-        "what comes first is there when the four are"
+        "it is installed before the four that make a version complete"
     )
     assert set(read(bundle).manifest.graphs()) == set(GRAPHS)
     assert not (bundle / "triton" / "image_encoder").exists()
@@ -117,9 +121,9 @@ def test_a_listed_modality_without_its_graph_is_refused_by_name(copy: Path) -> N
     [
         ({"shape": [9, 8, 3]}, "has shape"),
         ({"kind": "FP32"}, "is UINT8"),
-        ({"preparation": "smell"}, "unknown here"),
-        ({"name": "vector"}, "taken"),
-        ({"name": "item"}, "taken"),
+        ({"preparation": "smell"}, "unknown preparation"),
+        ({"name": "vector"}, "reserved"),
+        ({"name": "item"}, "reserved"),
         ({"name": "sound"}, "does not list"),
         ({"name": "../x"}, "modalities"),
     ],
@@ -131,9 +135,9 @@ def test_a_modality_that_does_not_fit_is_refused(copy: Path, changes: dict[str, 
         read(copy)
 
 
-def test_another_graph_in_its_place_is_refused(copy: Path) -> None:
+def test_a_file_of_another_graph_is_refused(copy: Path) -> None:
     shutil.copyfile(copy / "triton/ranker/2/model.onnx", copy / MODEL)
     manifest = Manifest.model_validate_json((copy / "manifest.json").read_bytes())
     change_manifest(copy, files={**manifest.files, MODEL: checksum(copy / MODEL)})
-    with pytest.raises(BundleRefused, match="not those of image_encoder"):
+    with pytest.raises(BundleRefused, match="differ from those of image_encoder"):
         read(copy)

@@ -1,4 +1,4 @@
-"""Whatever people call an image becomes the same square of bytes, or is refused; nothing else happens."""
+"""Any image becomes a square of bytes, or is refused with MediaUnreadable."""
 
 import io
 
@@ -32,7 +32,7 @@ def test_modes(mode: str) -> None:
     assert prepare(file(Image.new(mode, (20, 20)), kind), SHAPE).shape == SHAPE
 
 
-def test_what_is_transparent_lies_on_white() -> None:
+def test_transparency_becomes_white() -> None:
     for mode, kind in (("RGBA", "PNG"), ("LA", "PNG"), ("RGBA", "WEBP")):
         image = Image.new(mode, (20, 20))
         assert (prepare(file(image, kind), SHAPE) > 250).all()
@@ -47,7 +47,7 @@ def test_an_image_is_turned_upright() -> None:
     assert turned[:, 12:].mean() > 200 and turned[:, :4].mean() < 50
 
 
-def test_the_first_frame_counts() -> None:
+def test_only_the_first_frame_is_used() -> None:
     frames = [Image.new("RGB", (20, 20), color) for color in ("red", "blue")]
     found = prepare(file(frames[0], "GIF", save_all=True, append_images=frames[1:]), SHAPE)
     assert found[..., 0].min() > 240 and found[..., 2].max() < 15
@@ -65,13 +65,13 @@ def test_the_first_frame_counts() -> None:
         b"RIFF",
     ],
 )
-def test_what_is_no_image_is_refused(content: bytes) -> None:
+def test_a_file_that_is_not_an_image_is_refused(content: bytes) -> None:
     with pytest.raises(MediaUnreadable):
         prepare(content, SHAPE)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_what_was_cut_short_is_refused(kind: str) -> None:
+def test_a_truncated_image_is_refused(kind: str) -> None:
     rng = np.random.default_rng(0)
     whole = file(Image.fromarray(rng.integers(0, 256, (64, 64, 3), np.uint8)), kind)
     prepare(whole, SHAPE)
@@ -79,12 +79,12 @@ def test_what_was_cut_short_is_refused(kind: str) -> None:
         prepare(whole[: len(whole) // 2], SHAPE)
 
 
-def test_other_formats_are_not_tried() -> None:
+def test_other_formats_are_refused() -> None:
     with pytest.raises(MediaUnreadable):
         prepare(file(Image.new("RGB", (8, 8)), "TIFF"), SHAPE)
 
 
-def test_a_small_file_that_unfolds_to_a_large_image_is_refused_before_it_does() -> None:
+def test_a_decompression_bomb_is_refused_before_it_is_decoded() -> None:
     bomb = file(Image.new("1", (6_000, 6_000)), "PNG")
     assert len(bomb) < 100_000
     with pytest.raises(MediaUnreadable, match="6000 x 6000"):

@@ -1,4 +1,4 @@
-"""States for profiles, whatever the history holds."""
+"""Model states of profiles, by folds and by steps."""
 
 from pathlib import Path
 
@@ -51,7 +51,7 @@ async def test_the_first_step_starts_from_an_empty_history(bundle: Path) -> None
     np.testing.assert_allclose(states_of(stepped).state, states_of(folded).state, atol=1e-5)
 
 
-async def test_an_unknown_item_makes_the_state_stale_and_no_other(bundle: Path) -> None:
+async def test_an_unknown_item_makes_only_its_users_state_stale(bundle: Path) -> None:
     checked = read(bundle)
     place = Position(b"t" * 16, 0, 0)
     users = [entries(3), [*entries(2), Entry("x", "never seen", "view", 9, place)], []]

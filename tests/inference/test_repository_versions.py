@@ -1,4 +1,4 @@
-"""Triton's repository serves the versions that it was told to, and nothing of others is left in it."""
+"""Triton's repository serves the configured versions, and keeps no files of others."""
 
 import asyncio
 import dataclasses
@@ -51,16 +51,16 @@ def repository(three: Sequence[Bundle], tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_what_is_installed_is_served_beside_the_others(repository: Path) -> None:
+def test_an_installed_version_is_served_beside_the_others(repository: Path) -> None:
     assert versions(repository) == [1, 2, 30]
     assert policies(repository) == {"version_policy { specific { versions: [ 1, 2, 30 ] } }"}
 
 
-def test_what_is_not_kept_goes_in_two_steps(repository: Path, three: Sequence[Bundle]) -> None:
+def test_a_version_is_removed_in_two_steps(repository: Path, three: Sequence[Bundle]) -> None:
     assert restrict(repository, [1, 30]) == []
     assert versions(repository) == [1, 2, 30], "Triton may still be reading them"
     assert policies(repository) == {"version_policy { specific { versions: [ 1, 30 ] } }"}
-    # Another comes before they are swept: what was let go does not come back with it.
+    # An install before the sweep does not bring a removed version back.
     install(three[2], repository)
     assert policies(repository) == {"version_policy { specific { versions: [ 1, 30 ] } }"}
     assert sweep(repository) == [2]
@@ -69,7 +69,7 @@ def test_what_is_not_kept_goes_in_two_steps(repository: Path, three: Sequence[Bu
     assert not list(repository.rglob(".*"))
 
 
-def test_a_graph_that_only_a_retired_version_has_goes_with_it(repository: Path) -> None:
+def test_a_graph_that_only_a_retired_version_has_is_removed_with_it(repository: Path) -> None:
     extra = repository / "image_encoder"
     shutil.copytree(repository / "ranker", extra)
     for version in ("1", "30"):
@@ -80,7 +80,7 @@ def test_a_graph_that_only_a_retired_version_has_goes_with_it(repository: Path) 
     assert {path.name for path in repository.iterdir()} == set(GRAPHS)
 
 
-def test_a_full_disk_leaves_what_was_there(
+def test_a_full_disk_leaves_the_repository_unchanged(
     repository: Path, three: Sequence[Bundle], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
@@ -93,7 +93,7 @@ def test_a_full_disk_leaves_what_was_there(
     assert sorted(repository.rglob("*")) == before
 
 
-async def test_a_copy_in_progress_is_no_version(repository: Path) -> None:
+async def test_a_copy_in_progress_is_not_a_version(repository: Path) -> None:
     (repository / ".incoming-x" / "ranker" / "7").mkdir(parents=True)
     (repository / "ranker" / ".incoming-7").mkdir()
     assert versions(repository) == [1, 2, 30]

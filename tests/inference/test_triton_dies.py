@@ -1,4 +1,4 @@
-"""Triton killed costs its callers next to nothing, and is used again as soon as it is back."""
+"""A killed Triton costs its callers next to nothing, and is used again as soon as it is back."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -47,7 +47,9 @@ async def step_when_back(model: TritonModel, steps: Steps, version: int = 1) -> 
 
 
 @pytest.mark.drill
-async def test_killed_it_fails_at_once_and_heals_by_itself(own_triton: EmbeddedTriton, bundle: Path) -> None:
+async def test_after_a_kill_calls_fail_at_once_and_recover_by_themselves(
+    own_triton: EmbeddedTriton, bundle: Path
+) -> None:
     checked = read(bundle)
     settings = TritonSettings(address=own_triton.address, breaker_open_ms=2000, breaker_open_max_ms=2000)
     model = TritonModel(settings, [checked.manifest])
@@ -57,9 +59,9 @@ async def test_killed_it_fails_at_once_and_heals_by_itself(own_triton: EmbeddedT
     for _ in range(settings.breaker_failures):
         with pytest.raises(ModelUnavailable):
             await model.step(1, steps, timeout=0.5)
-    # A hundred refusals within one pause, all before the network.
+    # A hundred calls within one pause are all refused before they reach the network.
     for _ in range(100):
-        with pytest.raises(ModelUnavailable, match="left alone"):
+        with pytest.raises(ModelUnavailable, match="circuit breaker"):
             await model.step(1, steps, timeout=0.5)
     assert not await model.ready(1)
     await own_triton.start()
@@ -69,7 +71,7 @@ async def test_killed_it_fails_at_once_and_heals_by_itself(own_triton: EmbeddedT
 
 
 @pytest.mark.drill
-async def test_a_version_of_another_width_comes_beside_the_first(
+async def test_a_version_of_another_width_is_loaded_beside_the_first(
     own_triton: EmbeddedTriton, tmp_path: Path
 ) -> None:
     wide = await asyncio.to_thread(build, tmp_path / "wide", width=24, version=2)
@@ -82,7 +84,7 @@ async def test_a_version_of_another_width_comes_beside_the_first(
     assert await model.ready(2)
     found = await model.step(2, one_step(second), timeout=20)
     assert found.user_vector.shape == (1, 24)
-    # The one before still answers, beside it.
+    # The first version still answers.
     old = TritonModel(
         TritonSettings(address=own_triton.address),
         [second.manifest.model_copy(update={"version": 1, "width": 16, "state_width": 32})],

@@ -1,4 +1,4 @@
-"""A model that answers nonsense is a model that does not answer: none of it reaches a caller."""
+"""A model that answers nonsense counts as one that does not answer. None of it reaches a caller."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -30,7 +30,7 @@ FOLDER = pathlib.Path(__file__).parent
 
 
 class TritonPythonModel:
-    """What goes wrong is the action."""
+    """The action of the request selects the fault."""
 
     def execute(self, requests):
         answers = []
@@ -86,7 +86,7 @@ def steps(rows: int, fault: int) -> Steps:
     )
 
 
-async def test_numbers_that_are_not_finite_are_refused_and_their_rows_named(model: TritonModel) -> None:
+async def test_numbers_that_are_not_finite_are_refused_with_their_rows(model: TritonModel) -> None:
     with pytest.raises(NotFinite) as error:
         await model.step(1, steps(4, NAN_AFTER_FIRST), timeout=20)
     assert error.value.rows == (1, 2, 3)
@@ -96,20 +96,20 @@ async def test_numbers_that_are_not_finite_are_refused_and_their_rows_named(mode
 
 
 @pytest.mark.parametrize("fault", [WRONG_SHAPE, ERROR])
-async def test_wrong_shapes_and_errors_are_the_model_not_answering(model: TritonModel, fault: int) -> None:
+async def test_wrong_shapes_and_errors_raise_model_unavailable(model: TritonModel, fault: int) -> None:
     with pytest.raises(ModelUnavailable):
         await model.step(1, steps(3, fault), timeout=20)
     await model.step(1, steps(3, FINE), timeout=20)
 
 
 async def run_so_far(server: EmbeddedTriton) -> int:
-    """Steps that Triton has run, by its own count."""
+    """Number of steps that Triton has run, by its own count."""
     async with triton_aio.InferenceServerClient(server.address) as client:
         found = await client.get_inference_statistics("user_step", "1", as_json=True)
     return int(found["model_stats"][0].get("inference_count", 0))
 
 
-async def test_a_slow_answer_is_none_and_what_queued_behind_it_is_not_run(
+async def test_a_slow_call_times_out_and_calls_queued_behind_it_do_not_run(
     faulty: EmbeddedTriton, model: TritonModel
 ) -> None:
     signals = faulty.repository / "user_step" / "1"
@@ -129,11 +129,13 @@ async def test_a_slow_answer_is_none_and_what_queued_behind_it_is_not_run(
                 break
             except ModelUnavailable:
                 await asyncio.sleep(0.05)
-    # The fine one and the first; the others' time ran out while they were queued.
+    # The fine one and the first. The others timed out in the queue.
     assert await run_so_far(faulty) - before == 2
 
 
-async def test_one_poisoned_history_does_not_make_its_batch_stale(model: TritonModel, bundle: Path) -> None:
+async def test_one_poisoned_history_does_not_make_its_whole_batch_stale(
+    model: TritonModel, bundle: Path
+) -> None:
     manifest = read(bundle).manifest
     state = ModelState(1, np.ones(32, "<f4").tobytes(), bytes(64))
     place = Position(b"t" * 16, 0, 1)

@@ -1,4 +1,4 @@
-"""The real Triton gives what the graphs give, alone or in a batch, in whatever form the history comes."""
+"""The real Triton returns what the graphs compute, for single rows and for batches, by folds and by steps."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -40,12 +40,12 @@ def rows(histories: Histories, chosen: slice) -> Histories:
     )
 
 
-async def test_it_is_ready_for_what_it_serves(model: TritonModel) -> None:
+async def test_it_is_ready_only_for_served_versions(model: TritonModel) -> None:
     assert await model.ready(1)
     assert not await model.ready(2)
 
 
-async def test_answers_are_those_of_the_graphs(model: TritonModel, checked: Bundle) -> None:
+async def test_answers_equal_those_of_the_graphs(model: TritonModel, checked: Bundle) -> None:
     here = InProcess(checked)
     texts = ["red shoe", "", "a song of the game", "blue film"] * 10
     tokens = checked.tokens([f"item-{i}" for i in range(40)], texts)
@@ -69,7 +69,7 @@ async def test_answers_are_those_of_the_graphs(model: TritonModel, checked: Bund
         assert ((ranking.probabilities >= 0) & (ranking.probabilities <= 1)).all()
 
 
-async def test_step_after_step_equals_the_fold(model: TritonModel) -> None:
+async def test_steps_equal_the_fold(model: TritonModel) -> None:
     given = random_histories(8, 60, 16, seed=3)
     given = rows(given, slice(1, 2))
     state = States(np.zeros((1, 32), np.float32), np.zeros((1, 16), np.float32))
@@ -87,7 +87,7 @@ async def test_step_after_step_equals_the_fold(model: TritonModel) -> None:
     assert_close(state.user_vector, folds.states.user_vector)
 
 
-async def test_a_batch_gives_what_each_row_gives_alone(model: TritonModel) -> None:
+async def test_a_row_gets_the_same_answer_alone_and_in_a_batch(model: TritonModel) -> None:
     given = random_histories(32, 50, 16, seed=5)
     together = await model.fold(1, given, timeout=TIMEOUT)
     for row in range(32):
@@ -117,8 +117,8 @@ async def test_a_score_does_not_depend_on_the_other_candidates(model: TritonMode
         np.testing.assert_allclose(together.probabilities[0, place], alone.probabilities[0, 0], atol=1e-5)
 
 
-async def test_a_batch_of_lists_gives_what_each_list_gives_alone(model: TritonModel, checked: Bundle) -> None:
-    """Twenty are more than the graph takes at once."""
+async def test_a_list_gets_the_same_ranking_alone_and_in_a_batch(model: TritonModel, checked: Bundle) -> None:
+    """Twenty lists exceed the graph's batch limit."""
     states = (await model.fold(1, random_histories(20, 20, 16), timeout=TIMEOUT)).states
     lists = random_candidates(30, checked.manifest, users=20)
     ranking = await model.rank(1, states, lists, timeout=TIMEOUT)
@@ -136,14 +136,14 @@ async def test_a_batch_of_lists_gives_what_each_list_gives_alone(model: TritonMo
         assert_close(ranking.predicted_value[row], alone.predicted_value[0])
 
 
-async def test_contributions_and_a_constant_are_the_user_vector(model: TritonModel) -> None:
+async def test_contributions_and_a_constant_sum_to_the_user_vector(model: TritonModel) -> None:
     folds = await model.fold(1, random_histories(6, 40, 16, seed=9), timeout=TIMEOUT)
     constant = folds.states.user_vector[0]
     total = folds.contributions.sum(axis=1) + constant
     assert_close(total, folds.states.user_vector)
 
 
-async def test_requests_that_run_together_get_their_own_answers(model: TritonModel) -> None:
+async def test_concurrent_requests_get_their_own_answers(model: TritonModel) -> None:
     given = random_histories(40, 30, 16, seed=11)
     parts = [rows(given, slice(row, row + 1)) for row in range(40)]
     found = await asyncio.gather(*(model.fold(1, part, timeout=TIMEOUT) for part in parts))
@@ -152,7 +152,7 @@ async def test_requests_that_run_together_get_their_own_answers(model: TritonMod
         assert_close(fold.states.state[0], together.states.state[row])
 
 
-async def test_nothing_asked_is_nothing_answered(model: TritonModel, checked: Bundle) -> None:
+async def test_an_empty_request_gets_an_empty_answer(model: TritonModel, checked: Bundle) -> None:
     vectors = await model.encode_items(1, checked.tokens([], []), timeout=TIMEOUT)
     assert vectors.shape == (0, 16)
     user = States(np.zeros((1, 32), np.float32), np.zeros((1, 16), np.float32))
@@ -160,7 +160,7 @@ async def test_nothing_asked_is_nothing_answered(model: TritonModel, checked: Bu
     assert ranking.probabilities.shape == (1, 0, 9) and ranking.predicted_value.shape == (1, 0)
 
 
-async def test_no_time_a_wrong_width_and_an_unknown_version_are_the_model_not_answering(
+async def test_no_time_a_wrong_width_and_an_unknown_version_raise_model_unavailable(
     model: TritonModel,
 ) -> None:
     given = random_histories(2, 10, 16)

@@ -1,4 +1,4 @@
-"""Who is answered by which version: stable, in proportion, and never back while the share grows."""
+"""Which version serves which user: the choice is stable, proportional to the share, and grows with it."""
 
 import pytest
 from hypothesis import given
@@ -33,13 +33,13 @@ def profile(*states: int) -> Profile:
 
 
 @given(st.text(min_size=1), versions)
-def test_a_place_is_stable_and_below_one(user_id: str, of: int) -> None:
+def test_a_bucket_is_stable_and_below_one(user_id: str, of: int) -> None:
     assert bucket(user_id, of) == bucket(user_id, of)
     assert 0 <= bucket(user_id, of) < 1
 
 
 @given(st.text(min_size=1), shares, shares)
-def test_a_share_that_grows_moves_nobody_back(user_id: str, one: float, other: float) -> None:
+def test_a_growing_share_moves_no_user_back(user_id: str, one: float, other: float) -> None:
     less, more = sorted((one, other))
     if version(routing(less).chosen(user_id)) == 2:
         assert version(routing(more).chosen(user_id)) == 2
@@ -48,50 +48,52 @@ def test_a_share_that_grows_moves_nobody_back(user_id: str, one: float, other: f
 
 
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.5, 0.9])
-def test_the_share_is_what_was_asked_for(share: float) -> None:
+def test_the_share_of_users_is_the_configured_one(share: float) -> None:
     chosen = [version(routing(share).chosen(f"user-{number}")) for number in range(20_000)]
     # Four standard deviations of 20,000 draws.
     assert abs(chosen.count(2) / 20_000 - share) < 4 * (share * (1 - share) / 20_000) ** 0.5
 
 
-def test_another_version_is_tried_on_others() -> None:
+def test_another_version_gets_other_users() -> None:
     users = [f"user-{number}" for number in range(1_000)]
     first = {user for user in users if bucket(user, 2) < 0.1}
     assert first != {user for user in users if bucket(user, 3) < 0.1}
 
 
-def test_an_existing_profile_is_answered_by_the_version_that_it_has() -> None:
+def test_a_profile_is_served_by_the_version_that_it_has_a_state_of() -> None:
     flipped = routing(1)
     assert version(flipped.answers("ann", None)) == 2
     assert version(flipped.answers("ann", profile(1))) == 1
     assert version(flipped.answers("ann", profile(1, 2))) == 2
-    assert version(routing(0).answers("ann", profile(1, 2))) == 1, "back at once: its state is there still"
+    assert version(routing(0).answers("ann", profile(1, 2))) == 1, (
+        "a rollback is immediate, because the state is still there"
+    )
 
 
-def test_a_tag_that_nobody_knows_counts_as_none() -> None:
+def test_a_state_of_an_unknown_version_is_ignored() -> None:
     assert version(routing(1).answers("ann", profile(77))) == 2
     assert version(routing(1).answers("ann", profile())) == 2
 
 
-def test_states_of_both_are_wanted_of_those_who_may_go_back() -> None:
+def test_states_of_both_versions_are_kept_for_users_that_may_be_rolled_back() -> None:
     assert [each.version for each in routing(1).wanted("ann")] == [1, 2]
     assert [each.version for each in routing(0).wanted("ann")] == [1]
     assert [each.version for each in routing(1, base=None).wanted("ann")] == [2]
     assert VersionRouting().wanted("ann") == ()
 
 
-def test_before_the_first_version_has_users_nobody_is_answered_by_a_model() -> None:
+def test_no_model_serves_anyone_before_the_first_version_has_users() -> None:
     assert routing(0, base=None).chosen("ann") is None
     assert routing(0, base=None).default is None
     assert routing(0, base=None).answering == ()
 
 
-def test_questions_of_no_user_go_to_the_version_that_most_are_answered_by() -> None:
+def test_requests_without_a_user_get_the_version_that_serves_most_users() -> None:
     assert version(routing(0.1).default) == 1
     assert version(routing(1).default) == 2
 
 
-def test_a_record_that_cannot_be_read_changes_nothing() -> None:
+def test_an_unreadable_record_changes_nothing() -> None:
     held = Versions()
     raw = manifest(5).model_dump_json().encode()
     held.update(ServedVersions(next=ServedVersion(version=5, manifest=raw, published_at_ms=3), share=1))
@@ -103,5 +105,5 @@ def test_a_record_that_cannot_be_read_changes_nothing() -> None:
     assert heard == [5]
 
 
-def test_what_is_absent_from_a_record_is_absent() -> None:
+def test_an_empty_record_is_an_empty_routing() -> None:
     assert routing_of(ServedVersions()) == VersionRouting()
