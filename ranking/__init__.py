@@ -1,1 +1,1 @@
-"""The candidate pipeline: from queries to lists. `build` names the stages, and `runner` takes batches through them."""
+"""The candidate pipeline: from queries to lists. `build` lists the stages, and `runner` runs batches through them."""

@@ -45,17 +45,17 @@ def build(
     slate_ids: SlateIds | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Runner:
-    """Builds the runner. It needs no socket, and no wall clock: a query carries its moment.
+    """Builds the runner. It needs no sockets and no wall clock, because a query carries its moment.
 
     Args:
-        catalog: what can be recommended, in memory.
-        model: Triton, or the bundle's graphs in this process.
-        versions: which model version answers whom now; where none does, lists are popular ones.
-        profiles: how profiles are folded, and the actions.
-        settings: the surfaces, and how time is shared.
-        ranker: False: without the top tier, so that lists are in the order of the user's vector.
-        slate_ids: names the lists; None: by the time and at random.
-        clock: what deadlines are on, in seconds: the event loop's time.
+        catalog: The catalogue.
+        model: The model.
+        versions: Returns the current routing of users to model versions. Users without a version get popular lists.
+        profiles: How profiles are folded, and the actions.
+        settings: The surfaces, and how the time of a list is divided.
+        ranker: Whether there is a ranker. Without it, lists are ordered by the user's vector.
+        slate_ids: Generates the ids of lists. None: ULIDs.
+        clock: The clock of deadlines, in seconds: the event loop's time.
     """
     calls = Calls()
     actions = Actions(profiles.actions)
@@ -93,7 +93,7 @@ def build(
 def build_similar_items(
     catalog: InMemoryCatalog, versions: Callable[[], VersionRouting], settings: RankingSettings
 ) -> SimilarItems:
-    """Builds what answers "more like this"; the arguments as those of `build`."""
+    """Builds the search for similar items. See `build` for the arguments."""
     surface = settings.surface(DEFAULT_SURFACE)
     return SimilarItems(catalog, _popularity(catalog, settings), _filters(catalog), versions, surface)
 

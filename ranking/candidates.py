@@ -1,4 +1,4 @@
-"""Candidates: what the sources retrieve, their union, and their scores."""
+"""Candidates: the sources' retrievals, their union, and their scores."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from recstream.v1 import slate_pb2
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Retrieved:
-    """What one source retrieved for one query: catalogue rows, best first."""
+    """The catalogue rows that one source retrieved for one query, best first."""
 
     source: str
     rows: Rows
@@ -23,10 +23,12 @@ class Retrieved:
 class Candidates:
     """The candidates of one query.
 
-    rows: distinct catalogue rows, int64 [m].
-    sources: for each the source that retrieved it first, an index into `names`, int64 [m].
-    vectors: of the user's model version, float32 [m, d], zeros for an item without one. d is 0 where the query has no
-        user, where the version has no vectors, and before candidates are hydrated.
+    Attributes:
+        rows: Distinct catalogue rows, int64 [m].
+        sources: The source that retrieved each candidate first, as an index into `names`, int64 [m].
+        names: The sources.
+        vectors: Item vectors of the user's model version, float32 [m, d]. Zeros for an item without one. d is 0 if the
+            query has no user, if the version has no vectors, and before hydration.
     """
 
     rows: Rows
@@ -39,7 +41,7 @@ class Candidates:
 
 
 def merge(retrieved: Sequence[Retrieved]) -> Candidates:
-    """The union in the order of the sources, each row once and of the first source that retrieved it."""
+    """The union of retrievals, in their order. A row belongs to the first source that retrieved it."""
     names = tuple(each.source for each in retrieved)
     if retrieved:
         rows = np.concatenate([each.rows for each in retrieved]).astype(np.int64, copy=False)
@@ -54,13 +56,14 @@ def merge(retrieved: Sequence[Retrieved]) -> Candidates:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores:
-    """A score for each of m candidates, and where it comes from.
+    """Scores of m candidates.
 
-    values: float64 [m], higher is better. Not finite where a candidate could not be scored, such as an item without a
-        vector.
-    tier: the step of the ladder that scored.
-    model_version: 0 where no model had a part in it.
-    probabilities, predicted_values: the ranker's, float32 [m, A] and [m]; None on the other tiers.
+    Attributes:
+        values: float64 [m], higher is better. Not finite for a candidate that could not be scored, such as an item
+            without a vector.
+        tier: The step of the ladder that computed them.
+        model_version: The version that computed them. 0: no model was involved.
+        probabilities, predicted_values: The ranker's predictions, float32 [m, A] and [m]. None on the other tiers.
     """
 
     values: NDArray[np.float64]
@@ -72,14 +75,14 @@ class Scores:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scored:
-    """The candidates of one query with their scores, and how many items of the catalogue the filters allowed."""
+    """The candidates of one query with their scores. `allowed`: how many items of the catalogue the filters allowed."""
 
     candidates: Candidates
     scores: Scores
     allowed: int
 
     def where(self, mask: Mask) -> "Scored":
-        """Those that the mask [m] keeps; the same object where it keeps all."""
+        """Returns the candidates in the mask [m]. If it keeps all, returns this object."""
         if mask.all():
             return self
         c, s = self.candidates, self.scores
@@ -98,10 +101,11 @@ class Scored:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Selection:
-    """Which candidates are listed.
+    """The candidates that are listed.
 
-    chosen: indices of candidates, the first position first, int64 [k].
-    explored: whether a candidate has its position for being new, bool [k].
+    Attributes:
+        chosen: Indices of candidates in the order of the list, int64 [k].
+        explored: Whether the candidate got its position because it is new, bool [k].
     """
 
     chosen: NDArray[np.int64]

@@ -1,4 +1,4 @@
-"""What ranking counts. Labels are bounded: names of this file, configured surfaces, live versions, `other`."""
+"""Metrics of ranking. Labels are bounded: names in this file, configured surfaces, live versions, `other`."""
 
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -27,47 +27,45 @@ _BUCKETS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0
 
 STAGE_SECONDS: Final = Histogram(
     "recstream_ranking_stage_seconds",
-    "Time of one stage of one batch of lists, waiting included",
+    "Time of one stage of one batch of lists, including waits",
     ["stage"],
     buckets=_BUCKETS,
 )
 _STAGE: Final = {stage: STAGE_SECONDS.labels(stage) for stage in STAGES}
 LIST_SECONDS: Final = Histogram(
     "recstream_ranking_list_seconds",
-    "Time from query to list, by the model version that answered; 0: none had a part in it",
+    "Time from query to list, by the model version of the list; 0: no model was involved",
     ["version"],
     buckets=_BUCKETS,
 )
-LISTS: Final = Counter(
-    "recstream_ranking_lists_total", "Lists made, by tier and surface", ["tier", "surface"]
-)
+LISTS: Final = Counter("recstream_ranking_lists_total", "Lists, by tier and surface", ["tier", "surface"])
 LISTS_BY_VERSION: Final = Counter(
     "recstream_ranking_lists_by_version_total",
-    "Lists made, by the model version that answered; 0: none had a part in it",
+    "Lists, by model version; 0: no model was involved",
     ["version"],
 )
 CANDIDATES: Final = Counter(
-    "recstream_ranking_candidates_total", "Candidates by the source that retrieved them first", ["source"]
+    "recstream_ranking_candidates_total", "Candidates, by the source that retrieved them first", ["source"]
 )
-POSITIONS: Final = Counter("recstream_ranking_positions_total", "Positions of lists by source", ["source"])
+POSITIONS: Final = Counter("recstream_ranking_positions_total", "Positions of lists, by source", ["source"])
 FALLBACKS: Final = Counter(
     "recstream_ranking_fallbacks_total",
-    "Lists that went without a tier, a refold or reasons, by what failed and why",
+    "Lists made without a tier, a refold or reasons, by what failed and why",
     ["what", "why"],
 )
 SOURCE_FAILURES: Final = Counter(
     "recstream_ranking_source_failures_total",
-    "Sources that raised or came late, and were left out",
+    "Sources that failed or were late, and were left out of a batch",
     ["source"],
 )
 HISTORIES: Final = Counter(
     "recstream_ranking_histories_total",
-    "Histories encoded while a list was made, by the model or from the cache",
+    "Encoded histories that lists used, from the model or from the cache",
     ["from"],
 )
 DROPPED_LATE: Final = Counter(
     "recstream_ranking_dropped_late_total",
-    "Candidates that ceased to be eligible while they were being scored",
+    "Candidates that stopped being eligible while they were scored",
 )
 LABEL_VALUES: Final[LabelValuesOf] = {
     (STAGE_SECONDS, "stage"): LabelValues(STAGES),
@@ -82,7 +80,7 @@ LABEL_VALUES: Final[LabelValuesOf] = {
     (SOURCE_FAILURES, "source"): LabelValues(SOURCES),
     (HISTORIES, "from"): LabelValues(ENCODED_BY),
 }
-# All series are there from the start, at zero.
+# All series exist from the start, at zero.
 for _what in FALLBACKS_FROM:
     FALLBACKS.labels(_what, "unavailable")
     FALLBACKS.labels(_what, "fault")
@@ -96,7 +94,7 @@ for _from in ENCODED_BY:
 
 @contextmanager
 def timed(stage: str) -> Iterator[None]:
-    """Times one of `STAGES` while inside, as a span of the events that are traced too."""
+    """Measures the time of one of `STAGES`, as a metric and as a span of traced events."""
     began = time.perf_counter()
     with child(stage):
         yield
@@ -104,35 +102,34 @@ def timed(stage: str) -> Iterator[None]:
 
 
 class Labels:
-    """Surfaces and versions as values of labels: clients name the one, publishing the other, and both are bounded."""
+    """Bounds label values that come from outside: surfaces from clients, versions from publishing."""
 
     def __init__(self, surfaces: Collection[str], versions: Callable[[], VersionRouting]) -> None:
         """Args:
-        surfaces: those that are configured.
-        versions: which model versions are live now.
+        surfaces: The configured surfaces.
+        versions: Returns the current routing.
         """
         self._surfaces = frozenset(surfaces)
         self._versions = versions
 
     def surface(self, name: str) -> str:
-        """The surface if it is configured, else `other`: its list has the settings of `default`, and its name is
-        whatever a client sent."""
+        """The surface if it is configured, otherwise `other`: clients may send any name."""
         return name if name in self._surfaces else OTHER
 
     def version(self, version: int) -> str:
-        """The version if it is live, `0` for none, else `other`."""
+        """The version if it is live, `0` for none, otherwise `other`."""
         return version_label(version, self._versions())
 
 
 class CountLists:
-    """The side effect that counts lists, their positions and their time."""
+    """A side effect that counts lists and their positions, and observes their time."""
 
     def __init__(self, surfaces: Collection[str], versions: Callable[[], VersionRouting]) -> None:
         """See `Labels`."""
         self._labels = Labels(surfaces, versions)
         for tier in TIERS:
             for name in (*surfaces, OTHER):
-                LISTS.labels(tier, name)  # at zero, as those above
+                LISTS.labels(tier, name)
 
     def ranked(self, queries: Sequence[HydratedQuery], lists: Sequence[Ranked], seconds: float) -> None:
         """See `SideEffect.ranked`."""

@@ -1,4 +1,4 @@
-"""What is asked of ranking: a list for one user at one moment, and what hydration adds to the question."""
+"""A query: the request for one user's list at one moment, and what hydration adds to it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,16 +19,17 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class ListRequest:
-    """What a client wants listed, free of transport. A stream keeps it and asks with it again and again.
+    """A client's request for a list, independent of the transport. A stream reuses it for all of its lists.
 
-    user_id: whose list it is.
-    count: items wanted. The list is shorter only if fewer items are allowed.
-    surface: selects the settings. A surface that is not configured gets the settings of `default`.
-    domain: only items of this domain; empty: all.
-    filter: only items that match; None: all.
-    excluded: item ids to leave out. Unknown ids are ignored.
-    served: `profiles.folding.tail.hash64` of the ids on earlier pages of the session, which are left out too.
-    experiments: experiment name to arm. They go to the slate's record and change nothing here.
+    Attributes:
+        user_id: The user.
+        count: Length of the list. It is shorter only if fewer items are allowed.
+        surface: Selects the settings. A surface that is not configured gets the settings of `default`.
+        domain: Only items of this domain. Empty: all.
+        filter: Only items that match. None: all.
+        excluded: Item ids to leave out. Unknown ids are ignored.
+        served: `profiles.folding.tail.hash64` of the ids on earlier pages of the session. They are left out too.
+        experiments: Experiment name to arm. They go to the slate's record and change nothing here.
     """
 
     user_id: str
@@ -43,11 +44,14 @@ class ListRequest:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Query:
-    """One list to make: the request, the moment, and the user's profile as it was read.
+    """One list to make.
 
-    now_ms: the moment of the list, Unix milliseconds. Ages, idle time, popularity and expiry are counted from it.
-    stored, tail: the user's profile, and the tail of what the user consumed before it begins; None: there is none.
-    profile_unavailable: the profile could not be read. The list is a popular one and says so.
+    Attributes:
+        request: The request.
+        now_ms: The moment of the list in Unix milliseconds. Ages, idle time, popularity and expiry are counted from it.
+        stored: The user's profile. None: there is none.
+        tail: The items that the user consumed before the profile's history begins. None: there are none.
+        profile_unavailable: Whether the profile could not be read. The list is then a popular one and says so.
     """
 
     request: ListRequest
@@ -59,11 +63,13 @@ class Query:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class User:
-    """What a model version knows of the user.
+    """The user's state under a model version.
 
-    states: one row.
-    idle_seconds: from the newest event that the state covers to the moment; -1: it covers none.
-    behind: the state does not cover the whole history, and could not be folded again in time.
+    Attributes:
+        version: The model version.
+        states: The state, one row.
+        idle_seconds: Seconds from the newest event that the state covers to the moment. -1: it covers none.
+        behind: Whether the state does not cover the whole history and could not be refolded in time.
     """
 
     version: int
@@ -82,14 +88,15 @@ class User:
 class HydratedQuery:
     """A query with everything that the stages after hydration need.
 
-    request, now_ms, profile_unavailable: see `Query`.
-    settings: of the request's surface.
-    revision: of the profile; 0 without one.
-    manifest, user: None where no model can have a part in the list.
-    model_history: the entries that the model state covers, oldest first.
-    positives: items on which the user's last word was positive, newest first, each once.
-    consumed: catalogue rows that must not be listed: what the user consumed (unless its action may repeat), what the
-        request excludes, and what earlier pages served.
+    Attributes:
+        request, now_ms, profile_unavailable: See `Query`.
+        settings: The settings of the request's surface.
+        revision: The revision of the profile. 0 without one.
+        manifest, user: The model version and the user's state. None: the list is made without a model.
+        model_history: The entries that the model state covers, oldest first.
+        positives: Items whose newest event by the user is positive, newest first, without duplicates.
+        consumed: Catalogue rows that must not be listed: items that the user consumed (unless their action is
+            repeatable), that the request excludes, or that earlier pages served.
     """
 
     request: ListRequest

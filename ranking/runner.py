@@ -1,6 +1,6 @@
-"""The runner: takes a batch of queries through the stages in their order, within the deadline.
+"""The runner: runs a batch of queries through the stages, within a deadline.
 
-It knows no stage by name. `ranking.build` lists them, and `ranking.stages` says what each kind does.
+It knows no stage by name. `ranking.build` lists them, and `ranking.stages` defines what each kind does.
 """
 
 import asyncio
@@ -41,11 +41,12 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """The stages that a list goes through, in this order.
+    """The stages of a list, in the order in which they run.
 
-    filters: all filters as one.
-    sources: their order decides which one a candidate is counted for.
-    scorers: the deadline ladder, best first; the last one needs nobody.
+    Attributes:
+        filters: All filters as one.
+        sources: The sources. A candidate belongs to the first one that retrieves it.
+        scorers: The deadline ladder, best first. The last one needs no user and no model.
     """
 
     query_hydrator: QueryHydrator
@@ -59,7 +60,7 @@ class Stages:
 
 
 class Runner:
-    """Makes lists. Holds no state of a query; close it when no query is in it any more."""
+    """Makes lists. It keeps no state of a query. Close it when no query is in progress."""
 
     def __init__(
         self,
@@ -71,9 +72,12 @@ class Runner:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Args:
-        calls: the calls in flight of these stages; `close` ends them.
-        slate_ids: names the lists.
-        clock: what deadlines are on, in seconds: the event loop's time.
+        catalog: The catalogue.
+        stages: The stages.
+        settings: How the time of a list is divided.
+        calls: The calls of these stages to the model. `close` cancels them.
+        slate_ids: Generates the ids of lists.
+        clock: The clock of deadlines, in seconds: the event loop's time.
         """
         self._catalog = catalog
         self._stages = stages
@@ -87,20 +91,20 @@ class Runner:
         """Makes a list for each query of a batch.
 
         Args:
-            queries: what is due at the same time. Their moments may differ.
-            deadline: on the clock, seconds, for the whole batch. The lists are there before it, each on the
-                best tier that time and model allow, and at once if it has passed. Infinity: they take as long as they
-                need.
+            queries: The queries. Their moments may differ.
+            deadline: Time on the clock, in seconds, by which the whole batch is done. Each list is of the best tier
+                that the time and the model allow. If the deadline has passed, the lists are made at once. Infinity:
+                they take as long as they need.
 
         Returns:
-            The lists, in the order of the queries. It raises nothing because the model fails or is late.
+            The lists, in the order of the queries. A model that fails or is late causes no exception.
         """
         began = time.perf_counter()
         settings = self._settings
         budget = Budget(deadline, self._clock).reserve(settings.reserve_ms / 1000)
         hydrated = await self._hydrated(queries, budget)
         model_budget = budget.share(1, settings.model_timeout_ms / 1000)
-        # What the reasons need of the model is on its way while candidates are retrieved and scored.
+        # The reasons' calls to the model run while candidates are retrieved and scored.
         explanations = self._stages.explainer.begin(hydrated, model_budget)
         try:
             scored = await self._scored(hydrated, model_budget)
@@ -120,15 +124,15 @@ class Runner:
         for effect in self._stages.side_effects:
             try:
                 effect.ranked(hydrated, lists, time.perf_counter() - began)
-            except Exception as error:  # the lists are made
+            except Exception as error:  # The lists are made, so a failed side effect does not matter to them.
                 log_fault("side_effect_failed", error)
         return lists
 
     async def score(self, queries: Sequence[Query], *, deadline: float = math.inf) -> list[Scored]:
-        """All candidates of each query with their scores, before any selection: what evaluation reads.
+        """Scores all candidates of each query, without selecting any. Evaluation uses it.
 
         Args:
-            queries, deadline: see `rank`.
+            queries, deadline: See `rank`.
         """
         settings = self._settings
         budget = Budget(deadline, self._clock).reserve(settings.reserve_ms / 1000)
@@ -136,7 +140,7 @@ class Runner:
         return await self._scored(hydrated, budget.share(1, settings.model_timeout_ms / 1000))
 
     async def close(self) -> None:
-        """Ends calls to the model that nobody waits for any more."""
+        """Cancels calls to the model that are still in flight."""
         await self._calls.close()
 
     async def _hydrated(self, queries: Sequence[Query], budget: Budget) -> list[HydratedQuery]:
@@ -162,12 +166,12 @@ class Runner:
     async def _retrieved(
         self, queries: Sequence[HydratedQuery], allowed: Sequence[Mask], budget: Budget
     ) -> list[Candidates]:
-        """For each query the union of what the sources retrieve. A source that raises, or does not answer within the
-        budget, is left out and counted: the others make the list."""
+        """Returns the union of what the sources retrieve, for each query. A source that raises or exceeds the budget is
+        counted and left out. The list is made from the others."""
         sources = self._stages.sources
         tasks = [asyncio.create_task(source.retrieve(queries, allowed)) for source in sources]
         try:
-            # Even with no time left each source gets one turn: those that need nobody's answer are done in it.
+            # Without time left, each source still runs once. Sources that wait for nothing are done then.
             await asyncio.wait(tasks, timeout=budget.left())
         finally:
             for task in tasks:
@@ -191,7 +195,7 @@ class Runner:
         return candidates
 
     def _still_allowed(self, queries: Sequence[HydratedQuery], scored: Sequence[Scored]) -> list[Scored]:
-        """Those candidates that the filters still allow after the model was at work."""
+        """Keeps the candidates that the filters still allow after the time that scoring took."""
         masks = self._stages.filters.still_allowed(queries, [each.candidates.rows for each in scored])
         metrics.DROPPED_LATE.inc(sum(len(mask) - int(np.count_nonzero(mask)) for mask in masks))
         return [each.where(mask) for each, mask in zip(scored, masks, strict=True)]

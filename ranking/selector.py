@@ -1,8 +1,8 @@
 """The selector: from scores to positions.
 
-Three ideas, each of which only moves items and never shortens a list: best first, a soft cap on what one main category
-may hold, and a few positions for new items. Nothing is drawn at random: the same scores give the same list. As in
-xai-org/x-algorithm's selector, scores that are not finite sink to the bottom.
+It orders candidates by score, limits the share of one main category, and gives a few positions to new items. Each of
+these moves items but never shortens a list. Nothing is random, so the same scores give the same list. Scores that are
+not finite come last, as in xai-org/x-algorithm's selector.
 """
 
 from collections.abc import Callable, Sequence
@@ -50,15 +50,15 @@ def select(
     count: int,
     settings: SurfaceSettings,
 ) -> Selection:
-    """Which of m candidates are listed: min(count, m) of them, each once.
+    """Selects min(count, m) of m candidates.
 
     Args:
-        scores: float64 [m]; candidates whose score is not finite come last.
-        item_id: of a candidate by its index; decides between equal scores, and is called for no others.
-        categories: codes of main categories, int64 [m]; negative: none, which no cap concerns.
-        fresh: items that are new, bool [m], which the exploration positions are for.
-        count: the list's length.
-        settings: of the surface.
+        scores: float64 [m]. Candidates whose score is not finite come last.
+        item_id: Returns the item id of a candidate by its index. Breaks ties, and is called for no other candidates.
+        categories: Codes of main categories, int64 [m]. Negative: the item has none, and no cap applies.
+        fresh: Whether the item is new and may get an exploration position, bool [m].
+        count: Length of the list.
+        settings: The settings of the surface.
     """
     order = by_score(scores, item_id)
     length = min(count, len(order))
@@ -71,13 +71,13 @@ def select(
 
 
 def by_score(scores: NDArray[np.float64], item_id: Callable[[int], str]) -> Order:
-    """Indices, highest score first; equal scores by item id; not finite last, by item id among themselves."""
+    """Indices ordered by descending score, ties by item id. Those whose score is not finite come last, by item id."""
     keys = np.where(np.isfinite(scores), -scores, np.inf)
     order = np.argsort(keys, kind="stable")
     ranked = keys[order]
     level = np.flatnonzero(ranked[1:] == ranked[:-1])
     if len(level):
-        # Runs of equal scores: where one begins, and where it ends.
+        # Begins and ends of the runs of equal scores.
         begins = level[np.diff(level, prepend=-2) > 1]
         ends = level[np.diff(level, append=len(order) + 1) > 1] + 2
         for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
@@ -86,7 +86,7 @@ def by_score(scores: NDArray[np.float64], item_id: Callable[[int], str]) -> Orde
 
 
 def capped(order: Order, categories: NDArray[np.int64], cap: int) -> Order:
-    """The same indices; those of a category from the `cap + 1`th on come after all that are within their cap."""
+    """Moves the indices that exceed the cap of their category behind all others. Keeps the order otherwise."""
     codes = categories[order]
     grouped = np.argsort(codes, kind="stable")
     starts = np.flatnonzero(np.diff(codes[grouped], prepend=codes[grouped][:1] - 1))
@@ -97,17 +97,17 @@ def capped(order: Order, categories: NDArray[np.int64], cap: int) -> Order:
 
 
 def explored(order: Order, fresh: Mask, length: int, positions: int) -> Selection:
-    """The first `length` of the order, of which at least `positions` are fresh, as far as there are any.
+    """Takes the first `length` of the order, and makes sure that at least `positions` of them are fresh, if enough are.
 
-    Fresh items that the order itself brings count. The missing ones are its next best, spread evenly; the last of the
-    other items give way.
+    Fresh items that the order brings by itself count. If there are too few, the next best fresh items replace the last
+    items that are not fresh, and are spread evenly over the list.
     """
     listed, rest = order[:length], order[length:]
     missing = positions - int(fresh[listed].sum())
     chosen = rest[fresh[rest]][: max(0, missing)]
     if not len(chosen):
         return Selection(listed, np.zeros(length, np.bool_))
-    # Fresh items that are listed already stay: only others give way.
+    # Only items that are not fresh give way.
     gives_way = np.flatnonzero(~fresh[listed])[-len(chosen) :]
     kept = np.delete(listed, gives_way)
     spread = np.zeros(length, np.bool_)

@@ -1,4 +1,4 @@
-"""How lists are made, a surface each."""
+"""Settings of ranking, by surface."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -6,54 +6,57 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 DEFAULT_SURFACE: Final = "default"
-"""The surface whose settings count wherever another one sets nothing."""
+"""The surface whose settings apply where another surface sets nothing."""
 
 
 class SurfaceSettings(BaseModel):
-    """What may differ between the surfaces that show lists."""
+    """Settings that may differ between the surfaces that show lists."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     nearest: int = Field(default=200, ge=0, le=2000, description="Candidates nearest to the user's vector")
     similar: int = Field(
-        default=100, ge=0, le=2000, description="Candidates similar to the last positive items, all together"
+        default=100, ge=0, le=2000, description="Candidates similar to the last positive items, in total"
     )
     similar_seeds: int = Field(
-        default=3, ge=1, le=20, description="How many of the last positive items are looked around"
+        default=3,
+        ge=1,
+        le=20,
+        description="Number of last positive items for which similar ones are searched",
     )
     popular: int = Field(
         default=100,
         ge=0,
         le=2000,
-        description="Candidates by lasting popularity; never fewer than the list has positions",
+        description="Candidates by lasting popularity; at least as many as the list has positions",
     )
     trending: int = Field(
         default=100,
         ge=0,
         le=2000,
-        description="Candidates by popularity now; 0: none, else never fewer than the list has positions",
+        description="Candidates by popularity now; at least as many as the list has positions, or none if 0",
     )
     fresh: int = Field(default=30, ge=0, le=2000, description="Candidates that are new in the catalogue")
     fresh_days: float = Field(
-        default=14, ge=0, description="An item is new for so long after its publication"
+        default=14, ge=0, description="Days after its publication for which an item is new"
     )
     exploration_share: float = Field(
         default=0.1,
         ge=0,
         le=0.5,
-        description="Share of the list's positions that new items get, whatever their score",
+        description="Share of the list's positions reserved for new items, independent of their score",
     )
     category_share: float = Field(
         default=0.5,
         gt=0,
         le=1,
-        description="Share of a list that a main category may hold if others are left; 1: no cap",
+        description="Share of a list that one main category may have while there are items of others; 1: no cap",
     )
     rating_weight: float = Field(
         default=0,
         ge=0,
-        description="What a rated action's predicted value adds to the blended score: this, times the "
-        "action's weight, times its probability, times -1 to 1 over the scale (0: where it begins to be positive)",
+        description="Weight of a rated action's predicted value in the blended score. The value adds rating_weight * "
+        "the action's weight * its probability * the value scaled to -1 to 1, with 0 at `positive_from`",
     )
     action_weights: dict[str, float] = Field(
         default_factory=dict, description="Weights that differ from those of the profiles' actions"
@@ -61,42 +64,46 @@ class SurfaceSettings(BaseModel):
 
 
 def evaluation() -> dict[str, SurfaceSettings]:
-    """The surface of measurements: the model's order with nothing moved."""
+    """The surface of evaluations: the model's order, unchanged by exploration or caps."""
     return {"evaluation": SurfaceSettings(trending=0, fresh=0, exploration_share=0, category_share=1)}
 
 
 class RankingSettings(BaseModel):
-    """The pipeline's settings. A surface takes from `default` whatever it does not set."""
+    """The pipeline's settings. A surface takes settings that it does not have from `default`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    default: SurfaceSettings = Field(default=SurfaceSettings(), description="Every surface without its own")
+    default: SurfaceSettings = Field(
+        default=SurfaceSettings(), description="Settings of surfaces that are not configured"
+    )
     surfaces: dict[str, SurfaceSettings] = Field(
-        default_factory=evaluation, description="By surface name: what differs there from `default`"
+        default_factory=evaluation, description="By surface name, the settings that differ from `default`"
     )
     trending_half_life_hours: float = Field(
-        default=24, gt=0, description="Age at which an event counts half for trending"
+        default=24, gt=0, description="Age in hours at which an event counts half for trending"
     )
-    model_timeout_ms: float = Field(default=150, gt=0, description="Most that one list waits for the model")
+    model_timeout_ms: float = Field(
+        default=150, gt=0, description="Longest time that a list waits for the model"
+    )
     refold_share: float = Field(
         default=0.5,
         ge=0,
         le=1,
-        description="Share of the time left that may go into refolding a state that is behind",
+        description="Share of the time left that may be spent on refolding a state that is behind",
     )
     reasons_wait_ms: float = Field(
-        default=15, ge=0, description="Most that a ranked list waits for its reasons"
+        default=15, ge=0, description="Longest time that a ranked list waits for its reasons"
     )
     reasons_events: int = Field(
         default=32,
         ge=1,
-        description="How many of the newest events of the model's history reasons are looked for among",
+        description="Number of newest events of the model's history that may be reasons",
     )
     reserve_ms: float = Field(
-        default=10, ge=0, description="Kept of the deadline for selection, reasons and sending"
+        default=10, ge=0, description="Time before the deadline reserved for selection, reasons and sending"
     )
     history_cache_size: int = Field(
-        default=2000, ge=1, description="Users whose last encoded history is cached, about 20 KB each"
+        default=2000, ge=1, description="Users whose last encoded history is cached; about 20 KB each"
     )
 
     @field_validator("surfaces")
@@ -106,11 +113,11 @@ class RankingSettings(BaseModel):
 
     @property
     def surface_names(self) -> tuple[str, ...]:
-        """The surfaces that are configured, `default` first."""
+        """The configured surfaces, `default` first."""
         return (DEFAULT_SURFACE, *(name for name in self.surfaces if name != DEFAULT_SURFACE))
 
     def surface(self, name: str) -> SurfaceSettings:
-        """The settings of a surface: those of `default` where it sets nothing, or is not configured."""
+        """The settings of a surface. Where it sets nothing, or if it is not configured, those of `default`."""
         own = self.surfaces.get(name) if name != DEFAULT_SURFACE else None
         return self.default if own is None else self.default.model_copy(update=_set(own))
 

@@ -1,4 +1,4 @@
-"""Items like an item."""
+"""Items that are similar to an item."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,23 +16,23 @@ from recstream.v1 import filter_pb2, slate_pb2
 
 
 class ItemUnknown(Exception):
-    """The catalogue does not know the item that others should be like."""
+    """The catalogue does not know the item for which similar ones are requested."""
 
     def __init__(self, item_id: str) -> None:
-        super().__init__(f"the catalogue knows no item {item_id!r}: put it first, or ask for another")
+        super().__init__(f"the catalogue has no item {item_id!r}: put it first, or request another one")
         self.item_id = item_id
 
 
 @dataclass(frozen=True, slots=True)
 class SimilarList:
-    """Items like an item, nearest first. model_version is 0 where no model had a part in it."""
+    """Similar items, nearest first. `model_version` is 0 if no model was involved."""
 
     items: tuple[slate_pb2.RankedItem, ...]
     model_version: int
 
 
 class SimilarItems:
-    """Finds the items nearest to an item by the model's vectors. Knows nothing of any user."""
+    """Finds the items nearest to an item by the model's vectors. It uses no profile."""
 
     def __init__(
         self,
@@ -58,14 +58,14 @@ class SimilarItems:
         domain: str = "",
         excluded: frozenset[str] = frozenset(),
     ) -> SimilarList:
-        """The items nearest to an item. For an item without a vector, the popular items of its main category, then
-        the popular ones of all.
+        """Finds the items nearest to an item. If it has no vector, finds popular items, those of its main category
+        first.
 
         Args:
-            item_id: the item; whether it can be had now does not matter.
-            count: items wanted; fewer only if fewer are allowed.
-            now_ms: the moment, Unix milliseconds.
-            filter, domain, excluded: see `ListRequest`.
+            item_id: The item. It may be withdrawn or expired.
+            count: Number of items. Fewer are returned only if fewer are allowed.
+            now_ms: The moment in Unix milliseconds.
+            filter, domain, excluded: See `ListRequest`.
 
         Raises:
             ItemUnknown: The catalogue has no such item.

@@ -1,7 +1,7 @@
-"""What the stages of ranking are. Each works on a batch of queries, and answers with one value a query, in order.
+"""The kinds of stages of ranking. Each takes a batch of queries and returns one value per query, in order.
 
-A batch is what is due at the same moment. Stages are shared by all batches and hold no state of a query. Only
-hydration and scorers ask the model, within a budget; everything else is arithmetic on the catalogue's arrays.
+Stages are shared by all batches and keep no state of a query. Only hydrators, scorers and explainers call the model,
+within a budget. Everything else is arithmetic on the catalogue's arrays.
 """
 
 from collections.abc import Sequence
@@ -17,66 +17,80 @@ Queries = Sequence[HydratedQuery]
 
 
 class QueryHydrator(Protocol):
-    """Looks up what the other stages need to know of the users."""
+    """Looks up what the other stages need to know about the users."""
 
     async def hydrate(self, queries: Sequence[Query], budget: Budget) -> list[HydratedQuery]:
-        """The queries, hydrated within the budget. Never raises because the model fails."""
+        """Hydrates the queries within the budget. A model that fails causes no exception."""
 
 
 class Filter(Protocol):
-    """One rule on which items may be listed.
+    """A rule on which items may be listed.
 
-    It is a mask before the sources retrieve, so that a list stays full however strict the rule is. It is asked again
-    about the scored candidates, because the catalogue may have changed while the model was at work.
+    It is applied as a mask before the sources retrieve, so that a list is full however strict the rule is. It is
+    applied again to the scored candidates, because the catalogue may have changed meanwhile.
     """
 
     def masks(self, queries: Queries, size: int) -> Sequence[Mask]:
-        """For each query which catalogue rows below `size` may be listed, bool [size]. Queries may share an array,
-        and nobody writes to it."""
+        """Returns for each query which catalogue rows below `size` may be listed, bool [size]. Queries may share an
+        array, which must not be modified."""
 
     def still_allowed(self, queries: Queries, rows: Sequence[Rows]) -> Sequence[Mask]:
-        """For each query which of its candidates' rows [m] may still be listed, bool [m]."""
+        """Returns for each query which of its candidates' rows [m] may still be listed, bool [m]."""
 
 
 class Source(Protocol):
-    """One idea of what a user might want.
+    """One way to find items that a user might want.
 
-    name: what slates and metrics call it; one of `ranking.metrics.SOURCES`.
+    Attributes:
+        name: Its name in slates and metrics, one of `ranking.metrics.SOURCES`.
     """
 
     @property
     def name(self) -> str: ...
 
     async def retrieve(self, queries: Queries, allowed: Sequence[Mask]) -> list[Rows]:
-        """For each query catalogue rows, int64, best first, each once, all of them allowed (bool [n]). As many as the
-        surface asks for, or as there are; none where the source has nothing to go by."""
+        """Retrieves candidates for each query.
+
+        Args:
+            queries: The queries.
+            allowed: Which catalogue rows each query allows, bool [n].
+
+        Returns:
+            Distinct allowed catalogue rows for each query, int64, best first. As many as the surface asks for, or as
+            there are. None if the source lacks what it needs.
+        """
 
 
 class CandidateHydrator(Protocol):
-    """Looks up what scorers and reasons need to know of the candidates."""
+    """Looks up what scorers and reasons need to know about the candidates."""
 
     def hydrate(self, queries: Queries, candidates: Sequence[Candidates]) -> list[Candidates]:
-        """The candidates of each query with their vectors."""
+        """Returns the candidates of each query with their vectors."""
 
 
 class Scorer(Protocol):
     """One step of the deadline ladder.
 
-    name: what metrics call it; one of `ranking.metrics.FALLBACKS_FROM`, unless it is the last step.
+    Attributes:
+        name: Its name in metrics, one of `ranking.metrics.FALLBACKS_FROM` unless it is the last step.
     """
 
     @property
     def name(self) -> str: ...
 
     def applies(self, query: HydratedQuery, candidates: Candidates) -> bool:
-        """Whether it can score for this query at all. Where not, the next step is no fallback."""
+        """Whether it can score this query at all. If not, taking the next step is not counted as a fallback."""
 
     async def score(
         self, queries: Queries, candidates: Sequence[Candidates], budget: Budget
     ) -> Sequence[Scores | None]:
-        """For each query scores of its candidates; None: there is no usable score, so that the next step is taken.
+        """Scores the candidates of each query. The scorer applies to all of the queries.
 
-        Every query is one to which the scorer applies. Raises ModelUnavailable if it has none for any query.
+        Returns:
+            Scores for each query. None: there are no usable scores, and the next step is taken.
+
+        Raises:
+            ModelUnavailable: There are no scores for any query.
         """
 
 
@@ -84,30 +98,30 @@ class Selector(Protocol):
     """Decides which candidates are listed, and in which order."""
 
     def select(self, queries: Queries, scored: Sequence[Scored]) -> list[Selection]:
-        """For each query min(count, m) of its m candidates, each once."""
+        """Selects min(count, m) of the m candidates of each query."""
 
 
 class Explanations(Protocol):
-    """Reasons of a batch that are being looked up."""
+    """The reasons of a batch, while they are being computed."""
 
     async def reasons(
         self, scored: Sequence[Scored], selections: Sequence[Selection], seconds: float
     ) -> list[list[slate_pb2.Reason]]:
-        """For each query a reason for each listed item. Waits for the model at most so many seconds."""
+        """Returns a reason for each listed item of each query. Waits for the model for at most this many seconds."""
 
     def cancel(self) -> None:
-        """Gives up on them: nobody will ask."""
+        """Cancels the computation. `reasons` will not be called."""
 
 
 class Explainer(Protocol):
-    """Says why items are listed, without holding up a list."""
+    """Explains why items are listed, without delaying the list."""
 
     def begin(self, queries: Queries, budget: Budget) -> Explanations:
-        """Starts what it asks of the model, so that it is under way while candidates are retrieved and scored."""
+        """Starts its calls to the model. They run while candidates are retrieved and scored."""
 
 
 class SideEffect(Protocol):
-    """Something that happens after lists were made, and has no influence on them."""
+    """An action after lists are made. It does not change them."""
 
     def ranked(self, queries: Queries, lists: Sequence[Ranked], seconds: float) -> None:
-        """The lists of the batch, and how long they took. Must not block; what it raises is logged."""
+        """Called with the lists of a batch and the time they took. Must not block. An exception is logged."""

@@ -1,1 +1,1 @@
-"""How long a list may take, and what it falls back to when time runs out."""
+"""The time budget of a list, and its fallbacks when time runs out."""

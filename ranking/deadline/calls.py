@@ -1,4 +1,4 @@
-"""Calls to the model that are never waited for past their budget."""
+"""Calls to the model, none of which is waited for beyond its budget."""
 
 import asyncio
 from collections.abc import Collection, Coroutine
@@ -13,34 +13,34 @@ _LONGEST_SECONDS: Final = 600.0
 
 
 def call_timeout(seconds: float) -> float:
-    """The timeout, in seconds, to give to a call that is waited for so many seconds.
+    """The timeout for a call that is waited for `seconds`, in seconds.
 
-    It is a little less, because whoever makes the call learns more from its own timeout than from being cancelled, and
-    finite even where there is no hurry.
+    It is a little shorter, because the call's own timeout says more than a cancellation. It is finite even if `seconds`
+    is not.
     """
     return min(_LONGEST_SECONDS, max(seconds / 2, seconds - _GRACE_SECONDS))
 
 
 class Calls:
-    """Owns the calls in flight. A call that its caller gave up on is cancelled, but not waited for: one that does not
-    let go of its socket must not hold a list back."""
+    """Owns the calls in flight. A call that exceeds its time is cancelled but not waited for, so that a call that hangs
+    on its socket does not delay a list."""
 
     def __init__(self) -> None:
         self._open: set[asyncio.Task[object]] = set()
 
     def start(self, call: Coroutine[object, object, T]) -> "asyncio.Task[T]":
-        """Begins the call. Its starter passes it to `result`, or waits with `finished` and then drops it or not."""
+        """Starts a call. Pass its task to `result`, or wait with `finished`."""
         task = asyncio.create_task(call)
         self._open.add(task)
         task.add_done_callback(self._done)
         return task
 
     async def result(self, task: "asyncio.Task[T]", seconds: float) -> T:
-        """What the call returned.
+        """Waits for the call and returns its result. Cancels the call if it takes longer than `seconds`.
 
         Raises:
-            ModelUnavailable: The call raised it, or did not end within these seconds. Any other exception of the call
-                is a fault, and is raised as it is.
+            ModelUnavailable: The call raised it, or did not end in time.
+            Exception: Any other exception of the call. It is a fault.
         """
         if not task.done():
             try:
@@ -52,12 +52,12 @@ class Calls:
         return task.result()
 
     async def finished(self, tasks: "Collection[asyncio.Task[T]]", seconds: float) -> None:
-        """Waits for the calls, at most so many seconds. Those that are not done go on."""
+        """Waits for the calls, for at most `seconds`. Calls that are not done continue."""
         if seconds > 0 and (pending := [task for task in tasks if not task.done()]):
             await asyncio.wait(pending, timeout=seconds)
 
     async def close(self) -> None:
-        """Cancels all open calls and waits for them, at most a second."""
+        """Cancels all open calls and waits for them for at most a second."""
         for task in self._open:
             task.cancel()
         if self._open:
@@ -66,4 +66,4 @@ class Calls:
     def _done(self, task: "asyncio.Task[object]") -> None:
         self._open.discard(task)
         if not task.cancelled():
-            task.exception()  # retrieved, because nobody may be left to ask for it
+            task.exception()  # Retrieved here, because the task's owner may be gone. asyncio would log it otherwise.

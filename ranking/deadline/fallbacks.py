@@ -1,4 +1,4 @@
-"""What a list is made without when something fails: counted, and never the client's problem."""
+"""Counts the parts that a list is made without when something fails."""
 
 import traceback
 
@@ -11,10 +11,15 @@ log = structlog.get_logger()
 
 
 def fall_back(what: str, error: BaseException, lists: int = 1) -> None:
-    """Counts that so many lists go without this, one of `metrics.FALLBACKS_FROM`, and why.
+    """Counts lists that are made without a part, and why.
 
-    A model that is unavailable is ordinary here: its client has said why, and a line a list would drown that. Any other
-    exception is a fault of ours, and is logged.
+    An unavailable model is not logged. Its client has logged the cause, and a line per list would bury it. Any other
+    exception is a fault in our code, and is logged.
+
+    Args:
+        what: The missing part, one of `metrics.FALLBACKS_FROM`.
+        error: Why it is missing.
+        lists: Number of lists.
     """
     if isinstance(error, ModelUnavailable):
         metrics.FALLBACKS.labels(what, "unavailable").inc(lists)
@@ -24,8 +29,8 @@ def fall_back(what: str, error: BaseException, lists: int = 1) -> None:
 
 
 def log_fault(event: str, error: BaseException, **names: str) -> None:
-    """Logs an exception that nobody else will see.
+    """Logs an exception that is not raised any further.
 
-    As plain text: a renderer that draws tracebacks, arrays and all, takes longer than the list has.
+    The traceback is plain text, because rendering one with all of its arrays takes longer than a list may.
     """
     log.error(event, **names, cause=repr(error), trace="".join(traceback.format_exception(error)))

@@ -11,20 +11,22 @@ from ranking.stages import Scorer
 
 
 class Ladder:
-    """Scores each query by the first of some scorers that has usable scores for it.
+    """Scores each query with the first scorer that has usable scores for it.
 
-    Scores of different scorers are never mixed in one list. The last scorer needs neither a user nor a model: it
-    applies to every query and always answers.
+    A list never mixes the scores of different scorers. The last scorer needs neither a user nor a model. It applies to
+    every query and always has scores.
     """
 
     def __init__(self, scorers: Sequence[Scorer]) -> None:
-        """scorers: best first."""
+        """Args:
+        scorers: The scorers, best first.
+        """
         *self._better, self._last = scorers
 
     async def score(
         self, queries: Sequence[HydratedQuery], candidates: Sequence[Candidates], budget: Budget
     ) -> list[Scores]:
-        """Scores of each query's candidates, within the budget and a moment."""
+        """Scores each query's candidates. The last scorer may run after the budget has ended."""
         found: dict[int, Scores] = {}
         for scorer in self._better:
             indices = [
@@ -44,11 +46,11 @@ class Ladder:
     async def _scores(
         self, scorer: Scorer, asked: Sequence[tuple[HydratedQuery, Candidates]], budget: Budget
     ) -> Sequence[Scores | None]:
-        """The scorer's scores; None where it has none, which is counted."""
+        """Returns the scorer's scores. None: it has none, which is counted."""
         queries, candidates = zip(*asked, strict=True)
         try:
             scores = await scorer.score(queries, candidates, budget)
-        except Exception as error:  # it costs these queries a tier, not their lists
+        except Exception as error:  # These queries fall to a lower tier, but get their lists.
             fall_back(scorer.name, error, len(asked))
             return [None] * len(asked)
         for each in scores:

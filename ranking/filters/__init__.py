@@ -1,1 +1,1 @@
-"""Which items may be on a list."""
+"""Filters: the rules on which items may be listed."""

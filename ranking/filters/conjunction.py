@@ -9,18 +9,18 @@ from ranking.stages import Filter
 
 
 class Conjunction:
-    """The filter that allows what all of some filters allow."""
+    """A filter that allows the items that all of its filters allow."""
 
     def __init__(self, filters: Sequence[Filter]) -> None:
         self._filters = filters
 
     def masks(self, queries: Sequence[HydratedQuery], size: int) -> list[Mask]:
-        """As `Filter.masks`; each query has an array of its own."""
+        """See `Filter.masks`. Each query has an array of its own."""
         allowed = [np.ones(size, np.bool_) for _ in queries]
         return _and(allowed, self._filters, lambda each: each.masks(queries, size))
 
     def still_allowed(self, queries: Sequence[HydratedQuery], rows: Sequence[Rows]) -> list[Mask]:
-        """As `Filter.still_allowed`; each query has an array of its own."""
+        """See `Filter.still_allowed`. Each query has an array of its own."""
         allowed = [np.ones(len(some), np.bool_) for some in rows]
         return _and(allowed, self._filters, lambda each: each.still_allowed(queries, rows))
 

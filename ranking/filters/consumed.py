@@ -1,4 +1,4 @@
-"""Nothing twice."""
+"""The filter of consumed items."""
 
 from collections.abc import Sequence
 
@@ -8,8 +8,7 @@ from ranking.query import HydratedQuery, Mask, Rows
 
 
 class Consumed:
-    """Leaves out `HydratedQuery.consumed`: what the user consumed, what the request excludes, what earlier pages
-    served."""
+    """Leaves out the items in `HydratedQuery.consumed`."""
 
     def masks(self, queries: Sequence[HydratedQuery], size: int) -> Sequence[Mask]:
         """See `Filter.masks`."""
@@ -21,5 +20,5 @@ class Consumed:
         return masks
 
     def still_allowed(self, queries: Sequence[HydratedQuery], rows: Sequence[Rows]) -> Sequence[Mask]:
-        """See `Filter.still_allowed`: what is consumed does not change while a list is made."""
+        """See `Filter.still_allowed`. Consumed items do not change while a list is made."""
         return [np.ones(len(some), np.bool_) for some in rows]

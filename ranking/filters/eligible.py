@@ -1,4 +1,4 @@
-"""Only what can be had now."""
+"""The filter of items that must not be recommended now."""
 
 from collections.abc import Sequence
 

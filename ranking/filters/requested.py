@@ -1,4 +1,4 @@
-"""Only what was asked for."""
+"""The filter of the request."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from ranking.query import HydratedQuery, Mask, Rows
 
 
 class Requested:
-    """Leaves out items that the request's filter and domain do not match."""
+    """Leaves out items that do not match the request's filter and domain."""
 
     def __init__(self, catalog: InMemoryCatalog) -> None:
         self._catalog = catalog

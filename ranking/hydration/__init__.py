@@ -1,1 +1,1 @@
-"""What a query needs before sources are asked: the profile's state, read or folded."""
+"""Hydration: looks up what the stages need to know about users and candidates."""

@@ -1,4 +1,4 @@
-"""Hydration of candidates: their vectors under the version that each user's state is of."""
+"""Hydrates candidates with their vectors, under the model version of each user's state."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,13 +9,13 @@ from ranking.query import HydratedQuery
 
 
 class CandidateVectors:
-    """Looks up vectors in the catalogue."""
+    """Looks up the candidates' vectors in the catalogue."""
 
     def __init__(self, catalog: InMemoryCatalog) -> None:
         self._catalog = catalog
 
     def hydrate(self, queries: Sequence[HydratedQuery], candidates: Sequence[Candidates]) -> list[Candidates]:
-        """See `CandidateHydrator.hydrate`. Candidates of a query without a user stay as they are."""
+        """See `CandidateHydrator.hydrate`. Candidates of a query without a user are unchanged."""
         return [
             each
             if query.user is None

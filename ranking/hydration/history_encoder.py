@@ -1,4 +1,4 @@
-"""Histories encoded while lists are made: for states that are behind, and for reasons."""
+"""Encodes histories while lists are made: for states that are behind, and for reasons."""
 
 import asyncio
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from ranking import metrics
 from ranking.deadline.calls import Calls, call_timeout
 
 _NOBODY = ""
-"""Under this id, which no user has, the encoded empty history is cached: it is the same for everybody."""
+"""The encoded empty history, which is the same for all users, is cached under this id. No user has it."""
 
 Key = tuple[str, int]
 """User id and model version."""
@@ -33,11 +33,12 @@ class UserHistory(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EncodedHistory:
-    """What the model makes of a whole history.
+    """A whole history, folded by the model.
 
-    entries: those that were folded, oldest first.
-    states: one row.
-    missing: items that had no vector then; the states lack them.
+    Attributes:
+        entries: The folded entries, oldest first.
+        states: The state, one row.
+        missing: Items that had no vector then, and whose events are therefore not in the state.
     """
 
     entries: tuple[Entry, ...]
@@ -47,11 +48,13 @@ class EncodedHistory:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Contributions:
-    """What the newest events of a history add to the user vector.
+    """The contributions of the newest events of a history to the user vector.
 
-    entries: those events, oldest first, and before them the one that their first gap is counted from.
-    items, vectors: how much each item that the user spoke for adds by these events, float32 [p, d].
-    missing: items that had no vector then; what they add is not known.
+    Attributes:
+        entries: The events, oldest first, preceded by the one from which their first gap is counted.
+        items: The p items with positive events among them.
+        vectors: The contribution of each of those items, float32 [p, d].
+        missing: Items that had no vector then, and whose contributions are therefore unknown.
     """
 
     entries: tuple[Entry, ...]
@@ -63,14 +66,14 @@ class Contributions:
 class HistoryEncoder:
     """Encodes histories with the model's fold, and caches the last result of each user and version.
 
-    A cached result is good for exactly the entries that it was made of, whatever the profile's revision: impressions
-    do not spoil it, and a store that lost a write and counted on does not confuse it. It is spoiled when an item that
-    it lacked has got its vector.
+    A cached result is valid for exactly the entries that it was computed from. The profile's revision does not matter,
+    so impressions do not invalidate it, and neither does a store that lost a write. It becomes invalid when an item
+    that it lacked gets a vector.
 
-    States are of whole histories. Contributions are of the newest `reasons_events` events, and to know them it is
-    enough to fold those: an event enters the model's state by what it is and by the gap before it, and is then decayed
-    by the events after it, whatever came before; the user vector is linear in the state. Such a partial fold has the
-    contributions that the whole one has, and no states that could be used.
+    States need the whole history. Contributions are those of the newest `reasons_events` events, and a fold of only
+    these events gives them. An event enters the model's state with its own features and the gap before it, and then
+    decays with the events after it. Earlier events have no influence on this, and the user vector is linear in the
+    state. Such a partial fold has the same contributions as the whole fold, but its states cannot be used.
     """
 
     def __init__(
@@ -84,8 +87,12 @@ class HistoryEncoder:
         reasons_events: int,
     ) -> None:
         """Args:
-        cache_size: users and versions whose last result is cached.
-        reasons_events: how many of the newest events contributions are of.
+        catalog: The catalogue, for item vectors.
+        model: The model.
+        calls: Owns the calls to the model.
+        actions: The actions, which say what is positive.
+        cache_size: Number of pairs of user and version whose last result is cached.
+        reasons_events: Number of newest events whose contributions are computed.
         """
         self._catalog = catalog
         self._model = model
@@ -96,7 +103,7 @@ class HistoryEncoder:
         self._contributions: LRUCache[Key, Contributions] = LRUCache(cache_size)
 
     def cached(self, user: UserHistory, version: int) -> EncodedHistory | None:
-        """The encoded history, if exactly these entries are cached and lack nothing that could be had now."""
+        """The encoded history, if exactly these entries are cached and no missing vector has arrived since."""
         encoded = self._encoded.get(_key(user, version))
         if encoded is None or encoded.entries != user.entries or self._found(version, encoded.missing):
             return None
@@ -104,7 +111,7 @@ class HistoryEncoder:
         return encoded
 
     def cached_contributions(self, user: UserHistory, version: int) -> Contributions | None:
-        """The contributions of the newest of these entries, if they are cached; else as `cached`."""
+        """The contributions of the newest of these entries, under the conditions of `cached`."""
         found = self._contributions.get(_key(user, version))
         if found is None or found.entries != user.entries[-self._newest - 1 :]:
             return None
@@ -114,10 +121,10 @@ class HistoryEncoder:
         return found
 
     def earlier(self, user_id: str, version: int, history: Sequence[Entry]) -> EncodedHistory | None:
-        """The last encoded history of this user, whatever happened since: for when the model does not answer.
+        """The last encoded history of this user, also if newer events exist. It is used when the model does not answer.
 
-        Only if its newest event is still in the history. After an erasure it is not: what was erased must not go on
-        steering lists.
+        It is returned only if its newest event is still in the history. After an erasure it is not, so erased events
+        have no influence on lists.
         """
         encoded = self._encoded.get((user_id, version))
         return encoded if encoded is not None and encoded.entries[-1] in history else None
@@ -125,23 +132,23 @@ class HistoryEncoder:
     def begin(
         self, manifest: Manifest, users: Sequence[UserHistory], seconds: float
     ) -> "asyncio.Task[list[EncodedHistory | None]]":
-        """Starts to encode whole histories, all in one call; the results are cached when they come.
+        """Starts to encode whole histories in one call. The results are cached when they arrive.
 
         Args:
-            manifest: of the version that encodes.
-            users: the histories; an empty one has the state of a user of whom nothing is known.
-            seconds: the call's budget.
+            manifest: The manifest of the version.
+            users: The histories. An empty one gives the state of an unknown user.
+            seconds: The time that the call is waited for.
 
         Returns:
-            The task. It returns one result for each user, None where the model's numbers for this user alone are not
-            finite, and raises ModelUnavailable.
+            The task. It returns one result for each user, or None if the model's numbers for this user are not finite.
+            It raises ModelUnavailable.
         """
         return self._calls.start(self._encode(manifest, users, seconds))
 
     def begin_contributions(
         self, manifest: Manifest, users: Sequence[UserHistory], seconds: float
     ) -> "asyncio.Task[list[Contributions | None]]":
-        """Starts to encode the newest entries of each history, of which there is at least one; else as `begin`."""
+        """Starts to encode the newest entries of each history, which must not be empty. See `begin`."""
         return self._calls.start(self._contribute(manifest, users, seconds))
 
     async def _encode(
@@ -160,9 +167,12 @@ class HistoryEncoder:
     async def _fold(
         self, manifest: Manifest, users: Sequence[UserHistory], starts: Sequence[int], seconds: float
     ) -> list[tuple[EncodedHistory | None, Contributions | None] | None]:
-        """Folds each user's entries from their start on, and caches what comes of it: contributions of the newest
-        entries, if there are any, and the states of a history that is whole. None for a user whose numbers are not
-        finite."""
+        """Folds the entries of each user from an index on, and caches the results.
+
+        Returns:
+            For each user the encoded history if it was folded from index 0, and the contributions if it has entries.
+            None if the user's numbers are not finite.
+        """
         folded = [user.entries[start:] for user, start in zip(users, starts, strict=True)]
         version = manifest.version
         lacking: set[str] = set()
@@ -176,7 +186,7 @@ class HistoryEncoder:
         inputs, _ = histories(folded, vector, manifest)
         for row, (user, start) in enumerate(zip(users, starts, strict=True)):
             if start:
-                # The first one is not the user's first: its gap is part of what it contributes.
+                # The first folded entry is not the user's first. Its contribution depends on the gap before it.
                 inputs.gap_seconds[row, 0] = gap_seconds(user.entries[start - 1], user.entries[start])
         rows, states, contributions = await self._asked(version, inputs, seconds)
         longest = inputs.mask.shape[1]
@@ -205,12 +215,12 @@ class HistoryEncoder:
     async def _asked(
         self, version: int, inputs: Histories, seconds: float
     ) -> tuple[Sequence[int], States, Floats]:
-        """The rows of which the model has finite numbers, and their states and contributions."""
+        """Calls the model. Returns the rows with finite numbers, and their states and contributions."""
         rows = range(len(inputs.mask))
         try:
             answer = await self._model.fold(version, inputs, timeout=call_timeout(seconds))
         except NotFinite as error:
-            # One poisoned history does not cost the rest of its batch their states.
+            # One bad history must not cost the rest of its batch their states.
             rest = [row for row in rows if row not in set(error.rows)]
             if not rest:
                 raise
@@ -228,7 +238,7 @@ class HistoryEncoder:
     def _summed(
         self, entries: tuple[Entry, ...], contributions: Floats, missing: tuple[str, ...]
     ) -> Contributions:
-        """The contributions of the newest entries, summed by the item that they speak for."""
+        """Sums the contributions of the newest positive entries by item."""
         newest = entries[-self._newest :]
         contributions = contributions[-len(newest) :]
         positions: dict[str, int] = {}
@@ -246,12 +256,12 @@ class HistoryEncoder:
         return Contributions(entries[-self._newest - 1 :], tuple(positions), sums, lacking)
 
     def _found(self, version: int, missing: tuple[str, ...]) -> bool:
-        """Whether one of these has got its vector."""
+        """Whether one of the missing items has a vector now."""
         return any(self._catalog.vector(version, item_id) is not None for item_id in missing)
 
 
 def _row(states: States, index: int) -> States:
-    """The states of one user: a copy where there are others, which the cache must not keep alive."""
+    """The states of one user. They are copied from a larger batch, so that the cache does not keep the batch alive."""
     if len(states.state) == 1:
         return states
     return States(states.state[index : index + 1].copy(), states.user_vector[index : index + 1].copy())

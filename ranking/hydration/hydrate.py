@@ -1,4 +1,4 @@
-"""Hydration of queries: from requests and stored profiles to everything that the stages need."""
+"""Hydrates queries: derives what the stages need from requests and stored profiles."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ log = structlog.get_logger()
 
 
 class ProfileHydrator:
-    """Looks up what users consumed, what they liked last, and what the model knows of them."""
+    """Looks up what users consumed, what they liked last, and their model states."""
 
     def __init__(
         self,
@@ -38,7 +38,9 @@ class ProfileHydrator:
         profiles: ProfileSettings,
         settings: RankingSettings,
     ) -> None:
-        """`versions` tells which model version answers whom now."""
+        """Args:
+        versions: Returns the current routing of users to model versions.
+        """
         self._catalog = catalog
         self._encoder = encoder
         self._calls = calls
@@ -49,9 +51,9 @@ class ProfileHydrator:
         self._hashes = ItemHashes(catalog)
 
     async def hydrate(self, queries: Sequence[Query], budget: Budget) -> list[HydratedQuery]:
-        """The queries, hydrated. `budget` is for folding states that are missing or behind; without a budget, or with
-        the model down, the states that are there are used. See `QueryHydrator.hydrate`."""
-        # Taken once: however the routing changes meanwhile, each list is made of one version.
+        """Hydrates the queries, see `QueryHydrator.hydrate`. The budget is for folding states that are missing or
+        behind. If it is used up or the model is down, the present states are used."""
+        # Read once, so that each list is of one version even if the routing changes.
         routing = self._versions()
         states = [_State.of(query, routing, self._profiles) for query in queries]
         encoded = await self._encoded(states, budget)
@@ -86,8 +88,8 @@ class ProfileHydrator:
         return np.concatenate([rows, await self._hashes.rows(hashes)]) if hashes else rows
 
     async def _encoded(self, states: "Sequence[_State]", budget: Budget) -> Mapping[int, EncodedHistory]:
-        """Encoded histories by query, for those whose kept state is missing or behind: cached ones, and within the
-        budget new ones, in one call a model version."""
+        """Encoded histories, by index of the query, for queries whose stored state is missing or stale. They come from
+        the cache, or from one call for each model version within the budget."""
         found: dict[int, EncodedHistory] = {}
         wanted: dict[int, list[int]] = {}
         for index, state in enumerate(states):
@@ -109,7 +111,7 @@ class ProfileHydrator:
             for indices, task in tasks:
                 try:
                     encoded = await self._calls.result(task, budget.left())
-                except Exception as error:  # it costs these users a tier, not their lists
+                except Exception as error:  # These users fall to a lower tier, but get their lists.
                     fall_back("refold", error, len(indices))
                     continue
                 for index, each in zip(indices, encoded, strict=True):
@@ -131,7 +133,7 @@ class ProfileHydrator:
         if encoded is not None:
             return User(version, encoded.states, idle, behind=bool(encoded.missing))
         if state.kept is not None:
-            # How far behind is not written in it: the user's newest event is the nearest guess.
+            # The state does not say which events it covers. The user's newest event is the best guess.
             return User(version, states_of(state.kept), idle, behind=True)
         if state.profile is None:
             return None
@@ -143,10 +145,13 @@ class ProfileHydrator:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _State:
-    """What is known of a query's user before the model is asked.
+    """What is known about a query's user before the model is called.
 
-    manifest: of the version that answers; None: no model does.
-    kept: the profile's state under that version, if it is usable.
+    Attributes:
+        profile: The stored profile. None: there is none.
+        history: The entries that a model state covers.
+        manifest: The version that serves the user. None: no model does.
+        kept: The stored state of that version, if it is usable.
     """
 
     profile: Profile | None
@@ -168,7 +173,7 @@ class _State:
 
 
 def _usable(state: ModelState, manifest: Manifest) -> bool:
-    """Whether a kept state fits the manifest, and is finite."""
+    """Whether a stored state has the manifest's widths and is finite."""
     if (len(state.state), len(state.user_vector)) != (4 * manifest.state_width, 4 * manifest.width):
         return False
     return all(

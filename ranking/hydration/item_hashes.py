@@ -11,13 +11,13 @@ from profiles.folding.tail import hash64
 from ranking.query import Rows
 
 _CHUNK: Final = 5_000
-"""Ids that are hashed before other tasks run, about 5 ms."""
+"""Ids that are hashed before other tasks may run. This takes about 5 ms."""
 
 
 class ItemHashes:
-    """Finds the rows of items that are known by `hash64` alone: those in a tail, and those on earlier pages.
+    """Finds the rows of items of which only the `hash64` is known: those in a tail, and those on earlier pages.
 
-    A row never changes its item, so the map only grows, by the rows that the catalogue has added.
+    A row never changes its item, so the map only grows with the catalogue.
     """
 
     def __init__(self, catalog: InMemoryCatalog) -> None:
@@ -26,8 +26,8 @@ class ItemHashes:
         self._hashed = 0
 
     async def rows(self, hashes: Iterable[int]) -> Rows:
-        """The rows of these hashes; unknown ones have none. Two items of one hash (one pair in 2^64)
-        count as the one that came last."""
+        """The rows of these hashes. Unknown hashes are ignored. Of two items with the same hash (one pair in 2^64), the
+        newer row is returned."""
         while self._hashed < (size := self._catalog.size):
             start, self._hashed = self._hashed, min(size, self._hashed + _CHUNK)
             for row in range(start, self._hashed):

@@ -1,1 +1,1 @@
-"""What candidates are worth to the user."""
+"""Scorers: the steps of the deadline ladder."""

@@ -1,4 +1,4 @@
-"""From the ranker's probabilities to one number."""
+"""Blends the ranker's predictions into one score."""
 
 from collections.abc import Mapping
 
@@ -14,17 +14,17 @@ from ranking.settings import SurfaceSettings
 def blend(
     ranking: Ranking, manifest: Manifest, actions: Mapping[str, Action], settings: SurfaceSettings
 ) -> NDArray[np.float64]:
-    """One score for each candidate: each action's probability times its weight, summed.
+    """The score of each candidate: the sum over actions of probability times weight.
 
-    An action without settings counts nothing. With `rating_weight`, each rated action adds weight * probability *
-    liking * rating_weight, where liking is where the predicted value lies between the ends of the scale (-1 and 1),
-    with 0 at `positive_from`.
+    An action without settings has weight 0. With `rating_weight`, each rated action adds weight * probability *
+    liking * rating_weight. Liking is the predicted value, scaled so that the ends of its range are -1 and 1, and
+    `positive_from` is 0.
 
     Args:
-        ranking: of one list: probabilities [m, A] and predicted values [m].
-        manifest: names the A actions.
-        actions: settings of actions by name.
-        settings: of the surface; its `action_weights` go before the weights of `actions`.
+        ranking: The predictions for one list: probabilities [m, A] and predicted values [m].
+        manifest: Names the A actions.
+        actions: Settings of actions by name.
+        settings: Settings of the surface. Its `action_weights` override the weights in `actions`.
 
     Returns:
         Scores, float64 [m].
@@ -52,5 +52,5 @@ def _liking(values: NDArray[np.float64], middle: float, scale: tuple[float, floa
 
 
 def _ends(low: float, middle: float, high: float) -> list[float]:
-    # A scale that begins or ends where it is positive has one side only.
+    # If `positive_from` is an end of the range, there is only one side.
     return [-1.0] * (low < middle) + [0.0] + [1.0] * (middle < high)

@@ -10,7 +10,7 @@ from recstream.v1 import slate_pb2
 
 
 class Popular:
-    """Scores by popularity now. It needs neither a user nor a model."""
+    """Scores by popularity at the query's moment. It needs neither a user nor a model."""
 
     name = "popular"
 
@@ -18,13 +18,13 @@ class Popular:
         self._popularity = popularity
 
     def applies(self, query: HydratedQuery, candidates: Candidates) -> bool:
-        """See `Scorer.applies`: always."""
+        """See `Scorer.applies`. It always applies."""
         return True
 
     async def score(
         self, queries: Sequence[HydratedQuery], candidates: Sequence[Candidates], budget: Budget
     ) -> Sequence[Scores | None]:
-        """See `Scorer.score`: there is a score for every candidate."""
+        """See `Scorer.score`. Every candidate has a score."""
         return [
             Scores(self._popularity.scores(query.now_ms, each.rows), slate_pb2.TIER_POPULAR)
             for query, each in zip(queries, candidates, strict=True)

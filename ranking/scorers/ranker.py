@@ -22,9 +22,9 @@ Asked = tuple[HydratedQuery, Candidates]
 
 
 class Ranker:
-    """Scores by the ranker's probabilities, blended by the actions' weights.
+    """Scores by the ranker's predictions, blended with the actions' weights.
 
-    The candidate lists of all queries of one model version go to the model in one call, padded to the longest.
+    The candidates of all queries of one model version go to the model in one call, padded to the longest list.
     """
 
     name = "ranker"
@@ -50,7 +50,8 @@ class Ranker:
     async def score(
         self, queries: Sequence[HydratedQuery], candidates: Sequence[Candidates], budget: Budget
     ) -> Sequence[Scores | None]:
-        """See `Scorer.score`. A candidate without a vector has no finite score: the ranker has nothing to go by."""
+        """See `Scorer.score`. The score of a candidate without a vector is not finite, because the ranker lacks its
+        input."""
         seconds = budget.left()
         if seconds <= 0:
             raise ModelUnavailable("no time left for the ranker")
@@ -69,7 +70,7 @@ class Ranker:
                 try:
                     rankings = await self._calls.result(task, budget.left())
                 except ModelUnavailable:
-                    continue  # the users of another version need not go without
+                    continue  # Other versions may still answer.
                 for index, ranking in zip(indices, rankings, strict=True):
                     if ranking is not None:
                         found[index] = self._scores(queries[index], candidates[index], ranking)
@@ -79,13 +80,13 @@ class Ranker:
         return found
 
     async def _rank(self, version: int, asked: Sequence[Asked], seconds: float) -> list[Ranking | None]:
-        """The ranker's answer for each of these; None where its numbers for this one are not finite."""
+        """The ranker's predictions for each query. None: its numbers for this query are not finite."""
         answers: list[Ranking | None] = [None] * len(asked)
         rows = list(range(len(asked)))
         try:
             ranking = await self._asked(version, asked, seconds)
         except NotFinite as error:
-            # One poisoned query does not cost the rest of its batch their tier.
+            # One bad query must not cost the rest of its batch their tier.
             rows = [row for row in rows if row not in set(error.rows)]
             if not rows:
                 raise
@@ -120,7 +121,7 @@ class Ranker:
         return ranking
 
     def _inputs(self, asked: Sequence[Asked], manifest: Manifest) -> RankerInput:
-        if len(asked) == 1:  # nothing to pad, and nothing to copy
+        if len(asked) == 1:  # Nothing has to be padded, so nothing is copied.
             one = self._input(*asked[0], manifest)
             return RankerInput(one[0][None], one[1][None], one[2][None], one[3])
         lists, longest = len(asked), max(len(candidates) for _, candidates in asked)

@@ -11,18 +11,19 @@ from recstream.v1 import slate_pb2
 
 
 class Vectors:
-    """Scores by inner products, for users of whom something is known."""
+    """Scores by inner products, for users with a history."""
 
     name = "vectors"
 
     def applies(self, query: HydratedQuery, candidates: Candidates) -> bool:
-        """See `Scorer.applies`. Near a user of whom nothing is known there is nothing."""
+        """See `Scorer.applies`. It does not apply to a user without a history, whose vector means nothing."""
         return query.user is not None and bool(query.model_history) and len(candidates) > 0
 
     async def score(
         self, queries: Sequence[HydratedQuery], candidates: Sequence[Candidates], budget: Budget
     ) -> Sequence[Scores | None]:
-        """See `Scorer.score`. A candidate without a vector has no finite score; None if that is so of all."""
+        """See `Scorer.score`. The score of a candidate without a vector is not finite. None: this is true of all
+        candidates."""
         return [
             None if query.user is None else _inner_products(query.user, each)
             for query, each in zip(queries, candidates, strict=True)

@@ -1,1 +1,1 @@
-"""The list as a message: its items, reasons and id."""
+"""The slate: the list as a message, with its reasons and its id."""

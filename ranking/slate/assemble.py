@@ -1,4 +1,4 @@
-"""From a selection to the list that is sent."""
+"""Assembles a selection into a slate."""
 
 from collections.abc import Sequence
 
@@ -20,10 +20,18 @@ def assemble(
     selection: Selection,
     reasons: Sequence[slate_pb2.Reason],
 ) -> Ranked:
-    """The list of the k chosen candidates.
+    """Makes the list of the k chosen candidates.
 
-    reasons: one for each of the k. An item that is explored names `fresh` as its source. A score that is not finite
-    is shown as the list's lowest finite one. A list without items has no id.
+    The source of an explored item is `fresh`. A score that is not finite becomes the lowest finite one of the list. A
+    list without items has no id.
+
+    Args:
+        catalog: The catalogue, for item ids.
+        query: The query.
+        slate_id: The id of the slate.
+        scored: The candidates and their scores.
+        selection: The k chosen candidates.
+        reasons: A reason for each of the k.
     """
     candidates, scores, chosen = scored.candidates, scored.scores, selection.chosen
     rows = candidates.rows[chosen]

@@ -1,4 +1,4 @@
-"""A made list."""
+"""A finished list."""
 
 from dataclasses import dataclass
 
@@ -10,10 +10,12 @@ from recstream.v1 import slate_pb2
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A list, and what whoever keeps it needs to watch over it.
+    """A list, with what streams and paging sessions need to know about it.
 
-    rows: the catalogue rows of the slate's items, in order, int64 [len(slate.items)].
-    remaining: items that could have followed these; 0 is the end of a paging session.
+    Attributes:
+        slate: The list as a message.
+        rows: The catalogue rows of the slate's items, in order, int64 [len(slate.items)].
+        remaining: Number of items that could follow these. 0: the paging session has ended.
     """
 
     slate: slate_pb2.Slate

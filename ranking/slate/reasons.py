@@ -1,9 +1,9 @@
-"""Why an item is on the list, in the model's own terms.
+"""Reasons: explains from the model why an item is on the list.
 
-The user vector is a sum of what each event of the history contributed, so an item's inner product with the user's
-vector is a sum of one term an event. The item of the history with the largest term carried most of the score. Only the
-newest events count (`reasons_events`): older ones have decayed, and folding them with every new event would cost more
-than it tells.
+The user vector is a sum of contributions, one for each event of the history. An item's inner product with the user
+vector is therefore a sum of one term per event, and the item of the history with the largest term is the reason. Only
+the newest events are considered (`reasons_events`). Older ones have decayed, and folding them again with every new
+event would cost more than it is worth.
 """
 
 import asyncio
@@ -28,11 +28,11 @@ from recstream.v1 import slate_pb2
 
 _TITLE_LIMIT: Final = 200
 _TRENDING_FROM: Final = 0.5
-"""Positive events, weighed by age, from which on `Popular now` is true."""
+"""An item with at least this many positive events, weighted by age, is `Popular now`."""
 
 
 class Reasons:
-    """Explains lists by contributions of the history, by trends, and by what is new."""
+    """Explains lists by contributions of the history, by trends, and by newness."""
 
     def __init__(
         self, catalog: InMemoryCatalog, encoder: HistoryEncoder, calls: Calls, popularity: Popularity
@@ -43,7 +43,7 @@ class Reasons:
         self._popularity = popularity
 
     def begin(self, queries: Sequence[HydratedQuery], budget: Budget) -> "BegunReasons":
-        """Looks for contributions in the cache, and starts to fold the other histories. See `Explainer.begin`."""
+        """Looks up contributions in the cache, and starts to fold the other histories. See `Explainer.begin`."""
         found: dict[int, Contributions] = {}
         wanted: dict[int, tuple[Manifest, list[int], list[UserHistory]]] = {}
         for index, query in enumerate(queries):
@@ -52,7 +52,7 @@ class Reasons:
             user = UserHistory(query.request.user_id, query.model_history)
             if (cached := self._encoder.cached_contributions(user, query.user.version)) is not None:
                 found[index] = cached
-            # Behind: the model was asked about this history just now, in vain. Once is enough.
+            # If the user is behind, a fold of this history has just failed. It is not tried a second time.
             elif not query.user.behind and budget.left() > 0:
                 _, indices, users = wanted.setdefault(query.user.version, (query.manifest, [], []))
                 indices.append(index)
@@ -65,7 +65,7 @@ class Reasons:
         return BegunReasons(self, queries, found, tasks)
 
     async def wait(self, tasks: "Sequence[asyncio.Task[list[Contributions | None]]]", seconds: float) -> None:
-        """Waits for these at most so long. Those that come later serve the next list."""
+        """Waits for these for at most `seconds`. Later results are in the cache for the next list."""
         await self._calls.finished(tasks, seconds)
 
     def explain(
@@ -75,10 +75,10 @@ class Reasons:
         scored: Scored,
         selection: Selection,
     ) -> list[slate_pb2.Reason]:
-        """A reason for each of the k listed items.
+        """Returns a reason for each of the k listed items.
 
-        An item that exploration brought is new and nothing else. Otherwise the history's item that carried most of
-        the score; where none speaks for it: many act on it now, or it is new, or no reason.
+        The reason of an explored item is that it is new. Otherwise it is the item of the history that contributed most.
+        If none contributed, it is that the item is popular now, or that it is new, or there is no reason.
         """
         rows, explored = scored.candidates.rows[selection.chosen], selection.explored
         because = _because(query, contributions, scored.candidates.vectors[selection.chosen])
@@ -106,7 +106,7 @@ class Reasons:
 
 
 class BegunReasons:
-    """The reasons of a batch: contributions that are at hand, and those that are being folded."""
+    """The reasons of a batch: contributions from the cache, and those that are being folded."""
 
     def __init__(
         self,
@@ -140,13 +140,13 @@ class BegunReasons:
             task.cancel()
 
     def _take(self, indices: Sequence[int], task: "asyncio.Task[list[Contributions | None]]") -> None:
-        """What the task has found, if it is done."""
+        """Takes the task's results, if it is done."""
         if not task.done():
             metrics.FALLBACKS.labels("reasons", "late").inc(len(indices))
             return
         if task.cancelled():
             return
-        if (error := task.exception()) is not None:  # it costs these users their reasons, not their lists
+        if (error := task.exception()) is not None:  # These users get lists without reasons.
             fall_back("reasons", error, len(indices))
             return
         for index, contributions in zip(indices, task.result(), strict=True):
@@ -157,11 +157,11 @@ class BegunReasons:
 
 
 def _because(query: HydratedQuery, contributions: Contributions | None, vectors: Floats) -> Sequence[str]:
-    """For each vector [k, d] the item of the history that carried most of its score; empty if none carried any."""
+    """For each item vector [k, d], the item of the history that contributed most to its score. Empty: none did."""
     nothing = [""] * len(vectors)
     if contributions is None or not len(vectors) or vectors.shape[1] != contributions.vectors.shape[1]:
         return nothing
-    # An item's last word counts: one that was liked, then disliked, is no reason.
+    # The newest event on an item decides. An item that was liked and then disliked is not a reason.
     spoken = set(query.positives)
     at = [index for index, item_id in enumerate(contributions.items) if item_id in spoken]
     if not at:

@@ -1,4 +1,4 @@
-"""Names for slates."""
+"""Ids of slates."""
 
 import os
 import time
@@ -11,8 +11,8 @@ _LENGTH: Final = 26
 
 
 class SlateIds:
-    """Makes ULIDs (github.com/ulid/spec): 26 characters that sort by the millisecond they were made in,
-    and within one process by order. Not for use from several threads."""
+    """Generates ULIDs (github.com/ulid/spec): 26 characters that sort by time of creation in milliseconds. Within one
+    process they sort by order of creation. Not safe for use from several threads."""
 
     def __init__(
         self,
@@ -26,7 +26,7 @@ class SlateIds:
     def next(self) -> str:
         """A new id, greater than every earlier one."""
         fresh = int(self._clock() * 1000) << _RANDOM_BITS | int.from_bytes(self._random(10))
-        # In the same millisecond, or after the clock went back, the next number keeps the order.
+        # In the same millisecond, or after the clock went back, counting up keeps the order.
         if fresh >> _RANDOM_BITS <= self._last >> _RANDOM_BITS:
             fresh = self._last + 1
         self._last = fresh

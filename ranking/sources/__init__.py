@@ -1,1 +1,1 @@
-"""Where candidates come from."""
+"""Sources: where candidates come from."""

@@ -1,4 +1,4 @@
-"""Items that are new."""
+"""The source of new items."""
 
 from collections.abc import Sequence
 
@@ -9,9 +9,9 @@ from ranking.query import HydratedQuery, Mask, Rows
 
 
 class Fresh:
-    """The newest items that were published within the surface's `fresh_days`, newest first.
+    """Retrieves the items published within the surface's `fresh_days`, newest first.
 
-    Without them an item that nobody has seen would never be seen.
+    Without it, items without any events would never be listed.
     """
 
     name = "fresh"
@@ -33,5 +33,5 @@ class Fresh:
 
 
 def is_fresh(published_ms: Rows, now_ms: int, days: float) -> Mask:
-    """Whether items were published within these days and not in the future; unknown times (0 or less) are not."""
+    """Whether items were published within the last `days`. Items with a future or unknown time (0 or less) were not."""
     return (published_ms > max(0, now_ms - days * 86_400_000)) & (published_ms <= now_ms)

@@ -1,4 +1,4 @@
-"""Items near the user."""
+"""The source of items nearest to the user."""
 
 from collections.abc import Sequence
 
@@ -9,9 +9,9 @@ from ranking.query import HydratedQuery, Mask, Rows
 
 
 class Nearest:
-    """Items whose vectors have the largest inner product with the user's vector, under one model version.
+    """Retrieves the items whose vectors have the largest inner products with the user's vector.
 
-    Near a user of whom nothing is known there is nothing to find: what is popular is better.
+    For users without a history it retrieves nothing. Popular items are better for them.
     """
 
     name = "nearest"

@@ -1,4 +1,4 @@
-"""Items that many acted on, lately and before."""
+"""The source of items with lasting popularity."""
 
 from collections.abc import Sequence
 
@@ -7,10 +7,10 @@ from ranking.query import HydratedQuery, Mask, Rows
 
 
 class Popular:
-    """Items by lasting popularity.
+    """Retrieves items by lasting popularity.
 
-    It needs neither a user nor a model, and keeps every list full: it retrieves at least as many items as the list has
-    positions, if so many are allowed.
+    It needs neither a user nor a model. It keeps every list full, because it retrieves at least as many items as the
+    list has positions, if that many are allowed.
     """
 
     name = "popular"

@@ -1,4 +1,4 @@
-"""Items near what the user liked last."""
+"""The source of items similar to those that the user liked last."""
 
 from collections.abc import Sequence
 from itertools import chain, islice, zip_longest
@@ -10,8 +10,11 @@ from ranking.query import HydratedQuery, Mask, Rows
 
 
 class Similar:
-    """Items near each of the last items that the user spoke for, interleaved: the nearest to each, the second nearest
-    to each, and so on. The items themselves are not among them."""
+    """Retrieves items similar to each of the user's last positive items (the seeds).
+
+    The neighbours of the seeds are interleaved: first the nearest of each, then the second nearest of each, and so on.
+    The seeds are left out.
+    """
 
     name = "similar"
 
@@ -34,8 +37,8 @@ class Similar:
         ]
         if not seeds:
             return none
-        # As many around each as are wanted in all, and the seeds themselves: seeds that are alike have the same
-        # neighbours, and a shared neighbour counts once.
+        # Similar seeds share neighbours, which count once. So each search finds as many as are wanted in total, and the
+        # seeds on top.
         each = query.settings.similar + len(seeds)
         vectors = np.stack([vector for _, vector in seeds])
         found = self._catalog.search_many(version, vectors, [each] * len(seeds), allowed)

@@ -1,4 +1,4 @@
-"""Items that many act on now."""
+"""The source of trending items."""
 
 from collections.abc import Sequence
 
@@ -9,9 +9,8 @@ from ranking.query import HydratedQuery, Mask, Rows
 
 
 class Trending:
-    """Items by popularity now: at least as many as the list has positions, or none if the surface asks for none.
-
-    It needs neither a user nor a model.
+    """Retrieves items by popularity now: at least as many as the list has positions, or none if the surface asks for
+    none. It needs neither a user nor a model.
     """
 
     name = "trending"

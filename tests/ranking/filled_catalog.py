@@ -1,4 +1,4 @@
-"""The real catalogue, filled by hand instead of from its topics."""
+"""The real catalogue, filled by tests instead of from its topics."""
 
 from collections.abc import Callable, Mapping
 
@@ -15,7 +15,7 @@ VERSION = 5
 
 
 class FilledCatalog(InMemoryCatalog):
-    """`now_ms` is the catalogue's clock."""
+    """A catalogue for tests. `now_ms` is its clock."""
 
     def __init__(self, now_ms: Callable[[], int]) -> None:
         super().__init__(CatalogSettings(popularity_seconds=0), now_ms)
@@ -28,7 +28,7 @@ class FilledCatalog(InMemoryCatalog):
             self.put_vector(version, item.item_id, vector)
 
     def popular(self, counts: Mapping[str, int], *, hours_ago: int = 0) -> None:
-        """So many positive events on each item, so long ago, and none else."""
+        """Sets each item's statistics to this number of positive events, all of them `hours_ago`."""
         hour = hour_of(self._clock_ms()) - hours_ago
         for item_id, count in counts.items():
             bucket = catalog_pb2.HourBucket(hour=hour, count=count)

@@ -1,4 +1,4 @@
-"""Folds for states are whole; folds for reasons are of the newest events, and say the same of those."""
+"""Folds for states cover the whole history. Folds for reasons cover the newest events, with the same contributions."""
 
 from pathlib import Path
 
@@ -56,11 +56,11 @@ def ann(entries: tuple[Entry, ...]) -> UserHistory:
 
 
 @pytest.mark.parametrize(("events", "newest"), [(HISTORY, 32), (HISTORY, 1), (HISTORY, HISTORY - 1), (5, 32)])
-async def test_the_newest_events_contribute_the_same_whether_or_not_the_older_ones_are_folded(
+async def test_the_newest_events_contribute_the_same_with_and_without_the_older_ones(
     bundle: Path, events: int, newest: int
 ):
-    """With the graphs that are served: an event's contribution hangs on the event, the gap before it and
-    the events after it, and on nothing before."""
+    """Uses the real graphs. An event's contribution depends on the event, the gap before it and the events after it,
+    but not on earlier events."""
     checked = read(bundle)
     catalog, rng = FilledCatalog(lambda: NOW_MS), np.random.default_rng(3)
     for item_id in ITEMS:
@@ -87,7 +87,7 @@ async def test_the_newest_events_contribute_the_same_whether_or_not_the_older_on
     cached = whole.cached_contributions(ann(entries), 1)
     assert cached is not None and cached.items == parts.items
     np.testing.assert_allclose(cached.vectors, parts.vectors, rtol=1e-4, atol=1e-6)
-    # The whole one has states; the partial one must not pass for one that has.
+    # The whole fold has states. The partial fold must not pretend to have any.
     assert whole.cached(ann(entries), 1) is states
     assert (partial.cached(ann(entries), 1) is None) == (newest < events)
     assert (partial.earlier("ann", 1, entries) is None) == (newest < events)
@@ -96,7 +96,7 @@ async def test_the_newest_events_contribute_the_same_whether_or_not_the_older_on
     await calls.close()
 
 
-async def test_contributions_are_folded_anew_when_an_item_of_theirs_gets_its_vector():
+async def test_contributions_are_recomputed_when_one_of_their_items_gets_a_vector():
     catalog, calls = FilledCatalog(lambda: NOW_MS), Calls()
     entries = history(20)
     newest, oldest = entries[-1].item_id, entries[0].item_id
@@ -113,7 +113,7 @@ async def test_contributions_are_folded_anew_when_an_item_of_theirs_gets_its_vec
     await calls.close()
 
 
-async def test_a_model_that_folds_to_another_length_is_not_believed():
+async def test_a_fold_of_the_wrong_length_is_refused():
     catalog, calls = FilledCatalog(lambda: NOW_MS), Calls()
     catalog.put(item("i000"), vector(1))
     model = PaperModel()

@@ -1,4 +1,4 @@
-"""Merging, blending, naming and settings."""
+"""Merging, blending, slate ids and settings."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ RANKING = Ranking(np.array([[0.2, 0.1, 0.9], [0.0, 0.5, 0.0]], np.float32), np.a
 
 
 @given(st.lists(st.lists(st.integers(0, 20), unique=True), max_size=5))
-def test_the_first_source_that_names_an_item_has_it(lists):
+def test_an_item_belongs_to_the_first_source_that_retrieved_it(lists):
     merged = merge([Retrieved(str(i), np.array(rows, np.int64)) for i, rows in enumerate(lists)])
     expected: dict[int, str] = {}
     for place, rows in enumerate(lists):
@@ -43,21 +43,21 @@ def test_the_first_source_that_names_an_item_has_it(lists):
     assert [merged.names[s] for s in merged.sources] == list(expected.values())
 
 
-def test_the_blend_is_the_weighted_sum_of_the_actions_that_have_settings():
+def test_the_blend_is_the_weighted_sum_over_actions_with_settings():
     assert blend(RANKING, MANIFEST, ACTIONS, SurfaceSettings()) == pytest.approx([0.3, 1.0])
 
 
-def test_a_surface_may_weigh_actions_its_own_way():
+def test_a_surface_may_override_action_weights():
     surface = SurfaceSettings(action_weights={"click": 0.0, "rate": -1.0})
     assert blend(RANKING, MANIFEST, ACTIONS, surface) == pytest.approx([-0.1, -0.5])
 
 
-def test_a_predicted_rating_speaks_for_an_item_or_against_it_if_so_configured():
+def test_a_predicted_rating_raises_or_lowers_the_score_if_configured():
     surface = SurfaceSettings(rating_weight=0.5)
     assert blend(RANKING, MANIFEST, ACTIONS, surface) == pytest.approx([0.3 + 0.1, 1.0 - 0.5])
 
 
-def test_a_scale_that_is_positive_throughout_has_no_lower_side():
+def test_a_rating_scale_that_is_positive_throughout_lowers_no_score():
     actions = {"rate": Action(weight=1.0, positive_from=1.0, value_range=(1.0, 5.0))}
     surface = SurfaceSettings(rating_weight=1.0)
     assert blend(RANKING, MANIFEST, actions, surface) == pytest.approx([0.1 + 0.1, 0.5 + 0.0])
@@ -71,7 +71,7 @@ def test_slate_ids_are_unique_and_sort_by_time_even_if_the_clock_goes_back():
     assert all(len(each) == 26 for each in made)
 
 
-def test_a_surface_takes_from_the_default_what_it_does_not_set():
+def test_a_surface_inherits_unset_settings_from_the_default():
     settings = RankingSettings(
         default=SurfaceSettings(nearest=7, fresh=3), surfaces={"home": SurfaceSettings(nearest=9)}
     )
@@ -79,7 +79,7 @@ def test_a_surface_takes_from_the_default_what_it_does_not_set():
     assert settings.surface("elsewhere") == settings.surface(DEFAULT_SURFACE) == settings.default
 
 
-def test_the_surface_of_measurements_is_there_beside_ones_own():
+def test_the_evaluation_surface_exists_beside_configured_ones():
     settings = RankingSettings.model_validate({"surfaces": {"home": {"nearest": 9}}})
     assert settings.surface("evaluation").category_share == 1
     assert settings.surface("evaluation").exploration_share == settings.surface("evaluation").fresh == 0

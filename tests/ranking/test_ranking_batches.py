@@ -1,4 +1,4 @@
-"""A batch gives what each of its queries gives alone, for fewer calls of the model."""
+"""Queries get the same lists in a batch as alone, with fewer calls to the model."""
 
 from collections.abc import Sequence
 from itertools import count
@@ -54,7 +54,7 @@ def liked(name: str, *items: str) -> Stored:
 
 
 def mixed() -> list[Query]:
-    """Users with and without a state, a history, a profile; other lengths, surfaces, filters and moments."""
+    """Users with and without a state, a history and a profile, with various lengths, surfaces, filters and moments."""
     return [
         query(with_state(liked("ann", "i003", "i009"), vector(1, 2)), user_id="ann"),
         query(liked("bob", "i004"), user_id="bob", count=3, surface=DEFAULT_SURFACE),
@@ -72,7 +72,7 @@ def tail_of(item_id: str) -> Tail:
 
 
 def said(ranked: Ranked) -> tuple[object, ...]:
-    """What a list says, but for its name and what float32 rounds."""
+    """The contents of a list without its id and its scores."""
     slate = ranked.slate
     items = [(i.item_id, i.source, i.reason.kind, i.reason.item_id) for i in slate.items]
     return slate.tier, slate.model_version, slate.profile_unavailable, ranked.remaining, items
@@ -83,7 +83,9 @@ def scores(ranked: Ranked) -> list[float]:
 
 
 @pytest.mark.parametrize("trouble", [None, "raise", "nan", "shape", "fault"])
-async def test_a_batch_gives_what_each_query_gives_alone(catalog: FilledCatalog, trouble: str | None) -> None:
+async def test_a_query_gets_the_same_list_in_a_batch_as_alone(
+    catalog: FilledCatalog, trouble: str | None
+) -> None:
     model = PaperModel()
     model.trouble = trouble
     together = await runner(catalog, model).rank(mixed())
@@ -98,7 +100,7 @@ async def test_a_batch_gives_what_each_query_gives_alone(catalog: FilledCatalog,
     assert best in tiers and POPULAR in tiers and lower not in tiers
 
 
-async def test_a_batch_asks_the_model_once_for_states_and_once_for_scores(catalog: FilledCatalog) -> None:
+async def test_a_batch_calls_the_model_once_for_states_and_once_for_scores(catalog: FilledCatalog) -> None:
     model = PaperModel()
     users = [query(liked(name, "i001", f"i00{n}"), user_id=name) for n, name in enumerate("abcde", start=2)]
     made = runner(catalog, model)
@@ -108,14 +110,15 @@ async def test_a_batch_asks_the_model_once_for_states_and_once_for_scores(catalo
     assert model.calls == ["fold", "rank", "rank"]
 
 
-async def test_nothing_asked_is_nothing_listed(catalog: FilledCatalog) -> None:
+async def test_an_empty_batch_gives_no_lists(catalog: FilledCatalog) -> None:
     model = PaperModel()
     assert await runner(catalog, model).rank([]) == []
     assert not model.calls
 
 
 class Poisoned(PaperModel):
-    """Its numbers for one user, told by the first number of the user's vector or newest item, are not finite."""
+    """Its numbers for one user are not finite. It knows the user by the first number of the user's vector, or of the
+    first item's vector."""
 
     def __init__(self, call: str) -> None:
         super().__init__()
@@ -138,7 +141,7 @@ class Poisoned(PaperModel):
 
 
 @pytest.mark.parametrize(("call", "tier"), [("fold", POPULAR), ("rank", VECTORS)])
-async def test_what_is_not_finite_for_one_user_costs_the_others_nothing(
+async def test_numbers_that_are_not_finite_for_one_user_do_not_affect_others(
     catalog: FilledCatalog, call, tier
 ) -> None:
     catalog.put(item("poison"), vector(1000))
@@ -170,7 +173,7 @@ async def test_users_of_two_versions_in_one_batch_have_lists_of_their_own_versio
     assert all(each.slate.items[0].reason.item_id in {"i003", "i004"} for each in ranked)
 
 
-async def test_a_version_that_does_not_answer_costs_the_users_of_the_other_nothing(
+async def test_a_version_that_does_not_answer_does_not_affect_users_of_another(
     catalog: FilledCatalog,
 ) -> None:
     class Half(PaperModel):
@@ -219,7 +222,7 @@ async def test_without_the_ranker_lists_are_in_the_order_of_the_users_vector(cat
     assert (catalog.vectors(VERSION, rest) @ taste).max() <= near.min()
 
 
-async def test_the_scores_of_all_candidates_are_there_before_any_selection(catalog: FilledCatalog) -> None:
+async def test_score_returns_the_scores_of_all_candidates(catalog: FilledCatalog) -> None:
     made = runner(catalog, PaperModel())
     for scored, ranked in zip(await made.score(mixed()), await made.rank(mixed()), strict=True):
         assert len(scored.scores.values) == len(scored.candidates) >= len(ranked.rows)
@@ -232,13 +235,13 @@ async def test_the_scores_of_all_candidates_are_there_before_any_selection(catal
 
 
 def named(catalog: FilledCatalog) -> Runner:
-    """A runner whose lists are named by a count."""
+    """A runner whose slate ids count up."""
     moments, routing = count(1_000), VersionRouting.single(MANIFEST)
     names = SlateIds(clock=lambda: next(moments), random=bytes)
     return build(catalog, PaperModel(), lambda: routing, PROFILES, RankingSettings(), slate_ids=names)
 
 
-async def test_the_same_queries_give_the_same_lists_names_included(catalog: FilledCatalog) -> None:
+async def test_the_same_queries_give_the_same_lists_with_the_same_ids(catalog: FilledCatalog) -> None:
     def bytes_of(lists: Sequence[Ranked]) -> list[bytes]:
         return [each.slate.SerializeToString(deterministic=True) for each in lists]
 

@@ -1,4 +1,4 @@
-"""The ladder: every request has its answer in time, on the best tier that can be had."""
+"""The deadline ladder: every request is answered in time, on the best possible tier."""
 
 import asyncio
 
@@ -45,14 +45,14 @@ def known() -> Stored:
 
 
 async def timed(made, stored, within, **fields):
-    """The list, and how many seconds of virtual time it took: what was waited for, and nothing of this machine."""
+    """The list, and the virtual seconds that it took. They count waits only, not the speed of this machine."""
     started = loop_time()
     ranked = await ask(made, stored, within=within, **fields)
     return ranked, loop_time() - started
 
 
 @pytest.mark.parametrize("trouble", ["hang", "raise", "fault", "nan", "shape"])
-async def test_when_the_model_fails_the_users_vector_answers(catalog, trouble):
+async def test_when_the_model_fails_lists_are_ordered_by_the_users_vector(catalog, trouble):
     model = PaperModel()
     model.trouble = trouble
     ranked, took = await timed(runner(catalog, model), known(), 0.25)
@@ -63,7 +63,7 @@ async def test_when_the_model_fails_the_users_vector_answers(catalog, trouble):
 
 
 @pytest.mark.parametrize("trouble", ["hang", "raise", "fault"])
-async def test_without_a_vector_of_the_user_what_is_popular_answers(catalog, trouble):
+async def test_when_the_model_fails_users_without_a_state_get_popular_lists(catalog, trouble):
     model = PaperModel()
     model.trouble = trouble
     ranked, took = await timed(runner(catalog, model), user(("like", "i029")), 0.25)
@@ -74,7 +74,7 @@ async def test_without_a_vector_of_the_user_what_is_popular_answers(catalog, tro
     assert {i.reason.kind for i in ranked.slate.items} == {slate_pb2.REASON_KIND_TRENDING}
 
 
-async def test_an_answer_that_comes_late_is_not_waited_for(catalog):
+async def test_a_late_answer_is_not_waited_for(catalog):
     model = PaperModel()
     made = runner(catalog, model)
     assert (await ask(made, known())).slate.tier == RANKED
@@ -84,7 +84,7 @@ async def test_an_answer_that_comes_late_is_not_waited_for(catalog):
     assert took < 0.2
 
 
-async def test_past_its_deadline_a_request_still_gets_a_list_at_once_and_the_model_is_left_alone(catalog):
+async def test_past_its_deadline_a_request_gets_a_list_at_once_without_the_model(catalog):
     model = PaperModel()
     ranked = await ask(runner(catalog, model), known(), within=-1)
     assert ranked.slate.tier == VECTORS
@@ -113,7 +113,7 @@ async def test_candidates_without_a_finite_score_come_last(catalog):
     assert [bool(i.probabilities) for i in ranked.slate.items] == [True] * 14 + [False] * 15
 
 
-async def test_without_the_profile_the_list_is_popular_and_says_so(catalog):
+async def test_without_the_profile_the_list_is_popular_and_marked(catalog):
     model = PaperModel()
     ranked = await ask(runner(catalog, model), None, unavailable=True)
     assert ranked.slate.tier == POPULAR
@@ -126,7 +126,7 @@ async def test_without_a_model_lists_are_popular(catalog):
     assert (await ask(runner(catalog, PaperModel(), manifest=None), known())).slate.tier == POPULAR
 
 
-async def test_a_state_that_is_behind_is_folded_anew(catalog):
+async def test_a_stale_state_is_refolded(catalog):
     model = PaperModel()
     stale = with_state(user(("dislike", "i005")), vector(9), stale=True)
     ranked = await ask(runner(catalog, model), stale)
@@ -134,7 +134,7 @@ async def test_a_state_that_is_behind_is_folded_anew(catalog):
     assert ids(ranked)[0] == "i000"
 
 
-async def test_a_state_of_another_version_never_meets_this_ones_vectors(catalog):
+async def test_a_state_of_another_version_is_never_used_with_this_ones_vectors(catalog):
     model = PaperModel()
     other = with_state(user(("dislike", "i005")), vector(9), version=VERSION - 1)
     assert ids(await ask(runner(catalog, model), other))[0] == "i000"
@@ -145,14 +145,14 @@ async def test_a_state_of_another_version_never_meets_this_ones_vectors(catalog)
 
 
 @pytest.mark.parametrize("bad", [np.full(8, np.nan), np.ones(5)])
-async def test_a_state_that_is_no_state_is_folded_anew(catalog, bad):
+async def test_an_invalid_state_is_refolded(catalog, bad):
     model = PaperModel()
     ranked = await ask(runner(catalog, model), with_state(user(("like", "i005")), bad))
     assert "fold" in model.calls
     assert ranked.slate.tier == RANKED
 
 
-async def test_a_state_that_cannot_be_folded_in_time_serves_as_it_is(catalog):
+async def test_a_stale_state_that_cannot_be_refolded_in_time_is_used(catalog):
     model = PaperModel()
     model.fold_trouble = "hang"
     ranked, took = await timed(
@@ -163,7 +163,7 @@ async def test_a_state_that_cannot_be_folded_in_time_serves_as_it_is(catalog):
     assert took < 0.3
 
 
-async def test_when_the_model_dies_the_last_fold_of_the_user_serves_the_vectors_tier(catalog):
+async def test_when_the_model_dies_the_last_fold_of_the_user_is_used_for_the_vectors_tier(catalog):
     model = PaperModel()
     made = runner(catalog, model)
     assert (await ask(made, user(("like", "i005")))).slate.tier == RANKED
@@ -173,7 +173,7 @@ async def test_when_the_model_dies_the_last_fold_of_the_user_serves_the_vectors_
     assert "i006" not in ids(ranked)
 
 
-async def test_what_was_erased_steers_nothing_any_more(catalog):
+async def test_erased_events_have_no_influence(catalog):
     model = PaperModel()
     made = runner(catalog, model)
     await ask(made, user(("like", "i005")))
@@ -183,7 +183,7 @@ async def test_what_was_erased_steers_nothing_any_more(catalog):
     assert (await ask(made, erased)).slate.tier == POPULAR
 
 
-async def test_an_item_whose_vector_came_later_is_in_the_next_fold(catalog):
+async def test_an_item_whose_vector_arrived_later_is_in_the_next_fold(catalog):
     model = PaperModel()
     made = runner(catalog, model)
     catalog.put(item("late"))
@@ -197,7 +197,7 @@ async def test_an_item_whose_vector_came_later_is_in_the_next_fold(catalog):
     assert model.calls.count("fold") == 2
 
 
-async def test_reasons_come_from_the_history_and_are_worked_out_once_for_it(catalog):
+async def test_reasons_come_from_the_history_and_are_computed_once_for_it(catalog):
     model = PaperModel()
     made = runner(catalog, model)
     first = (await ask(made, known())).slate
@@ -208,7 +208,7 @@ async def test_reasons_come_from_the_history_and_are_worked_out_once_for_it(cata
     assert sorted(model.calls) == ["fold", "rank", "rank"]
 
 
-async def test_reasons_never_hold_a_list_up(catalog):
+async def test_reasons_never_delay_a_list(catalog):
     model = PaperModel()
     model.fold_trouble = "hang"
     made = runner(catalog, model, reasons_wait_ms=20)
@@ -219,7 +219,7 @@ async def test_reasons_never_hold_a_list_up(catalog):
     await made.close()
 
 
-async def test_reasons_that_came_late_are_there_for_the_next_list(catalog):
+async def test_late_reasons_are_used_for_the_next_list(catalog):
     model = PaperModel()
     made = runner(catalog, model, reasons_wait_ms=0)
     answer = model.fold
@@ -248,7 +248,7 @@ async def test_a_client_that_goes_away_leaves_no_call_behind(catalog):
     assert asyncio.all_tasks() == before
 
 
-async def test_closing_ends_what_nobody_waits_for(catalog):
+async def test_closing_cancels_open_calls(catalog):
     model = PaperModel()
     model.trouble = "hang"
     made = runner(catalog, model)
@@ -258,7 +258,7 @@ async def test_closing_ends_what_nobody_waits_for(catalog):
     assert asyncio.all_tasks() == before
 
 
-async def test_a_source_that_fails_is_done_without(catalog):
+async def test_a_failed_source_is_left_out(catalog):
     search = catalog.search
 
     def broken(version, query, count, mask):
@@ -270,7 +270,7 @@ async def test_a_source_that_fails_is_done_without(catalog):
     catalog.search = search
 
 
-async def test_the_ranker_is_given_ages_and_popularity_as_they_are(catalog):
+async def test_the_ranker_gets_ages_and_popularity(catalog):
     seen: list[RankerInput] = []
     model = PaperModel()
     answer = model.rank

@@ -1,4 +1,4 @@
-"""What is on a list, and what never is."""
+"""Which items are on a list, and which never are."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ def catalog_of(count: int, **fields) -> FilledCatalog:
 @pytest.mark.parametrize("count", [1, 2, 7, 10, 500])
 @pytest.mark.parametrize("trouble", [None, "raise"])
 @pytest.mark.parametrize("surface", ["evaluation", DEFAULT_SURFACE])
-async def test_a_list_is_as_long_as_asked_or_as_there_are_items(count, trouble, surface):
+async def test_a_list_is_as_long_as_requested_or_as_there_are_items(count, trouble, surface):
     model = PaperModel()
     model.trouble = trouble
     made = runner(catalog_of(7), model)
@@ -45,7 +45,7 @@ async def test_a_list_is_as_long_as_asked_or_as_there_are_items(count, trouble, 
         assert len(listed) == len(set(listed)) == min(count, 7 if stored is None else 6)
 
 
-async def test_exclusions_shorten_what_there_is_and_not_the_list():
+async def test_exclusions_do_not_shorten_a_list_while_items_are_left():
     made = runner(catalog_of(7), PaperModel())
     ranked = await ask(made, count=4, excluded=frozenset({"i000", "i001", "i002", "nowhere"}))
     assert sorted(ids(ranked)) == ["i003", "i004", "i005", "i006"]
@@ -53,7 +53,7 @@ async def test_exclusions_shorten_what_there_is_and_not_the_list():
     assert (await ask(made, count=3, excluded=frozenset({"i000", "nowhere"}))).remaining == 3
 
 
-async def test_nothing_left_is_an_empty_list_without_a_name():
+async def test_without_items_the_list_is_empty_and_has_no_id():
     made = runner(catalog_of(2), PaperModel())
     ranked = await ask(made, excluded=frozenset({"i000", "i001"}))
     assert not ids(ranked)
@@ -78,7 +78,7 @@ async def test_a_list_stays_full_however_strict_its_filter(wanted, expected, tro
     assert all(not wanted or catalog.item(row).categories[0] in wanted for row in ranked.rows.tolist())
 
 
-async def test_items_of_another_domain_stay_away():
+async def test_items_of_another_domain_are_not_listed():
     catalog = catalog_of(20, domain="shop")
     catalog.put(item("film", domain="video"), vector(1))
     assert ids(await ask(runner(catalog, PaperModel()), domain="video")) == ["film"]
@@ -87,7 +87,7 @@ async def test_items_of_another_domain_stay_away():
 @pytest.mark.parametrize("trouble", [None, "raise"])
 @pytest.mark.parametrize("unavailable", [False, True])
 @pytest.mark.parametrize("manifest", [True, False])
-async def test_no_tier_shows_what_is_withdrawn_expired_or_removed(trouble, unavailable, manifest):
+async def test_no_tier_lists_withdrawn_expired_or_removed_items(trouble, unavailable, manifest):
     catalog = catalog_of(6)
     catalog.put(item("hidden", withdrawn=True, published_at_ms=NOW_MS - 1000), vector(9))
     catalog.put(item("over", expires_at_ms=NOW_MS), vector(9))
@@ -108,7 +108,7 @@ async def test_no_tier_shows_what_is_withdrawn_expired_or_removed(trouble, unava
         }
 
 
-async def test_an_item_that_is_withdrawn_while_the_model_is_at_work_is_not_listed():
+async def test_an_item_that_is_removed_while_the_model_runs_is_not_listed():
     catalog, model = catalog_of(12), PaperModel()
     answer = model.rank
 
@@ -121,24 +121,24 @@ async def test_an_item_that_is_withdrawn_while_the_model_is_at_work_is_not_liste
     assert set(ids(ranked)) == set(numbered(12)) - {"i003"}
 
 
-async def test_what_was_taken_is_not_offered_again_unless_its_action_may_be_repeated():
+async def test_consumed_items_are_not_listed_unless_their_action_is_repeatable():
     made = runner(catalog_of(6), PaperModel())
     stored = user(("like", "i000"), ("click", "i001"), ("dislike", "i002"))
     assert set(ids(await ask(made, stored))) == {"i001", "i003", "i004", "i005"}
 
 
-async def test_what_was_taken_before_the_history_begins_stays_away():
+async def test_items_consumed_before_the_history_are_not_listed():
     made = runner(catalog_of(6), PaperModel())
     tail = Tail().add([(1, hash64("i004")), (2, hash64("nowhere"))], 100)
     assert "i004" not in ids(await ask(made, user(("like", "i000")), tail=tail))
 
 
-async def test_pages_repeat_nothing_and_end():
+async def test_pages_repeat_no_item_and_end():
     made = runner(catalog_of(95), PaperModel())
     served: frozenset[int] = frozenset()
     seen: list[str] = []
     for page in range(10):
-        # Between pages the user acts on what he was shown.
+        # Between pages the user acts on listed items.
         stored = user(*[("like", each) for each in seen[: page * 2]]) if page else None
         ranked = await ask(made, stored, served=served)
         seen += ids(ranked)
@@ -148,7 +148,7 @@ async def test_pages_repeat_nothing_and_end():
     assert not ids(await ask(made, served=served))
 
 
-async def test_new_items_are_found_by_their_hash_as_well():
+async def test_items_added_later_are_found_by_their_hash():
     catalog = catalog_of(3)
     made = runner(catalog, PaperModel())
     await ask(made, served=frozenset({hash64("late")}))
@@ -157,7 +157,7 @@ async def test_new_items_are_found_by_their_hash_as_well():
 
 
 def tastes() -> FilledCatalog:
-    """A, B and C with neighbours of their own."""
+    """Three items, A, B and C, each with its own neighbours."""
     catalog = FilledCatalog(lambda: NOW_MS)
     for axis, name in enumerate("ABC"):
         for n in range(8):
@@ -167,7 +167,7 @@ def tastes() -> FilledCatalog:
     return catalog
 
 
-async def test_what_a_user_dislikes_goes_and_its_neighbours_sink():
+async def test_a_disliked_item_is_not_listed_and_its_neighbours_sink():
     made = runner(tastes(), PaperModel())
     liked = ids(await ask(made, user(("like", "A"), ("like", "B")), count=24))
     disliked = ids(await ask(made, user(("like", "A"), ("like", "B"), ("dislike", "C")), count=24))
@@ -178,7 +178,7 @@ async def test_what_a_user_dislikes_goes_and_its_neighbours_sink():
     assert ids(await ask(made, bob, user_id="bob", count=24)) == liked
 
 
-async def test_a_dislike_that_is_taken_back_has_never_been():
+async def test_an_undone_dislike_has_no_effect():
     made = runner(tastes(), PaperModel())
     before = await ask(made, user(("like", "A"), ("like", "B")))
     after = await ask(made, user(("like", "A"), ("like", "B"), ("dislike", "A"), undo="e2"))
@@ -187,7 +187,7 @@ async def test_a_dislike_that_is_taken_back_has_never_been():
     ]
 
 
-async def test_the_last_word_on_an_item_counts():
+async def test_the_newest_event_on_an_item_decides():
     ranked = await ask(
         runner(tastes(), PaperModel()), user(("like", "A"), ("like", "B"), ("dislike", "A")), count=5
     )
@@ -195,7 +195,7 @@ async def test_the_last_word_on_an_item_counts():
     assert ids(ranked) == ["B1", "B2", "B3", "B4", "B5"]
 
 
-async def test_a_stranger_gets_what_the_model_makes_of_nobody_from_what_is_popular_and_new():
+async def test_an_unknown_user_gets_popular_and_new_items_in_the_models_order():
     catalog = catalog_of(400)
     catalog.popular({"i399": 50})
     catalog.put(item("new", published_at_ms=NOW_MS - DAY_MS), vector(-5))
@@ -209,7 +209,7 @@ async def test_a_stranger_gets_what_the_model_makes_of_nobody_from_what_is_popul
     assert not any(i.reason.kind == slate_pb2.REASON_KIND_BECAUSE_OF for i in ranked.slate.items)
 
 
-async def test_new_items_get_places_on_a_list_but_not_on_one_of_measurements():
+async def test_new_items_get_positions_except_on_the_evaluation_surface():
     catalog = catalog_of(300)
     for n in range(5):
         catalog.put(item(f"new{n}", published_at_ms=NOW_MS - DAY_MS), vector(-9))
@@ -235,7 +235,7 @@ async def test_an_item_without_a_vector_is_listed_last_and_has_no_probabilities(
     assert items[-1].score == items[-2].score
 
 
-async def test_a_ranked_list_shows_the_models_numbers_and_a_name_that_sorts():
+async def test_a_ranked_list_has_the_models_predictions_and_a_sortable_id():
     made = runner(catalog_of(5), PaperModel())
     first, second = (await ask(made)).slate, (await ask(made)).slate
     assert first.slate_id < second.slate_id
@@ -255,7 +255,7 @@ async def test_similar_items_are_the_nearest_and_never_the_item_itself():
     assert [i.item_id for i in similar(catalog, "B", 2, filter=filter_pb2.Filter(categories=["A"])).items]
 
 
-async def test_an_item_without_a_vector_has_the_popular_ones_of_its_kind():
+async def test_similar_items_of_one_without_a_vector_are_popular_ones_of_its_category():
     catalog = tastes()
     catalog.put(item("blank", categories=["B"]))
     catalog.popular({"B5": 2, "A1": 9})
@@ -266,7 +266,7 @@ async def test_an_item_without_a_vector_has_the_popular_ones_of_its_kind():
 
 
 @pytest.mark.parametrize("unavailable", [False, True])
-async def test_a_burst_of_long_ago_is_not_popular_now(unavailable):
+async def test_an_old_burst_is_not_popular_now(unavailable):
     catalog = catalog_of(30)
     catalog.popular({"i020": 100_000}, hours_ago=30 * 24)
     made = runner(catalog, PaperModel())
@@ -279,7 +279,7 @@ async def test_a_burst_of_long_ago_is_not_popular_now(unavailable):
     assert items[1].reason.kind == slate_pb2.REASON_KIND_UNSPECIFIED
 
 
-async def test_the_longest_list_with_everything_on_it_is_far_below_four_mebibytes():
+async def test_the_largest_list_is_far_below_four_mebibytes():
     catalog = FilledCatalog(lambda: NOW_MS)
     for n in range(600):
         big = item_pb2.Item(

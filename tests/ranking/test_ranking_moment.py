@@ -1,4 +1,4 @@
-"""What the ranker is told of the moment: how long the user has been idle, and how popular things are by then."""
+"""Inputs of the ranker that depend on the moment: the user's idle time, and the items' ages and popularity."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ TOPIC = b"t" * 16
 
 
 class Listening(PaperModel):
-    """Keeps what the ranker was given."""
+    """Keeps the ranker's inputs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ def event(n: int, item_id: str, seconds_ago: float, action: str = "like") -> Eve
 
 
 async def idle(catalog: FilledCatalog, stored: Stored | None) -> float:
-    """As the ranker is told, from a fold and from a state that is kept."""
+    """The idle time that the ranker gets. It must be the same for a folded state and for a stored one."""
     model = Listening()
     made = runner(catalog, model)
     await ask(made, stored)
@@ -70,16 +70,16 @@ async def idle(catalog: FilledCatalog, stored: Stored | None) -> float:
     return float(model.seen[0].idle_seconds[0])
 
 
-async def test_idle_time_runs_from_the_newest_event_however_late_others_come(catalog):
+async def test_idle_time_counts_from_the_newest_event_even_if_older_ones_arrive_later(catalog):
     assert await idle(catalog, folded(event(0, "i001", 3600), event(1, "i002", 90.5))) == 90.5
     assert await idle(catalog, folded(event(0, "i002", 90.5), event(1, "i001", 3600))) == 90.5
 
 
-async def test_an_event_of_the_future_is_one_of_now(catalog):
+async def test_an_event_in_the_future_counts_as_one_of_now(catalog):
     assert await idle(catalog, folded(event(0, "i001", -60))) == 0
 
 
-async def test_what_is_taken_back_does_not_end_the_idle_time(catalog):
+async def test_an_undone_event_does_not_end_the_idle_time(catalog):
     assert await idle(catalog, user(("like", "i001"), ("like", "i002"), undo="e1")) == 1000
     assert await idle(catalog, user(("like", "i001"), undo="e0")) == -1
 
@@ -89,14 +89,14 @@ async def test_impressions_do_not_end_the_idle_time(catalog):
     assert await idle(catalog, folded(event(0, "i001", 3600), seen)) == 3600
 
 
-async def test_who_has_done_nothing_or_is_forgotten_has_no_idle_time(catalog):
+async def test_users_without_events_or_after_an_erasure_have_no_idle_time(catalog):
     assert await idle(catalog, None) == -1
     erasure = Erasure("ann", Position(TOPIC, 0, 1), NOW_MS, (Position(TOPIC, 0, 1),))
     assert await idle(catalog, folded(event(0, "i001", 60), erasure)) == -1
     assert await idle(catalog, folded(event(0, "i001", 60), erasure, event(2, "i002", 7))) == 7
 
 
-async def test_a_state_that_is_behind_is_as_old_as_the_newest_event_in_it(catalog):
+async def test_the_idle_time_of_an_earlier_state_counts_from_its_newest_event(catalog):
     model = Listening()
     made = runner(catalog, model)
     await ask(made, folded(event(0, "i001", 3600)))
@@ -105,7 +105,7 @@ async def test_a_state_that_is_behind_is_as_old_as_the_newest_event_in_it(catalo
     assert [candidates.idle_seconds.tolist() for candidates in model.seen] == [[3600], [3600]]
 
 
-async def test_popularities_stand_in_the_order_of_the_manifests_half_lives(catalog):
+async def test_popularities_are_in_the_order_of_the_manifests_half_lives(catalog):
     model = Listening()
     catalog.popular({"i007": 800}, hours_ago=14 * 24)
     await ask(runner(catalog, model), with_state(user(("like", "i001")), vector(1)), count=29)
@@ -117,7 +117,7 @@ async def test_popularities_stand_in_the_order_of_the_manifests_half_lives(catal
     assert np.count_nonzero(given.popularity.any(axis=2)) == 1
 
 
-async def test_each_model_version_is_given_its_own_half_lives(catalog):
+async def test_each_model_version_gets_its_own_half_lives(catalog):
     model = Listening()
     catalog.popular({"i007": 8})
     one = MANIFEST.model_copy(update={"popularity_half_lives_days": (30.0,)})
@@ -125,7 +125,7 @@ async def test_each_model_version_is_given_its_own_half_lives(catalog):
     assert model.seen[0].popularity.shape == (1, model.seen[0].vectors.shape[1], 1)
 
 
-async def test_lists_for_measurements_are_the_rankers_order_of_near_similar_and_popular_things():
+async def test_evaluation_lists_are_nearest_similar_and_popular_items_in_the_rankers_order():
     catalog = FilledCatalog(lambda: NOW_MS)
     for n, item_id in enumerate(numbered(450)):
         catalog.put(item(item_id, categories=["all"], published_at_ms=NOW_MS - 1000), vector(n / 1000, 1))
@@ -141,7 +141,7 @@ async def test_lists_for_measurements_are_the_rankers_order_of_near_similar_and_
     assert len(scores) == 451 and scores == sorted(scores, reverse=True)
 
 
-async def test_a_stranger_is_ranked_among_the_popular_things(catalog):
+async def test_an_unknown_user_gets_ranked_popular_items(catalog):
     catalog.popular({item_id: 1 + n for n, item_id in enumerate(numbered(10))}, hours_ago=60 * 24)
     ranked = await ask(
         runner(catalog, PaperModel(), surfaces={"evaluation": {"trending": 0, "popular": 5}}), count=5
@@ -150,7 +150,7 @@ async def test_a_stranger_is_ranked_among_the_popular_things(catalog):
     assert sorted(ids(ranked)) == numbered(10)[5:]
 
 
-async def test_what_stays_popular_is_found_beside_what_is_popular_for_an_hour():
+async def test_items_with_lasting_popularity_are_found_beside_trending_ones():
     catalog = FilledCatalog(lambda: NOW_MS)
     for item_id in numbered(50):
         catalog.put(item(item_id), vector(1))
@@ -162,7 +162,7 @@ async def test_what_stays_popular_is_found_beside_what_is_popular_for_an_hour():
     assert (first.item_id, first.source) == ("classic", "popular")
 
 
-async def test_a_stranger_gets_popular_things_when_the_ranker_is_down(catalog):
+async def test_an_unknown_user_gets_popular_items_when_the_ranker_is_down(catalog):
     model = PaperModel()
     made = runner(catalog, model)
     await ask(made)
@@ -176,8 +176,8 @@ async def test_a_stranger_gets_popular_things_when_the_ranker_is_down(catalog):
 EARLIER_MS = NOW_MS - 50 * DAY_MS
 
 
-async def test_a_list_as_of_a_moment_counts_idle_time_ages_and_popularity_from_it():
-    """The clock of the process stands fifty days later, and nothing but the moment that is named counts."""
+async def test_idle_time_ages_and_popularity_count_from_the_moment_of_the_query():
+    """The clock of the process is fifty days ahead of the query's moment, and must not matter."""
     catalog = FilledCatalog(lambda: NOW_MS)
     for item_id in numbered(30):
         catalog.put(item(item_id, published_at_ms=EARLIER_MS - 3 * DAY_MS), vector(1))
@@ -193,8 +193,8 @@ async def test_a_list_as_of_a_moment_counts_idle_time_ages_and_popularity_from_i
     assert given.popularity[0, given.popularity[0, :, 1].argmax()] == pytest.approx(wanted)
 
 
-async def test_popularity_as_of_a_moment_is_what_was_known_then_whoever_asked_in_between(catalog):
-    """Events come as time goes on; lists of now are asked for between those of then."""
+async def test_popularity_as_of_a_moment_does_not_depend_on_queries_in_between(catalog):
+    """Events arrive in order of time. Lists for the present are requested between those for the past."""
     catalog.popular({"i003": 4}, hours_ago=50 * 24)
     model, told = Listening(), Listening()
     made = runner(catalog, model)
@@ -213,7 +213,7 @@ async def test_popularity_as_of_a_moment_is_what_was_known_then_whoever_asked_in
     )
 
 
-async def test_what_expires_after_the_moment_is_on_its_list_and_nothing_else_that_has_expired():
+async def test_expiry_is_judged_as_of_the_moment():
     catalog = FilledCatalog(lambda: NOW_MS)
     catalog.put(item("there then", expires_at_ms=EARLIER_MS + 1), vector(1))
     catalog.put(item("gone then", expires_at_ms=EARLIER_MS), vector(1))
@@ -223,7 +223,7 @@ async def test_what_expires_after_the_moment_is_on_its_list_and_nothing_else_tha
     assert ids(await ask(made)) == ["always"]
 
 
-async def test_what_is_new_is_new_as_of_the_moment():
+async def test_newness_is_judged_as_of_the_moment():
     catalog = FilledCatalog(lambda: NOW_MS)
     catalog.put(item("new then", published_at_ms=EARLIER_MS - DAY_MS), vector(1))
     catalog.put(item("new now", published_at_ms=NOW_MS - DAY_MS), vector(1))
@@ -233,7 +233,7 @@ async def test_what_is_new_is_new_as_of_the_moment():
         assert [each.item_id for each in listed] == [wanted]
 
 
-async def test_similar_things_of_one_without_a_vector_are_those_popular_as_of_the_moment(catalog):
+async def test_similar_items_of_one_without_a_vector_are_popular_as_of_the_moment(catalog):
     catalog.put(item("odd"))
     hour = NOW_MS // 3_600_000
     for item_id, buckets in (("i001", {hour - 50 * 24: 9}), ("i002", {hour: 5})):
@@ -241,11 +241,11 @@ async def test_similar_things_of_one_without_a_vector_are_those_popular_as_of_th
         catalog.put_stats(item_id, catalog_pb2.ItemStats(positives=sum(buckets.values()), hours=hours))
     first = [similar(catalog, "odd", 1, now_ms=moment).items[0] for moment in (NOW_MS, EARLIER_MS)]
     assert [each.item_id for each in first] == ["i002", "i001"]
-    # Of that moment the later burst is an hour ahead at the most.
+    # As of that moment, the later burst counts like events an hour ahead at most.
     assert first[1].score == pytest.approx(9, rel=0.01)
 
 
-async def test_things_liked_last_that_are_alike_bring_as_many_similar_things_as_others():
+async def test_seeds_with_shared_neighbours_bring_as_many_similar_items_as_others():
     catalog = FilledCatalog(lambda: NOW_MS)
     for n, item_id in enumerate(numbered(60)):
         catalog.put(item(item_id), vector(n, 60 - n))

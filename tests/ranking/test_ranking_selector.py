@@ -1,4 +1,4 @@
-"""The selector moves items, and never loses, adds or repeats one."""
+"""The selector moves items, but never loses, adds or repeats one."""
 
 from math import ceil, floor
 
@@ -37,13 +37,13 @@ def chosen_of(field, count, surface):
 
 
 @given(fields(), st.integers(0, 80), surfaces)
-def test_as_many_as_asked_or_as_there_are_and_none_twice(field, count, surface):
+def test_a_selection_is_as_long_as_requested_or_possible_without_duplicates(field, count, surface):
     order = chosen_of(field, count, surface).chosen
     assert len(order) == min(count, len(field[0])) == len(set(order.tolist()))
 
 
 @given(fields(), st.integers(0, 80), surfaces)
-def test_the_order_in_which_candidates_come_does_not_matter(field, count, surface):
+def test_the_order_of_candidates_does_not_matter(field, count, surface):
     values, ids, categories, fresh = field
     back = np.arange(len(ids))[::-1]
     mirrored = chosen_of(
@@ -55,7 +55,7 @@ def test_the_order_in_which_candidates_come_does_not_matter(field, count, surfac
 
 
 @given(fields(), st.integers(0, 80), surfaces)
-def test_what_could_not_be_scored_comes_last(field, count, surface):
+def test_candidates_without_a_score_come_last(field, count, surface):
     finite = np.isfinite(field[0][chosen_of(field, count, surface).chosen]).tolist()
     assert finite == sorted(finite, reverse=True)
 
@@ -71,7 +71,7 @@ def test_best_first_and_ties_by_item_id(field):
 
 
 @given(fields(), st.integers(1, 80), surfaces)
-def test_no_category_passes_its_cap_while_others_are_left(field, count, surface):
+def test_no_category_exceeds_its_cap_while_others_are_left(field, count, surface):
     values, ids, categories, fresh = field
     plain = surface.model_copy(update={"exploration_share": 0})
     chosen = select(values, ids.__getitem__, categories, fresh, count, plain).chosen
@@ -82,14 +82,14 @@ def test_no_category_passes_its_cap_while_others_are_left(field, count, surface)
         return
     for category in set(categories[chosen].tolist()) - {-1}:
         if int((categories[chosen] == category).sum()) > cap:
-            # Whatever is left outside is of a category that is full itself.
+            # Every item that is left out belongs to a category that is full too.
             assert all(
                 categories[i] >= 0 and int((categories[chosen] == categories[i]).sum()) >= cap for i in left
             )
 
 
 @given(fields(), st.integers(0, 80), surfaces)
-def test_new_items_get_their_places_as_far_as_there_are_any(field, count, surface):
+def test_new_items_get_their_positions_as_far_as_there_are_any(field, count, surface):
     values, _, _, fresh = field
     chosen = chosen_of(field, count, surface).chosen
     could = int((fresh & np.isfinite(values)).sum())
@@ -97,7 +97,7 @@ def test_new_items_get_their_places_as_far_as_there_are_any(field, count, surfac
 
 
 @given(fields(), st.integers(0, 80))
-def test_a_surface_of_measurements_keeps_the_order_of_the_scores(field, count):
+def test_the_evaluation_surface_keeps_the_order_of_the_scores(field, count):
     surface = SurfaceSettings(exploration_share=0, category_share=1)
     assert (
         chosen_of(field, count, surface).chosen.tolist()
@@ -105,7 +105,7 @@ def test_a_surface_of_measurements_keeps_the_order_of_the_scores(field, count):
     )
 
 
-def test_a_cap_defers_and_keeps_the_order_within():
+def test_a_cap_moves_items_back_and_keeps_their_order():
     categories = np.array([0, 0, 0, 1, -1, -1, -1])
     assert capped(np.arange(7), categories, 2).tolist() == [0, 1, 3, 4, 5, 6, 2]
 
@@ -113,7 +113,7 @@ def test_a_cap_defers_and_keeps_the_order_within():
 def test_new_items_are_spread_and_the_last_of_the_others_give_way():
     fresh = np.zeros(20, np.bool_)
     fresh[[3, 15, 17, 19]] = True
-    # One of the three places is filled by the order itself.
+    # The order itself fills one of the three positions.
     selection = explored(np.arange(20), fresh, 10, 3)
     assert selection.chosen.tolist() == [0, 1, 2, 3, 15, 4, 5, 6, 7, 17]
     assert np.flatnonzero(selection.explored).tolist() == [4, 9]

@@ -1,4 +1,4 @@
-"""A list is made of one model version, whatever the routing does meanwhile."""
+"""A list is made with one model version, even if the routing changes meanwhile."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ ITEMS = numbered(60)
 
 
 class Flipping(PaperModel):
-    """Moves the routing in the middle of a call."""
+    """Changes the routing during a call."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,7 +66,9 @@ def check(ranked, version: int) -> None:
 
 
 @pytest.mark.parametrize("at", ["fold", "rank"])
-async def test_a_flip_in_the_middle_is_for_the_next_list(catalog: FilledCatalog, at: str) -> None:
+async def test_a_change_of_routing_during_a_list_applies_to_the_next_list(
+    catalog: FilledCatalog, at: str
+) -> None:
     model = Flipping()
     lists = made(catalog, model)
     stored = user(("like", ITEMS[0]), ("like", ITEMS[1]))
@@ -78,7 +80,7 @@ async def test_a_flip_in_the_middle_is_for_the_next_list(catalog: FilledCatalog,
     await lists.close()
 
 
-async def test_a_profile_that_has_not_moved_is_answered_by_the_version_that_it_has(
+async def test_a_profile_that_is_not_migrated_is_served_by_its_version(
     catalog: FilledCatalog,
 ) -> None:
     model = Flipping()

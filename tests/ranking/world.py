@@ -1,4 +1,4 @@
-"""A catalogue in memory, users by hand, and a model whose every number can be worked out on paper."""
+"""A catalogue in memory, hand-made users, and a model whose numbers can be worked out on paper."""
 
 import asyncio
 from collections.abc import Sequence
@@ -41,9 +41,8 @@ MANIFEST = Manifest(
 
 
 class PaperModel:
-    """The user vector is the sum of the vectors of what was liked, less what was disliked; the
-    probability of a like grows with the inner product. `trouble` says how it fails: hang, raise, fault,
-    late, nan, shape."""
+    """The user vector is the sum of the vectors of liked items minus those of disliked ones. The probability of a like
+    grows with the inner product. `trouble` says how it fails: hang, raise, fault, nan, some_nan, shape."""
 
     def __init__(self) -> None:
         self.trouble: str | None = None
@@ -63,14 +62,14 @@ class PaperModel:
             try:
                 await asyncio.sleep(3600)
             except asyncio.CancelledError:
-                await asyncio.sleep(0.3)  # it does not even let go when it is told to
+                await asyncio.sleep(0.3)  # It even ignores a cancellation for a while.
                 raise
 
     async def encode_items(self, version: int, tokens, *, timeout: float):
-        raise ModelUnavailable("not asked for here")
+        raise ModelUnavailable("not used in these tests")
 
     async def step(self, version: int, steps: Steps, *, timeout: float) -> States:
-        raise ModelUnavailable("not asked for here")
+        raise ModelUnavailable("not used in these tests")
 
     async def fold(self, version: int, histories: Histories, *, timeout: float) -> FoldResult:
         await self._answer("fold", self.fold_trouble or self.trouble)
@@ -108,8 +107,8 @@ def vector(*numbers: float) -> np.ndarray:
 def user(
     *events: tuple[str, str], user_id: str = "ann", undo: str | None = None, settings=PROFILES, ago_ms=0
 ) -> Stored:
-    """A profile by the real fold: (action, item id) in order, a second apart; `undo` names an event id
-    e<n> (from 0)."""
+    """A profile from the real fold. The events are (action, item id), in order, a second apart. Their ids are e<n>,
+    n from 0; `undo` names one of them."""
     records = [
         Event(
             user_id,
@@ -138,7 +137,7 @@ def with_state(stored: Stored, vector: np.ndarray, *, stale: bool = False, versi
 
 
 def loop_time() -> float:
-    """The event loop's clock, which `virtual_time` may have taken over."""
+    """The event loop's clock. The fixture `virtual_time` may replace it."""
     return asyncio.get_running_loop().time()
 
 
@@ -154,7 +153,7 @@ def runner(
 def query(
     stored: Stored | None = None, *, count=10, now_ms=NOW_MS, tail=None, unavailable=False, **fields
 ) -> Query:
-    """A query of ann for surface `evaluation`, unless said otherwise."""
+    """A query, by default of user ann for the surface `evaluation`."""
     fields = {"user_id": "ann", "surface": "evaluation", **fields}
     return Query(
         request=ListRequest(count=count, **fields),
@@ -174,7 +173,7 @@ async def ask(made: Runner, stored: Stored | None = None, *, within=5.0, **field
 def similar(
     catalog, item_id: str, count: int, *, manifest: Manifest | None = MANIFEST, now_ms=NOW_MS, **fields
 ):
-    """The items like one."""
+    """The items similar to one."""
     routing = VersionRouting.single(manifest)
     found = build_similar_items(catalog, lambda: routing, RankingSettings())
     return found.find(item_id, count=count, now_ms=now_ms, **fields)
