@@ -1,1 +1,1 @@
-"""The gRPC server: slates, streams, and writes to the log."""
+"""The gRPC server: slates, streams of slates, and writes to the log."""

@@ -1,4 +1,4 @@
-"""The composition root of the server: the only place that builds its parts, and ends them."""
+"""The composition root of the server: the only place that builds its parts and shuts them down."""
 
 import asyncio
 import gc
@@ -70,7 +70,7 @@ SERVICES = tuple(
 )
 _HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 _CATALOG = "catalog"
-"""The component of the health that is ready once the catalogue has been read."""
+"""The health component that is up once the catalogue has been read."""
 _FLUSH_SECONDS = 1.0
 
 
@@ -83,12 +83,12 @@ class Server:
 
     Args:
         config: The settings of all rooms.
-        model: The model. Which of its versions answer is read with the catalogue.
+        model: The model. The catalogue's topics say which of its versions are served.
 
     Attributes:
-        versions: Which version answers whom.
+        versions: The routing of users to model versions.
         failed: A task that ends only when a task of `background` has failed for good. It raises TaskFailed, and the
-            server is not ready any more.
+            server is no longer ready.
     """
 
     def __init__(self, config: ServerConfig, model: Model) -> None:
@@ -105,7 +105,7 @@ class Server:
         self.port = 0
 
     async def start(self) -> None:
-        """Listen, and start to read the catalogue. The server is ready once it has been read.
+        """Listen, and start to read the catalogue. The server is ready once the catalogue has been read.
 
         Kafka, Valkey and Triton need not be up.
 
@@ -150,7 +150,7 @@ class Server:
         log.info("server_listens", port=self.port, http_port=self.probes.port)
 
     def background(self) -> tuple[BackgroundTask, ...]:
-        """Return everything that the server runs in the background once it has started."""
+        """Return all background tasks of a started server."""
         return (
             *self.catalog.background(),
             *self._announcements.background(),
@@ -159,22 +159,22 @@ class Server:
             BackgroundTask("slate-log", self._slate_log.run, OnFailure.RETRY, SlateLog.EXPECTED),
             BackgroundTask("stream-revisions", self.streams.reread, OnFailure.RETRY),
             BackgroundTask("stream-tiers", self.streams.recover_tiers, OnFailure.RETRY),
-            # One that cannot become ready is worth nothing to anybody; another process may be.
+            # A process that cannot become ready is useless. A restarted one may do better.
             BackgroundTask("readiness", self._when_ready, OnFailure.FATAL),
         )
 
     async def drain(self, cut: asyncio.Event | None = None) -> None:
-        """Stop taking calls, end the streams one by one, and let the other calls finish.
+        """Stop accepting calls, end the streams one by one, and let the other calls finish.
 
         Args:
-            cut: Once it is set, the calls that are still open are cut off. Without it, that happens after
+            cut: Once it is set, calls that are still open are cancelled. Otherwise, they are cancelled after
                 `drain_seconds`.
         """
         settings = self.config.server
         self.health.shut_down()
         self.admission.close()
         log.info("server_drains", streams=self.admission.streams, unary=self.admission.unary)
-        # New calls are refused first, so that no client whose stream ends comes back here.
+        # New calls are refused first, so that a client whose stream ends does not reconnect to this server.
         stopping = asyncio.ensure_future(self._grpc.stop(settings.drain_seconds))
         # The other half of the time is for the last clients, which may read slowly.
         spread = min(settings.reconnect_spread_ms / 1000, settings.drain_seconds / 2)
@@ -191,7 +191,7 @@ class Server:
             stopping.cancel()
 
     async def close(self) -> None:
-        """End everything. Calls in progress are cut off."""
+        """End everything. Calls in progress are cancelled."""
         await self._grpc.stop(None)
         await self._slate_log.flush(_FLUSH_SECONDS)
         self.failed.cancel()
@@ -222,7 +222,7 @@ class Server:
 
     async def _when_ready(self) -> None:
         await self.catalog.wait_ready()
-        # A full collection takes tens of ms. What lives as long as the process need not be looked through again.
+        # A full collection takes tens of ms. Objects that live as long as the process are excluded from now on.
         gc.collect()
         gc.freeze()
         gc.set_threshold(20_000, 20, 50)
@@ -290,18 +290,18 @@ class Server:
 
 
 async def serve(config: ServerConfig, triton: TritonSettings) -> None:
-    """Run a server until SIGTERM or SIGINT. A second signal ends the draining.
+    """Run a server until SIGTERM or SIGINT. A second signal cuts the draining short.
 
     Until a model is published, slates have popular items. Run it under uvloop, which serves a third more requests:
     `uvloop.run(serve(...))`.
 
     Args:
         config: The settings of the server's rooms.
-        triton: Where Triton is.
+        triton: The connection to Triton.
 
     Raises:
         OSError: A port is taken.
-        TaskFailed: A task in the background failed for good, and the server was drained.
+        TaskFailed: A background task failed for good, and the server was drained.
     """
     model = TritonModel(triton, [])
     server = Server(config, model)

@@ -12,7 +12,7 @@ from topics.settings import KafkaSettings
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """The settings of the rooms that meet in a server."""
+    """The settings of the rooms that a server uses."""
 
     server: ServerSettings = field(default_factory=ServerSettings)
     kafka: KafkaSettings = field(default_factory=KafkaSettings)

@@ -1,4 +1,4 @@
-"""What the server refuses, and why: one tree of errors, which `requests/status.py` turns into google.rpc.Status."""
+"""The server's errors. `requests/status.py` converts them to google.rpc.Status."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """What is wrong with one field of a request.
+    """A problem with one field of a request.
 
     Attributes:
-        field: The field, as its path in the contract.
-        problem: What is wrong with it, as the end of a sentence that begins with the field.
+        field: The path of the field in the request.
+        problem: The problem, as the end of a sentence that begins with the field.
     """
 
     field: str
@@ -18,11 +18,11 @@ class Violation:
 
 
 class ServerError(Exception):
-    """The root of the tree. The message is for the client; the cause, if there is one, is only logged.
+    """Base of the server's errors. The message is for the client. The cause, if there is one, is only logged.
 
     Attributes:
         reason: The reason in google.rpc.ErrorInfo.
-        retry_after_ms: When to try again. None: trying again does not help.
+        retry_after_ms: Delay before a retry, in milliseconds. None: a retry does not help.
     """
 
     reason = "INTERNAL"
@@ -30,7 +30,7 @@ class ServerError(Exception):
 
 
 class InvalidRequest(ServerError):
-    """A request does not keep to the contract."""
+    """A request violates the contract."""
 
     reason = "INVALID_REQUEST"
 
@@ -59,12 +59,12 @@ class LimitExceeded(ServerError):
 
 
 class NotAvailable(ServerError):
-    """Something that a request needs does not answer now.
+    """Something that a request depends on does not answer now.
 
     Args:
         reason: One of a few constants, for google.rpc.ErrorInfo.
-        message: For the client.
-        retry_after_ms: When to try again.
+        message: The message for the client.
+        retry_after_ms: Delay before a retry, in milliseconds.
     """
 
     def __init__(self, reason: str, message: str, retry_after_ms: int) -> None:
@@ -84,7 +84,7 @@ class Draining(ServerError):
 
 
 class SlowConsumer(ServerError):
-    """The client of a stream reads nothing."""
+    """The client of a stream does not read."""
 
     reason = "SLOW_CONSUMER"
 

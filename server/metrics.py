@@ -1,7 +1,7 @@
 """The metrics of the server.
 
-Labels are never users or items: `LABEL_VALUES` has their values. Series whose labels are a fixed set exist from the
-start, at zero.
+Labels are never users or items. `LABEL_VALUES` lists their values. Series with a fixed set of label values exist from
+the start, at zero.
 """
 
 from typing import Final
@@ -48,18 +48,17 @@ CALLS = Counter("recstream_server_calls", "Calls that ended", ["method", "code"]
 for _method in METHODS:
     for _code in CODES:
         CALLS.labels(_method, _code)
-# The time of a stream is its whole life.
 CALL_SECONDS = Histogram(
     "recstream_server_call_seconds",
-    "From a call's start to its end",
+    "Time from the start of a call to its end; for a stream, its whole life",
     ["method"],
     buckets=(*_FINE, 60, 600, 3600),
 )
 CALL_SECONDS_OF = {method: CALL_SECONDS.labels(method) for method in METHODS}
-OPEN_STREAMS = Gauge("recstream_server_open_streams", "Streams that are open")
+OPEN_STREAMS = Gauge("recstream_server_open_streams", "Open streams")
 STREAMS_BY_VERSION = Gauge(
     "recstream_server_streams_by_version",
-    "Open streams by surface and by the model version of their slate; 0: no model had a part in it",
+    "Open streams, by surface and by the model version of their slate; 0: no model was involved",
     ["surface", "version"],
 )
 UNARY_IN_FLIGHT = Gauge("recstream_server_unary_in_flight", "Unary calls in progress")
@@ -71,32 +70,32 @@ FRAMES = Counter("recstream_server_frames", "Frames sent", ["kind"])
 FRAMES_OF = {kind: FRAMES.labels(kind) for kind in FRAME_KINDS}
 FRAME_SECONDS = Histogram(
     "recstream_server_frame_seconds",
-    "From the first notice of a change to its frame having been sent",
+    "Time from the first notice of a change until its frame is sent",
     buckets=_FINE,
 )
 EVENT_TO_FRAME_SECONDS = Histogram(
     "recstream_server_event_to_frame_seconds",
-    "From an event's timestamp in Kafka to the frame that names it having been sent, by the version of the slate",
+    "Time from an event's timestamp in Kafka until the frame that names it is sent, by the version of the slate",
     ["surface", "version"],
     buckets=(*_FINE, 30, 60),
 )
-STREAM_WAKEUPS = Counter("recstream_server_stream_wakeups", "Reasons for which streams woke up", ["cause"])
+STREAM_WAKEUPS = Counter("recstream_server_stream_wakeups", "Wake-ups of streams, by cause", ["cause"])
 STREAM_WAKEUPS_BY = {cause: STREAM_WAKEUPS.labels(cause) for cause in WAKEUP_CAUSES}
 UNCHANGED = Counter(
     "recstream_server_unchanged",
-    "Slates that were the same as before, had no events to name, and were not sent",
+    "Slates that were not sent, because they were unchanged and had no events to name",
 )
 MISSED = Counter(
     "recstream_server_missed_announcements",
-    "Changes that were found by reading revisions, not by announcement",
+    "Changes found by reading revisions instead of by an announcement",
 )
 CAUSES_DROPPED = Counter("recstream_server_causes_dropped", "Causes that did not fit into a frame")
 SLOW_CONSUMERS = Counter(
-    "recstream_server_slow_consumers", "Streams that ended because the client read nothing"
+    "recstream_server_slow_consumers", "Streams that ended because the client did not read"
 )
 
 RANKING_WAIT_SECONDS = Histogram(
-    "recstream_server_ranking_wait_seconds", "Waiting for a slot to rank", buckets=_FINE
+    "recstream_server_ranking_wait_seconds", "Time waited for a ranking slot", buckets=_FINE
 )
 PROFILES_UNAVAILABLE = Counter(
     "recstream_server_profiles_unavailable", "Reads of profiles that failed or were late"
@@ -104,25 +103,25 @@ PROFILES_UNAVAILABLE = Counter(
 PROFILES_ANNOUNCED = Counter(
     "recstream_server_profiles_announced", "Profiles that came with an announcement and were not read"
 )
-STORE_UP = Gauge("recstream_server_store_up", "1: the store answered the last read of revisions")
+STORE_UP = Gauge("recstream_server_store_up", "1 if the store answered the last read of revisions")
 
 MODEL_SHARE = Gauge(
-    "recstream_server_model_share", "Share of users by the model version that answers them", ["version"]
+    "recstream_server_model_share", "Share of users, by the model version that serves them", ["version"]
 )
 READ_YOUR_WRITES = Counter(
     "recstream_server_read_your_writes",
-    "Calls with events to include, by whether the answer does",
+    "Calls that name events to include, by whether the answer includes them",
     ["included"],
 )
 READ_YOUR_WRITES_INCLUDED = {
     included: READ_YOUR_WRITES.labels(str(included).lower()) for included in (True, False)
 }
-RECORDED = Counter("recstream_server_recorded", "Records handed to Kafka", ["topic", "result"])
+RECORDED = Counter("recstream_server_recorded", "Records sent to Kafka, by result", ["topic", "result"])
 for _topic in RECORDED_TOPICS:
     for _result in RECORDED_RESULTS:
         RECORDED.labels(_topic, _result)
 SLATES = Counter(
-    "recstream_server_slates", "Sent slates, by whether they got to the topic `slates`", ["result"]
+    "recstream_server_slates", "Sent slates, by whether they reached the topic `slates`", ["result"]
 )
 for _result in SLATE_RESULTS:
     SLATES.labels(_result)

@@ -1,4 +1,4 @@
-"""How the server listens, its limits, and how it keeps streams."""
+"""Settings of the server."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,13 +15,13 @@ class ServerSettings(BaseModel):
     )
     reuse_port: bool = Field(
         False,
-        description="Let several processes share the port. One that was left running then takes a share of the calls",
+        description="Let several processes share the port. A leftover process then receives a share of the calls",
     )
     keepalive_seconds: float = Field(
-        60, gt=0, description="The server pings a connection that has been silent for so long"
+        60, gt=0, description="Silence after which the server pings a connection"
     )
     keepalive_timeout_seconds: float = Field(
-        20, gt=0, description="A connection ends if a ping is not answered for so long"
+        20, gt=0, description="Time without an answer to a ping after which a connection is closed"
     )
     client_ping_seconds: float = Field(
         5,
@@ -33,30 +33,32 @@ class ServerSettings(BaseModel):
     max_streams: int = Field(
         10_000,
         ge=1,
-        description="Open streams of a process; more are refused, with a delay after which to try again",
+        description="Most open streams of a process; more are refused with a delay before a retry",
     )
-    max_streams_per_user: int = Field(20, ge=1, description="Open streams of a user")
+    max_streams_per_user: int = Field(20, ge=1, description="Most open streams of a user")
     max_unary: int = Field(
         1_000,
         ge=1,
-        description="Unary requests in progress; more are refused, with a delay after which to try again",
+        description="Most unary requests in progress; more are refused with a delay before a retry",
     )
     retry_after_ms: int = Field(
-        1_000, ge=1, description="The delay of refused calls: a random time between this and twice this"
+        1_000,
+        ge=1,
+        description="Delay before a retry of refused calls: a random time between this and twice this",
     )
 
-    default_deadline_ms: float = Field(1_000, gt=0, description="The deadline of requests that have none")
+    default_deadline_ms: float = Field(1_000, gt=0, description="Deadline of requests without one")
     max_deadline_ms: float = Field(30_000, gt=0, description="Longer deadlines are shortened to this")
     answer_reserve_ms: float = Field(
-        25, ge=0, description="Part of a deadline that is kept for sending the answer; at most a third of it"
+        25, ge=0, description="Part of a deadline reserved for sending the answer, at most a third of it"
     )
     ranking_reserve_ms: float = Field(
         20,
         ge=0,
-        description="Part of a deadline that is kept for ranking while a call waits for events; at most a third of it",
+        description="Part of a deadline reserved for ranking while a call waits for events, at most a third of it",
     )
     profile_wait_ms: float = Field(
-        100, gt=0, description="Longest wait for a profile; after it the slate is made without it"
+        100, gt=0, description="Longest wait for a profile; after it, the slate is made without the profile"
     )
     ranking_concurrency: int = Field(
         8, ge=1, description="Slates of one priority that are made at the same time"
@@ -69,54 +71,54 @@ class ServerSettings(BaseModel):
         20,
         gt=0,
         le=55,
-        description="A silent stream gets a heartbeat this often; load balancers cut streams that are silent for 60 s",
+        description="Interval of heartbeats on silent streams; load balancers close streams after 60 s of silence",
     )
     slow_consumer_seconds: float = Field(
-        60, gt=0, description="A stream ends if its client reads nothing for so long"
+        60, gt=0, description="Time after which a stream ends if its client does not read"
     )
     reread_seconds: float = Field(
         1,
         gt=0,
-        description="The revisions of all open streams' profiles are read this often: announcements can be lost",
+        description="Interval at which the profile revisions of all open streams are read: announcements can be lost",
     )
     refresh_seconds: float = Field(
-        300, ge=0, description="A stream's slate is made again this long after it was made last; 0: never"
+        300, ge=0, description="Age at which a stream's slate is made again; 0: never"
     )
     tier_recovery_seconds: float = Field(
         2,
         gt=0,
-        description="While streams have slates of a lower tier, one of them tries again this often",
+        description="Interval at which one of the streams with slates of a lower tier tries for a better one",
     )
     read_your_writes_poll_ms: float = Field(
         20, gt=0, description="First pause between two reads of the profile while a call waits for events"
     )
     read_your_writes_poll_max_ms: float = Field(
-        200, gt=0, description="Longest such pause; each is twice the last"
+        200, gt=0, description="Longest pause between two such reads; each pause is twice the last"
     )
 
     record_timeout_ms: float = Field(5_000, gt=0, description="Longest wait for Kafka's acknowledgement")
     records_in_flight: int = Field(
         256,
         ge=1,
-        description="Unanswered events of one RecordStream or Session, at most",
+        description="Most unanswered events of one RecordStream or Session",
     )
-    topic_check_seconds: float = Field(5, gt=0, description="How often the ids of topics are read")
+    topic_check_seconds: float = Field(5, gt=0, description="Interval at which the ids of topics are read")
 
-    page_seconds: float = Field(1_800, gt=0, description="A page token is valid for so long")
-    page_items: int = Field(2_000, ge=1, le=20_000, description="Items of all pages of one session, at most")
+    page_seconds: float = Field(1_800, gt=0, description="Time for which a page token is valid")
+    page_items: int = Field(2_000, ge=1, le=20_000, description="Most items on all pages of one session")
 
     slate_queue: int = Field(
         2_000,
         ge=1,
-        description="Sent slates that wait for the topic `slates`; more are dropped, and counted",
+        description="Most sent slates that wait for the topic `slates`; more are dropped and counted",
     )
 
     drain_seconds: float = Field(
-        10, gt=0, description="From SIGTERM until the calls that are still open are cut off"
+        10, gt=0, description="Time from SIGTERM until calls that are still open are cancelled"
     )
     reconnect_spread_ms: int = Field(
         5_000,
         ge=0,
-        description="After SIGTERM streams are ended one by one over so long, at most half of drain_seconds. Fewer "
-        "than 250 streams take less. Until then each goes on as before",
+        description="Time over which streams are ended one by one after SIGTERM, at most half of drain_seconds. Fewer "
+        "than 250 streams take less. Each stream continues until its turn",
     )

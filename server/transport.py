@@ -11,8 +11,8 @@ _MAX_SEND_BYTES = 4 << 20
 def grpc_server(settings: ServerSettings) -> grpc.aio.Server:
     """Return a gRPC server without services.
 
-    gRPC refuses calls at random once 1,000 wait for a handler. Both of these limits are raised, because `Admission`
-    refuses calls here, with a clear status. No message of the server comes near 4 MiB, the default limit of clients.
+    By default gRPC refuses calls at random once 1,000 wait for a handler. Both limits are raised, because `Admission`
+    refuses calls with a clear status instead. No message of the server comes near 4 MiB, the default limit of clients.
     """
     return grpc.aio.server(
         options=[

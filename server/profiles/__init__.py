@@ -1,1 +1,1 @@
-"""Profiles as the server reads and shows them."""
+"""Reading profiles, waiting for their changes, and their view in the API."""

@@ -1,4 +1,4 @@
-"""Reading profiles: callers of the same turn of the event loop share one round trip to the store."""
+"""Reads profiles. Callers in the same turn of the event loop share one round trip to the store."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,18 +14,18 @@ from server.settings import ServerSettings
 from telemetry.tracing.spans import SpanKind, child
 
 MAX_BATCH: Final = 256
-"""Users in one round trip."""
+"""Most users in one round trip."""
 _SPAN: Final = {"db.system.name": "valkey", "db.operation.name": "GET"}
 
 
 @dataclass(frozen=True, slots=True)
 class ProfileSnapshot:
-    """A user's profile as it was when it was read.
+    """A user's profile at the time of reading.
 
     Attributes:
         stored: The profile. None: the user has none or, if `unavailable`, it could not be read.
-        tail: What the user consumed before the history begins, if the profile has such a tail.
-        unavailable: The store did not answer in time.
+        tail: The items that the user consumed before the history begins, if the profile has such a tail.
+        unavailable: Whether the store did not answer in time.
     """
 
     stored: Stored | None
@@ -34,7 +34,7 @@ class ProfileSnapshot:
 
     @property
     def revision(self) -> int:
-        """The profile's revision; 0 without a profile."""
+        """The profile's revision. 0 without a profile."""
         return self.stored.revision if self.stored else 0
 
 
@@ -42,10 +42,10 @@ UNAVAILABLE: Final = ProfileSnapshot(None, None, unavailable=True)
 
 
 class ProfileReader:
-    """Reads profiles and their tails in batches. No read waits for others to join it.
+    """Reads profiles and their tails in batches. No read is delayed to form a larger batch.
 
     Args:
-        store: Where profiles are.
+        store: The store of profiles.
         settings: How long to wait for a profile.
         now_ms: The wall clock, Unix milliseconds.
     """
@@ -63,10 +63,10 @@ class ProfileReader:
         """Return the user's profile, or UNAVAILABLE if it does not come in time.
 
         Args:
-            user_id: Whose profile.
-            seconds: How long to wait, at most; never longer than the settings say.
-            announced: The profile that came with an announcement. It is not read again unless it has expired: the
-                store has a clock of its own, and may have dropped it. Its tail is always read.
+            user_id: The user.
+            seconds: How long to wait at most. The settings may shorten it.
+            announced: The profile that came with an announcement. It is not read again unless it has expired, because
+                the store may already have dropped an expired one. Its tail is always read.
         """
         try:
             async with asyncio.timeout(min(seconds, self._wait_seconds)):
@@ -81,7 +81,7 @@ class ProfileReader:
             return UNAVAILABLE
 
     async def read(self, user_id: str) -> ProfileSnapshot:
-        """Return the profile as it is after this call began, and its tail if it has one.
+        """Return the profile as of a moment after the call began, and its tail if it has one.
 
         Raises:
             StoreUnavailable: The store does not answer.
@@ -93,11 +93,11 @@ class ProfileReader:
                 loop.call_soon(self._start)
             future = self._asked[user_id] = loop.create_future()
             future.add_done_callback(_retrieve_exception)
-        # Shielded: others may wait for the same.
+        # Shielded, because other callers may wait for the same future.
         return await asyncio.shield(future)
 
     async def close(self) -> None:
-        """Cancel the reads that are under way."""
+        """Cancel the reads in progress."""
         for task in self._tasks:
             task.cancel()
         if self._tasks:

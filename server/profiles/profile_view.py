@@ -1,4 +1,4 @@
-"""A stored profile in the form of the contract."""
+"""Converts stored profiles to messages of the API."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,23 +9,23 @@ from profiles.profile import Entry, Profile
 from recstream.v1 import profile_pb2, profile_service_pb2
 from server.profiles.profile_reader import ProfileSnapshot
 
-# A taken item is at most 14 bytes on the wire: a part stays well under 1 MiB.
+# An item takes at most 14 bytes on the wire, so a message stays well below 1 MiB.
 _CONSUMED_A_PART = 20_000
 
 
 def view(
     user_id: str, snapshot: ProfileSnapshot, settings: ProfileSettings, now_ms: int
 ) -> profile_pb2.Profile:
-    """Return a profile in the form of the contract.
+    """Return a profile as a message of the API.
 
     Args:
         user_id: The user.
         snapshot: The stored profile, if there is one.
         settings: The half-life of recent actions.
-        now_ms: The moment that their ages are counted from, Unix milliseconds.
+        now_ms: The moment from which their ages are counted, Unix milliseconds.
 
     Returns:
-        The profile; revision 0 and nothing else if the user has none.
+        The profile. If the user has none, only the user id is set.
     """
     if snapshot.stored is None:
         return profile_pb2.Profile(user_id=user_id)
@@ -47,7 +47,7 @@ def view(
 
 
 def consumed(tail: Tail | None) -> Iterator[profile_service_pb2.TakenItems]:
-    """Yield the items of the tail in messages, newest first; none without a tail."""
+    """Yield messages with the items of the tail, newest first. Without a tail, yield none."""
     records = tail.records() if tail else []
     for at in range(0, len(records), _CONSUMED_A_PART):
         part = records[at : at + _CONSUMED_A_PART]

@@ -1,4 +1,4 @@
-"""Read your writes: wait until a user's profile includes given events, or until the time is up."""
+"""Read your writes: waits until a user's profile includes given events, or until the time is up."""
 
 import asyncio
 import time
@@ -20,8 +20,8 @@ class ReadYourWrites:
 
     Args:
         profile_reader: Reads profiles.
-        subscriptions: Subscribes to the changes of users.
-        settings: The intervals, and what is kept for ranking.
+        subscriptions: Subscribes to announcements.
+        settings: The intervals, and the time reserved for ranking.
     """
 
     def __init__(
@@ -36,12 +36,12 @@ class ReadYourWrites:
     ) -> tuple[ProfileSnapshot, bool]:
         """Return the user's profile, and whether it includes all of the events.
 
-        Whether it does is true of the very profile that is returned. An event of a topic that was recreated since
-        is never included: the topic's id differs from that of every watermark.
+        The second value describes exactly the returned profile. An event of a topic that was recreated since is never
+        included, because no watermark has its topic id.
 
         Args:
-            user_id: Whose profile.
-            events: The positions to wait for; may be empty.
+            user_id: The user.
+            events: The positions to wait for. May be empty.
             until: When to stop waiting, on `time.monotonic()`.
         """
         # A store that does not answer must not use up the time for ranking.
@@ -68,7 +68,7 @@ class ReadYourWrites:
             changed.set()
 
         pause = self._settings.read_your_writes_poll_ms / 1000
-        # The confirmation is not waited for: until it comes, the polling finds what changed.
+        # The subscription's confirmation is not awaited. Until it comes, polling finds the changes.
         async with self._subscriptions.subscribed_soon(user_id, on_announcement, changed):
             while (left := until - time.monotonic()) > 0:
                 try:
@@ -77,7 +77,7 @@ class ReadYourWrites:
                 except TimeoutError:
                     pause = min(pause * 2, self._settings.read_your_writes_poll_max_ms / 1000)
                 changed.clear()
-                # An announced profile without the events is not enough: the store may have a newer one.
+                # If the announced profile lacks the events, the store is read, because it may have a newer one.
                 stored = newest.stored if newest is not None and newest.revision > snapshot.revision else None
                 newest = None
                 if stored is not None and not _has(stored.profile, events):
@@ -89,7 +89,7 @@ class ReadYourWrites:
         return snapshot, False
 
     def _left(self, until: float) -> float:
-        # A profile is worth a moment even where there is no time to wait for events.
+        # The profile itself gets a moment even if there is no time to wait for events.
         return max(until - time.monotonic(), self._settings.ranking_reserve_ms / 2000)
 
 

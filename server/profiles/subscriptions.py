@@ -1,4 +1,4 @@
-"""Subscriptions to the changes of users, each as a context that ends it, whether cancelled or not."""
+"""Subscriptions to users' announcements, as context managers that end them even when cancelled."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ class Subscriptions:
     """Subscribes to users, for streams and for calls that wait for their own events.
 
     Args:
-        subscriber: Where announcements come from.
+        subscriber: Receives the announcements.
     """
 
     def __init__(self, subscriber: AnnouncementSubscriber) -> None:
@@ -20,14 +20,14 @@ class Subscriptions:
 
     @asynccontextmanager
     async def subscribed(self, user_id: str, callback: Callback) -> AsyncIterator[None]:
-        """Call back with each change of the user while inside.
+        """Pass each announcement of the user to the callback, while inside.
 
-        Entering waits for the store to confirm, as long as its settings say. If the confirmation comes later, all
-        open streams read their revisions again.
+        Entering waits until the store confirms the subscription or its timeout has passed. If the confirmation comes
+        later, the revisions of all open streams are read again.
 
         Args:
-            user_id: Whose changes.
-            callback: Takes the announcements.
+            user_id: The user.
+            callback: Called with each announcement.
         """
         await self._subscriber.watch(user_id, callback)
         try:
@@ -39,12 +39,12 @@ class Subscriptions:
     async def subscribed_soon(
         self, user_id: str, callback: Callback, confirmed: asyncio.Event
     ) -> AsyncIterator[None]:
-        """Call back with each change of the user while inside, without waiting for the store to confirm.
+        """Pass each announcement of the user to the callback, while inside. Do not wait for the store's confirmation.
 
         Args:
-            user_id: Whose changes.
-            callback: Takes the announcements.
-            confirmed: Set once no announcement is missed from then on.
+            user_id: The user.
+            callback: Called with each announcement.
+            confirmed: Set once the store has confirmed. No announcement is missed from then on.
         """
         task = asyncio.create_task(self._subscriber.watch(user_id, callback))
         task.add_done_callback(lambda done: confirmed.set() if not done.cancelled() else None)
@@ -54,12 +54,12 @@ class Subscriptions:
             if task.done():
                 await self._subscriber.unwatch(user_id, callback)
             else:
-                # Cancelled, it leaves no subscription behind. It is not awaited: a cancelled call ends at once.
+                # A cancelled task leaves no subscription. It is not awaited, so that a cancelled call ends at once.
                 task.cancel()
                 self._ending.add(task)
                 task.add_done_callback(self._ending.discard)
 
     async def close(self) -> None:
-        """Wait for the subscriptions that are being ended, at most a second."""
+        """Wait for subscriptions that are being ended, for at most a second."""
         if self._ending:
             await asyncio.wait(set(self._ending), timeout=1)

@@ -1,1 +1,1 @@
-"""One call: validation, admission, deadline, and errors as google.rpc.Status."""
+"""The parts of a call: validation, admission, deadline, ranking, and errors as google.rpc.Status."""

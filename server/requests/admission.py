@@ -1,4 +1,4 @@
-"""The limits of this process. They refuse calls with a clear error, where grpc would refuse at random."""
+"""The limits of this process. Beyond them, calls are refused with a clear error; gRPC would refuse at random."""
 
 import asyncio
 import random
@@ -12,13 +12,13 @@ from server.settings import ServerSettings
 
 
 class Admission:
-    """Counts calls and streams in progress, and refuses those past the limits.
+    """Counts calls and streams in progress, and refuses those beyond the limits.
 
     Args:
         settings: The limits.
 
     Attributes:
-        closed: Set once no further streams are admitted.
+        closed: Set once no more streams are admitted.
     """
 
     def __init__(self, settings: ServerSettings) -> None:
@@ -39,7 +39,7 @@ class Admission:
         return self._unary
 
     def close(self) -> None:
-        """Admit no further streams, because the process ends."""
+        """Admit no more streams, because the process is shutting down."""
         self.closed.set()
 
     @contextmanager
@@ -47,7 +47,7 @@ class Admission:
         """Admit a stream, and count it while inside.
 
         Args:
-            user_id: The user whose streams it counts towards; empty: none.
+            user_id: The user whose limit it counts towards. Empty: none.
 
         Raises:
             LimitExceeded: There are too many streams.
@@ -55,7 +55,7 @@ class Admission:
         """
         limits = self._settings
         if self.closed.is_set():
-            raise Draining(0)  # other servers take it at once
+            raise Draining(0)  # Without a delay, because other servers can take it at once.
         if self._open >= limits.max_streams:
             raise self._refuse("streams", "open streams", limits.max_streams)
         if user_id and self._streams[user_id] >= limits.max_streams_per_user:
@@ -90,7 +90,7 @@ class Admission:
             metrics.UNARY_IN_FLIGHT.set(self._unary)
 
     def delay_ms(self) -> int:
-        """Return when to come back, at random, so that refused clients do not all return at once."""
+        """Return a random delay before a retry, in milliseconds, so that refused clients do not all return at once."""
         base = self._settings.retry_after_ms
         return random.randint(base, 2 * base)
 

@@ -1,4 +1,4 @@
-"""The span of a call. A stream has none, because it would last as long as the stream is open."""
+"""The span of a call. A stream has none, because the span would last as long as the stream is open."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
@@ -28,19 +28,19 @@ _METHODS: Final = {
     for method in service.methods
 }
 _NOTHING: Final = nullcontext()
-# The codes that are no fault of the caller.
+# Codes that are not the caller's fault.
 _FAULTS: Final = ("UNAVAILABLE", "INTERNAL", "DEADLINE_EXCEEDED")
 
 
 def call(method: str, context: grpc.aio.ServicerContext[Any, Any]) -> AbstractContextManager[Followed | None]:
     """Trace a call while inside.
 
-    A unary call has a span. On a stream, each recorded event and each slate that an event leads to has one, below the
-    span of the caller.
+    A unary call gets a span. On a stream, each recorded event and each slate that an event leads to get spans, as
+    children of the caller's span.
 
     Args:
         method: The method's name, without its service.
-        context: The call's.
+        context: The context of the call.
     """
     if not spans.on():
         return _NOTHING
@@ -55,13 +55,13 @@ def call(method: str, context: grpc.aio.ServicerContext[Any, Any]) -> AbstractCo
 
 
 def ended(followed: Followed, code: str) -> None:
-    """Note the status code of a call that has ended."""
+    """Add the status code of an ended call to its span."""
     followed.note("rpc.response.status_code", code)
     if code in _FAULTS:
         followed.failed(code)
 
 
 def _parent(context: grpc.aio.ServicerContext[Any, Any]) -> SpanContext | None:
-    """The span that the caller's metadata names; the last one, since an instrumentation of gRPC appends its own."""
+    """The span in the caller's metadata. The last one counts, because instrumentations of gRPC append their own."""
     found = [value for name, value in context.invocation_metadata() or () if name == TRACEPARENT]
     return parse(found[-1]) if found else None

@@ -12,8 +12,8 @@ class Deadline:
     """The deadlines of one call, in seconds of `time.monotonic()`.
 
     Attributes:
-        client: When the client gives up.
-        answer: When the answer has to be there.
+        client: The client's deadline.
+        answer: When the answer must be ready.
         events: When the wait for events ends.
     """
 
@@ -23,7 +23,7 @@ class Deadline:
 
     @property
     def left(self) -> float:
-        """Seconds until the answer has to be there; never negative."""
+        """Seconds until the answer must be ready, at least 0."""
         return max(0.0, self.answer - time.monotonic())
 
 
@@ -33,10 +33,11 @@ def deadline(
     """Return the deadlines of a call.
 
     Args:
-        remaining: Seconds until the client gives up. None: it set no deadline.
-        settings: The default and the longest deadline, and what is kept for ranking and answering.
+        remaining: Seconds until the client's deadline. None: it set no deadline.
+        settings: The default and the longest deadline, and the time reserved for ranking and answering.
+        clock: Returns the time in seconds.
     """
-    # grpc has two forms of "no deadline": None, and a time that is far away.
+    # gRPC reports a missing deadline as None or as one in the distant future.
     if remaining is None or remaining > 86_400 * 365:
         remaining = settings.default_deadline_ms / 1000
     remaining = max(0.0, min(remaining, settings.max_deadline_ms / 1000))

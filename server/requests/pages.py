@@ -1,8 +1,8 @@
 """Page tokens: the state of a paging session, which only the client keeps.
 
-A token has the 64-bit hashes of the items on earlier pages, so that no page repeats an item however ranks change. It
-is valid for one user, one request and a limited time. A checksum finds damage; there is no signature, because a
-client that forges a token only hides items from itself.
+A token has the 64-bit hashes of the items on earlier pages, so that no page repeats an item even if the ranking
+changes. It is valid for one user, one request and a limited time. A checksum detects damage. There is no signature,
+because a client that forges a token only hides items from itself.
 """
 
 import base64
@@ -23,7 +23,10 @@ _FIELD = "page_token"
 
 
 def fingerprint(request: rpc.RecommendRequest) -> bytes:
-    """Return 8 bytes that identify what may not change between pages. The count, `after` and experiments may."""
+    """Return 8 bytes that identify the fields that must not change between pages.
+
+    The count, `after` and experiments may change.
+    """
     same = rpc.RecommendRequest(surface=request.surface, domain=request.domain)
     same.excluded_item_ids.extend(sorted(request.excluded_item_ids))
     if request.HasField("filter"):
@@ -36,7 +39,7 @@ class Pages:
     """Reads and writes page tokens.
 
     Attributes:
-        settings: How long tokens are valid, and how many items they hold.
+        settings: How long tokens are valid, and how many items they may have.
         now: The wall clock, Unix seconds.
     """
 
@@ -62,7 +65,7 @@ class Pages:
             raise _refused("is damaged: pass next_page_token of the page before, unchanged")
         version, expires, user, asked = _HEAD.unpack_from(body)
         if version != 1:
-            raise _refused("is of a version that this server does not know: start again without it")
+            raise _refused("has a version that this server does not know: start again without it")
         if user != _hash(request.user_id.encode()):
             raise _refused("belongs to another user")
         if asked != fingerprint(request):
@@ -71,7 +74,7 @@ class Pages:
             )
         if self.now() > expires:
             raise _refused(
-                f"has expired; tokens live {self.settings.page_seconds:g} s: start again without it"
+                f"has expired; tokens are valid for {self.settings.page_seconds:g} s: start again without it"
             )
         return frozenset(struct.unpack_from(f">{(len(body) - _HEAD.size) // 8}Q", body, _HEAD.size))
 
@@ -87,7 +90,7 @@ class Pages:
             remaining: How many candidates are left.
 
         Returns:
-            The token; empty if nothing remains or the session is full.
+            The token. Empty if no candidates are left or the session is full.
         """
         hashes = sorted(earlier | {hash64(item_id) for item_id in given})
         if remaining <= 0 or len(hashes) >= self.settings.page_items:

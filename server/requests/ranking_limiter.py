@@ -1,4 +1,4 @@
-"""How many slates are made at the same time. Each priority has slots of its own, so that none holds up another."""
+"""Limits how many slates are made at the same time. Each priority has its own slots, so that none delays another."""
 
 import asyncio
 import time
@@ -21,15 +21,15 @@ class Priority(Enum):
     FIRST = "first"
     """A stream was opened."""
     BULK = "bulk"
-    """Something that concerns many streams: a change of the catalogue, a store that is back, age."""
+    """Something affects many streams: a change of the catalogue, a store that is back, or age."""
 
 
 class RankingLimiter:
     """Limits the slates that are made at the same time. Within a priority, callers are served in order.
 
     Args:
-        concurrency: Slots of each priority. BULK has a quarter of it, so that its work leaves the event loop to the
-            users who act.
+        concurrency: Slots of each priority. BULK has a quarter of them, so that its work leaves the event loop free for
+            active users.
     """
 
     def __init__(self, concurrency: int) -> None:
@@ -45,11 +45,11 @@ class RankingLimiter:
         """Hold a slot, if one is free in time.
 
         Args:
-            seconds: How long to wait, at most.
-            priority: Whose slots.
+            seconds: How long to wait at most.
+            priority: The priority whose slots are used.
 
         Yields:
-            True with a slot; False without one: then whatever is done must be cheap.
+            Whether it holds a slot. Without one, only cheap work may be done.
         """
         started = time.monotonic()
         semaphore = self._slots[priority]
@@ -71,7 +71,7 @@ class RankingLimiter:
         """Hold a slot, however long it takes to get one.
 
         Args:
-            priority: Whose slots.
+            priority: The priority whose slots are used.
             hurry: Once it is set, the caller waits for a slot of the priority EVENT instead.
         """
         started = time.monotonic()
@@ -87,7 +87,7 @@ class RankingLimiter:
             semaphore.release()
 
     async def _acquire_unless(self, hurry: asyncio.Event, priority: Priority) -> asyncio.Semaphore | None:
-        """The semaphore of the priority, acquired; None if `hurry` was set before."""
+        """Acquire and return the semaphore of the priority. Return None if `hurry` is set before."""
         semaphore = self._slots[priority]
         if hurry.is_set():
             return None
@@ -110,7 +110,7 @@ class RankingLimiter:
 
 
 def _cancel_acquire(acquiring: "asyncio.Task[Literal[True]]", semaphore: asyncio.Semaphore) -> None:
-    """Give up waiting for a semaphore, which may be granted before the cancellation arrives."""
+    """Stop waiting for a semaphore. If it is granted before the cancellation arrives, release it."""
 
     def release_if_granted(done: "asyncio.Task[Literal[True]]") -> None:
         if not done.cancelled() and done.exception() is None:

@@ -1,4 +1,4 @@
-"""Making one slate: wait for a slot, run the pipeline, and take off what was withdrawn in the meantime."""
+"""Makes one slate: waits for a slot, runs the pipeline, and removes items that were withdrawn meanwhile."""
 
 import time
 from collections.abc import Callable, Collection
@@ -20,12 +20,12 @@ from server.settings import ServerSettings
 
 
 class SlateService:
-    """Answers "what should this user see", for single calls and for streams.
+    """Makes slates, for unary calls and for streams.
 
     Args:
         runner: Ranks the candidates.
-        catalog: What can be shown now.
-        limiter: How many slates are made at the same time.
+        catalog: The catalogue, which says which items may be shown now.
+        limiter: Limits how many slates are made at the same time.
         settings: The time that a slate may take.
         now_ms: The wall clock, Unix milliseconds.
         labels: Values of the metrics' labels.
@@ -64,12 +64,12 @@ class SlateService:
         """Return the slate of a unary call.
 
         Args:
-            request: What is asked for.
+            request: The request.
             snapshot: The user's profile.
-            deadline: When the slate has to be there, on `time.monotonic()`.
+            deadline: When the slate must be ready, on `time.monotonic()`.
         """
         left = deadline - time.monotonic()
-        # Half of the time may go into waiting. Without a slot the lowest tier is cheap enough.
+        # Half of the time may be spent waiting. Without a slot, the slate is made at once, on a cheaper tier.
         async with self.limiter.try_slot(max(0.0, left / 2)) as granted:
             return await self._rank(request, snapshot, deadline if granted else time.monotonic())
 
@@ -77,17 +77,17 @@ class SlateService:
         """Return the slate of a stream that has a slot.
 
         Args:
-            request: What is asked for.
+            request: The request.
             snapshot: The user's profile.
             late: How long the stream waited for its slot, in seconds.
         """
         budget = self._settings.stream_budget_ms / 1000
-        # In a crowd the last streams get a simpler slate soon, and a better one when there is time.
+        # If many streams wait, the last ones soon get a slate of a lower tier, and a better one later.
         budget = min(budget, max(0.0, 8 * budget - late))
         return await self._rank(request, snapshot, time.monotonic() + budget)
 
     def prune(self, ranked: Ranked) -> Ranked:
-        """Return the slate without the items that may not be shown now; the same object if all may."""
+        """Return the slate without the items that may not be shown now. If all may, return the same object."""
         if not len(ranked.rows):
             return ranked
         gone = np.logical_not(self._catalog.eligible(self.now_ms())[ranked.rows])
@@ -113,8 +113,8 @@ def without(slate: slate_pb2.Slate, item_ids: Collection[str], slate_id: str) ->
     """Return a copy of the slate without some items, in the same order.
 
     Args:
-        slate: The slate; it is left as it is.
-        item_ids: What to leave out.
+        slate: The slate. It is not changed.
+        item_ids: The items to leave out.
         slate_id: The id of the copy. A copy without items has none.
     """
     shorter = slate_pb2.Slate()

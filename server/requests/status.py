@@ -1,4 +1,4 @@
-"""Errors as google.rpc.Status: the one place where they are turned, so that nothing internal leaks."""
+"""Converts errors to google.rpc.Status, only here, so that nothing internal leaks."""
 
 import asyncio
 import secrets
@@ -35,7 +35,7 @@ _BY_NUMBER: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 @dataclass(frozen=True, slots=True)
 class CallStatus(grpc.Status):  # type: ignore[misc, unused-ignore]
-    """A status in the form that grpc's `abort_with_status` takes."""
+    """A status in the form that gRPC's `abort_with_status` takes."""
 
     code: grpc.StatusCode
     details: str
@@ -43,7 +43,7 @@ class CallStatus(grpc.Status):  # type: ignore[misc, unused-ignore]
 
 
 def to_status(error: errors.ServerError) -> status_pb2.Status:
-    """Return the status of an error, with its details: ErrorInfo always, BadRequest and RetryInfo where they apply."""
+    """Return the status of an error. Its details are ErrorInfo always, BadRequest and RetryInfo if they apply."""
     details: list[Message] = [error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)]
     if isinstance(error, errors.InvalidRequest):
         violations = [
@@ -62,12 +62,12 @@ def to_status(error: errors.ServerError) -> status_pb2.Status:
 
 
 def call_status(status: status_pb2.Status) -> CallStatus:
-    """Return the status in grpc's own form."""
+    """Return the status in gRPC's own form."""
     return CallStatus(_BY_NUMBER[status.code], status.message, ((DETAILS_KEY, status.SerializeToString()),))
 
 
 def unpack(status: status_pb2.Status, kind: type[Message]) -> Message | None:
-    """Return the first detail of a kind; None: there is none. For tests and logs."""
+    """Return the first detail of a type. None: there is none. For tests and logs."""
     detail: AnyMessage
     for detail in status.details:
         found = kind()
@@ -79,13 +79,13 @@ def unpack(status: status_pb2.Status, kind: type[Message]) -> Message | None:
 async def answer(
     method: str, context: grpc.aio.ServicerContext[Any, Any], work: Callable[[], Awaitable[T]]
 ) -> T:
-    """Do the work of a call. Its errors become statuses; the call is counted, timed and traced.
+    """Run the work of a call. Convert its errors to statuses, and count, time and trace the call.
 
-    An error that is not a ServerError is logged with a number, and answered as INTERNAL with nothing but that number.
+    An error that is not a ServerError is logged with a number. The client gets INTERNAL with only that number.
 
     Args:
         method: The method's name, without its service.
-        context: The call's.
+        context: The context of the call.
         work: Does the work, and returns the answer.
     """
     code = "OK"

@@ -1,4 +1,4 @@
-"""A task group whose error is the error itself, for the one place that turns errors into statuses."""
+"""A task group that raises the error itself instead of an exception group."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -6,13 +6,13 @@ from typing import Any
 
 
 async def run_task_group(*coroutines: Coroutine[Any, Any, object]) -> None:
-    """Run coroutines side by side until each has ended or one has failed; then the others are cancelled.
+    """Run coroutines concurrently until all have ended or one has failed. If one fails, cancel the others.
 
     Args:
-        coroutines: What to run.
+        coroutines: The coroutines to run.
 
     Raises:
-        Exception: The first error, as it is and not inside a group.
+        Exception: The first error itself, so that it can be converted to a status.
     """
     try:
         async with asyncio.TaskGroup() as tasks:

@@ -1,4 +1,4 @@
-"""Requests are checked here and nowhere else. All problems of a request are reported together, by field."""
+"""Checks requests. All problems of a request are reported together, by field."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ MAX_RESUME_TOKEN_BYTES: Final = 256
 
 
 class Check:
-    """Gathers the violations of one request."""
+    """Collects the violations of one request."""
 
     def __init__(self) -> None:
         self.violations: list[Violation] = []
@@ -61,7 +61,7 @@ class Check:
         return len(values) <= limit
 
     def count(self, value: int) -> int:
-        """Check the number of items that are wanted, and return it or the default."""
+        """Check the requested number of items. Return it, or the default if it is 0."""
         if not 0 <= value <= MAX_COUNT:
             self.no("count", f"is {value}; it must be 1 to {MAX_COUNT}, or 0 for {DEFAULT_COUNT}")
         return value or DEFAULT_COUNT
@@ -82,7 +82,7 @@ class Check:
             self.size("experiments", arm, MAX_NAME_BYTES)
 
     def filter(self, wanted: filter_pb2.Filter) -> None:
-        """Check a filter: at most 64 entries in a part, and 64 values for an attribute."""
+        """Check a filter. Each part may have 64 entries, and each attribute 64 values."""
         for field, names in (
             ("filter.categories", wanted.categories),
             ("filter.excluded_categories", wanted.excluded_categories),
@@ -137,7 +137,7 @@ def recommend(
         earlier: Hashes of the items on earlier pages.
 
     Returns:
-        What is asked for, and the positions of the events that the slate has to include.
+        The request for a list, and the positions of the events that the slate has to include.
 
     Raises:
         InvalidRequest: The request is not valid.
@@ -150,7 +150,7 @@ def recommend(
 
 
 def page_token(request: rpc.RecommendRequest) -> None:
-    """Check the size of a page token, before it is read.
+    """Check the size of a page token before it is decoded.
 
     Raises:
         InvalidRequest: It is too large.
@@ -165,10 +165,10 @@ def stream(request: rpc.StreamRecommendationsRequest, path: str = "") -> ListReq
 
     Args:
         request: The request.
-        path: What to put before the names of fields.
+        path: A prefix for the names of fields.
 
     Returns:
-        What is asked for.
+        The request for a list.
 
     Raises:
         InvalidRequest: The request is not valid.
@@ -182,7 +182,7 @@ def stream(request: rpc.StreamRecommendationsRequest, path: str = "") -> ListReq
 
 
 def similar(request: rpc.SimilarItemsRequest) -> int:
-    """Check a request for similar items, and return how many are wanted.
+    """Check a request for similar items. Return the requested number.
 
     Raises:
         InvalidRequest: The request is not valid.
@@ -198,7 +198,7 @@ def similar(request: rpc.SimilarItemsRequest) -> int:
 
 
 def user(user_id: str, after: Sequence[interaction_pb2.EventToken] = ()) -> tuple[Position, ...]:
-    """Check the user of a request, and its events; return the positions of the events.
+    """Check the user and the events of a request. Return the positions of the events.
 
     Raises:
         InvalidRequest: The request is not valid.
@@ -225,8 +225,8 @@ def fields(problems: Iterable[tuple[str, str]], path: str) -> None:
     """Report the problems that another room found in a message.
 
     Args:
-        problems: Field and problem. An empty field is the message itself.
-        path: The message's own path in the request.
+        problems: Pairs of field and problem. An empty field means the message itself.
+        path: The path of the message in the request.
 
     Raises:
         InvalidRequest: There is a problem.

@@ -1,1 +1,1 @@
-"""The gRPC services: each only translates between the contract and the classes that do the work."""
+"""The gRPC services. Each only translates between messages and the classes that do the work."""

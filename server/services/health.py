@@ -1,4 +1,4 @@
-"""grpc.health.v1: whether this process takes calls, for whoever asks over gRPC."""
+"""grpc.health.v1: the health of this process over gRPC."""
 
 import asyncio
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ class HealthService(HealthServicer):
 
     Args:
         health: The health of the process.
-        services: The full names of its services. The empty name stands for all of them.
+        services: The full names of its services. Clients may also ask for the empty name, which means all of them.
     """
 
     def __init__(self, health: Health, services: Iterable[str]) -> None:
@@ -33,7 +33,7 @@ class HealthService(HealthServicer):
     async def Check(
         self, request: health_pb2.HealthCheckRequest, context: Context
     ) -> health_pb2.HealthCheckResponse:
-        """Answer with the status of a service. A service that is not known is NOT_FOUND."""
+        """Return the status of a service. An unknown service is NOT_FOUND."""
         if request.service not in self._names:
             await context.abort(grpc.StatusCode.NOT_FOUND, "no such service")
         return health_pb2.HealthCheckResponse(status=self._status(request.service))
@@ -51,7 +51,7 @@ class HealthService(HealthServicer):
                 await context.write(health_pb2.HealthCheckResponse(status=status))
                 sent = status
             if shutting_down:
-                # Time for the watcher to act on the last status before its call ends.
+                # This gives the watcher time to act on the last status before its call ends.
                 await asyncio.sleep(_LAST_STATUS_SECONDS)
                 return
             await changed.wait()

@@ -24,12 +24,12 @@ _LEAVE_SECONDS = 2.0
 
 
 class _Done(Exception):
-    """Every event has its answer, and no more come."""
+    """The client has no more events, and each has its answer."""
 
 
 @dataclass(frozen=True)
 class InteractionService(InteractionServiceServicer):
-    """Records events for backends that do not use Kafka themselves."""
+    """Records events, for backends that do not write to Kafka themselves."""
 
     recording: Recording
     admission: Admission
@@ -83,7 +83,7 @@ async def _interactions(
 def writing_deadline(context: Context, settings: ServerSettings) -> float:
     """Return when a write stops waiting for Kafka, on `time.monotonic()`.
 
-    It is the client's deadline, less the time for sending the answer, or that of the settings if it is earlier.
+    This is the client's deadline less the time reserved for the answer, or the settings' timeout if it is earlier.
     """
     own = time.monotonic() + settings.record_timeout_ms / 1000
     remaining = context.time_remaining()

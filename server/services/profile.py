@@ -26,11 +26,11 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 @dataclass(frozen=True)
 class ProfileService(ProfileServiceServicer):
-    """Profiles of users, and their erasure.
+    """Reads, exports and erases the profiles of users.
 
     Attributes:
         read_your_writes: Reads profiles that include given events.
-        erasure_writer: Orders erasures.
+        erasure_writer: Writes orders of erasure.
         profiles: The actions, and their half-life.
         admission: The limits of the process.
         settings: Deadlines.
@@ -85,7 +85,7 @@ class ProfileService(ProfileServiceServicer):
 
 
 def _present(snapshot: ProfileSnapshot) -> ProfileSnapshot:
-    """Return the profile, if it could be read. Unlike for a slate, there is nothing else to answer with.
+    """Return the snapshot if the profile could be read. Unlike a slate, an answer cannot be made without it.
 
     Raises:
         NotAvailable: The store did not answer.

@@ -38,7 +38,7 @@ class _HalfClosed(Exception):
 
 @dataclass(frozen=True)
 class RecommendationService(RecommendationServiceServicer):
-    """Slates, streams of slates, and similar items."""
+    """Serves slates, streams of slates, and similar items."""
 
     slate_service: SlateService
     read_your_writes: ReadYourWrites
@@ -57,7 +57,7 @@ class RecommendationService(RecommendationServiceServicer):
     async def StreamRecommendations(  # type: ignore[override]
         self, request: rpc.StreamRecommendationsRequest, context: Context
     ) -> None:
-        # Written, not yielded: so a cancelled call always ends inside our code, and frees what it holds at once.
+        # Frames are written, not yielded. So a cancelled call ends inside our code, and frees its resources at once.
         await answer("StreamRecommendations", context, lambda: self._stream(request, context))
 
     async def Session(  # type: ignore[override]
@@ -123,7 +123,7 @@ class RecommendationService(RecommendationServiceServicer):
 
         with self.admission.stream(wanted.user_id):
             self.slate_service.check_ready()
-            with suppress(_HalfClosed):  # an orderly end, and so status OK
+            with suppress(_HalfClosed):  # An orderly end has the status OK.
                 await run_task_group(
                     self.streams.run_one(wanted, opening.deltas, opening.resume_token, send), up()
                 )
@@ -150,7 +150,7 @@ async def _opening(requests: AsyncIterator[rpc.SessionRequest]) -> rpc.StreamRec
     """Return the first message of a session.
 
     Raises:
-        InvalidRequest: It does not open a stream, or does not come in time.
+        InvalidRequest: It is not `open`, or does not arrive in time.
     """
     started = time.monotonic()
     try:
@@ -161,7 +161,7 @@ async def _opening(requests: AsyncIterator[rpc.SessionRequest]) -> rpc.StreamRec
                 break
     except TimeoutError:
         waited = time.monotonic() - started
-        raise InvalidRequest([Violation("open", f"did not come within {waited:.0f} s")]) from None
+        raise InvalidRequest([Violation("open", f"did not arrive within {waited:.0f} s")]) from None
     raise InvalidRequest([Violation("open", "must be the first message")])
 
 

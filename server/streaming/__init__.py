@@ -1,1 +1,1 @@
-"""Open streams: who is subscribed to what, what woke a stream, and the frames it is sent."""
+"""Open streams: what wakes them, and the frames that they send."""

@@ -1,4 +1,4 @@
-"""Which events a frame names: they are collected until the profile includes them, coalesced and bounded."""
+"""The events that a frame names as its causes. They are collected until the profile includes them."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -12,10 +12,10 @@ Partition = tuple[bytes, int]
 
 
 class Causes:
-    """The causes that wait for a frame.
+    """The causes that wait for a frame, at most 64.
 
-    A cause stands for all events of its user up to its offset on its partition. So when there are more than 64, the
-    oldest one that a later cause of the same partition stands for is dropped first, and every event is still named.
+    A cause covers all events of its user on its partition up to its offset. When there are too many, the oldest one
+    that a later cause of the same partition covers is dropped first, so that every event stays covered.
     """
 
     def __init__(self) -> None:
@@ -26,11 +26,11 @@ class Causes:
         return len(self._waiting)
 
     def begin(self, watermarks: Mapping[Partition, int]) -> None:
-        """Start with the watermarks of the first slate. The events that it includes are only named if announced."""
+        """Start with the watermarks of the first slate. Events in it are only named if they are announced."""
         self._named = dict(watermarks)
 
     def add(self, applied: Iterable[AppliedEvent]) -> None:
-        """Add the events of an announcement, without those that wait already."""
+        """Add the events of an announcement. Skip those that already wait."""
         for one in applied:
             at = one.position
             key = (at.topic_id, at.partition, at.offset)
@@ -45,12 +45,12 @@ class Causes:
         return all(watermarks.get((t, p), -1) >= offset for t, p, offset in self._waiting)
 
     def take(self, watermarks: Mapping[Partition, int], missed: bool) -> list[frame_pb2.Cause]:
-        """Take out the causes that a profile includes.
+        """Remove and return the causes that a profile includes.
 
         Args:
-            watermarks: The profile's, by topic id and partition.
-            missed: Whether an announcement was lost. Then a watermark past all named events is a cause too, with
-                nothing but its position.
+            watermarks: The profile's watermarks, by topic id and partition.
+            missed: Whether an announcement was lost. Then a watermark beyond all named events is a cause too, with only
+                its position.
 
         Returns:
             The newest 64 causes.
@@ -66,10 +66,6 @@ class Causes:
                     token = interaction_pb2.EventToken(topic_id=topic_id, partition=partition, offset=offset)
                     included.append(frame_pb2.Cause(token=token))
         return included[-MOST:]
-
-    def clear(self) -> None:
-        """Drop all waiting causes. The store lost their events, and announces them when they are applied again."""
-        self._waiting.clear()
 
     def _drop_one(self) -> None:
         newest: dict[Partition, int] = {}

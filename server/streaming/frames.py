@@ -1,4 +1,4 @@
-"""Frames as values: the digest of a slate, the delta of two slates, and the token that a client resumes with."""
+"""The contents of frames: the digest of a slate, the delta between two slates, and resume tokens."""
 
 import base64
 import hashlib
@@ -13,9 +13,9 @@ _DIGEST_BYTES: Final = 16
 
 
 def digest(user_id: str, slate: slate_pb2.Slate) -> bytes:
-    """Return 16 bytes that are equal for equal slates: the same items in the same order, of the same tier and model.
+    """Return a digest of 16 bytes of the slate's items in order, its tier and its model version.
 
-    Scores are left out: they change with popularity every second, and compare items of one slate only.
+    Scores are left out. They change with popularity every second, and are only comparable within one slate.
     """
     state = hashlib.blake2b(digest_size=_DIGEST_BYTES)
     _add(state, user_id.encode())
@@ -26,12 +26,12 @@ def digest(user_id: str, slate: slate_pb2.Slate) -> bytes:
 
 
 def encode_resume_token(list_digest: bytes) -> str:
-    """Return the token of a client that has the slate of this digest."""
+    """Return the resume token of a client that has the slate with this digest."""
     return base64.urlsafe_b64encode(_VERSION + list_digest).decode()
 
 
 def decode_resume_token(token: str) -> bytes | None:
-    """Return the digest of a token. None: it is empty or not valid, and the client gets a snapshot."""
+    """Return the digest in a resume token. None: the token is empty or invalid, and the client gets a snapshot."""
     try:
         raw = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)
     except (ValueError, UnicodeEncodeError):
@@ -40,12 +40,12 @@ def decode_resume_token(token: str) -> bytes | None:
 
 
 def delta(old: slate_pb2.Slate, new: slate_pb2.Slate) -> frame_pb2.Delta:
-    """Return the delta that turns the old slate into the new one, scores and reasons included.
+    """Return the delta that turns the old slate into the new one, including scores and reasons.
 
     `removed_item_ids` are the items of the old slate that are not on the new one. `placed` are new, moved or changed
-    items with their positions on the new slate, ascending. To apply it, take the removed and the placed items off the
-    old slate, then insert each placed item at its position. The longest increasing subsequence of unchanged items
-    stays where it is (Fredman 1975), so that as few items as possible move.
+    items with their positions on the new slate, ascending. To apply it, remove the removed and the placed items from
+    the old slate, then insert each placed item at its position. The longest increasing subsequence of unchanged items
+    stays in place (Fredman 1975), so that as few items as possible move.
     """
     place = {item.item_id: at for at, item in enumerate(new.items)}
     was = {item.item_id: item for item in old.items}
@@ -71,8 +71,8 @@ def delta(old: slate_pb2.Slate, new: slate_pb2.Slate) -> frame_pb2.Delta:
 
 def _longest_increasing(values: Sequence[int]) -> list[int]:
     """Return a longest increasing subsequence of distinct numbers."""
-    ends: list[int] = []  # ends[k]: the smallest end of such a subsequence of length k + 1
-    at: list[int] = []  # where ends[k] stands in values
+    ends: list[int] = []  # ends[k]: the smallest last number of an increasing subsequence of length k + 1
+    at: list[int] = []  # at[k]: the index of ends[k] in values
     before: list[int] = []
     for place, value in enumerate(values):
         k = bisect_left(ends, value)

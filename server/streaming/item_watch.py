@@ -1,4 +1,4 @@
-"""Which open streams show an item: a withdrawn, changed or expiring item finds its streams here."""
+"""Finds the open streams that show an item, when it is withdrawn, changes or expires."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -14,10 +14,10 @@ _MAX_TIMER_SECONDS: Final = 3600.0
 
 
 class ItemWatch:
-    """Maps catalogue rows to the mailboxes of streams. A timer for each stream waits for the next expiry.
+    """Maps catalogue rows to the mailboxes of streams. Each stream has a timer for the next expiry.
 
     Args:
-        catalog: The items, and when they expire.
+        catalog: The catalogue, for the expiry of items.
         now_ms: The wall clock, Unix milliseconds.
     """
 
@@ -30,14 +30,14 @@ class ItemWatch:
 
     @property
     def rows(self) -> int:
-        """How many rows some open stream shows."""
+        """Number of rows that at least one open stream shows."""
         return len(self._watchers)
 
     def watch(self, mailbox: Mailbox, rows: NDArray[np.int64]) -> None:
-        """Watch the rows of a stream's slate, instead of those of its previous one.
+        """Watch the rows of a stream's slate instead of those of its previous one.
 
         Args:
-            mailbox: The stream's.
+            mailbox: The mailbox of the stream.
             rows: Catalogue rows, [n].
         """
         now = frozenset(rows.tolist())
@@ -50,14 +50,14 @@ class ItemWatch:
         self._set_timer(mailbox, rows)
 
     def remove(self, mailbox: Mailbox) -> None:
-        """Forget a stream that has ended."""
+        """Remove a stream that has ended."""
         for row in self._rows.pop(mailbox, frozenset()):
             self._unwatch(mailbox, row)
         if timer := self._timers.pop(mailbox, None):
             timer.cancel()
 
     def changed(self, change: Change, rows: Iterable[int]) -> None:
-        """Notify the streams that show one of the rows. The catalogue calls it with each change."""
+        """Notify the streams that show one of the rows. The catalogue calls this for each change."""
         affected: set[Mailbox] = set()
         for row in rows:
             affected |= self._watchers.get(int(row), set())
@@ -77,7 +77,7 @@ class ItemWatch:
         expires = self._catalog.next_expiry(rows) if len(rows) else None
         if expires is None:
             return
-        # A millisecond late rather than early. A timer that ends long before the expiry is set again.
+        # The timer is a millisecond late rather than early. One that fires long before the expiry is set again.
         seconds = min(_MAX_TIMER_SECONDS, max(0, expires - self._now_ms() + 1) / 1000)
         loop = asyncio.get_running_loop()
         self._timers[mailbox] = loop.call_later(seconds, self._on_timer, mailbox, rows, expires)

@@ -1,4 +1,4 @@
-"""What happened to a stream since it last looked. However much comes, there is one thing to do: look again."""
+"""The mailbox of a stream: what happened since its last slate. However much arrives, it leads to one new slate."""
 
 import asyncio
 import time
@@ -23,18 +23,18 @@ _SPAN: Final = {
 
 @dataclass(slots=True)
 class News:
-    """What there is to do.
+    """News for a stream, merged.
 
     Attributes:
-        recompute: Make the slate again.
-        urgent: The user did something.
-        gone: Items of the slate may no longer be shown.
-        missed: An announcement was lost.
-        since: When the first of the news came, on `time.monotonic()`; 0.0 without news.
-        announced: The highest revision that was announced.
-        reread: The store may have a profile that was not announced.
+        recompute: Whether the slate must be made again.
+        urgent: Whether the user did something.
+        gone: Whether items of the slate may no longer be shown.
+        missed: Whether an announcement was lost.
+        since: When the first of the news arrived, on `time.monotonic()`. 0.0 without news.
+        announced: The highest announced revision.
+        reread: Whether the store may have a profile that was not announced.
         newest: The announcement of the highest revision.
-        traced: Where the traces of the announced events go on, at most 16.
+        traced: The parent spans of traced events, at most 16.
     """
 
     recompute: bool = False
@@ -48,7 +48,7 @@ class News:
     traced: tuple[Origin, ...] = ()
 
     def add(self, later: "News") -> None:
-        """Merge what came after it."""
+        """Merge later news into these."""
         self.recompute |= later.recompute
         self.urgent |= later.urgent
         self.gone |= later.gone
@@ -68,14 +68,14 @@ class News:
 
 
 class Mailbox:
-    """The news of one stream. Every method is called on the event loop, and only `wait` waits.
+    """Collects the news of one stream. Call it on the event loop. Only `wait` waits.
 
     Attributes:
         causes: The events that wait to be named by a frame.
         hurry: Set while the user waits for the effect of an action, or the stream has to end.
-        go_away_ms: Once set: end the stream, and tell the client to come back after so many milliseconds.
+        go_away_ms: Once set, the stream ends, and its client is told to reconnect after this many milliseconds.
         revision: The revision of the profile that was read last. None: none was read yet, or it was unavailable.
-        opened: Whether the first slate was made. Before that there is nothing to look at again.
+        opened: Whether the first slate was made. Revisions are not checked before.
     """
 
     def __init__(self) -> None:
@@ -88,21 +88,21 @@ class Mailbox:
         self._wake = asyncio.Event()
         # All announcements up to this revision were received.
         self._received: int | None = None
-        # Base revision to revision, of announcements that came before one that is due.
+        # Revision by base revision, for announcements that arrived before their predecessors.
         self._ahead: dict[int, int] = {}
-        # `_received` at the last check of the revision, if it was behind the store's then.
+        # `_received` at the last check, if it was behind the store's revision.
         self._behind: int | None = None
 
     def on_announcement(self, announcement: Announcement) -> None:
-        """Take an announcement that the profile was written."""
+        """Receive an announcement that the profile was written."""
         self._follow_chain(announcement.base_revision, announcement.revision)
         if announcement.quiet:
-            if self._news.newest is not None:  # the stream is about to look: it may as well take the newest
+            if self._news.newest is not None:  # A new slate is due anyway, and should use the newest profile.
                 self._news.on_announcement(announcement)
             return
         metrics.STREAM_WAKEUPS_BY["event"].inc()
         self.causes.add(announcement.applied)
-        # Revision 0 says only that the subscription is in force from now on.
+        # Revision 0 only means that the subscription is active from now on.
         written = announcement.revision > 0
         news = News(
             announced=announcement.revision, reread=not written, newest=announcement if written else None
@@ -116,7 +116,7 @@ class Mailbox:
         self._notify(news, urgent=True)
 
     def on_item_change(self, gone: bool) -> None:
-        """Take a change of items on the slate.
+        """Receive a change of items on the slate.
 
         Args:
             gone: Whether some of them may no longer be shown.
@@ -125,7 +125,7 @@ class Mailbox:
         self._notify(News(recompute=True, gone=gone))
 
     def look_again(self, why: str) -> None:
-        """Have the slate made again, when there is time.
+        """Request a new slate, with low priority.
 
         Args:
             why: One of `metrics.WAKEUP_CAUSES`.
@@ -134,21 +134,21 @@ class Mailbox:
         self._notify(News(recompute=True))
 
     def check(self, revision: int, silent: bool = False) -> None:
-        """Compare with the store's revision of the profile, which finds what was not announced.
+        """Compare the profile's revision in the store with this stream's. This detects lost announcements.
 
         Args:
-            revision: The revision that the store has.
+            revision: The revision in the store.
             silent: Whether announcements are known to have been lost.
         """
         if self.revision is None:
-            self.look_again("store")  # it answers again
+            self.look_again("store")  # The store answers again.
         elif revision != self.revision:
             metrics.STREAM_WAKEUPS_BY["revision"].inc()
             self._notify(News(recompute=True, reread=True), urgent=True)
         if self._received == revision:
             self._behind = None
         elif self._received is not None and (silent or self._behind == self._received):
-            # Nothing came for a whole period: it is lost.
+            # The announcement has not arrived for a whole period, so it is lost.
             metrics.MISSED.inc()
             self._catch_up(revision)
             unread = self.revision != revision
@@ -157,20 +157,20 @@ class Mailbox:
             self._behind = self._received
 
     def on_profile_read(self, revision: int) -> None:
-        """Note that the stream read the profile at this revision."""
+        """Record that the stream read the profile at this revision."""
         self.revision = revision
         if self._received is None:
             self._catch_up(revision)
 
     def on_profile_unavailable(self) -> None:
-        """Note that the profile could not be read."""
+        """Record that the profile could not be read."""
         self.revision = None
 
     def send_away(self, after_ms: int) -> None:
-        """End the stream, because the process ends.
+        """End the stream, because the process is shutting down.
 
         Args:
-            after_ms: When the client may come back.
+            after_ms: Delay before the client reconnects, in milliseconds.
         """
         self.go_away_ms = after_ms
         self.hurry.set()
@@ -178,11 +178,11 @@ class Mailbox:
 
     @property
     def pending(self) -> bool:
-        """Whether there is anything to do."""
+        """Whether there are news, or the stream has to end."""
         return self._wake.is_set()
 
     async def wait(self, seconds: float) -> bool:
-        """Wait for something to do, and return whether it came within this time."""
+        """Wait until `pending` is true, for at most this time. Return whether it is."""
         try:
             async with asyncio.timeout(max(0.0, seconds)):
                 await self._wake.wait()
@@ -191,7 +191,7 @@ class Mailbox:
         return True
 
     def take(self) -> News:
-        """Return what there is to do, and begin an empty list."""
+        """Return the news, and start with empty ones."""
         news, self._news = self._news, News()
         if self.go_away_ms is None:
             self.hurry.clear()
@@ -199,14 +199,14 @@ class Mailbox:
         return news
 
     def calls_for(self, news: News) -> bool:
-        """Return whether the news calls for a new slate. It does not if the profile that was read last has it all."""
+        """Return whether the news require a new slate. They do not if the last read profile includes all of them."""
         return news.recompute or self.revision is None or news.announced > self.revision
 
     def announced(self, news: News) -> Stored | None:
         """Return the profile that came with the news.
 
-        None: it has to be read. No profile came, the store may have a newer one, or the stream has read one that is as
-        new.
+        None: the profile has to be read. Either no profile came, or the store may have a newer one, or the stream has
+        already read one that is as new.
         """
         newest = news.newest
         if newest is None or news.reread or self.revision is None or newest.revision <= self.revision:
@@ -221,7 +221,7 @@ class Mailbox:
         self._wake.set()
 
     def _catch_up(self, revision: int) -> None:
-        """Settle everything up to this revision, whether it was announced or not."""
+        """Treat all announcements up to this revision as received."""
         self._received, self._behind = revision, None
         ahead, self._ahead = self._ahead, {}
         for base, later in sorted(ahead.items()):
@@ -229,7 +229,7 @@ class Mailbox:
                 self._follow_chain(base, later)
 
     def _follow_chain(self, base: int, revision: int) -> None:
-        """Follow the chain of revisions: each announcement names the one before it."""
+        """Follow the chain of announcements. Each one names its predecessor's revision."""
         if self._received is None or base > self._received:
             if len(self._ahead) < _AHEAD_LIMIT:
                 self._ahead[base] = revision

@@ -1,4 +1,4 @@
-"""One open stream: look, send, wait."""
+"""One open stream: makes a slate, sends it if it changed, and waits for news."""
 
 import asyncio
 import random
@@ -29,20 +29,20 @@ Send = Callable[[frame_pb2.Frame], Awaitable[None]]
 class Stream:
     """The loop of one stream.
 
-    While it ranks or writes, whatever comes waits in its mailbox as one thing to do. So at most one slate is being
-    made or sent for it, and a slow client gets the newest slate when it reads again.
+    While it ranks or writes, news are merged in its mailbox. So at most one slate is being made or sent for it, and a
+    slow client gets the newest slate when it reads again.
 
     Args:
-        request: What the client asks for.
-        deltas: Whether the client takes deltas.
-        resume_token: The token of the slate that the client has; empty: none.
+        request: The request for lists.
+        deltas: Whether the client accepts deltas.
+        resume_token: The token of the slate that the client has. Empty: none.
         send: Writes a frame to the client.
-        mailbox: What happens to the stream.
+        mailbox: The mailbox of the stream.
         profile_reader: Reads the user's profile.
         slate_service: Makes slates.
         items: Watches the items of the slate.
-        tier_recovery: Wakes streams once a better tier can answer.
-        slate_log: Records the slates that were sent.
+        tier_recovery: Wakes streams when a better tier is available.
+        slate_log: Records the sent slates.
         settings: Periods and time limits.
     """
 
@@ -74,8 +74,8 @@ class Stream:
         self._resumed = decode_resume_token(resume_token) if resume_token else None
         self._token = resume_token if self._resumed else ""
         self._sequence = 0
-        self._held: Ranked | None = None  # the slate that the client has
-        self._whole = False  # whether this stream sent it: a delta needs that
+        self._held: Ranked | None = None  # The slate that the client has.
+        self._whole = False  # Whether this stream sent that slate. A delta needs it.
         self._digest: bytes | None = None
         self._watermarks: Mapping[Partition, int] = {}
         self._begun = False
@@ -89,8 +89,8 @@ class Stream:
         """Run until cancelled.
 
         Raises:
-            Draining: The process ends. The client was sent a go-away.
-            SlowConsumer: The client reads nothing.
+            Draining: The process is shutting down. The client was sent a go-away frame.
+            SlowConsumer: The client does not read.
         """
         try:
             await self._run()
@@ -100,7 +100,7 @@ class Stream:
     async def _run(self) -> None:
         await self._look()
         if len(self._mailbox.causes):
-            await self._look()  # what was announced before the first frame is named by the next
+            await self._look()  # The next frame names events that were announced before the first one.
         while True:
             now = time.monotonic()
             heartbeat = self._sent_at + self._settings.heartbeat_seconds - now
@@ -117,7 +117,7 @@ class Stream:
                 await self._send(frame_pb2.Frame(heartbeat=frame_pb2.Heartbeat()), "heartbeat")
 
     async def _look(self) -> None:
-        """Do what there is to do, with everything that comes while it waits for a slot."""
+        """Process the news, including those that arrive while waiting for a slot."""
         news = self._mailbox.take()
         with Followed("process announcement", SpanKind.CONSUMER, news.traced) as followed:
             await self._answer(news, followed)
@@ -125,11 +125,13 @@ class Stream:
     async def _answer(self, news: News, followed: Followed) -> None:
         mailbox, limiter = self._mailbox, self._slate_service.limiter
         if self._held is not None and not mailbox.calls_for(news) and mailbox.causes.all_in(self._watermarks):
-            await self._show(self._held, news)  # the slate includes the events already: name them
+            await self._show(
+                self._held, news
+            )  # The slate already includes the events, so it only names them.
             return
         priority = Priority.FIRST if self._held is None else Priority.EVENT if news.urgent else Priority.BULK
         if news.gone and self._held is not None and limiter.busy(priority):
-            # Many streams show the item. Take it off first, and fill the slate up once there is a slot.
+            # Many streams show the item. It is removed at once, and the slate is filled up once there is a slot.
             await self._show(self._slate_service.prune(self._held), News(since=news.since))
         due = time.monotonic()
         async with limiter.slot(priority, mailbox.hurry):
@@ -146,8 +148,8 @@ class Stream:
         await self._show(ranked, news)
 
     async def _make(self, news: News, late: float) -> tuple[ProfileSnapshot, Ranked]:
-        """The profile, and the slate that it leads to."""
-        # What is announced from here on may be in the profile that is read or not: the watermarks say which.
+        """Read the profile, and make the slate."""
+        # Events that are announced from here on may or may not be in the profile. Its watermarks say which are.
         mailbox = self._mailbox
         seconds = self._settings.profile_wait_ms / 1000
         snapshot = await self._profile_reader.snapshot(
@@ -156,7 +158,7 @@ class Stream:
         if snapshot.unavailable:
             mailbox.on_profile_unavailable()
             if self._held is not None and not self._held.slate.profile_unavailable:
-                # A slate that was made for the user is better than a popular one, less what may not be shown now.
+                # The user's last slate, without items that may not be shown now, is better than a popular one.
                 kept = self._slate_service.prune(self._held)
                 if len(kept.rows):
                     return snapshot, kept
@@ -168,11 +170,13 @@ class Stream:
                 if self._held is None:
                     mailbox.causes.begin(self._watermarks)
                 else:
-                    self._missed = True  # opened without the profile: everything that it includes is new
+                    self._missed = (
+                        True  # The first slate had no profile, so all events in the profile are news.
+                    )
         return snapshot, await self._slate_service.for_stream(self._request, snapshot, late)
 
     async def _show(self, ranked: Ranked, news: News) -> None:
-        """Send the slate if it differs from the one that the client has, or if there are events to name."""
+        """Send the slate if it differs from the client's, or if there are events to name."""
         self._missed |= news.missed
         named: list[frame_pb2.Cause] = []
         if self._held is not None and self._mailbox.revision is not None:

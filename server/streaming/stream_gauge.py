@@ -1,4 +1,4 @@
-"""The gauge of open streams, by the surface and the model version of the slate that each one shows."""
+"""The gauge of open streams, by surface and by the model version of their slates."""
 
 from collections import Counter
 
@@ -6,10 +6,10 @@ from server import metrics
 
 
 class StreamGauge:
-    """One stream's part of the gauge. Call `clear` when the stream ends.
+    """One stream's contribution to the gauge. Call `clear` when the stream ends.
 
     Args:
-        surface: The surface of the stream, as a label's value.
+        surface: The label value of the stream's surface.
     """
 
     _counts: Counter[tuple[str, str]] = Counter()
@@ -19,14 +19,14 @@ class StreamGauge:
         self._version: str | None = None
 
     def set(self, version: str) -> None:
-        """Count the stream under a model version, as a label's value."""
+        """Count the stream under a model version, given as a label value."""
         if version != self._version:
             self.clear()
             self._add(version, 1)
             self._version = version
 
     def clear(self) -> None:
-        """Count the stream no longer."""
+        """Stop counting the stream."""
         if self._version is not None:
             self._add(self._version, -1)
             self._version = None
@@ -37,6 +37,6 @@ class StreamGauge:
         if self._counts[key]:
             metrics.STREAMS_BY_VERSION.labels(*key).set(self._counts[key])
         else:
-            # A version that is retired leaves no series behind.
+            # A retired version leaves no series behind.
             del self._counts[key]
             metrics.STREAMS_BY_VERSION.remove_by_labels({"surface": key[0], "version": key[1]})

@@ -1,4 +1,4 @@
-"""All open streams of the process, and what reaches them from outside."""
+"""All open streams of the process, and the changes that they are notified of."""
 
 import asyncio
 import random
@@ -26,15 +26,15 @@ _CROWD = 250
 
 
 class Streams:
-    """Opens streams, tells them what changed, and ends them when the process ends.
+    """Opens streams, notifies them of changes, and ends them when the process shuts down.
 
     Args:
         profile_reader: Reads profiles.
         slate_service: Makes slates.
         items: Watches the items of slates.
-        subscriptions: Subscribes to the changes of users.
-        slate_log: Records the slates that were sent.
-        store: Where the revisions of profiles are.
+        subscriptions: Subscribes to users' announcements.
+        slate_log: Records the sent slates.
+        store: The store, for the revisions of profiles.
         settings: Periods and time limits.
     """
 
@@ -66,17 +66,17 @@ class Streams:
         return len(self._open)
 
     async def run_one(self, request: ListRequest, deltas: bool, resume_token: str, send: Send) -> None:
-        """Run one stream until it is cancelled, and free everything that it held.
+        """Run one stream until it is cancelled, and free its resources.
 
         Args:
-            request: What the client asks for.
-            deltas: Whether the client takes deltas.
-            resume_token: The token of the slate that the client has; empty: none.
+            request: The request for lists.
+            deltas: Whether the client accepts deltas.
+            resume_token: The token of the slate that the client has. Empty: none.
             send: Writes a frame to the client.
 
         Raises:
-            Draining: The process ends.
-            SlowConsumer: The client reads nothing.
+            Draining: The process is shutting down.
+            SlowConsumer: The client does not read.
         """
         mailbox = Mailbox()
         self._open[mailbox] = request.user_id
@@ -96,7 +96,7 @@ class Streams:
             settings=self._settings,
         )
         try:
-            # Subscribe first, then read: no change is lost in between.
+            # Subscribe before reading, so that no change in between is lost.
             async with self._subscriptions.subscribed(request.user_id, mailbox.on_announcement):
                 await stream.run()
         finally:
@@ -105,12 +105,12 @@ class Streams:
             self._tier_recovery.remove(mailbox)
 
     async def leave(self, seconds: float) -> None:
-        """End every stream, one after the other, and streams that are opened from now on at once.
+        """End all streams one after the other. Streams that are opened from now on end at once.
 
-        Until then a stream goes on as before. So no client waits without a server, and the other servers meet no crowd.
+        Each stream continues until its turn. So no client is without a server, and the other servers are not flooded.
 
         Args:
-            seconds: How long it takes to end them all. Fewer than 250 streams take less, in proportion.
+            seconds: How long it takes to end all of them. Fewer than 250 streams take proportionally less.
         """
         self._leaving = True
         leaving = list(self._open)
@@ -121,7 +121,7 @@ class Streams:
             mailbox.send_away(0)
 
     def look_again(self, why: str) -> None:
-        """Have every slate made again, when there is time.
+        """Request a new slate for every stream, with low priority.
 
         Args:
             why: One of `metrics.WAKEUP_CAUSES`.
@@ -135,11 +135,11 @@ class Streams:
         self._reread.set()
 
     async def recover_tiers(self) -> None:
-        """Have streams of a lower tier try again, one at a time, until cancelled."""
+        """Let streams with slates of a lower tier try for a better one, one at a time, until cancelled."""
         await self._tier_recovery.run()
 
     async def reread(self) -> None:
-        """Read the revisions of the profiles of all open streams, again and again, until cancelled."""
+        """Read the profile revisions of all open streams periodically, until cancelled."""
         while True:
             try:
                 async with asyncio.timeout(self._settings.reread_seconds):
@@ -166,7 +166,7 @@ class Streams:
             return
         for mailbox, revision_before in before.items():
             user_id = self._open.get(mailbox)
-            # A stream that read its profile in the meantime has a newer revision than this one.
+            # If a stream has read its profile meanwhile, this revision is outdated.
             revision = revisions.get(user_id) if user_id is not None else None
             if revision is not None and mailbox.revision == revision_before and mailbox.opened:
                 mailbox.check(revision, silent)

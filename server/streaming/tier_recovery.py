@@ -1,4 +1,4 @@
-"""Recovery of the tier: streams of a lower tier find out when the model answers again."""
+"""Tier recovery: finds out when the model answers again, for streams with slates of a lower tier."""
 
 import asyncio
 import random
@@ -9,12 +9,13 @@ from server.streaming.mailbox import Mailbox
 
 
 class TierRecovery:
-    """Has one of the streams of a lower tier try again, and wakes all others once it succeeds.
+    """Lets one of the waiting streams try again, and wakes all others once it succeeds.
 
-    So a model that is down costs the same however many streams are open, and its return reaches all of them.
+    The cost of a model that is down therefore does not depend on the number of streams, and all of them get ranked
+    slates when it is back.
 
     Args:
-        seconds: The period of the tries.
+        seconds: The interval between tries.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -25,9 +26,9 @@ class TierRecovery:
         return len(self._waiting)
 
     def on_slate(self, mailbox: Mailbox, snapshot: ProfileSnapshot, slate: slate_pb2.Slate) -> None:
-        """Note the tier of a stream's new slate.
+        """Record the tier of a stream's new slate.
 
-        Streams of users without a profile do not wait: there may be no better tier for them.
+        Streams of users without a profile do not wait, because there may be no better tier for them.
         """
         if slate.tier == slate_pb2.TIER_RANKED:
             if mailbox in self._waiting:
@@ -40,11 +41,11 @@ class TierRecovery:
             self._waiting.discard(mailbox)
 
     def remove(self, mailbox: Mailbox) -> None:
-        """Forget a stream that has ended."""
+        """Remove a stream that has ended."""
         self._waiting.discard(mailbox)
 
     async def run(self) -> None:
-        """Wake one stream after the other, until cancelled."""
+        """Wake a random waiting stream at each interval, until cancelled."""
         while True:
             await asyncio.sleep(self._seconds)
             if self._waiting:

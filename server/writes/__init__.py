@@ -1,1 +1,1 @@
-"""Everything the server appends to Kafka."""
+"""Everything that the server writes to Kafka."""

@@ -1,4 +1,4 @@
-"""Erasure of a user: an order in the log, which every replay obeys."""
+"""Erasure of a user: a record in the log, which every replay applies too."""
 
 from recstream.storage.v1 import profile_pb2
 from recstream.v1 import interaction_pb2
@@ -8,7 +8,7 @@ from topics.record_headers import KIND_ERASURE, KIND_HEADER
 
 
 class ErasureWriter:
-    """Orders that everything a user did until now is erased.
+    """Writes orders to erase all events of a user until now.
 
     Args:
         writer: Writes to the log.
@@ -23,7 +23,7 @@ class ErasureWriter:
         """Append an order that names the current end offset of every partition.
 
         Args:
-            user_id: Whose events are erased.
+            user_id: The user whose events are erased.
             until: When to stop waiting for Kafka, on `time.monotonic()`.
 
         Returns:

@@ -1,4 +1,4 @@
-"""The items of the catalogue: read from memory, written to the log."""
+"""Reads items from the catalogue in memory, and writes items to the log."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -19,22 +19,22 @@ from server.writes.log_writer import LogWriter
 from server.writes.recording import token
 
 MAX_ITEMS: Final = 1_000
-"""Items of one request, at most."""
+"""Most items of one request."""
 _RECENT_ITEMS: Final = 10_000
 _RECENT_SECONDS: Final = 10.0
 
 
 class ItemWriter:
-    """Reads items by id, and writes changes of them.
+    """Reads items by id, and writes changes to them.
 
-    What this process wrote in the last ten seconds is cached: a withdrawal right after a put must not restore the
-    older form of the item.
+    Items that this process wrote in the last ten seconds are cached, so that a withdrawal right after a put does not
+    restore the old item.
 
     Args:
-        catalog: The items.
+        catalog: The catalogue.
         writer: Writes to the log.
         topic: The topic of items.
-        version: Returns the model version that answers now; 0: none does.
+        version: Returns the model version that serves most users. 0: there is none.
         half_life_seconds: The half-life of the trend.
         now_ms: The wall clock, Unix milliseconds.
     """
@@ -59,7 +59,7 @@ class ItemWriter:
         self._writing = asyncio.Lock()
 
     def get(self, item_id: str) -> rpc.GetItemResponse:
-        """Return an item with its figures.
+        """Return an item with its popularity.
 
         Raises:
             UnknownItem: The catalogue has no such item.
@@ -83,7 +83,7 @@ class ItemWriter:
         """Add or replace items.
 
         Args:
-            items: The items; all are checked before the first is written.
+            items: The items. All are checked before the first is written.
             until: When to stop waiting for Kafka, on `time.monotonic()`.
 
         Returns:
@@ -129,7 +129,7 @@ class ItemWriter:
         ]
 
     async def _write(self, items: Sequence[Item], until: float) -> list[interaction_pb2.EventToken]:
-        # One request after the other, so that the cache has what is last in the log.
+        # One request at a time, so that the cache has the version of an item that is last in the log.
         async with self._writing:
             under_way = []
             for at, item in enumerate(items):
@@ -146,7 +146,7 @@ class ItemWriter:
         return [token(await self._writer.position(one, until)) for one in under_way]
 
     def _newest(self, item_id: str) -> Item | None:
-        """The newest form of the item that this process knows."""
+        """The newest version of the item that this process knows."""
         written = self._recent.get(item_id)
         if written is not None:
             return written

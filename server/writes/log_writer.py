@@ -1,4 +1,4 @@
-"""Appending to the log: each record gets its token once Kafka has acknowledged it."""
+"""Appends records to the log. A record has its position once Kafka has acknowledged it."""
 
 import asyncio
 import time
@@ -33,7 +33,7 @@ STOP_SECONDS: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Appending:
-    """A record that was handed to the producer. `LogWriter.position` waits for where it is in the log."""
+    """A record that was passed to the producer. `LogWriter.position` waits for its position in the log."""
 
     topic: str
     acknowledged: "asyncio.Future[RecordMetadata]"
@@ -43,7 +43,7 @@ class LogWriter:
     """The idempotent producer of this process, and the ids of the topics that it writes to.
 
     Args:
-        kafka: Where Kafka is.
+        kafka: The connection to Kafka.
         settings: How often the ids are read.
     """
 
@@ -59,9 +59,10 @@ class LogWriter:
     async def start(
         self, topic: str, key: bytes, value: bytes, until: float, headers: Headers = ()
     ) -> Appending:
-        """Hand a record to the producer, in order with those before.
+        """Pass a record to the producer, after all earlier ones.
 
-        A record whose acknowledgement does not come may still arrive. Its event id makes a second send count once.
+        A record whose acknowledgement does not come may still arrive. If it is sent again, its event id makes it count
+        once.
 
         Args:
             topic: The topic's name.
@@ -71,7 +72,7 @@ class LogWriter:
             headers: The record's headers.
 
         Raises:
-            InvalidRequest: The record is larger than the topic takes.
+            InvalidRequest: The record is too large for the topic.
             NotAvailable: Kafka does not answer.
         """
         span, headers = _publishing(topic, headers)
@@ -102,14 +103,14 @@ class LogWriter:
             raise _unavailable("Kafka does not answer") from error
 
     async def position(self, appending: Appending, until: float) -> Position:
-        """Return where the record is in the log.
+        """Return the position of the record in the log, once Kafka has acknowledged it.
 
         Raises:
             NotAvailable: The acknowledgement did not come in time.
         """
         try:
             async with asyncio.timeout(max(0.0, until - time.monotonic())):
-                # Shielded: the producer's future is not ours to cancel.
+                # Shielded, because the future belongs to the producer.
                 where = await asyncio.shield(appending.acknowledged)
                 state = self._states.get(appending.topic)
                 if state is None or where.offset < state.ends.get(where.partition, 0):
@@ -126,11 +127,11 @@ class LogWriter:
     async def append(
         self, topic: str, key: bytes, value: bytes, until: float, headers: Headers = ()
     ) -> Position:
-        """Start and wait for the position in one."""
+        """Pass a record to the producer, and wait for its position. See `start` and `position`."""
         return await self.position(await self.start(topic, key, value, until, headers), until)
 
     async def states(self, topics: list[str], until: float) -> dict[str, TopicState]:
-        """Return the state of topics as it is now, by name.
+        """Read the present state of topics. Return it by name.
 
         Raises:
             NotAvailable: Kafka does not answer, or a topic does not exist.
@@ -140,12 +141,12 @@ class LogWriter:
                 left = max(0.05, until - time.monotonic())
                 states = await topic_states(self._kafka, topics, timeout=left)
         except TopicsError as error:
-            raise _unavailable("Kafka does not tell about its topics") from error
+            raise _unavailable("Kafka does not describe its topics") from error
         self._states.update(states)
         return states
 
     async def keep_producer(self) -> None:
-        """Keep a producer, until cancelled. Without one, records are refused.
+        """Keep a producer running, until cancelled. Without one, records are refused.
 
         Raises:
             TopicsError: Kafka does not answer. Call again.
@@ -163,7 +164,7 @@ class LogWriter:
                 await close_client(producer, STOP_SECONDS)
 
     async def keep_states(self) -> None:
-        """Keep the ids of the topics, until cancelled. Kafka may be down, now or later."""
+        """Keep the ids of the topics up to date, until cancelled. Kafka may be down, now or later."""
         topics = self._kafka.topics
         while True:
             try:
@@ -175,7 +176,7 @@ class LogWriter:
     def _judge(self, topic: str, error: Exception) -> None:
         metrics.RECORDED.labels(self._label(topic), "failed").inc()
         if isinstance(error, KafkaError) and not isinstance(error, KafkaTimeoutError):
-            # An idempotent producer that lost its place does not find it again.
+            # An idempotent producer cannot recover from a gap in its sequence, so a new one is started.
             log.warning("producer_restarts", cause=repr(error))
             self._broken.set()
 
@@ -189,11 +190,11 @@ def _unavailable(message: str) -> NotAvailable:
 
 def _seen(future: "asyncio.Future[RecordMetadata]") -> None:
     if not future.cancelled():
-        future.exception()  # its caller may have gone
+        future.exception()  # Retrieved here, because the caller may be gone. asyncio would log it otherwise.
 
 
 def _publishing(topic: str, headers: Headers) -> tuple[Span | None, Headers]:
-    """The span of sending a record, and the headers with which its readers go on from there."""
+    """The span of sending a record, and its headers, with which the record's readers continue the trace."""
     if not on():
         return None, headers
     attributes = {
@@ -209,7 +210,7 @@ def _publishing(topic: str, headers: Headers) -> tuple[Span | None, Headers]:
 
 
 def _acknowledged(span: Span, future: "asyncio.Future[RecordMetadata]") -> None:
-    """End the span of a record once Kafka has acknowledged it, whether or not a caller waits."""
+    """End the span of a record once Kafka has acknowledged it, even if no caller waits for it."""
     _seen(future)
     if future.cancelled():
         _end(span, "CancelledError")

@@ -1,4 +1,4 @@
-"""Writing interactions to the log."""
+"""Writes interactions to the log."""
 
 import time
 from collections.abc import Callable
@@ -13,12 +13,12 @@ from server.writes.log_writer import Appending, LogWriter
 
 
 class Recording:
-    """Checks events as ingest does, and sends them to Kafka with the user as their key.
+    """Checks events by the same rules as ingest, and sends them to Kafka with the user as their key.
 
     Args:
         writer: Writes to the log.
         topic: The topic of interactions.
-        profiles: The actions that exist, and what an event may hold.
+        profiles: The actions, and the limits of an event.
         settings: How long to wait for Kafka.
         now_ms: The wall clock, Unix milliseconds.
     """
@@ -39,7 +39,7 @@ class Recording:
         self._now_ms = now_ms
 
     async def start(self, interaction: interaction_pb2.Interaction, until: float) -> Appending:
-        """Hand an event to the producer, in order with those before.
+        """Pass an event to the producer, after all earlier ones.
 
         Raises:
             InvalidRequest: The event is not valid. The violations name its fields.
@@ -60,7 +60,7 @@ class Recording:
     async def record(
         self, interaction: interaction_pb2.Interaction, until: float
     ) -> interaction_pb2.EventToken:
-        """Start and finish in one."""
+        """Write an event, and wait for its token. See `start` and `finish`."""
         return await self.finish(await self.start(interaction, until), until)
 
     def patience(self) -> float:
@@ -69,7 +69,7 @@ class Recording:
 
 
 def token(position: Position) -> interaction_pb2.EventToken:
-    """Return a position as the contract has it."""
+    """Return a position as a message of the API."""
     return interaction_pb2.EventToken(
         topic_id=position.topic_id, partition=position.partition, offset=position.offset
     )

@@ -1,4 +1,4 @@
-"""Sent slates, for training and measurement: each goes to the topic `slates` after the answer."""
+"""Writes sent slates to the topic `slates`, for training and for online quality."""
 
 import asyncio
 import time
@@ -22,12 +22,12 @@ _BATCH = 200
 
 
 class SlateLog:
-    """A bounded queue, and one task that empties it into Kafka.
+    """A bounded queue, and a task that writes it to Kafka.
 
-    While Kafka is down the queue fills. Slates that come then are dropped and counted: no answer waits for this.
+    No answer waits for this. While Kafka is down the queue fills up, and further slates are dropped and counted.
 
     Args:
-        kafka: Where Kafka is.
+        kafka: The connection to Kafka.
         settings: The size of the queue.
     """
 
@@ -38,7 +38,7 @@ class SlateLog:
         self._queue: asyncio.Queue[tuple[bytes, bytes]] = asyncio.Queue(settings.slate_queue)
 
     def sent(self, request: ListRequest, slate: slate_pb2.Slate) -> None:
-        """Record a slate that was sent, unless it is empty."""
+        """Add a slate that was sent to the queue, unless the slate is empty."""
         if not slate.items:
             return
         record = stored_slate_pb2.SlateRecord(
@@ -55,7 +55,7 @@ class SlateLog:
             metrics.SLATES.labels("dropped").inc()
 
     async def run(self) -> None:
-        """Write the queue to Kafka, until cancelled. After a failure, call again: the queue is kept.
+        """Write the queue to Kafka, until cancelled. After a failure, call again. The queue is kept.
 
         Raises:
             EXPECTED: Kafka fails.
@@ -67,7 +67,7 @@ class SlateLog:
             await close_client(producer, STOP_SECONDS)
 
     async def flush(self, seconds: float) -> None:
-        """Wait until the queue is empty, at most `seconds`. What is left is counted as dropped."""
+        """Wait until the queue is empty, for at most `seconds`. Slates that are left are counted as dropped."""
         try:
             async with asyncio.timeout(seconds):
                 await self._queue.join()

@@ -1,4 +1,4 @@
-"""Which topic has a name now, and where its partitions end."""
+"""The present ids of topics, and the end offsets of their partitions."""
 
 from dataclasses import dataclass
 
@@ -15,10 +15,10 @@ _MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPI
 
 @dataclass(frozen=True, slots=True)
 class TopicState:
-    """A topic.
+    """The state of a topic.
 
     Attributes:
-        topic_id: 16 bytes.
+        topic_id: Its id, 16 bytes.
         ends: The end offset of each partition. The next record gets this offset or a higher one.
     """
 
@@ -29,11 +29,11 @@ class TopicState:
 async def topic_states(settings: KafkaSettings, names: list[str], *, timeout: float) -> dict[str, TopicState]:
     """Return the state of topics, by name.
 
-    The ends are read before the ids. If a topic is recreated in between, its new records lie before the ends that
-    were read, which shows the mistake.
+    The ends are read before the ids. If a topic is recreated in between, the offsets of its new records are below the
+    ends that were read, which reveals the mistake.
 
     Args:
-        settings: Where Kafka is.
+        settings: The connection to Kafka.
         names: The names of the topics.
         timeout: Seconds for each of three requests.
 

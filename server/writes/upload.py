@@ -1,4 +1,4 @@
-"""Events that a client streams: many in flight, answered in order, a bounded number unanswered."""
+"""Uploads: a client streams events, and gets answers in order, with a bounded number of events unanswered."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,13 +19,13 @@ _Waiting: TypeAlias = tuple[Appending, float] | status_pb2.Status
 
 
 class Upload:
-    """The events of one client. Once enough are unanswered no more are read, and the client has to wait.
+    """The events of one client. When too many are unanswered, no more are read, and the client has to wait.
 
     Args:
         recording: Writes events to the log.
-        settings: How many events may be unanswered, and how long a client may read nothing.
+        settings: How many events may be unanswered, and how long a client may not read.
         answer: Sends an answer to the client.
-        user_id: The user that the events must be of. Events that name no user get this one. Empty: any user.
+        user_id: The user of all events. Events without a user get this one. Empty: events may be of any user.
     """
 
     def __init__(
@@ -45,20 +45,20 @@ class Upload:
     async def run(self, events: AsyncIterator[interaction_pb2.Interaction]) -> None:
         """Run until the client has no more events and each has its answer.
 
-        An event that is refused, or that Kafka does not acknowledge in time, is answered with the status that Record
-        would end with.
+        The answer to an event that is refused, or that Kafka does not acknowledge in time, is the status that Record
+        would return.
 
         Raises:
-            SlowConsumer: The client reads nothing.
+            SlowConsumer: The client does not read.
         """
         await run_task_group(self._read(events), self._answers())
 
     async def leave(self, after_ms: int, seconds: float) -> None:
-        """Take no more events, and wait for the answers of those that were taken.
+        """Accept no more events, and wait for the answers to those that were accepted.
 
         Args:
-            after_ms: When the client may come back.
-            seconds: How long to wait, at most.
+            after_ms: Delay before the client reconnects, in milliseconds.
+            seconds: How long to wait at most.
 
         Raises:
             Draining: Always, at the end.
@@ -68,7 +68,7 @@ class Upload:
             async with asyncio.timeout(seconds):
                 await self._waiting.join()
         except TimeoutError:
-            pass  # the client sends them again, with the same event ids
+            pass  # The client sends them again, with the same event ids.
         raise Draining(after_ms)
 
     async def _read(self, events: AsyncIterator[interaction_pb2.Interaction]) -> None:

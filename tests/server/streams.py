@@ -1,4 +1,4 @@
-"""Streams of a real server, as the tests open and read them."""
+"""Helpers to open and read streams of a real server."""
 
 import asyncio
 

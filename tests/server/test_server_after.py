@@ -1,4 +1,4 @@
-"""Read your writes: an answer has the events, or says that it has not, within its deadline."""
+"""Read your writes: within its deadline, an answer includes the events or says that it does not."""
 
 import asyncio
 import random
@@ -17,7 +17,7 @@ TRIALS = 200
 
 
 @pytest.mark.drill
-async def test_no_answer_is_late_and_none_says_true_of_what_it_lacks(kafka, valkey, prefix) -> None:
+async def test_answers_are_in_time_and_never_claim_events_that_they_lack(kafka, valkey, prefix) -> None:
     async with world(kafka, valkey, prefix) as around:
         producer = await start_producer(around.kafka)
         topic = around.kafka.topics.interactions
@@ -32,7 +32,7 @@ async def test_no_answer_is_late_and_none_says_true_of_what_it_lacks(kafka, valk
                 around.ingest.stalled = False
 
         async def written(user: str, name: str, partition: int) -> interaction_pb2.EventToken:
-            """Straight to a partition, so that the user is on both; now and then twice."""
+            """Writes straight to a partition, so that the user has events on both, and sometimes writes twice."""
             value = event(user, f"item-{chance.randrange(100)}", "view", event_id=name).SerializeToString()
             for _ in range(chance.choice((1, 1, 1, 2))):
                 where = await producer.send_and_wait(topic, value, user.encode(), partition=partition)
@@ -63,7 +63,7 @@ async def test_no_answer_is_late_and_none_says_true_of_what_it_lacks(kafka, valk
                 except grpc.aio.AioRpcError as error:
                     if error.code() is not grpc.StatusCode.UNAVAILABLE:
                         raise
-                    # Unlike a list, a profile that cannot be read in time has no substitute.
+                    # Unlike a list, a profile that cannot be read in time has no fallback.
                     return False
                 included = profile.includes_events
                 marks = {(w.topic_id, w.partition): w.offset for w in profile.profile.watermarks}
@@ -101,7 +101,7 @@ async def test_a_token_of_another_topic_never_matches(kafka, valkey, prefix) -> 
 
 @pytest.mark.parametrize("down", ["model", "hanging model"])
 async def test_deadlines_are_kept_without_the_model(kafka, valkey, prefix, down: str) -> None:
-    # The deadline alone bounds the wait for the model, and leaves a busy machine a second to answer.
+    # Only the deadline bounds the wait for the model. It leaves a busy machine a second to answer.
     waiting = RankingSettings(model_timeout_ms=60_000)
     async with world(kafka, valkey, prefix, ranking=waiting, answer_reserve_ms=1_000) as around:
         await around.interactions.Record(

@@ -1,4 +1,4 @@
-"""Profiles that come with their announcements: not read again, never older than what was used, never relied on."""
+"""Profiles in announcements: they save a read, never replace a newer profile, and may be lost without harm."""
 
 import asyncio
 from collections.abc import Sequence
@@ -22,13 +22,13 @@ def announcement(revision: int, *, quiet: bool = False) -> Announcement:
 
 
 def brought(mailbox: Mailbox) -> int | None:
-    """The revision of the profile that a look would take without reading."""
+    """The revision of the announced profile that the next slate would use without a read."""
     stored = mailbox.announced(mailbox.take())
     return stored.revision if stored else None
 
 
 def reading(around: World) -> list[str]:
-    """The users whose profiles the server reads from now on."""
+    """A list of the users whose profiles the server reads from now on."""
     users: list[str] = []
     store: ProfileStore = around.server._store
     read = store.read
@@ -42,7 +42,7 @@ def reading(around: World) -> list[str]:
 
 
 def hold_back(around: World) -> tuple[list[Announcement], list]:
-    """What is announced from now on, and who would have heard of it."""
+    """Intercepts announcements from now on. Returns the list of them, and the callbacks that no longer get them."""
     held: list[Announcement] = []
     (watch,) = around.server._announcements._watches.values()
     callbacks, watch.callbacks = watch.callbacks, [held.append]
@@ -51,12 +51,12 @@ def hold_back(around: World) -> tuple[list[Announcement], list]:
 
 @pytest_asyncio.fixture
 async def around(kafka, valkey, prefix):
-    # Revisions are not read again while a test lasts: what a stream knows, it was told.
+    # Revisions are not read during a test, so streams depend on announcements.
     async with world(kafka, valkey, prefix, reread_seconds=600, heartbeat_seconds=0.2) as around:
         yield around
 
 
-async def test_an_announced_change_makes_no_read_of_the_profile(around: World) -> None:
+async def test_an_announced_profile_is_not_read_again(around: World) -> None:
     call = open_stream(around, "ann")
     shown = ids(await next_frame(call))
     users = reading(around)
@@ -67,7 +67,7 @@ async def test_an_announced_change_makes_no_read_of_the_profile(around: World) -
     assert not users
 
 
-async def test_whoever_waits_for_an_event_reads_the_profile_once(kafka, valkey, prefix) -> None:
+async def test_a_call_that_waits_for_an_event_uses_the_announced_profile(kafka, valkey, prefix) -> None:
     async with world(
         kafka, valkey, prefix, read_your_writes_poll_ms=60_000, read_your_writes_poll_max_ms=60_000
     ) as around:
@@ -77,7 +77,7 @@ async def test_whoever_waits_for_an_event_reads_the_profile_once(kafka, valkey, 
         wanted = rpc.RecommendRequest(user_id="ann", after=[token])
         asking = asyncio.ensure_future(around.recommendations.Recommend(wanted, timeout=20))
         await eventually(lambda: watches and all(watch.confirmed for watch in watches.values()))
-        await asyncio.sleep(0.1)  # what the confirmation made it read is read
+        await asyncio.sleep(0.1)  # The read that the confirmation causes is done by then.
         users = reading(around)
         around.ingest.stalled = False
         answer = await asking
@@ -96,7 +96,7 @@ async def test_the_tail_of_an_announced_profile_is_read(around: World) -> None:
     assert not users
 
 
-async def test_an_announced_profile_that_has_expired_is_looked_for_in_the_store(around: World) -> None:
+async def test_an_announced_profile_that_has_expired_is_read_from_the_store(around: World) -> None:
     call = open_stream(around, "ann")
     await next_frame(call)
     users = reading(around)
@@ -105,7 +105,7 @@ async def test_an_announced_profile_that_has_expired_is_looked_for_in_the_store(
     await eventually(lambda: users == ["ann"])
 
 
-async def test_a_lost_announcement_is_healed(around: World) -> None:
+async def test_a_lost_announcement_is_recovered_by_reading_revisions(around: World) -> None:
     call = open_stream(around, "ann")
     shown = ids(await next_frame(call))
     held, callbacks = hold_back(around)
@@ -122,7 +122,7 @@ async def test_a_lost_announcement_is_healed(around: World) -> None:
     assert not {shown[0], shown[1]} & set(ids(frame))
 
 
-async def test_an_older_announcement_that_arrives_late_turns_no_list_back(around: World) -> None:
+async def test_an_older_announcement_that_arrives_late_does_not_revert_a_list(around: World) -> None:
     call = open_stream(around, "ann")
     shown = ids(await next_frame(call))
     held, (tell,) = hold_back(around)
@@ -140,10 +140,10 @@ async def test_an_older_announcement_that_arrives_late_turns_no_list_back(around
     assert mailbox.revision == held[1].revision
 
 
-def test_only_what_is_newer_than_the_last_read_is_taken_and_of_that_the_newest() -> None:
+def test_the_newest_announced_profile_is_used_if_newer_than_the_last_read() -> None:
     mailbox = Mailbox()
     mailbox.on_announcement(announcement(5))
-    assert brought(mailbox) is None  # the first look reads
+    assert brought(mailbox) is None  # The first slate needs a read.
     mailbox.on_profile_read(10)
     for revision in (9, 10):
         mailbox.on_announcement(announcement(revision))
@@ -151,10 +151,10 @@ def test_only_what_is_newer_than_the_last_read_is_taken_and_of_that_the_newest()
     for revision in (12, 13, 11):
         mailbox.on_announcement(announcement(revision))
     assert brought(mailbox) == 13
-    assert brought(mailbox) is None  # for that look only
+    assert brought(mailbox) is None  # It was for that slate only.
 
 
-def test_news_that_come_before_the_turn_are_taken_with_those_that_woke_it() -> None:
+def test_news_that_arrive_while_waiting_for_a_slot_are_merged() -> None:
     for first, second in ((11, 12), (12, 11)):
         mailbox = Mailbox()
         mailbox.on_profile_read(10)
@@ -166,7 +166,7 @@ def test_news_that_come_before_the_turn_are_taken_with_those_that_woke_it() -> N
         assert stored is not None and stored.revision == 12
 
 
-def test_where_the_store_is_known_to_have_something_else_it_is_read() -> None:
+def test_the_store_is_read_if_it_may_have_a_newer_profile() -> None:
     mailbox = Mailbox()
     mailbox.on_profile_read(10)
     mailbox.on_announcement(announcement(11))
@@ -174,13 +174,13 @@ def test_where_the_store_is_known_to_have_something_else_it_is_read() -> None:
     assert brought(mailbox) is None
     mailbox.on_announcement(announcement(11))
     mailbox.on_announcement(replace(announcement(1), base_revision=0, revision=0, attached=None))
-    assert brought(mailbox) is None  # what came before the subscription was confirmed was not heard
+    assert brought(mailbox) is None  # Announcements before the confirmation may have been missed.
     mailbox.on_profile_unavailable()
     mailbox.on_announcement(announcement(13))
     assert brought(mailbox) is None
 
 
-def test_a_quiet_announcement_is_taken_with_one_that_woke_and_kept_by_nobody_else() -> None:
+def test_a_quiet_announcement_is_used_only_if_a_slate_is_due() -> None:
     mailbox = Mailbox()
     mailbox.on_profile_read(10)
     mailbox.on_announcement(announcement(11, quiet=True))
@@ -190,7 +190,7 @@ def test_a_quiet_announcement_is_taken_with_one_that_woke_and_kept_by_nobody_els
     assert brought(mailbox) == 13
 
 
-def test_an_announcement_that_brings_nothing_leads_to_a_read() -> None:
+def test_an_announcement_without_a_profile_leads_to_a_read() -> None:
     mailbox = Mailbox()
     mailbox.on_profile_read(10)
     mailbox.on_announcement(announcement(11))

@@ -1,4 +1,4 @@
-"""A fault in anything that a server runs in the background does what the list says."""
+"""A fault in any background task of a server has the consequence that its entry in the list declares."""
 
 import asyncio
 import itertools
@@ -26,7 +26,7 @@ from topics.settings import KafkaSettings
 
 @pytest.fixture
 def faults(monkeypatch: pytest.MonkeyPatch) -> Faults:
-    """Can be thrown into the tasks of every server of the test."""
+    """Throws faults into the tasks of every server of the test."""
     monkeypatch.setattr(catalog_module, "_MERGE_BACK_OFF", BackOff())
     found, listed = Faults(), Server.background
     monkeypatch.setattr(Server, "background", lambda self: tuple(found.into(listed(self))))
@@ -34,7 +34,7 @@ def faults(monkeypatch: pytest.MonkeyPatch) -> Faults:
 
 
 async def event_reaches_the_stream(around: World, call, number: int) -> None:
-    """Through Kafka, the profile and its announcement."""
+    """Records an event, and waits until it has passed through Kafka, the profile and its announcement to the stream."""
     record = interaction_service_pb2.RecordRequest(
         interaction=event("ann", f"item-{number}", event_id=f"e{number}")
     )
@@ -62,9 +62,7 @@ async def item_arrives(around: World, number: int) -> None:
     await eventually(lambda: around.server.catalog.row(f"new-{number}") is not None)
 
 
-async def test_a_server_outlives_a_fault_in_each_task_that_is_tried_again(
-    kafka, valkey, prefix, faults: Faults
-) -> None:
+async def test_a_server_survives_a_fault_in_each_retried_task(kafka, valkey, prefix, faults: Faults) -> None:
     async with world(kafka, valkey, prefix) as around:
         call = around.recommendations.StreamRecommendations(
             rpc.StreamRecommendationsRequest(user_id="ann", count=10)
@@ -88,7 +86,7 @@ async def test_a_server_outlives_a_fault_in_each_task_that_is_tried_again(
 
 
 @pytest.mark.parametrize("name", ["readiness", "catalog-ready"])
-async def test_a_fault_in_a_fatal_task_takes_readiness_away_and_ends_the_server(
+async def test_a_fault_in_a_fatal_task_ends_readiness_and_the_server(
     kafka, prefix, faults: Faults, name: str
 ) -> None:
     server = Server(nowhere(kafka.bootstrap, prefix), SmallModel())
@@ -106,9 +104,7 @@ async def test_a_fault_in_a_fatal_task_takes_readiness_away_and_ends_the_server(
     assert line["task"] == name and "Fault" in line["cause"]
 
 
-async def test_every_task_is_either_tried_again_or_fatal_and_both_are_tested(
-    kafka, prefix, faults: Faults
-) -> None:
+async def test_every_task_is_either_retried_or_one_of_the_fatal_ones(kafka, prefix, faults: Faults) -> None:
     server = Server(nowhere(kafka.bootstrap, prefix), SmallModel())
     await server.start()
     await server.close()
@@ -136,7 +132,7 @@ async def test_the_process_drains_and_ends_with_the_failure(
 
 
 def nowhere(bootstrap: str, prefix: str) -> ServerConfig:
-    """A server whose topics are not there: it stays unready."""
+    """The settings of a server whose topics do not exist, so that it is never ready."""
     return ServerConfig(
         server=ServerSettings(host="127.0.0.1", port=0, http_port=0, drain_seconds=1),
         kafka=KafkaSettings(bootstrap=bootstrap, topic_prefix=prefix),

@@ -38,7 +38,7 @@ async def refusal(call, kind: type[Message]) -> tuple[grpc.StatusCode, Message]:
     return caught.value.code(), found
 
 
-async def test_an_unknown_user_gets_a_list_of_the_length_asked_for(around: World) -> None:
+async def test_an_unknown_user_gets_a_list_of_the_requested_length(around: World) -> None:
     answer = await around.recommendations.Recommend(
         rpc.RecommendRequest(user_id="nobody", count=7), timeout=10
     )
@@ -47,7 +47,7 @@ async def test_an_unknown_user_gets_a_list_of_the_length_asked_for(around: World
     assert answer.includes_events and answer.slate.slate_id and not answer.slate.profile_unavailable
 
 
-async def test_a_recorded_event_is_in_the_answer_that_asks_for_it(around: World) -> None:
+async def test_a_recorded_event_is_included_in_the_answer_that_names_it(around: World) -> None:
     recorded = await around.interactions.Record(
         interaction_service_pb2.RecordRequest(interaction=event("ann", "item-3", event_id="e1")), timeout=10
     )
@@ -90,7 +90,7 @@ async def test_a_recorded_event_is_in_the_answer_that_asks_for_it(around: World)
         ),
     ],
 )
-async def test_a_wrong_request_is_refused_by_the_name_of_its_field(around: World, request_, field) -> None:
+async def test_an_invalid_request_is_refused_with_the_field(around: World, request_, field) -> None:
     code, detail = await refusal(
         around.recommendations.Recommend(request_, timeout=10), error_details_pb2.BadRequest
     )
@@ -98,7 +98,7 @@ async def test_a_wrong_request_is_refused_by_the_name_of_its_field(around: World
     assert [violation.field for violation in detail.field_violations] == [field]
 
 
-async def test_wrong_events_are_refused_by_field_and_their_neighbours_recorded(around: World) -> None:
+async def test_invalid_events_are_refused_with_the_field_and_the_others_recorded(around: World) -> None:
     code, detail = await refusal(
         around.interactions.Record(
             interaction_service_pb2.RecordRequest(
@@ -138,7 +138,7 @@ async def test_wrong_events_are_refused_by_field_and_their_neighbours_recorded(a
     )
 
 
-async def test_similar_items_know_their_item_and_refuse_an_unknown_one(around: World) -> None:
+async def test_similar_items_leave_out_the_item_and_refuse_an_unknown_one(around: World) -> None:
     found = await around.recommendations.SimilarItems(
         rpc.SimilarItemsRequest(item_id="item-1", count=5, excluded_item_ids=["item-2"]), timeout=10
     )
@@ -159,7 +159,7 @@ async def test_items_are_put_read_and_withdrawn(around: World) -> None:
         timeout=10,
     )
     assert len(put.tokens) == 1
-    # Withdrawn in the same breath: the title must survive, though the catalogue may not have read it yet.
+    # Withdrawn right away: the title must survive, although the catalogue may not have read it yet.
     withdrawn = await around.catalog.WithdrawItems(
         catalog_service_pb2.WithdrawItemsRequest(item_ids=["new", "never seen", "item-0"]), timeout=10
     )
@@ -181,7 +181,7 @@ async def test_items_are_put_read_and_withdrawn(around: World) -> None:
     assert code is grpc.StatusCode.INVALID_ARGUMENT and detail.field_violations[0].field == "items[1].item_id"
 
 
-async def test_an_erased_user_is_forgotten_and_exports_nothing(around: World) -> None:
+async def test_an_erased_user_has_no_history_and_no_totals(around: World) -> None:
     tokens = [
         (
             await around.interactions.Record(
@@ -210,7 +210,7 @@ async def test_an_erased_user_is_forgotten_and_exports_nothing(around: World) ->
     assert after.includes_events and not after.profile.history and not after.profile.totals
 
 
-async def test_pages_repeat_nothing_and_end(around: World) -> None:
+async def test_pages_repeat_no_item_and_end(around: World) -> None:
     seen: list[str] = []
     token, pages = "", 0
     while True:
@@ -249,7 +249,7 @@ async def test_a_foreign_page_token_is_refused(around: World) -> None:
         )
 
 
-async def test_a_session_records_and_shows_on_one_stream(around: World) -> None:
+async def test_a_session_records_events_and_sends_frames(around: World) -> None:
     call = around.recommendations.Session()
     await call.write(rpc.SessionRequest(open=rpc.StreamRecommendationsRequest(user_id="sam", count=5)))
     first = await call.read()

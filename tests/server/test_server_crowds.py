@@ -1,4 +1,4 @@
-"""Many streams, and streams that nobody reads."""
+"""Many streams, and clients that do not read their streams."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ from tests.server.streams import ids, next_frame, open_stream, record
 from tests.server.world import eventually, world
 
 
-async def test_a_user_may_hold_so_many_streams_and_is_told_when_to_come_back(kafka, valkey, prefix) -> None:
+async def test_streams_beyond_the_users_limit_are_refused_with_a_delay(kafka, valkey, prefix) -> None:
     async with world(kafka, valkey, prefix, max_streams_per_user=2) as around:
         calls = [open_stream(around, "ann") for _ in range(2)]
         for call in calls:
@@ -58,7 +58,7 @@ async def test_a_thousand_streams_at_once_are_served_or_refused_clearly(kafka, v
             await channel.close()
 
 
-async def test_a_reader_that_stops_holds_up_nobody_and_is_ended(kafka, valkey, prefix) -> None:
+async def test_a_client_that_stops_reading_delays_no_other_and_is_disconnected(kafka, valkey, prefix) -> None:
     async with world(kafka, valkey, prefix, slow_consumer_seconds=1.5, reread_seconds=0.2) as around:
         channel = grpc.aio.insecure_channel(
             around.target,

@@ -1,4 +1,4 @@
-"""What the server does while what it depends on is gone, and when it is told to go itself."""
+"""The server without Kafka or Valkey, its health, and its shutdown."""
 
 import asyncio
 import json
@@ -47,9 +47,7 @@ async def http(port: int, path: str) -> tuple[int, str]:
     return int(answer.split()[1]), answer.partition("\r\n\r\n")[2]
 
 
-async def test_streams_outlive_the_store_and_learn_what_happened_meanwhile(
-    kafka, prefix, tmp_path: Path
-) -> None:
+async def test_streams_survive_an_outage_of_the_store_and_catch_up(kafka, prefix, tmp_path: Path) -> None:
     valkey = EmbeddedValkey(tmp_path / "valkey", free_port())
     await valkey.start()
     try:
@@ -79,7 +77,7 @@ async def test_streams_outlive_the_store_and_learn_what_happened_meanwhile(
                 )
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
             assert (await http(around.server.probes.port, "/readyz"))[0] == 200
-            # Were each to wait for the store until its deadline, they would take half an hour.
+            # If each call waited for the store until its deadline, they would take half an hour.
             for _ in range(200):
                 quick = await around.recommendations.Recommend(
                     rpc.RecommendRequest(user_id="ann"), timeout=10
@@ -97,7 +95,7 @@ async def test_streams_outlive_the_store_and_learn_what_happened_meanwhile(
 
 
 @pytest.mark.drill
-async def test_with_kafka_gone_writes_are_refused_in_time_and_lists_go_on(
+async def test_without_kafka_writes_are_refused_in_time_and_lists_are_served(
     valkey, prefix, tmp_path: Path
 ) -> None:
     kafka = EmbeddedKafka(tmp_path / "kafka", free_port())
@@ -110,7 +108,7 @@ async def test_with_kafka_gone_writes_are_refused_in_time_and_lists_go_on(
             for _ in range(3):
                 with pytest.raises(grpc.aio.AioRpcError) as caught:
                     await around.interactions.Record(write, timeout=2)
-                # The server's refusal, and not the client's own deadline.
+                # The server's refusal, not the client's own deadline.
                 assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
                 status = status_pb2.Status.FromString(dict(caught.value.trailing_metadata())[DETAILS_KEY])
                 assert unpack(status, error_details_pb2.RetryInfo) is not None
@@ -133,7 +131,7 @@ async def test_with_kafka_gone_writes_are_refused_in_time_and_lists_go_on(
 
 
 @pytest.mark.drill
-async def test_a_server_ends_while_kafka_is_gone(valkey, prefix, tmp_path: Path) -> None:
+async def test_a_server_shuts_down_without_kafka(valkey, prefix, tmp_path: Path) -> None:
     kafka = EmbeddedKafka(tmp_path / "kafka", free_port())
     await kafka.start()
     try:
@@ -147,7 +145,7 @@ async def test_a_server_ends_while_kafka_is_gone(valkey, prefix, tmp_path: Path)
         kafka.kill()
 
 
-async def test_a_topic_made_anew_gives_tokens_with_its_new_id(kafka, valkey, prefix) -> None:
+async def test_a_recreated_topic_gives_tokens_with_its_new_id(kafka, valkey, prefix) -> None:
     async with world(kafka, valkey, prefix, partitions=1, topic_check_seconds=3600) as around:
         write = interaction_service_pb2.RecordRequest(interaction=event("ann", "item-1"))
         old = [(await around.interactions.Record(write, timeout=10)).token for _ in range(3)]
@@ -200,7 +198,7 @@ async def test_health_follows_the_catalogue_and_reflection_names_every_service(k
         await asyncio.wait_for(draining, 9)
 
 
-async def test_before_the_catalogue_is_read_nothing_is_ready(prefix, valkey) -> None:
+async def test_a_server_is_not_ready_before_the_catalogue_is_read(prefix, valkey) -> None:
     kafka = KafkaSettings(bootstrap=f"127.0.0.1:{free_port()}", topic_prefix=prefix, request_timeout_ms=500)
     settings = ServerSettings(host="127.0.0.1", port=0, http_port=0)
     server = Server(ServerConfig(server=settings, kafka=kafka), SmallModel())

@@ -1,4 +1,4 @@
-"""Frames as values: what a delta says, what a digest and a resume token mean."""
+"""The contents of frames: deltas, digests and resume tokens."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,7 +26,7 @@ SLATE = st.builds(
 
 
 @given(SLATE, SLATE)
-def test_a_delta_leads_from_the_old_list_to_the_very_new_one(
+def test_a_delta_turns_the_old_list_into_exactly_the_new_one(
     old: slate_pb2.Slate, new: slate_pb2.Slate
 ) -> None:
     change = delta(old, new)
@@ -51,7 +51,7 @@ def test_one_item_that_moved_is_the_only_one_placed(items, data) -> None:
 
 
 @given(SLATE)
-def test_a_digest_is_of_the_items_in_order_and_not_of_their_scores(slate: slate_pb2.Slate) -> None:
+def test_a_digest_depends_on_the_items_in_order_but_not_on_scores(slate: slate_pb2.Slate) -> None:
     other = slate_pb2.Slate()
     other.CopyFrom(slate)
     other.slate_id = "another"
@@ -67,13 +67,13 @@ def test_a_digest_is_of_the_items_in_order_and_not_of_their_scores(slate: slate_
 
 
 @given(st.binary(min_size=16, max_size=16))
-def test_a_resume_token_is_short_and_gives_its_digest_back(value: bytes) -> None:
+def test_a_resume_token_is_short_and_decodes_to_its_digest(value: bytes) -> None:
     token = encode_resume_token(value)
     assert len(token) <= MAX_RESUME_TOKEN_BYTES and decode_resume_token(token) == value
 
 
 @given(st.text(max_size=40))
-def test_a_strange_resume_token_stands_for_none(token: str) -> None:
+def test_an_invalid_resume_token_decodes_to_none(token: str) -> None:
     found = decode_resume_token(token)
     assert found is None or encode_resume_token(found) == token
 

@@ -1,4 +1,4 @@
-"""The parts that need no server: causes, the mailbox, limits, pages, deadlines, turns."""
+"""The parts that need no server: causes, the mailbox, admission, pages, deadlines and the ranking limiter."""
 
 import asyncio
 
@@ -31,7 +31,7 @@ def announcement(base: int, revision: int, *events: AppliedEvent, quiet: bool = 
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 200)), max_size=300, unique=True))
-def test_every_event_is_named_or_stood_for_however_many_there_are(events) -> None:
+def test_every_event_is_covered_by_a_cause_however_many_there_are(events) -> None:
     causes = Causes()
     causes.add(applied(*event) for event in events)
     assert len(causes) <= MOST
@@ -48,7 +48,7 @@ def test_a_cause_waits_until_the_profile_includes_it() -> None:
     assert [c.event_id for c in causes.take({(TOPIC, 0): 9, (TOPIC, 1): 7}, missed=False)] == ["1-7"]
 
 
-def test_what_no_announcement_named_is_named_by_its_position() -> None:
+def test_an_event_whose_announcement_was_lost_is_named_by_its_position() -> None:
     causes = Causes()
     causes.begin({(TOPIC, 0): 3})
     causes.add([applied(1, 4)])
@@ -57,7 +57,7 @@ def test_what_no_announcement_named_is_named_by_its_position() -> None:
     assert causes.take({(TOPIC, 0): 8, (TOPIC, 1): 4}, missed=True) == []
 
 
-def test_an_announcement_of_what_was_read_already_needs_no_new_list() -> None:
+def test_an_announcement_of_a_profile_already_read_needs_no_new_list() -> None:
     mailbox = Mailbox()
     mailbox.on_profile_read(10)
     mailbox.on_announcement(announcement(9, 10, applied(0, 1)))
@@ -67,7 +67,7 @@ def test_an_announcement_of_what_was_read_already_needs_no_new_list() -> None:
     assert mailbox.calls_for(mailbox.take())
 
 
-def test_quiet_announcements_wake_nobody() -> None:
+def test_quiet_announcements_wake_no_stream() -> None:
     mailbox = Mailbox()
     mailbox.on_profile_read(10)
     mailbox.on_announcement(announcement(10, 11, quiet=True))
@@ -79,7 +79,7 @@ def test_a_lost_announcement_is_missed_after_a_whole_period_and_only_once() -> N
     mailbox.on_profile_read(10)
     mailbox.check(10)
     assert not mailbox.pending
-    mailbox.check(12)  # it may still be on its way
+    mailbox.check(12)  # The announcement may still arrive.
     assert mailbox.pending and not mailbox.take().missed
     mailbox.on_profile_read(12)
     mailbox.check(12)
@@ -89,7 +89,7 @@ def test_a_lost_announcement_is_missed_after_a_whole_period_and_only_once() -> N
     assert not mailbox.pending
 
 
-def test_announcements_out_of_order_make_a_whole_chain() -> None:
+def test_announcements_out_of_order_form_a_complete_chain() -> None:
     mailbox = Mailbox()
     mailbox.on_profile_read(10)
     for base, revision in ((12, 13), (11, 12), (10, 11)):
@@ -100,7 +100,7 @@ def test_announcements_out_of_order_make_a_whole_chain() -> None:
     assert not mailbox.pending
 
 
-def test_a_place_is_given_back_and_the_limits_hold() -> None:
+def test_limits_hold_and_ended_calls_free_their_slots() -> None:
     admission = Admission(ServerSettings(max_streams=2, max_streams_per_user=1, max_unary=1))
     with admission.stream("a"):
         with pytest.raises(LimitExceeded) as caught, admission.stream("a"):
@@ -123,7 +123,7 @@ def test_a_deadline_always_leaves_time_to_answer(remaining: float) -> None:
     assert limit.answer >= 1000 + min(remaining, 30) * 0.6
 
 
-def test_a_page_token_expires_and_survives_no_damage() -> None:
+def test_an_expired_or_damaged_page_token_is_refused() -> None:
     clock = [1000.0]
     pages = Pages(ServerSettings(page_seconds=60), lambda: clock[0])
     request = rpc.RecommendRequest(user_id="u")
@@ -141,7 +141,7 @@ def test_a_page_token_expires_and_survives_no_damage() -> None:
         pages.earlier_items(again)
 
 
-async def test_who_waits_in_the_crowd_is_let_through_when_the_user_acts() -> None:
+async def test_a_waiting_bulk_stream_gets_an_event_slot_when_its_user_acts() -> None:
     limiter = RankingLimiter(2)
     hurry = asyncio.Event()
     entered = asyncio.Event()
@@ -159,7 +159,7 @@ async def test_who_waits_in_the_crowd_is_let_through_when_the_user_acts() -> Non
     assert not any(limiter.busy(priority) for priority in Priority)
 
 
-async def test_a_cancelled_wait_takes_no_turn_with_it() -> None:
+async def test_a_cancelled_wait_leaks_no_slot() -> None:
     limiter = RankingLimiter(2)
     async with limiter.slot(Priority.BULK, asyncio.Event()):
         waits = [
@@ -172,7 +172,7 @@ async def test_a_cancelled_wait_takes_no_turn_with_it() -> None:
     assert not limiter.busy(Priority.BULK)
 
 
-async def test_side_by_side_the_first_error_ends_all_and_is_raised_plainly() -> None:
+async def test_a_task_group_raises_the_first_error_itself_and_cancels_the_others() -> None:
     ended = asyncio.Event()
 
     async def endless() -> None:

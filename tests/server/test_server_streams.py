@@ -1,4 +1,4 @@
-"""Streams against a real server: what wakes them, what they send, and what they leave behind."""
+"""Streams of a real server: what wakes them, what they send, and what remains after they end."""
 
 import asyncio
 
@@ -21,7 +21,7 @@ async def around(kafka, valkey, prefix):
         yield around
 
 
-async def test_an_event_gives_a_frame_that_names_it_and_a_list_without_the_item(around: World) -> None:
+async def test_an_event_leads_to_a_frame_that_names_it_without_its_item(around: World) -> None:
     call = open_stream(around, "ann")
     first = await next_frame(call)
     assert first.sequence == 1 and not first.caused_by and len(ids(first)) == 10
@@ -34,7 +34,7 @@ async def test_an_event_gives_a_frame_that_names_it_and_a_list_without_the_item(
     assert frame.snapshot.slate.slate_id != first.snapshot.slate.slate_id
 
 
-async def test_an_event_that_changes_nothing_is_named_all_the_same(around: World) -> None:
+async def test_an_event_that_changes_nothing_is_still_named(around: World) -> None:
     call = open_stream(around, "ann", count=1, excluded_item_ids=ITEMS[1:])
     first = await next_frame(call)
     await record(around, "ann", "item-50", "view", event_id="v1")
@@ -43,7 +43,7 @@ async def test_an_event_that_changes_nothing_is_named_all_the_same(around: World
     assert [cause.event_id for cause in frame.caused_by] == ["v1"]
 
 
-async def test_impressions_wake_nobody(around: World) -> None:
+async def test_impressions_wake_no_stream(around: World) -> None:
     call = open_stream(around, "ann")
     await next_frame(call)
     await record(around, "ann", "item-5", "impression")
@@ -62,7 +62,7 @@ async def test_every_event_of_a_burst_is_named_by_some_frame(around: World) -> N
             waiting = {at for at in waiting if at[0] != cause.token.partition or at[1] > cause.token.offset}
 
 
-async def test_deltas_applied_one_after_another_are_what_a_snapshot_shows(around: World) -> None:
+async def test_applied_deltas_equal_the_snapshot(around: World) -> None:
     whole, parts = open_stream(around, "ann"), open_stream(around, "ann", deltas=True)
     await next_frame(whole)
     held = list((await next_frame(parts)).snapshot.slate.items)
@@ -75,7 +75,7 @@ async def test_deltas_applied_one_after_another_are_what_a_snapshot_shows(around
         assert delta.delta.length == len(held) and not delta.delta.slate.items
 
 
-async def test_a_resumed_stream_sends_nothing_twice_and_a_stale_token_gets_a_snapshot(around: World) -> None:
+async def test_a_resumed_stream_repeats_no_slate_and_a_stale_token_gets_a_snapshot(around: World) -> None:
     call = open_stream(around, "ann")
     first = await next_frame(call)
     call.cancel()
@@ -89,7 +89,7 @@ async def test_a_resumed_stream_sends_nothing_twice_and_a_stale_token_gets_a_sna
     assert ids(await next_frame(call)) == ids(changed)
 
 
-async def test_heartbeats_come_while_nothing_happens(kafka, valkey, prefix) -> None:
+async def test_silent_streams_get_heartbeats(kafka, valkey, prefix) -> None:
     async with world(kafka, valkey, prefix, heartbeat_seconds=0.1) as around:
         call = open_stream(around, "ann")
         frames = [await next_frame(call, beats=True) for _ in range(4)]
@@ -105,12 +105,11 @@ async def test_a_withdrawn_item_leaves_every_open_list(around: World) -> None:
     for call, before in zip(calls, lists, strict=True):
         if gone in before:
             assert gone not in ids(await next_frame(call))
-    # Put again, it may come back; removed by a tombstone it goes as well.
     answer = await around.recommendations.Recommend(rpc.RecommendRequest(user_id="x", count=100), timeout=20)
     assert gone not in {item.item_id for item in answer.slate.items}
 
 
-async def test_where_many_show_an_item_it_goes_first_and_the_lists_are_filled_up_after(
+async def test_if_many_streams_show_an_item_it_is_removed_first_and_lists_are_filled_up_later(
     kafka, valkey, prefix
 ) -> None:
     async with world(kafka, valkey, prefix, ranking_concurrency=1, stream_budget_ms=2000) as around:
@@ -133,7 +132,7 @@ async def test_where_many_show_an_item_it_goes_first_and_the_lists_are_filled_up
         assert shorter >= 5
 
 
-async def test_an_item_that_expires_by_its_own_date_leaves_the_list(around: World) -> None:
+async def test_an_expiring_item_leaves_the_list(around: World) -> None:
     first = await next_frame(open_stream(around, "ann"))
     expiring = item_pb2.Item(item_id=ids(first)[0], title="soon gone", expires_at_ms=now_ms() + 1500)
     call = open_stream(around, "ann", excluded_item_ids=[ids(first)[1]])
@@ -166,7 +165,7 @@ async def test_a_cancelled_stream_leaves_nothing_behind(around: World) -> None:
     await eventually(lambda: len(asyncio.all_tasks()) <= before)
 
 
-async def test_a_drained_server_sends_streams_away_with_a_token_and_a_delay(kafka, valkey, prefix) -> None:
+async def test_a_draining_server_ends_streams_with_a_token_and_a_delay(kafka, valkey, prefix) -> None:
     async with world(kafka, valkey, prefix) as around:
         calls = [open_stream(around, f"user-{i}") for i in range(30)]
         firsts = [await next_frame(call) for call in calls]
@@ -182,8 +181,8 @@ async def test_a_drained_server_sends_streams_away_with_a_token_and_a_delay(kafk
         assert around.server.health.not_ready
 
 
-async def test_until_its_turn_to_leave_comes_a_stream_goes_on(kafka, valkey, prefix) -> None:
-    slowly = {"drain_seconds": 10_000, "reconnect_spread_ms": 5_000_000}  # 20 s between two streams
+async def test_during_draining_a_stream_continues_until_its_turn(kafka, valkey, prefix) -> None:
+    slowly = {"drain_seconds": 10_000, "reconnect_spread_ms": 5_000_000}  # Two streams end 20 s apart.
     async with world(kafka, valkey, prefix, **slowly) as around:
         calls = {user: open_stream(around, user) for user in ("ann", "bob")}
         for call in calls.values():
@@ -206,7 +205,7 @@ async def test_until_its_turn_to_leave_comes_a_stream_goes_on(kafka, valkey, pre
         await asyncio.wait_for(draining, 30)
 
 
-async def test_a_dead_model_lowers_the_tier_and_its_return_raises_it_by_itself(kafka, valkey, prefix) -> None:
+async def test_the_tier_falls_while_the_model_is_down_and_recovers_by_itself(kafka, valkey, prefix) -> None:
     async with world(kafka, valkey, prefix, tier_recovery_seconds=0.2) as around:
         await record(around, "ann", "item-1")
         await record(around, "bob", "item-2")

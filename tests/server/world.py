@@ -1,4 +1,4 @@
-"""A server with real Kafka and Valkey around it, a small model, and a small ingest that can be held up."""
+"""A server with real Kafka and Valkey, a small model, and a small ingest that can be stalled."""
 
 import asyncio
 import gc
@@ -69,7 +69,7 @@ def now_ms() -> int:
 
 
 class SmallModel:
-    """The user vector is the sum of the vectors in the history; a like is likelier the nearer an item is to it."""
+    """The user vector is the sum of the vectors in the history. A like is more probable for items nearer to it."""
 
     def __init__(self) -> None:
         self.down = False
@@ -107,7 +107,7 @@ class SmallModel:
 
 
 class SmallIngest:
-    """FoldResult the topic into the store, record by record; while `stalled` is set it reads nothing."""
+    """Folds the topic into the store, record by record. While `stalled` is set, it reads nothing."""
 
     def __init__(self, kafka: KafkaSettings, store: StoreSettings, profiles: ProfileSettings) -> None:
         self._kafka = kafka
@@ -196,7 +196,7 @@ def event(user_id: str, item_id: str, action: str = "like", **fields) -> interac
 
 
 async def eventually(claim, seconds: float = 20.0):
-    """What `claim()` returns once it is true; the last word is its own assertion."""
+    """Waits until `claim()` returns something true, and returns it. Fails if it is not true in time."""
     limit = time.monotonic() + seconds
     while True:
         found = claim()
@@ -209,7 +209,7 @@ async def eventually(claim, seconds: float = 20.0):
 
 
 async def fill_catalogue(kafka: KafkaSettings, items: Sequence[str] = ITEMS) -> None:
-    """Items of ten categories, vectors at random but the same each time, and falling popularity."""
+    """Items of ten categories, with random but reproducible vectors and falling popularity."""
     random = np.random.default_rng(1)
     hour = now_ms() // 3_600_000
     producer = await start_producer(kafka, linger_ms=20)
@@ -249,10 +249,9 @@ async def world(
 ) -> AsyncIterator[World]:
     """A ready server with its own topics and keys. `settings` are those of the server.
 
-    Client, server and ingest share one loop here, whose turns are longer than a server's of its own: an answer that
-    waits to the last moment is begun earlier. How much of a deadline to keep is measured (`bin/bench last_moment`), not
-    tested. What this process holds already is left out of garbage collections, as in that server: looking through all
-    of it takes a third of a second.
+    Client, server and ingest share one event loop here, whose turns are longer than those of a server alone, so more of
+    a deadline is reserved for the answer. The right reserve is measured (`bin/bench last_moment`), not tested. As in
+    the real server, existing objects are excluded from garbage collections, which would take a third of a second.
     """
     settings.setdefault("answer_reserve_ms", 100)
     kafka_settings = KafkaSettings(
