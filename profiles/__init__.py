@@ -1,1 +1,1 @@
-"""Who a user is: the pure fold of events into a profile, its stored form, and the store."""
+"""Users' profiles: the pure fold of events, the stored form, the store, and announcements."""

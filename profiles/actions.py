@@ -1,4 +1,4 @@
-"""The configured actions of users, and what a profile holds."""
+"""Settings of profiles: the actions of users, and the limits of a profile."""
 
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -13,11 +13,11 @@ class Action(BaseModel):
     """One kind of action.
 
     Attributes:
-        weight: The weight of its probability in the blended score; negative for dislikes.
-        positive: Whether it counts for the item: in popularity, similar items and reasons.
+        weight: Weight of its probability in the blended score. Negative for dislikes.
+        positive: Whether it counts in favour of the item: in popularity, similar items and reasons.
         repeats: Whether an item may be recommended again after it. Otherwise the item counts as consumed.
         positive_from: For ratings, the lowest positive value.
-        value_range: The range of its value, ends included; other values are refused. None: any finite value.
+        value_range: The range of its value, inclusive. Other values are refused. None: any finite value.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,11 +36,11 @@ class Action(BaseModel):
 
 
 class Actions(Mapping[str, Action]):
-    """The configured actions by name. `impression` and `undo` are built in and not among them."""
+    """The configured actions by name. The built-in `impression` and `undo` are not among them."""
 
     def __init__(self, actions: Mapping[str, Action]) -> None:
         if clash := {IMPRESSION, UNDO} & set(actions):
-            raise ValueError(f"built in, not to be configured: {', '.join(sorted(clash))}")
+            raise ValueError(f"built-in actions cannot be configured: {', '.join(sorted(clash))}")
         self._actions = dict(actions)
 
     def __getitem__(self, name: str) -> Action:
@@ -69,7 +69,7 @@ def default_actions() -> dict[str, Action]:
 
 
 class ProfileSettings(BaseModel):
-    """What a profile holds, and for how long."""
+    """The limits of a profile, its lifetime, and the actions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -77,21 +77,24 @@ class ProfileSettings(BaseModel):
     refold_every: int = Field(
         32, ge=1, le=1024, description="K: events between refolds; the history holds N + K"
     )
-    impressions: int = Field(default=200, ge=0, le=2000, description="Impressions kept")
+    impressions: int = Field(default=200, ge=0, le=2000, description="Most impressions in a profile")
     tail: int = Field(
-        default=5000, ge=0, le=100_000, description="Consumed items kept past the history, 12 bytes each"
+        default=5000,
+        ge=0,
+        le=100_000,
+        description="Most consumed items that are kept beyond the history; 12 bytes each",
     )
     time_to_live_days: float = Field(
-        365, gt=0, description="A profile expires this long after its last event"
+        365, gt=0, description="Days after its last event after which a profile expires"
     )
     max_skew_seconds: float = Field(
-        300, ge=0, description="How far an event's time may lie after its record's"
+        300, ge=0, description="How far an event's time may be ahead of its record's"
     )
     half_life_days: float = Field(
-        7, gt=0, description="Age at which an event counts half in the `recent` figures"
+        7, gt=0, description="Age in days at which an event counts half in `recent`"
     )
     forbidden_user_ids: frozenset[str] = Field(
         default=frozenset({"null", "undefined", "NaN", "None", "[object Object]"}),
-        description="User ids that are refused: bugs in clients send them, and would mix many users in one profile",
+        description="Refused user ids: clients send them because of bugs, and would mix many users in one profile",
     )
     actions: dict[str, Action] = Field(default_factory=default_actions, description="Actions by name")

@@ -19,13 +19,12 @@ def check(interaction: contract.Interaction, record_time_ms: int, settings: Prof
     """Validates an interaction.
 
     Args:
-        interaction: What was sent.
-        record_time_ms: The record's Kafka timestamp, or the present time if there is no record yet; Unix milliseconds.
+        interaction: The interaction as it was sent.
+        record_time_ms: The record's Kafka timestamp, or the present time if there is no record yet. Unix milliseconds.
         settings: The actions and the limits.
 
     Returns:
-        What is wrong, as (field, problem); empty for a valid interaction. Problems name the limit and, shortened, what
-        was sent.
+        Problems, as (field, problem). Empty for a valid interaction. They name the limit and, shortened, the value.
     """
     problems: list[Problem] = []
     problems += check_user_id(interaction.user_id, settings)
@@ -40,7 +39,7 @@ def check(interaction: contract.Interaction, record_time_ms: int, settings: Prof
 def check_user_id(user_id: str, settings: ProfileSettings) -> list[Problem]:
     """Validates a user id."""
     if user_id in settings.forbidden_user_ids:
-        return [("user_id", f"{shown(user_id)} is a forbidden user id: it looks like a bug of the client")]
+        return [("user_id", f"{shown(user_id)} is a forbidden user id: it looks like a bug in the client")]
     return check_id("user_id", user_id)
 
 
@@ -54,7 +53,7 @@ def check_id(field: str, value: str) -> list[Problem]:
 
 
 def shown(text: str) -> str:
-    """What was sent, quoted and shortened for a message."""
+    """The text, quoted and shortened for a message."""
     return repr(text if len(text) <= 40 else f"{text[:40]}…")
 
 
@@ -63,7 +62,7 @@ def _event_id(field: str, value: str, settings: ProfileSettings) -> list[Problem
         return [(field, f"is longer than {EVENT_ID_BYTES} bytes: {shown(value)}")]
     if value and (not value.strip() or value in settings.forbidden_user_ids):
         # All events of such a client would be duplicates of the first one.
-        return [(field, f"{shown(value)} names no event; leave it empty where there is no id")]
+        return [(field, f"{shown(value)} does not identify an event; leave it empty if there is no id")]
     return []
 
 
@@ -72,16 +71,16 @@ def _action(interaction: contract.Interaction, settings: ProfileSettings) -> lis
     if action == UNDO:
         problems = check_id("item_id", interaction.item_id) if interaction.item_id else []
         if not interaction.undo_event_id:
-            return [*problems, ("undo_event_id", "is missing: an undo must name the event it takes back")]
+            return [*problems, ("undo_event_id", "is missing: an undo must name the event that it undoes")]
         return problems + _event_id("undo_event_id", interaction.undo_event_id, settings)
     problems = check_id("item_id", interaction.item_id)
     if not action:
         problems.append(("action", "is missing"))
     elif action != IMPRESSION and action not in settings.actions:
         known = ", ".join(sorted([*settings.actions, IMPRESSION, UNDO]))
-        problems.append(("action", f"{shown(action)} is not configured; known are {known}"))
+        problems.append(("action", f"{shown(action)} is not configured; known actions are {known}"))
     if interaction.undo_event_id:
-        problems.append(("undo_event_id", f"is for the action {UNDO} only"))
+        problems.append(("undo_event_id", f"is only for the action {UNDO}"))
     return problems
 
 
@@ -99,7 +98,7 @@ def _event_time(time_ms: int, record_time_ms: int, settings: ProfileSettings) ->
     if time_ms > newest:
         ahead = (time_ms - record_time_ms) / 1000
         allowed = f"{settings.max_skew_seconds:g} s are allowed"
-        return [(field, f"{time_ms} lies {ahead:g} s after its record's time {record_time_ms}; {allowed}")]
+        return [(field, f"{time_ms} is {ahead:g} s after its record's time {record_time_ms}; {allowed}")]
     return [
         (field, f"{time_ms} is too long before its record's time {record_time_ms}; the earliest is {oldest}")
     ]
@@ -134,12 +133,13 @@ def _context(interaction: contract.Interaction) -> list[Problem]:
     if interaction.position < 0:
         problems.append(("position", f"{interaction.position} is negative; 0 is the top"))
     if len(interaction.experiments) > _EXPERIMENTS:
-        problems.append(("experiments", f"are {len(interaction.experiments)}, more than {_EXPERIMENTS}"))
+        count = len(interaction.experiments)
+        problems.append(("experiments", f"has {count} entries; the limit is {_EXPERIMENTS}"))
     elif any(_too_long(text, _TEXT_BYTES) for arm in interaction.experiments.items() for text in arm):
-        problems.append(("experiments", f"name an experiment or an arm longer than {_TEXT_BYTES} bytes"))
+        problems.append(("experiments", f"has an experiment or an arm longer than {_TEXT_BYTES} bytes"))
     return problems
 
 
 def _too_long(text: str, limit: int) -> bool:
-    # A character is 1 to 4 bytes: most texts need not be encoded to be measured.
+    # A character has four bytes at most, so most texts need not be encoded to be measured.
     return 4 * len(text) > limit and len(text.encode()) > limit

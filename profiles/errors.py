@@ -10,8 +10,8 @@ class ProfileCorrupt(ProfilesError):
 
 
 class StoreUnavailable(ProfilesError):
-    """The store did not do what it was asked in time: it is unreachable, too slow, or out of memory.
+    """The store did not answer a request in time, or refused it: it is unreachable, too slow, or out of memory.
 
-    After a write it is unknown which profiles were written. Each was written as a whole or not at all, so it is safe to
-    read and fold them again.
+    After a failed write it is unknown which profiles were written. Each was written as a whole or not at all, so it is
+    safe to read and fold them again.
     """

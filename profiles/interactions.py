@@ -1,4 +1,4 @@
-"""Parses records of the topic `interactions`: into what the fold takes, or a refusal with its reason."""
+"""Parses records of the topic `interactions` into records for the fold, or into refusals with a reason."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _TOPIC_ID_BYTES = 16
 
 
 class Reason(StrEnum):
-    """Why a record was refused; the value of a metric's label."""
+    """Why a record was refused. A label value of a metric."""
 
     NO_VALUE = "no_value"
     NO_TIMESTAMP = "no_timestamp"
@@ -55,14 +55,14 @@ _REASONS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A record that cannot be used: it becomes a dead letter.
+    """A record that cannot be used and becomes a dead letter.
 
     Attributes:
-        position: Where it is.
-        record_time_ms: Its Kafka timestamp, Unix milliseconds.
-        reason: Why, for a metric.
-        detail: Why, in a sentence of at most 500 characters.
-        user_id: The user, if that much is certain; else empty.
+        position: The record's position.
+        record_time_ms: The record's Kafka timestamp, Unix milliseconds.
+        reason: The reason, for a metric.
+        detail: The reason in a sentence of at most 500 characters.
+        user_id: The user. Empty if the user is not certain.
     """
 
     position: Position
@@ -80,24 +80,24 @@ def parse(
     record_time_ms: int,
     settings: ProfileSettings,
 ) -> Record | Refusal:
-    """Parses a record. It raises for nothing that a record can hold.
+    """Parses a record. It raises no exception, whatever the record contains.
 
-    The value is `recstream.v1.Interaction` as protobuf, or as JSON if its first byte is `{`. With the header
-    `recstream-kind: erasure` it is `recstream.storage.v1.Erasure`. Unknown JSON fields are ignored, as in protobuf. The
-    key only chooses the partition, and may be null or anything. The value names the user.
+    The value is a `recstream.v1.Interaction` as protobuf, or as JSON if its first byte is `{`. With the header
+    `recstream-kind: erasure` it is a `recstream.storage.v1.Erasure`. Unknown JSON fields are ignored, as in protobuf.
+    The key only selects the partition and may have any value. The user is in the record's value.
 
     Args:
         value: The record's value.
         key: The record's key.
         headers: The record's headers.
-        position: Where the record is.
+        position: The record's position.
         record_time_ms: The record's Kafka timestamp, Unix milliseconds.
         settings: The actions and the limits.
 
     Returns:
-        What the fold takes, or why the record cannot be used.
+        A record for the fold, or why it cannot be used.
     """
-    del key  # Part of a record, and not used.
+    del key  # It is part of a record, but is not used.
 
     def refusal(reason: Reason, detail: str, user_id: str = "") -> Refusal:
         return Refusal(position, record_time_ms, reason, _cut(detail), user_id)
@@ -111,7 +111,7 @@ def parse(
         return _erasure(value, position, record_time_ms)
     if kind is not None:
         return refusal(
-            Reason.UNKNOWN_KIND, f"the header {KIND_HEADER} is {kind[:40]!r}; known is {ERASURE!r}"
+            Reason.UNKNOWN_KIND, f"the header {KIND_HEADER} is {kind[:40]!r}; only {ERASURE!r} is known"
         )
 
     if value[:1] == b"{":
@@ -124,7 +124,7 @@ def parse(
         try:
             interaction = contract.Interaction.FromString(value)
         except DecodeError as cause:
-            return refusal(Reason.NOT_PROTOBUF, f"not an Interaction in protobuf, nor in JSON: {cause}")
+            return refusal(Reason.NOT_PROTOBUF, f"neither an Interaction in protobuf nor in JSON: {cause}")
 
     if problems := check(interaction, record_time_ms, settings):
         detail = "; ".join(f"{field} {problem}" for field, problem in problems)
@@ -162,15 +162,17 @@ def _erasure(value: bytes, position: Position, record_time_ms: int) -> Erasure |
 
 
 def _erasure_problem(message: storage.Erasure) -> str | None:
-    # A user id that is forbidden now may have been allowed before, and can be erased.
+    # A user id that is forbidden now may have been allowed before, and must be erasable.
     if problems := check_id("user_id", message.user_id):
         return " ".join(problems[0])
     if len(message.end_offsets) > _PARTITIONS:
-        return f"end_offsets are {len(message.end_offsets)}, more than {_PARTITIONS}"
+        return f"end_offsets has {len(message.end_offsets)} entries; the limit is {_PARTITIONS}"
     for end in message.end_offsets:
         if len(end.topic_id) != _TOPIC_ID_BYTES or end.partition < 0 or end.offset < 0:
             topic = end.topic_id[:40].hex()
-            return f"end_offsets hold topic {topic}, partition {end.partition}, offset {end.offset}"
+            return (
+                f"end_offsets has the invalid topic {topic}, partition {end.partition}, offset {end.offset}"
+            )
     return None
 
 

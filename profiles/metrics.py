@@ -1,4 +1,4 @@
-"""The metrics of profiles. Series whose labels are a fixed set exist from the start, at zero."""
+"""The metrics of profiles. Series with a fixed set of label values exist from the start, at zero."""
 
 from typing import Final
 
@@ -26,7 +26,7 @@ WRITE_OUTCOMES: Final = ("written", "refused", "unannounced", "failed")
 
 REQUESTS: Final = Counter(
     "recstream_profiles_store_requests_total",
-    "Requests to the store",
+    "Requests to the store, by outcome",
     ["operation", "outcome"],
 )
 for _operation in OPERATIONS:
@@ -44,29 +44,29 @@ CONNECTIONS: Final = Counter(
 )
 WRITES: Final = Counter(
     "recstream_profiles_writes_total",
-    "Writes of profiles: written, refused by the fence, written without being announced, or failed",
+    "Writes of profiles: written, refused by the fence, written but not announced, or failed",
     ["outcome"],
 )
 for _outcome in WRITE_OUTCOMES:
     WRITES.labels(_outcome)
 SCRIPTS: Final = Counter(
     "recstream_profiles_script_reloads_total",
-    "Writes that were sent again with their script, because the server did not have it",
+    "Writes that were sent again with the script, because the server did not have it",
 )
 WRITTEN_BYTES: Final = Histogram(
     "recstream_profiles_written_bytes",
-    "Size of a profile's stored value as it was sent to the store, without the tail",
+    "Size of a profile's stored value, without the tail",
     buckets=(256, 512, 1024, 2048, 4096, 8192, 16_384, 32_768, 65_536, 131_072, 262_144),
 )
 CORRUPT: Final = Counter(
     "recstream_profiles_corrupt_total",
-    "Stored values that could not be read and are replaced by the next write",
+    "Stored values that could not be read; the next write replaces them",
 )
-WATCHED: Final = Gauge("recstream_profiles_watched_users", "Users whose announcements are subscribed to")
+WATCHED: Final = Gauge("recstream_profiles_watched_users", "Users whose announcements this process receives")
 ANNOUNCEMENTS: Final = Counter("recstream_profiles_announcements_total", "Announcements received")
 RECONNECTS: Final = Counter(
     "recstream_profiles_announcement_reconnects_total",
-    "Reconnects after which watchers had to read again, since announcements may have been missed",
+    "Reconnects after which watched profiles were read again, because announcements may have been missed",
 )
 
 LABEL_VALUES: Final[LabelValuesOf] = {

@@ -8,7 +8,7 @@ from profiles.folding.events import Position
 
 
 class Entry(NamedTuple):
-    """An event of the history. Ordered by `order`: event time, then event id."""
+    """An event of the history. The history is sorted by `order`: event time, then event id."""
 
     event_id: str
     item_id: str
@@ -25,13 +25,13 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ModelState:
-    """The state of one model version after the history: float32 little-endian, of the widths that the bundle names.
+    """The state of one model version after the history. The widths S and d are those of the bundle.
 
     Attributes:
         model_version: The version.
-        state: The network's state.
-        user_vector: The user vector.
-        stale: The state is behind the history, or was folded with items that had no vector.
+        state: The network's state, float32 little-endian [S].
+        user_vector: The user vector, float32 little-endian [d].
+        stale: Whether the state is behind the history, or was folded with items that had no vector.
     """
 
     model_version: int
@@ -42,19 +42,19 @@ class ModelState:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Everything that is stored about a user but the tail. `profiles.folding.fold` says what each part means.
+    """Everything that is stored about a user, except the tail. `profiles.folding.fold` defines what each part means.
 
     Attributes:
         user_id: The user.
-        events: All events ever, without impressions; the newest event has this rank.
+        events: Number of all events without impressions. This is the rank of the newest event.
         history: The newest events, oldest first.
         impressions: The newest impressions, oldest first.
-        totals: Events ever, by action.
+        totals: Number of all events, by action.
         watermarks: The last applied offset, by (topic id, partition).
         erased_before: The offset before which events are erased, by (topic id, partition).
         expires_at_ms: When the profile expires, Unix milliseconds.
         has_tail: Whether there is a tail.
-        states: By model version, ascending, at most two.
+        states: Model states by ascending version, at most two.
     """
 
     user_id: str
@@ -79,7 +79,7 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A profile with the revision it was read at."""
+    """A profile with the revision at which it was read."""
 
     revision: int
     profile: Profile

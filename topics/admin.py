@@ -1,4 +1,4 @@
-"""Calls to Kafka's admin interface, off the event loop and bounded."""
+"""Calls to Kafka's admin interface, in a thread and with a timeout."""
 
 import asyncio
 import threading
@@ -19,16 +19,16 @@ T = TypeVar("T")
 async def with_admin(
     settings: KafkaSettings, work: Callable[[AdminClient, float], T], timeout: float | None
 ) -> T:
-    """Runs `work(client, seconds)` in a thread, and returns what it returns.
+    """Runs `work(client, seconds)` in a thread, and returns its result.
 
     Args:
         settings: The cluster.
-        work: Bounds each of its waits by the seconds.
-        timeout: Seconds; None: the request timeout of the settings.
+        work: The work. It must limit each of its waits to the given seconds.
+        timeout: Seconds for each wait. None: the request timeout of the settings.
 
     Raises:
         KafkaUnreachable: No broker answers.
-        Exception: What `work` raises.
+        Exception: Any exception of `work`.
     """
     seconds = settings.request_timeout_ms / 1000 if timeout is None else timeout
 

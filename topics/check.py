@@ -1,4 +1,4 @@
-"""Whether the topics are configured so that nothing is lost."""
+"""Checks that the topics are configured so that no records are lost."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,13 @@ from topics.settings import KafkaSettings
 
 @dataclass(frozen=True, slots=True)
 class TopicProblem:
-    """What is wrong with a topic, and what to do. missing: the topic does not exist."""
+    """A problem of a topic.
+
+    Attributes:
+        topic: The topic.
+        text: The problem, and what to do.
+        missing: Whether the topic does not exist.
+    """
 
     topic: str
     text: str
@@ -31,11 +37,11 @@ async def check_topics(
 
     Args:
         settings: The cluster.
-        time_to_live_days: How long profiles live, and records of `interactions` are needed.
-        timeout: Seconds; None: the request timeout of the settings.
+        time_to_live_days: How long profiles live, and how long records of `interactions` are therefore needed.
+        timeout: Seconds. None: the request timeout of the settings.
 
     Returns:
-        What is wrong; empty if nothing is.
+        The problems. Empty: there are none.
 
     Raises:
         KafkaUnreachable: No broker answers.
@@ -62,12 +68,12 @@ async def check_topics(
 
 
 def faults(layout: Layout, config: Mapping[str, str], time_to_live_ms: float) -> list[str]:
-    """Lists what is wrong with one topic's configuration.
+    """Lists the problems of one topic's configuration.
 
     Args:
-        layout: How the topic should be.
-        config: How it is: Kafka's names and values.
-        time_to_live_ms: For `interactions`, how long the records are needed; 0 for other topics.
+        layout: The required layout.
+        config: The present configuration, with Kafka's names and values.
+        time_to_live_ms: For `interactions`, how long records are needed. 0 for other topics.
     """
     found = []
     policy = config.get("cleanup.policy", "")
@@ -79,22 +85,22 @@ def faults(layout: Layout, config: Mapping[str, str], time_to_live_ms: float) ->
         found.append(f"old records are deleted (cleanup.policy={policy}): set cleanup.policy=compact")
     if time_to_live_ms:
         if "compact" in policy:
-            found.append("is compacted, and keeps only a user's newest event: set cleanup.policy=delete")
+            found.append("is compacted and keeps only the newest event of a user: set cleanup.policy=delete")
         retention = int(config.get("retention.ms", "-1"))
         if 0 <= retention < time_to_live_ms:
             found.append(
-                f"keeps records {retention / DAY_MS:.3g} days, profiles live {time_to_live_ms / DAY_MS:.3g}: "
+                f"keeps records for {retention / DAY_MS:.3g} days, but profiles live {time_to_live_ms / DAY_MS:.3g}: "
                 f"raise retention.ms to {int(time_to_live_ms)} or more, or lower the time to live"
             )
         if int(config.get("retention.bytes", "-1")) >= 0:
-            found.append("old records are deleted by size, whatever their age: set retention.bytes=-1")
+            found.append("old records are deleted by size, independent of age: set retention.bytes=-1")
     if int(config.get("max.message.bytes", MAX_RECORD_BYTES)) < MAX_RECORD_BYTES:
         found.append(f"refuses records of {MAX_RECORD_BYTES} bytes: raise max.message.bytes")
     return found
 
 
 def _configs(admin: AdminClient, names: list[str], seconds: float) -> dict[str, dict[str, str]]:
-    """The configurations by topic, without topics that have been deleted meanwhile."""
+    """The configurations by topic. Topics that were deleted meanwhile are left out."""
     if not names:
         return {}
     resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]

@@ -1,7 +1,7 @@
 """Closes Kafka clients, in bounded time and without losing a cancellation.
 
-While aiokafka closes, it waits for tasks that it has cancelled, and drops every CancelledError. One that is meant for
-the caller is lost, and the caller runs on.
+While aiokafka closes, it waits for tasks that it has cancelled, and swallows every CancelledError, also one that is
+meant for the caller. The caller would then continue to run.
 """
 
 import asyncio
@@ -19,8 +19,8 @@ _END_SECONDS = 5.0
 
 
 async def close_client(client: Client, seconds: float = 10.0) -> None:
-    """Closes the client, for at most so many seconds. It raises no errors. A cancellation meanwhile is raised once the
-    client is closed.
+    """Closes the client, for at most `seconds`. It raises no errors. A cancellation meanwhile is raised once the client
+    is closed.
     """
     closing = asyncio.create_task(_close(client, seconds))
     cancelled: asyncio.CancelledError | None = None
@@ -40,15 +40,15 @@ async def _close(client: Client, seconds: float) -> None:
         return
     log.warning("client_not_closed_cleanly", client=type(client).__name__, cause=cause)
     if isinstance(client, AIOKafkaProducer):
-        # While Kafka is down it waits for what it still has to send. That is lost. Its tasks and sockets must be
-        # closed.
+        # While Kafka is down, the producer waits for records that it could not send. They are lost, but its tasks and
+        # sockets must be closed.
         if client._sender is not None:
             await _within(asyncio.ensure_future(client._sender.close()), _END_SECONDS)
         await _within(asyncio.ensure_future(client.client.close()), _END_SECONDS)
 
 
 async def _within(task: "asyncio.Future[None]", seconds: float) -> str:
-    """Waits for the task. Returns why it did not end in time; empty if it did."""
+    """Waits for the task. Returns why it failed or did not end in time, or an empty string."""
     await asyncio.wait({task}, timeout=seconds)
     if not task.done():
         task.cancel()

@@ -33,19 +33,18 @@ _REFUSALS = frozenset(
 async def create_topics(
     settings: KafkaSettings, time_to_live_days: float, *, timeout: float | None = None
 ) -> list[str]:
-    """Creates the topics that are missing. Topics that exist stay as they are; `check_topics` says what is wrong with
-    them.
+    """Creates the missing topics. Existing topics are not changed; `check_topics` reports their problems.
 
     Args:
         settings: The cluster.
         time_to_live_days: How long profiles live.
-        timeout: Seconds; None: the request timeout of the settings.
+        timeout: Seconds. None: the request timeout of the settings.
 
     Returns:
         The names of the created topics.
 
     Raises:
-        TopicNotCreated: Kafka refuses.
+        TopicNotCreated: Kafka refuses to create a topic.
         KafkaUnreachable: No broker answers.
     """
 
@@ -78,7 +77,7 @@ async def create_topics(
 
 
 def _wait_until_visible(admin: AdminClient, names: Sequence[str], seconds: float) -> None:
-    """The controller answers before every broker knows the topics. A caller that looked at once would miss some."""
+    """Waits until the topics can be described. The controller answers before every broker knows them."""
     deadline = time.monotonic() + seconds
     while len(existing(admin, names, seconds)) < len(names):
         if time.monotonic() > deadline:

@@ -14,14 +14,14 @@ MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC
 
 
 class Description(Protocol):
-    """The part of confluent_kafka's description that is used."""
+    """The attributes of confluent_kafka's topic description that are used."""
 
     topic_id: Uuid
     partitions: list[Any]
 
 
 def existing(admin: AdminClient, names: Sequence[str], seconds: float) -> dict[str, Description]:
-    """Describes the topics that exist. Raises KafkaException, or TimeoutError after the seconds."""
+    """Describes the topics that exist, by name. Raises KafkaException, or TimeoutError after `seconds`."""
     found: dict[str, Description] = {}
     answers = admin.describe_topics(TopicCollection(list(names)), request_timeout=seconds)
     for name, answer in answers.items():

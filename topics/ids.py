@@ -1,4 +1,4 @@
-"""Topic ids (KIP-516). A recreated topic has another id."""
+"""Topic ids (KIP-516). A recreated topic has a new id."""
 
 from collections.abc import Sequence
 
@@ -17,14 +17,14 @@ async def topic_ids(
 
     Args:
         settings: The cluster.
-        names: The topics.
-        timeout: Seconds; None: the request timeout of the settings.
+        names: The names of the topics.
+        timeout: Seconds. None: the request timeout of the settings.
 
     Returns:
         The ids by name, 16 bytes each, big-endian.
 
     Raises:
-        TopicMissing: Topics do not exist; it names all of them.
+        TopicMissing: Topics do not exist. The error names all of them.
         KafkaUnreachable: No broker answers.
     """
     found = await describe(settings, names, timeout)
@@ -32,8 +32,8 @@ async def topic_ids(
 
 
 def to_bytes(topic_id: Uuid) -> bytes:
-    """The 16 bytes of a topic id, big-endian, as the protocol writes it."""
-    # The stub names the accessors without `get_`.
+    """The 16 bytes of a topic id, big-endian, as in Kafka's protocol."""
+    # The type stub has other names for these accessors, without `get_`.
     high: int = topic_id.get_most_significant_bits()  # type: ignore[attr-defined]
     low: int = topic_id.get_least_significant_bits()  # type: ignore[attr-defined]
     return (high % _WORD).to_bytes(8, "big") + (low % _WORD).to_bytes(8, "big")

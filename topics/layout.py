@@ -7,10 +7,10 @@ from typing import Final
 from topics.settings import KafkaSettings
 
 MAX_RECORD_BYTES: Final = 1_048_576
-"""Largest record that producers of recstream send, 1 MiB."""
+"""Largest record that producers of recstream send: 1 MiB."""
 
 MAX_BATCH_BYTES: Final = MAX_RECORD_BYTES + 65_536
-"""Largest batch that the broker takes: a record, with room for headers and framing."""
+"""Largest batch that the broker accepts: one record, with room for headers and framing."""
 
 DAY_MS: Final = 86_400_000
 _SLATES_DAYS: Final = 7
@@ -19,7 +19,7 @@ _DEAD_LETTER_DAYS: Final = 30
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The layout of a topic. config: Kafka's names and values."""
+    """The layout of a topic. `config` has Kafka's names and values."""
 
     name: str
     partitions: int
@@ -32,8 +32,11 @@ class Layout:
 
 
 def layouts(settings: KafkaSettings, time_to_live_days: float) -> tuple[Layout, ...]:
-    """The layouts of all topics. Interactions are kept a day longer than profiles live, so that everything that a
-    profile can hold can be read again; for ever if Kafka cannot count the milliseconds."""
+    """The layouts of all topics.
+
+    Interactions are kept a day longer than profiles live, so that all events of a profile can be read again. They are
+    kept for ever if the time is too large for Kafka.
+    """
     topics = settings.topics
     retention_ms = int((time_to_live_days + 1) * DAY_MS)
     interactions = str(retention_ms) if retention_ms < 2**62 else "-1"
@@ -41,14 +44,14 @@ def layouts(settings: KafkaSettings, time_to_live_days: float) -> tuple[Layout, 
     def layout(name: str, config: Mapping[str, str], partitions: int = settings.partitions) -> Layout:
         values = {**config, "max.message.bytes": str(MAX_BATCH_BYTES)}
         if settings.replication > 1:
-            # One replica may be away, and acknowledged records are still on two.
+            # One replica may be down. With three or more, acknowledged records are on two replicas even then.
             values["min.insync.replicas"] = str(max(1, min(2, settings.replication - 1)))
         return Layout(name, partitions, settings.replication, values)
 
-    # Every process reads a compacted topic from its start. The cleaner never touches the newest segment, so short
-    # segments keep the topic near one record a key.
+    # Every process reads a compacted topic from its start. The cleaner never compacts the newest segment, so short
+    # segments keep the topic close to one record per key.
     compact = {"cleanup.policy": "compact", "segment.ms": str(DAY_MS // 4), "segment.bytes": str(64 << 20)}
-    # The key of a dead letter is its origin: compaction drops repeats of the same failure.
+    # The key of a dead letter is its origin, so compaction removes repeats of the same failure.
     letters = {"cleanup.policy": "compact,delete", "retention.ms": str(_DEAD_LETTER_DAYS * DAY_MS)}
     events = {"cleanup.policy": "delete", "retention.ms": interactions, "retention.bytes": "-1"}
     slates = {"cleanup.policy": "delete", "retention.ms": str(_SLATES_DAYS * DAY_MS)}

@@ -5,53 +5,53 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """The names of the topics of one installation: the prefix, then the topic's own name."""
+    """The names of the topics of one installation: the prefix, followed by the topic's own name."""
 
     prefix: str = ""
 
     @property
     def interactions(self) -> str:
-        """What users did; key: user id."""
+        """Events of users. Key: user id."""
         return self.prefix + "interactions"
 
     @property
     def interactions_dead_letter(self) -> str:
-        """Interactions that cannot be applied; key: their origin; headers: the reason."""
+        """Interactions that cannot be applied. Key: their origin. Headers: the reason."""
         return self.prefix + "interactions.dead-letter"
 
     @property
     def items(self) -> str:
-        """What can be recommended, compacted; key: item id."""
+        """Items, compacted. Key: item id."""
         return self.prefix + "items"
 
     @property
     def items_dead_letter(self) -> str:
-        """Items that cannot be used; key: their origin; headers: the reason."""
+        """Items that cannot be used. Key: their origin. Headers: the reason."""
         return self.prefix + "items.dead-letter"
 
     @property
     def item_vectors(self) -> str:
-        """Vectors by model version and item, compacted; key: `<model version>/<item id>`."""
+        """Vectors by model version and item, compacted. Key: `<model version>/<item id>`."""
         return self.prefix + "item-vectors"
 
     @property
     def item_stats(self) -> str:
-        """How often items were acted on, compacted; key: `<partition of interactions>/<item id>`."""
+        """How often items were acted on, compacted. Key: `<partition of interactions>/<item id>`."""
         return self.prefix + "item-stats"
 
     @property
     def model_versions(self) -> str:
-        """Which model versions are served, compacted; one key, `served`."""
+        """The served model versions, compacted. The only key is `served`."""
         return self.prefix + "model-versions"
 
     @property
     def slates(self) -> str:
-        """Slates as they were sent; key: user id."""
+        """Slates as they were sent. Key: user id."""
         return self.prefix + "slates"
 
     @property
     def all(self) -> tuple[str, ...]:
-        """Every topic, interactions first."""
+        """All topics, interactions first."""
         return (
             self.interactions,
             self.interactions_dead_letter,

@@ -1,5 +1,4 @@
-"""Partition counts, without creating topics: if its settings allow that, Kafka creates a topic that a consumer asks
-for."""
+"""Partition counts, read with the admin client. If a consumer asked for a missing topic, Kafka might create it."""
 
 from collections.abc import Sequence
 
@@ -10,7 +9,19 @@ from topics.settings import KafkaSettings
 async def partition_counts(
     settings: KafkaSettings, names: Sequence[str], *, timeout: float | None = None
 ) -> dict[str, int]:
-    """The number of partitions by topic. `timeout` is in seconds; None: the request timeout of the settings. Raises
-    TopicMissing, which names every missing topic, and KafkaUnreachable."""
+    """Reads the number of partitions of topics.
+
+    Args:
+        settings: The cluster.
+        names: The names of the topics.
+        timeout: Seconds. None: the request timeout of the settings.
+
+    Returns:
+        The number of partitions, by name.
+
+    Raises:
+        TopicMissing: Topics do not exist. The error names all of them.
+        KafkaUnreachable: No broker answers.
+    """
     found = await describe(settings, names, timeout)
     return {name: len(description.partitions) for name, description in found.items()}

@@ -13,11 +13,11 @@ from topics.settings import KafkaSettings
 
 
 async def start_producer(settings: KafkaSettings, **overrides: Any) -> AIOKafkaProducer:
-    """Starts a producer: idempotent, with acks from all in-sync replicas, without linger. The caller closes it.
+    """Starts an idempotent producer with acks from all in-sync replicas and without linger. The caller closes it.
 
     Args:
         settings: The cluster.
-        overrides: aiokafka's own arguments, such as `transactional_id`, which replace these.
+        overrides: Arguments of aiokafka's producer that are added or replaced, such as `transactional_id`.
 
     Raises:
         KafkaUnreachable: Kafka does not answer within the request timeout of the settings.
@@ -35,7 +35,7 @@ async def start_producer(settings: KafkaSettings, **overrides: Any) -> AIOKafkaP
         async with asyncio.timeout(settings.request_timeout_ms / 1000):
             await producer.start()
     except BaseException as error:
-        # Otherwise its background tasks would live on.
+        # Otherwise its background tasks would keep running.
         await close_client(producer)
         if isinstance(error, (KafkaError, OSError, TimeoutError)):
             raise KafkaUnreachable(settings.bootstrap, error or "no answer in time") from error

@@ -3,7 +3,7 @@
 from typing import Final
 
 KIND_HEADER: Final = "recstream-kind"
-"""On the topic `interactions`: what the value is. Absent: an interaction."""
+"""The header that says what a record's value is, on the topic `interactions`. Absent: an interaction."""
 
 KIND_ERASURE: Final = b"erasure"
 """The value is a `recstream.storage.v1.Erasure`."""

@@ -1,4 +1,4 @@
-"""Many records to a topic, with a bounded number in flight."""
+"""Sends many records to a topic, with a bounded number in flight."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -22,14 +22,14 @@ async def send_all(
     Args:
         producer: A started producer. Its `linger_ms` decides how well records are batched.
         topic: The full name of the topic.
-        records: Read as they are sent, so they may come from a generator.
+        records: The records. They are consumed while sending, so they may come from a generator.
         advance: Called with the number of records acknowledged since the last call.
 
     Returns:
         The number of records.
 
     Raises:
-        KafkaError: What the producer raises.
+        KafkaError: The producer failed.
     """
     count = 0
     in_flight: list[asyncio.Future[object]] = []

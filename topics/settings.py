@@ -20,27 +20,27 @@ class KafkaSettings(BaseModel):
     bootstrap: str = Field(
         "127.0.0.1:9092",
         min_length=1,
-        description="Brokers to connect to first, host:port, separated by commas",
+        description="Brokers to connect to first: host:port, separated by commas",
     )
     topic_prefix: str = Field(
         "", pattern=r"^[A-Za-z0-9._-]{0,200}$", description="Prefix of every topic's name"
     )
-    partitions: int = Field(6, ge=1, le=10_000, description="Partitions of created topics")
-    replication: int = Field(1, ge=1, le=32_767, description="Replicas of created topics")
+    partitions: int = Field(6, ge=1, le=10_000, description="Number of partitions of created topics")
+    replication: int = Field(1, ge=1, le=32_767, description="Number of replicas of created topics")
     client_id: str = Field("recstream", min_length=1, description="Name of this process in Kafka's logs")
     request_timeout_ms: int = Field(
         15_000,
         ge=100,
         le=600_000,
-        description="Longest wait for an answer of a broker, in milliseconds",
+        description="Longest wait for a broker's answer, in milliseconds",
     )
     security_protocol: SecurityProtocol = Field("PLAINTEXT", description="How connections are secured")
     sasl_mechanism: SaslMechanism = Field("PLAIN", description="How username and password are sent")
-    username: str | None = Field(None, description="For the SASL protocols")
-    password: SecretStr | None = Field(None, description="For the SASL protocols")
+    username: str | None = Field(None, description="User name for the SASL protocols")
+    password: SecretStr | None = Field(None, description="Password for the SASL protocols")
     ssl_ca_file: Path | None = Field(None, description="Certificates to trust, PEM. None: the system's")
     ssl_certificate_file: Path | None = Field(None, description="This client's certificate, PEM")
-    ssl_key_file: Path | None = Field(None, description="The key of this client's certificate, PEM")
+    ssl_key_file: Path | None = Field(None, description="Key of this client's certificate, PEM")
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -56,7 +56,7 @@ class KafkaSettings(BaseModel):
         return Topics(self.topic_prefix)
 
     def client_options(self) -> dict[str, Any]:
-        """Keyword arguments for every aiokafka client. Raises OSError, such as ssl.SSLError, if a certificate cannot be
+        """Keyword arguments for aiokafka clients. Raises OSError, such as ssl.SSLError, if a certificate cannot be
         read."""
         options: dict[str, Any] = {
             "bootstrap_servers": [server.strip() for server in self.bootstrap.split(",")],
@@ -76,13 +76,13 @@ class KafkaSettings(BaseModel):
         return options
 
     def admin_options(self) -> dict[str, str | int | float | bool]:
-        """The same as configuration of confluent_kafka clients."""
+        """The configuration of confluent_kafka clients."""
         options: dict[str, str | int | float | bool] = {
             "bootstrap.servers": self.bootstrap,
             "client.id": self.client_id,
             "socket.timeout.ms": self.request_timeout_ms,
             "security.protocol": self.security_protocol.lower(),
-            # librdkafka would write to stderr. What matters is raised as an exception.
+            # librdkafka would write to stderr. Errors are raised as exceptions anyway.
             "log_level": 0,
         }
         if self.security_protocol.endswith("SSL"):

@@ -1,1 +1,1 @@
-"""Announcements: published with every write of a profile, and received by those who watch the user."""
+"""Announcements: published with every write of a profile, and received by processes that watch the user."""

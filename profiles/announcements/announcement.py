@@ -1,4 +1,4 @@
-"""The announcement of a written profile: what it says, and its stored form."""
+"""The announcement of a written profile, and its encoding."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,8 +12,8 @@ from profiles.store.codec import decode
 from recstream.storage.v1 import profile_pb2 as storage
 
 _APPLIED: Final = 32
-# By default Valkey drops a subscriber for which 32 MiB wait: 512 of these. A full profile of the usual size has about
-# 20 KiB.
+# By default Valkey disconnects a subscriber for which 32 MiB are queued, which is 512 profiles of this size. A full
+# profile of the usual size has about 20 KiB.
 _CARRIED_BYTES: Final = 64 * 2**10
 _VALUE_TAG: Final = storage.Announcement.VALUE_FIELD_NUMBER << 3 | 2
 
@@ -31,7 +31,7 @@ class AppliedEvent:
 
 
 class AttachedProfile:
-    """A profile that came with its announcement. It is decoded once, when it is first asked for."""
+    """A profile that came with its announcement. It is decoded once, on first access."""
 
     __slots__ = ("_stored", "_user_id", "_value")
 
@@ -42,7 +42,7 @@ class AttachedProfile:
 
     @property
     def stored(self) -> Stored | None:
-        """The profile; None if the value cannot be decoded, or belongs to another user."""
+        """The profile. None: the value cannot be decoded, or belongs to another user."""
         if self._value:
             value, self._value = self._value, b""
             try:
@@ -56,16 +56,16 @@ class AttachedProfile:
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """A profile was written.
+    """The announcement that a profile was written.
 
     Attributes:
-        user_id: Whose.
-        base_revision: The revision that it replaced. If that is not the last one seen, announcements were lost.
-        revision: The revision that was written.
-        quiet: Nothing that a slate could depend on has changed.
+        user_id: The user.
+        base_revision: The replaced revision. If it is not the last announced one, announcements were lost.
+        revision: The written revision.
+        quiet: Whether nothing changed that a slate could depend on.
         applied: The newest events that the write applied, without impressions, at most 32.
-        attached: The profile as it was written, if it came with the announcement.
-        traceparent: W3C's, of the newest traced event; empty if none is traced.
+        attached: The written profile, if it came with the announcement.
+        traceparent: W3C's `traceparent` of the newest traced event. Empty if none is traced.
     """
 
     user_id: str
@@ -78,7 +78,7 @@ class Announcement:
 
     @property
     def stored(self) -> Stored | None:
-        """The profile that was written; None if it did not come with the announcement and has to be read."""
+        """The written profile. None: it did not come with the announcement, and has to be read."""
         stored = self.attached.stored if self.attached else None
         return stored if stored and stored.revision == self.revision else None
 
@@ -110,8 +110,8 @@ def encode_announcement(
 
 
 def attachment_header(value: bytes) -> bytes:
-    """The bytes between an announcement and the stored value behind it, so that both are one protobuf message. Empty if
-    the value is larger than 64 KiB, which is not attached."""
+    """The bytes between an announcement and an attached value, which make both one protobuf message. Empty if the value
+    is larger than 64 KiB, and is therefore not attached."""
     size = len(value)
     if size > _CARRIED_BYTES:
         return b""
@@ -124,7 +124,7 @@ def attachment_header(value: bytes) -> bytes:
 
 
 def decode_announcement(user_id: str, payload: bytes) -> Announcement:
-    """Decodes an announcement of the user. Raises google.protobuf.message.DecodeError."""
+    """Decodes an announcement for the user. Raises google.protobuf.message.DecodeError."""
     message = storage.Announcement.FromString(payload)
     return Announcement(
         user_id=user_id,

@@ -32,11 +32,11 @@ class AnnouncementSubscriber:
     """Subscribes to the announcements of watched users, on a connection of its own.
 
     Announcements can be lost with a connection. After each reconnect, once all subscriptions are confirmed again,
-    `generation` grows and `on_reconnect` is called: then watchers have to read their profiles again. A lost connection
-    is noticed within `probe_interval_ms`. A subscription is back within about two of these intervals of the server's
-    return.
+    `generation` grows and `on_reconnect` is called. Watchers then have to read their profiles again. A lost connection
+    is noticed within `probe_interval_ms`. After the server returns, subscriptions are active again within about two of
+    these intervals.
 
-    Subscriptions that are due together are one request: thousands of watches cost as much as a few.
+    Subscriptions are batched, so thousands of watches cost about as much as a few.
     """
 
     def __init__(self, settings: StoreSettings, on_reconnect: Callable[[], None] | None) -> None:
@@ -55,15 +55,15 @@ class AnnouncementSubscriber:
 
     @classmethod
     async def connect(cls, settings: StoreSettings, on_reconnect: Callable[[], None] | None = None) -> Self:
-        """Makes a subscriber that connects with its first request: the store need not be up yet. It works while the
+        """Creates a subscriber. It connects with its first request, so the store need not be up yet. It works while the
         tasks of `background` run."""
         subscriber = cls(settings, on_reconnect)
         await subscriber._connection.open()
         return subscriber
 
     def background(self) -> tuple[BackgroundTask, ...]:
-        """The tasks that keep the subscriptions. The probe is a task of its own: while it waits for a dead server, no
-        subscription waits with it."""
+        """The tasks that maintain the subscriptions. The probe is a separate task, so that it does not delay
+        subscriptions while it waits for a dead server."""
         return (
             BackgroundTask(
                 "profile-subscriptions", partial(self._until_failure, self._subscribe), OnFailure.RETRY
@@ -72,7 +72,7 @@ class AnnouncementSubscriber:
         )
 
     async def close(self) -> None:
-        """Ends all subscriptions; no callback is called any more. End the tasks of `background` first."""
+        """Ends all subscriptions. No callback is called afterwards. End the tasks of `background` first."""
         self._watches.clear()
         self._unconfirmed.clear()
         self._unwatched.clear()
@@ -88,9 +88,9 @@ class AnnouncementSubscriber:
             callback: Called in the event loop, so it must be brief.
 
         Returns:
-            True: the subscription is confirmed, and a profile that is read from now on misses nothing. False: the store
-            does not answer. The watch stays. Once it is confirmed, the callback gets an announcement of revision 0, so
-            that the profile is read.
+            Whether the subscription is confirmed. If it is, no change after a read of the profile is missed. If it is
+            not, the store does not answer. The watch stays, and once it is confirmed, the callback gets an announcement
+            of revision 0, after which the profile must be read.
         """
         channel = self._keys.channel(user_id)
         key = channel.encode()
@@ -112,7 +112,7 @@ class AnnouncementSubscriber:
         return watch.confirmed
 
     async def unwatch(self, user_id: str, callback: Callback) -> None:
-        """Stops calling `callback`. It does not wait for the server. Unknown watches do no harm."""
+        """Stops calling `callback`. It does not wait for the server. Unknown watches are ignored."""
         key = self._keys.channel(user_id).encode()
         watch = self._watches.get(key)
         if watch is None or callback not in watch.callbacks:
@@ -153,7 +153,6 @@ class AnnouncementSubscriber:
             try:
                 await work()
             except StoreUnavailable:
-                # What is left to do is tried again.
                 self._may_have_missed = True
                 await asyncio.sleep(_RETRY_SECONDS)
             except Exception:
@@ -170,7 +169,7 @@ class AnnouncementSubscriber:
         await self._subscribe_unconfirmed()
 
     async def _unsubscribe_unwatched(self) -> None:
-        # It ends before subscribing begins: an unsubscription on its way must not meet a new subscription.
+        # Finishes before subscribing begins, so that a late unsubscription cannot undo a new subscription.
         while self._unwatched:
             keys = [self._unwatched.pop() for _ in range(min(len(self._unwatched), _MAX_CHANNELS))]
             left = [self._watches[key] for key in keys]
@@ -179,7 +178,7 @@ class AnnouncementSubscriber:
 
             async def request(client: Client, left: list[Watch] = left) -> None:
                 for watch in left:
-                    watch.joined = False  # From here on the client wants none of them, answer or not.
+                    watch.joined = False  # The client drops them from here on, even without an answer.
                 await unsubscribe(
                     {watch.channel for watch in left}, self._settings.request_timeout_ms, client
                 )
@@ -191,7 +190,7 @@ class AnnouncementSubscriber:
                     self._after_leaving(key, watch)
 
     def _after_leaving(self, key: bytes, watch: Watch) -> None:
-        if watch.callbacks:  # watched again meanwhile
+        if watch.callbacks:  # It was watched again meanwhile.
             self._unconfirmed.add(key)
             self._wake.set()
         elif watch.joined:
@@ -208,7 +207,7 @@ class AnnouncementSubscriber:
 
         async def request(client: Client) -> None:
             for watch in fresh.values():
-                watch.joined = True  # From here on the client tries by itself, answer or not.
+                watch.joined = True  # The client retries by itself from here on, even without an answer.
             await subscribe(
                 {watch.channel for watch in fresh.values()}, self._settings.request_timeout_ms, client
             )
@@ -219,7 +218,7 @@ class AnnouncementSubscriber:
                 for key in fresh:
                     self._confirm(key)
         finally:
-            # While a part of the cluster is down, the other parts confirm their subscriptions.
+            # If a part of the cluster is down, the other parts still confirm their subscriptions.
             if any(self._watches[key].joined for key in self._unconfirmed):
                 confirmed = await self._connection.ask("list subscriptions", subscriptions)
                 for key in tuple(self._unconfirmed):
@@ -241,7 +240,7 @@ class AnnouncementSubscriber:
         await asyncio.sleep(min(_RETRY_SECONDS, interval) if self._may_have_missed else interval)
 
     async def _check_connection(self) -> None:
-        """Finds out whether announcements may have been missed, and says so once all subscriptions are confirmed."""
+        """Detects that announcements may have been missed, and reports it once all subscriptions are confirmed."""
         if self._renewals != self._connection.renewals:
             self._renewals = self._connection.renewals
             self._may_have_missed = True
@@ -259,14 +258,14 @@ class AnnouncementSubscriber:
             self._ask_to_read_again()
 
     async def _connection_names(self) -> tuple[str, str]:
-        """Names the servers, and the connections to them."""
+        """The ids of the servers, and of the connections to them."""
         try:
             return (
                 await self._connection.ask("name itself", run_ids, affects_breaker=False),
                 await self._connection.ask("name the connection", client_ids, affects_breaker=False),
             )
         except StoreUnavailable:
-            # One server of a cluster may be down while the others are well.
+            # One server of a cluster may be down while the others are up.
             await self._connection.ask("answer a ping", ping_any)
             raise
 

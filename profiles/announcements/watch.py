@@ -16,10 +16,10 @@ class Watch:
     """The callbacks of one channel, and the state of its subscription.
 
     Attributes:
-        confirmation: Done once the server has confirmed the subscription. A new one replaces it when that no longer
-            holds.
-        joined: Whether the client has been asked to subscribe. It tries until it is asked to stop.
-        late: Whether a watcher was told that the subscription is not confirmed. It is called back once it is.
+        confirmation: Done once the server has confirmed the subscription. It is replaced when the subscription has to
+            be confirmed again.
+        joined: Whether the client has been asked to subscribe. It retries until it is asked to unsubscribe.
+        late: Whether `watch` returned before the confirmation. The callbacks are called once it comes.
     """
 
     __slots__ = ("callbacks", "channel", "confirmation", "joined", "late", "user_id")
@@ -34,16 +34,16 @@ class Watch:
 
     @property
     def confirmed(self) -> bool:
-        """Whether the server has confirmed the subscription, as far as is known."""
+        """Whether the subscription is confirmed, as far as is known."""
         return self.confirmation.done()
 
     def reset_confirmation(self) -> None:
-        """The subscription has to be confirmed again."""
+        """Marks the subscription as not confirmed."""
         if self.confirmation.done():
             self.confirmation = asyncio.get_running_loop().create_future()
 
     def call(self, announcement: Announcement) -> None:
-        """Calls all callbacks. One that fails is logged, and the others are called all the same."""
+        """Calls all callbacks. One that fails is logged, and the others are still called."""
         for callback in tuple(self.callbacks):
             try:
                 callback(announcement)

@@ -1,4 +1,4 @@
-"""The records that the fold takes, and their positions in Kafka."""
+"""The records that the fold applies, and their positions in Kafka."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -7,8 +7,8 @@ from typing import NamedTuple
 class Position(NamedTuple):
     """A record's position in the log. `topic_id` is the topic's 16-byte id (KIP-516).
 
-    A named tuple, like `profiles.profile.Entry`: a stored profile holds hundreds of them, and every event and every
-    request decodes a profile.
+    This and `profiles.profile.Entry` are named tuples because they are fast to create. A stored profile has hundreds of
+    them, and every event and every request decodes a profile.
     """
 
     topic_id: bytes
@@ -17,7 +17,7 @@ class Position(NamedTuple):
 
     @property
     def event_id(self) -> str:
-        """The id of an event that was sent without one. An undo can name it."""
+        """The id of an event that was sent without one. An undo can refer to it."""
         return f"{self.topic_id.hex()}-{self.partition}-{self.offset}"
 
 
@@ -25,8 +25,8 @@ class Position(NamedTuple):
 class Event:
     """A validated interaction. Times are Unix milliseconds.
 
-    `event_id` is never empty: if the sender gave none, it is the position's. `record_time_ms` is the record's Kafka
-    timestamp: it decides what is late, and never a clock.
+    `event_id` is never empty. If the sender gave none, it is the position's. `record_time_ms` is the record's Kafka
+    timestamp. It decides whether the event is late; no clock does.
     """
 
     user_id: str
@@ -42,7 +42,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """The order to erase what a user did before some offsets, one a partition."""
+    """An order to erase the user's events before the end offsets, one for each partition."""
 
     user_id: str
     position: Position
@@ -52,7 +52,7 @@ class Erasure:
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """A record of the user without effect, except that the watermark passes it."""
+    """A record of the user that only moves the watermark."""
 
     user_id: str
     position: Position

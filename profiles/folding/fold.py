@@ -1,4 +1,4 @@
-"""The fold: a user's profile and some records of the log make the next profile."""
+"""The fold: computes the next profile from a user's profile and records of the log."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -35,42 +35,50 @@ __all__ = [
 ]
 
 _DAY_MS = 86_400_000
-# How long a profile with nothing but watermarks is kept: long enough for a reader who waits to see them.
+# How long a profile with only watermarks is kept. This is long enough for readers that wait for them.
 _WATERMARKS_ONLY_MS = 3_600_000
 
 
 def fold(
     profile: Profile | None, user_id: str, records: Sequence[Record], settings: ProfileSettings
 ) -> Folded:
-    """Applies records to a user's profile, or to nothing. Pure: no clock, and no part of the profile changes.
+    """Applies records to a user's profile. It is pure: it reads no clock and does not change the profile.
 
-    The records are the user's, in log order within each partition. How the sequence is cut into batches, and how
-    partitions interleave, makes no difference.
+    How the records are split into batches, and how partitions interleave, makes no difference.
 
-    - A record at or before its partition's watermark was applied before and is dropped. Any other moves the
-      watermark, whether or not it has an effect.
-    - An event older than its record's timestamp by more than the time to live is late: no effect.
-    - The history is the newest N + K events by (event time, event id), distinct by id. Undo events are part of it,
-      impressions are not. Undone events stay: what counts is computed when the history is read (`effective`). An undo
-      reaches as far back as the history.
-    - A known id counts once. If a repeat differs, the later one is kept, by event time, then by position.
-    - Totals count each event once as it happened, undo and impressions too, undone ones included. An event
-      older than all of a full history counts there and nowhere else; a repeat of it is not recognised.
-    - Impressions have a table of their own, the newest by the same rule, and change nothing else.
-    - A consumed item whose event leaves the history, or comes too late for it, goes to the tail.
-    - An erasure removes the events of each partition before an offset, now and whenever they come. Counts
-      start again from what survives in the history, tail and model states are dropped. The offsets stay in
-      the profile. Events past the offset that were read before the erasure, and had left the history by
-      then, are removed too: possible on other partitions than the erasure's, with N + K events so read.
-    - The profile expires the time to live after its newest event, or after an erasure's record; never earlier than it
-      would have before.
+    - A record at or before its partition's watermark was applied before and is dropped. Any other record moves the
+      watermark, even if it has no other effect.
+    - An event that is older than its record's timestamp by more than the time to live is late and has no effect.
+    - The history is the newest N + K events by (event time, event id), distinct by id. It includes undo events, but not
+      impressions. Undone events stay in it. Which events are effective is computed when the history is read
+      (`effective`). An undo only reaches events in the history.
+    - A repeated event id counts once. If the repeat differs, the later one is kept, by event time, then by position.
+    - Totals count each event once, including undo events, undone events and impressions. An event older than all of a
+      full history counts only in the totals, and a repeat of it is not recognised.
+    - Impressions have a separate table of the newest ones, by the same rules. They change nothing else.
+    - The tail gets consumed items whose events leave the history or are too old for it.
+    - An erasure removes the events before an offset on each partition, also those that arrive later. Totals start again
+      from the events that survive in the history. The tail and the model states are dropped. The offsets stay in the
+      profile. Events beyond the offset that were read before the erasure and had already left the history are removed
+      too. This is only possible on other partitions than the erasure's, if at least N + K newer events were read.
+    - The profile expires when the time to live has passed since its newest event or since an erasure's record. Records
+      never make it expire earlier.
 
-    Raises ValueError for a record of another user.
+    Args:
+        profile: The profile so far. None: there is none.
+        user_id: The user.
+        records: The user's records, in log order within each partition.
+        settings: The limits of a profile, and the actions.
+
+    Raises:
+        ValueError: A record belongs to another user.
     """
     work = _Work(profile or Profile(user_id), settings)
     for record in records:
         if record.user_id != user_id:
-            raise ValueError(f"a record of {record.user_id!r} was given to the profile of {user_id!r}")
+            raise ValueError(
+                f"a record of {record.user_id!r} cannot be applied to the profile of {user_id!r}"
+            )
         work.take(record)
     return work.folded()
 
@@ -93,7 +101,7 @@ class _Work:
         self._tail_added: list[tuple[int, int]] = []
         self._erased = False
         self._history_changed = False
-        self._make_room()  # smaller settings than before
+        self._make_room()  # The limits may be smaller than before.
 
     def _tables(self, history: tuple[Entry, ...], impressions: tuple[Entry, ...]) -> None:
         settings = self._settings
@@ -124,7 +132,7 @@ class _Work:
             self._late += 1
             self._without_effect(event)
             return
-        # Before the erasure is looked at: so the time is the same whichever of the two came first.
+        # Done before the check for an erasure, so that the expiry does not depend on which of the two came first.
         self._live_until(event.time_ms + self._time_to_live_ms)
         if self._is_erased(event.position):
             self._erased_events += 1
@@ -160,7 +168,7 @@ class _Work:
         self._impressions.overflow()
         if left := self._history.overflow():
             self._history_changed = True
-            # In turn, so that each meets the undo events that were there when it left.
+            # One by one, so that each is checked against the undo events that were there when it left.
             for i, entry in enumerate(left):
                 self._to_tail(entry, [*left[i:], *self._history.entries])
 
@@ -233,12 +241,12 @@ class _Work:
     def _model_change(self, after: Profile) -> tuple[Event | None, bool]:
         if self._erased:
             return None, True
-        # A late event below the horizon moves the ranks, and with them where the model's history begins.
+        # An event too old for the history still shifts the ranks, and with them the start of the model's history.
         if not self._history_changed and after.events == self._before.events:
             return None, False
         old = model_history(self._before, self._settings)
         new = model_history(after, self._settings)
-        if self._repeated:  # to the model, another position under the same id is no change
+        if self._repeated:  # For the model, another position of the same event is not a change.
             old, new = _without_positions(old), _without_positions(new)
         if new == old:
             return None, False
@@ -247,7 +255,7 @@ class _Work:
         return self._applied_as(new[-1]), True
 
     def _applied_as(self, entry: Entry) -> Event | None:
-        """The applied event that the entry is; none where a repeat in the same batch replaced it."""
+        """The applied event of the entry. None: a repeat in the same batch replaced it."""
         for event in reversed(self._applied):
             if event.event_id == entry.event_id:
                 same = (event.item_id, event.action, event.time_ms, event.value) == (

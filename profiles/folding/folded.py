@@ -10,14 +10,18 @@ from profiles.profile import Profile
 class Folded:
     """The next profile, and what the caller has to do about it.
 
-    applied: the events that count, in the order of the records; impressions among them.
-    dropped, late, repeated, erased_events: records that were applied before; that were older than the time
-        to live; whose id was known; that an erasure covers. The last three moved the watermark.
-    quiet: nothing that a list could depend on has changed.
-    tail_added: (second, item hash) to be added to the tail, after it was deleted if `erased`.
-    erased: an erasure was applied: the tail goes, and every model state.
-    step: set when the model's history has grown by exactly this event, its newest: a state may be stepped.
-    model_history_changed: the model's history is another; without `step` the states are to be refolded.
+    Attributes:
+        profile: The next profile.
+        applied: The events that were applied, in the order of the records, including impressions.
+        dropped: Number of records that were applied before.
+        late: Number of events that were older than the time to live.
+        repeated: Number of events whose id was known.
+        erased_events: Number of events that an erasure covers. Late, repeated and erased events moved the watermark.
+        quiet: Whether nothing changed that a list could depend on.
+        tail_added: Pairs (second, item hash) to add to the tail. If `erased`, the old tail has to be deleted before.
+        erased: Whether an erasure was applied, which drops the tail and all model states.
+        step: The newest event, if the model's history grew by exactly this event. A state may then be stepped.
+        model_history_changed: Whether the model's history changed. Without `step`, the states must be refolded.
     """
 
     profile: Profile
@@ -34,5 +38,5 @@ class Folded:
 
     @property
     def count(self) -> int:
-        """Records that were not applied before; with none of them there is nothing to write."""
+        """Number of records that were not applied before. If it is 0, there is nothing to write."""
         return len(self.applied) + self.late + self.repeated + self.erased_events

@@ -1,4 +1,4 @@
-"""What a history says, computed when it is read: effective events, consumed items, the model's history."""
+"""Views of a history, computed when it is read: effective events, consumed items, the model's history."""
 
 from collections.abc import Mapping, Sequence
 from math import fsum
@@ -12,11 +12,8 @@ _action = attrgetter("action")
 
 
 def undone(history: Sequence[Entry]) -> frozenset[str]:
-    """The ids of the events that the history's undo events undo.
-
-    The newest undo counts first: an undo that is undone itself undoes nothing.
-    """
-    if UNDO not in map(_action, history):  # The usual case, for every event.
+    """The ids of the events that the history's undo events undo. An undo that is itself undone has no effect."""
+    if UNDO not in map(_action, history):  # This is the usual case, and it is checked for every event.
         return frozenset()
     undone_ids: set[str] = set()
     for entry in reversed(history):
@@ -26,7 +23,7 @@ def undone(history: Sequence[Entry]) -> frozenset[str]:
 
 
 def effective(history: Sequence[Entry]) -> tuple[Entry, ...]:
-    """The events that count: neither an undo nor undone. Oldest first."""
+    """The events without undo events and undone events, oldest first."""
     return _effective(history, undone(history))
 
 
@@ -37,14 +34,20 @@ def _effective(history: Sequence[Entry], gone: frozenset[str]) -> tuple[Entry, .
 
 
 def refold_start(events: int, keep: int, every: int) -> int:
-    """The rank after which a model state begins, with `events` events so far: N = `keep`, K = `every`."""
+    """The rank after which a model state begins.
+
+    Args:
+        events: Number of events so far.
+        keep: N, the number of events that a state always covers.
+        every: K, the number of events between refolds.
+    """
     return max(0, (events - keep) // every * every)
 
 
 def model_history(profile: Profile, settings: ProfileSettings) -> tuple[Entry, ...]:
-    """The events that a model state is the fold of: the effective ones of ranks (s, n], oldest first.
+    """The events that a model state covers: the effective ones of ranks (s, n], oldest first, at most N + K - 1.
 
-    n counts all events ever, undo events and undone ones included; s is `refold_start`. At most N + K - 1.
+    n is the number of all events, including undo events and undone events. s is `refold_start`.
     """
     covered = profile.events - refold_start(profile.events, settings.history, settings.refold_every)
     history = profile.history
@@ -52,7 +55,7 @@ def model_history(profile: Profile, settings: ProfileSettings) -> tuple[Entry, .
 
 
 def newest_by_item(history: Sequence[Entry]) -> dict[str, Entry]:
-    """The newest effective event of each item, in the order of these events."""
+    """The newest effective event of each item, oldest first."""
     newest: dict[str, Entry] = {}
     for entry in effective(history):
         newest.pop(entry.item_id, None)
@@ -62,19 +65,19 @@ def newest_by_item(history: Sequence[Entry]) -> dict[str, Entry]:
 
 def consumes(action: str, actions: Mapping[str, Action]) -> bool:
     """Whether the action consumes its item, which is then not recommended again. Actions that are no longer configured
-    do."""
+    consume their items."""
     if action in (IMPRESSION, UNDO):
         return False
     return action not in actions or not actions[action].repeats
 
 
 def consumed(profile: Profile, actions: Mapping[str, Action]) -> frozenset[str]:
-    """The consumed items of the history. The tail holds the older ones."""
+    """The consumed items of the history. Older ones are in the tail."""
     return frozenset(e.item_id for e in effective(profile.history) if consumes(e.action, actions))
 
 
 def positives(history: Sequence[Entry], actions: Mapping[str, Action]) -> tuple[Entry, ...]:
-    """The positive events that are the newest of their item, oldest first."""
+    """The positive events among the newest events of each item, oldest first."""
     return tuple(
         entry
         for entry in newest_by_item(history).values()
@@ -83,10 +86,10 @@ def positives(history: Sequence[Entry], actions: Mapping[str, Action]) -> tuple[
 
 
 def recent(profile: Profile, now_ms: int, half_life_days: float) -> dict[str, float]:
-    """How often each action occurred lately: each effective event weighs 2^(-age / half-life).
+    """How often each action occurred recently. Each effective event weighs 2^(-age / half-life).
 
-    Impressions count under `impression`. Undone events and undo events weigh nothing, nor do events that have left the
-    history. An event of the future weighs 1.
+    Impressions count under `impression`. Undone events, undo events and events that have left the history do not count.
+    An event in the future weighs 1.
     """
     weights: dict[str, list[float]] = {}
     for entry in (*effective(profile.history), *profile.impressions):

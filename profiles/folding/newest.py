@@ -10,12 +10,12 @@ _order = attrgetter("time_ms", "event_id")
 
 
 class Added(Enum):
-    """What became of an event.
+    """The result of adding an event.
 
-    NEW: it was added.
-    BELOW: it is older than all that are kept, and there is no room. Whether it came before is unknown.
-    REPEATED: its id is known. At most the position that is kept for it has changed.
-    REPLACED: its id is known, and it replaced the event that was kept under it.
+    NEW: It was added.
+    BELOW: It was not added. It is older than all kept events, and there is no room. Whether it is a repeat is unknown.
+    REPEATED: Its id is known. At most the kept position has changed.
+    REPLACED: Its id is known, and it replaced the kept event.
     """
 
     NEW = auto()
@@ -27,15 +27,15 @@ class Added(Enum):
 class Newest:
     """A bounded set of events in the order (event time, event id), distinct by event id.
 
-    Of two events with one id the later counts, by event time and then by position. So it holds the newest `capacity`
-    events of a set: the same for any order of adding, as long as repeats come while the first one is kept. An event in
-    order costs an append, a late one a binary search.
+    Of two events with the same id, the later one is kept, by event time, then by position. The result is the newest
+    `capacity` events of the set of added ones. It does not depend on the order of adding, as long as repeats come while
+    the first one is kept. Adding an event in order costs an append, a late one a binary search.
 
     Args:
         entries: The events so far, in order.
         capacity: Most events.
-        gap: Events older than the oldest were dropped before. Then no older one may enter, even if the capacity is
-            larger than before and leaves room.
+        gap: Whether events older than the oldest one were dropped before. Then no older event may enter, even if there
+            is room because the capacity has grown.
     """
 
     __slots__ = ("_capacity", "_gap", "_ids", "entries")
@@ -50,7 +50,7 @@ class Newest:
         """Adds an event. Call `overflow` afterwards.
 
         Returns:
-            What became of it; with REPLACED, the event that it replaced.
+            The result, and with REPLACED the replaced event.
         """
         entries = self.entries
         if entry.event_id in self._ids:
@@ -67,7 +67,7 @@ class Newest:
         return Added.NEW, None
 
     def overflow(self) -> list[Entry]:
-        """Removes the events past the capacity, and returns them, oldest first."""
+        """Removes the oldest events that exceed the capacity. Returns them, oldest first."""
         excess = len(self.entries) - self._capacity
         if excess <= 0:
             return []

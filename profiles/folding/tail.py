@@ -1,4 +1,4 @@
-"""The tail: items that were consumed before the history begins, twelve bytes each."""
+"""The tail: items that were consumed before the history begins, in twelve bytes each."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ _LAST_SECOND = 2**32 - 1
 
 
 def hash64(item_id: str) -> int:
-    """The BLAKE2b-64 hash of the item id's UTF-8, big-endian."""
+    """The BLAKE2b-64 hash of the item id in UTF-8, read as big-endian."""
     return int.from_bytes(blake2b(item_id.encode(), digest_size=8).digest(), "big")
 
 
@@ -19,7 +19,8 @@ def hash64(item_id: str) -> int:
 class Tail:
     """Consumed items as a set of hashes, each with the second of the newest event that consumed it.
 
-    Two items with one hash are one: with 5,000 items in the tail, one in 4e15 other items is mistaken for one of them.
+    Items with the same hash are not distinguished. With 5,000 items in the tail, one in 4e15 other items has the hash
+    of one of them.
 
     Attributes:
         value: Records of second (4 bytes) and hash (8 bytes), big-endian, newest first.
@@ -35,17 +36,17 @@ class Tail:
         return self._find(_HASH.pack(hash64(item_id))) >= 0
 
     def records(self) -> list[tuple[int, int]]:
-        """All as (second, hash), newest first."""
+        """All records as (second, hash), newest first."""
         return list(_RECORD.iter_unpack(self.value))
 
     def hashes(self) -> frozenset[int]:
-        """All hashes: for tests of many items."""
+        """All hashes. Use this to look up many items."""
         return frozenset(item for _, item in _RECORD.iter_unpack(self.value))
 
     def add(self, entries: Iterable[tuple[int, int]], bound: int) -> "Tail":
-        """The tail with these (second, hash) added, cut to the newest `bound`.
+        """Returns the tail with records (second, hash) added, cut to the newest `bound`.
 
-        Adding twice or in another order makes no difference.
+        The order of adding makes no difference, nor does adding a record twice.
         """
         tail = self
         for second, item in entries:

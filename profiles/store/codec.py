@@ -1,6 +1,6 @@
 """The stored form of a profile: eight bytes of revision, then `recstream.storage.v1.Profile`.
 
-Equal profiles are equal bytes: every list has one order, and what can be derived is left out.
+Equal profiles have equal bytes, because every list has a defined order and nothing derivable is stored.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,12 +18,12 @@ REVISION_BYTES = 8
 
 
 def encode_revision(revision: int) -> bytes:
-    """The eight bytes in front of a stored profile."""
+    """The eight bytes that precede a stored profile."""
     return revision.to_bytes(REVISION_BYTES, "big")
 
 
 def decode_revision(value: bytes) -> int:
-    """The revision of a stored profile, or of its first eight bytes. 0: there is none."""
+    """The revision in a stored value, or in its first eight bytes. 0: there is no profile."""
     return int.from_bytes(value[:REVISION_BYTES], "big")
 
 
@@ -117,9 +117,9 @@ def _fill(
 
 
 def _own_id(entry: Entry) -> str:
-    """The event's id, empty where its position stands for it."""
+    """The event's id. Empty if it is the one derived from the position."""
     event_id = entry.event_id
-    # Only what ends like a position is worth making the position's id for.
+    # The position's id is costly to build, so ids that do not end like it are ruled out first.
     if event_id.endswith(f"-{entry.position.offset}") and event_id == entry.position.event_id:
         return ""
     return event_id
@@ -131,11 +131,11 @@ def _entries(columns: storage.Entries, topic_ids: list[bytes], actions: list[str
         return ()
     count = len(event_ids)
     topics: Iterable[bytes]
-    if len(topic_ids) == 1 and len(columns.topics) == count:  # the ordinary case
+    if len(topic_ids) == 1 and len(columns.topics) == count:  # The usual case.
         topics = repeat(topic_ids[0], count)
     else:
         topics = [topic_ids[i] for i in columns.topics]
-    # Slices: the quickest way to take a column out of a message.
+    # A slice is the fastest way to copy a column from a message.
     partitions, offsets = columns.partitions[:], columns.offsets[:]
     positions = list(map(Position._make, zip(topics, partitions, offsets, strict=True)))
     if "" in event_ids:

@@ -41,26 +41,29 @@ T = TypeVar("T")
 _SPARE_SECONDS = 0.5
 _BREAKER_FAILURES = 3
 _BREAKER_PAUSE_SECONDS = 0.25
-# Milliseconds: 50, 100, ... 1,600 between attempts, give or take a fifth, and for ever.
+# 50, 100, ... 1,600 ms between attempts, plus or minus a fifth, without end.
 _BACKOFF = BackoffStrategy(num_of_retries=5, factor=50, exponent_base=2, jitter_percent=20)
 
 
 class Connection:
     """A valkey-glide client, which is replaced when every request on it fails.
 
-    The client reconnects by itself when its connection breaks. It does not notice a link that has gone silent, so after
-    `reconnect_after_ms` of nothing but failures a new client replaces it. It connects with the first request: a process
-    starts while the store is down.
+    The client reconnects by itself when its connection breaks. It does not notice a link that has gone silent. So a new
+    client replaces it when all requests have failed for `reconnect_after_ms`. It connects with the first request, so a
+    process can start while the store is down.
 
     Args:
-        settings: How to reach the store.
+        settings: The connection to the store.
         on_message: Called in the event loop with every message of a subscribed channel.
+
+    Attributes:
+        renewals: How often the client was replaced.
     """
 
     def __init__(
         self, settings: StoreSettings, on_message: Callable[[PubSubMsg], None] | None = None
     ) -> None:
-        # Its logger would write to stdout.
+        # The client's logger would write to stdout.
         Logger.set_logger_config(LogLevel.OFF)
         self._settings = settings
         self._on_message = on_message
@@ -77,11 +80,11 @@ class Connection:
         self.renewals = 0
 
     async def open(self) -> None:
-        """Makes the client. It sends nothing yet."""
+        """Creates the client. Nothing is sent yet."""
         self._client = await self._new_client()
 
     async def close(self) -> None:
-        """Ends the connection; requests in flight fail."""
+        """Closes the connection. Requests in flight fail."""
         client, self._client = self._client, None
         if client is not None:
             await client.close()
@@ -89,23 +92,28 @@ class Connection:
     async def ask(
         self, operation: str, request: Callable[[Client], Awaitable[T]], *, affects_breaker: bool = True
     ) -> T:
-        """Sends a request and waits for its answer, bounded. Raises StoreUnavailable.
+        """Sends a request and waits for its answer for a bounded time.
 
-        While the store is known to be down most requests fail at once. An error that the server answers
-        with is raised as StoreUnavailable too.
+        While the store is known to be down, most requests fail at once.
 
-        affects_breaker: Whether a failure says something about the whole connection, and not about one server of many.
+        Args:
+            operation: The name of the request in metrics and errors, one of `profiles.metrics.OPERATIONS`.
+            request: Sends the request with the client.
+            affects_breaker: Whether a failure concerns the whole connection, not only one server of many.
+
+        Raises:
+            StoreUnavailable: There is no answer in time, or the answer is an error.
         """
         if self._client is None:
             raise StoreUnavailable("the connection to the store is closed")
         if not self._breaker.allow():
             REQUESTS.labels(operation, "not_sent").inc()
-            raise StoreUnavailable("the store did not answer just now, and is not asked again yet")
+            raise StoreUnavailable("the circuit breaker of the store is open after repeated failures")
         started = monotonic()
         try:
             async with asyncio.timeout(self._longest_wait):
                 answer = await request(self._client)
-        except (GlideError, OSError) as cause:  # OSError: Python's own TimeoutError among others
+        except (GlideError, OSError) as cause:  # OSError includes Python's own TimeoutError.
             await self._failed(operation, cause, affects_breaker)
             raise StoreUnavailable(f"the store could not {operation}: {cause}") from cause
         self._breaker.succeeded()

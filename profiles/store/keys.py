@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Names under a prefix that has no braces.
+    """Names of keys and channels under a prefix, which has no braces.
 
-    All names of a user have the hash tag `{user id}`, so that they are in one slot of a cluster; `%` and
-    braces in the id are percent-encoded, so that no id can choose its slot or another's.
+    All names of a user have the hash tag `{user id}`, so that they are in the same slot of a cluster. `%` and braces in
+    the id are percent-encoded, so that an id cannot choose its slot or collide with another one.
     """
 
     prefix: str
@@ -27,22 +27,22 @@ class Keys:
 
     @property
     def topics(self) -> str:
-        """The key of the topics' ids."""
+        """The key of the ids of topics."""
         return f"{self.prefix}meta:topics"
 
     @property
     def probe(self) -> str:
-        """The key that a test of writing writes."""
+        """The key for test writes."""
         return f"{self.prefix}{{meta}}:probe"
 
     @property
     def profiles(self) -> str:
-        """A pattern that matches every profile's key."""
+        """A pattern that matches the keys of all profiles."""
         escaped = "".join(f"\\{c}" if c in "*?[]^-\\" else c for c in self.prefix)
         return f"{escaped}{{*}}:p"
 
     def user_id(self, key: str) -> str:
-        """Whose profile's key it is."""
+        """The user id in the key of a profile."""
         return _unescaped(key[len(self.prefix) + 1 : -len("}:p")])
 
 

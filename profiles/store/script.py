@@ -3,17 +3,17 @@
 from hashlib import sha1
 from typing import Final
 
-# KEYS: profile, tail.
-# ARGV: 1 the revision that was read, its eight bytes, empty for none; 2 the new value; 3 its expiry, Unix time
-#       in ms; 4 what becomes of the tail: keep, set or delete; 5 its value; 6 channel; 7 announcement; 8 what
-#       announces the value behind it, empty where it is not to be carried.
+# KEYS: 1 profile, 2 tail.
+# ARGV: 1 the eight bytes of the revision that was read, empty if there was none; 2 the new value; 3 its expiry, Unix
+#       time in ms; 4 what happens to the tail: keep, set or delete; 5 the new tail; 6 the channel; 7 the announcement;
+#       8 the header of an attached value, empty if the value must not be attached.
 # Returns 0 refused, 1 written, 2 written but not announced.
 #
-# With the line `#!lua` the server refuses the whole script when it is out of memory, so that nothing is half
-# written. A profile whose expiry has passed is deleted by its SET. A value that is too short to have a revision,
-# or has none, counts as absent: the next write replaces it. The value goes with the
-# announcement only where somebody listens here: publishing sends it to the replicas a second time. Who is not
-# counted, at a replica or because the user may not count, reads it.
+# Because of the line `#!lua`, the server refuses the whole script when it is out of memory, so that nothing is written
+# in part. SET deletes a profile whose expiry has passed. A value that is too short for a revision, or whose revision is
+# 0, counts as absent, and the next write replaces it. The value is attached to the announcement only if the channel has
+# subscribers on this server, because publishing sends it to the replicas once more. Subscribers that are not counted,
+# because they are on a replica or because this user may not count them, have to read the profile.
 _SCRIPT: Final = """#!lua
 local stored = server.call('GETRANGE', KEYS[1], 0, 7)
 if #stored < 8 or stored == string.rep('\\0', 8) then stored = '' end
@@ -42,12 +42,12 @@ UNANNOUNCED: Final = 2
 
 
 def script(*, cluster: bool) -> str:
-    """The script's text: in a cluster it publishes within the shard."""
+    """The script's text. In a cluster it publishes within the shard."""
     if not cluster:
         return _SCRIPT
     return _SCRIPT.replace("'PUBLISH'", "'SPUBLISH'").replace("'NUMSUB'", "'SHARDNUMSUB'")
 
 
 def digest(text: str) -> str:
-    """The name under which the server keeps a script."""
+    """The name under which the server caches a script."""
     return sha1(text.encode(), usedforsecurity=False).hexdigest()

@@ -1,4 +1,4 @@
-"""Requests about the servers themselves: their names, subscriptions and keys."""
+"""Requests about the servers: their ids, subscriptions and keys."""
 
 from collections.abc import AsyncIterator
 from functools import partial
@@ -21,7 +21,7 @@ _SCAN_COUNT: Final = 1000
 
 
 async def run_ids(client: Client) -> str:
-    """The run id of the server, or of all primaries. A restarted server has another one."""
+    """The run id of the server, or of all primaries. A restarted server has a new one."""
     if isinstance(client, GlideClusterClient):
         answer = await client.info([InfoSection.SERVER], AllPrimaries())
         infos = list(answer.values()) if isinstance(answer, dict) else [answer]
@@ -38,7 +38,7 @@ async def run_ids(client: Client) -> str:
 
 
 async def client_ids(client: Client) -> str:
-    """The servers' ids of this client's connections. A new connection has another one."""
+    """The ids that the servers gave this client's connections. A new connection has a new id."""
     if isinstance(client, GlideClusterClient):
         answer = await client.client_id(AllPrimaries())
         if isinstance(answer, dict):
@@ -56,7 +56,7 @@ async def ping_any(client: Client) -> None:
 
 
 async def subscribe(channels: set[str], timeout_ms: int, client: Client) -> None:
-    """Subscribes to the channels, and returns once the servers have confirmed them."""
+    """Subscribes to the channels. Returns once the servers have confirmed it."""
     if isinstance(client, GlideClusterClient):
         await client.ssubscribe(channels, timeout_ms)
     else:
@@ -64,7 +64,7 @@ async def subscribe(channels: set[str], timeout_ms: int, client: Client) -> None
 
 
 async def unsubscribe(channels: set[str], timeout_ms: int, client: Client) -> None:
-    """Unsubscribes from the channels, and returns once the servers have confirmed it."""
+    """Unsubscribes from the channels. Returns once the servers have confirmed it."""
     if isinstance(client, GlideClusterClient):
         await client.sunsubscribe(channels, timeout_ms)
     else:
@@ -72,7 +72,7 @@ async def unsubscribe(channels: set[str], timeout_ms: int, client: Client) -> No
 
 
 async def subscriptions(client: Client) -> set[str]:
-    """The channels that the servers have confirmed on the connections as they are now."""
+    """The channels that the servers have confirmed on the present connections."""
     found: set[str] = set()
     state = await client.get_subscriptions()
     for channels in state.actual_subscriptions.values():
@@ -81,7 +81,7 @@ async def subscriptions(client: Client) -> set[str]:
 
 
 async def scan(connection: Connection, pattern: str) -> AsyncIterator[str]:
-    """Yields the string keys that match the pattern, in no order. Raises StoreUnavailable."""
+    """Yields the keys of strings that match the pattern, in no order. Raises StoreUnavailable."""
     cursor: Cursor | None = None
     while True:
         cursor, keys = await connection.ask("scan", partial(_scan, cursor, pattern))
@@ -92,7 +92,7 @@ async def scan(connection: Connection, pattern: str) -> AsyncIterator[str]:
 
 
 async def _scan(cursor: Cursor | None, pattern: str, client: Client) -> tuple[Cursor | None, list[bytes]]:
-    """The next keys, and the cursor after them: None at the end."""
+    """The next cursor, and the next keys. The cursor is None at the end."""
     kind = ObjectType.STRING
     if isinstance(client, GlideClusterClient):
         at = cursor

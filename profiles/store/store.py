@@ -1,4 +1,4 @@
-"""The profile store on Valkey: one value a user, written only over the revision that was read."""
+"""The profile store on Valkey. Each user has one value, which is only written over the revision that was read."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -32,7 +32,7 @@ _SCRIPT_TRIES: Final = 3
 
 
 class ProfileStore:
-    """Profiles and tails by user id. Every method raises StoreUnavailable, and nothing else, if the store fails."""
+    """Profiles and tails by user id. If the store fails, every method raises StoreUnavailable and nothing else."""
 
     def __init__(self, settings: StoreSettings, connection: Connection) -> None:
         self._cluster = settings.cluster
@@ -43,41 +43,41 @@ class ProfileStore:
 
     @classmethod
     async def connect(cls, settings: StoreSettings) -> Self:
-        """Makes a store that connects with its first request: the servers need not be up yet."""
+        """Creates a store. It connects with its first request, so the servers need not be up yet."""
         connection = Connection(settings)
         await connection.open()
         return cls(settings, connection)
 
     async def close(self) -> None:
-        """Ends the connection."""
+        """Closes the connection."""
         await self._connection.close()
 
     async def read(self, user_ids: Sequence[str]) -> list[Stored | None]:
         """Reads profiles.
 
-        A value that cannot be decoded is logged and counted, and returned as an empty profile at its revision: the next
+        A value that cannot be decoded is logged, counted, and returned as an empty profile at its revision. The next
         write replaces it.
 
         Returns:
-            The profiles, in order of the users; None for a user without one.
+            The profiles, in the order of the users. None for a user without one.
         """
         values = await self._get("read", [self._keys.profile(user_id) for user_id in user_ids])
         profiles: list[Stored | None] = []
         for i, (user_id, value) in enumerate(zip(user_ids, values, strict=True)):
             if i % _DECODED_PER_TURN == _DECODED_PER_TURN - 1:
-                await asyncio.sleep(0)  # Decoding takes a few milliseconds: others get a turn.
+                await asyncio.sleep(0)  # Decoding takes a few milliseconds, so other tasks get a turn.
             profiles.append(None if value is None else _decoded(user_id, value))
         return profiles
 
     async def read_tails(self, user_ids: Sequence[str]) -> list[Tail | None]:
-        """Reads tails, in order of the users. Read a tail that is to be written after its profile: then the fence
+        """Reads tails, in the order of the users. Before a write, read the tail after the profile, so that the fence
         covers it."""
         values = await self._get("read tails", [self._keys.tail(user_id) for user_id in user_ids])
         return [None if value is None else Tail(value) for value in values]
 
     async def revisions(self, user_ids: Sequence[str]) -> list[int | None]:
-        """Reads revisions, in order of the users: 0 without a profile, None if the user's part of the store did not
-        answer."""
+        """Reads revisions, in the order of the users. 0: there is no profile. None: the user's part of the store did
+        not answer."""
         found: list[int | None] = []
         for start in range(0, len(user_ids), _CHUNK):
             batch = self._batch()
@@ -88,13 +88,13 @@ class ProfileStore:
         return found
 
     async def write(self, writes: Sequence[Write]) -> list[bool]:
-        """Writes and announces the profiles that are still at the revision that they were made from.
+        """Writes and announces the profiles that are still at their base revision.
 
         A profile whose expiry has passed is deleted. After StoreUnavailable each profile may or may not have been
-        written, never in part.
+        written, but never in part.
 
         Returns:
-            In order: True if it was written; False if another write was first: read and fold it again.
+            Whether each profile was written, in order. If not, another write came first. Read and fold it again.
         """
         written: list[bool] = []
         chunk: list[list[str | bytes]] = []
@@ -117,21 +117,21 @@ class ProfileStore:
             await self._connection.ask("answer a ping", lambda client: client.ping())
 
     async def check_writes(self, timeout: float) -> None:
-        """Returns if the store takes a write like a profile's within `timeout` seconds. A server that is out of memory,
-        or a replica, answers pings."""
+        """Returns if the store accepts a write like that of a profile within `timeout` seconds. A ping does not show
+        this: a replica answers pings, and so does a server that is out of memory."""
         key = self._keys.probe
         arguments: list[str | bytes] = [key, f"{key}:t", "", "", "1", "delete", "", f"{key}:c", "", ""]
         async with _within(timeout):
             await self._write([arguments])
 
     async def identity(self) -> str:
-        """Names the running servers. Another name than before means that a server was restarted or replaced, and may
-        have lost its last writes."""
+        """The ids of the running servers. If they change, a server was restarted or replaced, and may have lost its
+        last writes."""
         return await self._connection.ask("name itself", run_ids)
 
     async def scan(self) -> AsyncIterator[str]:
         """Yields the user ids of all profiles, in no order. Profiles that are written or deleted meanwhile may be
-        missed, and some may come twice."""
+        missed, and some ids may come twice."""
         async for key in scan(self._connection, self._keys.profiles):
             yield self._keys.user_id(key)
 
@@ -150,8 +150,8 @@ class ProfileStore:
     async def _write(self, arguments: list[list[str | bytes]]) -> list[bool]:
         answers: list[object] = [None] * len(arguments)
         waiting = list(range(len(arguments)))
-        # A restarted server or a new primary does not have the script. Only what it did not run is sent again, with the
-        # script.
+        # A restarted server or a new primary does not have the script. Only the writes that it did not run are sent
+        # again, with the script.
         command: tuple[str, str] = ("EVALSHA", self._digest)
         for _ in range(_SCRIPT_TRIES):
             batch = self._batch()
@@ -181,7 +181,7 @@ class ProfileStore:
         values: list[bytes | None] = []
         for start in range(0, len(keys), _CHUNK):
             chunk: list[str | bytes] = list(keys[start : start + _CHUNK])
-            if not self._cluster:  # half the time of a pipeline
+            if not self._cluster:  # MGET takes half the time of a pipeline.
                 values += await self._connection.ask(operation, partial(_get_many, chunk))
                 continue
             batch = self._batch()

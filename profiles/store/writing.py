@@ -1,4 +1,4 @@
-"""A profile to be written, and the script's arguments for it."""
+"""A write of a profile, and the script's arguments for it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,26 +16,26 @@ _RANDOM_BITS: Final = 16
 
 
 def next_revision(base: int) -> int:
-    """The revision after `base`: its upper bits count the writes, the lower 16 are random.
+    """The revision after `base`. Its upper bits count the writes, and the lower 16 are random.
 
-    So a revision that the store has lost is not mistaken for the one that replaces it.
+    A revision that the store has lost is therefore not mistaken for the one that replaces it.
     """
     return ((base >> _RANDOM_BITS) + 1) << _RANDOM_BITS | getrandbits(_RANDOM_BITS)
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A profile to be written over the revision that it was made from.
+    """A write of a profile over the revision that was read.
 
     Attributes:
         user_id: The user.
-        base_revision: The revision that was read; 0 if there was no profile.
+        base_revision: The revision that was read. 0 if there was no profile.
         profile: The new profile.
-        tail: The new tail. None: the tail stays as it is.
-        delete_tail: The tail is deleted.
+        tail: The new tail. None: the tail is not changed.
+        delete_tail: Whether the tail is deleted.
         quiet: For the announcement, as in `Folded`.
         applied: For the announcement, as in `Folded`.
-        traceparent: For the announcement, W3C's; empty if nothing is traced.
+        traceparent: W3C's `traceparent` for the announcement. Empty if nothing is traced.
         revision: The new revision.
         value: The new stored value.
     """

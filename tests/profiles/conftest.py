@@ -1,4 +1,4 @@
-"""Stores and subscriber on real servers, standalone and in a cluster."""
+"""A store and a subscriber on real servers, standalone and in a cluster."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -19,7 +19,7 @@ GENEROUS_SECONDS = 60.0
 
 @asynccontextmanager
 async def running(subscriber: AnnouncementSubscriber) -> AsyncIterator[None]:
-    """While its tasks run, as a server's list runs them."""
+    """Runs the subscriber's background tasks while inside, as a server does."""
     tasks = asyncio.create_task(run_background(subscriber.background()))
     try:
         yield
@@ -29,22 +29,22 @@ async def running(subscriber: AnnouncementSubscriber) -> AsyncIterator[None]:
 
 
 async def until(true: Callable[[], bool]) -> None:
-    """Waits until it is true, generously."""
+    """Waits until the claim is true, for a generous time."""
     deadline = monotonic() + GENEROUS_SECONDS
     while not true():
-        assert monotonic() < deadline, "it did not come about"
+        assert monotonic() < deadline, "it did not become true"
         await asyncio.sleep(0.01)
 
 
 def settings_of(server: EmbeddedValkey, prefix: str, **more: object) -> StoreSettings:
-    """To reach this server. Timeouts are long: the machine may be busy."""
+    """Settings for this server. Timeouts are long, because the machine may be busy."""
     fields: dict[str, object] = {"request_timeout_ms": 5000, "key_prefix": prefix}
     return StoreSettings.model_validate({"addresses": (server.address,)} | fields | more)
 
 
 @pytest.fixture(params=["standalone", "cluster"])
 def store_settings(request: pytest.FixtureRequest, prefix: str) -> StoreSettings:
-    """To reach a server, and in a second round a cluster."""
+    """Settings for a single server, and in a second round for a cluster."""
     if request.param == "standalone":
         server: EmbeddedValkey = request.getfixturevalue("valkey")
         return settings_of(server, prefix)

@@ -1,6 +1,6 @@
-"""What the fold has to come to, worked out the slow way: take everything, sort, cut, count.
+"""The expected result of a fold, computed the slow way: sort all records, cut, and count.
 
-Shares no code with the fold. It is given all records of one user at once and never a profile.
+It shares no code with the fold. It gets all records of one user at once, and never a profile.
 """
 
 from collections.abc import Sequence
@@ -23,8 +23,8 @@ class Expected:
 
 
 def expected(records: Sequence[Record], settings: ProfileSettings) -> Expected:
-    """The profile after these records. Right where ids that repeat are still known when they do, and where
-    no erasure follows an event that the history has lost."""
+    """The profile after these records. It is right if repeated ids are still known when they repeat, and if no erasure
+    comes after the history has lost an event."""
     watermarks: dict[tuple[bytes, int], int] = {}
     floors: dict[tuple[bytes, int], int] = {}
     unseen: dict[Position, Record] = {}
@@ -64,7 +64,7 @@ def expected(records: Sequence[Record], settings: ProfileSettings) -> Expected:
 
 
 def newest(events: dict[str, Event], count: int) -> list[tuple[int, str, str, str, float | None, str]]:
-    """The last `count` of all, sorted."""
+    """The last `count` of all events, sorted."""
     rows = sorted(
         (e.time_ms, e.event_id, e.item_id, e.action, e.value, e.undo_event_id) for e in events.values()
     )
@@ -74,7 +74,7 @@ def newest(events: dict[str, Event], count: int) -> list[tuple[int, str, str, st
 def holding(
     history: Sequence[tuple[int, str, str, str, float | None, str]],
 ) -> list[tuple[int, str, str, str, float | None, str]]:
-    """The rows that no undo takes back, without the undos."""
+    """The rows that are not undone, without the undo events."""
     gone: set[str] = set()
     for row in sorted(history, reverse=True):
         if row[3] == "undo" and row[1] not in gone:
@@ -85,7 +85,7 @@ def holding(
 def model_rows(
     events: int, history: Sequence[tuple[int, str, str, str, float | None, str]], settings: ProfileSettings
 ) -> list[tuple[int, str, str, str, float | None, str]]:
-    """Ranks past the last refold, by counting up to it."""
+    """The rows with ranks after the last refold, found by counting up to it."""
     start = 0
     while events - start - settings.refold_every >= settings.history:
         start += settings.refold_every

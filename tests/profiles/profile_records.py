@@ -1,4 +1,4 @@
-"""Records for tests: made by hand, or drawn by hypothesis."""
+"""Records for tests, made by hand or drawn by hypothesis."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +14,7 @@ T0 = 1_700_000_000_000
 TOPIC = bytes(range(16))
 OTHER_TOPIC = bytes(range(1, 17))
 DAY_MS = 86_400_000
-# Small, so that a few events overflow everything.
+# Small limits, so that a few events exceed all of them.
 SMALL = ProfileSettings(history=4, refold_every=3, impressions=3, tail=5, time_to_live_days=10)
 ROOMY = ProfileSettings(history=64, refold_every=3, impressions=64, time_to_live_days=10)
 
@@ -48,7 +48,7 @@ def event(
 
 
 def erasure(*ends: tuple[int, int], offset: int, partition: int = 0, seconds: float = 0) -> Erasure:
-    """The order to forget what came before (partition, end offset)."""
+    """An order to erase the events before the end offset of each (partition, end offset)."""
     return Erasure(
         "ann",
         Position(TOPIC, partition, offset),
@@ -60,14 +60,14 @@ def erasure(*ends: tuple[int, int], offset: int, partition: int = 0, seconds: fl
 def run(
     records: Sequence[Record], settings: ProfileSettings = SMALL, profile: Profile | None = None
 ) -> Folded:
-    """All in one batch."""
+    """Folds the records in one batch."""
     return fold(profile, "ann", records, settings)
 
 
 def in_batches(
     records: Sequence[Record], sizes: Sequence[int], settings: ProfileSettings
 ) -> tuple[Profile | None, list[Folded]]:
-    """Cut into batches of these sizes, what is left in one more."""
+    """Folds the records in batches of these sizes, and the rest in one more."""
     profile, parts = None, []
     rest = list(records)
     for size in [*sizes, len(records)]:
@@ -79,13 +79,13 @@ def in_batches(
 
 
 def rows(entries: Sequence[Entry]) -> list[tuple[int, str, str, str, float | None, str]]:
-    """Entries without their positions, as the oracle has them."""
+    """Entries without their positions, in the form of the oracle."""
     return [(e.time_ms, e.event_id, e.item_id, e.action, e.value, e.undo_event_id) for e in entries]
 
 
 @st.composite
 def contents(draw: st.DrawFn, *, repeats: bool) -> list[Event]:
-    """Events without places: some share a time, some are too old, some take others back."""
+    """Events without positions. Some have the same time, some are too old, some undo others."""
     count = draw(st.integers(0, 24))
     ids = [f"e{i}" for i in range(count)]
     events = []
@@ -108,18 +108,18 @@ def contents(draw: st.DrawFn, *, repeats: bool) -> list[Event]:
 
 
 def placed(events: Sequence[Event], partitions: Sequence[int]) -> list[Record]:
-    """The events in this order on these partitions."""
+    """The events with positions, in this order on these partitions."""
     ends = dict.fromkeys(partitions, 0)
     records: list[Record] = []
     for each, partition in zip(events, partitions, strict=True):
         records.append(replace(each, position=Position(TOPIC, partition, ends[partition])))
-        ends[partition] += 1 + each.time_ms % 2  # gaps: other users' records
+        ends[partition] += 1 + each.time_ms % 2  # Gaps are other users' records.
     return records
 
 
 @st.composite
 def logs(draw: st.DrawFn, *, repeats: bool = False, erasures: bool = False) -> list[Record]:
-    """Records of a user on three partitions, in one order that they may be read in."""
+    """Records of a user on three partitions, in one of the orders in which they may be read."""
     events = draw(contents(repeats=repeats))
     partitions = draw(st.lists(st.integers(0, 2), min_size=len(events), max_size=len(events)))
     records = placed(events, partitions)
@@ -128,7 +128,7 @@ def logs(draw: st.DrawFn, *, repeats: bool = False, erasures: bool = False) -> l
             records[i] = Skip("ann", record.position, record.record_time_ms, "refused")
         elif erasures and draw(st.integers(0, 7)) == 0:
             ends = {p: draw(st.integers(0, 8)) for p in range(3)}
-            # On its own partition nothing after itself can be meant.
+            # On its own partition, an erasure cannot cover later records.
             ends[record.position.partition] = record.position.offset
             records[i] = Erasure(
                 "ann",
@@ -140,7 +140,7 @@ def logs(draw: st.DrawFn, *, repeats: bool = False, erasures: bool = False) -> l
 
 
 def interleaved(records: Sequence[Record], order: Sequence[int]) -> list[Record]:
-    """The same partitions, read in another order: `order` says which partition is next."""
+    """The same partitions, read in another order. `order` says which partition is read next."""
     queues = {p: [r for r in records if r.position.partition == p] for p in range(3)}
     result = [queues[p].pop(0) for p in order if queues[p]]
     return result + [record for queue in queues.values() for record in queue]

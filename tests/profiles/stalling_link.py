@@ -1,11 +1,11 @@
-"""A link to a server that can go silent without closing, as when packets are dropped."""
+"""A link to a server that can go silent without closing, as if packets were dropped."""
 
 import asyncio
 import contextlib
 
 
 class StallingLink:
-    """Forwards from a port of its own to a server; while `stalled`, what is sent either way vanishes."""
+    """Forwards from its own port to a server. While `stalled`, data in both directions is dropped."""
 
     def __init__(self, host: str, port: int) -> None:
         self._target = host, port

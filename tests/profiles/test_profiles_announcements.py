@@ -19,7 +19,7 @@ FAR = 4_000_000_000_000
 
 
 async def touch(store: ProfileStore, *users: str) -> None:
-    """Writes the users' profiles once more."""
+    """Writes the users' profiles again."""
     stored = await store.read(users)
     writes = [
         Write(user, each.revision if each else 0, Profile(user, expires_at_ms=FAR))
@@ -30,7 +30,7 @@ async def touch(store: ProfileStore, *users: str) -> None:
 
 @pytest.fixture
 def subscribed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many channels each request to subscribe named."""
+    """The number of channels in each request to subscribe."""
     sizes: list[int] = []
     subscribe = servers.subscribe
 
@@ -42,7 +42,7 @@ def subscribed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return sizes
 
 
-async def test_thousands_of_watches_at_once_are_few_requests(
+async def test_thousands_of_watches_at_once_take_few_requests(
     subscriber: AnnouncementSubscriber, store: ProfileStore, subscribed: list[int]
 ) -> None:
     users = [f"user-{n}" for n in range(5000)]
@@ -59,7 +59,7 @@ async def test_thousands_of_watches_at_once_are_few_requests(
     await asyncio.gather(*(subscriber.unwatch(user, hear) for user in users))
 
 
-async def test_watches_while_others_are_confirmed_are_gathered(
+async def test_watches_that_arrive_during_a_request_are_batched(
     subscriber: AnnouncementSubscriber, subscribed: list[int]
 ) -> None:
     async def later(n: int) -> bool:
@@ -70,7 +70,7 @@ async def test_watches_while_others_are_confirmed_are_gathered(
     assert sum(subscribed) == 1000 and len(subscribed) < 500
 
 
-async def test_many_may_watch_one_user_and_each_leaves_alone(
+async def test_several_watches_of_one_user_end_independently(
     subscriber: AnnouncementSubscriber, store: ProfileStore, subscribed: list[int]
 ) -> None:
     heard: dict[str, int] = {"one": 0, "two": 0}
@@ -94,7 +94,7 @@ async def test_many_may_watch_one_user_and_each_leaves_alone(
 
 
 async def subscribers(settings: StoreSettings, user_id: str) -> int:
-    """How many connections the servers count on the user's channel."""
+    """The number of connections that are subscribed to the user's channel."""
     connection = Connection(settings)
     await connection.open()
     command = "SHARDNUMSUB" if settings.cluster else "NUMSUB"
@@ -117,7 +117,7 @@ async def subscribers(settings: StoreSettings, user_id: str) -> int:
     return int(answer[1])
 
 
-async def test_the_last_to_leave_ends_the_subscription(
+async def test_the_last_unwatch_ends_the_subscription(
     subscriber: AnnouncementSubscriber, store_settings: StoreSettings
 ) -> None:
     def hear(_: Announcement) -> None:
@@ -130,7 +130,7 @@ async def test_the_last_to_leave_ends_the_subscription(
         await asyncio.sleep(0.01)
 
 
-async def test_leaving_and_coming_back_again_and_again_loses_nothing(
+async def test_repeated_watches_and_unwatches_lose_no_announcement(
     subscriber: AnnouncementSubscriber, store: ProfileStore
 ) -> None:
     heard = 0
@@ -148,7 +148,7 @@ async def test_leaving_and_coming_back_again_and_again_loses_nothing(
             await asyncio.sleep(0.002 * (turn % 5))
 
 
-async def test_a_callback_that_fails_keeps_nobody_from_hearing(
+async def test_a_callback_that_fails_does_not_affect_the_others(
     subscriber: AnnouncementSubscriber, store: ProfileStore
 ) -> None:
     heard: list[Announcement] = []
@@ -176,7 +176,7 @@ async def test_a_cancelled_watch_leaves_nothing_behind(
     assert await subscriber.watch("ann", heard.append)
 
 
-async def test_what_is_no_announcement_is_passed_over(
+async def test_an_invalid_announcement_is_ignored(
     subscriber: AnnouncementSubscriber, store: ProfileStore, store_settings: StoreSettings
 ) -> None:
     heard: list[Announcement] = []
@@ -192,7 +192,7 @@ async def test_what_is_no_announcement_is_passed_over(
     assert heard[0].revision > 0
 
 
-async def test_an_announcement_brings_the_profile_as_the_store_has_it(
+async def test_an_announcement_has_the_profile_as_it_is_in_the_store(
     subscriber: AnnouncementSubscriber, store: ProfileStore
 ) -> None:
     heard: list[Announcement] = []
@@ -204,7 +204,7 @@ async def test_an_announcement_brings_the_profile_as_the_store_has_it(
     assert [each.stored.revision for each in heard if each.stored] == [each.revision for each in heard]
 
 
-async def test_what_was_brought_is_decoded_when_it_is_asked_for_and_once_for_all(
+async def test_an_attached_profile_is_decoded_once_on_first_access(
     subscriber: AnnouncementSubscriber, store: ProfileStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded: list[int] = []
@@ -225,7 +225,7 @@ async def test_what_was_brought_is_decoded_when_it_is_asked_for_and_once_for_all
     assert len(decoded) == 1
 
 
-async def test_a_profile_that_is_too_large_is_announced_without_being_brought(
+async def test_a_profile_that_is_too_large_is_announced_without_being_attached(
     subscriber: AnnouncementSubscriber, store: ProfileStore
 ) -> None:
     heard: list[Announcement] = []

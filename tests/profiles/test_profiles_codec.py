@@ -1,4 +1,4 @@
-"""The stored form: what goes in comes out, and equal profiles are equal bytes."""
+"""The stored form: decoding reverses encoding, and equal profiles have equal bytes."""
 
 import contextlib
 from dataclasses import replace
@@ -25,7 +25,7 @@ states = st.lists(
 
 
 @given(logs(repeats=True, erasures=True), states, st.integers(0, 2**62), st.booleans())
-def test_a_profile_survives_being_stored(
+def test_decoding_reverses_encoding(
     records: list[Record], kept: tuple[ModelState, ...], revision: int, other_topic: bool
 ) -> None:
     if other_topic:
@@ -37,7 +37,7 @@ def test_a_profile_survives_being_stored(
 
 
 @given(logs(), st.randoms())
-def test_equal_profiles_are_equal_bytes_however_their_mappings_are_ordered(records, random) -> None:  # type: ignore[no-untyped-def]
+def test_equal_profiles_have_equal_bytes_for_any_order_of_their_mappings(records, random) -> None:  # type: ignore[no-untyped-def]
     profile = run(records).profile
     totals, watermarks = list(profile.totals.items()), list(profile.watermarks.items())
     random.shuffle(totals)
@@ -46,31 +46,31 @@ def test_equal_profiles_are_equal_bytes_however_their_mappings_are_ordered(recor
     assert encode(shuffled) == encode(profile)
 
 
-def test_an_id_that_is_its_place_is_not_stored() -> None:
+def test_an_event_id_that_is_its_position_is_not_stored() -> None:
     with_place = run([event("view", "A", 0, offset=123_456)]).profile
     with_id = run([event("view", "A", 0, offset=123_456, event_id="x" * 49)]).profile
     assert len(encode(with_id)) - len(encode(with_place)) == 49
     assert decode(bytes(8) + encode(with_place)).profile == with_place
 
 
-def test_an_id_that_names_another_place_is_stored() -> None:
+def test_an_event_id_that_is_another_position_is_stored() -> None:
     elsewhere = Position(TOPIC, 1, 5).event_id
     profile = run([event("view", "A", 0, offset=5, event_id=elsewhere)]).profile
     assert decode(bytes(8) + encode(profile)).profile.history[0].event_id == elsewhere
 
 
-def test_an_empty_profile_survives_too() -> None:
+def test_an_empty_profile_is_encoded_and_decoded() -> None:
     assert decode(encode_revision(1) + encode(Profile("ann"))) == Stored(1, Profile("ann"))
 
 
 @pytest.mark.parametrize("value", [b"", b"short", bytes(8) + b"\xff\xff\xff", bytes(8) + b"\x0a\x02\xae\xff"])
-def test_bytes_that_are_no_profile_are_called_corrupt(value: bytes) -> None:
+def test_bytes_that_are_not_a_profile_are_corrupt(value: bytes) -> None:
     with pytest.raises(ProfileCorrupt):
         decode(value)
 
 
 @given(st.data())
-def test_a_damaged_profile_is_read_or_called_corrupt(data: st.DataObject) -> None:
+def test_a_damaged_profile_is_decoded_or_corrupt(data: st.DataObject) -> None:
     log: list[Record] = [event("like", "A", n, offset=n, value=1.0) for n in range(9)]
     value = bytearray(encode_revision(1) + encode(run([*log, erasure((0, 3), offset=9)]).profile))
     for _ in range(data.draw(st.integers(1, 4))):
@@ -79,7 +79,7 @@ def test_a_damaged_profile_is_read_or_called_corrupt(data: st.DataObject) -> Non
         decode(bytes(value))
 
 
-def test_an_announcement_of_a_writer_that_traces_nothing_is_read_as_before() -> None:
+def test_an_announcement_without_a_trace_is_encoded_as_before() -> None:
     before = profile_pb2.Announcement(base_revision=7, revision=8).SerializeToString()
     assert encode_announcement(7, 8, quiet=False, applied=()) == before
     assert decode_announcement("ann", before).traceparent == ""
@@ -88,7 +88,7 @@ def test_an_announcement_of_a_writer_that_traces_nothing_is_read_as_before() -> 
     assert heard.traceparent == "00-ab-cd-01" and heard.attached is not None
 
 
-def test_an_announcement_names_the_newest_events_but_no_impressions() -> None:
+def test_an_announcement_has_the_newest_events_but_no_impressions() -> None:
     applied: list[Event] = [event("view", f"i{n}", n, offset=n) for n in range(40)]
     applied.append(event("impression", "shown", 99, offset=99))
     payload = encode_announcement(7, 8, quiet=False, applied=applied)
@@ -100,7 +100,7 @@ def test_an_announcement_names_the_newest_events_but_no_impressions() -> None:
 
 
 @given(st.integers(0, 2**16), st.booleans())
-def test_a_value_behind_its_announcement_is_part_of_one_message(size: int, quiet: bool) -> None:
+def test_an_announcement_and_its_attached_value_are_one_message(size: int, quiet: bool) -> None:
     stored = Stored(8, Profile("ann", totals={"x" * size: 1}))
     value = encode_revision(8) + encode(stored.profile)
     payload = encode_announcement(7, 8, quiet=quiet, applied=())
@@ -120,7 +120,7 @@ def test_a_value_behind_its_announcement_is_part_of_one_message(size: int, quiet
         encode_revision(9) + encode(Profile("ann")),
     ],
 )
-def test_an_announcement_whose_value_is_damaged_or_not_its_own_has_none(value: bytes) -> None:
+def test_an_attached_value_that_is_damaged_or_of_another_profile_is_ignored(value: bytes) -> None:
     payload = encode_announcement(7, 8, quiet=False, applied=()) + attachment_header(value) + value
     heard = decode_announcement("ann", payload)
     assert heard.revision == 8 and heard.stored is None and heard.stored is None

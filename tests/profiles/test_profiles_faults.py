@@ -1,4 +1,4 @@
-"""Valkey that dies, comes back, goes silent, or has no memory left."""
+"""A Valkey that dies, comes back, goes silent, or runs out of memory."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -55,7 +55,7 @@ async def connected(settings: StoreSettings) -> AsyncIterator[tuple[ProfileStore
 
 
 async def eventually(do: Callable[[], Awaitable[object]]) -> None:
-    """Does it until the store is there for it."""
+    """Repeats the call until the store is available."""
     deadline = monotonic() + GENEROUS_SECONDS
     while True:
         try:
@@ -67,7 +67,7 @@ async def eventually(do: Callable[[], Awaitable[object]]) -> None:
             return
 
 
-async def test_a_restart_heals_by_itself_and_tells_whoever_watches(
+async def test_after_a_restart_connections_recover_and_watchers_are_notified(
     server: EmbeddedValkey, prefix: str
 ) -> None:
     heard: list[Announcement] = []
@@ -86,7 +86,7 @@ async def test_a_restart_heals_by_itself_and_tells_whoever_watches(
         await server.start()
         await until(lambda: subscriber.generation > generation)
         heard.clear()
-        # The script is gone from the server as well. What was acknowledged is not.
+        # The restarted server has lost the script, but no acknowledged write.
         await eventually(lambda: touch(store, *users))
         await until(lambda: {each.user_id for each in heard} == set(users))
         counts = [revision >> 16 for revision in await store.revisions(users) if revision]
@@ -103,7 +103,7 @@ async def test_a_store_may_be_down_when_a_process_starts(server: EmbeddedValkey,
             await store.read(["ann"])
         assert await subscriber.watch("ann", heard.append) is False
         await server.start()
-        # Who was told that nothing is confirmed is told when it is.
+        # A watcher whose watch was not confirmed is notified once it is.
         await until(lambda: [each.revision for each in heard] == [0])
         await eventually(lambda: touch(store, "ann"))
         await until(lambda: len(heard) == 2)
@@ -129,9 +129,7 @@ async def test_a_store_that_is_down_costs_little_until_it_is_back(
     await store.close()
 
 
-async def test_a_link_that_goes_silent_is_given_up_and_found_again(
-    server: EmbeddedValkey, prefix: str
-) -> None:
+async def test_a_silent_link_is_replaced_and_recovers(server: EmbeddedValkey, prefix: str) -> None:
     link = StallingLink(server.host, server.port)
     await link.start()
     direct = await ProfileStore.connect(settings_of(server, prefix))
@@ -147,7 +145,7 @@ async def test_a_link_that_goes_silent_is_given_up_and_found_again(
         link.stalled = True
         with pytest.raises(StoreUnavailable):
             await store.read(["ann"])
-        await touch(direct, "ann")  # nobody hears of this
+        await touch(direct, "ann")  # This announcement is lost.
         await asyncio.sleep(2)
         link.stalled = False
         await until(lambda: subscriber.generation > generation)
@@ -159,13 +157,13 @@ async def test_a_link_that_goes_silent_is_given_up_and_found_again(
     await link.stop()
 
 
-async def test_a_killed_connection_is_noticed_though_the_server_lives(
+async def test_a_killed_connection_is_noticed_while_the_server_runs(
     server: EmbeddedValkey, prefix: str
 ) -> None:
     heard: list[Announcement] = []
     async with connected(settings_of(server, prefix, **QUICK)) as (store, subscriber):
         await subscriber.watch("ann", heard.append)
-        await asyncio.sleep(0.3)  # a probe has seen the connection
+        await asyncio.sleep(0.3)  # A probe has seen the connection by then.
         generation = subscriber.generation
         await server.command("CLIENT", "KILL", "TYPE", "pubsub")
         await until(lambda: subscriber.generation > generation)
@@ -173,7 +171,7 @@ async def test_a_killed_connection_is_noticed_though_the_server_lives(
         await until(lambda: len(heard) == 1)
 
 
-async def test_out_of_memory_nothing_is_written_in_part_and_reading_goes_on(
+async def test_out_of_memory_nothing_is_written_in_part_and_reads_work(
     server: EmbeddedValkey, prefix: str
 ) -> None:
     store = await ProfileStore.connect(settings_of(server, prefix))
@@ -198,7 +196,7 @@ async def test_out_of_memory_nothing_is_written_in_part_and_reading_goes_on(
     await store.close()
 
 
-async def test_a_server_that_forbids_publishing_still_takes_writes(
+async def test_a_server_that_forbids_publishing_still_accepts_writes(
     server: EmbeddedValkey, prefix: str
 ) -> None:
     password = "p@ss/w#rd%41:?&é"
@@ -211,7 +209,7 @@ async def test_a_server_that_forbids_publishing_still_takes_writes(
     await store.close()
 
 
-async def test_a_wrong_password_is_a_store_unavailable_that_does_not_say_it(
+async def test_a_wrong_password_raises_store_unavailable_without_revealing_it(
     server: EmbeddedValkey, prefix: str
 ) -> None:
     await server.command("ACL", "SETUSER", "ann", "on", ">right", "~*", "+@all", "&*")
@@ -223,7 +221,7 @@ async def test_a_wrong_password_is_a_store_unavailable_that_does_not_say_it(
     await store.close()
 
 
-async def test_a_part_of_the_cluster_that_is_down_takes_nobody_else_with_it(
+async def test_the_rest_of_a_cluster_works_while_a_part_is_down(
     cluster: EmbeddedValkeyCluster, prefix: str
 ) -> None:
     for node in cluster.nodes:
@@ -256,7 +254,7 @@ async def test_a_part_of_the_cluster_that_is_down_takes_nobody_else_with_it(
         heard.clear()
         await eventually(lambda: touch(store, *well))
         await until(lambda: heard == set(well))
-        # The client confirms no new subscription before the lost server is back, wherever it belongs.
+        # The client confirms no new subscription on any server before the lost server is back.
         await asyncio.gather(subscriber.watch("new-1", hear), subscriber.watch("new-2", hear))
         await cluster.nodes[1].start()
         await until(lambda: subscriber.generation > generation)
@@ -265,7 +263,9 @@ async def test_a_part_of_the_cluster_that_is_down_takes_nobody_else_with_it(
         await until(lambda: heard >= {*users, "new-1", "new-2"})
 
 
-async def test_a_slot_that_moves_takes_its_users_with_it(cluster: EmbeddedValkeyCluster, prefix: str) -> None:
+async def test_users_of_a_moved_slot_are_still_read_and_announced(
+    cluster: EmbeddedValkeyCluster, prefix: str
+) -> None:
     addresses = tuple(f"{host}:{port}" for host, port in cluster.addresses)
     settings = StoreSettings(addresses=addresses, cluster=True, key_prefix=prefix, request_timeout_ms=5000)
     heard: list[Announcement] = []
@@ -289,7 +289,7 @@ async def test_a_slot_that_moves_takes_its_users_with_it(cluster: EmbeddedValkey
 
 
 async def _move_slot(cluster: EmbeddedValkeyCluster, key: str, keys: list[str]) -> None:
-    """What an operator's resharding does, for one slot."""
+    """Moves one slot, as an operator's resharding does."""
     slot = int(await cluster.nodes[0].command("CLUSTER", "KEYSLOT", key))
     source = cluster.nodes[slot * 3 // 16_384]
     target = cluster.nodes[(slot * 3 // 16_384 + 1) % 3]

@@ -1,4 +1,4 @@
-"""What a profile says of a user, example by example."""
+"""The fold, by examples."""
 
 import pytest
 
@@ -20,7 +20,7 @@ from tests.profiles.profile_records import DAY_MS, ROOMY, SMALL, T0, erasure, ev
 ACTIONS = ROOMY.actions
 
 
-def test_a_batch_newest_first_ends_like_the_same_events_one_by_one() -> None:
+def test_a_batch_in_reverse_order_equals_the_same_events_one_by_one() -> None:
     at_once = run(
         [
             event("click", "C", 20, offset=0, event_id="c"),
@@ -38,7 +38,7 @@ def test_a_batch_newest_first_ends_like_the_same_events_one_by_one() -> None:
     assert at_once.totals == profile.totals == {"click": 3}
 
 
-def test_a_profile_given_to_the_fold_is_left_as_it_was() -> None:
+def test_the_fold_does_not_change_its_argument() -> None:
     before = run([event("view", "A", 0, offset=0)]).profile
     totals, watermarks = dict(before.totals), dict(before.watermarks)
     run([event("view", "B", 1, offset=1), erasure((0, 2), offset=2)], profile=before)
@@ -74,7 +74,7 @@ def test_an_event_exactly_as_old_as_the_time_to_live_still_counts() -> None:
     assert run([event("view", "A", 0, offset=0, record_seconds=ten_days + 0.001)]).late == 1
 
 
-def test_impressions_push_nothing_out_and_wake_nobody() -> None:
+def test_impressions_displace_no_events_and_are_quiet() -> None:
     profile = run([event("click", "A", 0, offset=0)]).profile
     shown = [event("impression", f"i{n}", n, offset=n) for n in range(1, 301)]
     folded = run([*shown, event("impression", "i9", 500, offset=301)], profile=profile)
@@ -89,13 +89,13 @@ def test_impressions_push_nothing_out_and_wake_nobody() -> None:
     assert [e.item_id for e in positives(clicked.profile.history, ACTIONS)] == ["A", "i9"]
 
 
-def test_a_settings_without_impressions_still_counts_them() -> None:
+def test_impressions_are_counted_even_if_none_are_kept() -> None:
     settings = ProfileSettings(impressions=0)
     profile = run([event("impression", "A", n, offset=n) for n in range(3)], settings).profile
     assert profile.impressions == () and profile.totals == {"impression": 3}
 
 
-def test_a_dislike_taken_back_is_as_if_it_had_never_been() -> None:
+def test_an_undone_dislike_has_no_effect() -> None:
     likes = [event("like", "A", 0, offset=0), event("like", "B", 1, offset=1)]
     before = run(likes, ROOMY).profile
     disliked = run([event("dislike", "A", 2, offset=2, event_id="d")], ROOMY, before)
@@ -109,7 +109,7 @@ def test_a_dislike_taken_back_is_as_if_it_had_never_been() -> None:
     assert undone.profile.totals == {"like": 2, "dislike": 1, "undo": 1}
 
 
-def test_an_undo_may_come_before_what_it_takes_back() -> None:
+def test_an_undo_may_arrive_before_its_event() -> None:
     undo = event("undo", "", 5, offset=0, undo="p")
     bought = event("purchase", "A", 1, offset=1, event_id="p")
     folded = run([undo, bought], ROOMY)
@@ -119,7 +119,7 @@ def test_an_undo_may_come_before_what_it_takes_back() -> None:
     assert not after.model_history_changed
 
 
-def test_an_undo_can_itself_be_taken_back() -> None:
+def test_an_undo_can_itself_be_undone() -> None:
     profile = run(
         [
             event("purchase", "A", 0, offset=0, event_id="p"),
@@ -131,7 +131,7 @@ def test_an_undo_can_itself_be_taken_back() -> None:
     assert [e.event_id for e in effective(profile.history)] == ["p"]
 
 
-def test_an_event_without_an_id_is_undone_by_its_place() -> None:
+def test_an_event_without_an_id_is_undone_by_its_position() -> None:
     sent = event("dislike", "A", 0, offset=7, partition=3)
     undo = event("undo", "", 1, offset=8, undo=sent.position.event_id)
     assert effective(run([sent, undo], ROOMY).profile.history) == ()
@@ -143,13 +143,13 @@ def test_in_order_events_are_steps_with_a_refold_every_k() -> None:
         folded = run([event("view", "A", n, offset=n)], profile=profile)
         profile = folded.profile
         steps.append(folded.step is not None)
-    # N = 4, K = 3: the boundary moves with the 7th and the 10th event.
+    # With N = 4 and K = 3, the boundary moves at the 7th and the 10th event.
     assert steps == [True] * 6 + [False] + [True] * 2 + [False] + [True] * 2
     late = run([event("view", "B", 8.5, offset=20)], profile=profile)
     assert late.model_history_changed and late.step is None
 
 
-def test_two_new_events_at_once_are_a_refold_and_one_among_impressions_a_step() -> None:
+def test_two_new_events_need_a_refold_and_one_among_impressions_a_step() -> None:
     two = run([event("view", "A", 0, offset=0), event("view", "B", 1, offset=1)])
     assert two.step is None and two.model_history_changed
     one = run([event("impression", "A", 0, offset=0), event("view", "B", 1, offset=1)])
@@ -163,7 +163,7 @@ def test_the_refold_boundary(events: int, start: int) -> None:
     assert refold_start(events, 64, 32) == start
 
 
-def test_what_leaves_the_history_is_remembered_as_taken_unless_repeats_are_allowed() -> None:
+def test_consumed_items_that_leave_the_history_go_to_the_tail_unless_repeatable() -> None:
     log = [event("purchase", "A", 0, offset=0), event("view", "B", 1, offset=1)]
     log += [event("view", "C", n, offset=n) for n in range(2, 9)]
     folded = run(log)
@@ -175,20 +175,20 @@ def test_what_leaves_the_history_is_remembered_as_taken_unless_repeats_are_allow
     assert "Z" not in consumed(too_late.profile, ACTIONS)
 
 
-def test_an_action_that_is_no_longer_configured_still_keeps_its_items_away() -> None:
+def test_an_action_that_is_no_longer_configured_still_consumes_its_items() -> None:
     profile = run([event("rented", "A", 0, offset=0)], ROOMY).profile
     assert consumed(profile, ACTIONS) == {"A"}
     assert positives(profile.history, ACTIONS) == ()
 
 
-def test_ratings_speak_for_an_item_from_a_value_on() -> None:
+def test_ratings_are_positive_from_a_value_on() -> None:
     profile = run(
         [event("rate", "A", 0, offset=0, value=3.5), event("rate", "B", 1, offset=1, value=4.0)], ROOMY
     ).profile
     assert [e.item_id for e in positives(profile.history, ACTIONS)] == ["B"]
 
 
-def test_an_erasure_forgets_what_was_and_not_what_comes() -> None:
+def test_an_erasure_removes_past_events_but_not_future_ones() -> None:
     before = run([event("like", "A", n, offset=n, event_id=f"{n}") for n in range(12)]).profile
     folded = run([erasure((0, 12), (1, 5), offset=12, seconds=20)], profile=before)
     profile = folded.profile
@@ -215,25 +215,25 @@ def test_a_profile_lives_for_the_time_to_live_after_its_newest_event() -> None:
     assert profile.expires_at_ms == T0 + 100_000 + 10 * DAY_MS
 
 
-def test_a_profile_of_nothing_but_watermarks_is_kept_briefly() -> None:
+def test_a_profile_with_only_watermarks_is_kept_briefly() -> None:
     late = event("view", "A", -30 * 86_400, offset=0, record_seconds=0)
     profile = run([late]).profile
     assert profile.history == () and T0 < profile.expires_at_ms <= T0 + DAY_MS
 
 
-def test_a_smaller_history_is_cut_and_a_larger_one_grows_from_the_newest() -> None:
+def test_a_history_is_cut_to_smaller_limits_and_grows_only_with_newer_events() -> None:
     log = [event("like", f"i{n}", n, offset=n) for n in range(7)]
     smaller = ProfileSettings(history=2, refold_every=1)
     cut = run([event("view", "x", 7, offset=7)], smaller, run(log).profile)
     assert [e.item_id for e in cut.profile.history] == ["i5", "i6", "x"]
     assert [hash_ for _, hash_ in cut.tail_added] == [hash64(f"i{n}") for n in range(5)]
-    # Room again, but what is older than the history may be one that it has lost.
+    # There is room again, but an event older than the history may be one that it has lost.
     grown = run([event("like", "i0", 0, offset=8)], ROOMY, cut.profile)
     assert [e.item_id for e in grown.profile.history] == ["i5", "i6", "x"]
     assert grown.profile.totals == {"like": 8, "view": 1}
 
 
-def test_recent_figures_halve_with_every_half_life_and_leave_out_what_was_undone() -> None:
+def test_recent_counts_halve_with_every_half_life_and_leave_out_undone_events() -> None:
     profile = run(
         [
             event("view", "A", 0, offset=0),

@@ -1,4 +1,4 @@
-"""The fold against a naive oracle: whatever the batching, the order, the redelivery."""
+"""The fold compared with a naive oracle, for any batching, order and redelivery."""
 
 from dataclasses import replace
 
@@ -27,7 +27,7 @@ orders = st.lists(st.integers(0, 2), max_size=30)
 
 
 @given(logs())
-def test_a_fold_is_what_sorting_and_counting_everything_gives(records: list[Record]) -> None:
+def test_a_fold_equals_sorting_and_counting_everything(records: list[Record]) -> None:
     profile, want = run(records).profile, expected(records, SMALL)
     assert rows(profile.history) == want.history
     assert rows(profile.impressions) == want.impressions
@@ -50,9 +50,7 @@ def test_repeats_count_once_in_any_interleaving(records: list[Record], order: li
 
 
 @given(logs(erasures=True), orders)
-def test_erasures_forget_the_same_in_any_interleaving_to_the_byte(
-    records: list[Record], order: list[int]
-) -> None:
+def test_erasures_give_the_same_bytes_in_any_interleaving(records: list[Record], order: list[int]) -> None:
     want = expected(records, ROOMY)
     one, other = run(records, ROOMY).profile, run(interleaved(records, order), ROOMY).profile
     assert rows(one.history) == want.history
@@ -81,7 +79,7 @@ def test_any_redelivery_changes_nothing(records: list[Record], data: st.DataObje
     once = run(records).profile
     profile = None
     read = 0
-    for _ in range(4):  # a consumer that goes back again and again before it reaches the end
+    for _ in range(4):  # A consumer that goes back several times before it reaches the end.
         start = data.draw(st.integers(0, read))
         read = data.draw(st.integers(read, len(records)))
         profile = run(records[start:read], profile=profile).profile
@@ -93,9 +91,9 @@ def test_any_redelivery_changes_nothing(records: list[Record], data: st.DataObje
 
 
 @given(logs(), orders)
-def test_partitions_may_interleave_as_they_like(records: list[Record], order: list[int]) -> None:
+def test_any_interleaving_gives_the_same_profile(records: list[Record], order: list[int]) -> None:
     one, other = run(records).profile, run(interleaved(records, order)).profile
-    # An undo keeps what it takes back out of the tail only if it comes before that has left the history.
+    # An undo keeps an event out of the tail only if it comes before the event has left the history.
     assert encode(replace(one, has_tail=False)) == encode(replace(other, has_tail=False))
 
 
@@ -110,8 +108,8 @@ def test_any_order_of_events_gives_the_same_history_and_totals(events, random) -
 
 
 @given(contents(repeats=True), st.randoms(use_true_random=False))
-def test_differing_repeats_end_alike_while_they_are_known(events, random) -> None:  # type: ignore[no-untyped-def]
-    # By (time, position) the later counts; in shuffled logs positions differ, so make times decide.
+def test_differing_repeats_give_the_same_history_in_any_order(events, random) -> None:  # type: ignore[no-untyped-def]
+    # The later repeat by (time, position) is kept. Shuffled logs have other positions, so times must decide.
     events = [replace(e, time_ms=e.time_ms + i) for i, e in enumerate(events)]
     one = run(placed(events, [0] * len(events)), ROOMY).profile
     random.shuffle(events)
@@ -121,8 +119,8 @@ def test_differing_repeats_end_alike_while_they_are_known(events, random) -> Non
 
 
 @given(logs(repeats=True, erasures=True), sizes)
-def test_stepping_where_it_is_allowed_equals_refolding(records: list[Record], cuts: list[int]) -> None:
-    state: list[object] = []  # stands for a model state: what it has seen
+def test_steps_where_allowed_equal_refolds(records: list[Record], cuts: list[int]) -> None:
+    state: list[object] = []  # Models a state by the events that it covers.
     profile = None
     rest = list(records)
     for size in [*cuts, *[1] * len(records)]:
@@ -140,7 +138,7 @@ def test_stepping_where_it_is_allowed_equals_refolding(records: list[Record], cu
 
 
 @given(logs())
-def test_what_was_taken_stays_known_when_it_leaves_the_history(records: list[Record]) -> None:
+def test_consumed_items_that_leave_the_history_go_to_the_tail(records: list[Record]) -> None:
     records = [r for r in records if not isinstance(r, Event) or r.action != "undo"]
     folded = run(records)
     want = expected(records, SMALL)
@@ -159,7 +157,7 @@ def test_what_was_taken_stays_known_when_it_leaves_the_history(records: list[Rec
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 8))), st.integers(0, 6), st.randoms())
-def test_a_tail_is_the_newest_of_a_set(entries, bound, random) -> None:  # type: ignore[no-untyped-def]
+def test_a_tail_is_the_newest_part_of_a_set(entries, bound, random) -> None:  # type: ignore[no-untyped-def]
     newest: dict[int, int] = {}
     for second, item in entries:
         newest[item] = max(second, newest.get(item, 0))

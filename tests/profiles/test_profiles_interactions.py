@@ -1,4 +1,4 @@
-"""What a record on the topic says, or why it is refused."""
+"""Parsing of records on the topic, and the reasons for refusals."""
 
 from dataclasses import replace
 
@@ -39,7 +39,7 @@ def refused(value: Interaction | bytes | None, headers: list[tuple[str, bytes]] 
     return answer
 
 
-def test_protobuf_and_json_say_the_same() -> None:
+def test_protobuf_and_json_are_parsed_alike() -> None:
     sent = interaction(event_id="e", value=2.5, slate_id="s", position=0, experiments={"a": "b"})
     as_json = MessageToJson(sent).encode()
     snake = MessageToJson(sent, preserving_proto_field_name=True).encode()
@@ -47,13 +47,13 @@ def test_protobuf_and_json_say_the_same() -> None:
     assert read(sent) == Event("ann", PLACE, T0, "e", "A", "view", T0, 2.5, "")
 
 
-def test_an_event_without_an_id_is_named_by_its_place() -> None:
+def test_an_event_without_an_id_gets_that_of_its_position() -> None:
     answer = read(interaction())
     assert isinstance(answer, Event)
     assert answer.event_id == f"{TOPIC.hex()}-3-42"
 
 
-def test_unknown_json_fields_are_passed_over() -> None:
+def test_unknown_json_fields_are_ignored() -> None:
     sent = b'{"userId":"ann","itemId":"A","action":"view","eventTimeMs":%d,"page":{"x":[1]}}' % T0
     assert isinstance(read(sent), Event)
 
@@ -79,7 +79,7 @@ def test_skew_is_allowed_up_to_its_limit() -> None:
     assert answer.reason is Reason.EVENT_TIME and "300 s are allowed" in answer.detail
 
 
-def test_times_older_than_twenty_years_pass_where_profiles_live_longer() -> None:
+def test_times_older_than_twenty_years_are_valid_if_profiles_live_longer() -> None:
     old = interaction(event_time_ms=T0 - 30 * 31_557_600_000)
     assert check(old, T0, SETTINGS)
     assert not check(old, T0, ProfileSettings(time_to_live_days=40 * 366))
@@ -88,7 +88,7 @@ def test_times_older_than_twenty_years_pass_where_profiles_live_longer() -> None
 @pytest.mark.parametrize(
     "user_id", ["", " ", "\t\n", "\u2003", "null", "undefined", "NaN", "None", "x" * 257]
 )
-def test_ids_that_name_nobody_are_refused(user_id: str) -> None:
+def test_invalid_user_ids_are_refused(user_id: str) -> None:
     answer = refused(interaction(user_id=user_id))
     assert answer.reason is Reason.USER_ID and answer.user_id == ""
 
@@ -108,12 +108,12 @@ def test_item_ids_are_bounded_and_not_blank(odd: str) -> None:
 
 
 @pytest.mark.parametrize("event_id", ["x" * 129, " ", "undefined"])
-def test_event_ids_that_would_make_one_event_of_many_are_refused(event_id: str) -> None:
+def test_event_ids_that_would_merge_many_events_are_refused(event_id: str) -> None:
     answer = refused(interaction(event_id=event_id))
     assert answer.reason is Reason.EVENT_ID and answer.user_id == "ann"
 
 
-def test_invalid_utf8_is_refused_alone() -> None:
+def test_invalid_utf8_is_refused() -> None:
     raw = interaction(item_id="aa").SerializeToString().replace(b"aa", b"\xae\xff")
     assert refused(raw).reason is Reason.NOT_PROTOBUF
 
@@ -135,11 +135,11 @@ def test_invalid_utf8_is_refused_alone() -> None:
         (b'{"userId":"\xff"}', Reason.NOT_JSON),
     ],
 )
-def test_what_cannot_be_read_is_refused_with_its_reason(raw: bytes | None, reason: Reason) -> None:
+def test_an_unreadable_record_is_refused_with_its_reason(raw: bytes | None, reason: Reason) -> None:
     assert refused(raw).reason is reason
 
 
-def test_an_action_that_is_not_configured_is_refused_and_the_known_ones_named() -> None:
+def test_an_unknown_action_is_refused_with_the_known_ones() -> None:
     answer = refused(interaction(action="watch"))
     assert answer.reason is Reason.ACTION
     assert "'watch'" in answer.detail and "purchase" in answer.detail
@@ -153,7 +153,7 @@ def test_values_outside_their_scale_are_refused(action: str, value: float) -> No
     assert refused(interaction(action=action, value=value)).reason is Reason.VALUE
 
 
-def test_a_value_of_nothing_is_no_value_and_zero_is_one() -> None:
+def test_a_missing_value_is_none_and_zero_is_a_value() -> None:
     nothing, zero = read(interaction()), read(interaction(value=0.0))
     assert isinstance(nothing, Event) and nothing.value is None
     assert isinstance(zero, Event) and zero.value == 0.0
@@ -171,14 +171,14 @@ def test_all_problems_are_named_by_field() -> None:
     assert set(problems) == {"user_id", "item_id", "action", "event_time_ms", "position", "surface"}
 
 
-def test_an_erasure_is_told_by_its_header() -> None:
+def test_an_erasure_is_recognised_by_its_header() -> None:
     ends = [TopicOffset(topic_id=TOPIC, partition=p, offset=10 + p) for p in range(2)]
     raw = ErasureMessage(user_id="null", end_offsets=ends).SerializeToString()
     answer = read(raw, [("other", b"x"), (KIND_HEADER, b"erasure")])
     assert answer == Erasure("null", PLACE, T0, (Position(TOPIC, 0, 10), Position(TOPIC, 1, 11)))
 
 
-def test_an_erasure_that_makes_no_sense_is_refused() -> None:
+def test_an_invalid_erasure_is_refused() -> None:
     header = [(KIND_HEADER, b"erasure")]
     short = ErasureMessage(user_id="ann", end_offsets=[TopicOffset(topic_id=b"x", offset=1)])
     for raw in (b"\xff", b"", short.SerializeToString()):
@@ -193,13 +193,15 @@ def test_a_record_without_a_timestamp_is_refused() -> None:
 
 
 @given(st.binary(max_size=200) | st.binary(max_size=200).map(lambda tail: b"{" + tail))
-def test_no_bytes_make_the_decoder_raise(raw: bytes) -> None:
+def test_no_bytes_make_the_parser_raise(raw: bytes) -> None:
     assert isinstance(read(raw), Refusal | Event)
     assert isinstance(read(raw, [(KIND_HEADER, b"erasure")]), Refusal | Erasure)
 
 
 @given(st.text(max_size=100), st.text(max_size=100), st.text(max_size=20), st.integers(-(2**63), 2**63 - 1))
-def test_whatever_is_accepted_is_what_was_sent(user_id: str, item_id: str, action: str, time: int) -> None:
+def test_an_accepted_event_has_the_fields_that_were_sent(
+    user_id: str, item_id: str, action: str, time: int
+) -> None:
     answer = read(interaction(user_id=user_id, item_id=item_id, action=action, event_time_ms=time))
     if isinstance(answer, Event):
         assert replace(answer, event_id="") == Event(user_id, PLACE, T0, "", item_id, action, time)

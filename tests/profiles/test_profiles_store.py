@@ -28,7 +28,7 @@ def profile(user_id: str = "ann", **fields: object) -> Profile:
     return replace(Profile(user_id, events=1, expires_at_ms=FAR), **fields)  # type: ignore[arg-type]
 
 
-async def test_what_is_written_is_read(store: ProfileStore) -> None:
+async def test_a_written_profile_is_read_back(store: ProfileStore) -> None:
     assert await store.read(["ann", "bob"]) == [None, None]
     assert await store.write([Write("ann", 0, profile())]) == [True]
     stored, nobody = await store.read(["ann", "bob"])
@@ -54,7 +54,7 @@ async def test_only_the_first_of_two_writers_wins(store: ProfileStore) -> None:
     assert await store.write([Write("ann", 0, profile(events=5))]) == [False]
 
 
-async def test_two_writers_lose_nothing_between_them(store: ProfileStore) -> None:
+async def test_two_concurrent_writers_lose_no_events(store: ProfileStore) -> None:
     settings = ProfileSettings()
 
     async def ingest(partition: int) -> None:
@@ -80,7 +80,7 @@ async def test_two_writers_lose_nothing_between_them(store: ProfileStore) -> Non
     assert stored.profile == replace(expected, expires_at_ms=FAR)
 
 
-async def test_thousands_at_once_keep_their_order(store: ProfileStore) -> None:
+async def test_thousands_of_profiles_at_once_keep_their_order(store: ProfileStore) -> None:
     users = [f"user-{n}" for n in range(2000)]
     writes = [Write(u, 0, profile(u, events=n)) for n, u in enumerate(users)]
     assert await store.write(writes) == [True] * 2000
@@ -91,7 +91,7 @@ async def test_thousands_at_once_keep_their_order(store: ProfileStore) -> None:
     assert sorted({user async for user in store.scan()}) == sorted(users)
 
 
-async def test_odd_user_ids_are_users_of_their_own(
+async def test_odd_user_ids_are_separate_users(
     store: ProfileStore, subscriber: AnnouncementSubscriber
 ) -> None:
     heard: list[str] = []
@@ -105,7 +105,7 @@ async def test_odd_user_ids_are_users_of_their_own(
     assert sorted(heard) == sorted(ODD_IDS)
 
 
-def test_no_user_id_chooses_its_slot_and_no_two_share_a_key() -> None:
+def test_no_user_id_can_choose_its_slot_or_share_a_key() -> None:
     keys = Keys("p:")
     for user in ODD_IDS:
         key = keys.profile(user)
@@ -114,14 +114,14 @@ def test_no_user_id_chooses_its_slot_and_no_two_share_a_key() -> None:
     assert len({keys.profile(user) for user in ODD_IDS}) == len(ODD_IDS)
 
 
-async def test_a_profile_goes_when_its_time_is_over_and_its_tail_with_it(store: ProfileStore) -> None:
+async def test_a_profile_expires_together_with_its_tail(store: ProfileStore) -> None:
     tail = Tail().add([(1, 2)], 5)
     soon = int(time() * 1000) + 1000
     await store.write([Write("ann", 0, profile(expires_at_ms=soon), tail=tail)])
     await store.write([Write("bob", 0, profile("bob"), tail=tail)])
     [bob] = await store.read(["bob"])
     assert bob is not None
-    # Without a word about the tail: it takes on the profile's new expiry.
+    # The write does not change the tail, but gives it the profile's new expiry.
     await store.write([Write("bob", bob.revision, profile("bob", expires_at_ms=soon))])
     assert all(tail is not None for tail in await store.read_tails(["ann", "bob"]))
     await asyncio.sleep(max(0.0, soon / 1000 - time()) + 0.05)
@@ -130,13 +130,13 @@ async def test_a_profile_goes_when_its_time_is_over_and_its_tail_with_it(store: 
     assert await store.revisions(["ann"]) == [0]
 
 
-async def test_a_profile_that_has_expired_already_is_not_kept(store: ProfileStore) -> None:
+async def test_a_profile_that_has_already_expired_is_not_kept(store: ProfileStore) -> None:
     for expires_at_ms in (1, 0, int(time() * 1000) - 1000):
         assert await store.write([Write("ann", 0, profile(expires_at_ms=expires_at_ms))]) == [True]
         assert await store.read(["ann"]) == [None]
 
 
-async def test_a_tail_is_left_set_or_deleted(store: ProfileStore) -> None:
+async def test_a_tail_is_kept_set_or_deleted(store: ProfileStore) -> None:
     tail = Tail().add([(5, 6), (7, 8)], 5)
     await store.write([Write("ann", 0, profile(), tail=tail)])
     for change, expected in (
@@ -152,7 +152,7 @@ async def test_a_tail_is_left_set_or_deleted(store: ProfileStore) -> None:
         assert await store.read_tails(["ann"]) == [expected]
 
 
-async def test_a_refused_write_touches_no_tail_and_is_not_announced(
+async def test_a_refused_write_changes_no_tail_and_is_not_announced(
     store: ProfileStore, subscriber: AnnouncementSubscriber
 ) -> None:
     tail = Tail().add([(5, 6)], 5)
@@ -168,7 +168,7 @@ async def test_a_refused_write_touches_no_tail_and_is_not_announced(
     assert await store.read_tails(["ann"]) == [tail]
 
 
-async def test_every_write_is_announced_with_what_it_applied(
+async def test_every_write_is_announced_with_the_applied_events(
     store: ProfileStore, subscriber: AnnouncementSubscriber
 ) -> None:
     heard: list[Announcement] = []
@@ -187,7 +187,7 @@ async def test_every_write_is_announced_with_what_it_applied(
     assert heard[1].quiet and heard[1].base_revision == stored.revision
 
 
-async def test_a_flushed_script_cache_is_not_noticed(
+async def test_writes_succeed_when_the_script_cache_is_flushed(
     store: ProfileStore, store_settings: StoreSettings
 ) -> None:
     admin = Connection(store_settings)
@@ -212,7 +212,7 @@ async def test_a_flushed_script_cache_is_not_noticed(
     assert [revision >> 16 for revision in base] == [20] * len(users)
 
 
-async def test_writes_cancelled_in_flight_are_whole_or_not_there(store: ProfileStore) -> None:
+async def test_cancelled_writes_are_complete_or_absent(store: ProfileStore) -> None:
     users = [f"u{n}" for n in range(40)]
 
     async def add_one(user: str) -> None:
@@ -229,7 +229,7 @@ async def test_writes_cancelled_in_flight_are_whole_or_not_there(store: ProfileS
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
-    await store.read(users)  # answers do not go astray
+    await store.read(users)  # Answers still reach the right requests.
     await asyncio.sleep(0.1)
     for user, stored, tail in zip(users, await store.read(users), await store.read_tails(users), strict=True):
         if stored is None:
@@ -241,7 +241,7 @@ async def test_writes_cancelled_in_flight_are_whole_or_not_there(store: ProfileS
 
 
 @pytest.mark.parametrize("value", [b"", b"junk", bytes(8), bytes(12), b"\0\0\0\0\0\0\0\x05\xff\xff\xff"])
-async def test_a_damaged_value_is_given_as_an_empty_profile_and_replaced(
+async def test_a_damaged_value_is_read_as_an_empty_profile_and_replaced(
     store: ProfileStore, store_settings: StoreSettings, value: bytes
 ) -> None:
     admin = Connection(store_settings)
@@ -256,7 +256,7 @@ async def test_a_damaged_value_is_given_as_an_empty_profile_and_replaced(
     assert healed is not None and healed.profile == profile()
 
 
-async def test_topics_are_remembered(store: ProfileStore) -> None:
+async def test_ids_of_topics_are_stored(store: ProfileStore) -> None:
     assert await store.remembered_topics() == {}
     await store.remember_topics({"interactions": bytes(range(16)), "items": b"\xff" * 16})
     await store.remember_topics({"items": b"\0" * 16})
@@ -264,7 +264,7 @@ async def test_topics_are_remembered(store: ProfileStore) -> None:
     assert await store.remembered_topics() == {"interactions": bytes(range(16)), "items": b"\0" * 16}
 
 
-async def test_the_store_says_who_it_is_and_that_it_can_write(store: ProfileStore) -> None:
+async def test_the_store_reports_its_identity_and_that_it_accepts_writes(store: ProfileStore) -> None:
     assert await store.identity() == await store.identity() != ""
     await store.ping(30)
     await store.check_writes(30)
@@ -273,7 +273,7 @@ async def test_the_store_says_who_it_is_and_that_it_can_write(store: ProfileStor
         await store.ping(0)
 
 
-async def test_prefixes_keep_stores_apart(store: ProfileStore, store_settings: StoreSettings) -> None:
+async def test_prefixes_separate_stores(store: ProfileStore, store_settings: StoreSettings) -> None:
     other = await ProfileStore.connect(
         store_settings.model_copy(update={"key_prefix": store_settings.key_prefix + "*[x]?"})
     )
@@ -285,7 +285,7 @@ async def test_prefixes_keep_stores_apart(store: ProfileStore, store_settings: S
     await other.close()
 
 
-def test_a_revision_counts_its_writes_and_is_never_taken_for_one_that_was_lost() -> None:
+def test_a_revision_counts_writes_and_differs_from_a_lost_one() -> None:
     first = next_revision(0)
     assert first >> 16 == 1 and next_revision(first) >> 16 == 2
     assert len({next_revision(first) for _ in range(50)}) > 40
@@ -295,6 +295,6 @@ def test_a_revision_counts_its_writes_and_is_never_taken_for_one_that_was_lost()
 @pytest.mark.parametrize(
     "wrong", [{"addresses": ("nowhere",)}, {"addresses": ("h:0",)}, {"addresses": ()}, {"key_prefix": "a{b"}]
 )
-def test_settings_that_cannot_work_are_refused(wrong: dict[str, object]) -> None:
+def test_invalid_settings_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         StoreSettings.model_validate(wrong)

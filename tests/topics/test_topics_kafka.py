@@ -40,7 +40,7 @@ async def make(settings: KafkaSettings, name: str, **config: str) -> None:
     await asyncio.to_thread(admin.create_topics([NewTopic(name, 1, 1, config=dotted)])[name].result, 10)
 
 
-async def test_creating_twice_creates_once_and_leaves_nothing_to_complain_of(settings: KafkaSettings) -> None:
+async def test_creating_twice_creates_once_without_problems(settings: KafkaSettings) -> None:
     assert sorted(await create_topics(settings, 30)) == sorted(settings.topics.all)
     assert await create_topics(settings, 30) == []
     assert await check_topics(settings, 30) == []
@@ -71,12 +71,12 @@ async def test_a_longer_time_to_live_than_the_topic_keeps_is_reported(settings: 
     assert problem.topic == settings.topics.interactions and not problem.missing
 
 
-async def test_more_replicas_than_brokers_is_said_by_name(settings: KafkaSettings) -> None:
+async def test_more_replicas_than_brokers_is_an_error_with_the_topics_name(settings: KafkaSettings) -> None:
     with pytest.raises(TopicNotCreated, match="interactions"):
         await create_topics(settings.model_copy(update={"replication": 3}), 30)
 
 
-async def test_a_topic_made_anew_has_another_id(settings: KafkaSettings) -> None:
+async def test_a_recreated_topic_has_a_new_id(settings: KafkaSettings) -> None:
     await create_topics(settings, 30)
     name = settings.topics.slates
     before = await topic_ids(settings, [name])
@@ -85,21 +85,21 @@ async def test_a_topic_made_anew_has_another_id(settings: KafkaSettings) -> None
     admin = AdminClient(settings.admin_options())
     await asyncio.to_thread(admin.delete_topics([name])[name].result, 10)
     async with asyncio.timeout(20):
-        # Brokers hear of a deletion a moment after it was answered.
+        # Brokers learn of a deletion a moment after it is acknowledged.
         while name not in {problem.topic for problem in await check_topics(settings, 30) if problem.missing}:
             await asyncio.sleep(0.05)
         assert await create_topics(settings, 30) == [name]
     assert (await topic_ids(settings, [name]))[name] != before[name]
 
 
-async def test_a_topic_that_goes_while_it_is_looked_at_is_missing(
+async def test_a_topic_that_is_deleted_during_the_check_is_missing(
     settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await create_topics(settings, 30)
     gone = settings.topics.slates
     admin = AdminClient(settings.admin_options())
     await asyncio.to_thread(admin.delete_topics([gone])[gone].result, 10)
-    # What was seen a moment before its deletion was heard of.
+    # Simulates a description from just before the deletion.
     monkeypatch.setattr(topics.check, "existing", lambda admin, names, seconds: dict.fromkeys(names))
     async with asyncio.timeout(20):
         while not (problems := [p for p in await check_topics(settings, 30) if p.topic == gone]):
@@ -124,7 +124,7 @@ async def test_a_dead_broker_is_an_error_and_not_a_hang(nowhere: KafkaSettings) 
         await start_producer(nowhere)
 
 
-async def test_the_producer_takes_a_record_of_a_mebibyte_less_framing(settings: KafkaSettings) -> None:
+async def test_the_producer_accepts_a_record_of_nearly_a_mebibyte(settings: KafkaSettings) -> None:
     await create_topics(settings, 30)
     producer = await start_producer(settings)
     try:

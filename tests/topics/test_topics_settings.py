@@ -1,4 +1,4 @@
-"""Names, layouts and options that need no broker."""
+"""Names, layouts and options of topics, without a broker."""
 
 import pytest
 from confluent_kafka import Uuid
@@ -13,7 +13,7 @@ from topics.names import Topics
 from topics.settings import KafkaSettings
 
 
-def test_every_topic_carries_the_prefix_and_its_own_name() -> None:
+def test_every_topic_has_the_prefix_and_its_own_name() -> None:
     assert Topics("eu-").all == (
         "eu-interactions",
         "eu-interactions.dead-letter",
@@ -59,12 +59,12 @@ def test_interactions_are_kept_at_least_as_long_as_profiles_live(days: float) ->
 
 
 @pytest.mark.parametrize(("replication", "in_sync"), [(1, None), (2, "1"), (3, "2"), (5, "2")])
-def test_one_replica_may_be_away_without_stopping_writes(replication: int, in_sync: str | None) -> None:
+def test_one_replica_may_be_down_without_stopping_writes(replication: int, in_sync: str | None) -> None:
     for layout in layouts(KafkaSettings(replication=replication), 1):
         assert layout.config.get("min.insync.replicas") == in_sync
 
 
-def test_what_is_created_is_found_without_fault() -> None:
+def test_created_topics_have_no_faults() -> None:
     for layout in layouts(KafkaSettings(), 365):
         assert faults(layout, layout.config, 365 * DAY_MS if layout.name == "interactions" else 0) == []
 
