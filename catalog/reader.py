@@ -51,7 +51,7 @@ class Reader:
         kafka: The broker.
         apply: Applies a record, by topic. A record for which it raises BadRecord is counted, logged and skipped.
         applied: Called after records were applied. Large batches call it every few milliseconds.
-        partitions_check_seconds: Time between two looks for new partitions.
+        partitions_check_seconds: Time between two checks for new partitions.
         first: A topic that is read to its end before any other. Empty: none.
     """
 
