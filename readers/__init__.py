@@ -1,1 +1,1 @@
-"""Files of interactions and items, read into checked rows, with a report of what was wrong and what was done."""
+"""Reads files of interactions and items into checked rows, and reports what was wrong and what was done."""

@@ -1,4 +1,4 @@
-"""Files of interactions and of items, read with one account of both."""
+"""Reads files of interactions and of items together, and reports on both."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ class Files:
     """The rows of all files.
 
     Attributes:
-        interactions: In ascending time. Empty where no file of interactions was read.
+        interactions: In ascending time. Empty if no file of interactions was read.
         items: One for each item id.
         reports: One for each file, those of items first.
         images: By item id; items without an image are absent.
@@ -44,11 +44,11 @@ def read_files(
     """Reads and checks files of interactions and of items.
 
     Args:
-        interactions: Merged by time. May be empty.
-        items: The last row of an item counts. May be empty.
-        interaction_options: What the files of interactions do not say of themselves.
-        item_options: What the files of items do not say of themselves.
-        format_name: A key of `FORMATS`, for all files of interactions. None: detected for each.
+        interactions: Files, which are merged by time. May be empty.
+        items: Files. The last row of an item counts. May be empty.
+        interaction_options: What the files of interactions do not say about themselves.
+        item_options: What the files of items do not say about themselves.
+        format_name: A key of `FORMATS`, for all files of interactions. None: detected for each file.
 
     Raises:
         UnreadableFile: A file as a whole cannot be used. The message names the file, the line and what to do.

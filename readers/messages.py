@@ -1,4 +1,4 @@
-"""Checked rows as the messages of the contract, and as records of Kafka."""
+"""Turns checked rows into messages of the contract and into Kafka records."""
 
 from collections.abc import Iterable, Iterator
 
@@ -22,12 +22,12 @@ def interaction_message(rows: Interactions, row: int, domain: str) -> interactio
 
 
 def interaction_records(rows: Interactions, domain: str) -> Iterator[tuple[bytes, bytes]]:
-    """Records of the topic `interactions`, in the order of the rows. The key is the user."""
+    """Yields (key, value) records of the topic `interactions`, in the order of the rows. The key is the user id."""
     for row in range(len(rows)):
         yield rows.user_ids[row].encode(), interaction_message(rows, row, domain).SerializeToString()
 
 
 def item_records(items: Iterable[item_pb2.Item]) -> Iterator[tuple[bytes, bytes]]:
-    """Records of the topic `items`. The key is the item."""
+    """Yields (key, value) records of the topic `items`. The key is the item id."""
     for item in items:
         yield item.item_id.encode(), item.SerializeToString()

@@ -31,7 +31,7 @@ class Report:
         rows: Rows in the file.
         kept: Rows that were kept.
         format: The format that it was read as.
-        notes: What was assumed of the whole file, a sentence each.
+        notes: Assumptions about the whole file, one sentence each.
         findings: Problems of rows, by kind.
     """
 
@@ -50,7 +50,7 @@ class Report:
         Args:
             kind: What is wrong with them.
             done: What is done with them.
-            lines: Their line numbers; without any, nothing is reported.
+            lines: Their line numbers. If there are none, nothing is reported.
         """
         if len(lines):
             finding = self.findings.setdefault(kind, Finding(0, done))
@@ -58,7 +58,7 @@ class Report:
             finding.lines.extend(int(line) for line in lines[: self.EXAMPLES - len(finding.lines)])
 
     def as_dict(self) -> dict[str, object]:
-        """For `--json`."""
+        """The report as JSON values, for `--json`."""
         return {
             "path": self.path,
             "format": self.format,

@@ -1,4 +1,4 @@
-"""Items with anonymous attributes: one JSON object of item ids and lists of attribute ids."""
+"""Items with anonymous attributes: one JSON object that maps item ids to lists of attribute ids."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ def read(path: Path, options: ItemOptions, report: Report) -> dict[str, ItemRow]
     for position, (item_id, attributes) in enumerate(table.items(), start=1):
         report.rows += 1
         if not isinstance(attributes, list) or any(isinstance(a, list | dict) for a in attributes):
-            raise UnreadableFile(f"{path}: item {item_id[:64]!r}: a list of attribute ids was expected")
+            raise UnreadableFile(f"{path}: item {item_id[:64]!r}: expected a list of attribute ids")
         if not item_id.strip() or len(item_id.encode()) > MAX_ID_BYTES:
             report.add("item id blank or too long", "left out", [position])
             continue

@@ -23,7 +23,7 @@ DAY_MS = 86_400_000
 def read(
     path: Path, options: InteractionOptions, report: Report, others: Sequence[Path]
 ) -> RawInteractions | None:
-    """Reads one file; None for a file of orders, which explains another. Raises UnreadableFile."""
+    """Reads one file. Returns None for a file of orders, which completes the file of items. Raises UnreadableFile."""
     table = _table(path, options)
     if table.find((NUMBER,)) and not table.find(options.names("item", ITEM)):
         report.notes.append("orders with their users; the items are in another file")
@@ -36,7 +36,7 @@ def read(
         found = optional(table, options, "user", USER)
         users = encode(found) if found is not None else orders
         if found is None:
-            report.notes.append("no column for the user: each order is one")
+            report.notes.append("no column for the user: each order counts as a user")
         times = _shared(orders, times, report)
     else:
         users, times = _of_orders(path, orders, options, others, report)
@@ -50,7 +50,7 @@ def _table(path: Path, options: InteractionOptions) -> Table:
 
 
 def _shared(orders: Column, times: NDArray[np.float64], report: Report) -> NDArray[np.float64]:
-    """Gives all items of an order its first timestamp."""
+    """Gives all items of an order the first timestamp of the order."""
     first = np.full(len(orders.names) + 1, np.inf)
     known = ~np.isnan(times)
     np.minimum.at(first, orders.codes[known], times[known])
@@ -63,7 +63,7 @@ def _shared(orders: Column, times: NDArray[np.float64], report: Report) -> NDArr
 def _of_orders(
     path: Path, orders: Column, options: InteractionOptions, others: Sequence[Path], report: Report
 ) -> tuple[Column, NDArray[np.float64]]:
-    """User and timestamp of each row, joined from the file of orders: days since the user's first order."""
+    """Joins user and timestamp of each row from the file of orders. Timestamps count from the user's first order."""
     tables = (_table(other, options) for other in others if other != path)
     table = next((table for table in tables if table.find((NUMBER,))), None)
     if table is None:

@@ -29,10 +29,10 @@ def read(
 
     Args:
         path: The file.
-        options: What the file does not say of itself.
+        options: What the file does not say about itself.
         report: Gets notes.
         has_values: Whether to look for a column of values.
-        parse: Reads timestamps that are neither numbers nor ISO 8601, to Unix milliseconds.
+        parse: Turns a timestamp that is not a number into Unix milliseconds. None: ISO 8601.
 
     Raises:
         UnreadableFile: A required column is missing.
@@ -61,7 +61,7 @@ def read(
 
 
 def column(table: Table, options: InteractionOptions, what: str, usual: Sequence[str]) -> Cells:
-    """The column that holds `what`. Raises UnreadableFile where there is none."""
+    """The column that holds `what`. Raises UnreadableFile if there is none."""
     found = optional(table, options, what, usual)
     if found is None:
         raise UnreadableFile(
@@ -72,7 +72,7 @@ def column(table: Table, options: InteractionOptions, what: str, usual: Sequence
 
 
 def optional(table: Table, options: InteractionOptions, what: str, usual: Sequence[str]) -> Cells | None:
-    """As `column`, or None where there is none. Raises UnreadableFile where a named column is missing."""
+    """Like `column`, but None if there is none. Raises UnreadableFile if a named column is missing."""
     name = table.find(options.names(what, usual))
     if name is None and what in options.columns:
         raise UnreadableFile(
@@ -82,7 +82,7 @@ def optional(table: Table, options: InteractionOptions, what: str, usual: Sequen
 
 
 def actions(cells: Cells | None, default: str, options: InteractionOptions, rows: int) -> Column:
-    """Actions by their names here; `default` for empty cells."""
+    """The action of each row, by recstream's names; `default` for empty cells."""
     if cells is None:
         return Column.constant(default, rows)
     found = encode(cells)

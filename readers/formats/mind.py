@@ -1,4 +1,4 @@
-"""MIND (Wu et al., 2020): for each user the click history, and impressions, clicked or not."""
+"""MIND (Wu et al., 2020): the click history of each user, and impressions, clicked or not."""
 
 from array import array
 from datetime import UTC, datetime
@@ -25,8 +25,8 @@ STEP_MS = 1000.0
 def read(path: Path, options: InteractionOptions, report: Report) -> RawInteractions:
     """Reads behaviors.tsv. Raises UnreadableFile.
 
-    Each row repeats the history of its user. It counts once, before all else, with a second between clicks. A news item
-    that was shown and not clicked is an impression.
+    Each row repeats the history of its user. The history is read once. It precedes the user's other events, with one
+    second between clicks. A news item that was shown and not clicked is an impression.
     """
     first = next(iter(first_lines(path)), "")
     fields = first.count("\t") + 1
@@ -63,7 +63,7 @@ def read(path: Path, options: InteractionOptions, report: Report) -> RawInteract
                 unlabelled.append(line)
                 break
     report.add("history differs from the user's first", "left out", differing)
-    report.add("shown without saying what was clicked", "unusable for metrics: left out", unlabelled)
+    report.add("impressions without click labels", "unusable for metrics: left out", unlabelled)
     return rows.raw(users.names, options.action or "click")
 
 

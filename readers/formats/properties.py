@@ -22,8 +22,8 @@ def read(
 ) -> dict[str, ItemRow]:
     """Items by id. Raises UnreadableFile.
 
-    The latest value of a property counts. An item is in its category and in all categories above, so that a filter on
-    one finds what is below. `available` is an attribute. Other properties are hashed words, and are dropped.
+    The latest value of a property counts. An item is in its category and in all parent categories, so that a filter on
+    a parent finds it. `available` is an attribute. Other properties are hashed words, and are dropped.
     """
     parents: dict[str, str] = {}
     for path, report in trees:
@@ -68,7 +68,7 @@ def _item(
 
 
 def _upwards(category: str, parents: Mapping[str, str]) -> list[str]:
-    """A category and those above it, the nearest first. A cycle ends where it closes."""
+    """A category and its ancestors, the nearest first. A cycle ends the walk."""
     path: dict[str, None] = {}
     at: str | None = category
     while at is not None and at not in path:

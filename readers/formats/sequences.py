@@ -20,8 +20,8 @@ STEP_MS = 1000
 def read(path: Path, options: InteractionOptions, report: Report) -> RawInteractions:
     """Reads lines of items. Raises UnreadableFile.
 
-    The item at position k gets a synthetic timestamp k seconds after the turn of the millennium. It means the order
-    within the user, and nothing else.
+    The item at position k gets a synthetic timestamp, k seconds after the start of 2000. It only orders the items of
+    one user.
     """
     separator = options.layout.separator or " "
     users: dict[str, int] = {}

@@ -1,1 +1,1 @@
-"""Interaction files of any format as one table of checked rows."""
+"""Reads interaction files of any format into one table of checked rows."""

@@ -19,13 +19,13 @@ class RawInteractions:
     """Columns of length n as a format reads them, unchecked.
 
     Attributes:
-        users: Of each row.
-        items: Of each row.
-        actions: Of each row.
-        times: float64 [n], Unix milliseconds; NaN for what is not a timestamp.
-        values: float64 [n], NaN for what is not a number; None where the file has no values.
-        event_ids: Strings or null; None where the file has no ids.
-        lines: int64 [n], the line number of each row; or the line number of the first row, where each has a line.
+        users: The user id of each row.
+        items: The item id of each row.
+        actions: The action of each row.
+        times: float64 [n], Unix milliseconds; NaN where a cell is not a timestamp.
+        values: float64 [n], NaN where a cell is not a number; None if the file has no values.
+        event_ids: Strings or null; None if the file has no ids.
+        lines: int64 [n], the line number of each row; or the line number of the first row, if each row is one line.
         timed: See `Interactions`.
     """
 
@@ -40,7 +40,7 @@ class RawInteractions:
 
 
 def checked(raw: RawInteractions, options: InteractionOptions, report: Report) -> Interactions:
-    """The usable rows, in the order of the file. `report` gets the others, by what is wrong with them."""
+    """Returns the usable rows, in the order of the file. Counts the others in `report`, by what is wrong with them."""
     n = len(raw.times)
     report.rows += n
     values = raw.values if raw.values is not None else np.full(n, np.nan)
@@ -59,7 +59,7 @@ def checked(raw: RawInteractions, options: InteractionOptions, report: Report) -
         f"time impossible (before 1970 or after {LATEST_YEAR})", (raw.times <= 0) | (raw.times >= LATEST_MS)
     )
     if raw.values is not None:
-        # An action that never has a value, as a view among ratings, needs none.
+        # An action that never has a value needs none, such as a view among ratings.
         valued = np.bincount(raw.actions.codes[~np.isnan(values)], minlength=len(raw.actions.names)) > 0
         refuse("value missing or not a number", np.isnan(values) & valued[raw.actions.codes])
     if options.value_range:

@@ -17,7 +17,7 @@ MIND = re.compile(r"(?:\d+\t)?\S+\t\d{1,2}/\d{1,2}/\d{4} [^\t]*\t[^\t]*\t[^\t]*"
 
 
 def detect_format(path: Path) -> str:
-    """The name of a format; `events` where no other fits. Raises UnreadableFile."""
+    """The name of a format; `events` if no other fits. Raises UnreadableFile."""
     if suffix(path) == ".parquet":
         return _by_names(_parquet_names(path))
     lines = first_lines(path)
@@ -40,7 +40,7 @@ def _parquet_names(path: Path) -> list[str]:
     try:
         return list(pyarrow.parquet.read_schema(path).names)
     except (pa.ArrowInvalid, OSError) as error:
-        raise UnreadableFile(f"{path}: no Parquet file: {error}") from error
+        raise UnreadableFile(f"{path}: not a Parquet file: {error}") from error
 
 
 def _by_names(names: list[str]) -> str:
@@ -73,7 +73,7 @@ def _keys(line: str) -> list[str]:
 
 
 def _sequences(lines: list[str]) -> bool:
-    """Whether the lines hold words between spaces, and differ in length."""
+    """Whether the lines are words between spaces, and differ in their number of words."""
     if len(lines) < 2 or any(mark in line for line in lines for mark in ",\t;{"):
         return False
     lengths = [len(line.split()) for line in lines]

@@ -1,4 +1,4 @@
-"""What a file of interactions does not say of itself: column names, units, defaults."""
+"""What a file of interactions does not say about itself: column names, units, defaults."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,7 +37,7 @@ VALUE = ("value", "rating", "overall", "score", "stars")
 ACTION = ("action", "event", "event_type", "behavior")
 EVENT_ID = ("event_id", "eventId")
 
-# Where synthetic timestamps begin: the turn of the millennium.
+# The start of synthetic timestamps: 2000-01-01 UTC.
 EPOCH_MS = 946_684_800_000
 
 
@@ -46,15 +46,15 @@ class InteractionOptions:
     """How to read a file of interactions. Defaults suit the usual names and units.
 
     Attributes:
-        layout: Of a text file.
-        action: Of rows without one. None: `rate` where the file has values, else `view`.
-        value_range: Lowest and highest value; rows outside are dropped. None: that of the format.
-        time_unit: seconds, milliseconds, microseconds or nanoseconds. None: by magnitude.
-        columns: Column names by user, item, time, value, action, event_id or order, where they are unusual.
+        layout: How to read a text file.
+        action: The action of rows without one. None: `rate` if the file has values, else `view`.
+        value_range: Lowest and highest value; rows outside are dropped. None: the range of the format.
+        time_unit: seconds, milliseconds, microseconds or nanoseconds. None: inferred from the magnitude.
+        columns: Unusual column names, by user, item, time, value, action, event_id or order.
         user_names: Columns that may hold the user.
-        action_names: Names of actions here, by their names in the file.
-        ties: What orders events with equal timestamps: a hash of user, item, action and value, so that the order of the
-            file leaks nothing; or the order of the file.
+        action_names: Maps the file's names of actions to recstream's.
+        ties: How events with equal timestamps are ordered. `hash`: by a hash of user, item, action and value, so that
+            the order of the file leaks nothing. `file`: in the order of the file.
         tie_seed: Seed of that hash.
     """
 
@@ -69,5 +69,5 @@ class InteractionOptions:
     tie_seed: int = 0
 
     def names(self, what: str, usual: Sequence[str]) -> Sequence[str]:
-        """Columns that may hold `what`: the one that was named, else the usual ones."""
+        """Columns that may hold `what`: the named one, else the usual ones."""
         return [self.columns[what]] if what in self.columns else usual

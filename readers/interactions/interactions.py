@@ -20,16 +20,16 @@ class Interactions:
     """Interactions as columns of length n, in ascending time.
 
     Attributes:
-        user_ids: Of each row.
-        item_ids: Of each row.
-        actions: Names of actions.
+        user_ids: The user id of each row.
+        item_ids: The item id of each row.
+        actions: The action of each row.
         time_ms: int64 [n], Unix milliseconds.
         values: float64 [n]; NaN where a row has no value.
-        ties: int32 [n], the order of rows with equal timestamps, smaller first, as they were read.
-        given_ids: Event ids of the file; None where it has none.
-        shift_ms: How far all timestamps were shifted since they were read.
-        timed: False where timestamps are synthetic, from positions in a line. Then the order within a user is right,
-            and timestamps of two users cannot be compared.
+        ties: int32 [n], the order of rows with equal timestamps, smaller first.
+        given_ids: Event ids of the file; None if it has none.
+        shift_ms: Milliseconds by which all timestamps were shifted since they were read.
+        timed: False if timestamps are synthetic, such as positions in a line. Then the order within a user is right,
+            but timestamps of two users cannot be compared.
     """
 
     user_ids: Column
@@ -52,7 +52,7 @@ class Interactions:
         values: Float64s | None = None,
         event_ids: Sequence[str] | None = None,
     ) -> "Interactions":
-        """Interactions of plain columns, whose rows are in ascending time."""
+        """Builds interactions from plain columns. The rows must be in ascending time."""
         n = len(user_ids)
         return cls(
             Column.of(user_ids),
@@ -79,7 +79,7 @@ class Interactions:
 
     @property
     def event_ids(self) -> "EventIds":
-        """The id of each event. Importing an event twice changes nothing."""
+        """The id of each event. It is stable, so importing an event twice changes nothing."""
         return EventIds(self)
 
     def take(self, order: Int64s) -> "Interactions":
@@ -102,13 +102,13 @@ class Interactions:
         return self.take(rows[:cut]), self.take(rows[cut:])
 
     def shifted(self, milliseconds: int) -> "Interactions":
-        """The same events, later by so many milliseconds. Their ids stay."""
+        """The same events, later by `milliseconds`. Their ids stay."""
         return replace(self, time_ms=self.time_ms + milliseconds, shift_ms=self.shift_ms + milliseconds)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EventIds(Sequence[str]):
-    """Event ids: those of the file, else a hash of the whole row, so that equal rows have equal ids."""
+    """Event ids: the file's own, else a hash of the whole row, so that equal rows have equal ids."""
 
     rows: Interactions
 

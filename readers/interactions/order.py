@@ -1,4 +1,4 @@
-"""The order of events: by time; events with equal timestamps by a seeded hash, or by the file."""
+"""Orders events by time. Events with equal timestamps are ordered by a seeded hash, or as in the file."""
 
 import hashlib
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ Hashes = NDArray[np.uint64]
 
 
 def merged(tables: Sequence[Interactions]) -> Interactions:
-    """The rows of all tables, one table after the other. `timed` only if all are."""
+    """The rows of all tables, one table after the other. The result is `timed` only if all tables are."""
     if len(tables) == 1:
         return tables[0]
     given = None
@@ -39,20 +39,20 @@ def merged(tables: Sequence[Interactions]) -> Interactions:
 
 
 def ordered(rows: Interactions, options: InteractionOptions, report: Report) -> Interactions:
-    """The rows in ascending time. The report says how many events have user and timestamp of another."""
+    """The rows in ascending time. The report notes how many events share user and timestamp with another."""
     if options.ties == "file":
         order = np.argsort(rows.time_ms, kind="stable")
-        how = "the order of the file"
+        how = "as in the file"
     else:
         order = np.lexsort((row_hashes(rows, options.tie_seed), rows.time_ms))
-        how = f"a hash with seed {options.tie_seed}"
+        how = f"by a hash with seed {options.tie_seed}"
     if tied := _tied(rows):
-        report.notes.append(f"{tied:,} events have the user and timestamp of another: ordered by {how}")
+        report.notes.append(f"{tied:,} events share user and timestamp with another: ordered {how}")
     return replace(rows.take(order), ties=np.arange(len(rows), dtype=np.int32))
 
 
 def repeats(rows: Interactions) -> NDArray[np.bool_]:
-    """bool [n]: whether an earlier row is the same event, by its id, or without an id by everything."""
+    """bool [n]: whether an earlier row is the same event. Rows without an event id are compared by all columns."""
     hashes = _mix(row_hashes(rows, 0) ^ rows.time_ms.view(np.uint64))
     columns: list[NDArray[Any]] = [
         rows.users,
@@ -70,7 +70,7 @@ def repeats(rows: Interactions) -> NDArray[np.bool_]:
     same = hashes[order][1:] == hashes[order][:-1]
     rows_of, before = order[1:][same], order[:-1][same]
     if len(rows_of):
-        # A hash alone decides nothing.
+        # Hashes may collide, so the columns decide.
         equal = np.all([column[rows_of] == column[before] for column in columns], axis=0)
         rows_of = rows_of[equal]
     found = np.zeros(len(rows), np.bool_)
@@ -81,7 +81,7 @@ def repeats(rows: Interactions) -> NDArray[np.bool_]:
 def row_hashes(rows: Interactions, seed: int) -> Hashes:
     """uint64 [n], a hash of user, item, action and value.
 
-    It depends on the strings alone: neither the order of a file nor its other rows change it.
+    It depends on the row alone: neither the order of a file nor its other rows change it.
     """
     found = _mix(_bits(rows.values).view(np.uint64))
     for position, column in enumerate((rows.actions, rows.item_ids, rows.user_ids)):
@@ -112,7 +112,7 @@ def _bits(values: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def _mix(keys: Hashes) -> Hashes:
-    """The finish of splitmix64 (Steele, Lea and Flood, 2014): every bit of a key moves half the bits."""
+    """The finalizer of splitmix64 (Steele, Lea and Flood, 2014): each bit of a key flips half of the bits."""
     keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     keys = (keys ^ (keys >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return keys ^ (keys >> np.uint64(31))

@@ -1,4 +1,4 @@
-"""Files of interactions in any format, read into one table."""
+"""Reads files of interactions in any format into one table."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,10 +23,10 @@ class Format:
 
     Attributes:
         about: What the files hold; part of the note that a file was detected as this format.
-        read: Reads one file, given its path, the options, its report, and all files of the command. None: the file
-            only explains another one.
-        value_range: Lowest and highest value, where none is given.
-        action_names: Names of actions here, by their names in the file.
+        read: Reads one file. Takes its path, the options, its report, and all files of the command. Returns None if
+            the file only completes another one, such as orders without items.
+        value_range: Lowest and highest value, unless the options say otherwise.
+        action_names: Maps the file's names of actions to recstream's.
     """
 
     about: str
@@ -36,7 +36,7 @@ class Format:
 
 
 FORMATS = {
-    "events": Format("an event a row, in named columns", lambda p, f, r, _: events.read(p, f, r)),
+    "events": Format("one event per row, in named columns", lambda p, f, r, _: events.read(p, f, r)),
     "movielens": Format(
         "ratings.dat, u.data or ratings.csv", lambda p, f, r, _: movielens.read(p, f, r), (0.5, 5.0)
     ),
@@ -46,17 +46,17 @@ FORMATS = {
         (1.0, 5.0),
     ),
     "sessions": Format(
-        "clicks and purchases by session, as Yoochoose", lambda p, f, r, _: sessions.read(p, f, r)
+        "clicks and purchases by session, as in Yoochoose", lambda p, f, r, _: sessions.read(p, f, r)
     ),
     "retailrocket": Format(
         "views, carts and transactions by visitor",
         lambda p, f, r, _: events.read(p, f, r, has_values=False),
         action_names={"addtocart": "cart", "transaction": "purchase"},
     ),
-    "baskets": Format("orders and their items, as Instacart or Complete Journey", baskets.read),
+    "baskets": Format("orders and their items, as in Instacart or Complete Journey", baskets.read),
     "mind": Format("behaviors.tsv: histories and impressions", lambda p, f, r, _: mind.read(p, f, r)),
     "sequences": Format(
-        "a user a line, then its items in order, no times", lambda p, f, r, _: sequences.read(p, f, r)
+        "one user per line with its items in order, no times", lambda p, f, r, _: sequences.read(p, f, r)
     ),
 }
 
@@ -68,7 +68,7 @@ def read_interactions(
 
     Args:
         paths: At least one.
-        options: What the files do not say of themselves.
+        options: What the files do not say about themselves.
         format_name: A key of `FORMATS`. None: detected for each file.
 
     Returns:
@@ -79,7 +79,7 @@ def read_interactions(
     """
     options = options or InteractionOptions()
     if format_name is not None and format_name not in FORMATS:
-        raise UnreadableFile(f"no format {format_name!r}: one of {', '.join(FORMATS)}")
+        raise UnreadableFile(f"there is no format {format_name!r}; use one of {', '.join(FORMATS)}")
     reports, tables = [], []
     for path in paths:
         name = format_name or ("events" if options.layout.columns else detect_format(path))

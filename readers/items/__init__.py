@@ -1,1 +1,1 @@
-"""Item files of any format as one list of checked items."""
+"""Reads item files of any format into one list of checked items."""

@@ -1,4 +1,4 @@
-"""Images that item files name, where they are on this machine."""
+"""Loads the images that item files name, if they are on this machine."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,13 +9,13 @@ from readers.report import Report
 from recstream.v1 import item_pb2
 
 MAX_BYTES: Final = 524_288
-"""The largest image that the catalogue takes."""
+"""Size of the largest image that the catalogue takes."""
 
 _DONE: Final = "item sent without it"
 
 
 def local_image(image: Image | None) -> tuple[bytes | Path, ...]:
-    """The image as bytes or as a file; empty where it is not on this machine. Addresses are not fetched."""
+    """The image as bytes or as a file; empty if it is not on this machine. URLs are not fetched."""
     if image is None:
         return ()
     if image.content:
@@ -33,7 +33,7 @@ def with_images(
     """Adds images to items, one item at a time.
 
     Args:
-        items: Not changed: an item with an image is a copy, so that one image is in memory at a time.
+        items: They are not changed. An item with an image is a copy, so that one image is in memory at a time.
         images: By item id.
         report: Gets the images that cannot be sent, by the position of the item, from 1.
     """
@@ -54,9 +54,9 @@ def with_images(
 
 
 def _content(image: Image) -> tuple[bytes, str]:
-    """The image, or what is wrong with it."""
+    """The bytes of the image, and what is wrong with it; one of them is empty."""
     if not image.content and ("://" in image.reference or image.reference.startswith("data:")):
-        return b"", "image at an address"
+        return b"", "image at a URL"
     try:
         content = b"".join(one if isinstance(one, bytes) else one.read_bytes() for one in local_image(image))
     except OSError:

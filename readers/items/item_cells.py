@@ -1,4 +1,4 @@
-"""Cells of item files as the fields of the contract take them."""
+"""Converts cells of item files to the fields of the contract."""
 
 import math
 import re
@@ -17,7 +17,7 @@ class Image:
     """The image of an item.
 
     Attributes:
-        reference: A path or an address; empty where `content` has the image.
+        reference: A path or a URL; empty if `content` has the image.
         content: Bytes of a PNG, JPEG or other image file.
     """
 
@@ -26,7 +26,7 @@ class Image:
 
 
 def words(cell: object) -> str:
-    """The text of a cell; elements of a list are joined by spaces. Markup stays: whoever uses the text drops it."""
+    """The text of a cell; elements of a list are joined by spaces. Markup stays, and is dropped where text is used."""
     if isinstance(cell, list):
         return " ".join(filter(None, map(words, cell)))
     return "" if cell is None or isinstance(cell, bytes | dict) else str(cell)
@@ -50,7 +50,7 @@ def _names(cell: object, separator: str | None) -> Iterator[str]:
 
 
 def number(cell: object) -> float | None:
-    """A finite number, also with a currency before it; None for what is not a number."""
+    """The number in a cell, with or without a currency before it; None if there is no finite number."""
     text = words(cell)
     try:
         found = float(text)
@@ -61,7 +61,7 @@ def number(cell: object) -> float | None:
 
 
 def image(cell: object, folder: Path) -> Image | None:
-    """The first image of a cell: bytes, a path relative to `folder`, an address, a dictionary of these, or a list."""
+    """The first image of a cell: bytes, a path relative to `folder`, a URL, a dictionary of these, or a list."""
     if isinstance(cell, list):
         return next((found for part in cell if (found := image(part, folder)) is not None), None)
     if isinstance(cell, dict):

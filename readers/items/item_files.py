@@ -1,4 +1,4 @@
-"""Files of items in any format, read into one list."""
+"""Reads files of items in any format into one list."""
 
 import json
 import re
@@ -59,7 +59,9 @@ def read_items(
             found |= _read(path, options, report)
     snapshots, trees = by_format.get("properties", []), by_format.get("category tree", [])
     if trees and not snapshots:
-        raise UnreadableFile(f"{trees[0][0]}: a tree of categories alone names no item")
+        raise UnreadableFile(
+            f"{trees[0][0]}: a category tree alone names no item; add the file of item properties"
+        )
     if snapshots:
         found |= properties.read(snapshots, trees, options)
     return list(found.values()), reports
@@ -94,7 +96,7 @@ def _flags(films: dict[str, ItemRow]) -> dict[str, ItemRow]:
 
 
 def _news(news: dict[str, ItemRow]) -> dict[str, ItemRow]:
-    """Drops addresses and linked entities, which are no text."""
+    """Drops URLs and linked entities, which are not text."""
     for one in news.values():
         for name in ("url", "title_entities", "abstract_entities"):
             one.item.attributes.pop(name, None)
@@ -102,7 +104,7 @@ def _news(news: dict[str, ItemRow]) -> dict[str, ItemRow]:
 
 
 def _detect_format(path: Path, options: ItemOptions) -> str:
-    """The format of a file, by its first lines; `table` where no other fits."""
+    """The format of a file, by its first lines; `table` if no other fits."""
     if suffix(path) == ".parquet" or options.layout.columns is not None:
         return "table"
     first = next(iter(first_lines(path)), "")
@@ -122,7 +124,7 @@ def _detect_format(path: Path, options: ItemOptions) -> str:
 
 
 def _is_one_object(path: Path, options: ItemOptions) -> bool:
-    """Whether a file is one JSON object of lists, and not one item in each line."""
+    """Whether a file is one JSON object of lists, and not one item per line."""
     try:
         whole = json.loads(decoded(path, options.layout.encoding))
     except json.JSONDecodeError:

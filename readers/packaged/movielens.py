@@ -16,7 +16,7 @@ INSIDE = Path("recbole", "dataset_example", "ml-100k")
 
 
 def folder() -> Path:
-    """The folder of the data set. Raises UnreadableFile where its package is not installed."""
+    """The folder of the data set. Raises UnreadableFile if its package is not installed."""
     if named := os.environ.get("RECSTREAM_MOVIELENS"):
         return Path(named)
     checkout = Path(__file__).resolve().parents[2]

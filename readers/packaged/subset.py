@@ -14,10 +14,10 @@ def subset(rows: Interactions, *, users: int, items: int, events: int, seed: int
 
     Args:
         rows: In ascending time.
-        users: Users in the sample. It is by a hash of user and seed: other rows of the file do not change it.
-        items: Items that stay. All stay where the sample has no more than `events` events.
-        events: Events at most.
-        seed: Of the sample.
+        users: Number of users. A hash of user and seed chooses them, so other rows of the file do not matter.
+        items: Number of items that stay. All stay if the chosen users have at most `events` events.
+        events: Maximum number of events.
+        seed: Seed of the sample.
     """
     order = sorted(
         range(len(rows.user_ids.names)), key=lambda position: _hash(rows.user_ids.names[position], seed)

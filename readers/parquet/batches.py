@@ -1,4 +1,4 @@
-"""A Parquet file of events in batches of rows, in one schema for all files."""
+"""Reads a Parquet file of events in batches of rows, in one schema for all files."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,10 +40,10 @@ SCHEMA: Final = pa.schema(
 
 
 def batches(path: Path, options: InteractionOptions, report: Report) -> Iterator[pa.Table]:
-    """Tables of SCHEMA, with times in milliseconds, and null or NaN for missing values. No row is dropped.
+    """Yields tables of SCHEMA, with times in milliseconds, and null or NaN for missing values. No row is dropped.
 
-    A row without an action gets the action of the options, else `rate` where the file has values, else `view`. The unit
-    of times is that of the first batch. Raises UnreadableFile.
+    A row without an action gets the action of the options, else `rate` if the file has values, else `view`. The first
+    batch decides the unit of times. Raises UnreadableFile.
     """
     try:
         columns = columns_of(path, options)
@@ -72,7 +72,7 @@ def batches(path: Path, options: InteractionOptions, report: Report) -> Iterator
 
 
 def columns_of(path: Path, options: InteractionOptions) -> dict[str, str]:
-    """Names of the file's columns, by their names in SCHEMA. Raises UnreadableFile where a required one is missing."""
+    """Names of the file's columns, by their names in SCHEMA. Raises UnreadableFile if a required one is missing."""
     try:
         stored = pa.parquet.read_schema(path).names
     except (pa.ArrowInvalid, OSError) as error:

@@ -27,14 +27,17 @@ from readers.report import Report
 from readers.tables.columns import Cells, encode
 from readers.tables.content import suffix
 
-# Rows in the buffer. Each file gets this number divided by the number of files at a time.
+# Rows in the buffer. One write to a file has about this number divided by the number of files.
 _BUFFER: Final = 1 << 21
-# Each is an open file. A process may often have a thousand.
+# Each partition is an open file. Processes are often limited to about a thousand.
 _MOST_SHARDS: Final = 256
 
 
 def parquet_rows(paths: Sequence[Path]) -> int | None:
-    """Rows of all files, from their footers; None where one is not a Parquet file of events. Raises UnreadableFile."""
+    """Number of rows in all files, from their footers; None if one is not a Parquet file of events.
+
+    Raises UnreadableFile.
+    """
     if not paths or not all(
         suffix(p) == ".parquet" and p.is_file() and detect_format(p) == "events" for p in paths
     ):
@@ -47,17 +50,21 @@ class UserPartitions:
     """Files of rows, partitioned by user.
 
     Attributes:
-        report: Of all rows. It counts as tables are read.
-        files: For each partition the files that hold its users.
+        report: The report of all rows. Its counts grow while tables are read.
+        files: For each partition, the files that hold its users.
     """
 
     report: Report
     files: Sequence[Sequence[Path]]
 
     def tables(self, options: InteractionOptions) -> Iterator[Interactions]:
-        """The rows of each partition, checked and ordered. Removes its files. `options`: those of the partitioning.
+        """Yields the rows of each partition, checked and ordered, and removes its files.
 
-        Raises UnreadableFile.
+        Args:
+            options: The options that the files were partitioned with.
+
+        Raises:
+            UnreadableFile: A file as a whole cannot be used.
         """
         options = replace(options, time_unit="milliseconds", columns={name: name for name in SCHEMA.names})
         for paths in self.files:
@@ -66,7 +73,7 @@ class UserPartitions:
             for report in reports:
                 for kind, found in report.findings.items():
                     self.report.add(kind, found.done, range(found.rows))
-                    # Line numbers of a temporary file help nobody.
+                    # Line numbers of a temporary file mean nothing to the user.
                     self.report.findings[kind].lines.clear()
             for path in paths:
                 path.unlink()
@@ -82,13 +89,13 @@ def partition_by_user(
 ) -> UserPartitions:
     """Writes the rows of Parquet files of events to files by user.
 
-    Files with the same columns are read as one: what an action without a value means is decided for them together.
+    Files with the same columns are read as one. Together they decide whether an action may lack a value.
 
     Args:
-        paths: Parquet files with an event in each row.
+        paths: Parquet files with one event per row.
         folder: Gets the files.
-        options: What the files do not say of themselves.
-        shard_rows: Rows in each partition, about. There are at most 256 partitions.
+        options: What the files do not say about themselves.
+        shard_rows: Approximate number of rows in each partition. There are at most 256 partitions.
         advance: Called with the number of rows read since the last call.
 
     Raises:
@@ -96,7 +103,9 @@ def partition_by_user(
     """
     total = parquet_rows(paths)
     if total is None:
-        raise UnreadableFile(f"{', '.join(map(str, paths))}: not only Parquet files with an event a row")
+        raise UnreadableFile(
+            f"{', '.join(map(str, paths))}: expected only Parquet files with one event per row"
+        )
     report = Report(", ".join(map(str, paths)), total, format="events")
     count = min(_MOST_SHARDS, max(1, -(-total // shard_rows)))
     report.notes.append(f"read in {count} parts of whole users, never all rows at once")
@@ -168,6 +177,6 @@ def _positions(users: Cells, count: int) -> NDArray[np.int64]:
         hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
         for name in column.names
     )
-    # -1, a missing user, is the last.
+    # A missing user has code -1, which takes the last hash.
     hashes = np.frombuffer(b"".join([*digests, bytes(8)]), np.uint64)
     return (hashes % np.uint64(count)).astype(np.int64)[column.codes]

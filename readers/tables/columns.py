@@ -22,7 +22,7 @@ class Column(Sequence[str]):
 
     Attributes:
         names: Each distinct value once. A value need not be used.
-        codes: int32 [n], indices into `names`. -1 stands for a missing value, which reads as an empty string.
+        codes: int32 [n], indices into `names`. -1 is a missing value, which reads as an empty string.
     """
 
     names: list[str]
@@ -37,7 +37,7 @@ class Column(Sequence[str]):
 
     @classmethod
     def constant(cls, name: str, length: int) -> "Column":
-        """The same string everywhere."""
+        """A column of `length` equal strings."""
         return cls([name], np.zeros(length, np.int32))
 
     def __len__(self) -> int:
@@ -54,7 +54,7 @@ class Column(Sequence[str]):
         return self.names[code] if code >= 0 else ""
 
     def __iter__(self) -> Iterator[str]:
-        names = [*self.names, ""]  # -1 is the last
+        names = [*self.names, ""]  # code -1 reads the last one
         return (names[code] for code in self.codes.tolist())
 
     def __eq__(self, other: object) -> bool:
@@ -71,7 +71,7 @@ class Column(Sequence[str]):
         return np.array([*(not name.strip() for name in self.names), True])[self.codes]
 
     def renamed(self, names: Mapping[str, str]) -> "Column":
-        """With values replaced by this mapping. Others stay."""
+        """The column with values replaced by this mapping. Values that it lacks stay."""
         return _merged([names.get(name, name) for name in self.names], self.codes)
 
 
@@ -91,8 +91,8 @@ def _merged(names: Sequence[str], codes: Codes) -> Column:
 
 
 def encode(cells: Cells) -> Column:
-    """The column of an Arrow array. Whole numbers become their decimal digits, also where they became floats
-    on their way: a Parquet id 7 is `7`. Null becomes nothing."""
+    """The column of an Arrow array. Whole numbers become decimal digits, even if they are stored as floats: a Parquet
+    id 7.0 is `7`. Null becomes a missing value."""
     names, codes = _dictionary(cells)
     return _merged([_name(value) for value in names], codes)
 
@@ -114,7 +114,7 @@ def _dictionary(cells: Cells) -> tuple[list[object], Codes]:
 
 
 def numbers(cells: Cells, parse: Callable[[str], float] | None = None) -> NDArray[np.float64]:
-    """Numbers as float64 [n]; NaN for what is not a finite number. `parse` reads strings that `float` does not."""
+    """float64 [n]; NaN where a cell is not a finite number. `parse` reads strings instead of `float`."""
     kind: pa.DataType = cells.type
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         milliseconds: Any = pc.cast(cells, pa.timestamp("ms"), safe=False)
@@ -122,14 +122,14 @@ def numbers(cells: Cells, parse: Callable[[str], float] | None = None) -> NDArra
     read = _cast(cells) if not pa.types.is_dictionary(kind) else None
     if read is None:
         values, codes = _dictionary(cells)
-        # Each different string is read once; the last entry is what stands for nothing.
+        # Each distinct string is parsed once. The last entry is for code -1.
         read = np.array([*(_number(value, parse or float) for value in values), np.nan])[codes]
     read[np.isinf(read)] = np.nan
     return read
 
 
 def _cast(cells: Cells) -> NDArray[np.float64] | None:
-    """All at once, where nothing but numbers stands."""
+    """Casts the whole column at once; None if a cell is not a number."""
     try:
         floats: Any = pc.cast(cells, pa.float64(), safe=False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):

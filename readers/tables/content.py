@@ -9,7 +9,7 @@ from readers.errors import UnreadableFile
 
 
 def suffix(path: Path) -> str:
-    """The file name's ending in lower case, without `.gz`."""
+    """The file name's extension in lower case, ignoring `.gz`."""
     return (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
 
 
@@ -25,7 +25,7 @@ def content(path: Path) -> bytes:
 
 
 def first_lines(path: Path, size: int = 65_536) -> list[str]:
-    """The first non-empty lines of a text file in any encoding, all complete. Raises UnreadableFile."""
+    """The first complete, non-empty lines of a text file in any encoding. Raises UnreadableFile."""
     if not path.is_file():
         raise UnreadableFile(f"{path}: there is no such file")
     with path.open("rb") as plain:
@@ -50,9 +50,9 @@ def decoded(path: Path, encoding: str | None) -> str:
 
 
 def lines(path: Path, encoding: str | None) -> Iterator[tuple[int, str]]:
-    """Number and text of each line, read one at a time. Raises UnreadableFile.
+    """Yields number and text of each line, from 1. Raises UnreadableFile.
 
-    Only a line feed ends a line. Unicode has more line ends, which JSON and ids may contain.
+    Only a line feed ends a line. Unicode has more line separators, which JSON and ids may contain.
     """
     if not path.is_file():
         raise UnreadableFile(f"{path}: there is no such file")

@@ -1,4 +1,4 @@
-"""Files with one JSON object a line."""
+"""Files with one JSON object per line."""
 
 import ast
 import json
@@ -11,15 +11,15 @@ from readers.tables.content import lines
 def read_json_lines(
     path: Path, encoding: str | None, only: set[str] | None
 ) -> tuple[dict[str, list[object]], list[str], int]:
-    """Reads one JSON object a line. Lines may also be Python dictionaries, which some old data sets have.
+    """Reads one JSON object per line. Lines may also be Python dictionaries, which some old data sets have.
 
     Args:
         path: The file.
         encoding: None: UTF-8.
-        only: Case-folded names to keep: then a file may be larger than memory. None: all.
+        only: Case-folded names of the columns to keep, so that a file may be larger than memory. None: all.
 
     Returns:
-        Columns by name, None where an object lacks the name; the names of all columns; and the number of rows.
+        Columns by name, with None where an object lacks the name. The names of all columns. The number of rows.
 
     Raises:
         UnreadableFile: A line is not an object.
@@ -37,7 +37,7 @@ def read_json_lines(
             if names[name]:
                 column = columns.setdefault(name, [])
                 column.extend([None] * (rows - len(column)))
-                # An id that comes again is the same string, not its copy.
+                # Equal ids share one string, to save memory.
                 column.append(texts.setdefault(value, value) if isinstance(value, str) else value)
         rows += 1
     for column in columns.values():
@@ -53,7 +53,7 @@ def _object(path: Path, number: int, line: str) -> dict[str, object]:
         if row is None:
             raise UnreadableFile(f"{path}, line {number}: not JSON: {error.msg}") from error
     if not isinstance(row, dict):
-        raise UnreadableFile(f"{path}, line {number}: an object was expected, one a line")
+        raise UnreadableFile(f"{path}, line {number}: expected one JSON object per line")
     return row
 
 

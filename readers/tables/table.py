@@ -20,12 +20,12 @@ JSON_SUFFIXES = {".json", ".jsonl", ".ndjson"}
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Columns of equal length. Each is read when it is asked for: of a Parquet file only used columns are in memory.
+    """Columns of equal length. Each is read on request, so only the used columns of a Parquet file are in memory.
 
     Attributes:
         path: The file.
-        names: Of the columns.
-        rows: How many there are.
+        names: Names of the columns.
+        rows: Number of rows.
         first_line: The line number of the first row.
         column: A column by name, as Arrow strings or as its own type.
         cells: A column by name, as Python values.
@@ -39,7 +39,7 @@ class Table:
     cells: Callable[[str], list[object]]
 
     def find(self, names: Sequence[str]) -> str | None:
-        """The name of the first column among these names, ignoring case; None where there is none."""
+        """The first of these names that is a column, ignoring case; None if none is."""
         folded = {column.casefold(): column for column in self.names}
         return next((folded[name.casefold()] for name in names if name.casefold() in folded), None)
 
@@ -48,12 +48,12 @@ def read_table(path: Path, layout: Layout, only: Sequence[str] | None = None) ->
     """Opens a file.
 
     Args:
-        path: Parquet, JSON lines or separated text, by its ending.
+        path: Parquet, JSON lines or delimited text, by its extension.
         layout: How to read text.
         only: Columns that may be needed, ignoring case. Others need not be read. None: all.
 
     Raises:
-        UnreadableFile: The message names the line where it can.
+        UnreadableFile: The file cannot be read. The message names the line if it can.
     """
     if not path.is_file():
         raise UnreadableFile(f"{path}: there is no such file")
@@ -74,7 +74,7 @@ def _parquet(path: Path) -> Table:
     file = pa.parquet.ParquetFile(path)
     schema = file.schema_arrow
     texts = [field.name for field in schema if pa.types.is_string(field.type)]
-    # Strings stay coded as the file has them: no row group is ever parse out.
+    # Strings keep the file's dictionary encoding: no row group is ever decoded to plain strings.
     file = pa.parquet.ParquetFile(path, read_dictionary=texts, pre_buffer=False)
     by_plain = dict(zip(plain(schema.names), schema.names, strict=True))
 
@@ -121,5 +121,5 @@ def cell(value: object) -> object:
     if value is None or isinstance(value, str | bytes | list | dict):
         return value
     if isinstance(value, float) and value.is_integer():
-        return str(int(value))  # a Parquet id or time that became a float on its way
+        return str(int(value))  # a Parquet id or time that is stored as a float
     return str(value)

@@ -1,4 +1,4 @@
-"""Separated text files, read by Arrow."""
+"""Delimited text files, read by Arrow."""
 
 import codecs
 import csv
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import _csv
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".inter": "\t", ".item": "\t", ".dat": "::"}
-# Replaces a separator of several characters: Arrow takes one character.
+# Replaces a separator of several characters, because Arrow takes only one character.
 UNIT_SEPARATOR = "\x1f"
 
 
@@ -27,8 +27,8 @@ class Layout:
     """How to read a text file.
 
     Attributes:
-        separator: Between fields. None: by the file's ending.
-        encoding: None: UTF-8, or the encoding of the format.
+        separator: What separates fields. None: by the file's extension.
+        encoding: The text encoding. None: UTF-8, or the encoding of the format.
         columns: Column names, for a file without a header line.
     """
 
@@ -76,7 +76,7 @@ def read_text(path: Path, layout: Layout, only: Sequence[str] | None = None) -> 
             ),
         )
     except pa.ArrowInvalid as error:
-        decoded(path, layout.encoding)  # says where it is not the encoding
+        decoded(path, layout.encoding)  # If the encoding is wrong, this names the line.
         if (said := _miscounted(raw.decode(), separator, quoted, names)) is not None:
             hint = f"is {shown!r} the separator (--separator)?"
             raise UnreadableFile(f"{path}, {said} ({', '.join(names[:12])}); {hint}") from error
@@ -114,12 +114,12 @@ def _rows(text: str, separator: str, quoted: bool) -> "_csv.Reader":
 
 
 def _miscounted(text: str, separator: str, quoted: bool, names: Sequence[str]) -> str | None:
-    """The first line with another number of fields. Slow: it is only searched for when reading failed."""
+    """Describes the first line with a wrong number of fields. It is slow, so it is only called after a failure."""
     rows = _rows(text, separator, quoted)
     try:
         for row in rows:
             if row and len(row) != len(names):
                 return f"line {rows.line_num}: {len(row)} fields where {len(names)} were expected"
-    except csv.Error:  # a field past this reader's limit
+    except csv.Error:  # a field longer than this reader's limit
         pass
     return None

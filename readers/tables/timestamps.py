@@ -1,4 +1,4 @@
-"""Timestamps as files write them, in Unix milliseconds."""
+"""Converts timestamps as files write them to Unix milliseconds."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -30,18 +30,20 @@ def read_times(
 
     Args:
         cells: Arrow timestamps, numbers, or strings.
-        unit: Of numbers; None: by their magnitude, the same for all.
+        unit: Unit of numbers. None: by their magnitude, the same for all.
         report: Gets a note of what was assumed.
-        parse: Reads strings that are not numbers, to Unix milliseconds. None: ISO 8601.
+        parse: Turns a string that is not a number into Unix milliseconds. None: ISO 8601.
 
     Returns:
-        float64 [n]; NaN stands for what is not a timestamp.
+        float64 [n]; NaN where a cell is not a timestamp.
 
     Raises:
         UnreadableFile: The unit does not exist.
     """
     if unit is not None and unit not in {name for _, name, _ in UNITS}:
-        raise UnreadableFile(f"no unit of time {unit!r}: one of {', '.join(u[1] for u in UNITS)}")
+        raise UnreadableFile(
+            f"there is no unit of time {unit!r}; use one of {', '.join(u[1] for u in UNITS)}"
+        )
     if pa.types.is_timestamp(cells.type) or pa.types.is_date(cells.type):
         report.notes.append("times are timestamps of the file, UTC where no zone is given")
         return numbers(cells)
@@ -67,7 +69,7 @@ def unit_of(cells: Cells) -> str | None:
 
 
 def _unit_of(usable: NDArray[np.float64]) -> str:
-    # One unit for all, by the median: single outliers are then out of range, and reported.
+    # The median decides for all rows. Outliers are then out of range, and reported.
     return next(name for limit, name, _ in UNITS if float(np.median(usable)) < limit)
 
 

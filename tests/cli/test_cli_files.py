@@ -126,7 +126,7 @@ def test_pictures_travel_with_their_items_and_those_that_cannot_are_counted(tmp_
     sent = [[media.content for media in item.media] for item in with_images(items, images, report)]
     assert sent == [[b"\x89PNG"], [b"GIF8"], [], [], [], []]
     assert {kind: finding.lines for kind, finding in report.findings.items()} == {
-        "image at an address": [3],
+        "image at a URL": [3],
         "image file is missing": [4],
         "image larger than 512 KiB": [5],
     }

@@ -29,7 +29,7 @@ def test_a_column_reads_as_the_strings_it_was_made_of(one: list[str], other: lis
     assert column.take(np.arange(len(one))[::-1]) == one[::-1]
 
 
-def test_parquet_ids_in_numbers_become_their_digits(tmp_path: Path) -> None:
+def test_numeric_parquet_ids_become_digits(tmp_path: Path) -> None:
     table = {
         "user_id": pa.array([7, 7, 8], pa.int64()),
         "item_id": pa.array([7.0, 8.5, None], pa.float64()),  # a column with gaps, as pandas writes it
@@ -73,23 +73,25 @@ def test_numbers_are_read_from_any_type() -> None:
         ("e.csv", f'user,item,time\na,"A\nA",{T0}\nb,B,{T0},9\n', "line 4: 4 fields where 3 were expected"),
         ("e.dat", f"user::item::time\na::A::{T0}\nb::B::C::{T0}\n", "line 3: 4 fields where 3 were expected"),
         ("e.jsonl", '{"user": "a", "item": "b", "time": 1700000000}\n{"user": \n', "line 2: not JSON"),
-        ("e.jsonl", "[1]\n", "line 1: an object was expected"),
+        ("e.jsonl", "[1]\n", "line 1: expected one JSON object per line"),
         ("e.csv", "", "the file is empty"),
     ],
 )
-def test_what_cannot_be_read_is_told_with_its_line(tmp_path: Path, name: str, text: str, line: str) -> None:
+def test_the_error_names_the_line_that_cannot_be_read(
+    tmp_path: Path, name: str, text: str, line: str
+) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(UnreadableFile, match=line):
         read_interactions([tmp_path / name], None, "events")
 
 
-def test_a_wrong_separator_is_hinted_at(tmp_path: Path) -> None:
+def test_the_error_hints_at_a_wrong_separator(tmp_path: Path) -> None:
     (tmp_path / "e.csv").write_text(f"user;item;time\na;A,B;{T0}\n")
     with pytest.raises(UnreadableFile, match="line 2: 2 fields where 1 were expected.*--separator"):
         read_interactions([tmp_path / "e.csv"])
 
 
-def test_what_unicode_calls_a_line_is_none_in_a_file(tmp_path: Path) -> None:
+def test_only_a_line_feed_ends_a_line(tmp_path: Path) -> None:
     row = f'{{"user": "a\u2028b", "item": "c\u0085d", "time": {T0}}}\n'
     (tmp_path / "e.jsonl").write_text(row, encoding="utf-8")
     rows, _ = read_interactions([tmp_path / "e.jsonl"])
@@ -97,7 +99,7 @@ def test_what_unicode_calls_a_line_is_none_in_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("odd", ["", "-1", "0", "-62104060800", "253402300800", "9223372036854775807", "x"])
-def test_one_odd_time_takes_no_neighbour_with_it(tmp_path: Path, odd: str) -> None:
+def test_one_invalid_time_does_not_affect_other_rows(tmp_path: Path, odd: str) -> None:
     (tmp_path / "e.csv").write_text(f"user,item,time\na,A,{T0}\na,B,{odd}\na,C,{T0 + 1}\n")
     rows, (report,) = read_interactions([tmp_path / "e.csv"])
     assert list(rows.item_ids) == ["A", "C"]
@@ -109,7 +111,7 @@ def test_one_odd_time_takes_no_neighbour_with_it(tmp_path: Path, odd: str) -> No
 @pytest.mark.parametrize(
     "content", [b"\x89PNG\r\n\x1a\n\x00\xff", b"PAR1", b"\x1f\x8b\x08", b"{", b"\n\n", b"a"]
 )
-def test_a_file_of_something_else_is_an_error_and_no_crash(tmp_path: Path, name: str, content: bytes) -> None:
+def test_a_file_of_another_kind_raises_unreadable_file(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UnreadableFile, match=re.escape(str(tmp_path))):
         read_interactions([tmp_path / name])

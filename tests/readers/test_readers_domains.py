@@ -1,4 +1,4 @@
-"""Data sets of different domains beside one another: small parts, told apart, brought to one time."""
+"""Data sets of several domains: small subsets, id namespaces, aligned timestamps."""
 
 from pathlib import Path
 
@@ -25,17 +25,17 @@ def listed(found: Interactions) -> list[tuple[str, str, int]]:
     return list(zip(found.user_ids, found.item_ids, found.time_ms.tolist(), strict=True))
 
 
-def test_a_part_is_the_latest_of_some_users_and_of_what_was_taken_most_before() -> None:
+def test_a_subset_has_the_latest_events_of_some_users_on_the_items_popular_before_them() -> None:
     early = [("a", "often", 1), ("b", "often", 2), ("b", "rare", 3)]
     late = [("a", "rare", 4), ("a", "often", 5), ("a", "new", 6)]
     everybody = rows(*early, *late)
     assert listed(subset(everybody, users=2, items=1, events=3)) == [("a", "often", 5)]
     assert listed(subset(everybody, users=2, items=2, events=3)) == late[:2]
-    # Nothing is left aside to choose items by.
+    # No earlier events are left to count popularity by.
     assert listed(subset(everybody, users=2, items=1, events=6)) == [*early, *late]
 
 
-def test_the_sample_of_users_does_not_depend_on_what_else_a_file_holds() -> None:
+def test_the_sample_of_users_does_not_depend_on_other_rows() -> None:
     names = [f"u{number}" for number in range(50)]
     every = rows(*((name, "x", position) for position, name in enumerate(names)))
     some = set(subset(every, users=20, items=1, events=99).user_ids)
@@ -44,7 +44,7 @@ def test_the_sample_of_users_does_not_depend_on_what_else_a_file_holds() -> None
     assert set(subset(every, users=20, items=1, events=99, seed=1).user_ids) != some
 
 
-def test_equal_ids_of_two_domains_are_two() -> None:
+def test_equal_ids_of_two_domains_stay_distinct() -> None:
     films, food = (namespaced(rows(("1", "1", 5), ("2", "1", 9)), name) for name in ("films", "food"))
     found = joined([films, food])
     assert set(found.user_ids) == {"films:1", "films:2", "food:1", "food:2"}
@@ -55,7 +55,7 @@ def test_equal_ids_of_two_domains_are_two() -> None:
     assert (copy.item_id, copy.domain, copy.title, item.item_id) == ("food:1", "food", "Bread", "1")
 
 
-def test_data_sets_of_different_years_are_cut_at_one_moment() -> None:
+def test_data_sets_of_different_years_are_cut_at_one_timestamp() -> None:
     old = rows(*(("a", "x", position) for position in range(10)))
     new = rows(*(("a", "x", 5_000 + 7 * position) for position in range(20)))
     moved = shifted_to(old, 0.9, cut_time_ms(new, 0.9))
@@ -64,9 +64,7 @@ def test_data_sets_of_different_years_are_cut_at_one_moment() -> None:
     assert np.array_equal(np.diff(moved.time_ms), np.diff(old.time_ms))
 
 
-def test_purchases_are_read_from_where_the_package_lies(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_purchases_are_read_from_the_named_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECSTREAM_COMPLETEJOURNEY", str(tmp_path))
     baskets = {
         "household_id": [7, 7, 8], "basket_id": [1, 1, 2], "product_id": [10, 11, 10], "quantity": [1, 2, 1],
@@ -89,7 +87,7 @@ def test_purchases_are_read_from_where_the_package_lies(
     assert dict(ice.attributes) == {"brand": "National", "package_size": "22 LB"} and ice.domain == "grocery"
 
 
-def test_a_package_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_names_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RECSTREAM_COMPLETEJOURNEY", raising=False)
     monkeypatch.setattr(completejourney, "INSIDE", Path("nowhere"))
     with pytest.raises(UnreadableFile, match="make groceries"):

@@ -1,4 +1,4 @@
-"""The shapes in which known data sets come are read without a word about them."""
+"""Files of known data sets are read without options."""
 
 import json
 from pathlib import Path
@@ -42,7 +42,7 @@ def test_movielens_of_every_size(tmp_path: Path) -> None:
     assert report(one).format == report(hundred).format == report(latest).format == "movielens"
     assert rows(read(one)) == rows(read(hundred)) == [("1", "10", "rate"), ("1", "11", "rate")]
     assert read(one).values.tolist() == [5, 3.5]
-    assert read(latest).values.tolist() == [0.5], "halves are kept, and 7 is no rating"
+    assert read(latest).values.tolist() == [0.5], "half stars are kept, and 7 is not a rating"
     assert "value outside 0.5 to 5" in report(latest).findings
 
 
@@ -58,7 +58,7 @@ def test_reviews_of_2014_and_of_2023(tmp_path: Path) -> None:
     assert report(first).format == report(second).format == "reviews"
     found = {kind: finding.rows for kind, finding in report(first).findings.items()}
     assert found == {"duplicate": 2, "value outside 1 to 5": 2, "value missing or not a number": 2}
-    assert sorted(read(first).values.tolist()) == [4, 5], "the same item rated anew is another event"
+    assert sorted(read(first).values.tolist()) == [4, 5], "a second rating of the same item is another event"
 
 
 def test_python_dictionaries_of_old_review_files_are_read(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_clicks_and_purchases_are_merged_by_time_with_sessions_as_users(tmp_path
         read(write(tmp_path, "bad.dat", "1,2014-04-07T10:51:09.277Z,214536502\n"), format_name="sessions")
 
 
-def test_retailrocket_events_get_the_names_of_actions_here(tmp_path: Path) -> None:
+def test_retailrocket_events_get_the_usual_names_of_actions(tmp_path: Path) -> None:
     path = write(
         tmp_path,
         "events.csv",
@@ -114,10 +114,10 @@ def test_the_items_of_a_basket_share_its_time(tmp_path: Path) -> None:
     assert "0095" in table.item_ids
     notes = report(path).notes
     assert any("1 rows got the first timestamp of their order" in note for note in notes)
-    assert any("2 events have the user and timestamp of another" in note for note in notes)
+    assert any("2 events share user and timestamp with another" in note for note in notes)
 
 
-def test_instacart_orders_give_their_items_user_and_order(tmp_path: Path) -> None:
+def test_instacart_orders_give_their_items_a_user_and_a_time(tmp_path: Path) -> None:
     orders = write(
         tmp_path,
         "orders.csv",
@@ -133,13 +133,13 @@ def test_instacart_orders_give_their_items_user_and_order(tmp_path: Path) -> Non
     assert [r.format for r in reports] == ["baskets", "baskets"]
     assert sorted(u for u in table.user_ids) == ["1", "1", "2"]
     assert [i for u, i, _ in rows(table) if u == "1"] == ["14084", "196"]
-    assert not table.timed, "days since a user's own first order are no moments"
-    assert reports[1].findings["user missing"].lines == [5], "an order that nobody placed"
+    assert not table.timed, "days since a user's first order cannot be compared between users"
+    assert reports[1].findings["user missing"].lines == [5], "an order without a user"
     with pytest.raises(UnreadableFile, match="orders without a time.*file of orders"):
         read(items)
 
 
-def test_a_mind_history_counts_once_and_stands_before_the_clicks(tmp_path: Path) -> None:
+def test_a_mind_history_is_read_once_and_precedes_the_clicks(tmp_path: Path) -> None:
     history = " ".join(f"H{n}" for n in range(20))
     path = write(
         tmp_path,
@@ -151,7 +151,7 @@ def test_a_mind_history_counts_once_and_stands_before_the_clicks(tmp_path: Path)
     )
     table = read(path)
     mine = [(i, a) for u, i, a in rows(table) if u == "U1"]
-    assert [i for i, _ in mine[:20]] == history.split(), "before all else, in its order"
+    assert [i for i, _ in mine[:20]] == history.split(), "before all other events, in its order"
     assert {a for _, a in mine[:20]} == {"click"}
     assert sorted(mine[20:]) == sorted(
         [("N7", "click"), ("N456", "click"), ("N123", "impression"), ("N8", "impression"), ("N9", "click")]
@@ -159,7 +159,7 @@ def test_a_mind_history_counts_once_and_stands_before_the_clicks(tmp_path: Path)
     assert [(i, a) for u, i, a in rows(table) if u == "U2"] == [("N8", "click")]
 
 
-def test_a_mind_file_without_labels_or_with_a_lost_column_is_told(tmp_path: Path) -> None:
+def test_a_mind_file_without_labels_or_with_a_missing_column_is_reported(tmp_path: Path) -> None:
     four = write(tmp_path, "old.tsv", "U1\t11/15/2019 8:55:22 AM\tH1\tN1-1\n")
     assert [i for _, i, _ in rows(read(four))] == ["H1", "N1"]
     mixed = write(tmp_path, "mixed.tsv", f"1\t{four.read_text()}{four.read_text()}")
@@ -167,11 +167,11 @@ def test_a_mind_file_without_labels_or_with_a_lost_column_is_told(tmp_path: Path
         read(mixed)
     unlabelled = write(tmp_path, "test.tsv", "1\tU1\t11/15/2019 8:55:22 AM\tH1\tN1 N2\n")
     assert rows(read(unlabelled)) == [("U1", "H1", "click")]
-    finding = report(unlabelled).findings["shown without saying what was clicked"]
+    finding = report(unlabelled).findings["impressions without click labels"]
     assert finding.rows == 1 and "unusable for metrics" in finding.done
 
 
-def test_sequences_keep_each_users_order_and_have_no_moments(tmp_path: Path) -> None:
+def test_sequences_keep_each_users_order_and_are_not_timed(tmp_path: Path) -> None:
     path = write(tmp_path, "Toys.txt", "007 5 4 3\n8 4\n9\n\n10 1 2 1 9 8\r\n")
     table, (said,) = read_interactions([path])
     assert said.format == "sequences" and not table.timed
@@ -183,15 +183,15 @@ def test_sequences_keep_each_users_order_and_have_no_moments(tmp_path: Path) -> 
     assert [i for u, i, _ in rows(read(again)) if u == "1"] == ["5", "4", "3", "8"]
 
 
-def test_what_a_file_looks_like_can_be_overruled(tmp_path: Path) -> None:
+def test_options_override_the_detected_format(tmp_path: Path) -> None:
     path = write(tmp_path, "e.txt", f"9|A|{T0}\n9|B|{T0 + 1}\n")
     options = InteractionOptions(Layout("|", columns=("user", "item", "time")))
     assert [i for _, i, _ in rows(read(path, options=options))] == ["A", "B"]
-    with pytest.raises(UnreadableFile, match="no format 'csv': one of events, movielens"):
+    with pytest.raises(UnreadableFile, match="no format 'csv'; use one of events, movielens"):
         read(path, format_name="csv")
 
 
-def test_files_may_be_packed(tmp_path: Path) -> None:
+def test_files_may_be_gzipped(tmp_path: Path) -> None:
     import gzip
 
     line = json.dumps({"user_id": "a", "parent_asin": "b", "rating": 5, "timestamp": T0})
@@ -202,7 +202,7 @@ def test_files_may_be_packed(tmp_path: Path) -> None:
         read(tmp_path / "bad.csv.gz")
 
 
-def test_sessions_with_a_header_are_users_even_where_people_are_named(tmp_path: Path) -> None:
+def test_sessions_with_a_header_are_users_even_beside_user_ids(tmp_path: Path) -> None:
     path = write(
         tmp_path, "s.csv", f"session_id,user_id,item_id,timestamp\ns1,ann,A,{T0}\ns2,ann,B,{T0 + 9}\n"
     )

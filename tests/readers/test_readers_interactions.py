@@ -1,4 +1,4 @@
-"""Interaction files as people have them."""
+"""Interaction files in the forms that users have: bad rows, units, encodings, column names."""
 
 import json
 import tempfile
@@ -50,7 +50,7 @@ def test_every_kind_of_bad_row_is_left_out_and_counted_with_its_line(tmp_path: P
     rows, report = read(path, InteractionOptions(value_range=(1, 5)))
     assert [(u, i, v) for u, i, v in zip(rows.user_ids, rows.item_ids, rows.values, strict=True)] == [
         ("ann", "A", 4.0),
-        ("ann", "A", 2.0),  # the same item rated anew, later: another event
+        ("ann", "A", 2.0),  # a later rating of the same item is another event
     ]
     lines = {kind: finding.lines for kind, finding in report.findings.items()}
     assert lines == {
@@ -66,7 +66,7 @@ def test_every_kind_of_bad_row_is_left_out_and_counted_with_its_line(tmp_path: P
 
 
 @pytest.mark.parametrize("factor", [1, 1000, 1_000_000, 1_000_000_000])
-def test_the_unit_of_time_is_inferred_and_said(tmp_path: Path, factor: int) -> None:
+def test_the_unit_of_time_is_inferred_and_noted(tmp_path: Path, factor: int) -> None:
     path = write(tmp_path, "e.tsv", f"user\titem\ttime\nann\tA\t{T0 * factor}\n")
     rows, report = read(path)
     assert rows.time_ms.tolist() == [T0 * 1000]
@@ -96,7 +96,7 @@ def test_movielens_1m_is_read_by_its_separator_and_columns(tmp_path: Path) -> No
     assert rows.item_ids == ["10", "11"] and rows.values.tolist() == [5, 3.5]
 
 
-def test_a_wrong_encoding_is_an_error_with_its_line_and_not_mojibake(tmp_path: Path) -> None:
+def test_a_wrong_encoding_is_an_error_that_names_the_line(tmp_path: Path) -> None:
     path = write(tmp_path, "e.csv", f"user,item,time\nann,A,{T0}\nbob,Ámame,{T0}\n", "latin-1")
     with pytest.raises(UnreadableFile, match="line 3.*--encoding latin-1"):
         read(path)
@@ -116,7 +116,7 @@ def test_all_formats_give_the_same_rows(tmp_path: Path) -> None:
 
 
 @given(st.permutations(range(12)))
-def test_the_order_of_a_file_tells_nothing(order: list[int]) -> None:
+def test_the_order_of_a_file_does_not_matter(order: list[int]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         lines = [f"u{n % 3},i{n},{T0 + n // 4}" for n in range(12)]
         path = write(Path(folder), "e.csv", "\n".join(["user,item,time", *(lines[n] for n in order)]))

@@ -1,4 +1,4 @@
-"""Item files as people have them."""
+"""Item files in the forms that users have."""
 
 import json
 from pathlib import Path
@@ -79,7 +79,7 @@ def test_genres_as_columns_of_flags(tmp_path: Path) -> None:
     assert dict(item.attributes) == {"release_date": "01-Jan-1995"}
 
 
-def test_text_is_decoded_once_and_tags_are_dropped_where_it_is_used(tmp_path: Path) -> None:
+def test_markup_is_decoded_once_and_dropped_where_text_is_used(tmp_path: Path) -> None:
     rows = [
         {"asin": "1", "title": "Tom &amp; Jerry", "description": ["<p>cat</p>", "mouse"]},
         {"asin": "2", "title": "Tom & Jerry", "description": "cat mouse"},
@@ -94,7 +94,7 @@ def test_text_is_decoded_once_and_tags_are_dropped_where_it_is_used(tmp_path: Pa
     assert found["3"].text() == "&lt;b&gt;" and found["4"].text() == "a b"
 
 
-def test_what_is_too_long_is_cut_and_counted_rather_than_refused_later(tmp_path: Path) -> None:
+def test_fields_past_a_limit_are_truncated_and_counted(tmp_path: Path) -> None:
     row = {
         "item_id": "1",
         "title": "é" * 5000,
@@ -125,7 +125,7 @@ def test_the_limits_are_those_of_the_catalogue() -> None:
     assert item_limits.MAX_ENTRIES == item_check.MAX_CATEGORIES == item_check.MAX_ATTRIBUTES
 
 
-def test_amazon_metadata_of_2023_without_what_people_did(tmp_path: Path) -> None:
+def test_amazon_metadata_of_2023_without_behaviour_columns(tmp_path: Path) -> None:
     row = {
         "parent_asin": "B0",
         "main_category": "Toys",
@@ -159,11 +159,11 @@ def test_categories_in_lists_of_lists_and_prices_without_a_number(tmp_path: Path
     assert list(one.item.categories) == ["Toys", "Games"] and not one.item.numbers and one.image is None
 
 
-def test_pictures_as_paths_beside_the_file_or_as_bytes(tmp_path: Path) -> None:
+def test_images_as_paths_beside_the_file_or_as_bytes(tmp_path: Path) -> None:
     (tmp_path / "items.csv").write_text("item_id,title,image_path\n1,Tea,pictures/1.png\n2,Milk,\n")
     found = items_of(tmp_path / "items.csv")
     assert found["1"].image == Image(str(tmp_path / "pictures" / "1.png")) and found["2"].image is None
-    assert not found["1"].item.attributes, "a path is no text"
+    assert not found["1"].item.attributes, "a path is not an attribute"
     table = {"item_id": ["1"], "image": [{"bytes": b"\x89PNG", "path": "1.png"}]}
     pq.write_table(pa.table(table), tmp_path / "items.parquet")
     assert items_of(tmp_path / "items.parquet")["1"].image == Image(content=b"\x89PNG")
@@ -179,7 +179,7 @@ def test_news_with_and_without_an_abstract(tmp_path: Path) -> None:
     assert found["N2"].item.description == "" and not found["N2"].item.attributes
 
 
-def test_retailrocket_takes_the_latest_category_and_all_above_it(tmp_path: Path) -> None:
+def test_retailrocket_items_get_the_latest_category_and_its_ancestors(tmp_path: Path) -> None:
     (tmp_path / "properties.csv").write_text(
         "timestamp,itemid,property,value\n"
         "1435460400000,1,categoryid,30\n1433041200000,1,categoryid,99\n"
@@ -190,7 +190,7 @@ def test_retailrocket_takes_the_latest_category_and_all_above_it(tmp_path: Path)
     assert list(found["1"].item.categories) == ["30", "20", "10"], (
         "the latest by its own time, and its parents"
     )
-    assert list(found["3"].item.categories) == ["50", "51"], "a loop ends"
+    assert list(found["3"].item.categories) == ["50", "51"], "a cycle ends"
     assert dict(found["2"].item.attributes) == {"available": "1"} and not found["1"].item.attributes
     with pytest.raises(UnreadableFile, match="names no item"):
         read_items([tmp_path / "tree.csv"])
@@ -209,5 +209,5 @@ def test_anonymous_attributes_become_categories(tmp_path: Path) -> None:
     with pytest.raises(UnreadableFile, match="line 1: not JSON"):
         read_items([tmp_path / "b.json"])
     (tmp_path / "c.json").write_text('{"4": 1}')
-    with pytest.raises(UnreadableFile, match="item '4': a list of attribute ids was expected"):
+    with pytest.raises(UnreadableFile, match="item '4': expected a list of attribute ids"):
         read_items([tmp_path / "c.json"])

@@ -1,4 +1,4 @@
-"""Events of one moment: their order is a seeded hash's or the file's, and is accounted for."""
+"""Events with equal timestamps are ordered by a seeded hash or as in the file, and the report says so."""
 
 import random
 from pathlib import Path
@@ -22,23 +22,23 @@ def sorted_by_item(folder: Path) -> Path:
     return path
 
 
-def test_a_file_sorted_by_item_does_not_tell_the_next_item(tmp_path: Path) -> None:
+def test_a_file_sorted_by_item_does_not_leak_the_next_item(tmp_path: Path) -> None:
     rows, (report,) = read_interactions([sorted_by_item(tmp_path)])
     anns = list(rows.item_ids)[:40]
-    assert anns != sorted(anns) and anns != list(rows.item_ids)[40:80], "each user's order is its own"
-    assert any("80 events have the user and timestamp of another" in note for note in report.notes)
+    assert anns != sorted(anns) and anns != list(rows.item_ids)[40:80], "each user has an order of its own"
+    assert any("80 events share user and timestamp with another" in note for note in report.notes)
 
 
-def test_the_seed_orders_anew_and_the_file_orders_on_request(tmp_path: Path) -> None:
+def test_the_seed_changes_the_order_and_the_order_of_the_file_is_an_option(tmp_path: Path) -> None:
     path = sorted_by_item(tmp_path)
     orders = [list(read_interactions([path], InteractionOptions(tie_seed=s))[0].item_ids) for s in (0, 0, 1)]
     assert orders[0] == orders[1] != orders[2]
     rows, (report,) = read_interactions([path], InteractionOptions(ties="file"))
     assert list(rows.item_ids)[:40] == [f"{n:03}" for n in range(40)]
-    assert any("ordered by the order of the file" in note for note in report.notes)
+    assert any("ordered as in the file" in note for note in report.notes)
 
 
-def test_what_is_split_over_files_is_as_if_it_were_one(tmp_path: Path) -> None:
+def test_several_files_read_like_one(tmp_path: Path) -> None:
     path = sorted_by_item(tmp_path)
     head, *lines = path.read_text().split("\n")
     random.Random(0).shuffle(lines)
@@ -63,7 +63,7 @@ ROWS = st.lists(
 
 
 @given(ROWS)
-def test_repeats_are_rows_that_stood_before(rows: list[tuple[str, str, int, float]]) -> None:
+def test_repeats_are_rows_that_equal_an_earlier_one(rows: list[tuple[str, str, int, float]]) -> None:
     table = Interactions.of(
         [r[0] for r in rows],
         [r[1] for r in rows],
@@ -75,7 +75,7 @@ def test_repeats_are_rows_that_stood_before(rows: list[tuple[str, str, int, floa
     assert repeats(table).tolist() == [row in spelled[:position] for position, row in enumerate(spelled)]
 
 
-def test_ids_that_a_file_gives_decide_what_is_a_repeat(tmp_path: Path) -> None:
+def test_event_ids_of_the_file_decide_what_is_a_repeat(tmp_path: Path) -> None:
     path = tmp_path / "e.csv"
     path.write_text(f"event_id,user,item,time\n1,a,A,{T0}\n1,a,B,{T0}\n2,a,A,{T0}\n,a,A,{T0}\n,a,A,{T0}\n")
     rows, (report,) = read_interactions([path])
@@ -83,7 +83,7 @@ def test_ids_that_a_file_gives_decide_what_is_a_repeat(tmp_path: Path) -> None:
     assert {"1", "2"} < set(rows.event_ids) and len(set(rows.event_ids)) == 3
 
 
-def test_a_hash_is_of_the_strings_and_of_nothing_else_in_the_file() -> None:
+def test_the_hash_of_a_row_does_not_depend_on_other_rows() -> None:
     one = Interactions.of(["a", "b"], ["x", "y"], ["v", "v"], np.zeros(2, np.int64))
     other = Interactions.of(["c", "b", "a"], ["y", "y", "x"], ["w", "v", "v"], np.zeros(3, np.int64))
     assert row_hashes(one, 3).tolist() == row_hashes(other, 3)[[2, 1]].tolist()

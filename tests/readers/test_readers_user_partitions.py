@@ -1,4 +1,4 @@
-"""Parquet files of any size come as tables of whole users, with the rows that reading them at once gives."""
+"""Parquet files that are partitioned by user give the same rows as files that are read at once."""
 
 from itertools import chain
 from pathlib import Path
@@ -21,7 +21,7 @@ T0 = 1_600_000_000
 
 @pytest.fixture(autouse=True)
 def small_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several batches, and several groups in a file."""
+    """Makes several batches, and several row groups in a file."""
     monkeypatch.setattr(readers.parquet.batches, "_ROWS", 64)
     monkeypatch.setattr(readers.parquet.user_partitions, "_BUFFER", 150)
 
@@ -49,7 +49,7 @@ def dealt(
     return list(partition_by_user(paths, folder, options, rows).tables(options))
 
 
-def test_users_are_whole_and_every_row_is_there_once(tmp_path: Path) -> None:
+def test_each_user_is_in_one_partition_and_each_row_is_kept_once(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     ratings = rng.integers(1, 6, 500).astype(float).tolist()
     more = {"rating": ratings, "action": ["rate", "", None, "view", "cart"] * 100}
@@ -61,10 +61,10 @@ def test_users_are_whole_and_every_row_is_there_once(tmp_path: Path) -> None:
     assert sorted(chain.from_iterable(map(facts, tables))) == facts(read_interactions(paths, options)[0])
     for table in tables:
         assert (np.diff(table.time_ms) >= 0).all()
-    assert not list((tmp_path / "dealt").iterdir()), "what was read is gone"
+    assert not list((tmp_path / "dealt").iterdir()), "a file is removed once it is read"
 
 
-def test_what_is_wrong_is_left_out_and_counted_as_ever(tmp_path: Path) -> None:
+def test_bad_rows_are_left_out_and_counted_as_in_a_plain_read(tmp_path: Path) -> None:
     path = tmp_path / "events.parquet"
     columns = {
         "visitor": ["ann", None, "bob", "bob", "ann", "bob", " "],
@@ -84,19 +84,19 @@ def test_what_is_wrong_is_left_out_and_counted_as_ever(tmp_path: Path) -> None:
     assert counts == {kind: finding.rows for kind, finding in report.findings.items()}
 
 
-def test_an_event_that_two_files_have_is_one(tmp_path: Path) -> None:
+def test_an_event_in_two_files_is_kept_once(tmp_path: Path) -> None:
     paths = [write(tmp_path / f"{name}.parquet", 120, event_id=[str(n) for n in range(120)]) for name in "ab"]
     tables = dealt(paths, tmp_path / "dealt", InteractionOptions(), rows=50)
     assert sum(map(len, tables)) == 120
     assert sorted(event for table in tables for event in table.event_ids) == sorted(map(str, range(120)))
 
 
-def test_rows_are_counted_by_footers_of_parquet_files_of_events_alone(tmp_path: Path) -> None:
+def test_rows_are_counted_by_footers_of_parquet_event_files_only(tmp_path: Path) -> None:
     path = write(tmp_path / "events.parquet", 70)
     (tmp_path / "events.csv").write_text(f"user,item,time\na,b,{T0}\n")
     assert parquet_rows([path, path]) == 140
     assert parquet_rows([path, tmp_path / "events.csv"]) is None and parquet_rows([]) is None
-    with pytest.raises(UnreadableFile, match="not only Parquet"):
+    with pytest.raises(UnreadableFile, match="expected only Parquet"):
         partition_by_user([tmp_path / "events.csv"], tmp_path / "dealt", InteractionOptions(), 10)
 
 
