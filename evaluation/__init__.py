@@ -1,1 +1,1 @@
-"""How good a list is: splits, metrics, intervals, and the rows that are compared."""
+"""Measures how good lists are: protocols, metrics, intervals, and the methods that are compared."""

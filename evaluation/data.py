@@ -1,4 +1,4 @@
-"""What evaluations take from data sets and settings."""
+"""Prepares data sets and settings for evaluations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,16 +24,18 @@ from readers.items.images import local_image
 from recstream.v1 import item_pb2
 
 MODEL_SURFACE: Final = "evaluation"
-"""The surface for measurements of a model: its order, with nothing moved."""
+"""The surface for measurements of a model: it lists the model's order, with nothing moved."""
 
 
 @dataclass(frozen=True, slots=True)
 class Data:
     """A data set.
 
-    known: all events, in order.
-    items: the items as the model reads them.
-    catalogue: the same items as the catalogue holds them; an item that is not here has nothing but its id there.
+    Attributes:
+        known: All events, in order.
+        items: The items as the model reads them.
+        catalogue: The same items as the catalogue holds them. For an item that is missing here, the catalogue only has
+            its id.
     """
 
     known: Events
@@ -42,7 +44,7 @@ class Data:
 
 
 def item_texts(files: Files) -> list[ItemText]:
-    """The items as the model reads them, with their images. Items that no server would take are left out."""
+    """The items as the model reads them, with their images. Items that a server would reject are left out."""
     return [
         ItemText(
             item.item_id,
@@ -56,7 +58,7 @@ def item_texts(files: Files) -> list[ItemText]:
 
 
 def labelled(items: Sequence[item_pb2.Item]) -> bool:
-    """Whether all that is said of the items is numbers in the place of categories: ids of attributes, no language."""
+    """Whether the items have nothing but numeric categories, which are ids of attributes and no language."""
     labels = [label for item in items for label in item.categories]
     return (
         bool(labels)
@@ -66,7 +68,7 @@ def labelled(items: Sequence[item_pb2.Item]) -> bool:
 
 
 def data_of(files: Files, settings: Settings) -> Data:
-    """The data set of these files. Raises NothingToLearn where no event has a configured action."""
+    """The data set of these files. Raises NothingToLearn if no event has a configured action."""
     texts = item_texts(files)
     known = index_events([files.interactions], texts, Actions(settings.profiles.actions))
     return Data(known, texts, [from_proto(item) for item in files.items if not check(item)])
@@ -81,23 +83,36 @@ def list_settings(settings: Settings, surface: str = DEFAULT_SURFACE) -> ListSet
 
 
 def texts_warning(bundle: Bundle, items: Sequence[ItemText]) -> str:
-    """A warning where these are not the texts that the bundle's items were trained with, else nothing."""
+    """A warning if the bundle was trained with other texts of its items; otherwise empty."""
     trained_with = bundle.manifest.texts_fingerprint
     if not trained_with or trained_with == texts_fingerprint(bundle.trained_items(), items):
         return ""
     return (
-        f"{bundle.folder} was trained with other texts of its items: their vectors, and so the figures, are not those "
-        "of its training. `--items` names the files it was trained with."
+        f"{bundle.folder} was trained with other texts of its items. Their vectors, and so the figures, differ from "
+        "those of its training. Pass the files that it was trained with to `--items`."
     )
 
 
 def teacher_methods(
     test: Split, data: Data, settings: Settings, bundle: Path, file: Path | None, show: Progress
 ) -> list[Method]:
-    """The method of the bundle's teacher, where there is one. file: the teacher's; None: the file beside the bundle,
-    where that teacher learned from the same events.
+    """The method of the bundle's teacher, if there is one.
 
-    Raises WeightsMissing, TrainedOnOther, EncoderNotFound.
+    Args:
+        test: The test variant of a split.
+        data: The data set.
+        settings: For the encoders of items.
+        bundle: Folder of the bundle.
+        file: The teacher's file. None: the file beside the bundle, if that teacher was trained on the training part.
+        show: Where progress is shown.
+
+    Returns:
+        One method or none.
+
+    Raises:
+        WeightsMissing: The teacher cannot be read, or was trained with another text encoder or other actions.
+        TrainedOnOther: `file` is a teacher that was trained on other events.
+        EncoderNotFound: An encoder of items is missing.
     """
     from models.encoders.load import load_encoders
 
@@ -114,7 +129,10 @@ def teacher_methods(
 
 
 def text_vectors(data: Data, settings: Settings, bundle: Path, show: Progress) -> Floats:
-    """Of the items of the events [n, w], by the text encoder that `recstream train` takes. Raises EncoderNotFound."""
+    """Text vectors of the events' items, float32 [n, w], by the text encoder of `recstream train`.
+
+    Raises EncoderNotFound.
+    """
     from models.encoders.load import load_encoders
 
     cache = settings.train.cache or bundle.with_name("item-vectors")

@@ -1,14 +1,14 @@
-"""What can go wrong in an evaluation."""
+"""The errors of evaluations."""
 
 from models.errors import ModelsError
 
 
 class EvaluationError(ModelsError):
-    """Nothing was measured."""
+    """The evaluation could not measure anything."""
 
 
 class TimesMissing(EvaluationError):
-    """The protocol compares moments of different users, and the events have none."""
+    """The protocol compares timestamps of different users, and the events have no real ones."""
 
 
 class NothingToMeasure(EvaluationError):

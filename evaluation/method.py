@@ -1,4 +1,4 @@
-"""What is compared: anything that can score items for a user at a moment."""
+"""What evaluations compare: anything that can score items for a user at a moment."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,15 +9,16 @@ from models.data.events import Floats, Ints
 
 @dataclass(frozen=True, slots=True)
 class EvalQueries:
-    """b lists to be made, of a split's `known` events.
+    """b queries, each for one list. Rows are those of a split's `known` events.
 
-    users: indices of users, int64 [b].
-    before: for each query its user's history, rows of `known`, oldest first, perhaps empty.
-    time_ms: when the list is asked for, Unix milliseconds, int64 [b].
-    visible: rows of `known` below this one may enter statistics, int64 [b]: those of `Split.training` alone, unless the
-        protocol counts live.
-    excluded: for each query the rows of its user's events whose items must not be listed, unless their action may
-        repeat; None: those of the history.
+    Attributes:
+        users: Indices of users, int64 [b].
+        before: For each query, the rows of its user's history, oldest first. May be empty.
+        time_ms: When the list is requested, Unix milliseconds, int64 [b].
+        visible: Only rows below this one may enter statistics, int64 [b]. Of them, only those of `Split.training`,
+            unless the protocol counts live.
+        excluded: For each query, the rows of its user's events whose items must not be listed, unless their action may
+            repeat. None: those of the history.
     """
 
     users: Ints
@@ -30,7 +31,7 @@ class EvalQueries:
         return len(self.users)
 
     def take(self, indices: Sequence[int]) -> "EvalQueries":
-        """The queries of these indices, in their order."""
+        """The queries of these indices, in this order."""
         some = list(indices)
         return EvalQueries(
             self.users[some],
@@ -45,20 +46,22 @@ class EvalQueries:
         return self.take(range(start, min(end, len(self))))
 
     def parts(self, size: int) -> Iterator["EvalQueries"]:
-        """All of them in order, `size` at a time."""
+        """All queries in order, `size` at a time."""
         for start in range(0, len(self), size):
             yield self.part(start, start + size)
 
 
 class Method(Protocol):
-    """One row of the tables of results."""
+    """A method that is compared: one row of the tables of results."""
 
     @property
     def name(self) -> str:
-        """As tables name it."""
+        """The name that tables show."""
         ...
 
     def scores(self, queries: EvalQueries) -> Floats:
-        """Scores of all items for each query, float32 [b, items]: higher is better, and -inf is never listed. What a
-        user has consumed need not be left out: `measure` does so for all methods alike."""
+        """Scores of all items for each query, float32 [b, items]. Higher is better, and -inf is never listed.
+
+        Items that a user has consumed may have a score: `measure` removes them for all methods alike.
+        """
         ...

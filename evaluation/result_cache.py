@@ -1,6 +1,7 @@
-"""Results kept on disk, so that an interrupted run goes on where it was.
+"""Keeps results on disk, so that an interrupted run resumes.
 
-A key says what changes a result: settings, data, and the format's number."""
+A key covers everything that changes a result: settings, data, and the number of the format.
+"""
 
 import hashlib
 import json
@@ -16,23 +17,23 @@ import numpy as np
 from evaluation.metrics.measure import Measured
 
 RESULT_FORMAT: Final = 1
-"""Raise it when the same settings and data give other results: what was kept under another number is not used."""
+"""Increase it when the same settings and data give other results. Results under another number are not used."""
 
 
 def key_of(*parts: object) -> str:
-    """Equal for equal parts, which are told apart by what JSON makes of them."""
+    """A key that is equal for equal parts. Parts are compared by their JSON."""
     text = "\0".join(json.dumps(part, sort_keys=True, default=str) for part in parts)
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
 class ResultCache:
-    """Measured methods, a file for each key."""
+    """Keeps measured methods, in one file per key."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def get_or_measure(self, key: str, measure: Callable[[], Sequence[Measured]]) -> list[Measured]:
-        """What is kept under the key; where nothing is, what `measure` returns, which is then kept."""
+        """Returns what is kept under the key. If there is nothing, calls `measure` and keeps its result."""
         path = self._folder / f"{key}.npz"
         try:
             return _read(path)

@@ -1,4 +1,4 @@
-"""Measures all methods of a table, with progress."""
+"""Measures all methods of a table, and shows progress."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ from models.data.events import Events
 
 
 def measure_methods(test: Split, rows: Sequence[Method], show: Progress) -> list[MeasuredMethod]:
-    """Measures methods of the product."""
+    """Measures methods of the product. `show` is where progress is shown."""
     beyond, found = Beyond(test), []
     for row in rows:
         advance = _bar(show, f"Lists of {row.name}", len(test.queries))
@@ -35,10 +35,22 @@ def measure_baselines(
     threads: int,
     show: Progress,
 ) -> list[MeasuredMethod]:
-    """Baselines of these names, tuned on the validation variant of `test`; means over the seeds where chance plays a
-    part. `folder` keeps what was measured for tuning.
+    """Tunes baselines on the validation variant of a split, and measures them on the test variant.
 
-    Raises EvaluationError for a name that is none, BaselineFailed, EnvironmentMissing, NothingToMeasure.
+    Args:
+        known: All events.
+        test: The test variant.
+        names: The baselines.
+        seeds: Baselines that depend on the seed are measured as means over these.
+        folder: Keeps the measurements of tuning.
+        threads: Threads of a library's process.
+        show: Where progress is shown.
+
+    Raises:
+        EvaluationError: There is no baseline of that name.
+        BaselineFailed: A baseline could not be fitted.
+        EnvironmentMissing: The environment of a library's baseline is not installed.
+        NothingToMeasure: The validation variant has no target.
     """
     if unknown := sorted(set(names) - set(NAMES)):
         raise EvaluationError(f"no baseline is called {', '.join(unknown)}: there are {', '.join(NAMES)}")

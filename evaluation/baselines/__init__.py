@@ -1,1 +1,1 @@
-"""Other methods: popularity, item-kNN, EASE, ALS, BPR and SASRec, tuned on the same split."""
+"""The methods to compare with: popularity, item-kNN, EASE, ALS, BPR and SASRec, tuned on the same split."""

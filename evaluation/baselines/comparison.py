@@ -1,4 +1,4 @@
-"""Baselines as evaluations use them: tuned on the validation variant of a split, trained on its test variant."""
+"""Baselines for evaluations: tuned on the validation variant of a split, then trained on its test variant."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from evaluation.metrics.measure import Measured, measure, ndcg
 from evaluation.protocols.split import Split
 
 SEEDED: Final = frozenset({"als", "bpr", "sasrec"})
-"""Those in which chance plays a part; the others are the same for every seed."""
+"""Baselines that depend on the seed. The others give the same scores for every seed."""
 
 POPULARITY: Final = "popularity"
 
@@ -25,10 +25,21 @@ def tuned(
     threads: int = 1,
     say: Callable[[str], None] | None = None,
 ) -> dict[str, Tuned]:
-    """Parameters of each baseline, and of popularity, which the others fall back to. `folder` keeps what was
-    measured: the same search again costs nothing.
+    """Tunes baselines, and popularity, which the others fall back to.
 
-    Raises BaselineFailed, EnvironmentMissing.
+    Args:
+        validation: The validation variant of a split.
+        names: The baselines.
+        folder: Keeps the measurements, so that a repeated search costs nothing.
+        threads: Threads of a library's process.
+        say: Called with lines of progress.
+
+    Returns:
+        The best parameters by baseline, popularity included.
+
+    Raises:
+        BaselineFailed: A baseline could not be fitted.
+        EnvironmentMissing: The environment of a library's baseline is not installed.
     """
 
     def on_validation(row: Method) -> float:
@@ -57,8 +68,23 @@ def measured(
     advance: Callable[[int], None] = lambda done: None,
     say: Callable[[str], None] | None = None,
 ) -> Measured:
-    """A baseline with its tuned parameters, trained and measured. folder: that of `tuned`, which keeps long
-    trainings of libraries too. Raises BaselineFailed, EnvironmentMissing."""
+    """Trains a baseline with its tuned parameters, and measures it.
+
+    Args:
+        split: The test variant of a split.
+        name: The baseline.
+        parameters: What `tuned` returned.
+        seed: Seed of its training.
+        threads: Threads of a library's process.
+        folder: The folder of `tuned`. It also keeps long trainings of libraries. None: nothing is kept.
+        beyond: Measures of the split's lists. None: they are computed here.
+        advance: Called with the number of lists of each batch.
+        say: Called with lines of progress.
+
+    Raises:
+        BaselineFailed: The baseline could not be fitted.
+        EnvironmentMissing: The environment of a library's baseline is not installed.
+    """
     row, _ = fit(
         name, split, parameters[name].parameters,
         popular=parameters[POPULARITY].parameters, seed=seed, threads=threads,

@@ -1,10 +1,10 @@
-"""What can go wrong with a baseline."""
+"""The errors of baselines."""
 
 from models.errors import ModelsError
 
 
 class BaselineFailed(ModelsError):
-    """A baseline could not be fitted or asked."""
+    """A baseline could not be fitted, or did not answer."""
 
 
 class TooManyItems(BaselineFailed):

@@ -1,4 +1,4 @@
-"""Baselines by name."""
+"""Fits baselines by name."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +18,7 @@ from evaluation.baselines.process import LibraryProcess
 
 NAMES: Final = ("popularity", "item-knn", "ease", "als", "bpr", "sasrec")
 _FIT_SECONDS: Final = 7200.0
-# It trains for minutes. What the others learn in seconds is not worth the disk.
+# SASRec trains for minutes. The others train in seconds, so they are not worth the disk space.
 _KEPT: Final = frozenset({"sasrec"})
 
 
@@ -33,12 +33,25 @@ def fit(
     kept: Path | None = None,
     say: Callable[[str], None] | None = None,
 ) -> tuple[Method, Parameters]:
-    """A baseline trained on a split's training rows; and its parameters, with those that training found.
+    """Trains a baseline on a split's training rows.
 
-    popular: the parameters of the popularity that answers where a baseline knows nothing of the user. kept: a folder
-    where a long training of a library stays: an equal one (two protocols may train on equal rows) is made once.
+    Args:
+        name: One of `NAMES`.
+        split: The events, and which of them may be trained on.
+        parameters: Parameters of the baseline, one of each list in grids.yaml.
+        popular: Parameters of popularity, which answers for users that the baseline knows nothing about.
+        seed: Seed of a library's training.
+        threads: Threads of a library's process.
+        kept: Folder that keeps long trainings of libraries. Protocols with equal training rows then share one. None:
+            nothing is kept.
+        say: Called with lines of progress.
 
-    Raises BaselineFailed, EnvironmentMissing for a library's without its environment.
+    Returns:
+        The baseline, and its parameters together with those that training found, such as epochs.
+
+    Raises:
+        BaselineFailed: There is no such baseline, a parameter is not a number, or the library fails.
+        EnvironmentMissing: The environment of a library's baseline is not installed.
     """
     if name == "popularity":
         return _popularity(split, parameters), parameters
@@ -61,7 +74,7 @@ def fit(
         similarity = ease(users, items, weights, count, _number(parameters, "strength"))
         return ItemToItem(name, similarity, history, fallback), parameters
     if name not in SCRIPTS:
-        raise BaselineFailed(f"no baseline is called {name!r}: one of {', '.join(NAMES)}")
+        raise BaselineFailed(f"no baseline is called {name!r}: there are {', '.join(NAMES)}")
     process = LibraryProcess(SCRIPTS[name], threads=threads, say=say)
     facts, found = process.fit(
         name,
@@ -81,18 +94,18 @@ def fit(
 
 
 def close(row: Method) -> None:
-    """Ends the process behind a row, where there is one."""
+    """Ends the process behind a baseline, if it has one."""
     if isinstance(row, LibraryMethod):
         row.close()
 
 
 def _popularity(split: Training, parameters: Parameters) -> Popularity:
-    # In next-item what everybody has done so far is known; elsewhere, the training alone.
+    # In next-item, earlier events of all users count. In other protocols, only training events count.
     everything = np.ones(len(split.known), np.bool_)
     counted = everything if split.name.startswith("next-item") else split.training
     if parameters["counted"] == "positive":
         counted = counted & split.known.positive
-    # Where times are only places in a line, there is no age to weigh by.
+    # Synthetic timestamps give no age to weigh events by.
     half_life = _optional(parameters, "half_life_days") if split.known.timed else None
     return Popularity(split.known, counted, half_life)
 
@@ -104,7 +117,7 @@ def _optional(parameters: Parameters, name: str) -> float | None:
 def _number(parameters: Parameters, name: str) -> float:
     value = parameters.get(name)
     if not isinstance(value, (int, float)):
-        raise BaselineFailed(f"{name} is to be a number, not {value!r}")
+        raise BaselineFailed(f"{name} must be a number, not {value!r}")
     return float(value)
 
 

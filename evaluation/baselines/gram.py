@@ -1,4 +1,4 @@
-"""How often items meet in one user's history: the matrix that item-kNN and EASE are computed from."""
+"""How often two items occur in the same history: the matrix that item-kNN and EASE are computed from."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,16 +11,24 @@ ITEMS_AT_MOST = 40_000
 
 
 def gram(users: Ints, items: Ints, weights: Floats, count: int) -> NDArray[np.float32]:
-    """X^T X [count, count] of the sparse X with `weights` at (users, items); of a pair that comes more than
-    once the largest weight counts. weights: above 0.
+    """X^T X of the sparse matrix X of users by items.
 
-    Users are taken in blocks, each as a dense matrix over the items that its users have: few.
+    Users are taken in blocks. Each block is a dense matrix over the few items that its users have.
 
-    Raises TooManyItems where the result would not fit into an ordinary machine's memory.
+    Args:
+        users, items, weights: The entries of X, each [n]. Weights are above 0. If a pair of user and item repeats, its
+            largest weight counts.
+        count: Number of items.
+
+    Returns:
+        float32 [count, count].
+
+    Raises:
+        TooManyItems: The result would not fit into the memory of an ordinary machine.
     """
     if count > ITEMS_AT_MOST:
         raise TooManyItems(
-            f"item-to-item baselines hold a dense matrix over items: {count:,} are more than {ITEMS_AT_MOST:,}"
+            f"item-to-item baselines hold a dense matrix over items: {count:,} items are more than {ITEMS_AT_MOST:,}"
         )
     found = np.zeros((count, count), np.float32)
     order = np.argsort(users, kind="stable")

@@ -1,4 +1,4 @@
-"""What a baseline is given and what it is, as far as this room needs to know."""
+"""Protocols that say what a baseline takes and what it does."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -13,8 +13,14 @@ Parameters = Mapping[str, Value]
 
 
 class Queries(Protocol):
-    """b lists to be made: for whom, after which of the known events (rows, oldest first), when, and below which
-    row of the known events everybody's may be counted."""
+    """b queries, each for one list.
+
+    Attributes:
+        users: Indices of users, int64 [b].
+        before: For each query, its user's history: rows of the known events, oldest first.
+        time_ms: Unix milliseconds, int64 [b].
+        visible: Only known events below this row may be counted, int64 [b].
+    """
 
     @property
     def users(self) -> Ints: ...
@@ -27,7 +33,13 @@ class Queries(Protocol):
 
 
 class Training(Protocol):
-    """A protocol by name, all its events, and which of them may be trained on: [rows]."""
+    """The training part of a protocol.
+
+    Attributes:
+        name: Name of the protocol.
+        known: All its events.
+        training: Which of them may be trained on, bool [rows].
+    """
 
     @property
     def name(self) -> str: ...
@@ -38,7 +50,7 @@ class Training(Protocol):
 
 
 class Method(Protocol):
-    """Something that makes lists: scores [b, items], higher is better, -inf is never listed."""
+    """Anything that makes lists. Its scores are [b, items]: higher is better, and -inf is never listed."""
 
     @property
     def name(self) -> str: ...

@@ -17,11 +17,22 @@ def item_knn(
     shrinkage: float,
     leaning: float,
 ) -> NDArray[np.float32]:
-    """Similarity [count, count] of a history's item (row) with a candidate (column).
+    """Similarity of an item of a history (row) to a candidate (column).
 
-    S[i, j] = C[i, j] / (C[i, i]^leaning * C[j, j]^(1 - leaning) + shrinkage), C = X^T X: the cosine at
-    leaning .5; above, popular candidates gain (Aiolli's asymmetric cosine). Each candidate keeps its
-    `neighbours` most similar items, as in Deshpande and Karypis (2004); the diagonal is 0.
+    S[i, j] = C[i, j] / (C[i, i]^leaning * C[j, j]^(1 - leaning) + shrinkage), where C = X^T X. The diagonal is 0.
+
+    Args:
+        users, items, weights: The entries of X, each [n]; see `gram`.
+        count: Number of items.
+        neighbours: Most similar items that each candidate keeps, as in Deshpande and Karypis (2004).
+        shrinkage: Lowers the similarity of items with few users.
+        leaning: 0.5 is the cosine. Above, popular candidates gain (Aiolli's asymmetric cosine).
+
+    Returns:
+        float32 [count, count].
+
+    Raises:
+        TooManyItems: See `gram`.
     """
     similarity = gram(users, items, weights, count)
     own = np.diag(similarity).copy()

@@ -1,4 +1,4 @@
-"""Recommenders that score an item by its similarity to what the user has had."""
+"""Recommenders that score an item by its similarity to the items of the user's history."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +11,8 @@ from models.data.events import Floats
 class ItemToItem:
     """score(user, j) = sum over the user's history of weight(i) * similarity[i, j].
 
-    similarity: [items, items]. The popular row breaks ties (most items are like none of a short history) and
-    answers for users without history.
+    `similarity` is float32 [items, items]. `popular` answers for users without a history. It also breaks ties, because
+    most items are similar to none of a short history.
     """
 
     def __init__(self, name: str, similarity: NDArray[np.float32], history: History, popular: Method) -> None:
@@ -29,8 +29,10 @@ class ItemToItem:
 
 
 def with_ties_by(scores: Floats, popularity: Floats) -> Floats:
-    """The scores, with items of equal score ordered by popularity: what it adds is less than a millionth of
-    the largest score. A row of zeros becomes popularity itself."""
+    """Orders items of equal score by popularity. Both are [b, items].
+
+    A score changes by at most a millionth of the largest score of its row. A row of zeros becomes popularity itself.
+    """
     highest = np.abs(scores).max(1, keepdims=True)
     most = np.maximum(np.abs(popularity).max(1, keepdims=True), 1e-30)
     size = np.where(highest > 0, highest * 1e-6, 1.0)

@@ -1,4 +1,4 @@
-"""Baselines that a library computes: a vector a user, a vector an item, their inner product."""
+"""Baselines that a library computes. A score is the inner product of a user vector and an item vector."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,10 @@ _ENCODE_SECONDS = 600.0
 
 
 class LibraryMethod:
-    """A fitted baseline of a library; its process lives as long as this does.
+    """A fitted baseline of a library. It owns the library's process.
 
-    Users of whom it knows nothing get the popular row's list. Items without an event in training are not
-    among what it lists (-inf), but where the popular row answers.
+    Users that it knows nothing about get the list of `popular`. For all others, items without a training event are not
+    listed (-inf).
     """
 
     def __init__(

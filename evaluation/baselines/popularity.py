@@ -1,4 +1,4 @@
-"""The popular list: what everybody is shown who says nothing of himself."""
+"""The popular list, for users of whom nothing is known."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,15 +10,19 @@ _MILLISECONDS_A_DAY = 86_400_000.0
 
 
 class Popularity:
-    """Events of each item that an ask may know of, weighed by age 2^(-age / half-life) where there is one.
+    """Scores an item by its number of events. With a half-life, an event weighs 2^(-age / half-life).
 
-    counted: which rows of the events may be counted at all [rows]. Without a half-life, all of them below
-    the ask's `visible`; with one, those that were also there when it was asked.
+    A query counts events below its `visible` row. With a half-life, they must also not be later than the query.
     """
 
     name = "popularity"
 
     def __init__(self, known: Events, counted: NDArray[np.bool_], half_life_days: float | None) -> None:
+        """Args:
+        known: The events.
+        counted: Which of them may be counted, bool [rows].
+        half_life_days: Age at which an event counts half. None: age does not matter.
+        """
         self._known, self._counted = known, counted
         self._half_life_ms = half_life_days * _MILLISECONDS_A_DAY if half_life_days else None
         self._restart()
@@ -39,7 +43,7 @@ class Popularity:
         self._row, self._moment = 0, int(self._known.time_ms[0])
 
     def _count(self, limit: int) -> None:
-        """Counts what comes before row `limit`. What was counted last time is gone on with."""
+        """Counts the events before row `limit`. It continues the last count if that ended earlier."""
         if limit < self._row:
             self._restart()
         rows = np.arange(self._row, limit)

@@ -1,4 +1,4 @@
-"""A library in an environment of its own, spoken to through a process."""
+"""Runs a library in an environment and a process of its own."""
 
 import hashlib
 import json
@@ -21,16 +21,15 @@ from evaluation.baselines.errors import BaselineFailed, EnvironmentMissing
 ENVIRONMENT = Path(__file__).parents[2] / ".envs" / "references"
 _SCRIPTS = Path(__file__).parent / "library"
 FITTED_FORMAT: Final = 1
-"""Raise it when a library's script trains another model from equal arrays and parameters."""
+"""Increase it when a library's script trains another model from the same arrays and parameters."""
 
 Arrays = Mapping[str, NDArray[np.generic]]
 
 
 class LibraryProcess:
-    """One script of the `library` folder, running. Close it, or let it be collected: the process ends either
-    way, and its temporary folder goes.
+    """A running script of the `library` folder.
 
-    Raises EnvironmentMissing where `make .envs/references/installed` was not run.
+    When it is closed or garbage-collected, its process ends and its temporary folder is removed.
     """
 
     def __init__(
@@ -41,11 +40,22 @@ class LibraryProcess:
         environment: Path = ENVIRONMENT,
         say: Callable[[str], None] | None = None,
     ) -> None:
+        """Starts the process.
+
+        Args:
+            script: File name of the script.
+            threads: Threads of the process.
+            environment: The virtual environment that has the libraries.
+            say: Called with lines of progress.
+
+        Raises:
+            EnvironmentMissing: The environment is not installed.
+        """
         python = environment / "bin" / "python"
         if not (environment / "installed").is_file() or not python.is_file():
             raise EnvironmentMissing(
-                f"{environment} is not there, which holds the libraries of als, bpr and sasrec: "
-                "make .envs/references/installed"
+                f"als, bpr and sasrec need libraries that are not installed in {environment}: "
+                "run make .envs/references/installed"
             )
         self._say = say or (lambda _: None)
         self._script = _SCRIPTS / script
@@ -58,7 +68,7 @@ class LibraryProcess:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 cwd=self._folder,
-                # Nothing of this project's path: another numpy lives there.
+                # PYTHONPATH is not passed on: this project's has another numpy.
                 env={"PATH": "/usr/bin:/bin", "HOME": str(self._folder), **_thread_limits(threads)},
             )
         self._received = b""
@@ -74,10 +84,20 @@ class LibraryProcess:
         timeout: float,
         kept: Path | None = None,
     ) -> tuple[dict[str, object], dict[str, NDArray[np.float32]]]:
-        """Trains a model, or takes it from the folder `kept` where an equal training left it: of the same arrays and
-        parameters, in the same format. Returns facts and arrays of the training.
+        """Trains a model, or loads it from `kept` if it was trained there before.
 
-        Raises BaselineFailed as `ask` does.
+        Args:
+            model: Name of the model in the script.
+            arrays: The training rows.
+            parameters: Parameters of the training.
+            timeout: Seconds.
+            kept: Folder of earlier trainings, by arrays, parameters and format. None: always train, and keep nothing.
+
+        Returns:
+            What training found, such as epochs, and its arrays.
+
+        Raises:
+            BaselineFailed: See `ask`.
         """
         path = None
         if kept is not None:
@@ -97,12 +117,22 @@ class LibraryProcess:
     def ask(
         self, do: str, arrays: Arrays, *, timeout: float, **fields: object
     ) -> tuple[dict[str, object], dict[str, NDArray[np.float32]]]:
-        """Has something done within `timeout` seconds; facts and arrays of the answer.
+        """Sends a request and waits for its answer.
 
-        Raises BaselineFailed with what the library said, or where no answer came. The process is over then.
+        Args:
+            do: `fit` or `encode`.
+            arrays: Arrays of the request.
+            timeout: Seconds.
+            fields: Other fields of the request.
+
+        Returns:
+            The facts and the arrays of the answer.
+
+        Raises:
+            BaselineFailed: The library failed, or did not answer in time. The process is ended.
         """
         if not self._end.alive:
-            raise BaselineFailed(f"{do} failed: its process is over")
+            raise BaselineFailed(f"{do} failed: its process has ended")
         self._number += 1
         path = self._folder / f"task-{self._number}.npz"
         np.savez(path, **dict(arrays))  # type: ignore[arg-type]
@@ -113,12 +143,12 @@ class LibraryProcess:
             self._process.stdin.flush()
             answer = self._answer(time.monotonic() + timeout, timeout)
         except OSError as error:
-            answer = {"error": f"its process is over ({error})"}
+            answer = {"error": f"its process has ended ({error})"}
         if "error" in answer:
             said = self._log.read_text(errors="replace").strip().splitlines()[-3:]
             self.close()
             raise BaselineFailed(
-                f"{do} failed: {answer['error']}; last said: {' | '.join(said) or 'nothing'}"
+                f"{do} failed: {answer['error']}; last output: {' | '.join(said) or 'nothing'}"
             )
         with np.load(str(answer["arrays"])) as file:
             found = dict(file)
@@ -129,7 +159,7 @@ class LibraryProcess:
         return facts, found
 
     def close(self) -> None:
-        """Ends the process. Twice is once."""
+        """Ends the process. May be called twice."""
         self._end()
 
     def __enter__(self) -> Self:
@@ -173,5 +203,5 @@ def _end(process: "subprocess.Popen[bytes]", folder: Path) -> None:
             try:
                 pipe.close()
             except BrokenPipeError:
-                continue  # what was not yet written has no reader any more
+                continue  # The process is gone, so what is not written yet has no reader.
     shutil.rmtree(folder, ignore_errors=True)

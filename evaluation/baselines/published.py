@@ -1,4 +1,4 @@
-"""Other people's protocols, rebuilt to see whether a baseline reaches what was published for it."""
+"""The protocols of published figures, rebuilt to check whether a baseline reaches them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _QUERIES_A_BATCH = 256
 
 @dataclass(frozen=True, slots=True)
 class PublishedQueries:
-    """Lists to be made, after `before`, each to be judged by its `relevant` items."""
+    """Queries, and the relevant items of each. See `evaluation.baselines.interface.Queries` for the other fields."""
 
     users: Ints
     before: Sequence[Ints]
@@ -24,7 +24,7 @@ class PublishedQueries:
     relevant: Sequence[Ints]
 
     def batches(self) -> Iterator["PublishedQueries"]:
-        """The same in parts."""
+        """The same queries in batches."""
         for start in range(0, len(self.users), _QUERIES_A_BATCH):
             part = slice(start, start + _QUERIES_A_BATCH)
             yield PublishedQueries(
@@ -38,7 +38,7 @@ class PublishedQueries:
 
 @dataclass(frozen=True, slots=True)
 class PublishedSplit:
-    """A protocol on one data set; `training` [rows] is what both validation and test train on."""
+    """A protocol on one data set. Validation and test both train on `training`, bool [rows]."""
 
     name: str
     known: Events
@@ -48,8 +48,12 @@ class PublishedSplit:
 
 
 def leave_one_out(known: Events) -> PublishedSplit:
-    """The last event of a user is the test, the one before it the validation, whatever they say of the item; the
-    test knows of the validation's. As in S3-Rec (Zhou et al. 2020). Users of fewer than three events train."""
+    """The target is each user's last event in the test, and the one before it in the validation, as in S3-Rec (Zhou et
+    al. 2020).
+
+    Targets need not be positive. The history of the test includes the target of the validation. All events of users
+    with fewer than three are training.
+    """
     training = np.ones(len(known), np.bool_)
     validation: list[tuple[Ints, Ints]] = []
     test: list[tuple[Ints, Ints]] = []
@@ -64,8 +68,10 @@ def leave_one_out(known: Events) -> PublishedSplit:
 
 
 def random_eighths(known: Events, seed: int) -> PublishedSplit:
-    """A tenth of each user's events at random is the test, another the validation, as RecBole splits by
-    {'RS': [0.8, 0.1, 0.1]} in random order; every event counts as relevant."""
+    """A random tenth of each user's events is the test, and another tenth is the validation.
+
+    RecBole splits like this with {'RS': [0.8, 0.1, 0.1]} in random order. Every event is relevant.
+    """
     random = np.random.default_rng(seed)
     training = np.ones(len(known), np.bool_)
     validation: list[tuple[Ints, Ints]] = []
@@ -82,7 +88,7 @@ def random_eighths(known: Events, seed: int) -> PublishedSplit:
 
 
 def measured(row: Method, known: Events, queries: PublishedQueries) -> tuple[float, float]:
-    """HR@10 and NDCG@10, means over lists; what a user has had is not listed."""
+    """Mean HR@10 and NDCG@10 over the lists. Items of the history are not listed."""
     parts = []
     for part in queries.batches():
         scores = row.scores(part)

@@ -1,4 +1,4 @@
-"""Whether a baseline is what its name says: does it reach the figure that was published for it?"""
+"""Checks that a baseline is what its name says: it must reach the figures that were published for it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ Verdict = Literal["reproduced", "not reproduced", "no published figure on data a
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What somebody reports of a baseline on a public data set, in full ranking without what the user had."""
+    """Published figures of a baseline on a public data set, in full ranking without the items of the history."""
 
     baseline: str
     data: str
@@ -40,7 +40,7 @@ PUBLISHED: Final = (
         random_eighths,
         0.7953,
         0.2920,
-        "RecBole's quick start (BPR, 64 factors, random 8:1:1 a user, full ranking)",
+        "RecBole's quick start (BPR, 64 factors, random 8:1:1 per user, full ranking)",
     ),
     Published(
         "sasrec",
@@ -63,7 +63,7 @@ PUBLISHED: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Reproduction:
-    """The verdict on a baseline, and where there is a figure to compare with: both."""
+    """The verdict on a baseline, with the published and the measured figures if there are published ones."""
 
     baseline: str
     verdict: Verdict
@@ -72,7 +72,7 @@ class Reproduction:
     ndcg: float | None = None
 
     def sentence(self) -> str:
-        """For a report."""
+        """The verdict in one sentence, for a report."""
         if self.published is None:
             return f"{self.baseline}: {self.verdict}"
         return (
@@ -92,13 +92,23 @@ def check_reproduction(
     threads: int = 1,
     say: Callable[[str], None] | None = None,
 ) -> Reproduction:
-    """Tunes and trains a baseline as the figure for it on `data` was made, and compares. A baseline that stays
-    more than 5 % under the published NDCG@10 or HR@10 is not reproduced.
+    """Tunes and trains a baseline by the protocol of its published figures, and compares.
 
-    known: that data set. folder: where tuning keeps its measurements. grids: those of grids.yaml; of one
-    value a parameter there is nothing to tune.
+    A baseline that is more than 5 % below the published NDCG@10 or HR@10 is not reproduced.
 
-    Raises BaselineFailed, EnvironmentMissing.
+    Args:
+        baseline: The baseline.
+        data: Name of the data set.
+        known: The events of that data set.
+        folder: Keeps the measurements of tuning.
+        grids: Values to tune over. None: those of grids.yaml. A grid with one value per parameter needs no tuning.
+        seed: Seed of the split and of the training.
+        threads: Threads of a library's process.
+        say: Called with lines of progress.
+
+    Raises:
+        BaselineFailed: The baseline could not be fitted.
+        EnvironmentMissing: The environment of a library's baseline is not installed.
     """
     published = next((p for p in PUBLISHED if (p.baseline, p.data) == (baseline, data)), None)
     if published is None:

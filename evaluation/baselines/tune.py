@@ -1,7 +1,7 @@
-"""The parameters of a baseline, chosen on the validation variant of a split by NDCG@10.
+"""Chooses the parameters of a baseline, by NDCG@10 on the validation variant of a split.
 
-Coordinate search over the lists of grids.yaml. Every measurement is kept in a folder under a key of its
-content, so that an interrupted search goes on where it was, and the same search again costs nothing.
+It is a coordinate search over the lists of grids.yaml. A folder keeps every measurement under a key of its inputs, so
+that an interrupted search resumes, and a repeated one costs nothing.
 """
 
 import hashlib
@@ -21,26 +21,37 @@ from evaluation.baselines.interface import Method, Parameters, Training, Value
 GRIDS: Final = Path(__file__).with_name("grids.yaml")
 FITS: Final = "fits"
 """Folder for long trainings of libraries, beside the measurements."""
-# What is kept is of no use once a baseline computes something else: raise it then.
+# Increase it when a baseline computes other scores from the same inputs. Earlier measurements are then not used.
 FORMAT: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Grids:
-    """For each baseline, the values of each parameter, the first being where the search starts."""
+    """The values of each parameter of each baseline. The search starts with the first value.
+
+    Attributes:
+        rounds: Maximum number of rounds over all parameters.
+        values: By baseline and parameter.
+    """
 
     rounds: int
     values: Mapping[str, Mapping[str, tuple[Value, ...]]]
 
     def first(self, name: str) -> dict[str, Value]:
-        """Where the search for a baseline starts."""
+        """The parameters with which the search starts."""
         return {parameter: values[0] for parameter, values in self.values[name].items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """The best parameters, with what training found (epochs); the NDCG@10 that they reached on the validation;
-    and how many settings were compared."""
+    """The result of a search.
+
+    Attributes:
+        name: The baseline.
+        parameters: The best ones, with those that training found, such as epochs.
+        ndcg: Their NDCG@10 on the validation.
+        tried: How many combinations were compared.
+    """
 
     name: str
     parameters: Parameters
@@ -49,7 +60,7 @@ class Tuned:
 
 
 def read_grids(path: Path = GRIDS) -> Grids:
-    """Raises BaselineFailed where the file is not a mapping of baselines to lists of values."""
+    """Reads a file of grids. Raises BaselineFailed if it does not map all baselines to lists of values."""
     try:
         content = yaml.safe_load(path.read_text())
         rounds = int(content.pop("rounds"))
@@ -80,12 +91,21 @@ def tune(
 ) -> Tuned:
     """Searches for the parameters of a baseline.
 
-    validation: rows to be trained on, none of which lies after a validation target's history. measure: NDCG@10
-    of a row on the validation's queries. popular: tuned parameters of popularity, for users that a baseline knows
-    nothing of (None: where the grid of popularity starts). folder: where measurements are kept, and long
-    trainings of libraries.
+    Args:
+        name: The baseline.
+        validation: The events, and which may be trained on.
+        measure: Returns the NDCG@10 of a method on the validation's queries.
+        folder: Keeps measurements, and long trainings of libraries.
+        popular: Tuned parameters of popularity, for users that a baseline knows nothing about. None: the first ones of
+            its grid.
+        grids: Values to search. None: those of grids.yaml.
+        seed: Seed of the training.
+        threads: Threads of a library's process.
+        say: Called with lines of progress.
 
-    Raises BaselineFailed, EnvironmentMissing.
+    Raises:
+        BaselineFailed: The baseline could not be fitted.
+        EnvironmentMissing: The environment of a library's baseline is not installed.
     """
     grids = grids or read_grids()
     popular = popular or grids.first("popularity")
@@ -110,7 +130,7 @@ def tune(
     for _ in range(grids.rounds):
         before = dict(best)
         for parameter, options in grids.values[name].items():
-            # Of equals the one that is held already, then the first of the list.
+            # Among equals the current value wins, then the first of the list.
             order = [best[parameter], *(o for o in options if o != best[parameter])]
             best[parameter] = max(order, key=lambda value: reached({**best, parameter: value}))
         if best == before:
@@ -120,7 +140,7 @@ def tune(
 
 
 def content_key(split: Training, name: str, popular: Parameters, seed: int) -> str:
-    """Equal for equal events, training rows, protocol, fallback and seed."""
+    """A key that is equal for equal events, training rows, protocol, baseline, fallback and seed."""
     digest = hashlib.blake2b(digest_size=12)
     for part in (
         split.known.fingerprint(),
@@ -136,13 +156,13 @@ def content_key(split: Training, name: str, popular: Parameters, seed: int) -> s
 
 
 class TuningCache:
-    """Measurements of one baseline on one split: a line of JSON each, the last whole one of a setting counts."""
+    """Measurements of one baseline on one split, each a line of JSON. The last complete one of a setting counts."""
 
     def __init__(self, folder: Path, key: str) -> None:
         self._path = folder / f"{key}.jsonl"
 
     def read(self, parameters: Parameters) -> tuple[float, Parameters] | None:
-        """NDCG@10 and the parameters as training left them; None: not measured yet."""
+        """NDCG@10 and the parameters with those that training found; None if not measured yet."""
         for line in reversed(list(self._lines())):
             if line["asked"] == dict(parameters):
                 ndcg, found = line["ndcg"], line["parameters"]

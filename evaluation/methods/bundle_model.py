@@ -13,10 +13,13 @@ from models.export.local_graphs import LocalGraphs
 
 
 class BundleModel:
-    """`inference.model.Model` without Triton: every call is computed at once, and no timeout is looked at."""
+    """`inference.model.Model` without Triton: calls are computed in this process, and timeouts are ignored."""
 
     def __init__(self, bundle: Bundle, threads: int = 1) -> None:
-        """threads: of each call."""
+        """Args:
+        bundle: The bundle whose graphs run.
+        threads: Threads of each call.
+        """
         self.graphs = LocalGraphs(bundle, threads)
         self._manifest = bundle.manifest
 
@@ -68,11 +71,11 @@ def bundle_model(
     """Loads a bundle and computes the items' vectors.
 
     Args:
-        bundle: a checked bundle.
-        item_ids: of the split's events.
-        items: their texts and media; an id that has none here is embedded as an empty text.
-        threads: of each call.
-        advance: called with the number of items of each batch.
+        bundle: A checked bundle.
+        item_ids: Ids of the split's items.
+        items: Their texts and media. An id that is missing here is embedded with an empty text.
+        threads: Threads of each call.
+        advance: Called with the number of items of each batch.
     """
     model = BundleModel(bundle, threads)
     vectors = item_vectors(bundle, model.graphs, item_ids, items, advance)

@@ -10,9 +10,10 @@ from inference.model import Floats, Model
 class EvaluatedModel:
     """What an evaluation needs of a model, whatever computes it.
 
-    model: answers folds and rankings under the manifest's version.
-    manifest: actions, the events that a state covers, and the half-lives of popularity.
-    vectors: of all items of the split's events, in the order of their ids, float32 [n, d].
+    Attributes:
+        model: Answers folds and rankings under the manifest's version.
+        manifest: Has the actions, the events that a state covers, and the half-lives of popularity.
+        vectors: Vectors of all items of the split's events, in the order of their ids, float32 [n, d].
     """
 
     model: Model

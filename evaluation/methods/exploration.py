@@ -1,4 +1,4 @@
-"""What if the positions that a surface gives to new items went to items without a training event?"""
+"""Lists whose positions for new items go to items without a training event."""
 
 import numpy as np
 
@@ -16,11 +16,11 @@ class WithExploration:
 
     def __init__(self, method: Method, new: Ints, share: float, length: int) -> None:
         """Args:
-        method: lists more items than `length`: of what it does not list, nothing is explored. What a user has consumed
-            must not be among them, or else it holds positions.
-        new: indices of the items that count as new.
-        share: of the list's positions.
-        length: items of a list.
+        method: Lists more items than `length`, since only listed items are explored. It must not list items that the
+            user has consumed, because they would take positions.
+        new: Indices of the items that count as new.
+        share: Share of the list's positions that new items get.
+        length: Items of a list.
         """
         self.name = f"{method.name}, with exploration"
         self._method, self._new = method, new
@@ -42,5 +42,10 @@ class WithExploration:
 
 
 def without_events(items: int, training: Ints) -> Ints:
-    """Items, of so many, that no training event names. training: the items of the training events."""
+    """Indices of the items without a training event.
+
+    Args:
+        items: Number of all items.
+        training: The item of each training event.
+    """
     return np.setdiff1d(np.arange(items), training)

@@ -1,4 +1,4 @@
-"""Item vectors as the catalogue worker would have them, from the bundle's graphs."""
+"""Computes item vectors with the bundle's graphs, as the catalogue worker does."""
 
 from collections.abc import Callable, Sequence
 
@@ -21,12 +21,22 @@ def item_vectors(
     items: Sequence[ItemText],
     advance: Callable[[int], None],
 ) -> Floats:
-    """[n, d] for the items of these ids, in order; one that `items` lacks has no text. `advance` is told of each batch
-    how many items it was."""
+    """Computes the vectors of items.
+
+    Args:
+        bundle: Prepares texts and media.
+        graphs: The bundle's graphs.
+        item_ids: The items.
+        items: Their texts and media. An id that is missing here has an empty text.
+        advance: Called with the number of items of each batch.
+
+    Returns:
+        float32 [n, d], in the order of `item_ids`.
+    """
     known = {item.item_id: item for item in items}
     there = [known.get(item_id, ItemText(item_id, "")) for item_id in item_ids]
     found = np.zeros((len(there), bundle.manifest.width), np.float32)
-    # Of equal length together: little padding, and so little time.
+    # Texts of similar length share a batch, which saves padding and time.
     order = sorted(range(len(there)), key=lambda place: len(there[place].text))
     for start in range(0, len(order), _BATCH):
         positions = order[start : start + _BATCH]
@@ -48,6 +58,6 @@ def _contents(item: ItemText, modality: Modality) -> list[Prepared]:
         if media.modality == modality.name:
             try:
                 prepared.append(modality.prepare(media.read()))
-            except MediaUnreadable:  # as serving has it: the item goes without
+            except MediaUnreadable:  # As in serving, the item does without it.
                 continue
     return prepared

@@ -25,7 +25,7 @@ from ranking.settings import DEFAULT_SURFACE, RankingSettings
 from recstream.v1 import slate_pb2
 
 LENGTH: Final = 20
-"""Items of a list: what a client gets that does not say how many it wants."""
+"""Items of a list: the number that a client gets by default."""
 
 _TIMEOUT_SECONDS: Final = 3600.0
 _BATCH: Final = 16
@@ -34,23 +34,23 @@ _DAY_SECONDS: Final = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class ListSettings:
-    """How the product makes the lists that are evaluated: settings of profiles and of ranking, and the surface."""
+    """How the product makes the lists that are evaluated: settings of profiles and ranking, and the surface."""
 
     profiles: ProfileSettings
     ranking: RankingSettings
     surface: str = DEFAULT_SURFACE
 
     def all_items(self, count: int) -> "ListSettings":
-        """With all of `count` items as candidates, in the order of their scores."""
+        """The same settings with all `count` items as candidates, listed in the order of their scores."""
         return self._with(nearest=count, popular=count, exploration_share=0.0, category_share=1.0)
 
     def all_candidates(self) -> "ListSettings":
-        """With the surface's candidates in the order of their scores: no position is given to exploration, and no
-        category is capped."""
+        """The same settings with the surface's candidates in the order of their scores: no exploration, and no cap on
+        categories."""
         return self._with(exploration_share=0.0, category_share=1.0)
 
     def as_key(self) -> dict[str, object]:
-        """What of the settings changes a list, as JSON has it."""
+        """The settings that change a list, as JSON values."""
         return {
             "surface": self.ranking.surface(self.surface).model_dump(mode="json"),
             "trending_half_life_hours": self.ranking.trending_half_life_hours,
@@ -59,7 +59,7 @@ class ListSettings:
 
     def _with(self, **values: object) -> "ListSettings":
         surface = self.ranking.surface(self.surface).model_copy(update=values)
-        # A surface takes from `default` what it does not set, so all of it is set.
+        # A surface takes unset fields from `default`, so all fields are set.
         whole = surface.model_copy(update=surface.model_dump())
         if self.surface == DEFAULT_SURFACE:
             return replace(self, ranking=self.ranking.model_copy(update={"default": whole}))
@@ -68,8 +68,8 @@ class ListSettings:
 
 
 class RankedLists:
-    """Lists as a server makes them: `ranking` with a catalogue in memory, a model in this process, and the moment of
-    each query. What is not listed has no score."""
+    """Lists as a server makes them, by `ranking` with an in-memory catalogue, a model in this process, and the moment
+    of each query."""
 
     def __init__(
         self,
@@ -82,8 +82,12 @@ class RankedLists:
         length: int = LENGTH,
     ) -> None:
         """Args:
-        catalogue: what is known of the items; see `Replay`.
-        length: items of a list.
+        split: Its events are replayed before each query.
+        catalogue: What is known about the items; see `Replay`.
+        model: The model.
+        settings: How lists are made.
+        name: Name of the method.
+        length: Items of a list.
         """
         self.name = name
         self._known, self._length, self._surface = split.known, length, settings.surface
@@ -94,10 +98,14 @@ class RankedLists:
         )
 
     def scores(self, queries: EvalQueries) -> Floats:
-        """The lists as scores [b, items]: the length of the list for its first item, and one less for each position;
-        -inf for what is not listed.
+        """Makes the lists.
 
-        Raises EvaluationError where a list was made without the model.
+        Returns:
+            Scores, float32 [b, items]. The first item of a list gets the list's length, and each further item one
+            less. Other items get -inf.
+
+        Raises:
+            EvaluationError: A list was made without the ranker.
         """
         return asyncio.run(self._scores(queries))
 
@@ -106,7 +114,7 @@ class RankedLists:
         for batch in self._replay.batches(queries):
             for start in range(0, len(batch), _BATCH):
                 part = batch[start : start + _BATCH].tolist()
-                # Without a deadline: figures are of the best tier, however slow this machine is.
+                # No deadline, so that figures are of the best tier however slow this machine is.
                 lists = await self._runner.rank([self._query(queries, index) for index in part])
                 for index, ranked in zip(part, lists, strict=True):
                     self._check(ranked.slate)
@@ -128,12 +136,12 @@ class RankedLists:
         )
 
     def _check(self, slate: slate_pb2.Slate) -> None:
-        """Raises EvaluationError for a list that fell back: a model that fails must not look like a bad one."""
+        """Raises EvaluationError for a list of a lower tier: a model that fails must not look like a bad one."""
         if slate.items and slate.tier != slate_pb2.TIER_RANKED:
-            raise EvaluationError("a list was made without the ranker: the log says why")
+            raise EvaluationError("a list was made without the ranker; the log has the cause")
 
     def _excluded(self, queries: EvalQueries, index: int) -> frozenset[str]:
-        """Ids of the items that the query leaves out, beside those of its history."""
+        """Ids of items that must not be listed, besides those of the history."""
         if queries.excluded is None:
             return frozenset()
         rows = queries.excluded[index]
@@ -142,7 +150,7 @@ class RankedLists:
 
 
 class Retrieval:
-    """All items by nearness to the user vector, and by lasting popularity where there is no history."""
+    """Orders all items by nearness to the user vector, or by long-term popularity if there is no history."""
 
     def __init__(
         self,
@@ -186,7 +194,7 @@ class Retrieval:
         return folds.states.user_vector
 
     def _lasting(self, now_ms: int) -> Floats:
-        """Popularity of all items, weighed as the candidates of `popular` are; without times, positive events ever."""
+        """Popularity of all items, weighted as in the source `popular`. Without times: all positive events."""
         catalog = self._replay.catalog
         if not self._known.timed:
             return catalog.positives.astype(np.float32)

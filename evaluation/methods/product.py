@@ -1,4 +1,4 @@
-"""The methods of the product, from a bundle that was trained on the split's training part."""
+"""The methods of the product, made from a bundle that was trained on the split's training part."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -36,20 +36,22 @@ def product_methods(
     """The methods of the product on a split.
 
     Args:
-        items: texts and media of the items, as the model reads them.
-        catalogue: the items as the catalogue holds them.
-        settings: how lists are made.
-        int8: the same model in eight bits.
-        alone: the same model trained without a teacher.
-        threads: of each call of a model.
-        show: where the progress of the item vectors is shown.
+        split: The split.
+        items: Texts and media of the items, as the model reads them.
+        catalogue: The items as the catalogue holds them.
+        bundle: The model.
+        settings: How lists are made.
+        int8: The same model in eight bits.
+        alone: The same model trained without a teacher.
+        threads: Threads of each call of a model.
+        show: Where the progress of the item vectors is shown.
 
     Returns:
-        `recstream`, `recstream-retrieval`, `recstream-int8` where its bundle is given, and `student alone`, which is
-        the retrieval of that bundle.
+        `recstream` and `recstream-retrieval`. With `int8` also `recstream-int8`. With `alone` also `student alone`, the
+        retrieval of that bundle.
 
     Raises:
-        TrainedOnOther: a bundle was not trained on the training part of the split.
+        TrainedOnOther: A bundle was not trained on the training part of the split.
     """
     show = show or Progress(disable=True)
 
@@ -82,11 +84,11 @@ def cold_methods(
     """The methods that `evaluation.protocols.cold.cold_items` compares.
 
     Args:
-        items, catalogue, bundle, settings, threads, show: see `product_methods`.
-        text: text vectors of the events' items, float32 [n, w].
+        items, catalogue, bundle, settings, threads, show: See `product_methods`.
+        text: Text vectors of the events' items, float32 [n, w].
 
     Returns:
-        A function of a split, which raises TrainedOnOther. It returns the methods of `cold_methods_of`.
+        A function from a split to the methods of `cold_methods_of`. It raises TrainedOnOther.
     """
     show = show or Progress(disable=True)
     models: list[EvaluatedModel] = []
@@ -109,8 +111,17 @@ def cold_methods_of(
     text: Floats,
     exploration_share: float,
 ) -> list[ColdMethod]:
-    """`recstream`; the same with this share of the positions for items without a training event (not where it is 0);
-    its retrieval; and the nearest by text alone. Other arguments as for `cold_methods`."""
+    """The methods that are compared on cold-start items.
+
+    Args:
+        split: The split.
+        catalogue, settings, text: See `cold_methods`.
+        model: The model.
+        exploration_share: Share of the positions that items without a training event get.
+
+    Returns:
+        `recstream`, `recstream` with exploration unless its share is 0, the retrieval, and the nearest by text alone.
+    """
     count = len(split.known.item_ids)
     lists = RankedLists(split, catalogue, model, settings)
     everything = RankedLists(split, catalogue, model, settings.all_items(count), length=count)
@@ -133,7 +144,7 @@ def _model(
 
 
 def check_trained_on(bundle: Bundle, split: Split) -> None:
-    """Raises TrainedOnOther unless the bundle learned from the split's training part, no more and no less."""
+    """Raises TrainedOnOther unless the bundle was trained on exactly the split's training part."""
     if bundle.manifest.data_fingerprint != split.training_events.fingerprint():
         raise TrainedOnOther(
             f"{bundle.folder} was trained on other events than the training part of {split.name} of these files"

@@ -1,4 +1,4 @@
-"""The product as it stands just before each query of a split: its catalogue, its statistics, and its profiles."""
+"""Rebuilds the state of the product just before each query of a split: catalogue, statistics and profiles."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,28 +26,34 @@ from recstream.storage.v1 import catalog_pb2
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """A user's profile after the history of a query, and the tail of what was consumed before it begins."""
+    """A user after the history of a query.
+
+    Attributes:
+        stored: The profile.
+        tail: Consumed items that are older than the profile's history.
+    """
 
     stored: Stored
     tail: Tail
 
 
 class Replay:
-    """Replays the events of a split to a catalogue and to profiles, in the order of their time.
+    """Replays the events of a split to a catalogue and to profiles, in the order of time.
 
-    Before each query the catalogue has the statistics of the events that a running product would have seen
-    (`evaluation.protocols.visible`), and the profile is the fold of the query's history: by the code that ingest runs,
-    and without Kafka and Valkey. A query that goes back in time starts the statistics again.
+    Before each query, the catalogue has the statistics of the events that a running product would have seen
+    (`evaluation.protocols.visible`), and the profile is the fold of the query's history. Both come from the code that
+    ingest runs, without Kafka and Valkey. For a query that goes back in time, the statistics start over.
     """
 
     def __init__(
         self, split: Split, catalogue: Sequence[Item], model: EvaluatedModel, profiles: ProfileSettings
     ) -> None:
         """Args:
-        catalogue: what is known of the items. An item that only events name has nothing but its id. Whether an item is
-            withdrawn today is not looked at: it was there when its events happened.
-        model: its vectors are put into the catalogue, so that an item's row there is its index in the split.
-        profiles: settings of the fold. N and K are the model's.
+        split: The events.
+        catalogue: What is known about the items. An item that only events name has nothing but its id. An item that is
+            withdrawn today still counts, because it was there when its events happened.
+        model: Its vectors are put into the catalogue, so that an item's row there is its index in the split.
+        profiles: Settings of the fold. N and K are the model's.
         """
         self.profiles = profiles.model_copy(
             update={"history": model.manifest.history, "refold_every": model.manifest.refold_every}
@@ -58,9 +64,9 @@ class Replay:
         self._histories: dict[int, tuple[Ints, Folded]] = {}
 
     def batches(self, queries: EvalQueries) -> Iterator[Ints]:
-        """Groups of queries before which the same events had happened, in the order of time.
+        """Groups queries before which the same events had happened, in the order of time.
 
-        While a group is handled, the catalogue stands where it stood then.
+        While a group is handled, the catalogue is in the state of that moment.
 
         Yields:
             Indices into the queries. Each query is in one group.
@@ -72,7 +78,7 @@ class Replay:
             yield np.array(list(group), np.int64)
 
     def folded(self, queries: EvalQueries, index: int) -> Folded | None:
-        """The profile of a query's user after the query's history; None: there is no history."""
+        """The profile of a query's user after the query's history; None if there is no history."""
         history, user = queries.before[index], int(queries.users[index])
         if not len(history):
             return None
@@ -98,8 +104,8 @@ class Replay:
 def event(known: Events, row: int) -> Event:
     """An event of a split as the fold takes it.
 
-    Its id is its row, because profiles order events of one moment by their ids. Its value is the shortest decimal that
-    is its float32, as a file or a message has it: 3.3, and not 3.2999999523.
+    Its id is its row, because profiles order events with equal timestamps by id. Its value is the shortest decimal that
+    equals its float32, as in a file or a message: 3.3, and not 3.2999999523.
     """
     value = known.values[row]
     time_ms = int(known.time_ms[row])
@@ -116,8 +122,10 @@ def event(known: Events, row: int) -> Event:
 
 
 class _Statistics:
-    """Feeds statistics to the catalogue, as ingest counts them. Where events have no times, there are no hours either:
-    then popularity is the number of positive events ever."""
+    """Feeds statistics to the catalogue, as ingest counts them.
+
+    Events without times have no hours either. Popularity is then the number of all positive events.
+    """
 
     def __init__(self, catalog: InMemoryCatalog, split: Split) -> None:
         self._catalog, self._known = catalog, split.known
@@ -156,7 +164,7 @@ class _Statistics:
 
 
 def _catalog(known: Events, catalogue: Sequence[Item], model: EvaluatedModel) -> InMemoryCatalog:
-    # Every search is an exact scan, and every reading of popularity is of its moment.
+    # Every search is an exact scan, and popularity is computed at every read.
     catalog = InMemoryCatalog(CatalogSettings(popularity_seconds=0).unsearched())
     by_id = {item.item_id: replace(item, withdrawn=False, media=()) for item in catalogue}
     for item_id, vector in zip(known.item_ids, model.vectors, strict=True):

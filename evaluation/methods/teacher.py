@@ -1,4 +1,4 @@
-"""The method of a teacher, and how far its student is from it."""
+"""The method of a teacher, and how its student compares with it."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -31,16 +31,24 @@ _AT_ONCE = 64
 
 
 class TeacherMethod:
-    """All items by nearness to the teacher's user vector, from the events that a state covers in serving; lasting
-    popularity where there are none, as in `recstream-retrieval`."""
+    """Orders all items by nearness to the teacher's user vector, like `recstream-retrieval`.
+
+    The teacher reads the events that a state covers in serving. Without a history, long-term popularity decides.
+    """
 
     def __init__(
         self, split: Split, teacher: Teacher, record: TeacherRecord, inputs: ItemInputs, encoder: str
     ) -> None:
-        """inputs: of the split's items. encoder: fingerprint of what encoded their texts.
+        """Args:
+            split: The split.
+            teacher: The teacher.
+            record: What the teacher was trained with.
+            inputs: Text and media vectors of the split's items.
+            encoder: Fingerprint of the encoder of their texts.
 
-        Raises TrainedOnOther where the teacher learned from other events than the training part, WeightsMissing where
-        it is of another text encoder or of other actions.
+        Raises:
+            TrainedOnOther: The teacher was trained on other events than the training part.
+            WeightsMissing: The teacher was trained with another text encoder or other actions.
         """
         self.name = TEACHER
         if record.data_fingerprint != split.training_events.fingerprint():
@@ -49,11 +57,11 @@ class TeacherMethod:
             )
         if record.text_encoder != encoder:
             raise WeightsMissing(
-                "the teacher was trained with another text encoder: set train.encoders as it was"
+                "the teacher was trained with another text encoder: set train.encoders to that one"
             )
         if tuple(record.settings.actions) != split.known.action_names:
             raise WeightsMissing(
-                f"the teacher knows {', '.join(record.settings.actions)}, and no other actions"
+                f"the teacher was trained on other actions: it knows {', '.join(record.settings.actions)}"
             )
         self._known, self._teacher, self._settings = split.known, teacher, record.settings
         self._gaps = event_gaps(split.known)
@@ -86,8 +94,8 @@ class TeacherMethod:
 def with_teacher_notes(
     split: Split, rows: Sequence[MeasuredMethod], *, seed: int = 0
 ) -> list[MeasuredMethod]:
-    """The rows, those of a teacher and of a student alone with a note: how far from them `recstream-retrieval` is, the
-    distilled student on the same terms."""
+    """Adds a note to the teacher and to the student alone: how `recstream-retrieval`, which is the distilled student
+    without the ranker, compares with them."""
     student = next((row.measured for row in rows if row.measured.name == RETRIEVAL), None)
     if student is None:
         return list(rows)
@@ -100,7 +108,7 @@ def with_teacher_notes(
 
 
 def against(split: Split, student: Measured, other: Measured, seed: int = 0) -> str:
-    """The student's NDCG@10 less the other's, with its interval, in words: a paired bootstrap over users."""
+    """Says how the student's NDCG@10 differs from the other's, with the interval of a paired bootstrap over users."""
     name = f"ndcg@{AT}"
     difference = student.figure(name) - other.figure(name)
     mean, (low, high) = (
@@ -109,6 +117,6 @@ def against(split: Split, student: Measured, other: Measured, seed: int = 0) -> 
     )
     whole = float(other.figure(name).mean()) or float("nan")
     return (
-        f"NDCG@{AT} of {student.name} less its own: {mean:+.4f} (95 % {low:+.4f} to {high:+.4f}), "
+        f"NDCG@{AT} of {student.name} minus that of this method: {mean:+.4f} (95 % {low:+.4f} to {high:+.4f}), "
         f"{mean / whole:+.1%} ({low / whole:+.1%} to {high / whole:+.1%})"
     )

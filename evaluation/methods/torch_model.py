@@ -1,4 +1,4 @@
-"""A model that was not exported, as a `Model`: the same lists without a bundle, such as while it is trained."""
+"""A model that is not exported, as a `Model`. It makes the same lists without a bundle, such as during training."""
 
 from typing import NoReturn
 
@@ -26,7 +26,7 @@ from models.training.settings import TrainSettings
 
 
 class TorchModel:
-    """`inference.model.Model` by a `Recommender`. It encodes no items: their vectors are given."""
+    """`inference.model.Model` computed by a `Recommender`. It does not encode items: their vectors are given."""
 
     def __init__(self, model: Recommender) -> None:
         self._model = model.eval()
@@ -76,12 +76,12 @@ class TorchModel:
 
 
 def torch_model(model: Recommender, vectors: Floats, settings: TrainSettings) -> EvaluatedModel:
-    """A model in training, to be evaluated.
+    """Makes a model in training ready for evaluation.
 
     Args:
-        model: switched to evaluation.
-        vectors: of all items of the split's events, float32 [n, d].
-        settings: those of its training.
+        model: The model. It is switched to evaluation mode.
+        vectors: Vectors of all items of the split's events, float32 [n, d].
+        settings: The settings of its training.
     """
     manifest = Manifest(
         version=settings.version or 1,
@@ -98,7 +98,7 @@ def torch_model(model: Recommender, vectors: Floats, settings: TrainSettings) ->
 
 
 def _no_items() -> NoReturn:
-    raise ModelUnavailable("a model in training is given the vectors of its items")
+    raise ModelUnavailable("a model in training does not encode items: their vectors are given")
 
 
 def _tensors(*arrays: NDArray[generic]) -> list[torch.Tensor]:

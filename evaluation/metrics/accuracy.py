@@ -1,7 +1,7 @@
-"""HR, NDCG, MRR and Recall of lists, as means over all orders that ties leave open.
+"""HR, NDCG, MRR and recall of lists, as means over all orders of equal scores.
 
-Where scores are equal the place of an item is chance, and no order of a file or an array may decide it. So each
-figure is the expectation over random orders of equal scores, in closed form.
+Items of equal score have no order, and the order of a file or an array must not decide. So each figure is the
+expectation over random orders of equal scores, in closed form.
 """
 
 from collections.abc import Sequence
@@ -21,23 +21,28 @@ NAMES: Final = tuple(f"{name}@{k}" for k in LENGTHS for name in ("hr", "ndcg", "
 
 @dataclass(frozen=True, slots=True)
 class Positions:
-    """Where p relevant items stand in their lists. query [p]: which list. above [p]: how many items surely stand above.
-    tied [p]: how many share the score, the item itself included; 0: it is not listed at all."""
+    """Positions of p relevant items in their lists.
+
+    Attributes:
+        query: Index of the list, int64 [p].
+        above: Number of items with a higher score, int64 [p].
+        tied: Number of items with the same score, the item itself included; 0 if it is not listed, int64 [p].
+    """
 
     query: Ints
     above: Ints
     tied: Ints
 
     def inside(self, k: int) -> Numbers:
-        """Chance of each to be among the first k [p]."""
+        """Probability of each item to be among the first k, [p]."""
         return self._mean(np.ones(k))
 
     def discounts(self, k: int) -> Numbers:
-        """Expected 1 / log2(1 + place), 0 past k [p]."""
+        """Expectation of 1 / log2(1 + position) for each item, with 0 past position k, [p]."""
         return self._mean(1 / np.log2(np.arange(2, k + 2)))
 
     def _mean(self, worth: Numbers) -> Numbers:
-        """Over the places that each may have, of what the first places are worth; those after them, nothing."""
+        """Mean worth of the positions that each item may have, [p]. Positions past `worth` are worth nothing."""
         sums, k = np.concatenate([[0.0], np.cumsum(worth)]), len(worth)
         gained = sums[np.minimum(self.above + self.tied, k)] - sums[np.minimum(self.above, k)]
         mean: Numbers = gained / np.maximum(self.tied, 1)
@@ -45,7 +50,12 @@ class Positions:
 
 
 def positions(scores: Floats, relevant: Sequence[Ints]) -> Positions:
-    """Of scores [b, items], -inf or NaN for what is not listed; relevant: the items of each list."""
+    """Finds the positions of relevant items.
+
+    Args:
+        scores: [b, items]; -inf or NaN for items that are not listed.
+        relevant: The relevant items of each list.
+    """
     query = np.repeat(np.arange(len(relevant)), [len(items) for items in relevant])
     item = np.concatenate([np.zeros(0, np.int64), *relevant])
     above, tied = np.zeros(len(query), np.int64), np.zeros(len(query), np.int64)
@@ -61,9 +71,16 @@ def positions(scores: Floats, relevant: Sequence[Ints]) -> Positions:
 
 
 def judged(found: Positions, queries: int, gains: Numbers | None = None) -> Numbers:
-    """[queries, len(NAMES)]: each list's figures. gains [p]: how relevant each item is for NDCG, with linear gain; 1.
+    """Computes the figures of each list.
 
-    The ideal list is made of all relevant items, whether they were listed or not.
+    Args:
+        found: Positions of the relevant items.
+        queries: Number of lists.
+        gains: Linear gain of each item for NDCG, [p]. None: 1 each. The ideal list has all relevant items, listed or
+            not.
+
+    Returns:
+        float64 [queries, len(NAMES)].
     """
     gains = np.ones(len(found.query)) if gains is None else gains
     relevant = np.bincount(found.query, minlength=queries)
@@ -86,7 +103,7 @@ def judged(found: Positions, queries: int, gains: Numbers | None = None) -> Numb
 
 
 def _ideal(query: Ints, gains: Numbers, queries: int, k: int) -> Numbers:
-    """DCG@k of each list's gains from the largest on [queries]."""
+    """DCG@k of each list's gains in descending order, [queries]."""
     order = np.lexsort((-gains, query))
     starts = np.searchsorted(query[order], np.arange(queries))
     place = np.arange(len(order)) - starts[query[order]]
@@ -96,8 +113,11 @@ def _ideal(query: Ints, gains: Numbers, queries: int, k: int) -> Numbers:
 
 
 def _first(found: Positions, queries: int) -> tuple[Ints, Ints, Ints]:
-    """Of each list the first group of equal scores with a relevant item: how many stand above it, how large it is,
-    and how many in it are relevant (0: none is listed) [queries] each."""
+    """The first group of equal scores with a relevant item, for each list.
+
+    Returns:
+        The number of items above the group, its size, and its relevant items (0 if none is listed), each [queries].
+    """
     above, tied, count = (np.zeros(queries, np.int64) for _ in range(3))
     listed = np.flatnonzero(found.tied > 0)
     order = listed[np.lexsort((found.above[listed], found.query[listed]))]
@@ -109,8 +129,11 @@ def _first(found: Positions, queries: int) -> tuple[Ints, Ints, Ints]:
 
 
 def _of_first(group: tuple[Ints, Ints, Ints], k: int) -> tuple[Numbers, Numbers]:
-    """Chance that the first relevant item is among the first k, and its expected reciprocal place [queries] each: in a
-    group of t with r relevant the first is at place j with C(t - j, r - 1) / C(t, r)."""
+    """Probability that the first relevant item is among the first k, and its expected reciprocal position.
+
+    Both are [queries]. In a group of t items with r relevant ones, the first of these is at position j with probability
+    C(t - j, r - 1) / C(t, r).
+    """
     above, tied, count = group
     none_yet, reciprocal = np.ones(len(above)), np.zeros(len(above))
     for j in range(k):

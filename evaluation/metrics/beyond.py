@@ -1,13 +1,13 @@
-"""What lists are like beyond their hits: how much of the catalogue they show, how unusual it is, and how varied.
+"""Beyond-accuracy metrics of lists: coverage, novelty and diversity.
 
-Counts and likenesses are of training events alone, the same for every row of a table.
+They use training events only, so they are the same for all methods of a table.
 
-- coverage: share of the catalogue that stands on any list
-- novelty: mean over listed items of -log2 of the item's share of the training's positive events, each item having
-  one more than it has, so that an item without any has a share too
-- diversity: 1 - the mean cosine of two items of a list, an item being the set of its training users. It needs no text
-  and no model, so that all rows and all data sets are measured alike; two items that no user shares are as different
-  as can be. Of long runs a sample of the lists is measured.
+- coverage: the share of the catalogue that is on any list
+- novelty: the mean over listed items of -log2 of the item's share of the positive training events. Each item gets one
+  extra event, so that an item without any has a share too
+- diversity: 1 - the mean cosine of two items of a list, where an item is the set of its training users. It needs no
+  text and no model, so all methods and data sets are measured alike. Two items without a common user have the largest
+  distance. If there are many lists, a sample is measured
 """
 
 import numpy as np
@@ -17,13 +17,15 @@ from evaluation.protocols.split import Split
 from models.data.events import Floats, Ints
 
 _LISTS = 2000
-# Of items times users: where there are more, a sample of the users is looked at.
+# Limit of items times users. Above it, diversity uses a sample of the users.
 _BITS = 2**31
 
 
 def top_lists(scores: Floats, k: int) -> Ints:
-    """The first k items of each list [b, k], in no order, -1 where fewer are listed. Where scores are equal a fixed
-    random order decides."""
+    """The first k items of each list, in no order: int64 [b, k], with -1 if fewer are listed.
+
+    A fixed random order breaks ties.
+    """
     items = scores.shape[1]
     shuffled = np.random.default_rng(0).permutation(items)
     k = min(k, items)
@@ -34,7 +36,7 @@ def top_lists(scores: Floats, k: int) -> Ints:
 
 
 class Beyond:
-    """Measures of lists on one split."""
+    """The beyond-accuracy metrics of lists on one split."""
 
     def __init__(self, split: Split) -> None:
         known, count = split.known, len(split.known.item_ids)
@@ -45,21 +47,21 @@ class Beyond:
         if len(seen) > (most := max(64, _BITS // count)):
             positions = np.random.default_rng(0).permutation(len(seen))[users]
             users, items = positions[positions < most], items[positions < most]
-        # A bit for each user, so that common users are counted by whole words.
+        # One bit for each user, so that common users are counted by whole words.
         self._users_of = np.zeros((count, int(users.max(initial=0)) // 8 + 1), np.uint8)
         np.bitwise_or.at(self._users_of, (items, users // 8), (1 << users % 8).astype(np.uint8))
         self._user_counts = np.bitwise_count(self._users_of).sum(1, dtype=np.int64)
 
     def coverage(self, lists: Ints) -> float:
-        """Of all lists [b, k] of a row."""
+        """Coverage of all lists [b, k] of a method, from 0 to 1."""
         return float(len(np.unique(lists[lists >= 0])) / len(self._surprise))
 
     def novelty(self, lists: Ints) -> float:
-        """In bits."""
+        """Novelty of the lists [b, k], in bits."""
         return float(self._surprise[lists[lists >= 0]].mean()) if (lists >= 0).any() else 0.0
 
     def diversity(self, lists: Ints) -> float:
-        """From 0, all items have the same users, to 1; of lists with two items at least."""
+        """Diversity of the lists [b, k] with at least two items, from 0 (all items have the same users) to 1."""
         lists = lists[(lists >= 0).sum(1) >= 2]
         if len(lists) > _LISTS:
             lists = lists[np.random.default_rng(0).choice(len(lists), _LISTS, replace=False)]

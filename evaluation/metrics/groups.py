@@ -1,4 +1,4 @@
-"""Figures by how long a history is, and by how old an item is."""
+"""Figures by the length of the history, and by the age of the item."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -16,20 +16,25 @@ _DAY_MS: Final = 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Of so many queries or targets, mean HR@10 and NDCG@10 (of single targets: each as if it were the list's only
-    one)."""
+    """A group of queries or targets. A target counts as if it were the only one of its list.
+
+    Attributes:
+        count: Number of queries or targets.
+        hr: Mean HR@10.
+        ndcg: Mean NDCG@10.
+    """
 
     count: int
     hr: float
     ndcg: float
 
     def as_dict(self) -> dict[str, float]:
-        """For `--json`."""
+        """JSON values for `--json`."""
         return {"count": self.count, "hr@10": self.hr, "ndcg@10": self.ndcg}
 
 
 def by_history(split: Split, row: Measured) -> dict[str, Group]:
-    """Queries by the number of events before them; only groups that there are."""
+    """Groups queries by the number of events in their history. Empty groups are absent."""
     lengths = np.array([len(rows) for rows in split.queries.before])
     which = np.searchsorted([least for least, _ in HISTORIES], lengths, side="right") - 1
     hits, gains = row.figure("hr@10"), row.figure("ndcg@10")
@@ -37,8 +42,11 @@ def by_history(split: Split, row: Measured) -> dict[str, Group]:
 
 
 def by_item_age(split: Split, row: Measured) -> dict[str, Group]:
-    """Targets by what training knows of their items: `cold`, no event at all; `new`, the first event less than thirty
-    days before the list; `old`, all others. Without times none is new."""
+    """Groups targets by the training events of their items.
+
+    Items in `cold` have none. Items in `new` had their first one less than thirty days before the list. All others are
+    in `old`. Without times, no item is new. Empty groups are absent.
+    """
     known, count = split.known, len(split.known.item_ids)
     never = np.iinfo(np.int64).max
     first = np.full(count, never)

@@ -1,4 +1,4 @@
-"""A method on a split: every list made and judged, in full ranking."""
+"""Measures a method on a split: makes and judges every list, in full ranking."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,8 +17,15 @@ _LISTS_AT_ONCE = 256
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A row's figures on a split. figures [queries, len(NAMES)]. inside, discounts [targets]: of each relevant item, in
-    the order of the queries, the chance to be among the first ten and its expected discount there (0 past them)."""
+    """The figures of a method on a split. Targets are the relevant items of all queries, in the order of the queries.
+
+    Attributes:
+        name: The method.
+        figures: The figures of each query, [queries, len(NAMES)].
+        inside: The probability of each target to be among the first ten, [targets].
+        discounts: The expected discount of each target, with 0 past the first ten, [targets].
+        coverage, novelty, diversity: See `evaluation.metrics.beyond`.
+    """
 
     name: str
     figures: Numbers
@@ -40,10 +47,16 @@ def measure(
     beyond: Beyond | None = None,
     advance: Callable[[int], None] = lambda done: None,
 ) -> Measured:
-    """Asks the row for every list of the split. What a user has taken is left out of all lists alike. `advance` is
-    given for each part how many lists it was.
+    """Measures a method on all queries of a split. Items that a user has consumed are removed from all lists.
 
-    Raises ValueError where a row's scores have another shape than asked for.
+    Args:
+        split: The split.
+        row: The method.
+        beyond: Beyond-accuracy metrics of the split. None: they are made here.
+        advance: Called with the number of lists of each batch.
+
+    Raises:
+        ValueError: The scores have another shape than the method must return.
     """
     parts: list[tuple[Numbers, Numbers, Numbers, Ints]] = []
     for scores, relevant in _lists(split, row):
@@ -60,7 +73,7 @@ def measure(
 
 
 def ndcg(split: Split, row: Method) -> float:
-    """Mean NDCG@10 alone: what parameters are chosen by."""
+    """Only the mean NDCG@10, by which parameters are chosen."""
     place = NAMES.index(f"ndcg@{AT}")
     parts = [
         judged(positions(scores, relevant), len(relevant))[:, place]
@@ -70,7 +83,7 @@ def ndcg(split: Split, row: Method) -> float:
 
 
 def _lists(split: Split, row: Method) -> Iterator[tuple[Floats, Sequence[Ints]]]:
-    """Scores of a batch of queries, without what their users have consumed, and the relevant items of each."""
+    """Yields batches: the scores of queries, without consumed items, and the relevant items of each query."""
     start = 0
     for queries in split.queries.parts(_LISTS_AT_ONCE):
         scores = row.scores(queries)
@@ -84,7 +97,7 @@ def _lists(split: Split, row: Method) -> Iterator[tuple[Floats, Sequence[Ints]]]
 
 
 def mean(seeds: Sequence[Measured]) -> Measured:
-    """One row over several seeds: the mean of each figure of each query."""
+    """Averages the results of several seeds: each figure of each query."""
     return Measured(
         seeds[0].name,
         np.mean([each.figures for each in seeds], axis=0),

@@ -1,1 +1,1 @@
-"""What a model may learn from and what it is asked, by protocol."""
+"""Protocols: which events a model may be trained on, and which queries it must answer."""

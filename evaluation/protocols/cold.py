@@ -1,13 +1,13 @@
-"""Items that nobody has touched: are they recommended, and as well as others?
+"""Cold-start items: are they recommended, and as well as others?
 
-A tenth of the items is hidden from training and from all histories; the last tenth in time of the events asks for them.
-Three questions, of every row:
+A tenth of the items is hidden from training and from all histories. The queries are from the last tenth of the events
+in time. Every method answers three questions:
 
-- `full`: recall@10 for hidden items among all items, beside what chance would reach
-- `cold`: the same when hidden items alone are ranked
-- `warm`: recall@10 for as many items that training knows, when these alone are ranked
+- `full`: recall@10 of hidden items among all items, and what chance would reach
+- `cold`: recall@10 of hidden items when only hidden items are ranked
+- `warm`: recall@10 of as many items that training knows, when only these are ranked
 
-What a user has taken is on none of his lists, hidden or not, so both pools are as large.
+Items that a user has consumed are on none of the user's lists, hidden or not. So both pools are equally large.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,8 +27,15 @@ from ranking.settings import DEFAULT_SURFACE
 
 @dataclass(frozen=True, slots=True)
 class ColdMethodResult:
-    """A row's mean recall@10 for each question, with its interval of 95 %. of_warm: recall in the pool of hidden items
-    over that in the pool of known ones, where both are above nothing, and its interval."""
+    """The result of a method.
+
+    Attributes:
+        name: The method.
+        recall: Mean recall@10 by question.
+        intervals: Its 95 % interval by question.
+        of_warm: Recall of `cold` divided by that of `warm`; NaN if one of them is 0.
+        of_warm_interval: Its 95 % interval.
+    """
 
     name: str
     recall: Mapping[str, float]
@@ -37,7 +44,7 @@ class ColdMethodResult:
     of_warm_interval: tuple[float, float] = (float("nan"), float("nan"))
 
     def as_dict(self) -> dict[str, object]:
-        """For `--json`."""
+        """JSON values for `--json`."""
         found: dict[str, object] = {"name": self.name} | {
             f"recall@{AT}:{question}": {
                 "mean": self.recall[question],
@@ -52,8 +59,15 @@ class ColdMethodResult:
 
 @dataclass(frozen=True, slots=True)
 class ColdResult:
-    """hidden: how many items. queries: how many lists, by question. chance: recall@10 of lists drawn at random.
-    surface: whose lists the product made."""
+    """The results of all methods.
+
+    Attributes:
+        hidden: Number of hidden items.
+        queries: Number of lists by question.
+        chance: Recall@10 of a random order by question.
+        rows: The result of each method.
+        surface: The surface whose lists the product made.
+    """
 
     hidden: int
     queries: Mapping[str, int]
@@ -62,7 +76,7 @@ class ColdResult:
     surface: str = DEFAULT_SURFACE
 
     def as_dict(self) -> dict[str, object]:
-        """For `--json`."""
+        """JSON values for `--json`."""
         return {
             "protocol": "cold-items", "surface": self.surface, "hidden": self.hidden,
             "queries": dict(self.queries), "chance": dict(self.chance), "methods": [row.as_dict() for row in self.rows],
@@ -71,10 +85,12 @@ class ColdResult:
 
 @dataclass(frozen=True, slots=True)
 class ColdMethod:
-    """A method as it lists, and the same method ranking all items.
+    """A method with its own lists, and the same method ranking all items.
 
-    lists: for the question that ranks among all items.
-    everything: for the questions where few items are left: what a method does not retrieve is no fault of its order.
+    Attributes:
+        lists: For the question that ranks among all items.
+        everything: For the questions that rank a pool. An item that the method does not retrieve says nothing about its
+            order.
     """
 
     lists: Method
@@ -89,8 +105,20 @@ def cold_items(
     variant: Variant = "test",
     seed: int = 0,
 ) -> ColdResult:
-    """rows: makes the rows for a split, from a model that was trained on its training part (that of `cold-items`: all
-    splits have the same). seed: of which items are hidden. Raises TimesMissing, NothingToMeasure."""
+    """Compares methods on cold-start items.
+
+    Args:
+        known: All events.
+        rows: Makes the methods for a split, from a model that was trained on the training part of `cold-items`. All
+            splits here have that training part.
+        advance: Called with the number of lists of each batch.
+        variant: Variant of the protocol.
+        seed: Chooses the hidden items.
+
+    Raises:
+        TimesMissing: The events have no real timestamps.
+        NothingToMeasure: There is no target.
+    """
     cold_split = split(known, "cold-items", variant, seed)
     warm_split = split(known, "warm-items", variant, seed)
     known = cold_split.known
@@ -104,7 +132,7 @@ def cold_items(
     figures: list[dict[str, Numbers]] = [{} for _ in made]
     for question, (asked, asked_rows) in questions.items():
         for place, row in enumerate(asked_rows):
-            # Rows that differ in what they serve may rank everything by the same order.
+            # Methods with different lists may rank all items by the same order, which is measured once.
             same = next(
                 (i for i in range(place) if made[i][0].everything is made[place][0].everything), place
             )
@@ -134,7 +162,7 @@ def cold_items(
 
 
 class Pooled:
-    """A row whose lists hold items of one pool alone."""
+    """A method whose lists only hold items of one pool."""
 
     def __init__(self, row: Method, pool: Ints) -> None:
         self.name, self._row, self._pool = row.name, row, pool
@@ -148,7 +176,10 @@ class Pooled:
 
 
 class NearestText:
-    """Items whose text is near the texts of what the user liked: what can be said without any model. vectors [n, w]."""
+    """Orders items by the similarity of their text to the texts of the liked items. It needs no recommender model.
+
+    `vectors` are the text vectors of the items, [n, w].
+    """
 
     name = "nearest text"
 
@@ -157,7 +188,7 @@ class NearestText:
         self._known, self._vectors = known, vectors / np.maximum(lengths, 1e-9)
 
     def scores(self, queries: EvalQueries) -> Floats:
-        """[b, items]: the mean cosine to the liked items of the history; all equal where there is none."""
+        """[b, items]: the mean cosine to the liked items of the history; all equal if there is none."""
         liked = [rows[self._known.positive[rows]] for rows in queries.before]
         width = self._vectors.shape[1]
         users = np.stack(
@@ -173,7 +204,7 @@ class NearestText:
 def _of_warm(
     cold_users: Ints, cold: Numbers, warm_users: Ints, warm: Numbers
 ) -> tuple[float, tuple[float, float]]:
-    """Mean of `cold` over mean of `warm`, with its interval: the users of both are drawn together."""
+    """Mean of `cold` divided by mean of `warm`, with its interval. The users of both are resampled together."""
     is_cold = np.repeat([1.0, 0.0], [len(cold), len(warm)])
     columns = np.stack([np.concatenate([cold, warm]) * is_cold, is_cold,
                         np.concatenate([cold, warm]) * (1 - is_cold), 1 - is_cold], 1)  # fmt: skip
@@ -187,6 +218,6 @@ def _of_warm(
 
 
 def _chance(asked: Split, pool: Ints) -> float:
-    """Expected recall@10 of a random order of the pool, without what was taken."""
+    """Expected recall@10 of a random order of the pool, without consumed items."""
     free = [len(pool) - np.isin(pool, asked.consumed(place)).sum() for place in range(len(asked.queries))]
     return float(np.mean(np.minimum(1, AT / np.maximum(free, 1))))

@@ -1,7 +1,7 @@
-"""Domains beside one another: what one kind of things says about another, and what text alone carries over.
+"""Selects queries for comparisons between domains, which ask what events of one domain say about another.
 
-A domain's lists hold its own items, as a request that names its domain has it served; where lists are to be of all
-domains, the split's events name the items of all.
+A domain's lists hold only its own items, like the answer to a request that names the domain. For lists of all domains,
+the split's events must name the items of all.
 """
 
 from dataclasses import replace
@@ -15,7 +15,7 @@ from models.data.events import Floats, Ints
 
 
 class Chance:
-    """Lists in a random order: all scores are equal, and ties get their expected place."""
+    """Lists in a random order. All scores are equal, so each figure is its expectation over all orders."""
 
     name = "chance"
 
@@ -28,7 +28,7 @@ class Chance:
 
 
 def only(split: Split, positions: Ints) -> Split:
-    """The split with these queries alone, in their order."""
+    """The split with only these queries, in this order."""
     return replace(
         split,
         queries=split.queries.take(positions.tolist()),
@@ -37,15 +37,17 @@ def only(split: Split, positions: Ints) -> Split:
 
 
 def about(split: Split, pool: Ints) -> Split:
-    """The split with only the queries whose relevant items are all in the pool. Raises NothingToMeasure."""
+    """The split with only the queries whose relevant items are all in the pool. Raises NothingToMeasure if none is."""
     positions = [place for place, items in enumerate(split.relevant) if np.isin(items, pool).all()]
     if not positions:
-        raise NothingToMeasure(f"no list of {len(split.queries):,} looks for one of {len(pool):,} items")
+        raise NothingToMeasure(
+            f"none of {len(split.queries):,} queries has its targets among {len(pool):,} items"
+        )
     return only(split, np.array(positions, np.int64))
 
 
 def some(split: Split, count: int, seed: int = 0) -> Split:
-    """At most so many of the queries, drawn at random, in their order."""
+    """The split with at most `count` of its queries, which are drawn at random and stay in order."""
     if len(split.queries) <= count:
         return split
     drawn = np.random.default_rng(seed).permutation(len(split.queries))[:count]

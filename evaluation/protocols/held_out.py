@@ -1,4 +1,4 @@
-"""How each protocol parts the events: into what is learned from, and what is asked after which history."""
+"""How each protocol splits the events into training, targets and histories."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,13 +26,14 @@ HIDDEN: Final = 0.1
 class HeldOut:
     """What a protocol holds out of a data set.
 
-    known: the events that may be seen at all.
-    training: which of them may be trained on, bool [rows of known].
-    targets: for each query the rows of the positive events that are to be found.
-    before: for each query the rows of its user's history.
-    visible: for each query the row below which everybody's events may be counted, int64 [queries].
-    too_short: users with too few events to be asked for.
-    consumed: for each query the rows of its user's events whose items must not be listed; None: the history.
+    Attributes:
+        known: The events that may be used at all.
+        training: Which of them may be trained on, bool [rows of known].
+        targets: For each query, the rows of the positive events to predict.
+        before: For each query, the rows of its user's history.
+        visible: For each query, the row below which events of all users may be counted, int64 [queries].
+        too_short: Number of users with too few events for a query.
+        consumed: For each query, the rows of its user's events whose items must not be listed. None: the history.
     """
 
     known: Events
@@ -45,7 +46,10 @@ class HeldOut:
 
 
 def leave_one_out(known: Events, variant: Variant) -> HeldOut:
-    """Users with fewer than three positive events are learned from alone."""
+    """The target is each user's last positive event in the test, and the one before it in the validation.
+
+    Users with fewer than three positive events are only trained on.
+    """
     target_from_end = {"test": 1, "validation": 2}[variant]
     training, seen = np.ones(len(known), np.bool_), np.ones(len(known), np.bool_)
     targets: list[int] = []
@@ -75,7 +79,7 @@ def leave_one_out(known: Events, variant: Variant) -> HeldOut:
 
 
 def from_one_moment(known: Events, protocol: Protocol, variant: Variant) -> HeldOut:
-    """Raises TimesMissing."""
+    """Splits all users at one point in time, for `next-item` and `future`. Raises TimesMissing."""
     start, end = int(len(known) * TEST_FROM), len(known)
     if variant == "validation":
         start, end = int(len(known) * VALIDATION_FROM), start
@@ -83,8 +87,10 @@ def from_one_moment(known: Events, protocol: Protocol, variant: Variant) -> Held
 
 
 def between(known: Events, protocol: Protocol, start: int, end: int) -> HeldOut:
-    """Training ends before row `start`, and what is asked is before row `end`, as all that may be seen. Raises
-    TimesMissing."""
+    """Like `from_one_moment`, with training before row `start`, targets before row `end`, and no events after it.
+
+    Raises TimesMissing.
+    """
     _require_times(known, protocol)
     whole = known.take(np.arange(end))
     targets: list[Ints] = []
@@ -105,9 +111,20 @@ def between(known: Events, protocol: Protocol, start: int, end: int) -> HeldOut:
 
 
 def hidden_items(known: Events, name: Hiding, variant: Variant, seed: int) -> HeldOut:
-    """As `next-item`, but that some items have not been seen by anybody: they are in no training and in no history, and
-    are what is asked for (`cold-items`), or as many others are (`warm-items`), or all others (`shown-items`). What a
-    user has taken is on no list of his, hidden or not. seed: of which are hidden. Raises TimesMissing."""
+    """Like `next-item`, but some items are hidden: they are in no training event and in no history.
+
+    The targets are the hidden items (`cold-items`), as many other items (`warm-items`), or all other items
+    (`shown-items`). Items that a user has consumed are on none of the user's lists, hidden or not.
+
+    Args:
+        known: All events.
+        name: The protocol.
+        variant: Test or validation.
+        seed: Chooses the hidden items.
+
+    Raises:
+        TimesMissing: The events have no real timestamps.
+    """
     _require_times(known, name)
     start = int(len(known) * TEST_FROM)
     if variant == "validation":
@@ -138,7 +155,7 @@ def hidden_items(known: Events, name: Hiding, variant: Variant, seed: int) -> He
 
 
 def pools(known: Events, seed: int = 0) -> tuple[Ints, Ints]:
-    """Items that are hidden, a tenth of all that occur, and as many others that do not."""
+    """The hidden items, a tenth of all that occur, and as many other items."""
     items = np.random.default_rng(seed).permutation(np.unique(known.items))
     count = max(1, int(len(items) * HIDDEN))
     return np.sort(items[:count]), np.sort(items[count : 2 * count])
@@ -147,5 +164,5 @@ def pools(known: Events, seed: int = 0) -> tuple[Ints, Ints]:
 def _require_times(known: Events, name: Name) -> None:
     if not known.timed:
         raise TimesMissing(
-            f"{name} needs one point in time for all users, and these events have no times: take leave-one-out"
+            f"{name} needs one point in time for all users, but these events have no times: use leave-one-out"
         )

@@ -1,13 +1,14 @@
-"""What is learned from and what is asked, three ways.
+"""Splits the events of a data set into training and queries, by one of three protocols.
 
-- `leave-one-out`: of each user the last positive event is to be found, after everything that he did before it; the one
-  before that is the validation's. What comes before the validation's target is training.
-- `next-item`: one point in time; then each later positive event is to be found, after everything that its user did
-  before it. The history grows, the weights stay.
-- `future`: the same point in time; one list a user made at it is to hold all that he will like later.
+- `leave-one-out`: The target is each user's last positive event, and the history is everything before it. The target of
+  the validation is the positive event before that. Everything before the validation's target is training.
+- `next-item`: Training ends at one point in time. Each later positive event is a target, and the history is everything
+  that its user did before it. The history grows; the weights stay fixed.
+- `future`: Training ends at the same point in time. Each user gets one list then. The targets are all later positive
+  events of the user.
 
-Only items that a user has not taken are asked for, among all items. For items that nobody has seen yet there are two
-more, see `evaluation.protocols.cold`.
+All items are ranked. Items that the user has consumed are never a target. More protocols measure items that training
+does not have: see `evaluation.protocols.cold`.
 """
 
 from collections.abc import Sequence
@@ -33,11 +34,13 @@ from models.data.preparation import time_ties
 
 @dataclass(frozen=True, slots=True)
 class Excluded:
-    """What is not asked, and what is asked but uncertain.
+    """How much is left out, and how much is uncertain.
 
-    users_too_short: users with fewer than three positive events (leave-one-out). targets_taken_before: their item
-    cannot be recommended to their user any more. targets_tied: they are asked, and share user and moment with another
-    event: a hash (or the file) says which came first.
+    Attributes:
+        users_too_short: Users without a query, because they have fewer than three positive events (leave-one-out).
+        targets_consumed_before: Targets that are left out, because the user had consumed the item before.
+        targets_tied: Targets that share user and timestamp with another event. A hash, or the order of the file, says
+            which came first.
     """
 
     users_too_short: int = 0
@@ -45,7 +48,7 @@ class Excluded:
     targets_tied: int = 0
 
     def as_dict(self) -> dict[str, int]:
-        """For `--json`."""
+        """JSON values for `--json`."""
         return asdict(self)
 
 
@@ -53,8 +56,15 @@ class Excluded:
 class Split:
     """A protocol on one data set.
 
-    known: all events that this variant may see at all, ascending. training [rows]: those that may be learned from.
-    relevant: for each query the items that its list should hold, at least one, none twice, none of them consumed.
+    Attributes:
+        name: The protocol.
+        variant: Test or validation.
+        known: All events that this variant may use, in ascending time.
+        training: Which of them may be trained on, bool [rows].
+        queries: The queries.
+        relevant: For each query, the items that its list should hold: at least one, none twice, and none that the user
+            has consumed.
+        excluded: What is left out.
     """
 
     name: Name
@@ -67,21 +77,28 @@ class Split:
 
     @property
     def training_events(self) -> Events:
-        """The training part."""
+        """The events that may be trained on."""
         return self.known.take(np.flatnonzero(self.training))
 
     def consumed(self, place: int) -> Ints:
-        """Items that the list of this query must not hold, some perhaps twice."""
+        """Items that the list of this query must not hold. An item may occur twice."""
         queries = self.queries
         rows = (queries.before if queries.excluded is None else queries.excluded)[place]
         return self.known.items[rows[~self.known.repeats[rows]]]
 
 
 def split(known: Events, name: Name, variant: Variant = "test", seed: int = 0) -> Split:
-    """The protocol on all events of a data set. What the test asks for is not in the validation's split at all. seed:
-    of the choice of hidden items, where some are.
+    """Splits all events of a data set. The validation does not contain the test's targets at all.
 
-    Raises TimesMissing, NothingToMeasure.
+    Args:
+        known: All events.
+        name: The protocol.
+        variant: Test or validation.
+        seed: Chooses the hidden items, if the protocol has any.
+
+    Raises:
+        TimesMissing: The protocol needs real timestamps.
+        NothingToMeasure: There is no target.
     """
     found = _asked(_parts(known, name, variant, seed), name, variant)
     if not len(found.queries):
@@ -92,8 +109,10 @@ def split(known: Events, name: Name, variant: Variant = "test", seed: int = 0) -
 
 
 def next_items(known: Events, start: int, end: int) -> Split:
-    """`next-item` for the events of rows start to end: a stretch of the time after training. Raises TimesMissing,
-    NothingToMeasure."""
+    """`next-item` with training before row `start` and targets up to row `end`.
+
+    Raises TimesMissing, NothingToMeasure.
+    """
     found = _asked(between(known, "next-item", start, end), "next-item", "test")
     if not len(found.queries):
         raise NothingToMeasure(f"no target in events {start:,} to {end:,}")
@@ -101,7 +120,7 @@ def next_items(known: Events, start: int, end: int) -> Split:
 
 
 def training_part(known: Events, name: Name) -> Events:
-    """What a model may learn from that is to be measured by this protocol. Raises TimesMissing."""
+    """The events that a model may be trained on if this protocol measures it. Raises TimesMissing."""
     parts = _parts(known, name, "test", 0)
     return parts.known.take(np.flatnonzero(parts.training))
 
@@ -115,7 +134,7 @@ def _parts(known: Events, name: Name, variant: Variant, seed: int) -> HeldOut:
 
 
 def _asked(parts: HeldOut, name: Name, variant: Variant) -> Split:
-    """The queries that have something to be found."""
+    """Makes the queries. A query without a target is left out."""
     known, tied_rows = parts.known, time_ties(parts.known)
     relevant: list[Ints] = []
     consumed_before = targets_tied = 0
@@ -129,7 +148,7 @@ def _asked(parts: HeldOut, name: Name, variant: Variant) -> Split:
     kept = [place for place, items in enumerate(relevant) if len(items)]
     first = np.array([parts.targets[place][0] for place in kept], np.int64)
     visible = parts.visible[kept]
-    # Of one moment for all, that of the first event after training.
+    # In `future`, all lists are of one moment: the first event after training.
     times = known.time_ms[visible] if name == "future" else known.time_ms[first]
     queries = EvalQueries(
         known.users[first],

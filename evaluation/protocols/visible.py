@@ -9,11 +9,11 @@ from models.data.events import Events, Ints
 
 
 def visible_events(split: Split) -> Mask:
-    """Rows of the split's `known` that may be counted from their moment on, bool [rows].
+    """The events of the split that may be counted once they have happened, bool [rows of known].
 
-    In `next-item` that is everything: history grows. In `leave-one-out` it is the training part, and the histories of
-    the users whose events are held out: what they did before the held-out event has happened, whether it is trained on
-    or not. The held-out events of other users have not. Elsewhere it is the training part.
+    In `next-item` these are all events. In `leave-one-out` they are the training part and the histories of the queries:
+    what a user did before the held-out event has happened, whether it is trained on or not. Held-out events are never
+    counted. In other protocols they are the training part.
     """
     found = split.training.copy()
     if split.name == "next-item":
@@ -25,9 +25,9 @@ def visible_events(split: Split) -> Mask:
 
 
 def visible_limits(known: Events, queries: EvalQueries) -> Ints:
-    """For each query the row of `known` below which events have happened when it is asked, int64 [b].
+    """For each query, the row of `known` below which events have happened at its time, int64 [b].
 
-    Where times are not real, nothing is later than anything: then it is the query's `visible`.
+    Without real timestamps it is the query's `visible`.
     """
     if not known.timed:
         return np.asarray(queries.visible, np.int64)

@@ -1,1 +1,1 @@
-"""The tables of docs/quality.md, made from nothing."""
+"""Makes docs/quality.md: trains the models, measures them, and writes the page."""

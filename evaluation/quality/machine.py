@@ -1,4 +1,4 @@
-"""What figures were measured on."""
+"""The machine on which figures were measured."""
 
 import os
 import platform
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def machine() -> str:
-    """The processor, how many cores of it there are for us, and Python's version."""
+    """The processor, the number of cores that this process may use, and Python's version."""
     name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():

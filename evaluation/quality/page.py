@@ -1,4 +1,4 @@
-"""docs/quality.md and its picture."""
+"""Writes docs/quality.md and its chart."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -15,21 +15,22 @@ from evaluation.quality.run import QualityResults
 from evaluation.report.charts import ndcg_chart
 from evaluation.report.results import MethodResult, Result
 
-_LATE = f"Trained on the first {TEST_FROM * 100:.0f} % in time."
+_LATE = f"The first {TEST_FROM * 100:.0f} % of the events in time are for training."
 _DESCRIPTIONS = {
-    "leave-one-out": "Of each user the last liked item is to be found, after all that he did before it.",
-    "next-item": f"{_LATE} Before each later liked item a list is asked for; the history grows with every event, the "
-    "weights stay. It is what the product does all day.",
-    "future": f"{_LATE} One list a user, made at that moment, is to hold all that he likes afterwards.",
+    "leave-one-out": "The target is each user's last liked item. The history is everything that the user did before.",
+    "next-item": f"{_LATE} Each later liked item is the target of one list. The history grows with every event; the "
+    "weights stay fixed. This is what the product does all day.",
+    "future": f"{_LATE} Each user gets one list at that moment. The targets are all items that the user likes later.",
 }
-_METHOD = """Full ranking: each list is taken from all items, without those that the user has taken. Liked is a rating
-of four or more. Equal scores get the mean over all their orders, so that no order of a file decides. Rows of the
-product, and baselines in which chance plays a part, are means over a training for each seed. The interval is a
-bootstrap over users; `recstream above` is the probability that its mean NDCG@10 is above the baseline's, a paired
-bootstrap over users.
+_METHOD = """Full ranking: each list is drawn from all items, except those that the user has consumed. An item is liked
+if its rating is four or more. Items of equal score count with the mean over all their orders, so that the order of a
+file does not decide. The rows of the product, and of the baselines that depend on a seed, are means over the seeds,
+with one training each. The interval is a bootstrap over users. `recstream above` is the probability that its mean
+NDCG@10 is above the baseline's, by a paired bootstrap over users.
 
-Coverage: share of the items that stand on any list. Novelty: mean -log2 of an item's share of the training's likes, in
-bits. Diversity: 1 - mean cosine of two items of a list, an item being the set of its training users.
+Coverage: the share of the items that are on any list. Novelty: the mean -log2 of an item's share of the likes in
+training, in bits. Diversity: 1 - the mean cosine of two items of a list, where an item is the set of its users in
+training.
 
 `recstream` is what a server lists: `evaluation` calls the server's own `ranking`, in one process and at the moment of
 each list. `recstream-retrieval` orders all items by the user vector alone.
@@ -37,7 +38,7 @@ each list. `recstream-retrieval` orders all items by the user vector alone.
 
 
 def write_page(path: Path, made: QualityResults, machine: str) -> None:
-    """Writes the page, and beside it the picture."""
+    """Writes the page, and its chart beside it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = path.with_suffix(".svg")
     picture.write_text(ndcg_chart(made.results), encoding="utf-8")
@@ -48,13 +49,13 @@ def page(made: QualityResults, machine: str, picture: str) -> str:
     """The page as Markdown."""
     seconds = made.training_seconds
     took = f"{min(seconds):.0f} to {max(seconds):.0f} seconds" if seconds else "no time"
-    threads = "a thread" if made.training_threads == 1 else f"{made.training_threads} threads"
+    threads = "one thread" if made.training_threads == 1 else f"{made.training_threads} threads"
     parts = [
         "# Quality",
         f"MovieLens-100K, seeds: {made.seeds}, lists of {LENGTH} items on the surface `{made.results[0].surface}`.\n"
-        "`make quality` makes this page from nothing, and goes on where it was interrupted; `recstream evaluate`\n"
-        "measures other data the same way.",
-        f"![NDCG@10 of each row, with intervals]({picture})",
+        "`make quality` trains, measures, and writes this page. If it is interrupted, it resumes.\n"
+        "`recstream evaluate` measures other data the same way.",
+        f"![NDCG@10 of each method, with intervals]({picture})",
     ]
     for result in made.results:
         parts += _protocol(result)
@@ -64,8 +65,8 @@ def page(made: QualityResults, machine: str, picture: str) -> str:
         _METHOD,
         f"Measured on {machine}. One training took {took} on {threads}.",
         "## The baselines",
-        "Each was tuned on the validation variant of the split, over the grid in "
-        "`evaluation/baselines/grids.yaml`, by NDCG@10, and then trained on the test variant.",
+        "Each was tuned by NDCG@10 on the validation variant of the split, over the grid in "
+        "`evaluation/baselines/grids.yaml`, and then trained on the test variant.",
         _not_measured(made),
         *(_parameters(protocol, tuned) for protocol, tuned in made.parameters.items()),
         _published(made.reproductions),
@@ -101,7 +102,7 @@ def _protocol(result: Result) -> list[str]:
         "NDCG@10 by the number of events before the list:",
         _groups([(row.name, row.histories) for row in result.rows]),
         f"NDCG@10 by the item: without any training event (cold), first seen less than {NEW_DAYS} days before the list "
-        "(new), and the others:",
+        "(new), and all others (old):",
         _groups([(row.name, row.ages) for row in result.rows]),
     ]
 
@@ -118,9 +119,10 @@ def _cold(result: ColdResult) -> list[str]:
         for row in result.rows
     ]  # fmt: skip
     return [
-        "## Items that nobody has touched",
-        f"{result.hidden:,} items, a tenth of all, are hidden from training and from all histories; the last tenth in "
-        "time asks for them. Recall@10, one training; chance is a random order:",
+        "## Cold-start items",
+        f"{result.hidden:,} items, a tenth of all, are hidden from training and from all histories. The queries are "
+        "from the last tenth of the events in time. The table shows recall@10 of one training. Chance is a random "
+        "order:",
         _table(
             [
                 "",
@@ -129,27 +131,25 @@ def _cold(result: ColdResult) -> list[str]:
             ],
             [*rows, ["chance", *(_number(result.chance[question]) for question in questions), ""]],
         ),
-        "`nearest text` orders items by the mean cosine of their text to the texts of what the user liked. In "
-        "`recstream, with exploration` the positions that the default surface gives to new items go to the best of the "
-        "items without an event.",
+        "`nearest text` orders items by the mean cosine of their text to the texts of the liked items. In `recstream, "
+        "with exploration`, the positions that the default surface gives to new items go to the best of the items "
+        "without a training event.",
     ]
 
 
 def _left_out(excluded: Mapping[str, int]) -> str:
     texts = {
-        "users_too_short": "Users with fewer than three liked items, who are trained on only: {}.",
-        "targets_taken_before": "Targets left out, since their user has taken the item before: {}.",
-        "targets_tied": "Targets that share user and moment with another event, a hash says which came first: {}.",
+        "users_too_short": "Users with fewer than three liked items, who are only trained on: {}.",
+        "targets_consumed_before": "Targets left out because the user had consumed the item before: {}.",
+        "targets_tied": "Targets that share user and timestamp with another event, so a hash orders them: {}.",
     }
-    return " ".join(
-        texts[name].format(f"{count:,}") for name, count in excluded.items() if count and name in texts
-    )
+    return " ".join(texts[name].format(f"{count:,}") for name, count in excluded.items() if count)
 
 
 def _not_measured(made: QualityResults) -> str:
     measured = {name for tuned in made.parameters.values() for name in tuned}
     missing = [name for name in NAMES if name not in measured]
-    return f"Not measured here, though it can be (`--baselines`): {', '.join(missing)}." if missing else ""
+    return f"Not measured here, but available with `--baselines`: {', '.join(missing)}." if missing else ""
 
 
 def _parameters(protocol: str, tuned: Mapping[str, Tuned]) -> str:

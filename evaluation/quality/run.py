@@ -1,4 +1,4 @@
-"""Trainings and measurements of all protocols, each kept as soon as it is there."""
+"""Trains and measures for all protocols. Each result is kept at once, so that an interrupted run resumes."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -33,8 +33,16 @@ from readers.packaged import movielens
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is made. folder holds all that is kept. cold: whether hidden items are asked for too. jobs: trainings at a
-    time. surface: whose lists are judged."""
+    """What a run measures.
+
+    Attributes:
+        folder: Keeps all models and results.
+        seeds: One training per protocol for each.
+        baselines: Baselines to compare with.
+        cold: Whether to measure cold-start items too.
+        jobs: Trainings at a time.
+        surface: The surface whose lists are judged.
+    """
 
     folder: Path
     seeds: Sequence[int]
@@ -46,8 +54,17 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class QualityResults:
-    """A table for each protocol, and what is to be known of them: seconds of each training and its threads, parameters
-    of the baselines by protocol, whether these reach what was published for them, and how hidden items fare."""
+    """The results of a run.
+
+    Attributes:
+        results: The table of each protocol.
+        training_seconds: Seconds of each training.
+        training_threads: Threads of each training.
+        parameters: Tuned parameters by protocol and baseline.
+        reproductions: Whether the baselines reach the figures that were published for them.
+        seeds: Number of seeds.
+        cold: The results for cold-start items; None if they were not measured.
+    """
 
     results: Sequence[Result]
     training_seconds: Sequence[float]
@@ -59,7 +76,7 @@ class QualityResults:
 
 
 class Quality:
-    """The run, on MovieLens-100K unless other data are given."""
+    """Runs all trainings and measurements, by default on MovieLens-100K."""
 
     def __init__(
         self,
@@ -72,9 +89,12 @@ class Quality:
         published: str = "ml-100k",
     ) -> None:
         """Args:
-        console: what is done is printed to it.
-        progress: shows the progress of what is entered with it.
-        published: under which name of a data set baselines have published figures.
+        settings: All settings.
+        plan: What to measure.
+        console: Where finished steps are printed.
+        progress: Makes a context that shows progress.
+        data: The data set. None: MovieLens-100K.
+        published: Name of the data set, by which published figures of baselines are found.
         """
         self._settings, self._plan, self._console, self._progress = settings, plan, console, progress
         self._data = data or data_of(Files(movielens.interactions(), movielens.items(), []), settings)
@@ -86,7 +106,7 @@ class Quality:
         self._threads = settings.train.threads
 
     def run(self) -> QualityResults:
-        """Raises ModelsError."""
+        """Trains and measures what is not kept yet. Raises ModelsError."""
         tests = {protocol: split(self._data.known, protocol) for protocol in PROTOCOLS}
         beyond = {protocol: Beyond(test) for protocol, test in tests.items()}
         wanted: list[tuple[Name, int]] = [
@@ -114,7 +134,7 @@ class Quality:
         )
 
     def _product(self, test: Split, beyond: Beyond) -> list[MeasuredMethod]:
-        """Rows of the product, means over the seeds."""
+        """The methods of the product, as means over the seeds."""
         runs = [self._one_seed(test, beyond, seed) for seed in self._plan.seeds]
         rows = [
             MeasuredMethod(mean(seeds), baseline=False, seeds=len(seeds)) for seeds in zip(*runs, strict=True)
@@ -151,7 +171,7 @@ class Quality:
         return self._results.get_or_measure(key, now)
 
     def _cold(self) -> ColdResult:
-        """Of the first seed."""
+        """Measures cold-start items with the first seed."""
         trained = self._trainer.trained("cold-items", self._plan.seeds[0])
         with self._progress() as show:
             text = text_vectors(self._data, self._settings, trained.folder.parent, show)
@@ -176,7 +196,7 @@ class Quality:
     def _baseline(
         self, test: Split, beyond: Beyond, verdict: Reproduction, parameters: dict[str, Tuned]
     ) -> MeasuredMethod:
-        """Once where chance plays no part, else a mean over the seeds."""
+        """Measures a baseline: as a mean over the seeds if it depends on the seed, else once."""
         name = verdict.baseline
         seeds = self._plan.seeds if name in SEEDED else self._plan.seeds[:1]
         own = dict(parameters[name].parameters), dict(parameters[POPULARITY].parameters)

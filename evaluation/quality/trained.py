@@ -1,4 +1,4 @@
-"""Models of the runs, each trained once."""
+"""Trains the models of a run, each once."""
 
 import json
 import multiprocessing
@@ -26,19 +26,24 @@ from models.training.train import train_on
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A bundle by its folder, and the key of all that it came of."""
+    """A trained model.
+
+    Attributes:
+        key: A hash of everything that the training depends on.
+        folder: Folder of its bundle.
+    """
 
     key: str
     folder: Path
 
     def bundle(self) -> Bundle:
-        """Raises BundleRefused."""
+        """Reads the bundle. Raises BundleRefused."""
         return read(self.folder)
 
     def int8(self) -> Bundle:
-        """The same model in int8, in a folder of its own. It is written unless it is there in this format.
+        """The same model in int8, in a folder of its own. It is written unless it exists in this format.
 
-        Whether it loses too much is for the table to say.
+        How much quality it loses is not checked here: the table shows it.
 
         Raises:
             CompressionFailed: The int8 form cannot be written.
@@ -51,8 +56,15 @@ class Trained:
 
 @dataclass(slots=True)
 class Trainer:
-    """Trains on the training part of a protocol; protocols with equal parts share a model. seconds: of each training
-    that was asked for, whenever it was."""
+    """Trains models on the training part of a protocol. Protocols with equal training parts share a model.
+
+    Attributes:
+        settings: All settings.
+        folder: Keeps the models.
+        data: The data set.
+        console: Where trainings are announced.
+        progress: Makes a context that shows progress.
+    """
 
     settings: Settings
     folder: Path
@@ -63,11 +75,15 @@ class Trainer:
 
     @property
     def seconds(self) -> list[float]:
+        """Seconds of each training that `trained` returned, in this run or an earlier one."""
         return list(self._seconds.values())
 
     def train(self, wanted: Sequence[tuple[Name, int]], jobs: int) -> None:
-        """Trains what is not there yet of these protocols and seeds, `jobs` at a time: a model of this size leaves
-        a second core idle half of the time. Raises ModelsError."""
+        """Trains the missing models of these protocols and seeds, `jobs` at a time. Raises ModelsError.
+
+        One training of this size leaves a second core idle half of the time. With one job or one missing model this
+        does nothing, and `trained` trains.
+        """
         missing = {}
         for protocol, seed in wanted:
             training_events = training_part(self.data.known, protocol)
@@ -91,7 +107,7 @@ class Trainer:
                 show.advance(bar)
 
     def trained(self, protocol: Name, seed: int) -> Trained:
-        """The model of this protocol and seed: trained now unless it is there. Raises ModelsError."""
+        """The model of this protocol and seed. It is trained now unless it exists. Raises ModelsError."""
         training_events = training_part(self.data.known, protocol)
         found = self._found(training_events, seed)
         if not (found.folder / MANIFEST).is_file():
@@ -106,7 +122,7 @@ class Trainer:
         return found
 
     def without_teacher(self) -> "Trainer | None":
-        """What trains the same students alone; None where they have no teacher anyway."""
+        """A trainer of the same students without a teacher; None if they have none anyway."""
         train = self.settings.train
         if not train.teacher.members:
             return None
@@ -120,7 +136,7 @@ class Trainer:
         return Trained(key, self.folder / key)
 
     def _wanted(self, seed: int) -> TrainSettings:
-        """As `recstream train` trains."""
+        """The settings with which `recstream train` trains."""
         profiles = self.settings.profiles
         return self.settings.train.model_copy(
             update={
@@ -138,5 +154,5 @@ class Trainer:
 def _train(
     training_events: Events, items: Sequence[ItemText], settings: TrainSettings, folder: Path
 ) -> float:
-    """Seconds that it took; in a process of its own."""
+    """Trains in a process of its own. Returns the seconds that it took."""
     return train_on(training_events, items, settings, folder).metrics["seconds"]

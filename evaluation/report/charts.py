@@ -1,4 +1,4 @@
-"""Pictures of results: bars with intervals, as SVG by hand, readable on light and on dark paper."""
+"""Charts of results as SVG, readable on light and dark backgrounds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ _OURS, _OTHERS, _INK = "#2563eb", "#9ca3af", "#6b7280"
 
 
 def ndcg_chart(results: Sequence[Result], figure: str = "ndcg@10") -> str:
-    """One panel a protocol, a bar a row, and the interval of 95 % on it."""
+    """A bar chart with one panel per protocol, and one bar with its 95 % interval per method."""
     parts: list[str] = []
     top = 0
     for result in results:
@@ -55,14 +55,14 @@ def _panel(result: Result, figure: str, top: int) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A line of a picture: its points by ascending x."""
+    """A line of a chart. Its points are (x, y), in ascending x."""
 
     name: str
     points: Sequence[tuple[float, float]]
 
 
 def curve_chart(title: str, curves: Sequence[Curve]) -> str:
-    """Lines over one pair of axes from zero, each named at its end; the first is the one that is shown."""
+    """A line chart whose axes start at zero. Each line has its name at its end. The first one is highlighted."""
     across, high, left, right, head, foot = 420, 240, 52, 210, 36, 30
     most_x = max((x for curve in curves for x, _ in curve.points), default=0) or 1
     most_y = max((y for curve in curves for _, y in curve.points), default=0) or 1
@@ -81,7 +81,7 @@ def curve_chart(title: str, curves: Sequence[Curve]) -> str:
         parts.append(
             f'<text x="{at(x, 0)[0]}" y="{head + high + 18}" text-anchor="middle" fill="{_INK}">{x:g}</text>'
         )
-    # Names that would lie over each other are moved apart, from the highest down.
+    # Names that would overlap are moved apart, from the highest down.
     last = -1e9
     for place, curve in sorted(enumerate(curves), key=lambda pair: -pair[1].points[-1][1]):
         color, dash = (

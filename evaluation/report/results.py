@@ -1,4 +1,4 @@
-"""What came of an evaluation: a protocol's table, as a value and as `--json` has it."""
+"""The results of an evaluation: the table of a protocol, as values and as JSON."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,9 +15,20 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class MethodResult:
-    """A row of the table. figures: means over queries, by name; intervals: of 95 %, of the same names. product: whether
-    it is a row of the product; above: then the probability that its mean NDCG@10 is above that of each baseline. seeds:
-    trainings that went into it. note: what is to be known of the row."""
+    """A row of the table.
+
+    Attributes:
+        name: The method.
+        figures: Means over queries, by name.
+        intervals: Their 95 % intervals, by the same names.
+        coverage, novelty, diversity: See `evaluation.metrics.beyond`.
+        histories: Figures by the length of the history.
+        ages: Figures by the age of the item.
+        product: Whether it is a method of the product.
+        above: For a method of the product: the probability that its mean NDCG@10 is above that of each baseline.
+        seeds: Number of trainings that the figures are means over.
+        note: A remark about the row.
+    """
 
     name: str
     figures: Mapping[str, float]
@@ -33,7 +44,7 @@ class MethodResult:
     note: str = ""
 
     def as_dict(self) -> dict[str, object]:
-        """For `--json`."""
+        """JSON values for `--json`."""
         found: dict[str, object] = {"name": self.name, "seeds": self.seeds, **self.figures}
         found |= {
             f"coverage@{AT}": self.coverage, f"novelty@{AT}": self.novelty, f"diversity@{AT}": self.diversity,
@@ -48,7 +59,15 @@ class MethodResult:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A protocol's table, the rows of the product first. surface: whose lists they are of."""
+    """The table of a protocol.
+
+    Attributes:
+        protocol: The protocol.
+        surface: The surface whose lists were measured.
+        queries, users, items: How many there are.
+        excluded: See `evaluation.protocols.split.Excluded`.
+        rows: The methods, those of the product first.
+    """
 
     protocol: str
     surface: str
@@ -59,7 +78,7 @@ class Result:
     rows: Sequence[MethodResult]
 
     def as_dict(self) -> dict[str, object]:
-        """For `--json`."""
+        """JSON values for `--json`."""
         return {
             "protocol": self.protocol, "surface": self.surface, "queries": self.queries, "users": self.users,
             "items": self.items, "excluded": dict(self.excluded), "methods": [row.as_dict() for row in self.rows],
@@ -68,7 +87,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class MeasuredMethod:
-    """A measured row (the mean over `seeds` trainings), and whether it is a baseline."""
+    """A measured method. Its figures are means over `seeds` trainings."""
 
     measured: Measured
     baseline: bool
@@ -84,12 +103,14 @@ def result(
     surface: str = DEFAULT_SURFACE,
     seed: int = 0,
 ) -> Result:
-    """The table of the methods that were measured on this split.
+    """Makes the table of the methods that were measured on a split.
 
     Args:
-        advance: called for each row.
-        surface: whose lists the product made.
-        seed: of the bootstrap.
+        split: The split.
+        rows: The measured methods.
+        advance: Called for each row.
+        surface: The surface whose lists the product made.
+        seed: Seed of the bootstrap.
     """
     sample = Bootstrap(split.queries.users, seed=seed)
     return Result(

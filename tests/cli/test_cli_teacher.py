@@ -103,4 +103,6 @@ def test_quality_shows_both_rows_where_there_is_a_teacher(text: Path, tmp_path: 
         assert names == ["recstream", "recstream-retrieval", "student alone", "teacher", "popularity"]
     write_page(tmp_path / "docs" / "quality.md", made, machine())
     page = (tmp_path / "docs" / "quality.md").read_text()
-    assert page.count("- teacher: NDCG@10 of recstream-retrieval less its own") == len(made.results)
+    assert page.count("- teacher: NDCG@10 of recstream-retrieval minus that of this method") == len(
+        made.results
+    )

@@ -1,4 +1,4 @@
-"""A small world for the baselines: two kinds of items, users who keep to one kind."""
+"""A small data set for the baselines: two kinds of items, and users who keep to one kind."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from models.data.events import Events, Ints
 
 @dataclass(frozen=True, slots=True)
 class Queries:
-    """Lists to be made."""
+    """See `evaluation.baselines.interface.Queries`."""
 
     users: Ints
     before: Sequence[Ints]
@@ -21,7 +21,7 @@ class Queries:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """Events of which some may be trained on."""
+    """See `evaluation.baselines.interface.Training`."""
 
     name: str
     known: Events
@@ -47,8 +47,10 @@ def events_of(rows: Sequence[tuple[int, int, int, bool]], items: int) -> Events:
 
 
 def two_kinds(users: int = 40, items: int = 20, length: int = 8, held: int = 1) -> tuple[Trained, Queries]:
-    """Users of even number take items of the first half only, others of the second; the last `held` events of
-    each are not to be trained on. Queries: each user, after his training events."""
+    """Even users only have items of the first half, odd users only of the second.
+
+    The last `held` events of each user are not trained on. Each user has one query, after the training events.
+    """
     random = np.random.default_rng(7)
     half = items // 2
     consumed = [half * (user % 2) + random.permutation(half)[:length] for user in range(users)]
@@ -64,7 +66,7 @@ def two_kinds(users: int = 40, items: int = 20, length: int = 8, held: int = 1) 
 
 
 def share_of_own_kind(scores: NDArray[np.float32], trained: Trained, asked: Queries) -> float:
-    """How many of the two best new items of each user are of his kind."""
+    """Share of the two best new items of each user that are of the user's kind."""
     half = len(trained.known.item_ids) // 2
     own = []
     for place, user in enumerate(asked.users):

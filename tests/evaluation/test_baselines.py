@@ -1,4 +1,4 @@
-"""The baselines compute what the literature says they do, from training rows alone, and do it again."""
+"""The baselines compute what the literature says, from training rows only, and are deterministic."""
 
 from dataclasses import replace
 
@@ -58,7 +58,7 @@ def test_ease_is_the_ridge_regression_of_each_item_on_all_others() -> None:
         assert found[item, item] == 0
 
 
-def test_ease_gives_no_weight_to_what_nobody_had() -> None:
+def test_ease_gives_no_weight_to_items_without_events() -> None:
     found = ease(np.array([0, 0, 1]), np.array([0, 2, 2]), np.ones(3, np.float32), 4, 1.0)
     assert not found[[1, 3]].any() and not found[:, [1, 3]].any()
     assert found[0, 2] > 0
@@ -79,7 +79,7 @@ def test_item_knn_is_the_shrunk_cosine_by_hand() -> None:
 def test_item_knn_keeps_the_nearest_of_each_candidate() -> None:
     users, items = np.array([0, 1, 2, 0, 1, 2]), np.array([0, 0, 0, 1, 1, 2])
     found = item_knn(users, items, np.ones(6, np.float32), 3, neighbours=1, shrinkage=0.0, leaning=0.5)
-    assert found[1, 0] > 0 and found[2, 0] == 0  # of candidate 0, item 1 is the nearest
+    assert found[1, 0] > 0 and found[2, 0] == 0  # item 1 is the nearest to candidate 0
 
 
 def test_a_leaning_cosine_favours_the_popular_candidate() -> None:
@@ -89,7 +89,7 @@ def test_a_leaning_cosine_favours_the_popular_candidate() -> None:
     np.testing.assert_allclose(found[0, 2], 1 / 3)
 
 
-def test_history_fades_by_half_lives_and_by_what_was_not_liked() -> None:
+def test_history_weights_decay_and_depend_on_likes() -> None:
     known = events_of([(0, 0, 1, True), (0, 1, 2, False), (0, 2, 3, True)], 3)
     items, weights = History(known, other=0.5, half_life=1).weighted(np.arange(3))
     assert items.tolist() == [0, 1, 2]
@@ -111,7 +111,7 @@ def test_popularity_counts_what_is_visible_and_no_more() -> None:
     np.testing.assert_allclose(aged[0], [1 / 8, 1 / 4 + 1 / 2])
 
 
-def test_popularity_in_parts_is_popularity_at_once() -> None:
+def test_popularity_does_not_depend_on_batches() -> None:
     trained, asked = two_kinds()
     row = Popularity(trained.known, trained.training, 0.01)
     asked = replace(
@@ -125,7 +125,7 @@ def test_popularity_in_parts_is_popularity_at_once() -> None:
         np.testing.assert_allclose(row.scores(one)[0], whole[place], rtol=1e-5)
 
 
-def test_live_counts_see_others_and_static_ones_only_training() -> None:
+def test_popularity_counts_all_events_in_next_item_and_training_elsewhere() -> None:
     trained, asked = two_kinds()
     late = replace(asked, visible=np.full(len(asked.users), len(trained.known)))
     static, _ = fit("popularity", trained, POPULAR, popular=POPULAR)
@@ -134,7 +134,7 @@ def test_live_counts_see_others_and_static_ones_only_training() -> None:
     assert live.scores(late)[0].sum() == len(trained.known)
 
 
-def test_ties_are_broken_by_popularity_and_nothing_else_is() -> None:
+def test_popularity_breaks_ties_and_changes_no_other_order() -> None:
     mixed = with_ties_by(
         np.array([[1, 1, 0.5], [0, 0, 0]], np.float32), np.array([[1, 3, 9], [1, 3, 2]], np.float32)
     )
@@ -143,7 +143,7 @@ def test_ties_are_broken_by_popularity_and_nothing_else_is() -> None:
 
 
 @pytest.mark.parametrize("name", ["item-knn", "ease"])
-def test_item_to_item_references_find_what_belongs_together(name: str) -> None:
+def test_item_to_item_baselines_find_items_of_the_users_kind(name: str) -> None:
     trained, asked = two_kinds()
     row, _ = fit(name, trained, PARAMETERS[name], popular=POPULAR)
     assert share_of_own_kind(row.scores(asked), trained, asked) == 1
@@ -160,7 +160,7 @@ def test_a_user_without_history_gets_the_popular_list(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", list(PARAMETERS))
-def test_held_out_rows_change_nothing_and_the_same_again_is_the_same(name: str) -> None:
+def test_held_out_rows_do_not_matter_and_fits_are_deterministic(name: str) -> None:
     trained, asked = two_kinds()
     row, _ = fit(name, trained, PARAMETERS[name], popular=POPULAR)
     items = trained.known.items.copy()
@@ -170,9 +170,9 @@ def test_held_out_rows_change_nothing_and_the_same_again_is_the_same(name: str) 
     np.testing.assert_array_equal(row.scores(asked), again.scores(asked))
 
 
-def test_an_unknown_reference_and_a_missing_parameter_are_named() -> None:
+def test_an_unknown_baseline_and_a_missing_parameter_are_named() -> None:
     trained, _ = two_kinds()
-    with pytest.raises(BaselineFailed, match="other is to be a number, not None"):
+    with pytest.raises(BaselineFailed, match="other must be a number, not None"):
         fit("ease", trained, {}, popular=POPULAR)
     with pytest.raises(BaselineFailed, match="no baseline is called 'slim'"):
         fit("slim", trained, {"other": 1.0}, popular=POPULAR)

@@ -1,5 +1,4 @@
-"""Baselines of libraries, in their own environment: they learn, answer for histories that they never saw, and
-what goes wrong in the other process is said in this one."""
+"""Baselines of libraries, in their own environment: they learn, answer for unseen histories, and report errors."""
 
 import os
 from collections.abc import Iterator
@@ -58,7 +57,7 @@ METHODS = [pytest.param(name, marks=pytest.mark.drill) if name == "sasrec" else 
 
 @pytest.fixture(scope="module", autouse=True)
 def environment() -> None:
-    """The environment of the libraries; in CI nothing excuses its absence."""
+    """Skips the tests if the environment of the libraries is not installed. In CI they fail."""
     if not (ENVIRONMENT / "installed").is_file():
         reason = "the environment of the baseline libraries is not installed: make .envs/references/installed"
         if os.environ.get("CI"):
@@ -75,24 +74,24 @@ def fitted(request: pytest.FixtureRequest) -> Iterator[tuple[str, LibraryMethod,
         yield request.param, row, found
 
 
-def test_it_finds_what_belongs_together(fitted: tuple[str, LibraryMethod, Parameters]) -> None:
+def test_it_finds_items_of_the_users_kind(fitted: tuple[str, LibraryMethod, Parameters]) -> None:
     trained, asked = two_kinds()
     assert share_of_own_kind(fitted[1].scores(asked), trained, asked) > 0.9
 
 
-def test_users_without_training_are_told_by_their_history(
+def test_the_history_of_the_query_decides_unless_bpr_trained_on_the_user(
     fitted: tuple[str, LibraryMethod, Parameters],
 ) -> None:
     name, row, _ = fitted
     trained, asked = two_kinds()
-    # The histories of others: even users get those of odd ones.
+    # Even users get the histories of odd ones, and the other way round.
     swapped = replace(asked, before=[asked.before[place ^ 1] for place in range(len(asked.users))])
     shares = share_of_own_kind(row.scores(swapped), trained, swapped)
-    # What bpr was trained with stays, all others read the history that is asked with.
+    # bpr keeps its trained users. All others read the history of the query.
     assert shares > 0.9 if name == "bpr" else shares < 0.1
 
 
-def test_a_user_of_whom_nothing_is_known_gets_the_popular_list(
+def test_an_unknown_user_gets_the_popular_list(
     fitted: tuple[str, LibraryMethod, Parameters],
 ) -> None:
     name, row, _ = fitted
@@ -103,7 +102,7 @@ def test_a_user_of_whom_nothing_is_known_gets_the_popular_list(
         np.testing.assert_array_equal(row.scores(nobody), popular.scores(nobody))
 
 
-def test_sasrec_says_after_how_many_epochs_it_was_best(fitted: tuple[str, LibraryMethod, Parameters]) -> None:
+def test_sasrec_reports_its_best_number_of_epochs(fitted: tuple[str, LibraryMethod, Parameters]) -> None:
     name, _, found = fitted
     assert ("epochs" in found) == (name == "sasrec")
     if name == "sasrec":
@@ -147,7 +146,7 @@ def test_items_that_were_not_trained_on_are_not_listed() -> None:
 
 
 @pytest.mark.drill
-def test_histories_longer_than_the_length_are_trained_on_to_their_beginning() -> None:
+def test_histories_longer_than_the_length_are_trained_on_completely() -> None:
     # Item 0 is followed by 1 only at the beginning of long histories, and by nothing else.
     rows = [(user, 0, user, True) for user in range(30)] + [(user, 1, 100 + user, True) for user in range(30)]
     random = np.random.default_rng(0)
@@ -169,7 +168,7 @@ def test_histories_longer_than_the_length_are_trained_on_to_their_beginning() ->
 
 
 @pytest.mark.drill
-def test_an_equal_training_of_minutes_is_made_once(tmp_path: Path) -> None:
+def test_a_long_training_is_kept_and_reused(tmp_path: Path) -> None:
     split, queries = two_kinds()
     said: list[str] = []
 
@@ -198,16 +197,16 @@ def test_progress_is_passed_on() -> None:
     assert said[0] == "iteration 1 of 10" and len(said) == 10
 
 
-def test_what_the_library_says_of_an_error_is_named_and_the_process_is_over() -> None:
+def test_an_error_has_the_message_of_the_library_and_ends_the_process() -> None:
     parameters = {**PARAMETERS["als"], "seed": 0, "threads": 1}
     with LibraryProcess("factors.py", threads=1) as process:
         with pytest.raises(BaselineFailed, match="fit failed: KeyError: 'users'"):
             process.ask("fit", {}, timeout=60, model="als", parameters=parameters)
-        with pytest.raises(BaselineFailed, match="its process is over"):
+        with pytest.raises(BaselineFailed, match="its process has ended"):
             process.ask("encode", {}, timeout=60)
 
 
-def test_a_wait_is_bounded() -> None:
+def test_a_request_has_a_timeout() -> None:
     with (
         LibraryProcess("sasrec.py", threads=1) as process,
         pytest.raises(BaselineFailed, match=r"within 0.01 s"),
@@ -215,6 +214,6 @@ def test_a_wait_is_bounded() -> None:
         process.ask("encode", {}, timeout=0.01)
 
 
-def test_without_the_environment_the_way_to_it_is_named(tmp_path: Path) -> None:
+def test_a_missing_environment_is_an_error_that_names_the_make_target(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentMissing, match="make .envs/references/installed"):
         LibraryProcess("factors.py", threads=1, environment=tmp_path)

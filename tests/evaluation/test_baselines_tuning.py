@@ -1,4 +1,4 @@
-"""Tuning finds the better parameters, keeps what it measured, and goes on where it was cut off."""
+"""Tuning finds the better parameters, keeps its measurements, and resumes after an interruption."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ GRIDS = Grids(
 
 
 class Measure:
-    """Counts its calls, and breaks off at one of them."""
+    """Counts its calls, and is interrupted at one of them."""
 
     def __init__(self, trained: Trained, asked: Queries, breaks_at: int | None = None) -> None:
         self.calls, self._trained, self._asked, self._breaks_at = 0, trained, asked, breaks_at
@@ -46,7 +46,7 @@ def asked() -> Queries:
     return two_kinds()[1]
 
 
-def test_each_parameter_is_tried_and_of_equals_the_first_is_kept(
+def test_each_parameter_is_tried_and_the_first_of_equals_is_kept(
     trained: Trained, asked: Queries, tmp_path: Path
 ) -> None:
     measure = Measure(trained, asked)
@@ -62,7 +62,7 @@ def test_what_was_measured_is_not_measured_again(trained: Trained, asked: Querie
     assert measure.calls == 0
 
 
-def test_an_interrupted_search_goes_on(trained: Trained, asked: Queries, tmp_path: Path) -> None:
+def test_an_interrupted_search_resumes(trained: Trained, asked: Queries, tmp_path: Path) -> None:
     whole = Measure(trained, asked)
     expected = tune("ease", trained, whole, tmp_path / "whole", grids=GRIDS)
     with pytest.raises(KeyboardInterrupt):
@@ -75,7 +75,7 @@ def test_an_interrupted_search_goes_on(trained: Trained, asked: Queries, tmp_pat
     assert rest.calls == whole.calls - 2
 
 
-def test_other_data_other_training_rows_and_other_seeds_have_results_of_their_own(trained: Trained) -> None:
+def test_keys_differ_by_data_training_rows_protocol_and_seed(trained: Trained) -> None:
     items = trained.known.items.copy()
     items[0] += 1
     mask = trained.training.copy()
@@ -92,7 +92,7 @@ def test_other_data_other_training_rows_and_other_seeds_have_results_of_their_ow
     assert len(keys) == 7
 
 
-def test_a_grid_file_that_makes_no_sense_is_named(tmp_path: Path) -> None:
+def test_the_error_names_an_invalid_grid_file(tmp_path: Path) -> None:
     path = tmp_path / "grids.yaml"
     with pytest.raises(BaselineFailed, match=r"grids.yaml is not a file of grids"):
         read_grids(path)
@@ -101,7 +101,7 @@ def test_a_grid_file_that_makes_no_sense_is_named(tmp_path: Path) -> None:
         read_grids(path)
 
 
-def test_leave_one_out_trial_keeps_the_last_two_of_each_user_apart() -> None:
+def test_leave_one_out_holds_out_the_last_two_events_of_each_user() -> None:
     known = events_of(
         [(0, 0, 1, True), (1, 0, 2, True), (0, 1, 3, True), (0, 2, 4, False), (1, 3, 5, True)], 4
     )
@@ -111,7 +111,7 @@ def test_leave_one_out_trial_keeps_the_last_two_of_each_user_apart() -> None:
     assert trial.test.before[0].tolist() == [0, 2] and trial.test.relevant[0].tolist() == [2]
 
 
-def test_random_trial_judges_no_row_that_it_trains_on() -> None:
+def test_the_random_split_tests_no_training_row() -> None:
     rows = [(user, (3 * user + n) % 40, 1000 * n + user, True) for n in range(25) for user in range(4)]
     known = events_of(rows, 40)
     trial = random_eighths(known, 0)
@@ -127,7 +127,7 @@ def test_random_trial_judges_no_row_that_it_trains_on() -> None:
 
 
 class Fixed:
-    """The same scores for everybody."""
+    """The same scores for every user."""
 
     name = "fixed"
 
@@ -138,10 +138,10 @@ class Fixed:
         return np.tile(np.array(self._scores, np.float32), (1, 1))
 
 
-def test_measures_are_those_of_the_textbook() -> None:
+def test_hr_and_ndcg_are_those_of_the_textbook() -> None:
     known = events_of([(0, 0, 1, True), (0, 1, 2, True), (0, 2, 3, True)], 15)
     queries = leave_one_out(known).test
-    # Items 0 and 1 were taken before; 2 is second of what is left.
+    # Items 0 and 1 were consumed before. Item 2 is the second of the others.
     hr, ndcg = measured(Fixed([99, 98, 5, 9, *range(-11, 0)]), known, queries)
     assert hr == 1
     np.testing.assert_allclose(ndcg, 1 / np.log2(3))
@@ -157,7 +157,7 @@ def published(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("published")
-def test_who_misses_the_published_figure_is_not_reproduced(trained: Trained, tmp_path: Path) -> None:
+def test_a_baseline_below_the_published_figure_is_not_reproduced(trained: Trained, tmp_path: Path) -> None:
     reached = check_reproduction("ease", "small 0.05", trained.known, tmp_path, grids=GRIDS)
     assert reached.verdict == "reproduced" and "published 0.0100, 0.0500 (nobody)" in reached.sentence()
     assert (
@@ -166,7 +166,7 @@ def test_who_misses_the_published_figure_is_not_reproduced(trained: Trained, tmp
     )
 
 
-def test_without_a_published_figure_none_is_invented(trained: Trained, tmp_path: Path) -> None:
+def test_without_a_published_figure_the_verdict_says_so(trained: Trained, tmp_path: Path) -> None:
     verdict = check_reproduction("popularity", "ml-100k", trained.known, tmp_path)
     assert verdict.verdict == NOTHING_PUBLISHED and verdict.ndcg is None
     assert verdict.sentence() == "popularity: no published figure on data at hand"

@@ -1,4 +1,4 @@
-"""Items that nobody has touched are in no training and in no history, and are asked for."""
+"""Hidden items are in no training event and in no history, and are the targets."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from tests.evaluation.world import crowd, ids, known
 EVENTS = known(crowd(users=120, items=40))
 
 
-def test_hidden_items_are_seen_by_nobody_and_asked_for() -> None:
+def test_hidden_items_are_in_no_history_and_are_targets() -> None:
     found = split(EVENTS, "cold-items")
     hidden, warm = pools(EVENTS)
     assert len(hidden) == len(warm) == 4 and not set(hidden) & set(warm)
@@ -34,7 +34,7 @@ def test_hidden_items_are_seen_by_nobody_and_asked_for() -> None:
         split(known(crowd(), timed=False), "cold-items")
 
 
-def test_histories_are_what_came_before_without_the_hidden() -> None:
+def test_histories_are_the_earlier_events_without_hidden_items() -> None:
     found = split(EVENTS, "cold-items")
     hidden, _ = pools(EVENTS)
     for user, before, time_ms in zip(
@@ -44,7 +44,7 @@ def test_histories_are_what_came_before_without_the_hidden() -> None:
         assert ids(EVENTS, EVENTS.items[before]) == ids(EVENTS, EVENTS.items[own])
 
 
-def test_what_a_user_has_taken_is_on_none_of_his_lists_hidden_or_not() -> None:
+def test_consumed_items_are_on_no_list_hidden_or_not() -> None:
     found = split(EVENTS, "cold-items")
     hidden, _ = pools(EVENTS)
     again = 0
@@ -52,11 +52,11 @@ def test_what_a_user_has_taken_is_on_none_of_his_lists_hidden_or_not() -> None:
         own = set(EVENTS.items[(EVENTS.users == user) & (EVENTS.time_ms < time_ms)].tolist())
         assert set(found.consumed(place).tolist()) == own and not own & set(found.relevant[place].tolist())
         again += len(own & set(hidden.tolist()))
-    # Or else nothing was shown by this.
+    # Otherwise the test would show nothing.
     assert again
 
 
-def test_validation_hides_other_items_and_does_not_see_what_the_test_asks_for() -> None:
+def test_the_validation_has_none_of_the_targets_of_the_test() -> None:
     test, validation = split(EVENTS, "cold-items"), split(EVENTS, "cold-items", "validation")
     assert len(validation.known) == int(len(EVENTS) * 0.9)
     assert validation.known.time_ms.max() <= test.queries.time_ms.min()
@@ -66,7 +66,7 @@ def test_validation_hides_other_items_and_does_not_see_what_the_test_asks_for() 
     assert all(np.isin(items, pools(EVENTS, 1)[0]).all() for items in other.relevant)
 
 
-def test_all_other_items_can_be_asked_for_on_the_same_training_part() -> None:
+def test_shown_items_are_targets_on_the_same_training_part() -> None:
     hidden, _ = pools(EVENTS)
     found = split(EVENTS, "shown-items")
     assert found.training_events.fingerprint() == split(EVENTS, "cold-items").training_events.fingerprint()
@@ -74,7 +74,7 @@ def test_all_other_items_can_be_asked_for_on_the_same_training_part() -> None:
     assert not np.isin(wanted, hidden).any() and len(wanted) > len(pools(EVENTS)[1])
 
 
-def test_recall_of_the_hidden_is_set_against_that_of_the_known() -> None:
+def test_recall_of_hidden_items_is_divided_by_that_of_known_ones() -> None:
     events = known(crowd(users=200, items=200, length=20))
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(len(events.item_ids), 4)).astype(np.float32)
@@ -88,12 +88,12 @@ def test_recall_of_the_hidden_is_set_against_that_of_the_known() -> None:
     low, high = text.of_warm_interval
     assert text.of_warm == pytest.approx(text.recall["cold"] / text.recall["warm"])
     assert 0 < low < text.of_warm < high
-    # What lists nothing has no share of anything, and JSON has no number for it.
+    # A method that lists nothing has no ratio, and JSON has no number for it.
     assert np.isnan(nothing.of_warm) and "cold_of_warm" not in nothing.as_dict()
 
 
-def test_a_row_that_knows_texts_is_above_chance_and_one_that_counts_is_below() -> None:
-    # Films that are neighbours have texts that are: a circle.
+def test_a_text_method_is_above_chance_and_popularity_is_below() -> None:
+    # The texts of neighbouring items are similar: they lie on a circle.
     angle = 2 * np.pi * np.array([int(item[1:]) for item in EVENTS.item_ids]) / 40
     vectors = np.stack([np.cos(angle), np.sin(angle)], 1).astype(np.float32)
 
@@ -107,7 +107,7 @@ def test_a_row_that_knows_texts_is_above_chance_and_one_that_counts_is_below() -
         text.recall["full"] > 1.5 * found.chance["full"]
         and popular.recall["full"] < 0.5 * found.chance["full"]
     )
-    # Ten places are more than the pool has.
+    # A list has more positions than the pool has items.
     assert found.chance["cold"] == found.chance["warm"] == text.recall["cold"] == 1
     low, high = text.intervals["full"]
     assert low <= text.recall["full"] <= high
@@ -115,7 +115,7 @@ def test_a_row_that_knows_texts_is_above_chance_and_one_that_counts_is_below() -
     assert said["protocol"] == "cold-items" and said["hidden"] == 4
 
 
-def test_a_pooled_row_lists_its_pool_alone() -> None:
+def test_a_pooled_method_lists_only_its_pool() -> None:
     found = split(EVENTS, "warm-items")
     pool = np.array([3, 5])
     scores = Pooled(Popularity(found.known, found.training, None), pool).scores(found.queries)

@@ -1,4 +1,4 @@
-"""Queries of a part of the items, and lists that tell nothing."""
+"""Queries about a pool of items, samples of queries, and lists in random order."""
 
 import numpy as np
 import pytest
@@ -13,18 +13,18 @@ from tests.evaluation.world import crowd, known
 EVENTS = known(crowd(users=80, items=40))
 
 
-def test_asks_about_a_pool_are_those_for_its_items() -> None:
+def test_queries_about_a_pool_have_their_targets_in_it() -> None:
     whole = split(EVENTS, "next-item")
     pool = np.arange(10)
     found = about(whole, pool)
     assert 0 < len(found.queries) < len(whole.queries)
     assert all(np.isin(items, pool).all() for items in found.relevant)
     assert len(found.queries) == sum(np.isin(items, pool).all() for items in whole.relevant)
-    with pytest.raises(NothingToMeasure, match="looks for one of 0 items"):
+    with pytest.raises(NothingToMeasure, match="has its targets among 0 items"):
         about(whole, np.zeros(0, np.int64))
 
 
-def test_asks_keep_their_users_histories_and_what_they_have_taken() -> None:
+def test_selected_queries_keep_histories_and_consumed_items() -> None:
     whole = split(EVENTS, "cold-items")
     positions = np.array([3, 1])
     found = only(whole, positions)
@@ -35,7 +35,7 @@ def test_asks_keep_their_users_histories_and_what_they_have_taken() -> None:
         assert np.array_equal(found.relevant[new], whole.relevant[old])
 
 
-def test_some_are_drawn_alike_each_time_and_stay_in_order() -> None:
+def test_a_sample_of_queries_is_deterministic_and_in_order() -> None:
     whole = split(EVENTS, "next-item")
     one, other = some(whole, 20), some(whole, 20)
     assert len(one.queries) == 20 and np.array_equal(one.queries.time_ms, other.queries.time_ms)

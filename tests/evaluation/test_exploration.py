@@ -1,4 +1,4 @@
-"""New items have their places on a list, the best of them, and no more."""
+"""The best new items get their positions on a list, and no more than these."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ EVENTS = known(crowd(users=60, items=40))
 
 
 class ByNumber:
-    """The item with the highest index first; of some, nothing is known."""
+    """Ranks the item with the highest index first. Does not list the first `unlisted` items."""
 
     name = "by number"
 
@@ -30,12 +30,12 @@ def first(row: WithExploration, queries: EvalQueries, count: int) -> list[list[i
 
 
 def nobody(count: int = 1) -> EvalQueries:
-    """Before anybody has done anything."""
+    """Queries without history, before any event."""
     zeros = np.zeros(count, np.int64)
     return EvalQueries(zeros, [zeros[:0]] * count, zeros, zeros)
 
 
-def test_the_best_new_item_takes_the_last_place() -> None:
+def test_the_best_new_item_takes_the_last_position() -> None:
     row = WithExploration(ByNumber(), np.array([1, 3, 5]), 0.1, 10)
     assert row.name == "by number, with exploration"
     assert first(row, nobody(), 10) == [[39, 38, 37, 36, 35, 34, 33, 32, 31, 5]]
@@ -44,17 +44,17 @@ def test_the_best_new_item_takes_the_last_place() -> None:
     assert first(two, nobody(), 10) == [[39, 38, 37, 36, 5, 35, 34, 33, 32, 3]]
 
 
-def test_new_items_that_the_order_lists_itself_count() -> None:
+def test_new_items_that_are_listed_anyway_count() -> None:
     row = WithExploration(ByNumber(), np.array([5, 36]), 0.1, 10)
     assert first(row, nobody(), 10) == [list(range(39, 29, -1))]
 
 
-def test_what_is_not_listed_gets_no_place() -> None:
+def test_unlisted_items_get_no_position() -> None:
     row = WithExploration(ByNumber(unlisted=10), np.array([5]), 0.1, 10)
     assert first(row, nobody(2), 10) == [list(range(39, 29, -1))] * 2
 
 
-def test_new_is_what_no_training_event_names() -> None:
+def test_new_items_have_no_training_event() -> None:
     found = split(EVENTS, "cold-items")
     new = without_events(len(EVENTS.item_ids), found.training_events.items)
     assert set(new) == set(range(len(EVENTS.item_ids))) - set(found.training_events.items.tolist())

@@ -1,11 +1,11 @@
-"""Bootstrap over users: as wide as users differ, and paired where rows are compared."""
+"""Bootstrap over users: intervals reflect differences between users, and comparisons are paired."""
 
 import numpy as np
 
 from evaluation.metrics.intervals import Bootstrap
 
 
-def test_the_interval_is_as_wide_as_users_differ_not_lists() -> None:
+def test_the_interval_reflects_differences_between_users_not_lists() -> None:
     rng = np.random.default_rng(0)
     of_user = rng.normal(0.5, 0.1, 400)
     users = np.repeat(np.arange(400), 25)
@@ -28,7 +28,7 @@ def test_users_with_more_lists_weigh_more() -> None:
     assert 0.9 in means.round(6)
 
 
-def test_a_small_steady_gain_is_seen_although_users_differ_much() -> None:
+def test_a_small_steady_gain_shows_although_users_differ_much() -> None:
     rng = np.random.default_rng(2)
     base = rng.random(300)
     better = base + 0.01 + rng.normal(0, 0.02, 300)
@@ -38,12 +38,12 @@ def test_a_small_steady_gain_is_seen_although_users_differ_much() -> None:
     assert high - low > 0.05
 
 
-def test_rows_that_are_equal_are_neither_above_nor_below() -> None:
+def test_equal_methods_are_neither_above_nor_below() -> None:
     values = np.random.default_rng(3).random(50)
     assert Bootstrap(np.arange(50)).above(values, values) == 0.5
 
 
-def test_samples_are_made_in_parts_where_users_are_many() -> None:
+def test_many_users_are_sampled_in_batches() -> None:
     values = np.random.default_rng(4).random(30_000)
     low, high = Bootstrap(np.arange(30_000), samples=300).interval(values)
     assert low < values.mean() < high

@@ -1,4 +1,4 @@
-"""Vectors are computed once, under the encoder that made them, whatever interrupts."""
+"""Vectors are computed once for each encoder, even if a run is interrupted."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,7 +61,7 @@ def test_each_text_is_encoded_once(
     assert torch.equal(counting.vectors(items(7), None).text, again.text), "the cache changes no number"
 
 
-def test_an_interruption_loses_no_batch_that_was_done(
+def test_an_interruption_loses_no_finished_batch(
     text: TextEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loading, "_TEXT_BATCH", 4)
@@ -79,7 +79,7 @@ def test_another_encoder_has_another_file(text: TextEncoder, tmp_path: Path) -> 
     assert len(list(tmp_path.glob("text-*.vectors"))) == 2
 
 
-def test_what_was_cut_short_or_damaged_is_computed_again_and_the_rest_is_kept(tmp_path: Path) -> None:
+def test_truncated_and_damaged_vectors_are_recomputed_and_others_kept(tmp_path: Path) -> None:
     def cache() -> VectorCache:
         return VectorCache(tmp_path, "text", "one", 3)
 
@@ -97,14 +97,14 @@ def test_what_was_cut_short_or_damaged_is_computed_again_and_the_rest_is_kept(tm
     np.testing.assert_array_equal(cache()[keys[2]], [6, 7, 8])
 
 
-def test_two_that_embed_at_once_share_a_file(tmp_path: Path) -> None:
+def test_concurrent_caches_share_a_file(tmp_path: Path) -> None:
     one, other = (VectorCache(tmp_path, "text", "one", 2) for _ in range(2))
     one.add([content_key(b"a")], np.ones((1, 2), np.float32))
     other.add([content_key(b"b")], np.ones((1, 2), np.float32))
     assert len(VectorCache(tmp_path, "text", "one", 2)) == 2
 
 
-def test_images_are_joined_by_their_mean_and_unreadable_ones_are_passed_over(
+def test_images_are_averaged_and_unreadable_ones_are_skipped(
     text: TextEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     red, blue, broken = image_file("red"), image_file("blue"), b"no image"

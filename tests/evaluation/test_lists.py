@@ -43,7 +43,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 def past(users: int = 6) -> list[EventRow]:
-    """User number k has rated 5 k films in the weeks before now; others have made no two films equally popular."""
+    """User k has rated 5 k films in the weeks before now. Other users make no two films equally popular."""
     rng = np.random.default_rng(0)
     rows: list[EventRow] = [
         (f"f{other}", item, "rate", NOW_MS - 30 * DAY_MS, 5.0)
@@ -61,7 +61,7 @@ def past(users: int = 6) -> list[EventRow]:
 
 
 def everything_known(events: Events) -> Split:
-    """Lists asked for now, for everybody who has a `u`; `u9` has done nothing."""
+    """A query at NOW_MS for each user whose id starts with `u`. The last one, `u9`, has no history."""
     users = np.array([place for place, user in enumerate(events.user_ids) if user.startswith("u")])
     rows = [events.by_user()[user] for user in users]
     queries = EvalQueries(
@@ -82,7 +82,7 @@ def everything_known(events: Events) -> Split:
     )
 
 
-def test_lists_hold_what_a_client_gets_and_retrieval_alone_scores_all(bundle: Bundle) -> None:
+def test_lists_have_the_default_length_and_retrieval_scores_all_items(bundle: Bundle) -> None:
     events = known([*past(), ("u9", "item-3", "rate", NOW_MS, 5.0)], DEFAULT_ITEMS)
     asked = everything_known(events)
     model = bundle_model(bundle, events.item_ids, ITEMS)
@@ -94,16 +94,16 @@ def test_lists_hold_what_a_client_gets_and_retrieval_alone_scores_all(bundle: Bu
         free[asked.consumed(place)] = False
         assert np.isfinite(scores[place]).sum() == LENGTH and not np.isfinite(scores[place][~free]).any()
     assert np.isfinite(retrieval).all()
-    # In parts or at once, a list is the same.
+    # A list does not depend on the batch.
     alone = np.concatenate([whole.scores(part) for part in asked.queries.parts(1)])
     np.testing.assert_array_equal(alone, scores)
 
 
-def test_held_out_rows_change_nothing_of_the_lists_before_them(bundle: Bundle) -> None:
-    """Whatever becomes of the last tenth, what is asked of the first list after it is the same."""
+def test_held_out_events_do_not_change_earlier_lists(bundle: Bundle) -> None:
+    """Lists at the beginning of the last tenth do not depend on the events in it."""
     rows = past(9)
     cut = int(len(rows) * 0.9)
-    # Everybody who comes later does something else, and rates it otherwise.
+    # All later events are about another item, with another rating.
     other = rows[:cut] + [(user, "item-7", "rate", at, 5.0) for user, _, _, at, _ in rows[cut:]]
     lists = []
     for world in (rows, other):
@@ -142,13 +142,13 @@ def test_a_model_that_was_not_exported_makes_the_same_lists(
         RankedLists(found, CATALOGUE, model, list_settings(**SOURCES)).scores(found.queries)
         for model in (exported, alone)
     ]
-    # ONNX Runtime's sigmoid is right to 1e-7: two items whose probabilities are about equal may change places.
+    # ONNX Runtime's sigmoid is exact to 1e-7: two items of about equal probability may swap positions.
     np.testing.assert_array_equal(np.isfinite(lists[0]), np.isfinite(lists[1]))
     one, other = (scores[np.isfinite(scores)] for scores in lists)
     assert (np.abs(one - other) <= 1).all()
 
 
-def test_without_times_popularity_is_the_count_of_what_is_visible(bundle: Bundle) -> None:
+def test_without_times_popularity_is_the_count_of_visible_events(bundle: Bundle) -> None:
     events = known(past(9), DEFAULT_ITEMS, timed=False)
     found = split(events, "leave-one-out")
     few = list_settings(nearest=0, similar=0, popular=20)
@@ -163,7 +163,7 @@ def test_without_times_popularity_is_the_count_of_what_is_visible(bundle: Bundle
         assert counts[listed].min() >= max(counts[np.setdiff1d(free, listed)], default=0)
 
 
-def test_a_bundle_that_learned_from_other_events_is_refused(bundle: Bundle) -> None:
+def test_a_bundle_that_was_trained_on_other_events_is_refused(bundle: Bundle) -> None:
     found = split(known(past(9), DEFAULT_ITEMS), "leave-one-out")
     with pytest.raises(TrainedOnOther, match="leave-one-out"):
         product_methods(found, ITEMS, CATALOGUE, bundle, list_settings())
@@ -182,7 +182,7 @@ LATER = 10**12
 
 
 def moved(rows: list[EventRow]) -> list[EventRow]:
-    """The same in this century."""
+    """The same rows with timestamps of this century."""
     return [(user, item, action, at + LATER, value) for user, item, action, at, value in rows]
 
 
@@ -194,7 +194,7 @@ def replay(test: Split, bundle: Bundle) -> Replay:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("timed", [True, False])
-def test_before_each_query_the_catalogue_counts_what_had_happened_and_no_more(
+def test_before_each_query_the_catalogue_counts_only_earlier_events(
     bundle: Bundle, protocol: Protocol, timed: bool
 ) -> None:
     if not timed and protocol != "leave-one-out":
@@ -203,7 +203,7 @@ def test_before_each_query_the_catalogue_counts_what_had_happened_and_no_more(
     made, known_ = replay(test, bundle), test.known
     visible, limits = visible_events(test), visible_limits(known_, test.queries)
     met: list[int] = []
-    # Twice: the second time it goes back to the beginning.
+    # The second pass goes back to the beginning.
     for _ in range(2):
         for batch in made.batches(test.queries):
             for index in batch.tolist():
@@ -211,14 +211,14 @@ def test_before_each_query_the_catalogue_counts_what_had_happened_and_no_more(
                 counts = np.bincount(known_.items[rows], minlength=len(known_.item_ids))
                 np.testing.assert_array_equal(made.catalog.positives, counts)
                 now = int(test.queries.time_ms[index])
-                # Over so long a half-life an event weighs 1, where there are times at all.
+                # With so long a half-life an event weighs 1, if there are times.
                 weighed = made.catalog.popularity(now, 1e12)
                 np.testing.assert_allclose(weighed, counts if timed else 0 * counts, rtol=1e-3)
                 met.append(index)
     assert sorted(met) == sorted([*range(len(test.queries)), *range(len(test.queries))])
 
 
-def test_a_profile_is_the_fold_of_the_history_whatever_was_asked_before(bundle: Bundle) -> None:
+def test_a_profile_is_the_fold_of_the_history_in_any_order_of_queries(bundle: Bundle) -> None:
     test = split(known(moved(crowd())), "next-item")
     made, queries = replay(test, bundle), test.queries
     for index in [*range(0, len(queries), 3), *range(len(queries) - 1, 0, -5)]:
@@ -234,7 +234,7 @@ def test_a_profile_is_the_fold_of_the_history_whatever_was_asked_before(bundle: 
         assert all(found.tail.contains(each.item_id) for each in missing)
 
 
-def test_events_of_one_moment_are_folded_in_the_order_of_the_evaluation(bundle: Bundle) -> None:
+def test_events_with_equal_timestamps_are_folded_in_order(bundle: Bundle) -> None:
     events = known([("ann", item, "rate", LATER, 4.0) for item in "zyxcba"])
     records = [event(events, row) for row in range(len(events))]
     folded = fold(None, "ann", records, list_settings().profiles).profile.history
@@ -251,8 +251,8 @@ def test_an_event_without_a_value_is_folded_without_one() -> None:
     assert event(known([("ann", "a", "view", LATER, np.nan)]), 0).value is None
 
 
-def test_what_users_consumed_beside_their_history_is_not_listed(bundle: Bundle) -> None:
-    """Of hidden items nothing is in the history, and yet they are not recommended twice."""
+def test_consumed_items_outside_the_history_are_not_listed(bundle: Bundle) -> None:
+    """Hidden items are in no history. Those that a user consumed are still not listed."""
     events = known(past(9), DEFAULT_ITEMS)
     found = split(events, "warm-items")
     model = bundle_model(bundle, events.item_ids, ITEMS)
@@ -264,7 +264,7 @@ def test_what_users_consumed_beside_their_history_is_not_listed(bundle: Bundle) 
         )
 
 
-def test_a_model_that_fails_is_no_bad_model(bundle: Bundle) -> None:
+def test_a_failing_model_raises_instead_of_lowering_the_figures(bundle: Bundle) -> None:
     class Broken(BundleModel):
         async def rank(self, *_: object, **__: object) -> None:  # type: ignore[override]
             raise ModelUnavailable("broken")

@@ -1,4 +1,4 @@
-"""The figures are trec_eval's where no scores are equal, and where some are, the mean over all orders of them."""
+"""Without ties, figures equal trec_eval's. With ties, they are the mean over all orders of equal scores."""
 
 import itertools
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from evaluation.metrics.accuracy import LENGTHS, NAMES, judged, positions
 
-# What trec_eval calls them.
+# Their names in trec_eval.
 TREC = {"hr": "success", "ndcg": "ndcg_cut", "recall": "recall"}
 
 
@@ -28,7 +28,7 @@ def by_trec_eval(scores: list[float], gains: dict[int, int]) -> dict[str, float]
     ]
     figures = {f"{ours}@{k}": found[f"{theirs}_{k}"] for ours, theirs in TREC.items() for k in LENGTHS}
     reciprocal = found["recip_rank"]
-    # trec_eval knows the reciprocal place without a cut.
+    # trec_eval's reciprocal rank has no cutoff.
     return figures | {f"mrr@{k}": reciprocal if reciprocal >= 1 / k - 1e-9 else 0.0 for k in LENGTHS}
 
 
@@ -78,7 +78,7 @@ def test_a_list_shorter_than_k_is_judged_by_what_it_holds(listed: int) -> None:
 @given(st.lists(st.integers(0, 2), min_size=2, max_size=6), st.data())
 def test_equal_scores_give_the_mean_over_all_their_orders(levels: list[int], data: st.DataObject) -> None:
     relevant = sorted(data.draw(st.sets(st.integers(0, len(levels) - 1), min_size=1)))
-    # All orders of the items, each with the ties broken its way.
+    # All orders of the items. Each breaks the ties in its own way.
     orders = np.array(list(itertools.permutations(range(len(levels)))))
     broken = (np.array(levels) + orders / 100).astype(np.float32)
     figures = judged(positions(broken, [np.array(relevant)] * len(orders)), len(orders))
@@ -88,11 +88,11 @@ def test_equal_scores_give_the_mean_over_all_their_orders(levels: list[int], dat
 
 def test_many_equal_scores_cut_by_the_end_of_the_list() -> None:
     figures = one_list([5.0, 5.0] + [1.0] * 40, [10, 11])
-    # Ten places: two are taken, eight are drawn of forty.
+    # Two of ten positions are fixed. The other eight are drawn from forty items.
     missed = (32 * 31) / (40 * 39)
     assert figures["hr@10"] == pytest.approx(1 - missed) and figures["recall@10"] == pytest.approx(8 / 40)
 
 
-def test_what_is_not_a_number_is_not_listed() -> None:
+def test_items_with_nan_scores_are_not_listed() -> None:
     assert one_list([np.nan, 1.0, 2.0], [0])["hr@10"] == 0
     assert one_list([np.nan, 1.0, 2.0], [1])["mrr@10"] == 0.5

@@ -1,4 +1,4 @@
-"""`make quality`: what is there already is not made again, and the page holds what was measured."""
+"""`make quality` resumes an interrupted run, and its page has the measured figures."""
 
 import io
 import json
@@ -14,11 +14,12 @@ from configuration.settings import Settings
 from evaluation.baselines.popularity import Popularity
 from evaluation.data import Data
 from evaluation.metrics.measure import Measured, measure
-from evaluation.protocols.split import split
+from evaluation.protocols.split import Excluded, split
 from evaluation.quality.machine import machine
-from evaluation.quality.page import write_page
-from evaluation.quality.run import Plan, Quality
+from evaluation.quality.page import page, write_page
+from evaluation.quality.run import Plan, Quality, QualityResults
 from evaluation.quality.trained import Trainer
+from evaluation.report.results import Result
 from evaluation.result_cache import ResultCache, key_of
 from models.data.events import ItemText
 from tests.evaluation.world import ACTIONS, crowd, known
@@ -54,7 +55,7 @@ def quality(settings: Settings, data: Data, folder: Path, out: io.StringIO | Non
 
 
 @pytest.mark.drill
-def test_it_goes_on_where_it_was_interrupted_and_ends_in_a_page(
+def test_an_interrupted_run_resumes_and_writes_the_page(
     settings: Settings, data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainings: list[int] = []
@@ -72,7 +73,7 @@ def test_it_goes_on_where_it_was_interrupted_and_ends_in_a_page(
         quality(settings, data, tmp_path).run()
     said = io.StringIO()
     made = quality(settings, data, tmp_path, said).run()
-    # Two trainings a seed: leave-one-out has its own, the other two protocols share one. And one without some items.
+    # Two trainings per seed: leave-one-out has its own, the other two protocols share one. And one for hidden items.
     assert trainings == [0, 1, -1, 0, 1, 0] and len(made.training_seconds) == 5
     assert "Training for leave-one-out" not in said.getvalue() and "Training for next-item" in said.getvalue()
     again = io.StringIO()
@@ -82,9 +83,9 @@ def test_it_goes_on_where_it_was_interrupted_and_ends_in_a_page(
         assert json.dumps(one.as_dict()) == json.dumps(other.as_dict())
 
     write_page(tmp_path / "docs" / "quality.md", made, machine())
-    page = (tmp_path / "docs" / "quality.md").read_text()
+    written = (tmp_path / "docs" / "quality.md").read_text()
     for result in made.results:
-        assert f"## {result.protocol}" in page
+        assert f"## {result.protocol}" in written
         assert [row.name for row in result.rows] == [
             "recstream",
             "recstream-retrieval",
@@ -93,14 +94,20 @@ def test_it_goes_on_where_it_was_interrupted_and_ends_in_a_page(
             "item-knn",
         ]
         assert [row.seeds for row in result.rows] == [2, 2, 2, 1, 1]
-        assert f"{result.rows[0].figures['ndcg@10']:.4f}" in page
+        assert f"{result.rows[0].figures['ndcg@10']:.4f}" in written
     assert (tmp_path / "docs" / "quality.svg").read_text().count("<rect") == 15
-    assert made.cold is not None and f"{made.cold.hidden} items, a tenth of all, are hidden" in page
-    tables = [line for line in page.splitlines() if line.startswith("|")]
-    assert all(line.endswith("|") for line in tables) and machine() in page
+    assert made.cold is not None and f"{made.cold.hidden} items, a tenth of all, are hidden" in written
+    tables = [line for line in written.splitlines() if line.startswith("|")]
+    assert all(line.endswith("|") for line in tables) and machine() in written
 
 
-def test_what_is_half_written_is_measured_again(data: Data, tmp_path: Path) -> None:
+def test_the_page_counts_all_that_is_left_out() -> None:
+    result = Result("leave-one-out", "default", 1, 1, 1, Excluded(101, 202, 303).as_dict(), [])
+    written = page(QualityResults([result], [], 1, {}, [], 1, None), "a machine", "quality.svg")
+    assert all(f": {count}." in written for count in (101, 202, 303))
+
+
+def test_a_truncated_result_is_measured_again(data: Data, tmp_path: Path) -> None:
     found = split(data.known, "future")
     row = measure(found, Popularity(found.known, found.training, None))
     calls: list[int] = []
@@ -119,13 +126,13 @@ def test_what_is_half_written_is_measured_again(data: Data, tmp_path: Path) -> N
     assert kept.get_or_measure("key", now)[0] is row and len(calls) == 2
 
 
-def test_keys_differ_where_anything_does() -> None:
+def test_keys_differ_if_any_part_differs() -> None:
     assert key_of("a", {"b": 1, "c": None}) == key_of("a", {"c": None, "b": 1})
     assert len({key_of("a", 1), key_of("a", "1"), key_of("a1"), key_of("a", {"b": 1}), key_of("a", [1])}) == 5
 
 
 @pytest.mark.drill
-def test_trainings_beside_each_other_are_those_that_would_be_made_one_by_one(
+def test_parallel_trainings_equal_sequential_ones(
     settings: Settings, data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     console = Console(file=io.StringIO())

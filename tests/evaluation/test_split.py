@@ -1,4 +1,4 @@
-"""The three protocols: what is learned from, what is asked, and what is left out, counted."""
+"""The three protocols: training part, queries, and counts of what is left out."""
 
 import numpy as np
 import pytest
@@ -14,12 +14,12 @@ from evaluation.protocols.held_out import PROTOCOLS, Protocol
 from evaluation.protocols.split import Split, split, training_part
 from tests.evaluation.world import DAY_MS, HOUR_MS, crowd, ids, known, liked
 
-# Ten hours of `ann` and `bob`: the first nine are training where there is one point in time.
+# Ten hours of `ann` and `bob`. With one point in time for all, the first nine are training.
 TEN = [*liked("ann", "abcde"), *liked("bob", "pqcrs", 5 * HOUR_MS)]
 
 
 def asked(found: Split) -> list[tuple[str, list[str], list[str]]]:
-    """User, history and what is to be found, of each query."""
+    """User, history and targets of each query."""
     events = found.known
     return [
         (events.user_ids[user], ids(events, events.items[before]), ids(events, relevant))
@@ -29,7 +29,7 @@ def asked(found: Split) -> list[tuple[str, list[str], list[str]]]:
     ]
 
 
-def test_leave_one_out_asks_for_the_last_and_validates_with_the_one_before() -> None:
+def test_leave_one_out_targets_the_last_positive_and_validates_on_the_one_before() -> None:
     found = split(known(TEN), "leave-one-out")
     assert asked(found) == [("ann", ["a", "b", "c", "d"], ["e"]), ("bob", ["p", "q", "c", "r"], ["s"])]
     assert ids(found.known, found.training_events.items) == ["a", "b", "c", "p", "q", "c"]
@@ -37,21 +37,21 @@ def test_leave_one_out_asks_for_the_last_and_validates_with_the_one_before() -> 
     assert asked(validation) == [("ann", ["a", "b", "c"], ["d"]), ("bob", ["p", "q", "c"], ["r"])]
     assert validation.training_events.fingerprint() == found.training_events.fingerprint()
     assert not {"e", "s"} & set(ids(validation.known, validation.known.items)), (
-        "the test's are not there at all"
+        "the validation does not contain the test's targets"
     )
 
 
-def test_leave_one_out_takes_positive_events_and_lets_others_stand_in_histories() -> None:
+def test_leave_one_out_targets_are_positive_and_histories_have_all_events() -> None:
     rows = [*liked("ann", "abc"), ("ann", "x", "rate", 10 * HOUR_MS, 1.0), *liked("ann", "d", 11 * HOUR_MS)]
     rows += [("ann", "y", "rate", 12 * HOUR_MS, 2.0)]
     found = split(known(rows), "leave-one-out")
     assert asked(found) == [("ann", ["a", "b", "c", "x"], ["d"])]
     assert ids(found.known, found.training_events.items) == ["a", "b"], (
-        "from the validation's target on nothing is learned"
+        "training ends before the validation's target"
     )
 
 
-def test_users_too_short_to_split_are_counted_and_learned_from() -> None:
+def test_users_with_too_few_events_are_counted_and_trained_on() -> None:
     rows = [*liked("one", "a"), *liked("two", "ab", DAY_MS), *liked("three", "abc", 2 * DAY_MS)]
     found = split(known(rows), "leave-one-out")
     assert [user for user, _, _ in asked(found)] == ["three"]
@@ -61,19 +61,19 @@ def test_users_too_short_to_split_are_counted_and_learned_from() -> None:
         split(known(rows[:3]), "leave-one-out")
 
 
-def test_a_target_that_was_taken_before_is_counted_and_not_asked() -> None:
+def test_a_target_that_was_consumed_before_is_counted_and_left_out() -> None:
     rows = [*liked("ann", "abca"), *liked("bob", "abcd", DAY_MS)]
     found = split(known(rows), "leave-one-out")
     assert [user for user, _, _ in asked(found)] == ["bob"] and found.excluded.targets_consumed_before == 1
 
 
-def test_what_may_be_taken_again_is_asked_for_again() -> None:
+def test_an_item_with_a_repeatable_action_may_be_a_target_again() -> None:
     seen = [("ann", "d", "view", 0, np.nan)]
     found = split(known([*seen, *liked("ann", "abcd", HOUR_MS)]), "leave-one-out")
     assert asked(found)[0][2] == ["d"] and len(found.consumed(0)) == 3
 
 
-def test_next_item_asks_before_every_later_event_and_histories_grow() -> None:
+def test_next_item_has_a_query_for_every_later_positive_and_histories_grow() -> None:
     rows = [*liked("ann", "abcdefgh"), *liked("bob", "x", 8 * HOUR_MS)]
     rows += [
         *liked("ann", "i", 9 * HOUR_MS),
@@ -85,23 +85,23 @@ def test_next_item_asks_before_every_later_event_and_histories_grow() -> None:
     assert [(user, len(before), item) for user, before, item in asked(found)] == [
         ("ann", 8, ["i"]), ("cid", 0, ["a"]), ("ann", 9, ["j"]),
     ]  # fmt: skip
-    assert found.queries.visible.tolist() == [19, 20, 21], "what came before may be counted"
+    assert found.queries.visible.tolist() == [19, 20, 21], "earlier events may be counted"
     validation = split(known([*rows, *liked("eve", "klmnopqrst", -DAY_MS)]), "next-item", "validation")
     assert validation.training.sum() == int(22 * 0.8) and len(validation.known) == 19
 
 
-def test_future_asks_once_for_all_that_is_still_to_come() -> None:
+def test_future_has_one_query_for_all_later_positives() -> None:
     rows = [*liked("ann", "abcdefgh"), *liked("bob", "xyzuvwklmn", -DAY_MS)]
     rows += [("ann", "i", "rate", DAY_MS, 1.0), *liked("ann", "j", 2 * DAY_MS)]
     found = split(known(rows), "future")
     assert asked(found) == [("ann", list("abcdefgh"), ["j"])]
     assert found.queries.time_ms.tolist() == [DAY_MS], (
-        "asked at the point in time, of the first event after it"
+        "the list is made at the time of the first event after training"
     )
     assert found.queries.visible.tolist() == [18]
 
 
-def test_targets_that_share_their_moment_are_counted() -> None:
+def test_targets_that_share_their_timestamp_are_counted() -> None:
     rows = [*liked("ann", "abc"), *liked("ann", "d", 2 * HOUR_MS)]
     assert split(known(rows), "leave-one-out").excluded.targets_tied == 1
     assert split(known(liked("ann", "abcd")), "leave-one-out").excluded.targets_tied == 0
@@ -110,7 +110,7 @@ def test_targets_that_share_their_moment_are_counted() -> None:
 @pytest.mark.parametrize("protocol", ["next-item", "future"])
 def test_one_point_in_time_needs_times(protocol: Protocol) -> None:
     events = known(TEN, timed=False)
-    with pytest.raises(TimesMissing, match="take leave-one-out"):
+    with pytest.raises(TimesMissing, match="use leave-one-out"):
         split(events, protocol)
     with pytest.raises(TimesMissing):
         training_part(events, protocol)
@@ -125,15 +125,15 @@ def test_the_training_part_is_the_same_for_training_and_for_measuring(protocol: 
     )
 
 
-def test_a_fingerprint_is_of_the_events_whatever_else_is_named() -> None:
+def test_a_fingerprint_depends_on_events_only() -> None:
     alone, named = known(TEN[:5]), known(TEN[:5], ["nobody's"])
     assert alone.fingerprint() == named.fingerprint() == known(TEN).take(np.arange(5)).fingerprint()
     assert alone.fingerprint() != known(TEN).fingerprint()
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_no_statistic_touches_what_is_held_out(protocol: Protocol) -> None:
-    """Every user's last event is of an item that occurs nowhere else."""
+def test_no_statistic_uses_held_out_events(protocol: Protocol) -> None:
+    """Each user's last event is about an item that occurs nowhere else."""
     rows = crowd()
     last = {user: place for place, (user, *_) in enumerate(rows)}
     hidden = [
@@ -157,7 +157,7 @@ def test_no_statistic_touches_what_is_held_out(protocol: Protocol) -> None:
     wanted = np.concatenate(found.relevant)
     asked_for_secrets = np.isin(wanted, secrets)
     assert asked_for_secrets.any()
-    # What each baseline knows of such an item is what it knows of an item that nobody ever touched.
+    # To each baseline, such an item is like an item without any event.
     popular = read_grids().first("popularity")
     for name in ("popularity", "item-knn", "ease"):
         row, _ = fit(name, found, {**read_grids().first(name)}, popular=popular)
@@ -167,14 +167,14 @@ def test_no_statistic_touches_what_is_held_out(protocol: Protocol) -> None:
     row = Popularity(found.known, found.training, None)
     measured = measure(found, row)
     assert by_item_age(found, measured)["cold"].count == asked_for_secrets.sum()
-    # To the measures of lists it is as unusual as can be, and like nothing else.
+    # To the beyond-accuracy metrics, it is the most novel, and similar to no other item.
     beyond = Beyond(found)
     seen = found.training_events.items[found.training_events.positive]
     assert beyond.novelty(secrets[None]) > beyond.novelty(np.unique(seen)[None])
     assert beyond.diversity(secrets[None, :2]) == 1.0
 
 
-def test_all_figures_of_a_row_that_knows_the_answer_are_perfect() -> None:
+def test_an_oracle_has_perfect_figures() -> None:
     found = split(known(crowd()), "future")
 
     class Oracle:
@@ -193,11 +193,11 @@ def test_all_figures_of_a_row_that_knows_the_answer_are_perfect() -> None:
     assert ndcg(found, Oracle()) == 1
 
 
-def test_no_list_holds_what_its_user_has_taken() -> None:
+def test_no_list_has_consumed_items() -> None:
     found = split(known(crowd()), "leave-one-out")
 
     class Stubborn:
-        """Puts first what was taken."""
+        """Ranks consumed items first."""
 
         name = "stubborn"
 

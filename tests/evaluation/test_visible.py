@@ -16,7 +16,7 @@ def test_split(request: pytest.FixtureRequest) -> Split:
     return split(known(crowd()), protocol)
 
 
-def test_what_is_to_be_found_is_told_in_next_item_alone(test_split: Split) -> None:
+def test_targets_are_visible_in_next_item_only(test_split: Split) -> None:
     found = visible_events(test_split)
     assert found[test_split.training].all()
     for rows in test_split.queries.before:
@@ -37,7 +37,7 @@ def test_what_is_to_be_found_is_told_in_next_item_alone(test_split: Split) -> No
         assert not pairs & set(zip(events.users[rows].tolist(), events.items[rows].tolist(), strict=True))
 
 
-def test_who_is_not_asked_for_is_known_by_what_was_learned_alone() -> None:
+def test_users_without_a_query_are_visible_by_training_events_only() -> None:
     one = only(split(known(crowd()), "leave-one-out"), np.array([0]))
     others = one.known.users != one.queries.users[0]
     np.testing.assert_array_equal(visible_events(one)[others], one.training[others])

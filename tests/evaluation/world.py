@@ -21,7 +21,7 @@ EventRow = tuple[str, str, str, int, float]
 
 
 def list_settings(actions: Mapping[str, Action] | None = None, **surface: object) -> ListSettings:
-    """Lists of the surface `evaluation`, with these settings of it."""
+    """Settings for lists of the surface `evaluation`, with these changes to it."""
     return ListSettings(
         ProfileSettings(actions=dict(ACTIONS if actions is None else actions)),
         RankingSettings.model_validate(
@@ -58,7 +58,7 @@ def liked(user: str, items: str, start: int = 0, step: int = HOUR_MS) -> list[Ev
 
 
 def crowd(users: int = 40, length: int = 12, items: int = 30, seed: int = 0) -> list[EventRow]:
-    """Users who go round the items from somewhere, rating each 4 or 5, now and then 2; each item once."""
+    """Each user walks around the circle of items from a random start, and rates each one: 4 or 5, and sometimes 2."""
     rng = np.random.default_rng(seed)
     rows: list[EventRow] = []
     for user in range(users):

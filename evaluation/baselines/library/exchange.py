@@ -1,6 +1,7 @@
-"""How a library's process is spoken to: a line of JSON in, a line of JSON out, arrays in .npz files beside.
+"""The protocol of a library's process: a line of JSON in, a line of JSON out, and arrays in .npz files.
 
-Runs in the environment of the baselines, by path: it imports nothing of this project.
+The process runs a script of this folder by its path, in the environment of the baselines. So this file imports nothing
+of this project.
 """
 
 import ctypes
@@ -25,20 +26,29 @@ class Model(Protocol):
     """One baseline of a library."""
 
     def fit(self, arrays: Arrays, parameters: dict[str, Any], say: Say) -> tuple[dict[str, Any], Arrays]:
-        """Trains. Facts found on the way (epochs, ...), and `items` [items, d] with `listed` [items]."""
+        """Trains the model.
+
+        Returns:
+            What training found, such as epochs. And the arrays `items` [items, d], the item vectors, and `listed`
+            [items], whether an item may be listed.
+        """
         ...
 
     def encode(self, arrays: Arrays) -> Arrays:
-        """`users` [b, d] for histories, and `found` [b]: whether there is anything to say of the user."""
+        """Encodes histories.
+
+        Returns:
+            The arrays `users` [b, d], the user vectors, and `found` [b], whether the model knows anything of a user.
+        """
         ...
 
 
 def serve(models: dict[str, Callable[[], Model]]) -> None:
-    """Answers until the input ends."""
+    """Answers requests from stdin until it ends."""
     if sys.platform == "linux":
-        # A training may take an hour, and nobody waits for it when the parent is gone.
+        # A training may take an hour, and is useless once the parent is gone.
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    # What a library prints must not come between the lines of the answers.
+    # What a library prints must not mix with the answers.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     model: Model | None = None
@@ -62,7 +72,7 @@ def serve(models: dict[str, Callable[[], Model]]) -> None:
             elif model is not None:
                 found = model.encode(arrays)
             else:
-                raise ValueError("nothing was fitted yet")
+                raise ValueError("no model is fitted yet")
             path = Path(task["arrays"]).with_name(f"answer-{number}.npz")
             np.savez(path, **found)
             _say(answers, done=facts, arrays=str(path))
@@ -82,6 +92,6 @@ def _keep(path: Path, fitted: tuple[Model, dict[str, Any], Arrays]) -> None:
 
 
 def histories(arrays: Arrays) -> list[tuple[Any, Any]]:
-    """Items and weights of each query: `items` and `weights` in a row, `bounds` [b + 1] between queries."""
+    """Items and weights of each query. The arrays hold all queries in a row, which `bounds` [b + 1] separates."""
     bounds = arrays["bounds"]
     return [(arrays["items"][a:b], arrays["weights"][a:b]) for a, b in itertools.pairwise(bounds.tolist())]

@@ -13,7 +13,7 @@ _FORGOTTEN = 0.05
 
 
 class Als:
-    """Hu, Koren and Volinsky (2008). A user is folded in from the history that is asked with."""
+    """Hu, Koren and Volinsky (2008). A user is folded in from the history of the query."""
 
     def fit(self, arrays: Arrays, parameters: dict[str, Any], say: Say) -> tuple[dict[str, Any], Arrays]:
         self._model = AlternatingLeastSquares(
@@ -39,7 +39,7 @@ class Als:
             dtype=np.float32,
         )
         asked.sum_duplicates()
-        # A confidence is never below 1, however small the weight: what is nearly forgotten is left out.
+        # A confidence is at least 1, however small the weight. So events of almost no weight are left out.
         asked.data[asked.data < _FORGOTTEN] = 0
         asked.eliminate_zeros()
         asked = self._confidences(asked)
@@ -58,12 +58,15 @@ class Als:
 
 
 class Bpr:
-    """Rendle et al. (2009). With `user` trained, users of the training keep their factors, whatever came later.
-    Others, and with `user` history everybody, are the weighted mean of their history's item factors, made as
-    long as trained users are on the average. All take the items' bias.
+    """Rendle et al. (2009).
 
-    `implicit` draws the items to be told from as often as they occur, so that scores are relative to what is
-    usual: `prior` times the logarithm of an item's users is added to its bias (0: the library as it is)."""
+    With `user` trained, a user of the training part keeps the trained factors, whatever the query's history. Other
+    users, and all users with `user` history, are the weighted mean of their history's item factors, scaled to the
+    mean norm of trained users. Scores include the items' bias.
+
+    `implicit` samples negatives by popularity, so its scores are relative to popularity. `prior` times the logarithm of
+    an item's number of users is added to its bias. At 0 the scores are the library's.
+    """
 
     def fit(self, arrays: Arrays, parameters: dict[str, Any], say: Say) -> tuple[dict[str, Any], Arrays]:
         model = BayesianPersonalizedRanking(
@@ -82,7 +85,7 @@ class Bpr:
         takers = np.diff(matrix.tocsc().indptr)
         self._items[:, -1] += parameters["prior"] * np.log1p(takers)
         trained = np.diff(matrix.indptr) > 0
-        # The last factor of an item is its bias, and 1 in every user.
+        # The last factor of an item is its bias. The last factor of a user is 1.
         self._length = float(np.linalg.norm(self._users[trained, :-1], axis=1).mean())
         self._kept = trained & (parameters["user"] == "trained")
         return {}, {"items": self._items, "listed": takers > 0}
@@ -105,7 +108,7 @@ class Bpr:
 
 
 def training(arrays: Arrays) -> csr_matrix:
-    """Users by items; of what comes more than once the largest weight counts."""
+    """The matrix of users by items. If a pair repeats, its largest weight counts."""
     users, items, weights = arrays["users"], arrays["items"], arrays["weights"]
     order = np.lexsort((-weights, items, users))
     users, items, weights = users[order], items[order], weights[order]

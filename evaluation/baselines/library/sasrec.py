@@ -1,5 +1,6 @@
-"""SASRec of RecTools (Kang and McAuley 2018, arXiv:1808.09781), trained with cross entropy over all items, as
-Klenitskiy and Vasilev (2023, arXiv:2309.07602) found best. Runs in the environment of the baselines, by path.
+"""SASRec of RecTools (Kang and McAuley 2018, arXiv:1808.09781). Runs in the environment of the baselines, by path.
+
+It is trained with cross entropy over all items, which Klenitskiy and Vasilev (2023, arXiv:2309.07602) found best.
 """
 
 import copy
@@ -22,9 +23,12 @@ _QUERIES_A_BATCH = 128
 
 
 class Sasrec:
-    """Parameters: width, blocks, heads, dropout, learning_rate, batch, length, temperature (of a cosine; None:
-    inner product), epochs (None: as many as a last event held out of each history is better for, at most
-    `epochs_at_most`, given up after `patience` without a better one)."""
+    """SASRec with the parameters width, blocks, heads, dropout, learning_rate, batch, length, temperature and epochs.
+
+    `temperature` divides a cosine; None: the score is the inner product. `epochs` None: training holds out the last
+    event of some histories, and keeps the epoch that predicts them best. It then runs for at most `epochs_at_most`
+    epochs, and ends after `patience` epochs without a better one.
+    """
 
     def fit(self, arrays: Arrays, parameters: dict[str, Any], say: Say) -> tuple[dict[str, Any], Arrays]:
         warnings.filterwarnings("ignore")
@@ -108,7 +112,7 @@ class Sasrec:
 
 
 class _Targets(TransformerLightningModule):  # type: ignore[misc]
-    """The library's cross entropy, computed at targets alone: padding and what is only context cost nothing."""
+    """The library's cross entropy, computed at targets only. Padding and mere context cost nothing."""
 
     def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
         network, wanted = self.torch_model, batch["yw"] > 0
@@ -121,7 +125,7 @@ class _Targets(TransformerLightningModule):  # type: ignore[misc]
 
 
 class _Watch(Callback):  # type: ignore[misc]
-    """Says how it goes, and keeps the weights of the epoch that was best on the held-out events."""
+    """Reports progress, and keeps the weights of the epoch that was best on the held-out events."""
 
     def __init__(self, say: Say, at_most: int, patience: int, *, keep_best: bool) -> None:
         self._say, self.at_most, self._patience, self._keep_best = say, at_most, patience, keep_best
@@ -130,7 +134,7 @@ class _Watch(Callback):  # type: ignore[misc]
         self._gains: list[float] = []
 
     def __deepcopy__(self, _: object) -> "_Watch":
-        return self  # RecTools copies its trainer, and what is found here is wanted afterwards
+        return self  # RecTools copies its trainer, but the results are read from this object.
 
     def on_validation_batch_end(
         self,
@@ -166,8 +170,10 @@ class _Watch(Callback):  # type: ignore[misc]
 
 
 def _sessions(arrays: Arrays, length: int) -> pd.DataFrame:
-    """RecTools trains on the newest `length` + 1 events of a user: longer histories become several users, each
-    event being a target once, and with a quarter of a length or more before it where there is that much."""
+    """Splits longer histories into several users, because RecTools trains on the newest `length` + 1 events of a user.
+
+    Each event is a target once. It has at least a quarter of `length` events before it, if the history has as many.
+    """
     order = np.argsort(arrays["users"], kind="stable")
     users, items, weights = (arrays[name][order] for name in ("users", "items", "weights"))
     starts = np.flatnonzero(np.append(True, users[1:] != users[:-1]))
@@ -185,13 +191,13 @@ def _sessions(arrays: Arrays, length: int) -> pd.DataFrame:
         columns[Columns.Weight].append(np.where(np.arange(start, end) >= first, weights[start:end], 0))
         columns["row"].append(np.arange(start, end))
     table = pd.DataFrame({name: np.concatenate(parts) for name, parts in columns.items()})
-    # RecTools orders by time, to the second; the rows are in order.
+    # RecTools orders by time, to the second. The row numbers give the order.
     table[Columns.Datetime] = pd.to_datetime(table.pop("row"), unit="s")
     return table
 
 
 def _last_of_some(table: pd.DataFrame) -> Any:
-    """Marks the last event of sessions of three or more, where it is a target and no other session has it."""
+    """Marks the last event of some sessions of three or more, if it is a target and no other session has it."""
     last = table.groupby(Columns.User)[Columns.Datetime].transform("max") == table[Columns.Datetime]
     size = table.groupby(Columns.User)[Columns.Datetime].transform("size")
     alone = ~table[Columns.Datetime].duplicated(keep=False)
