@@ -75,10 +75,10 @@ class ShardsUnwritten(ModelsError):
 
 
 class ShardsMissing(ModelsError):
-    """A process of a training by several does not see the shards that the first one wrote."""
+    """A process of a data-parallel training does not see the shards that rank 0 wrote."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(
-            f"{folder} is not what the first process wrote; give all processes the same files under the same paths, "
-            "and set train.streaming.folder to a folder that they share"
+            f"{folder} does not have the shards that the first process wrote; give all processes the same files under "
+            "the same paths, and set train.streaming.folder to a folder that they share"
         )

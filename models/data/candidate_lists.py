@@ -1,9 +1,9 @@
 """Candidate lists for fitting the ranking mixture, with importance weights.
 
 A list holds the target, the items nearest to the user, popular items, and a random sample of the rest. A sampled item
-stands for all items that could have been drawn in its place: the softmax and the calibration count it that many times
-(Bengio and Senecal 2008, importance sampling). Otherwise the ranker would learn that distant items are likely, because
-it would see them only as targets.
+represents all items that could have been drawn in its place, so the softmax and the calibration count it that many
+times (Bengio and Senecal 2008, importance sampling). Otherwise the ranker would learn that distant items are likely,
+because it would see them only as targets.
 """
 
 import torch
@@ -19,11 +19,11 @@ def sample_candidates(
         logits: next-item logits [b, n]; -inf for items that the user has consumed.
         popularity: [b, n].
         targets: items [b].
-        count: candidates of a list besides the target.
+        count: number of candidates in a list, besides the target.
 
     Returns:
-        Items [b, m], the target first, and log weights [b, m]: the logarithm of how many items each stands for; -inf
-        for one that does not count.
+        Items [b, m], the target first, and log weights [b, m]: the logarithm of how many items each represents; -inf
+        for an item that does not count.
     """
     items = logits.shape[1]
     free = torch.isfinite(logits).scatter(1, targets[:, None], False)

@@ -17,10 +17,10 @@ Floats = NDArray[np.float32]
 
 
 class InteractionTable(Protocol):
-    """Events as columns of one length, in any order. time_ms: Unix milliseconds. values: NaN for none.
+    """Events as columns of equal length, in any order.
 
-    A table may also be `TieOrdered`. Columns of strings may be `DictionaryEncoded`, so that a hundred million rows
-    never become strings.
+    `time_ms` is in Unix milliseconds. `values` has NaN for events without a value. A table may also be `TieOrdered`.
+    Columns of strings may be `DictionaryEncoded`, so that a hundred million rows never become strings.
     """
 
     @property
@@ -47,8 +47,12 @@ class DictionaryEncoded(Protocol):
 
 @runtime_checkable
 class TieOrdered(Protocol):
-    """A table that orders its events of equal time: ties [n], smaller first. timed: whether its times are real, so that
-    moments of different users can be compared."""
+    """A table that orders its events of equal time.
+
+    Attributes:
+        ties: order of events with equal times, smaller first [n].
+        timed: whether times are real, so that times of different users can be compared.
+    """
 
     @property
     def ties(self) -> NDArray[np.int32]: ...
@@ -58,7 +62,12 @@ class TieOrdered(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """Content of an item besides its text: the modality's name (`image`), and the content or a file that holds it."""
+    """Content of an item besides its text.
+
+    Attributes:
+        modality: name of the modality, such as `image`.
+        content: the content, or a file that holds it.
+    """
 
     modality: str
     content: bytes | Path
@@ -74,7 +83,14 @@ class Media:
 
 @dataclass(frozen=True, slots=True)
 class ItemText:
-    """An item as the model reads it. published_ms: Unix milliseconds; None: unknown."""
+    """An item as the model reads it.
+
+    Attributes:
+        item_id: the item.
+        text: its text.
+        published_ms: when it was published, Unix milliseconds; None: unknown.
+        media: its other content.
+    """
 
     item_id: str
     text: str
@@ -105,7 +121,7 @@ class Events:
         items: indices of items [n].
         actions: indices of actions, from 0 [n].
         time_ms: Unix milliseconds [n].
-        values: float32 [n], NaN for none.
+        values: float32 [n], NaN for events without a value.
         positive: whether the event is positive about its item [n].
         repeats: whether its item may be recommended again [n].
         timed: whether times are real. If not, they are positions in each user's sequence.
@@ -150,7 +166,7 @@ class Events:
         return found
 
     def by_user(self) -> list[Ints]:
-        """For each user the rows of its events, oldest first."""
+        """For each user, the rows of the user's events, oldest first."""
         order = np.argsort(self.users, kind="stable")
         return np.split(order, np.cumsum(np.bincount(self.users, minlength=len(self.user_ids)))[:-1])
 
@@ -177,7 +193,7 @@ def index_events(tables: Sequence[InteractionTable], items: Sequence[ItemText], 
 
     Args:
         tables: each is later than the one before it.
-        items: they get the first indices, in their order; items that occur in events alone follow, sorted.
+        items: they get the first indices, in their order. Items that only occur in events follow, sorted.
         actions: their order is that of the action indices.
 
     Raises:

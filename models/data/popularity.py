@@ -1,4 +1,4 @@
-"""Popularity as serving has it: positive events weighed by age, 2^(-age / half-life), as of a moment."""
+"""Popularity as in serving: positive events until a moment, weighted by age, 2^(-age / half-life)."""
 
 from collections.abc import Iterable
 
@@ -22,8 +22,8 @@ class PopularityHistory:
         """
         Args:
             chunks: the events, each in one chunk, in any order.
-            items: how many there are.
-            half_life_days: of a positive event's weight.
+            items: number of items.
+            half_life_days: half-life of a positive event's weight.
             times: the stored moments, ascending, Unix milliseconds.
         """
         self._half_life_ms = half_life_days * _MILLISECONDS_A_DAY
@@ -45,7 +45,7 @@ class PopularityHistory:
 
     @classmethod
     def of(cls, events: Events, half_life_days: float, snapshots: int = 512) -> "PopularityHistory":
-        """Stores it at moments that are spread evenly over the events, `snapshots` at most."""
+        """Stores the popularity at moments that are spread evenly over the events, `snapshots` at most."""
         items = len(events.item_ids)
         count = max(1, min(snapshots, len(events), _MAX_NUMBERS // max(items, 1)))
         cuts = np.linspace(0, len(events), count, endpoint=False).astype(np.int64)

@@ -1,6 +1,6 @@
 """Filters the training events, and reports what was left out and why.
 
-All counts are of training rows alone, so that held-out events do not influence what is left out.
+All counts are of training rows only, so that held-out events do not influence what is left out.
 """
 
 from dataclasses import dataclass, field
@@ -22,7 +22,11 @@ class PreparationSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     min_user_events: int = Field(0, ge=0, description="Users with fewer training events are left out")
-    min_item_events: int = Field(0, ge=0, description="The same for items; both hold at once (a k-core)")
+    min_item_events: int = Field(
+        0,
+        ge=0,
+        description="Items with fewer training events are left out; both limits hold together (a k-core)",
+    )
     max_events_per_day: int | None = Field(
         None,
         ge=1,
@@ -32,8 +36,15 @@ class PreparationSettings(BaseModel):
 
 @dataclass(slots=True)
 class Step:
-    """A check of the preparation: what was found (name), what was done, and the training rows, users and items that it
-    concerns. items: None where they were not counted."""
+    """A check of the preparation.
+
+    Attributes:
+        name: what was found.
+        done: what was done about it.
+        rows: training rows that have it.
+        users: users of these rows.
+        items: items of these rows; None if they were not counted.
+    """
 
     name: str
     done: str
@@ -51,8 +62,8 @@ class PreparationReport:
         kept: training rows after.
         steps: the checks, in order.
         held_out: held-out rows.
-        held_out_tied: held-out rows of equal user and time as another row. Their order, and so what an evaluation asks
-            of them, is that of a hash or of the file.
+        held_out_tied: held-out rows with the same user and time as another row. Their order, and so the queries of an
+            evaluation, depends on a hash or on the file.
     """
 
     rows: int
@@ -62,7 +73,7 @@ class PreparationReport:
     held_out_tied: int = 0
 
     def as_dict(self) -> dict[str, object]:
-        """For `--json`."""
+        """JSON values for `--json`."""
         return {
             "rows": self.rows,
             "kept": self.kept,
@@ -77,7 +88,12 @@ class PreparationReport:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The result. keep: which events stay [n]. Held-out rows stay, except those with values that a server rejects."""
+    """The result of a preparation.
+
+    Attributes:
+        keep: which events stay [n]. Held-out rows stay, except those with values that a server rejects.
+        report: what was left out.
+    """
 
     keep: Mask
     report: PreparationReport
@@ -92,7 +108,7 @@ def prepare(
         events: training and held-out events.
         training: which of them are training rows [n].
         settings: what to leave out.
-        actions: the configured ones, with their ranges of values.
+        actions: the configured actions, with their ranges of values.
     """
     report = PreparationReport(int(training.sum()), held_out=int((~training).sum()))
     keep = np.ones(len(events), np.bool_)
@@ -108,7 +124,7 @@ def prepare(
     keep &= ~outside
     note("item repeated by its user", "kept", _repeated(events, training))
     tied = time_ties(events)
-    note("equal user and time as another event", "kept, in the order of the table", tied)
+    note("same user and time as another event", "kept, in the order of the table", tied)
     report.held_out_tied = int((tied & ~training).sum())
     if settings.max_events_per_day is not None and events.timed:
         over_limit = _users_over_daily_limit(events, keep & training, settings.max_events_per_day)[

@@ -9,7 +9,7 @@ from models.data.events import Events, Floats, Ints
 
 _CUTOFFS = 64
 _USERS_PER_CUTOFF = 512
-# The share of all events after a moment in which its targets lie.
+# The targets of a moment are within this share of all events after it.
 _HORIZON = 0.1
 
 
@@ -20,8 +20,8 @@ class RankingContexts:
     Attributes:
         histories: rows of the user's events before the context, oldest first.
         time_ms: Unix milliseconds [n].
-        idle_seconds: since the user's last event [n]; -1 without history.
-        targets: rows of the user's positive events to come; a training step draws one of them.
+        idle_seconds: seconds since the user's last event [n]; -1 without history.
+        targets: rows of the user's later positive events. A training step draws one of them.
     """
 
     histories: list[Ints]
@@ -34,7 +34,7 @@ class RankingContexts:
 
 
 def next_item_contexts(events: Events, held_out: NDArray[np.bool_]) -> RankingContexts:
-    """Contexts just before each positive held-out event, which is the target: requests of a user in a session.
+    """Contexts just before each positive held-out event, which is the target. They are like requests within a session.
 
     Args:
         events: in ascending time.
@@ -52,9 +52,9 @@ def next_item_contexts(events: Events, held_out: NDArray[np.bool_]) -> RankingCo
 def random_time_contexts(
     events: Events, held_out: NDArray[np.bool_], rng: np.random.Generator
 ) -> RankingContexts:
-    """Contexts at random moments: requests of users at any time after their last visit, or before their first.
+    """Contexts at random moments. They are like requests at any time after a user's last visit, or before the first.
 
-    At each moment they are of users who have positive events on new items within the following tenth of all events.
+    The users at a moment have positive events on new items within the following tenth of all events.
 
     Args:
         events: in ascending time.

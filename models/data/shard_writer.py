@@ -18,7 +18,7 @@ from models.data.training_data import ValueScales, value_sums
 from models.errors import NothingToLearn, PreparationImpossible
 from profiles.actions import Actions
 
-# Times that are sampled, to know where the latest share of the events begins.
+# Number of times that are sampled, to know where the latest share of the events begins.
 _SAMPLED_TIMES: Final = 1_000_000
 
 
@@ -37,11 +37,11 @@ def write_shards(
     Args:
         tables: no user occurs in two of them.
         items: as for `models.data.events.index_events`.
-        actions: the configured ones.
+        actions: the configured actions.
         preparation: what to leave out.
         folder: where to write; it exists.
-        key: what the shards are made of; see `Shards.read`.
-        rows: of all tables, about.
+        key: identifies what the shards are made of; see `Shards.read`.
+        rows: approximate number of rows in all tables.
 
     Raises:
         NothingToLearn: no event is left.
@@ -153,7 +153,8 @@ class _Summary:
 
 
 def _add(report: PreparationReport, part: PreparationReport) -> None:
-    """Users are in one part each, so that they add up; items are in many: theirs are not counted."""
+    """Adds the counts of a part. A user is in one part only, so users add up. An item may be in many, so items are not
+    counted."""
     report.rows += part.rows
     report.kept += part.kept
     steps = {step.name: step for step in report.steps}

@@ -1,6 +1,6 @@
 """Training data on disk, in shards of whole users: memory does not grow with the number of events.
 
-In memory are one shard, the first event of each item, and a bounded sample of users for the stages after the encoder.
+Memory holds one shard, the first event of each item, and a bounded sample of users for the stages after the encoder.
 A hash of the user picks the shard. An epoch reads the shards in random order and shuffles the histories within each.
 """
 
@@ -20,11 +20,11 @@ from models.data.popularity import PopularityHistory
 from models.data.training_data import ValueScales
 
 SHARD_FORMAT: Final = 1
-"""Raise it when shards of the same events would be written otherwise: older ones are then written again."""
+"""Increase it when the same events would be written differently. Older shards are then written again."""
 MANIFEST: Final = "manifest.json"
 ARRAYS: Final = "items.npz"
 NEVER: Final = np.iinfo(np.int64).max
-# Moments at which popularity is kept. All lie within the held-out events, where it is read.
+# Maximum number of moments at which popularity is stored. They are within the held-out events, where it is read.
 _SNAPSHOTS: Final = 64
 _MAX_NUMBERS: Final = 16_000_000
 
@@ -34,17 +34,17 @@ class Shards:
     """A folder that `write_shards` wrote; see `models.data.training_data.TrainingData`.
 
     Attributes:
-        folder: of the shards.
+        folder: folder of the shards.
         item_ids: by item index.
         action_names: by action index.
-        repeats: for each action whether its item may be recommended again.
-        rows: events of each shard.
+        repeats: for each action, whether its item may be recommended again.
+        rows: number of events of each shard.
         item_index: index of each item code of the shards [codes].
         first_ms: time of each item's first event [items], Unix milliseconds; NEVER without events.
         times: an even sample of the events' times, ascending.
-        value_scales: of all events.
-        digest: of all events.
-        sample_rows: events of `sample`, about.
+        value_scales: scales of all events' values.
+        digest: digest of all events.
+        sample_rows: approximate number of events in `sample`.
     """
 
     folder: Path
@@ -61,7 +61,7 @@ class Shards:
 
     @classmethod
     def read(cls, folder: Path, key: str, sample_rows: int) -> "Shards | None":
-        """The shards of this folder; None if there are none, or if their key differs: they are of other files."""
+        """The shards of this folder; None if there are none, or if another key says that they are of other files."""
         try:
             manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -89,7 +89,7 @@ class Shards:
 
     @property
     def timed(self) -> bool:
-        """Files without times are never read from disk."""
+        """Always true: files without times are never trained on from disk."""
         return True
 
     def __len__(self) -> int:
@@ -139,7 +139,7 @@ class Shards:
         return split if split.held_out.any() and not split.held_out.all() else None
 
     def sample(self) -> Events:
-        """Each user with the same probability; the same users each time."""
+        """Whole users, each with the same probability. They are the same users each time."""
         rng = np.random.default_rng(len(self))
         share = min(1.0, self.sample_rows / len(self))
         drawn = []
@@ -163,8 +163,10 @@ class Shards:
 
 @dataclass(frozen=True, slots=True)
 class ShardedSplit:
-    """The shards' events before and since a moment; see `models.data.training_data.HeldOutSplit`. events: the sample
-    of users."""
+    """The shards' events before and since a moment; see `models.data.training_data.HeldOutSplit`.
+
+    `events` is the sample of users.
+    """
 
     shards: Shards
     since_ms: int
@@ -210,7 +212,7 @@ def shard_path(folder: Path, number: int) -> Path:
 
 
 def concatenated(parts: Sequence[Events]) -> Events:
-    """Events of different users, in ascending time.
+    """Concatenates events of different users, in ascending time.
 
     Raises:
         ValueError: there are no parts.

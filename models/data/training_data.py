@@ -15,7 +15,7 @@ class Chunks(Protocol):
     """Events that are read many times, a chunk at a time."""
 
     def chunks(self, rng: np.random.Generator) -> Iterator[tuple[Events, float]]:
-        """All events once, with each chunk's share of them. Each user's events lie in one chunk."""
+        """All events once, with each chunk's share of them. All events of a user are in one chunk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +23,8 @@ class ValueScales:
     """Scales of the events' values.
 
     Attributes:
-        means: of each action's values.
-        deviations: of each action's values.
+        means: mean of each action's values.
+        deviations: standard deviation of each action's values.
         range: the smallest and the largest value of all.
     """
 
@@ -49,7 +49,7 @@ class ValueScales:
 
 
 class HeldOutSplit(Protocol):
-    """The events split in time: the ranking mixture is fitted to the later ones, the encoder trains on the earlier."""
+    """The events, split in time. The encoder trains on the earlier ones, the ranking mixture is fitted to the later."""
 
     @property
     def earlier(self) -> Chunks:
@@ -76,15 +76,15 @@ class TrainingData(Chunks, Protocol):
 
     @property
     def item_ids(self) -> list[str]:
-        """By index; some may have no event."""
+        """Ids by item index. Some may have no event."""
 
     @property
     def action_names(self) -> tuple[str, ...]:
-        """By index."""
+        """Names by action index."""
 
     @property
     def timed(self) -> bool:
-        """Whether times are real, so that moments of different users can be compared."""
+        """Whether times are real, so that times of different users can be compared."""
 
     def __len__(self) -> int:
         """How many events there are."""
@@ -96,13 +96,13 @@ class TrainingData(Chunks, Protocol):
         """Scales of the events' values."""
 
     def newest_ms(self) -> int | None:
-        """Time of the latest event, Unix milliseconds; None where times are not real."""
+        """Time of the latest event, Unix milliseconds; None if times are not real."""
 
     def split_latest(self, share: float) -> HeldOutSplit | None:
-        """Holds out the latest share of the events. None where that leaves one side empty."""
+        """Holds out the latest share of the events. None if that leaves one side empty."""
 
     def sample(self) -> Events:
-        """Whole users, as many as are meant to be in memory."""
+        """Whole users, as many as should be in memory."""
 
     def fingerprint(self) -> str:
         """Digest of the events: equal events have an equal fingerprint."""
@@ -110,7 +110,7 @@ class TrainingData(Chunks, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class InMemoryData:
-    """Training data that is in memory as a whole."""
+    """Training data that is completely in memory."""
 
     events: Events
 
@@ -142,7 +142,7 @@ class InMemoryData:
         return int(self.events.time_ms[-1]) if self.events.timed else None
 
     def split_latest(self, share: float) -> "InMemorySplit | None":
-        """Where times are not real, holds out the last event of every user who has three."""
+        """See `TrainingData`. If times are not real, holds out the last event of every user with at least three."""
         held_out = np.zeros(len(self.events), np.bool_)
         if self.events.timed:
             held_out[int(len(held_out) * (1 - share)) :] = share > 0
@@ -179,7 +179,7 @@ class InMemorySplit:
 def value_sums(
     events: Events,
 ) -> tuple[Ints, NDArray[np.float64], NDArray[np.float64], tuple[float, float]]:
-    """For each action the number of values, their sum and the sum of their squares [actions]; and the range of all
+    """The number of each action's values, their sum and the sum of their squares, [actions] each, and the range of all
     values. Sums of several tables can be added."""
     rows = np.flatnonzero(np.isfinite(events.values))
     actions, values = events.actions[rows], events.values[rows].astype(np.float64)

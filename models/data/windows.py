@@ -9,7 +9,7 @@ from torch import Tensor
 
 from models.data.events import Events, Floats, Ints
 
-# Windows are batched by length if the longest is this many times the mean: else most of a batch is padding.
+# Windows are batched by length if the longest is this many times the mean. Otherwise most of a batch would be padding.
 _LENGTH_SPREAD = 4
 _BATCHES_SORTED = 64
 
@@ -20,7 +20,7 @@ class Window:
 
     Attributes:
         events: their rows, oldest first.
-        first_target: from this position on each event is a target, predicted from those before it in the window.
+        first_target: from this position on, each event is a target, predicted from those before it in the window.
         consumed: rows of the user's events before the window, whose items may not be recommended again.
     """
 
@@ -36,8 +36,8 @@ class Batch:
     Attributes:
         items: indices of items [b, t].
         actions: indices of actions from 1 [b, t].
-        gap_seconds: since the user's event before [b, t]; 0 for the first of a window, as in serving.
-        values: [b, t], NaN for none.
+        gap_seconds: seconds since the user's previous event [b, t]; 0 for the first of a window, as in serving.
+        values: [b, t], NaN for events without a value.
         mask: 1 for events and 0 for padding [b, t].
         target: which events are targets [b, t].
         rows: rows of the events [b, t], on the CPU.
@@ -68,8 +68,8 @@ def serving_windows(rows: Ints, history: int, refold_every: int) -> list[Window]
 
     Args:
         rows: the user's events, oldest first.
-        history: N.
-        refold_every: K.
+        history: N, events that a state always covers.
+        refold_every: K, events between two refolds.
     """
     found = [Window(rows[: history + refold_every], 0, rows[:0])]
     start = refold_every
@@ -82,14 +82,14 @@ def serving_windows(rows: Ints, history: int, refold_every: int) -> list[Window]
 def training_windows(
     rows: Ints, history: int, refold_every: int, rng: np.random.Generator, first_target: int = 0
 ) -> list[Window]:
-    """As `serving_windows`, but with random borders, so that the model does not depend on them.
+    """Like `serving_windows`, but with random borders, so that the model does not depend on them.
 
     Args:
         rows: the user's events, oldest first.
-        history: N.
-        refold_every: K.
+        history: N, events that a state always covers.
+        refold_every: K, events between two refolds.
         rng: draws the borders.
-        first_target: events before this position are no targets.
+        first_target: events before this position are not targets.
     """
     length = history + refold_every
     found: list[Window] = []
@@ -103,12 +103,12 @@ def training_windows(
 
 
 def covered_by_state(rows: Ints, history: int, refold_every: int) -> Ints:
-    """The last of a user's events `rows`: those that the state covers in serving, as in `serving_windows`."""
+    """The last of a user's events `rows` that the state covers in serving, as in `serving_windows`."""
     return rows[max(0, (len(rows) - history) // refold_every * refold_every) :]
 
 
 def drop_cold_targets(windows: Iterable[Window]) -> list[Window]:
-    """The windows without targets that have no event before them; a window without any target is dropped."""
+    """Drops targets that have no event before them in their window, and windows that then have no target."""
     later = (replace(window, first_target=max(1, window.first_target)) for window in windows)
     return [window for window in later if window.first_target < len(window.events)]
 
@@ -133,13 +133,13 @@ def shuffled_batches(windows: Sequence[Window], size: int, rng: np.random.Genera
 def rank_windows(windows: Sequence[Window], rank: int, world_size: int) -> Sequence[Window]:
     """The windows of a batch that belong to process `rank` of `world_size`.
 
-    A process without any gets a window without targets, so that it still takes part in the step.
+    If there are none, the process gets a window without targets, so that it still takes part in the step.
     """
     return windows[rank::world_size] or [Window(windows[0].events[:1], 1, windows[0].events[:0])]
 
 
 def event_gaps(events: Events) -> Floats:
-    """Seconds since the same user's event before [rows]; 0 for the first."""
+    """Seconds since the same user's previous event [rows]; 0 for the first."""
     found = np.zeros(len(events), np.float32)
     for rows in events.by_user():
         found[rows[1:]] = np.diff(events.time_ms[rows]) / 1000
@@ -147,12 +147,12 @@ def event_gaps(events: Events) -> Floats:
 
 
 def collate(events: Events, gap_seconds: Floats, windows: Sequence[Window]) -> Batch:
-    """Pads windows to a batch, of length 1 at least.
+    """Pads b windows to a batch. Its length is at least 1.
 
     Args:
-        events: which the windows' rows index.
-        gap_seconds: of `event_gaps` [rows].
-        windows: b of them.
+        events: the events of the windows.
+        gap_seconds: what `event_gaps` returned for them [rows].
+        windows: the windows.
     """
     shape = len(windows), max(1, *(len(window.events) for window in windows))
     rows = np.zeros(shape, np.int64)
@@ -179,17 +179,17 @@ def collate(events: Events, gap_seconds: Floats, windows: Sequence[Window]) -> B
 
 
 def consumed_pairs(events: Events, windows: Sequence[Window], rows: Ints) -> tuple[Tensor, Tensor]:
-    """What the users of targets had consumed before them, as pairs (target, item).
+    """The items that users had consumed before each target, as pairs (target, item).
 
     Items of repeatable actions do not count, and neither does the target's own item.
 
     Args:
-        events: which the windows' rows index.
-        windows: of a batch.
+        events: the events of the windows.
+        windows: the windows of a batch.
         rows: the batch's rows [b, t].
 
     Returns:
-        Indices of targets, which count the batch's targets in order, and indices of items: [pairs] each.
+        Indices of the batch's targets, and indices of items, [pairs] each.
     """
     target_parts: list[Ints] = []
     item_parts: list[Ints] = []
@@ -200,7 +200,7 @@ def consumed_pairs(events: Events, windows: Sequence[Window], rows: Ints) -> tup
         for position in range(window.first_target, len(in_window)):
             before = in_window[:position]
             items = np.concatenate([older, events.items[before][~events.repeats[before]]])
-            # A target that was consumed before is a flaw of the data: it stays a target.
+            # A target may have been consumed before, which is a flaw of the data. It must not be masked.
             items = items[items != events.items[in_window[position]]]
             target_parts.append(np.full(len(items), target, np.int64))
             item_parts.append(items)

@@ -70,7 +70,7 @@ class _Convolution(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, groups=groups, bias=False)
         self.norm = nn.BatchNorm2d(outputs, eps=1e-3)
-        # Of even sides: all of kernel - stride where the stride is 2, half of kernel - 1 on each side where it is 1.
+        # TensorFlow pads even sides by kernel - stride in all. An odd pixel goes to the right and below.
         total = max(kernel - stride, 0)
         self.padding = (total // 2, total - total // 2) * 2
         self.linear = linear

@@ -44,7 +44,7 @@ class LabelEncoder(nn.Module):
         """
         Args:
             items: whose labels are encoded.
-            words: the vocabulary of a model whose training continues; None: that of these items.
+            words: the vocabulary of a model whose training continues; None: the vocabulary of these items.
 
         Raises:
             EncoderNotFound: no two of the items have a label in common.

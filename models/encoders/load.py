@@ -105,7 +105,7 @@ class Encoders:
         keys = [content_key(text.encode("utf-8", "surrogatepass")) for text in texts]
         wanted = {key: text for key, text in zip(keys, texts, strict=True) if key not in vectors}
         advance(len(texts) - len(wanted))
-        # Batched by length: less padding, less time.
+        # Batches by length have less padding and take less time.
         missing = sorted(wanted, key=lambda key: len(wanted[key]))
         for start in range(0, len(missing), _TEXT_BATCH):
             batch = missing[start : start + _TEXT_BATCH]
@@ -134,9 +134,9 @@ def load_encoders(
     """Loads the encoders that the settings name.
 
     Args:
-        settings: of the encoders.
-        items: whose labels are the vocabulary of the encoder `labels`.
-        continued_tokenizer: of a model whose training continues: its vocabulary instead.
+        settings: settings of the encoders.
+        items: their labels are the vocabulary of the encoder `labels`.
+        continued_tokenizer: tokenizer of a model whose training continues. The encoder `labels` takes its vocabulary.
 
     Raises:
         EncoderNotFound: an encoder is missing or cannot be used.

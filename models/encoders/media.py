@@ -20,8 +20,8 @@ class MediaEncoder(Protocol):
     Attributes:
         modality: its entry in the bundle's manifest: name, shape and preparation. The preparation is one of
             `inference.bundle.modalities.PREPARATIONS`, because serving prepares contents too.
-        width: of its vectors.
-        module: prepared contents [n, *shape] to vectors [n, width]; it can be exported to ONNX.
+        width: width of its vectors.
+        module: maps prepared contents [n, *shape] to vectors [n, width]. It can be exported to ONNX.
         fingerprint: changes with the weights.
     """
 
@@ -37,7 +37,7 @@ class MediaEncoder(Protocol):
         """The content as the module takes it.
 
         Raises:
-            MediaUnreadable: it cannot be decoded.
+            MediaUnreadable: the content cannot be decoded.
         """
 
 
@@ -60,7 +60,7 @@ class ImageEncoder:
         """A square of RGB bytes.
 
         Raises:
-            MediaUnreadable: it cannot be decoded.
+            MediaUnreadable: the content cannot be decoded.
         """
         return self.modality.prepare(content)
 

@@ -11,7 +11,12 @@ from models.errors import EncoderNotFound
 
 @dataclass(frozen=True, slots=True)
 class TextSource:
-    """A Hugging Face folder. gguf: the file in it that holds weights and tokenizer, if it is of that format."""
+    """Where a text encoder is.
+
+    Attributes:
+        folder: a Hugging Face folder.
+        gguf: the file in it that holds weights and tokenizer, if it has that format.
+    """
 
     folder: Path
     gguf: str | None = None

@@ -25,10 +25,10 @@ class TextEncoder(nn.Module):
     A text without tokens gets the zero vector.
 
     Attributes:
-        width: of the vectors.
-        vocabulary: how many token ids there are.
+        width: width of the vectors.
+        vocabulary: number of token ids.
         limit: the longest input, in tokens.
-        causal: whether it is a decoder. That is tested on an input: a decoder's first token does not see the second.
+        causal: whether it is a decoder. An input tells: the first token of a decoder does not see the second.
         pooling: how token vectors become one.
     """
 
@@ -53,7 +53,7 @@ class TextEncoder(nn.Module):
             position = mask.cumsum(1)
             pooled_at = torch.ones_like(position[:, -1:]) if self.pooling == "cls" else position[:, -1:]
             weights = mask * (position == pooled_at)
-        # A weighted sum: an index would be a constant of the exported graph.
+        # A weighted sum, because an index would become a constant of the exported graph.
         pooled = (hidden * weights.unsqueeze(-1)).sum(1) / weights.sum(1, keepdim=True).clamp(min=1.0)
         out: Tensor = pooled / pooled.norm(dim=1, keepdim=True).clamp(min=1e-6)
         return out
@@ -83,10 +83,12 @@ class TextEncoder(nn.Module):
             given = {"input_ids": input_ids, "attention_mask": attention_mask}
             hidden: Tensor = self.transformer(**given).last_hidden_state
             return hidden
-        # The full mask: what transformers makes of a flat one cannot be traced with a dynamic length.
+        # The full mask, because transformers expands a flat one in a way that cannot be traced with a dynamic length.
         position = torch.ones_like(attention_mask).cumsum(1)
         seen = (position[:, None, :] <= position[:, :, None]) & (attention_mask[:, None, :] > 0)
-        seen = seen | (position[:, None, :] == position[:, :, None])  # padding sees itself: no row is empty
+        seen = seen | (
+            position[:, None, :] == position[:, :, None]
+        )  # Padding sees itself, so that no row is empty.
         least = torch.finfo(torch.float32).min
         hidden = self.transformer(
             input_ids=input_ids,
@@ -98,7 +100,7 @@ class TextEncoder(nn.Module):
 
 
 def _load(source: TextSource) -> Any:
-    # Imported here: it takes seconds, and reads HF_HUB_OFFLINE.
+    # Imported here, because it takes seconds and reads HF_HUB_OFFLINE.
     from transformers import AutoConfig, AutoModel
     from transformers.utils import logging
 
@@ -109,10 +111,12 @@ def _load(source: TextSource) -> Any:
     try:
         config = AutoConfig.from_pretrained(str(source.folder), **options)
         if config.is_encoder_decoder:
-            raise EncoderNotFound(f"{source.folder} holds an encoder and a decoder; one of them is wanted")
-        # The progress bar over a .gguf file's tensors cannot be switched off, and would break our own.
+            raise EncoderNotFound(
+                f"{source.folder} holds an encoder-decoder model; expected an encoder or a decoder"
+            )
+        # The progress bar over a .gguf file's tensors cannot be disabled, and would break our own.
         with contextlib.redirect_stderr(io.StringIO()) if source.gguf else contextlib.nullcontext():
-            # Plain attention: the fused one cannot be exported with a dynamic length.
+            # Plain attention, because fused attention cannot be exported with a dynamic length.
             model = AutoModel.from_pretrained(
                 str(source.folder), attn_implementation="eager", dtype=torch.float32, **options
             )
@@ -126,7 +130,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _limit(transformer: Any) -> int:
-    """Positions, without those that RoBERTa and similar models reserve for padding."""
+    """Number of positions, without those that RoBERTa and similar models reserve for padding."""
     embeddings = getattr(getattr(transformer, "embeddings", None), "position_embeddings", None)
     reserved = getattr(embeddings, "padding_idx", None)
     most = int(getattr(transformer.config, "max_position_embeddings", 512))

@@ -33,10 +33,10 @@ class VectorCache:
     def __init__(self, folder: Path | None, name: str, identity: str, width: int) -> None:
         """
         Args:
-            folder: of the file; None: memory only.
+            folder: folder of the file; None: memory only.
             name: the modality.
             identity: changes with the encoder.
-            width: of the vectors.
+            width: width of the vectors.
         """
         digest = hashlib.blake2b(f"{identity}/{width}".encode(), digest_size=8).hexdigest()
         self.path = folder / f"{name}-{digest}.vectors" if folder else None
@@ -65,7 +65,7 @@ class VectorCache:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab", buffering=0) as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
-                # A record that another process left half written would shift all that follow.
+                # A record that another process left incomplete would shift all that follow.
                 size = os.fstat(file.fileno()).st_size
                 if size % self._record.itemsize:
                     os.ftruncate(file.fileno(), size - size % self._record.itemsize)

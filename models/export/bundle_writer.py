@@ -24,18 +24,18 @@ _LIBRARIES: Final = ("torch", "transformers", "onnx", "onnxruntime", "numpy")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BundleMetadata:
-    """What the manifest says beside the model's sizes.
+    """What the manifest says besides the model's sizes.
 
     Attributes:
-        version: of the model; None: now, in Unix seconds.
+        version: the model version; None: now, in Unix seconds.
         actions: names, in the order of the model's action indices.
         history: N, events that a state always covers.
         refold_every: K, events between two refolds.
-        popularity_half_lives_days: of the ranker's popularities.
-        seed: of the training.
+        popularity_half_lives_days: half-lives of the ranker's popularities.
+        seed: seed of the training.
         metrics: figures of the training, by name.
-        data_fingerprint: of the events.
-        texts_fingerprint: of the items' texts; empty where they do not matter.
+        data_fingerprint: fingerprint of the events.
+        texts_fingerprint: fingerprint of the items' texts; empty if they do not matter.
     """
 
     version: int | None
@@ -57,14 +57,15 @@ def write_bundle(
     metadata: BundleMetadata,
     on_graph: Callable[[str], None] = lambda name: None,
 ) -> Manifest:
-    """Writes the bundle to `folder`, completely or not at all: to a folder beside it first, then by one rename. It
-    replaces what was there.
+    """Writes the bundle to `folder`, completely or not at all. It replaces what was there.
+
+    It is written to a folder beside it first, which is then renamed.
 
     Args:
         folder: the bundle's folder.
-        model: on the CPU.
+        model: the trained model, on the CPU.
         encoders: the frozen encoders of the items.
-        item_ids: of the id embedding, in its order.
+        item_ids: items of the id embedding, in order.
         metadata: the rest of the manifest.
         on_graph: called with the name of each graph that was exported.
 

@@ -45,7 +45,7 @@ Array = NDArray[np.float32] | NDArray[np.int64] | NDArray[np.uint8]
 
 
 class ItemEncoderGraph(nn.Module):
-    """Text and id to the item's vector."""
+    """Computes the item's vector from text and id."""
 
     def __init__(self, text: TextEncoder, model: Recommender) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class ModalityGraph(nn.Module):
 
 
 class UserStepGraph(nn.Module):
-    """The state after one more event."""
+    """Computes the state after one more event."""
 
     def __init__(self, model: Recommender) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class UserStepGraph(nn.Module):
 
 
 class UserFoldGraph(nn.Module):
-    """The state after a whole history."""
+    """Computes the state after a whole history."""
 
     def __init__(self, model: Recommender) -> None:
         super().__init__()
@@ -117,8 +117,17 @@ class RankerGraph(nn.Module):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """Sizes of the graphs' inputs: d (width), S (channels), A (actions), rows of the id embedding, the tokenizer's
-    vocabulary, tokens of a text at most, and P (popularities)."""
+    """Sizes of the graphs' inputs.
+
+    Attributes:
+        width: d, width of item and user vectors.
+        channels: S, width of a user's state.
+        actions: A, number of actions.
+        items: items that have an id embedding.
+        vocabulary: number of token ids.
+        tokens: maximum tokens of a text.
+        popularities: P, half-lives of popularity.
+    """
 
     width: int
     channels: int
@@ -146,8 +155,13 @@ def sizes_of(bundle: Bundle) -> Sizes:
 def graphs(
     encoders: Encoders, model: Recommender, item_ids: Sequence[str] = ()
 ) -> list[tuple[Graph, nn.Module]]:
-    """The graphs as torch modules in evaluation mode: one for each modality, and the four of every bundle. item_ids: of
-    the id embedding, in its order."""
+    """The graphs as torch modules in evaluation mode: one for each modality, and the four of every bundle.
+
+    Args:
+        encoders: the frozen encoders of the items.
+        model: the trained model.
+        item_ids: items of the id embedding, in order.
+    """
     item: nn.Module
     if isinstance(encoders.text, LabelEncoder):
         item = LabelItemGraph(encoders.text, model.item, item_ids)
@@ -176,7 +190,7 @@ def export(graph: Graph, module: nn.Module, sizes: Sizes, path: Path) -> None:
                 dynamic[tensor.name][axis] = str(dim)
     path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings(), torch.no_grad():
-        # The tracer warns of shapes that it may take for constants; `check` tries several shapes.
+        # The tracer warns that shapes may become constants. `check` tries several shapes.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             module,

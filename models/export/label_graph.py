@@ -10,16 +10,21 @@ from models.network.item_tower import ItemTower
 
 
 class LabelItemGraph(nn.Module):
-    """Labels and id to the item's vector.
+    """Computes the item's vector from labels and id.
 
-    An item of the training that arrives without labels (an event names it, but no item message came) keeps the labels
-    of its training. Without them it would be another item.
+    An item of the training may come without labels, if an event names it but no item message came. It then keeps the
+    labels of its training. Without them it would be another item.
     """
 
     trained: Tensor
 
     def __init__(self, labels: LabelEncoder, tower: ItemTower, item_ids: Sequence[str]) -> None:
-        """item_ids: of the id embedding, in its order."""
+        """
+        Args:
+            labels: the encoder of labels.
+            tower: the trained item tower.
+            item_ids: items of the id embedding, in order.
+        """
         super().__init__()
         self.labels, self.tower = labels, tower
         with torch.no_grad():

@@ -10,7 +10,7 @@ from models.data.events import Floats
 
 
 class LocalGraphs:
-    """Sessions of the bundle's graphs. threads: of each call."""
+    """ONNX Runtime sessions of a bundle's graphs. Each call uses `threads` threads."""
 
     def __init__(self, bundle: Bundle, threads: int = 2) -> None:
         self._sessions = {name: self._session(bundle, name, threads) for name in bundle.manifest.graphs()}
@@ -23,7 +23,7 @@ class LocalGraphs:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
     def run(self, graph: Graph, *inputs: NDArray[generic]) -> list[Floats]:
-        """The graph's outputs, in its order, of inputs in its order."""
+        """Runs a graph. Inputs and outputs are in the order of the graph's own."""
         names = [t.name for t in graph.inputs]
         found: list[Floats] = self._sessions[graph.name].run(
             [t.name for t in graph.outputs], dict(zip(names, inputs, strict=True))

@@ -13,17 +13,19 @@ _ROWS_AT_ONCE = 65_536
 
 
 class ItemTower(nn.Module):
-    """Item vectors [.., d] from text vectors [.., text width], rows of the id embedding [..] (0: outside the training)
-    and vectors of other modalities by name [.., w] (a row of zeros: the item has none).
+    """Computes item vectors [.., d].
+
+    The inputs are text vectors [.., text width], rows of the id embedding [..] (0 for items outside the training), and
+    vectors of other modalities by name [.., w] (a row of zeros for an item that has none).
 
     Text and id make the vector. Each modality then adds its own projection, in the order of `media`. So an item without
-    a modality has exactly the vector of text and id, and serving skips what is absent.
+    a modality has exactly the vector of text and id, and serving skips absent modalities.
 
-    Row 0 has no embedding: it means that only the text is known. In training, whole ids and whole modalities are
-    dropped at random (compare DropoutNet, Volkovs et al. 2017), so that items without them get vectors of the same
-    kind. `init_cold_embeddings` then corrects row 0 for what the head alone does not say.
+    Row 0 has no embedding: only the text of the item is known. In training, whole ids and whole modalities are dropped
+    at random (compare DropoutNet, Volkovs et al. 2017), so that items without them get vectors of the same kind.
+    `init_cold_embeddings` then corrects row 0 for what the head alone does not express.
 
-    A sparse table of text vectors (of labels) is multiplied as such: nearly all of it is zeros.
+    Labels come as a sparse table of text vectors, which is multiplied as a sparse matrix: nearly all of it is zeros.
     """
 
     text_mean: Tensor
@@ -46,8 +48,8 @@ class ItemTower(nn.Module):
         Args:
             text_width: width of the text vectors.
             width: d, width of the item vectors.
-            items: rows of the id embedding beside row 0.
-            dropout: of the inputs of each projection.
+            items: rows of the id embedding besides row 0.
+            dropout: dropout of the inputs of each projection.
             id_dropout: share of ids that are dropped in training.
             media: width of each modality's vectors, by name.
             media_dropout: share of each modality's vectors that are dropped in training.
@@ -72,10 +74,10 @@ class ItemTower(nn.Module):
         self.id_dropout, self.media_dropout, self.unit_norm = id_dropout, media_dropout, unit_norm
 
     def standardize(self, text: Tensor) -> None:
-        """Standardises text vectors from now on by the mean and deviation of these [n, text width].
+        """From now on, standardises text vectors by the mean and deviation of `text` [n, text width].
 
-        The vectors of decoders lie in a narrow cone, where little tells one text from another. Their mean length stays
-        about one.
+        The vectors of decoders lie in a narrow cone and differ little. Standardised vectors have a mean length of about
+        one.
         """
         self.text_mean.copy_(text.mean(0))
         self.text_scale.copy_(1 / (text.std(0, correction=0).clamp(min=1e-6) * text.shape[1] ** 0.5))
@@ -111,7 +113,7 @@ class ItemTower(nn.Module):
         return found
 
     def cold_embedding(self, text: Tensor) -> Tensor:
-        """What replaces the id embedding of an item that has none: [.., d], zero before `init_cold_embeddings`."""
+        """Replaces the id embedding of an item that has none: [.., d], zero before `init_cold_embeddings`."""
         return functional.linear(self._standardized(text), self.cold_weight, self.cold_bias)
 
     @torch.no_grad()
@@ -120,7 +122,7 @@ class ItemTower(nn.Module):
 
         The regression's target is the whole item vector, so that a cold item gets the vector that an item with its text
         would have after training (Gantner et al. 2010, "Learning attribute-to-feature mappings for cold-start
-        recommendations"). Labels are left to the head alone.
+        recommendations"). It does nothing for labels, where the head alone is used.
 
         Args:
             text: text vectors [n, text width].
@@ -168,7 +170,7 @@ class ItemTower(nn.Module):
 
     def normalized(self, vector: Tensor) -> Tensor:
         """Vectors of length one with `unit_norm`, unchanged without."""
-        # Not functional.normalize: its ONNX form loses the width.
+        # Not functional.normalize, whose ONNX form loses the width.
         return vector / vector.norm(dim=-1, keepdim=True).clamp(min=1e-6) if self.unit_norm else vector
 
     def _standardized(self, text: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The ranking mixture: weighs the next-item and long-term logits, popularity and age by the user's idle time."""
+"""The ranking mixture: weights the next-item and long-term logits, popularity and age by the user's idle time."""
 
 import math
 
@@ -16,17 +16,17 @@ _IDLE_FEATURES = 4
 class Mixture(nn.Module):
     """Scores of candidates that are comparable within a list.
 
-    Within a session the next item follows from the last ones. After days it follows from what the user has always
-    liked and from what is popular now. So a small network gates the features by the idle time. A user without history
-    has no idle time: there popularity of the middle half-life alone is the score.
+    Within a session, the last items predict the next one. After days, the user's long-term taste and current popularity
+    do. So a small network gates the features by the idle time. A user without history has no idle time, so the score is
+    only the popularity of the middle half-life.
 
-    Before training the next-item logit alone counts.
+    Before training, only the next-item logit counts.
     """
 
     def __init__(self, popularities: int, timed: bool = True) -> None:
         """
         Args:
-            popularities: P, how many half-lives of popularity there are.
+            popularities: P, half-lives of popularity.
             timed: whether the training's times are real. If not, the idle time only says whether there is a history,
                 and popularity ranks only the lists of users without one.
         """
@@ -52,15 +52,15 @@ class Mixture(nn.Module):
         Args:
             next_item: logits [b, m] that the candidate comes next.
             long_term: logits [b, m] that it comes at any later time.
-            popularity: [b, m, P], in events weighed by age.
-            age_seconds: [b, m], since publication; negative: unknown.
-            idle_seconds: [b, 1], since the user's last event; negative: no history.
+            popularity: [b, m, P], number of events weighted by age.
+            age_seconds: [b, m], seconds since publication; negative: unknown.
+            idle_seconds: [b, 1], seconds since the user's last event; negative: no history.
         """
         log_popularity = torch.log(popularity.clamp(0, 1e12) + _MIN_POPULARITY)
         has_age = (age_seconds >= 0).to(log_popularity.dtype)
         age = torch.log1p(age_seconds.clamp(0, 1e11) / 86400) / _YEAR_LOG_DAYS * has_age
         features = torch.stack([next_item, long_term, has_age, age], -1)
-        # Popularity that was zero all through training has weights that are rounding errors.
+        # Popularity that was zero throughout the training has weights that are rounding errors.
         popular = log_popularity if self.timed else torch.zeros_like(log_popularity)
         features = torch.cat([features, popular], -1)
         weights = self.weights(
@@ -71,7 +71,7 @@ class Mixture(nn.Module):
 
     @staticmethod
     def _idle_features(seconds: Tensor) -> Tensor:
-        """Same moment, same session, another day, and log time: [b, 4]."""
+        """Features of the idle time [b, 4]: same moment, same session, another day, and log time."""
         idle = seconds.clamp(0, 1e10)
         length = torch.log1p(idle) / _YEAR_LOG_SECONDS
         return torch.cat(

@@ -12,9 +12,9 @@ class Ranker(nn.Module):
     """Logits of each action and a predicted value, for candidates.
 
     The probability of an action is the probability that the user's next event is this action on this item (and
-    positive, where the action can be either). It is a product of two factors. How likely the item is: a Platt
-    calibration (Platt 1999) of the mixture's score, fitted to held-out lists. Which action it would be: a network of
-    user and item, which also predicts the value.
+    positive, if the action can be either). It is a product of two factors. The first is how likely the item is: a Platt
+    calibration (Platt 1999) of the mixture's score, fitted to held-out lists. The second is which action it would be: a
+    network of user and item, which also predicts the value.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Ranker(nn.Module):
         timed: bool = True,
     ) -> None:
         super().__init__()
-        # Trained to predict any later positive event, where the user encoder's own vector predicts the next one.
+        # Trained to predict any later positive event, while the user encoder's own vector predicts the next one.
         self.long_term = UserProjection(channels, width, temperature)
         self.mixture = Mixture(popularities, timed)
         # Probabilities start small: a candidate is one of thousands.
@@ -62,7 +62,7 @@ class Ranker(nn.Module):
             user: next-item vectors [b, d].
             idle_seconds: [b, 1], -1 without history.
             candidates: item vectors [b, m, d].
-            age_seconds: [b, m], -1 where unknown.
+            age_seconds: [b, m], -1 if unknown.
             popularity: [b, m, P].
         """
         next_item = (user.unsqueeze(1) * candidates).sum(-1)

@@ -1,4 +1,4 @@
-"""What the encoder's training asks of a model. The served model and the teacher's members implement it."""
+"""What the encoder's training needs of a model. The served model and the teacher's members implement it."""
 
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -30,13 +30,13 @@ class SequenceModel(Protocol):
         comes next."""
 
     def long_term_vector(self, state: Tensor) -> Tensor:
-        """As `next_item_vector`, for the logit that the item comes at any later time."""
+        """Like `next_item_vector`, for the logit that the item comes at any later time."""
 
     def sequence_parameters(self) -> list[nn.Parameter]:
         """The parameters that the encoder's training updates."""
 
     def train(self, mode: bool = True) -> nn.Module:
-        """As in torch."""
+        """See `torch.nn.Module.train`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,6 @@ class ItemTable:
 
 
 def states_before_targets(model: SequenceModel, vectors: Tensor, batch: Batch) -> Tensor:
-    """For each target of the batch the state [targets, S] just before it, with dropout in training."""
+    """For each target of the batch, the state [targets, S] just before it, with dropout in training."""
     states = model.states(vectors, batch)
     return model.with_dropout(functional.pad(states[:, :-1], (0, 0, 1, 0))[batch.target])

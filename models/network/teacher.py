@@ -40,8 +40,17 @@ _STEEPEST, _FLATTEST = 0.5, 0.004
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TeacherShape:
-    """Size of a teacher: members of the ensemble, and of each member the width, attention blocks (layers), heads,
-    dropouts, and initial temperature of cosine similarity (None: inner product)."""
+    """Size of a teacher.
+
+    Attributes:
+        members: members of the ensemble.
+        width: width of a member's vectors and hidden layers.
+        layers: attention blocks of a member.
+        heads: attention heads of a block.
+        dropout: dropout of a member.
+        id_dropout: share of item ids that are dropped in training.
+        temperature: initial temperature of cosine similarity; None: inner product.
+    """
 
     members: int
     width: int
@@ -187,7 +196,7 @@ class Member(nn.Module):
 
 
 class Teacher(nn.Module):
-    """The ensemble. D: the sum of its members' widths."""
+    """The ensemble. D is the sum of its members' widths."""
 
     def __init__(self, shape: Shape, teacher: TeacherShape, media_dropout: float = 0.0) -> None:
         super().__init__()
@@ -197,7 +206,7 @@ class Teacher(nn.Module):
         )
 
     def each(self) -> Sequence[Member]:
-        """The members, typed."""
+        """The members, with their type."""
         return [member for member in self.members if isinstance(member, Member)]
 
     def vectors(self, items: ItemTable) -> Tensor:
@@ -214,7 +223,7 @@ class Teacher(nn.Module):
         return next_item, long_term
 
     def final_user_vectors(self, vectors: Tensor, batch: Batch) -> Tensor:
-        """Next-item vectors [b, D] after all events of each window. A window has one event at least."""
+        """Next-item vectors [b, D] after all events of each window. A window has at least one event."""
         last = batch.mask.shape[1] - 1 - batch.mask.flip(1).argmax(1)
         rows = torch.arange(len(last), device=last.device)
         found = [
@@ -238,13 +247,17 @@ def _init_near_identity(linear: nn.Linear, first: int = 0) -> None:
 
 
 def _relations(gap_seconds: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """How positions i and j are related: bucket of the distance in events [t, t], bucket of the elapsed time [b, t, t],
-    and whether i must not attend to j [b, 1, t, t], because j is later or is padding. A position always attends to
-    itself: a softmax over nothing is not defined."""
+    """How positions i and j are related.
+
+    Returns:
+        The bucket of the distance in events [t, t]; the bucket of the elapsed time [b, t, t]; and whether i must not
+        attend to j, because j is later or is padding [b, 1, t, t]. A position always attends to itself, because a
+        softmax over nothing is undefined.
+    """
     length = mask.shape[1]
     position = torch.arange(length, device=mask.device)
     distance = position[:, None] - position
-    # Doubles: single seconds count in sums of years.
+    # Doubles, because single seconds count in sums of years.
     at = torch.cumsum(gap_seconds.double() * mask, 1)
     lag = torch.log1p((at[:, :, None] - at[:, None, :]).clamp(min=0)) * _LAGS_PER_E
     masked = (distance < 0) | (mask[:, None, :] == 0) & (distance != 0)

@@ -39,10 +39,10 @@ class EventFeatures(nn.Module):
     ) -> None:
         """
         Args:
-            actions: A, how many actions there are.
+            actions: A, number of actions.
             width: width of the action's embedding.
-            value_mean: [A + 1]; row 0 is for unknown actions.
-            value_scale: [A + 1].
+            value_mean: mean of each action's values [A + 1]; row 0 is for unknown actions.
+            value_scale: deviation of each action's values [A + 1].
             timed: whether the training's times are real. If not, gaps are ignored, in serving too.
         """
         super().__init__()
@@ -55,21 +55,21 @@ class EventFeatures(nn.Module):
         self.register_buffer("value_scale", value_scale)
 
     def forward(self, action: Tensor, gap_seconds: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """The action's embedding [.., width] and five numbers [.., 5], of inputs [..]. value: NaN for none."""
+        """The action's embedding [.., width] and five numbers [.., 5], of inputs [..]. A missing value is NaN."""
         has_value = (value == value).to(value.dtype)
         known = torch.where(value == value, value, torch.zeros_like(value))
         scaled = ((known - self.value_mean[action]) / self.value_scale[action]).clamp(-4, 4) * has_value
         if not self.timed:
             gap_seconds = gap_seconds.clamp(0, 1e10) * 0
         gap = torch.log1p(gap_seconds.clamp(0, 1e10)) / _YEAR_LOG_SECONDS
-        # Same moment, same session, another day: three soft steps of the gap.
+        # Soft steps of the gap: same moment, same session, another day.
         same_session = torch.sigmoid((gap * _YEAR_LOG_SECONDS - math.log(1800.0)) * 2)
         same_moment = torch.exp(-gap_seconds.clamp(0, 1e10) / 5)
         return self.action(action), torch.stack([has_value, scaled, gap, same_session, same_moment], -1)
 
 
 class UserEncoder(nn.Module):
-    """See the module. d: width of item and user vectors; S: channels of the state."""
+    """See the module. d is the width of item and user vectors, and S the number of channels of the state."""
 
     def __init__(
         self,
@@ -136,12 +136,12 @@ class UserEncoder(nn.Module):
             item: item vectors [b, t, d].
             action: [b, t].
             gap_seconds: [b, t].
-            value: [b, t], NaN for none.
+            value: [b, t], NaN if missing.
             mask: [b, t], 1 for events and 0 for padding.
         """
         log_decay, inputs = self.gates(item, action, gap_seconds, value)
         masked = log_decay * mask.unsqueeze(-1)
-        # An event decays by the events after it. Sums from the end stay small where they matter, and so exact.
+        # An event decays by the events after it. Sums from the end stay small where they matter, so they stay exact.
         later = torch.flip(torch.cumsum(torch.flip(masked, [1]), 1), [1]) - masked
         weighted = torch.exp(later.clamp(max=0)) * inputs * mask.unsqueeze(-1)
         state = weighted.sum(1)

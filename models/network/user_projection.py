@@ -8,10 +8,10 @@ from torch.nn import functional
 
 
 class UserProjection(nn.Module):
-    """A linear map of the state: similarity is the inner product.
+    """A linear map of the state, so that similarity is the inner product.
 
     With a temperature, similarity is the cosine: the vector is normalised and divided by the temperature, which is
-    learned from its initial value. Item vectors then have length one.
+    learned. Item vectors then have length one.
     """
 
     def __init__(self, channels: int, width: int, temperature: float | None) -> None:
@@ -25,9 +25,10 @@ class UserProjection(nn.Module):
         return raw * self._scale(raw)
 
     def contributions(self, parts: Tensor) -> Tensor:
-        """What each part [b, t, S] of a state, which is their sum, adds to the vector: [b, t, d].
+        """What each part of a state adds to the vector. The state is the sum of its parts [b, t, S].
 
-        The sum over t and the projection's own bias, scaled alike, is the vector.
+        Returns:
+            [b, t, d]. The vector is their sum over t plus the projection's own bias, which is scaled alike.
         """
         raw = functional.linear(parts, self.linear.weight)
         return raw * self._scale(raw.sum(1, keepdim=True) + self.linear.bias)

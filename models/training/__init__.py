@@ -1,1 +1,1 @@
-"""From data to a trained model."""
+"""Trains a model on data."""

@@ -1,4 +1,4 @@
-"""A bundle's metadata, as a training's settings have it."""
+"""Makes the metadata of a bundle from the settings of its training."""
 
 from collections.abc import Mapping
 

@@ -1,11 +1,11 @@
 """Continued training: the model learns the events that came since its last training, in seconds.
 
-The encoder trains for a few epochs on the new events at a low learning rate, then the action and value head. The
-ranking mixture and its calibration stay: they were fitted to events that the encoder had not seen. Sizes stay, so user
-states keep their width; their values change, and publishing folds the profiles again, as for any version.
+The encoder trains for a few epochs on the new events at a low learning rate, and then the action and value head. The
+ranking mixture and its calibration stay, because they were fitted to events that the encoder had not seen. Sizes stay,
+so user states keep their width. Their values change, so publishing folds the profiles again, as for any version.
 
-Training on new events alone forgets the old ones. So a sample of older windows is mixed in: rehearsal, the plainest
-cure and a strong baseline (Robins 1995; Rolnick et al. 2019, arXiv:1811.11682).
+A model that only trains on new events forgets the old ones. So a sample of older windows is mixed in. This is
+rehearsal, a simple and strong baseline (Robins 1995; Rolnick et al. 2019, arXiv:1811.11682).
 """
 
 import random
@@ -40,7 +40,7 @@ from models.training.training_weights import (
     weights_folder,
 )
 
-# Settings of which the weights depend, so that they cannot change.
+# The weights depend on these settings, so they cannot change.
 _FIXED = (
     "width",
     "channels",
@@ -55,13 +55,13 @@ _FIXED = (
 
 @dataclass(frozen=True, slots=True)
 class ContinuedTraining:
-    """The result.
+    """The result of a continued training.
 
     Attributes:
-        model: on the CPU.
-        weights: for the next continuation.
-        losses: of each stage, by name.
-        new_events: how many events were learned for the first time.
+        model: the trained model, on the CPU.
+        weights: the weights for the next continuation.
+        losses: the loss of each stage, by name.
+        new_events: number of events that were trained on for the first time.
     """
 
     model: Recommender
@@ -81,12 +81,12 @@ def continue_training(
     """Trains the bundle's model on the events that are later than its last one, and replaces it by a new version.
 
     Args:
-        events: the new events and some of their users' earlier ones, which are the context.
+        events: the new events, and some earlier ones of their users as context.
         items: texts, media and dates of items.
-        settings: of the training; `continuation` has the epochs and rates.
+        settings: settings of the training; `continuation` has the epochs and rates.
         bundle: folder of the bundle.
         progress: shows the stages.
-        fingerprint: of the events before their preparation; None: that of `events`.
+        fingerprint: fingerprint of the events before their preparation; None: that of `events`.
 
     Returns:
         The new version's manifest.
@@ -104,8 +104,8 @@ def continue_training(
     previous = read(bundle)
     if (version := previous.manifest.version) != weights.record.version:
         raise WeightsMissing(
-            f"{weights_folder(bundle)} is of version {weights.record.version}, and {bundle} of version {version}: they "
-            "are not of one training"
+            f"{weights_folder(bundle)} is of version {weights.record.version}, but {bundle} is of version {version}: "
+            "they are not of the same training"
         )
     device = device_of(settings.device, 0)
     torch.set_num_threads(settings.threads)
@@ -133,10 +133,10 @@ def continue_training(
 
 
 def check_same_model(record: TrainingRecord, settings: TrainSettings, encoders: Encoders) -> None:
-    """Checks that the settings are of the saved model.
+    """Checks that the settings fit the saved model.
 
     Raises:
-        WeightsMissing: they are not.
+        WeightsMissing: a setting that the weights depend on has changed.
     """
     before, now = record.settings, settings
     differing = [
@@ -145,11 +145,11 @@ def check_same_model(record: TrainingRecord, settings: TrainSettings, encoders: 
         if getattr(before, name) != getattr(now, name)
     ]
     if list(before.actions) != list(now.actions):
-        differing.append("the actions' names")
+        differing.append("the names of actions")
     if record.text_encoder != encoders.text.fingerprint():
         differing.append("the text encoder")
     if dict(record.shape.media) != encoders.media_widths:
-        differing.append("encoders of images")
+        differing.append("the image encoder")
     if differing:
         raise WeightsMissing(f"the previous training had other settings: {', '.join(differing)}")
 
@@ -162,15 +162,15 @@ def continued_weights(
     progress: Progress,
     device: torch.device,
 ) -> ContinuedTraining:
-    """The training itself, in memory.
+    """Continues a training in memory.
 
     Args:
-        weights: of the previous training.
+        weights: the weights of the previous training.
         events: as for `continue_training`.
-        inputs: of the events' items.
-        settings: of the training.
+        inputs: inputs of the item tower for the events' items.
+        settings: settings of the training.
         progress: shows the stages.
-        device: what to compute on.
+        device: the device to compute on.
 
     Raises:
         NothingToLearn: no event is new, or times are not real.
@@ -185,7 +185,7 @@ def continued_weights(
     own = settings.continuation
     chosen = select_events(events, newest_ms, own, settings.seed)
     index = weights.indices(events.item_ids)
-    # Items with their first events get embeddings after the others, in order.
+    # Items that have their first events get embeddings after the others, in order.
     first_seen = np.flatnonzero(chosen.seen_items() & (index == 0))
     added = [events.item_ids[item] for item in first_seen]
     index[first_seen] = len(record.item_ids) + 1 + np.arange(len(first_seen))
@@ -223,9 +223,9 @@ def select_events(events: Events, newest_ms: int, settings: ContinuationSettings
 
     Args:
         events: in ascending time.
-        newest_ms: later events are new, Unix milliseconds.
+        newest_ms: events after this time are new, Unix milliseconds.
         settings: the sample has `rehearsal` times as many users as have new events, `max_users` at most.
-        seed: of the sample.
+        seed: seed of the sample.
     """
     chosen = np.zeros(len(events.user_ids), np.bool_)
     chosen[events.users[events.time_ms > newest_ms]] = True
@@ -238,7 +238,7 @@ def select_events(events: Events, newest_ms: int, settings: ContinuationSettings
 
 
 class RehearsalWindows:
-    """Makes an epoch's windows: all whose targets are new events, and `rehearsal` times as many of older events."""
+    """Makes an epoch's windows: all with new events as targets, and `rehearsal` times as many of older events."""
 
     def __init__(self, newest_ms: int, rehearsal: float, history: int, refold_every: int) -> None:
         self._newest_ms, self._rehearsal = newest_ms, rehearsal
@@ -259,7 +259,7 @@ class RehearsalWindows:
 def _newest(record: TrainingRecord, events: Events) -> int:
     if record.newest_ms is None or not events.timed:
         raise NothingToLearn(
-            "without times no event is newer than another: train on all of them, without --continue"
+            "events without times have no order between users, so none is new: train on all of them, without --continue"
         )
     return record.newest_ms
 

@@ -1,8 +1,8 @@
-"""Data-dependent defaults: settings that suit the data, where none were set.
+"""Data-dependent defaults for settings that were not set.
 
-The defaults of `TrainSettings` suit ratings with times. Sequences of ids are different: a few events for each user and
-each item, and no times. All that is known of an item is what stands next to it in histories. So its vector is wide and
-enters the state directly, dropout is high, and no vector is asked of an item without its id.
+The defaults of `TrainSettings` suit ratings with times. Sequences of ids are different: they have few events for each
+user and item, and no times. All that is known about an item is which items are next to it in histories. So item vectors
+are wide and enter the state directly, dropout is high, and ids are never dropped.
 """
 
 from collections.abc import Mapping
@@ -29,18 +29,19 @@ SEQUENCE_DEFAULTS: Final[Mapping[str, Any]] = MappingProxyType(
         "final_learning_rate": 2e-3,
     }
 )
-"""For data without times; measured on reviews of toys (docs/experiments.md)."""
+"""Defaults for data without times. They were measured on reviews of toys (docs/experiments.md)."""
 
 
 def with_data_defaults(
     settings: TrainSettings, *, timed: bool, has_content: bool, labels: bool
 ) -> tuple[TrainSettings, dict[str, Any]]:
-    """The settings with data-dependent defaults. What was set explicitly stays.
+    """The settings with data-dependent defaults. Settings that were set explicitly stay.
 
     Args:
         settings: as they were read.
         timed: whether the data's times are real.
-        has_content: whether items have any content besides their ids. If not, no id is dropped: nothing would be left.
+        has_content: whether items have any content besides their ids. If not, ids are not dropped, because nothing
+            would be left.
         labels: whether the items' texts are labels and not language.
 
     Returns:

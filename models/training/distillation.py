@@ -1,4 +1,4 @@
-"""Distillation: the served model learns from a larger teacher which items could have come next, not only which one did.
+"""Distillation: a larger teacher shows the served model which items could have come next, not only which one did.
 
     loss = (1 - w) * -log p(target) + w * T^2 * KL(softmax(z / T) || softmax(s / T))
 
@@ -32,7 +32,7 @@ _WEIGHTS: Final = "weights"
 
 
 class DistillationTarget:
-    """What a frozen teacher gives its student to learn.
+    """The targets that a frozen teacher gives its student.
 
     Attributes:
         vectors: the teacher's item vectors [n, D].
@@ -45,13 +45,13 @@ class DistillationTarget:
 
     @torch.no_grad()
     def user_vectors(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """The teacher's next-item and long-term vectors [targets, D]; None for long-term vectors that it was not
-        trained on."""
+        """The teacher's next-item and long-term vectors [targets, D]. Long-term vectors are None if the teacher was not
+        trained for them."""
         next_item, long_term = self._teacher.user_vectors(self.vectors, batch)
         return next_item, long_term if self._settings.long_term_weight else None
 
     def mixed_loss(self, losses: Tensor, student: Tensor, teacher: Tensor, log_q: Tensor | None) -> Tensor:
-        """The loss above [b].
+        """The loss of the module's docstring [b].
 
         Args:
             losses: -log p(target) [b].
@@ -60,7 +60,7 @@ class DistillationTarget:
             log_q: what was subtracted from both logits to correct for sampling [m]; None: m are all items.
         """
         weight, temperature = self._settings.distillation_weight, self._settings.distillation_temperature
-        # The tempered logits are corrected for sampling, instead of the corrected ones tempered.
+        # The correction for sampling applies to the tempered logits: the corrected logits must not be tempered.
         correction = 0.0 if log_q is None else log_q * (1 / temperature - 1)
         target, predicted = (
             functional.log_softmax(logits / temperature + correction, -1) for logits in (teacher, student)
@@ -84,7 +84,15 @@ def untrained_teacher(shape: Shape, settings: TeacherSettings, media_dropout: fl
 
 
 class TeacherRecord(BaseModel):
-    """What a saved teacher was trained on. item_ids: of the id embeddings, in order."""
+    """What a saved teacher was trained on.
+
+    Attributes:
+        settings: settings of the training.
+        shape: shape of the student.
+        item_ids: items of the id embedding, in order.
+        text_encoder: fingerprint of the text encoder.
+        data_fingerprint: fingerprint of the events.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -97,7 +105,7 @@ class TeacherRecord(BaseModel):
 
 
 def teacher_file(bundle: Path) -> Path:
-    """The teacher's file beside the bundle. Serving does not read it, evaluations do."""
+    """The teacher's file beside the bundle. Evaluations read it; serving does not."""
     return bundle.with_name(f"{bundle.name}.teacher")
 
 

@@ -1,7 +1,7 @@
-"""The identity of a training: all that its result depends on, by name.
+"""The identity of a training: everything that its result depends on, by name.
 
-Two trainings of equal identity make the same model on one machine. A checkpoint is resumed only by a training of its
-identity. Source code is no part of it: an edited comment must not refuse an interrupted training.
+Two trainings with the same identity make the same model on one machine. Only a training with the identity of a
+checkpoint resumes it. Source code is not part of it, so that an edited comment does not refuse an interrupted training.
 """
 
 import hashlib
@@ -18,13 +18,13 @@ from models.training.distributed import process_group
 from models.training.settings import TrainSettings
 
 TRAINING_FORMAT: Final = 1
-"""Raise it by one in every change after which equal data and settings train to other weights: a layer, an initial
+"""Increase it by one with every change after which equal data and settings give other weights: a layer, an initial
 value, a loss, the order of random draws, what a stage reads. Trainings that were interrupted before the change are then
-refused, and evaluations train again. Refactorings, messages and comments leave it as it is."""
+refused, and evaluations train again. Refactorings, messages and comments do not change it."""
 
 _IRRELEVANT: Final = frozenset({"threads", "cache", "worker_timeout_seconds", "version", "continuation"})
-"""Settings that change how fast a model is trained, its name, or how it continues later. Other threads change sums in
-the last bit, which is accepted."""
+"""Settings that only change how fast a model is trained, its name, or how it is continued later. Another number of
+threads changes sums in the last bit, which is accepted."""
 
 
 def training_identity(
@@ -36,14 +36,14 @@ def training_identity(
         data: the training data.
         items: texts, media and dates of items.
         encoders: the frozen encoders.
-        settings: of the training.
+        settings: settings of the training.
     """
     relevant = settings.model_dump(
         mode="json",
         exclude={
             **dict.fromkeys(_IRRELEVANT, True),
             "streaming": {"folder"},
-            # Encoders count by their weights and not by where these lie.
+            # Encoders are identified by their weights, not by their paths.
             "encoders": {"text_model", "image_model"},
         },
     )
@@ -61,7 +61,7 @@ def training_identity(
 
 
 def _digest(items: Sequence[ItemText], modalities: Collection[str]) -> str:
-    """Of the items' texts, dates, and contents of the modalities that the model reads."""
+    """A digest of the items' texts, dates, and contents of the modalities that the model reads."""
     digest = hashlib.blake2b(digest_size=16)
     for item in items:
         media = [

@@ -1,4 +1,4 @@
-"""Epochs and steps of one training stage. After each step is a safe point, where the training may stop."""
+"""Epochs and steps of one training stage. There is a safe point after each step, where the training may stop."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -14,13 +14,13 @@ T = TypeVar("T")
 
 
 class Loop:
-    """The loop of a stage, from its start or from where a checkpoint left it.
+    """The loop of a stage, from its start or from a checkpoint.
 
-    A resumed loop skips finished epochs. It makes the batches of the current epoch again, from the same random state,
+    A resumed loop skips finished epochs. It makes the batches of the current epoch again from the same random state,
     and skips those that were trained on.
 
     Attributes:
-        losses: of the current epoch's steps.
+        losses: losses of the current epoch's steps.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Loop:
             rng: shuffles the batches.
             advance: called after each step with its share of an epoch and its loss.
             safe_point: called after each step with False, and after each epoch with True. The state may be saved then.
-            saved: what `state` returned; None: start from the beginning.
+            saved: what `state` returned; None: starts from the beginning.
             process_states: this process's random states at `saved`; see `models.training.resume.rng_state`.
         """
         self._schedule, self._rng, self._advance, self._safe_point = schedule, rng, advance, safe_point
@@ -57,7 +57,7 @@ class Loop:
         self._epoch_start = rng_state.generator_states([rng])
 
     def epochs(self, count: int) -> Iterator[int]:
-        """The numbers of the epochs that are left, of `count`."""
+        """Yields the numbers of the epochs that are left, of `count`."""
         while self._epoch < count:
             self._epoch_start = rng_state.generator_states([self._rng])
             if not self._steps:
@@ -71,10 +71,10 @@ class Loop:
                 self._safe_point(True)
 
     def steps(self, batches: Iterable[T], *rank_generators: np.random.Generator) -> Iterator[T]:
-        """The batches that are left of the current epoch.
+        """Yields the batches that are left of the current epoch.
 
         Args:
-            batches: all of the epoch.
+            batches: all batches of the epoch.
             rank_generators: this process's generators that the steps draw from, besides the loop's.
         """
         for batch in batches:
@@ -90,13 +90,15 @@ class Loop:
             self._safe_point(False)
 
     def step(self, loss: Tensor, share: float) -> None:
-        """A step of the schedule. share: of an epoch."""
+        """Makes a step of the schedule. It is a `share` of an epoch."""
         self.losses.append(self._schedule.step(loss, share))
         self._advance(share, self.losses[-1])
 
     def state(self) -> dict[str, Any]:
-        """The state at a safe point: numbers, text and tensors. `generators` is this process's; the rest is the same in
-        all processes."""
+        """The state at a safe point: numbers, text and tensors.
+
+        `generators` is of this process. Everything else is the same in all processes.
+        """
         return {
             "schedule": self._schedule.state(),
             "epoch": self._epoch,

@@ -11,5 +11,5 @@ class StageProgress:
         self._task = progress.add_task(title, total=total)
 
     def advance(self, share: float, loss: float) -> None:
-        """After a step: its share of an epoch, and its loss."""
+        """Shows a step, with its share of an epoch and its loss."""
         self._progress.update(self._task, advance=share, description=f"{self._title}, loss {loss:.3f}")

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from models.training.distributed import process_group
 from models.training.weight_averaging import WeightAverage
 
-# Share of the epochs.
+# Warm-up, as a share of the epochs.
 _WARM_UP = 0.03
-# The last learning rate, as a share of the highest: where the last step's weights are kept, and with averaging.
+# The last learning rate as a share of the highest, without and with weight averaging.
 _LAST, _LAST_WITH_AVERAGING = 0.01, 0.3
 _MAX_GRADIENT_NORM = 1.0
 
@@ -30,11 +30,11 @@ class Schedule:
     ) -> None:
         """
         Args:
-            parameters: what is trained.
-            learning_rate: the highest one.
-            weight_decay: of matrices; biases and scalars do not decay.
-            epochs: how long the schedule is.
-            weight_averaging: share of the epochs, the last ones, whose steps `apply_average` averages.
+            parameters: the parameters to train.
+            learning_rate: the highest learning rate.
+            weight_decay: weight decay of matrices. Biases and scalars do not decay.
+            epochs: length of the schedule.
+            weight_averaging: share of the last epochs whose steps `apply_average` averages.
         """
         self._parameters = parameters
         self._rate = learning_rate
@@ -51,11 +51,11 @@ class Schedule:
         )
 
     def step(self, loss: Tensor, epoch_share: float) -> float:
-        """One optimizer step.
+        """Makes one optimizer step.
 
         Args:
-            loss: this process's part of it.
-            epoch_share: which share of an epoch the step is.
+            loss: this process's part of the loss.
+            epoch_share: the step's share of an epoch.
 
         Returns:
             The loss, summed over the processes.
@@ -77,7 +77,7 @@ class Schedule:
         return whole.item()
 
     def apply_average(self) -> None:
-        """After the last step: sets the parameters to their average, if there is one."""
+        """Sets the parameters to their average, if there is one. Call it after the last step."""
         if self._average is not None:
             self._average.apply()
 
@@ -87,7 +87,7 @@ class Schedule:
         return self._done
 
     def state(self) -> dict[str, Any]:
-        """For `load_state` of a schedule of the same parameters."""
+        """The state, for `load_state` of a schedule of the same parameters."""
         return {
             "optimizer": self._optimizer.state_dict(),
             "done": self._done,

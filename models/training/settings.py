@@ -20,15 +20,15 @@ class StreamingSettings(BaseModel):
     from_rows: int = Field(
         20_000_000,
         ge=0,
-        description="Parquet files that have this many events or more in all are not read into memory at once",
+        description="Parquet files with at least this many events in all are trained on from disk, not from memory",
     )
     shard_rows: int = Field(
-        1_000_000, ge=1, description="Events of a shard; one shard is in memory at a time"
+        1_000_000, ge=1, description="Events in a shard; one shard is in memory at a time"
     )
     sample_rows: int = Field(
         1_000_000,
         ge=1,
-        description="Events of the sampled users that the stages after the encoder learn from",
+        description="Events of the sampled users on which the stages after the encoder are trained",
     )
     folder: Path | None = Field(
         None, description="Folder of the shards during the training; none: beside the bundle"
@@ -48,13 +48,13 @@ class ContinuationSettings(BaseModel):
         description="Windows of older events for each window of new events, so that the model does not forget",
     )
     max_users: int = Field(
-        100_000, ge=1, description="Users without new events from whom older events are sampled, at most"
+        100_000, ge=1, description="Maximum number of users without new events whose older events are sampled"
     )
 
 
 class TeacherSettings(BaseModel):
-    """Size and training of the teacher, and its share of the student's loss. A setting that is missing here has the
-    served model's value."""
+    """Size and training of the teacher, and its share of the student's loss. Settings that are missing here have the
+    values of the served model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -83,7 +83,7 @@ class TeacherSettings(BaseModel):
     long_term_weight: float = Field(
         0.0,
         ge=0,
-        description="Weight of the long-term loss, as `train.long_term_weight`; 0: the student's long-term vector is "
+        description="Weight of the long-term loss, like `train.long_term_weight`; 0: the student's long-term vector is "
         "not distilled either",
     )
     distillation_temperature: float = Field(
@@ -128,8 +128,8 @@ class TrainSettings(BaseModel):
     popularity_half_lives_days: tuple[float, ...] = Field(
         (3, 14, 90),
         min_length=1,
-        description="Half-lives of the popularities that rank a list; the middle one ranks alone for a user without "
-        "history",
+        description="Half-lives, in days, of the popularities that rank a list; for a user without history only the "
+        "middle one counts",
     )
     actions: dict[str, Action] = Field(default_factory=default_actions, description="Actions by name")
     epochs: int = Field(24, ge=1, description="Epochs over the events without the held-out part")
@@ -145,8 +145,8 @@ class TrainSettings(BaseModel):
         0.0,
         ge=0,
         lt=1,
-        description="Share of the epochs, the last ones, whose weights are averaged (SWA), for encoder and teacher; "
-        "the learning rate then falls to 0.3 of its highest instead of 0.01. 0: the last step's weights are kept",
+        description="Share of the last epochs whose weights are averaged (SWA), for encoder and teacher; the learning "
+        "rate then falls to 0.3 of its highest value instead of 0.01. 0: the last step's weights are kept",
     )
     weight_decay: float = Field(1e-4, ge=0, description="Weight decay (AdamW)")
     dropout: float = Field(0.2, ge=0, lt=1, description="Dropout")
@@ -178,7 +178,7 @@ class TrainSettings(BaseModel):
         0.1,
         ge=0,
         lt=1,
-        description="Share of the events, the latest, on which the ranking mixture is fitted; the encoder first trains "
+        description="Share of the latest events, to which the ranking mixture is fitted; the encoder first trains "
         "without them. 0: lists are ranked by the user vector alone",
     )
     mixture_steps: int = Field(500, ge=1, description="Steps of fitting the ranking mixture, 128 lists each")
@@ -186,10 +186,10 @@ class TrainSettings(BaseModel):
     ranker_epochs: int = Field(1, ge=1, description="Epochs of fitting the action and value head")
     ranker_candidates: int = Field(400, ge=8, description="Candidates of a list in training")
     seed: int = Field(0, ge=0, description="Seed of all random number generators")
-    threads: int = Field(2, ge=1, description="Threads of torch on a machine; its processes share them")
+    threads: int = Field(2, ge=1, description="Threads of torch on one machine, shared by its processes")
     device: Device = Field("auto", description="cpu, cuda, or auto: a GPU if torch sees one")
     worker_timeout_seconds: float = Field(
-        1800, gt=0, description="How long processes of one training wait for one that hangs"
+        1800, gt=0, description="Seconds that the processes of a training wait for one that hangs"
     )
     streaming: StreamingSettings = Field(
         StreamingSettings(), description="Trainings on Parquet files that do not fit in memory"

@@ -1,4 +1,4 @@
-"""The folder of shards of one training: events of Parquet files that are never in memory as a whole."""
+"""The shards of one training: events of Parquet files that are never in memory as a whole."""
 
 import hashlib
 import json
@@ -22,11 +22,11 @@ from readers.report import Report
 
 
 class ShardFolder:
-    """Shards beside the bundle. Rank 0 writes them. They are removed when the training is finished."""
+    """The folder of shards beside the bundle. Rank 0 writes them. They are removed when the training is finished."""
 
     def __init__(self, bundle: Path, settings: TrainSettings) -> None:
         self._settings = settings
-        # A folder of its own below the configured one: it is removed as a whole.
+        # A folder of its own below the configured one, because it is removed as a whole.
         self._folder = (settings.streaming.folder or bundle.parent) / f"{bundle.name}-shards"
 
     def shards(
@@ -37,20 +37,21 @@ class ShardFolder:
         progress: Progress,
         on_written: Callable[[Report, PreparationReport], None] = lambda files, prepared: None,
     ) -> Shards:
-        """The shards of these files. An interrupted training of the same files and settings leaves them for the next.
+        """The shards of these files. They are written now, unless an interrupted training of the same files and
+        settings left them.
 
         Args:
-            paths: Parquet files with an event a row.
-            items: What the model knows of the items.
-            options: How to read the files.
-            progress: Gets a task for each of the two passes.
-            on_written: Called with the reports of reading and preparation, where shards were written now.
+            paths: Parquet files with one event per row.
+            items: what the model knows about the items.
+            options: how to read the files.
+            progress: gets a task for each of the two passes.
+            on_written: called with the reports of reading and preparation, if shards are written now.
 
         Raises:
-            UnreadableFile: A file cannot be read as events.
-            NothingToLearn: No event has an action that is configured.
-            PreparationImpossible: A preparation is configured that needs all events in memory.
-            ShardsUnwritten: The folder does not take them.
+            UnreadableFile: a file cannot be read as events.
+            NothingToLearn: no event has a configured action.
+            PreparationImpossible: the preparation needs all events in memory.
+            ShardsUnwritten: the shards cannot be written to the folder.
             ShardsMissing: this process does not see what rank 0 wrote.
         """
         key = _key(paths, items, options, self._settings)
@@ -64,7 +65,7 @@ class ShardFolder:
         return found
 
     def remove(self) -> None:
-        """Every process may call it; rank 0 removes the folder."""
+        """Removes the folder. Every process may call it; only rank 0 removes."""
         if not process_group.rank():
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -109,7 +110,7 @@ class ShardFolder:
 def _key(
     paths: Sequence[Path], items: Sequence[ItemText], options: InteractionOptions, settings: TrainSettings
 ) -> str:
-    """Changes with whatever the shards are made of: files by name, size and time."""
+    """A key that changes with everything that the shards are made of. Files count by name, size and time."""
     files = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     made_of = [
         files,

@@ -36,8 +36,8 @@ from models.training.training_weights import TrainingRecord, TrainingWeights, sa
 from profiles.actions import Actions
 
 Validator = Callable[[Recommender, ItemTable], Mapping[str, float]]
-"""Measures a model during its training: the model, in evaluation mode, and the item tower's inputs to figures by name.
-It may compose lists with them. The weights do not depend on it."""
+"""Measures a model during its training. It takes the model in evaluation mode and the item tower's inputs, and returns
+figures by name. It may compose lists with them. The weights do not depend on it."""
 
 
 def train(
@@ -49,7 +49,7 @@ def train(
 ) -> Manifest:
     """Trains a model on a table of events; see `train_on`.
 
-    Items without events in `interactions` get no id embedding: the model knows their text alone.
+    Items without events in `interactions` get no id embedding: the model only knows their text.
     """
     return train_on(
         index_events([interactions], items, Actions(settings.actions)), items, settings, bundle, progress
@@ -73,11 +73,11 @@ def train_on(
     Args:
         data: the training events.
         items: texts, media and dates of items.
-        settings: of the training.
+        settings: settings of the training.
         bundle: folder to write; what was there is replaced at the end.
         progress: shows the stages.
-        fingerprint: of the events before their preparation, by which evaluations recognise their training part; None:
-            that of `data`.
+        fingerprint: fingerprint of the events before their preparation, by which evaluations recognise their training
+            part; None: that of `data`.
         checkpoint: where the training resumes; it is removed when the bundle is written.
         continuable: whether to save weights for `models.training.continuation` beside the bundle.
         validate: called by rank 0 after each epoch of the encoder. Its figures are printed.
@@ -116,7 +116,7 @@ def train_on(
         checkpoint.stop_if_requested()
 
     item_ids = [data.item_ids[item] for item in np.flatnonzero(training.seen_items)]
-    # A trained item without labels keeps those of its training: its text does not matter.
+    # A trained item without labels keeps those of its training, so its text does not matter.
     by_label = isinstance(encoders.text, LabelEncoder)
     metadata = bundle_metadata(
         settings,
@@ -153,7 +153,7 @@ def train_on(
 
 
 def shape_of(encoders: Encoders, data: TrainingData, items: int, settings: TrainSettings) -> Shape:
-    """The shape of a model. items: how many have events."""
+    """The shape of a model. `items` is the number of items with events."""
     scales = data.scales()
     return Shape(
         text_width=encoders.text.width,
@@ -195,8 +195,8 @@ def _encode_items(
     progress: Progress,
     device: torch.device,
 ) -> ItemInputs:
-    """Inputs of the item tower for all items, on the device. Each process encodes its span of them; labels cost
-    nothing, so each encodes all."""
+    """Inputs of the item tower for all items, on the device. Each process encodes its span of the items. Labels cost
+    nothing, so each process encodes all of them."""
     by_label = isinstance(encoders.text, LabelEncoder)
     count = len(data.item_ids)
     first, end = (0, count) if by_label else process_group.rank_span(count)
@@ -211,7 +211,7 @@ def _encode_items(
 
 
 class _Training:
-    """The stages, one after another."""
+    """Runs the stages, one after another."""
 
     def __init__(
         self,
@@ -235,7 +235,7 @@ class _Training:
     def run(self) -> tuple[Recommender, dict[str, float]]:
         """The trained model, and the last loss of each stage by name."""
         settings, losses = self._settings, {}
-        # The teacher first: a student starts with the same weights whether it has a teacher or not.
+        # The teacher comes first, so that a student starts with the same weights with and without one.
         teacher = self._teacher_training()
         model = self._untrained()
         self._checkpoint.track("model", model)

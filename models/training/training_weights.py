@@ -32,14 +32,14 @@ class TrainingRecord(BaseModel):
     """What weights were trained on.
 
     Attributes:
-        version: of the bundle.
-        settings: of the training.
-        shape: of the model.
-        item_ids: of the id embedding, in order.
+        version: version of the bundle.
+        settings: settings of the training.
+        shape: shape of the model.
+        item_ids: items of the id embedding, in order.
         text_encoder: fingerprint of the text encoder.
-        newest_ms: time of the latest event, Unix milliseconds; None where times were not real.
-        data_fingerprint: of the events.
-        weights_checksum: of the tensors' file.
+        newest_ms: time of the latest event, Unix milliseconds; None if times were not real.
+        data_fingerprint: fingerprint of the events.
+        weights_checksum: checksum of the tensors' file.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -71,8 +71,8 @@ class TrainingWeights:
         """The model with these weights.
 
         Args:
-            settings: the dropouts.
-            new_item_ids: items after the record's own. Their embeddings are zero: see `ItemTower.init_new_embeddings`.
+            settings: has the dropouts.
+            new_item_ids: items after the record's own. Their embeddings are zero; see `ItemTower.init_new_embeddings`.
         """
         shape = self.record.shape
         grown = Shape(**{**asdict(shape), "items": shape.items + len(new_item_ids)})

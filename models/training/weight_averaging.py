@@ -1,7 +1,7 @@
-"""Weight averaging: a model keeps the mean of its weights over many steps instead of the last step's.
+"""Weight averaging: a model keeps the mean of its weights over many steps instead of those of the last step.
 
-Izmailov et al. 2018, "Averaging Weights Leads to Wider Optima and Better Generalization" (SWA, arXiv:1803.05407,
-section 3). Averaged steps have to stay apart, so the learning rate falls less; see `models.training.schedule`.
+See Izmailov et al. 2018, "Averaging Weights Leads to Wider Optima and Better Generalization" (SWA, arXiv:1803.05407,
+section 3). Averaged steps must stay apart, so the learning rate falls less; see `models.training.schedule`.
 
 Off by default (`train.weight_averaging`); docs/experiments.md has its figures.
 """
@@ -36,7 +36,7 @@ class WeightAverage:
                 parameter.copy_(mean)
 
     def state(self) -> dict[str, Any]:
-        """For `load_state` of an average of the same parameters."""
+        """The state, for `load_state` of an average of the same parameters."""
         return {"mean": self._mean, "steps": self._steps}
 
     def load_state(self, state: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What runs on the pretended device, in a process of its own; it imports this by name."""
+"""Runs on the pretend device. A process of its own imports this module by name."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ ITEMS = [
 
 
 class Table:
-    """Ten users who go round twenty items."""
+    """Ten users who walk around a circle of twenty items."""
 
     user_ids = [f"u{row % 10}" for row in range(90)]
     item_ids = [str((row % 10 + row // 10) % 20) for row in range(90)]
@@ -37,7 +37,7 @@ class Table:
 
 
 def train(bundle: Path, negatives: int) -> Manifest:
-    """All stages, with texts and images; items are sampled where there are more than `negatives`."""
+    """Trains all stages, with texts and images. Items are sampled if there are more than `negatives`."""
     source = text_model(bundle.with_name(f"{bundle.name}-text"))
     settings = TrainSettings(
         encoders=EncoderSettings(text_model=str(source)),
@@ -53,7 +53,7 @@ def train(bundle: Path, negatives: int) -> Manifest:
 
 
 def train_there(_: TorchrunRank, folder: Path, several: tuple[int, ...]) -> None:
-    """The same on the pretended device, a bundle for each number of negatives."""
+    """Trains on the pretend device, one bundle for each number of negatives."""
     with pytest.MonkeyPatch.context() as patch:
         scans: list[torch.device] = []
         parallel_scan = models.network.scan.parallel_scan
@@ -71,10 +71,10 @@ def train_there(_: TorchrunRank, folder: Path, several: tuple[int, ...]) -> None
 
 
 def mix(_: TorchrunRank) -> None:
-    """What an operation of a GPU refuses and takes."""
+    """Checks which operands an operation on a GPU refuses and accepts."""
     with pretending() as device:
         there = torch.ones(3, device=device)
-        with pytest.raises(MixedDevices, match="lies on the CPU"):
+        with pytest.raises(MixedDevices, match="is on the CPU"):
             there + torch.ones(3)
         with pytest.raises(RuntimeError):
             there.numpy()

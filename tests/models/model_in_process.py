@@ -1,4 +1,4 @@
-"""The bundle's graphs in this process, as a `Model`: what Triton must agree with."""
+"""A bundle's graphs in this process, as a `Model`. Triton must agree with them."""
 
 import numpy as np
 
@@ -48,7 +48,7 @@ class InProcess:
 
 
 def random_histories(users: int, length: int, width: int, seed: int = 0) -> Histories:
-    """Histories of different lengths, the first one empty and the second one whole."""
+    """Histories of different lengths. The first one is empty, and the second one has the full length."""
     rng = np.random.default_rng(seed)
     sizes = np.r_[0, length, rng.integers(1, length + 1, max(0, users - 2))][:users]
     mask = (np.arange(length) < sizes[:, None]).astype(np.float32)
@@ -65,7 +65,7 @@ def random_histories(users: int, length: int, width: int, seed: int = 0) -> Hist
 
 
 def random_candidates(count: int, manifest: Manifest, seed: int = 0, users: int = 1) -> Candidates:
-    """Candidates of which some have no known age and no popularity, for users who are idle for an hour or so."""
+    """Candidates, some without age or popularity, for users who have been idle for about an hour."""
     lists = users, count
     popularities = *lists, len(manifest.popularity_half_lives_days)
     rng = np.random.default_rng(seed)

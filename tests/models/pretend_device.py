@@ -1,9 +1,9 @@
-"""A device that is not the CPU, computed on the CPU: where there is no GPU it shows what would fail on one.
+"""A device that claims not to be the CPU, but computes on it. Without a GPU, it shows what would fail on one.
 
-Its tensors hold a tensor of the CPU and claim to lie elsewhere. What an operation of a GPU would refuse is refused: a
-tensor of the CPU beside one of the device, other than single numbers and indices; and numpy cannot read its tensors.
-What it cannot show: kernels that differ, memory, speed, and NCCL. Random numbers are those of the CPU, and inference
-mode, which tensors of this kind do not know, is `no_grad`. A process that has it keeps it: tests start one for it.
+Its tensors hold a CPU tensor and claim to be on another device. It refuses what an operation on a GPU would refuse: CPU
+tensors beside its own, except single numbers and indices. numpy cannot read its tensors. It cannot show other kernels,
+memory, speed or NCCL. Random numbers are those of the CPU. Such tensors have no inference mode, so it becomes
+`no_grad`. A process cannot get rid of the device, so tests start a process for it.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ _registered: list[torch.device] = []
 
 
 def pretend_device() -> torch.device:
-    """The device; torch knows it from the first call on."""
+    """The device. The first call registers it with torch."""
     if not _registered:
         _setup_privateuseone_for_python_backend(NAME, _Chances())
         _registered.append(torch.device(NAME, 0))
@@ -35,14 +35,14 @@ def pretend_device() -> torch.device:
 
 @contextmanager
 def pretending() -> Iterator[torch.device]:
-    """Within the block tensors can be made on the device."""
+    """Within the block, tensors can be created on the device."""
     device = pretend_device()
     with _Mode():
         yield device
 
 
 def on_the_cpu(call: Callable[P, R]) -> Callable[P, R]:
-    """The function without the device: what it is given must not lie there. Tracing a graph needs that."""
+    """The function without the device, as tracing a graph needs it. Its arguments must not be on the device."""
 
     def called(*args: P.args, **kwargs: P.kwargs) -> R:
         with _disable_current_modes():
@@ -52,7 +52,7 @@ def on_the_cpu(call: Callable[P, R]) -> Callable[P, R]:
 
 
 class _Chances(_DummyBackendModule):
-    """The device draws what the CPU draws."""
+    """The device has the random generator of the CPU."""
 
     def get_rng_state(self, device: object = None) -> Tensor:
         return torch.get_rng_state()
@@ -62,7 +62,7 @@ class _Chances(_DummyBackendModule):
 
 
 class MixedDevices(RuntimeError):
-    """An operation was given tensors of both devices."""
+    """An operation got tensors of both devices."""
 
 
 class _Far(Tensor):
@@ -100,7 +100,7 @@ def _run(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
         for tensor in given:
             index = name in _INDEXING and not tensor.is_floating_point()
             if not isinstance(tensor, _Far) and tensor.ndim and not index:
-                raise MixedDevices(f"{func}: a tensor {tuple(tensor.shape)} lies on the CPU")
+                raise MixedDevices(f"{func}: a tensor {tuple(tensor.shape)} is on the CPU")
     wanted = kwargs.get("device")
     if wanted is not None:
         kwargs = {**kwargs, "device": torch.device("cpu")}

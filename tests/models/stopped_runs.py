@@ -1,4 +1,4 @@
-"""Trainings that stop in the middle, for tests of checkpoints; processes of a test import this by name."""
+"""Trainings that stop in the middle, for tests of checkpoints. Processes of a test import this module by name."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ DAY = 86_400_000
 
 
 def visits(users: int, length: int = 12, start: int = 10**12, seed: int = 0, items: int = 24) -> Events:
-    """Each user goes round the items from some place, an item a day; every other event is liked."""
+    """Each user walks around a circle of items from a random start, one item a day. Every other event is positive."""
     rng = np.random.default_rng(seed)
     rows = []
     for user in range(users):
@@ -47,7 +47,7 @@ def visits(users: int, length: int = 12, start: int = 10**12, seed: int = 0, ite
 
 
 class StopAt(Stop):
-    """Asks to stop when it is looked at for the so-manieth time."""
+    """Requests a stop when `requested` is read for the `look`-th time."""
 
     def __init__(self, look: int) -> None:
         self.deferred, self._left = False, look
@@ -59,11 +59,11 @@ class StopAt(Stop):
 
 
 class PowerLost(Exception):
-    """What no training waits for."""
+    """Ends a training at once, like a power cut."""
 
 
 class LosePower(StopAt):
-    """Ends the training on the spot instead."""
+    """Raises PowerLost instead of requesting a stop."""
 
     @property
     def requested(self) -> bool:  # type: ignore[override]
@@ -73,8 +73,11 @@ class LosePower(StopAt):
 
 
 def encoder_stage(rank: TorchrunRank, folder: Path, trainings: dict[str, list[int]]) -> None:
-    """The first stage, gone on with as often as it is stopped: process 1 is asked, at its so-manieth look. By name
-    of the training, which the weights are saved under."""
+    """Trains the first stage, and resumes it after each stop.
+
+    `trainings` has the stops of each training by its name, under which the weights are saved. Process 1 requests a stop
+    when `requested` is read for that many times.
+    """
     with join_process_group(rank, 30):
         for name, stops in trainings.items():
             for look in [*stops, 10**9]:

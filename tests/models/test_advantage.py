@@ -23,27 +23,25 @@ def step(minus_log_p: float, advantage: float) -> tuple[float, float]:
 
 
 @given(losses, st.floats(0.01, 4))
-def test_better_than_expected_weighs_log_p_by_the_advantage(minus_log_p: float, advantage: float) -> None:
+def test_a_better_event_weights_log_p_by_its_advantage(minus_log_p: float, advantage: float) -> None:
     loss, gradient = step(minus_log_p, advantage)
     assert loss == pytest.approx(advantage * minus_log_p, rel=1e-4)
     assert gradient == pytest.approx(-advantage, rel=1e-4)
 
 
 @given(losses, st.floats(-4, -0.01))
-def test_worse_than_expected_becomes_less_likely_and_never_below_nothing(
-    minus_log_p: float, advantage: float
-) -> None:
+def test_a_worse_event_becomes_less_likely_with_a_bounded_loss(minus_log_p: float, advantage: float) -> None:
     loss, gradient = step(minus_log_p, advantage)
     assert 0 <= loss <= 4 * 14
     assert gradient >= 0
 
 
-def test_what_is_improbable_already_is_left_alone() -> None:
+def test_an_improbable_worse_event_has_almost_no_gradient() -> None:
     assert step(20.0, -2.0)[1] < 1e-6 < step(0.7, -2.0)[1]
 
 
 def ratings(rows: list[tuple[int, float]]) -> Events:
-    """Of user and value."""
+    """Events of these users and values."""
     n = len(rows)
     none = np.zeros(n, np.int64)
     users, values = np.array([user for user, _ in rows]), np.array([value for _, value in rows], np.float32)
@@ -53,7 +51,7 @@ def ratings(rows: list[tuple[int, float]]) -> Events:
     )  # fmt: skip
 
 
-def test_ratings_are_weighed_by_each_users_own_spread() -> None:
+def test_ratings_are_weighted_by_each_users_own_spread() -> None:
     careful = [(0, 3.0 + n % 2) for n in range(40)]
     wide = [(1, 1.0 + 4 * (n % 2)) for n in range(40)]
     constant = [(2, 3.0)] * 40

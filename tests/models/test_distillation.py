@@ -1,4 +1,4 @@
-"""A training with a teacher: what it leaves, how it goes on, and the rows that say what it was worth."""
+"""A training with a teacher: its files, how it resumes, and its rows in an evaluation."""
 
 from itertools import count
 from pathlib import Path
@@ -69,7 +69,9 @@ def row_of(settings: TrainSettings, bundle: Path, part: Split = PART) -> Teacher
     return TeacherMethod(part, teacher, record, inputs, encoders.text.fingerprint())
 
 
-def test_without_members_nothing_else_of_a_teacher_matters(settings: TrainSettings, tmp_path: Path) -> None:
+def test_without_members_other_teacher_settings_do_not_matter(
+    settings: TrainSettings, tmp_path: Path
+) -> None:
     bundles = []
     for name, teacher in (
         ("none", TeacherSettings()),
@@ -81,9 +83,7 @@ def test_without_members_nothing_else_of_a_teacher_matters(settings: TrainSettin
     assert bundles[0].files == bundles[1].files and figures(bundles[0]) == figures(bundles[1])
 
 
-def test_the_teacher_lies_beside_the_bundle_and_nothing_of_it_inside(
-    settings: TrainSettings, bundle: Path
-) -> None:
+def test_the_teacher_is_beside_the_bundle_and_not_inside(settings: TrainSettings, bundle: Path) -> None:
     teacher, record = load_teacher(teacher_file(bundle))
     assert len(teacher.each()) == 2 and record.settings.teacher == settings.teacher
     kept = read(bundle)
@@ -96,12 +96,10 @@ def test_the_teacher_lies_beside_the_bundle_and_nothing_of_it_inside(
     )
     taught = kept.manifest
     assert sorted(alone.files) == sorted(taught.files), "the same graphs"
-    assert alone.files != taught.files, "of other numbers"
+    assert alone.files != taught.files, "with other numbers"
 
 
-def test_a_training_with_a_teacher_goes_on_where_it_was_stopped(
-    settings: TrainSettings, bundle: Path, tmp_path: Path
-) -> None:
+def test_a_training_with_a_teacher_resumes(settings: TrainSettings, bundle: Path, tmp_path: Path) -> None:
     stops, manifest = 0, None
     for run in count():
         checkpoint = Checkpoint(tmp_path / "bundle.checkpoint", StopAt((2, 5, 3)[run % 3]))
@@ -120,7 +118,9 @@ def test_a_training_with_a_teacher_goes_on_where_it_was_stopped(
     assert all(torch.equal(one[name], numbers) for name, numbers in other.items())
 
 
-def test_a_new_training_without_a_teacher_leaves_no_old_one(settings: TrainSettings, tmp_path: Path) -> None:
+def test_a_new_training_without_a_teacher_removes_the_old_one(
+    settings: TrainSettings, tmp_path: Path
+) -> None:
     place = tmp_path / "bundle"
     short = settings.model_copy(update={"epochs": 1, "held_out": 0.0})
     train_on(EVENTS, FILMS, short, place)
@@ -129,8 +129,8 @@ def test_a_new_training_without_a_teacher_leaves_no_old_one(settings: TrainSetti
     assert not teacher_file(place).exists()
 
 
-def test_a_list_of_the_teacher_is_that_of_its_window(settings: TrainSettings, bundle: Path) -> None:
-    """Whatever else is asked for, and popularity for whom nothing is known of."""
+def test_a_list_of_the_teacher_depends_only_on_its_window(settings: TrainSettings, bundle: Path) -> None:
+    """Other queries of the batch do not matter. A user without history gets popularity."""
     row = row_of(settings, bundle)
     queries = PART.queries.part(0, 12)
     scores = row.scores(queries)
@@ -147,7 +147,7 @@ def test_a_list_of_the_teacher_is_that_of_its_window(settings: TrainSettings, bu
     assert (alone[liked == 0] == 0).all() and (alone[liked > 0] > 0).all()
 
 
-def test_evaluation_says_how_far_the_student_is_from_its_teacher_and_from_itself_alone(
+def test_evaluation_compares_the_student_with_its_teacher_and_with_itself_alone(
     settings: TrainSettings, bundle: Path, tmp_path: Path
 ) -> None:
     alone = train_on(
@@ -181,7 +181,7 @@ def test_a_teacher_of_another_text_encoder_is_refused(
 
 
 @pytest.mark.parametrize("content", [None, b"", b"nothing of the kind"])
-def test_what_is_no_teacher_is_refused(content: bytes | None, tmp_path: Path) -> None:
+def test_a_file_that_holds_no_teacher_is_refused(content: bytes | None, tmp_path: Path) -> None:
     file = tmp_path / "bundle.teacher"
     if content is not None:
         file.write_bytes(content)
@@ -189,7 +189,7 @@ def test_what_is_no_teacher_is_refused(content: bytes | None, tmp_path: Path) ->
         load_teacher(file)
 
 
-def test_events_of_other_actions_are_none_for_it(settings: TrainSettings, bundle: Path) -> None:
+def test_events_with_other_actions_are_refused(settings: TrainSettings, bundle: Path) -> None:
     known = PART.known
     renamed = Events(
         **{n: getattr(known, n) for n in Events.__dataclass_fields__} | {"action_names": ("view",)}

@@ -1,4 +1,4 @@
-"""What an int8 bundle says of a row does not depend on the company, it is smaller, and it is a version of its own."""
+"""The result of an int8 bundle does not depend on the batch. The bundle is smaller, and a version of its own."""
 
 import shutil
 from pathlib import Path
@@ -22,11 +22,11 @@ from models.export.local_graphs import LocalGraphs
 from tests.models.tiny_bundle import build
 
 EVERYTHING = 2
-"""Numbers of the smallest weight that is rounded: all of them."""
+"""A `min_numbers` that rounds all weights."""
 
 
 class Both:
-    """A bundle in float32, the same with every weight in int8, and both one's graphs."""
+    """A float32 bundle, the same with every weight in int8, and the graphs of both."""
 
     def __init__(self, folder: Path) -> None:
         self.float32 = read(build(folder / "float32", images=True))
@@ -42,7 +42,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
 
 
 def padded(graph: Graph, row: dict[str, Array], count: int) -> dict[str, Array]:
-    """One row with so much more padding behind, or candidates, or nothing where a graph has no length."""
+    """One row with `count` more padding or candidates at its end. A graph without a length gets none."""
     if graph is ITEM_ENCODER:
         names = ("input_ids", "attention_mask")
     elif graph is USER_FOLD:
@@ -53,7 +53,7 @@ def padded(graph: Graph, row: dict[str, Array], count: int) -> dict[str, Array]:
         return row
     more = dict(row)
     for name in names:
-        # Numbers that would be seen if the mask, or blindness between candidates, did not hide them.
+        # These numbers would change the result if the mask did not hide them, or if candidates were not independent.
         filling = np.full((1, count, *row[name].shape[2:]), 0 if "mask" in name else 3, row[name].dtype)
         more[name] = np.concatenate([row[name], filling], 1)
     return more
@@ -94,8 +94,8 @@ def test_a_row_gives_the_same_alone_in_a_batch_and_with_other_padding(
                 )
 
 
-def test_the_rounding_that_onnxruntime_offers_first_would_not_do(both: Both, tmp_path: Path) -> None:
-    """It takes one scale for all activations of a call: what the test above is there to find."""
+def test_dynamic_quantization_of_onnxruntime_depends_on_the_batch(both: Both, tmp_path: Path) -> None:
+    """It uses one scale for all activations of a call. The test above would detect that."""
     path = tmp_path / "dynamic"
     shutil.copytree(both.float32.folder, path)
     name = f"triton/{ITEM_ENCODER.name}/{both.float32.manifest.version}/model.onnx"
@@ -109,7 +109,7 @@ def test_the_rounding_that_onnxruntime_offers_first_would_not_do(both: Both, tmp
 
 @settings(max_examples=20)
 @given(st.integers(1, 120), st.integers(0, 2**32 - 1))
-def test_step_after_step_is_the_fold_in_int8_too(both: Both, length: int, seed: int) -> None:
+def test_steps_equal_the_fold_in_int8_too(both: Both, length: int, seed: int) -> None:
     graphs = both.graphs["int8"]
     given = random_inputs(USER_FOLD, both.sizes, 2, length, np.random.default_rng(seed))
     given["mask"] = np.ones((2, length), np.float32)
@@ -122,7 +122,7 @@ def test_step_after_step_is_the_fold_in_int8_too(both: Both, length: int, seed: 
     np.testing.assert_allclose(user, folded[1], rtol=1e-4, atol=1e-4)
 
 
-def test_it_is_smaller_and_another_version_with_other_vectors(both: Both) -> None:
+def test_the_int8_bundle_is_smaller_and_a_version_with_other_vectors(both: Both) -> None:
     one, other = both.float32.manifest, both.int8.manifest
     assert (one.precision, one.compressed_from) == ("float32", None)
     assert (other.precision, other.compressed_from) == ("int8", one.version) and other.version > one.version
@@ -130,7 +130,7 @@ def test_it_is_smaller_and_another_version_with_other_vectors(both: Both) -> Non
     assert one.model_dump(include=kept) == other.model_dump(include=kept)
     found = [costs(bundle, seconds=0) for bundle in (both.float32, both.int8)]
     assert set(found[0]) == set(found[1]) == set(one.graphs())
-    # The tiny graphs are mostly not weights; those with the larger weights show it most.
+    # Weights are a small part of these tiny graphs. The graph with the largest weights shrinks most.
     assert all(found[1][name].size < found[0][name].size for name in GRAPHS)
     assert found[1]["item_encoder"].size < 0.6 * found[0]["item_encoder"].size
     assert found[1]["item_encoder"].microseconds.keys() == {1, 16} and found[1][
@@ -162,7 +162,7 @@ def test_small_weights_stay_as_they_are(both: Both, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("reason", ["itself", "int8 already", "its version"])
-def test_what_cannot_be_compressed_is_refused(both: Both, tmp_path: Path, reason: str) -> None:
+def test_bundles_that_cannot_be_compressed_are_refused(both: Both, tmp_path: Path, reason: str) -> None:
     source, folder, version = {
         "itself": (both.float32, both.float32.folder, None),
         "int8 already": (both.int8, tmp_path / "int8", None),
@@ -174,7 +174,7 @@ def test_what_cannot_be_compressed_is_refused(both: Both, tmp_path: Path, reason
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_judged_too_bad_leaves_the_old_bundle_and_nothing_else(both: Both, tmp_path: Path) -> None:
+def test_a_refused_int8_bundle_leaves_only_the_old_one(both: Both, tmp_path: Path) -> None:
     write_int8(both.float32, tmp_path / "int8", lambda int8: {"int8_loss": 0.004}, version=5)
     seen: list[Manifest] = []
 
@@ -203,7 +203,7 @@ def test_graphs_that_drift_apart_are_refused(
         write_int8(both.float32, tmp_path / "int8")
 
 
-def test_a_loss_of_one_in_a_hundred_is_let_through_and_no_more() -> None:
+def test_a_loss_of_at_most_one_percent_is_allowed() -> None:
     assert loss(0.2, 0.199) == pytest.approx(0.005) and loss(0.2, 0.21) < 0 and loss(0.0, 0.0) == 0
     assert refusal(0.2, 0.1981) == "" and refusal(0.2, 0.3) == ""
     assert "loses 1.5% of NDCG@10 (0.2000 in float32, 0.1970 in int8)" in refusal(0.2, 0.197)

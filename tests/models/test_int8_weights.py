@@ -1,4 +1,4 @@
-"""Weights in eight bits are half a step off at most, and a graph in int8 is the same graph."""
+"""Weights in eight bits are at most half a step off, and an int8 graph computes with exactly these weights."""
 
 from pathlib import Path
 
@@ -21,25 +21,25 @@ WEIGHTS = arrays.arrays(
 
 
 @given(WEIGHTS, st.integers(0, 3))
-def test_each_weight_is_half_a_step_of_its_channel_off_at_most(weights: np.ndarray, axis: int) -> None:
+def test_each_weight_is_at_most_half_a_step_of_its_channel_off(weights: np.ndarray, axis: int) -> None:
     axis %= weights.ndim
     found = quantize(weights, axis)
     others = tuple(place for place in range(weights.ndim) if place != axis)
     largest = np.abs(weights).max(axis=others, keepdims=True)
     assert found.values.dtype == np.int8 and found.values.min() >= -127
     assert (np.abs(found.dequantized() - weights) <= largest / 127 * 0.5001 + 1e-37).all()
-    # A channel's scale is its own: what the others hold does not matter.
+    # Each channel has its own scale, so the other channels do not matter.
     alone = quantize(np.take(weights, [0], axis), axis)
     np.testing.assert_array_equal(alone.values, np.take(found.values, [0], axis))
 
 
-def test_what_is_no_number_is_refused() -> None:
+def test_weights_that_are_not_finite_are_refused() -> None:
     with pytest.raises(ValueError, match="not finite"):
         quantize(np.array([[1.0, np.inf]], np.float32), 0)
 
 
 def graph(path: Path) -> dict[str, np.ndarray]:
-    """A table, a product either way, a convolution, a table that is a weight too, and what is none of these."""
+    """A graph with a table, two kinds of products, a convolution, a table that is also a weight, and other tensors."""
     rng = np.random.default_rng(0)
     weights = {
         "table": (20, 8), "product": (8, 12), "turned": (6, 12), "kernel": (4, 1, 3), "both": (6, 6), "added": (1, 6),
@@ -73,7 +73,7 @@ def test_a_graph_computes_with_the_rounded_weights_and_keeps_the_rest(tmp_path: 
     made = graph(tmp_path / "float.onnx")
     assert quantize_graph(tmp_path / "float.onnx", tmp_path / "int8.onnx", min_numbers=5) == 4
     left = {each.name: each for each in onnx.load(str(tmp_path / "int8.onnx")).graph.initializer}
-    # One is a table and a weight at once, one is added, one is small: they stay.
+    # These stay: one is both a table and a weight, one is added, and one is small.
     assert {name for name in left if ":" not in name} == {"both", "added", "small"}
     assert {left[f"{name}:int8"].data_type for name in ("table", "product", "turned", "kernel")} == {
         TensorProto.INT8
@@ -91,7 +91,7 @@ def test_a_graph_computes_with_the_rounded_weights_and_keeps_the_rest(tmp_path: 
     )
 
 
-def test_weights_that_are_no_numbers_are_named(tmp_path: Path) -> None:
+def test_the_error_names_a_weight_that_is_not_finite(tmp_path: Path) -> None:
     graph(tmp_path / "float.onnx")
     model = onnx.load(str(tmp_path / "float.onnx"))
     for tensor in model.graph.initializer:

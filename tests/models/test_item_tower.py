@@ -1,4 +1,4 @@
-"""What an item does not have is as if it had never been a modality; what it has moves its vector."""
+"""An absent modality does not change an item's vector. A present one does."""
 
 import torch
 
@@ -11,7 +11,7 @@ def inputs(items: int = 5) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 def towers(**more: object) -> tuple[ItemTower, ItemTower]:
-    """A tower of text alone and one with images, alike in all else."""
+    """A tower for text only and one with images. Their other weights are equal."""
     torch.manual_seed(1)
     plain = ItemTower(6, 8, 3, 0.0, 0.0, **more).eval()  # type: ignore[arg-type]
     seeing = ItemTower(6, 8, 3, 0.0, 0.0, {"image": 4}, **more).eval()  # type: ignore[arg-type]
@@ -19,7 +19,7 @@ def towers(**more: object) -> tuple[ItemTower, ItemTower]:
     return plain, seeing
 
 
-def test_an_absent_modality_is_text_and_id_alone() -> None:
+def test_without_a_modality_the_vector_is_of_text_and_id() -> None:
     text, index, image = inputs()
     for unit in (False, True):
         plain, seeing = towers(unit_norm=unit)
@@ -61,7 +61,7 @@ def test_unit_vectors_stay_on_the_sphere() -> None:
     torch.testing.assert_close(seeing(text, index, {"image": image}).norm(dim=1), torch.ones(5))
 
 
-def test_standardising_takes_a_narrow_cone_apart_and_is_part_of_the_model() -> None:
+def test_standardising_spreads_a_narrow_cone_and_is_part_of_the_model() -> None:
     torch.manual_seed(0)
     cone = torch.nn.functional.normalize(
         torch.randn(200, 6) * 0.05 + torch.tensor([1.0, 0, 0, 0, 0, 0]), dim=1
@@ -78,8 +78,10 @@ def test_standardising_takes_a_narrow_cone_apart_and_is_part_of_the_model() -> N
 
 
 def world(items: int = 300) -> tuple[torch.Tensor, torch.Tensor, ItemTower]:
-    """Texts [n, 6] of length one, indices (0 for the last third), and a tower whose whole vectors follow the texts, by
-    what their ids add and the tower does not know."""
+    """Texts [n, 6] of length one, indices (0 for the last third), and a tower.
+
+    The tower's item vectors are linear in the texts. The id embeddings add what its head does not know.
+    """
     torch.manual_seed(0)
     text = torch.nn.functional.normalize(torch.randn(items, 6), dim=1)
     index = torch.arange(1, items + 1)
@@ -98,14 +100,14 @@ def test_an_item_without_events_gets_the_vector_that_its_text_predicts() -> None
     before = (tower(text, index) - whole)[unseen].norm()
     tower.init_cold_embeddings(text, index)
     assert (tower(text, index) - whole)[unseen].norm() < before / 5
-    # Those with events keep theirs.
+    # Items with events keep their vectors.
     assert torch.equal(tower(text, index)[~unseen], whole[~unseen])
     again = ItemTower(6, 8, 300, 0.1, 0.2).eval()
     again.load_state_dict(tower.state_dict())
     assert torch.equal(again(text, index), tower(text, index))
 
 
-def test_cold_embeddings_are_fitted_to_items_with_events_alone() -> None:
+def test_cold_embeddings_are_fitted_to_items_with_events_only() -> None:
     text, index, tower = world()
     tower.init_cold_embeddings(text, index)
     found = tower(text[:1], torch.zeros(1, dtype=torch.long))
@@ -122,7 +124,7 @@ def test_without_any_event_cold_embeddings_stay_zero() -> None:
     assert torch.equal(tower(text, torch.zeros_like(index)), before)
 
 
-def test_an_item_begins_with_the_vector_that_it_had_without_events() -> None:
+def test_a_new_embedding_starts_at_the_cold_vector() -> None:
     text, index, tower = world()
     tower.init_cold_embeddings(text, index)
     new = torch.nonzero(index == 0)[:4, 0]

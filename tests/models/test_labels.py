@@ -1,4 +1,4 @@
-"""Items known by labels: each label has a meaning of its own, in training as in serving."""
+"""Items that are described by labels: each label has its own meaning, in training and in serving."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ IDS = [item.item_id for item in ITEMS]
 
 
 def tokens(encoder: LabelEncoder, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
-    """As a bundle makes them."""
+    """Token ids and mask, as a bundle makes them."""
     rows = [encoding.ids for encoding in encoder.tokenizer(8).encode_batch(texts)]
     ids = torch.zeros(len(rows), max(1, *map(len, rows)), dtype=torch.long)
     mask = torch.zeros_like(ids)
@@ -39,7 +39,7 @@ def tokens(encoder: LabelEncoder, texts: list[str]) -> tuple[torch.Tensor, torch
 
 def test_a_vector_says_which_labels_an_item_shares_with_others() -> None:
     encoder = LabelEncoder(ITEMS)
-    assert encoder.words == ["1", "2", "30"]  # 7 and 9 are of one item each
+    assert encoder.words == ["1", "2", "30"]  # only one item has 7, and only one has 9
     half = 0.5**0.5
     expected = torch.tensor([[3**-0.5] * 3, [0, half, half], [0, 0, 0], [0, 0, 0], [1, 0, 0]])
     torch.testing.assert_close(encoder.vectors(IDS).to_dense(), expected)
@@ -59,7 +59,7 @@ def test_items_without_a_common_label_are_refused() -> None:
         LabelEncoder([ItemText("a", "1, 2"), ItemText("b", "3")])
 
 
-def test_the_head_reads_a_sparse_table_as_it_reads_a_full_one() -> None:
+def test_the_head_reads_a_sparse_table_like_a_dense_one() -> None:
     torch.manual_seed(0)
     labels, index = LabelEncoder(ITEMS).vectors(IDS), torch.arange(5)
     for unit in (False, True):
@@ -115,7 +115,7 @@ def test_an_item_that_comes_without_labels_keeps_those_of_its_training(tmp_path:
         trained, model.item(encoder.vectors(IDS), torch.arange(1, 6)), atol=1e-5, rtol=1e-4
     )
     torch.testing.assert_close(vectors([""] * 5, [1, 2, 3, 4, 5]), trained)
-    # A new item is what its labels say, and other labels are another item.
+    # Labels decide the vector of a new item. Other labels change the vector of a known one.
     torch.testing.assert_close(vectors(["30, 2"], [0]), vectors(["2, 30"], [0]))
     assert (vectors(["30, 2"], [0]) - vectors([""], [0])).abs().max() > 1e-2
     assert (vectors(["1"], [2]) - trained[1]).abs().max() > 1e-2

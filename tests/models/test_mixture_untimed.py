@@ -1,4 +1,4 @@
-"""What times cannot have taught is of no weight in serving, where times are real."""
+"""A model that was trained without real times gives them no weight in serving, where times are real."""
 
 import torch
 
@@ -6,14 +6,14 @@ from models.network.mixture import Mixture
 
 
 def scores(mixture: Mixture, popularity: float, idle: float) -> torch.Tensor:
-    """Of five candidates, of which the first is so popular and the others nothing."""
+    """Scores of five candidates. The first one has this popularity, the others have none."""
     near = torch.arange(5.0)[None]
     given = torch.zeros(1, 5, 3)
     given[0, 0] = popularity
     return mixture(near, -near, given, torch.full((1, 5), -1.0), torch.tensor([[idle]]))
 
 
-def test_popularity_orders_nothing_for_who_has_a_history_unless_times_were_real() -> None:
+def test_popularity_counts_for_users_with_history_only_if_times_were_real() -> None:
     torch.manual_seed(0)
     for timed in (False, True):
         mixture = Mixture(3, timed)
@@ -24,12 +24,12 @@ def test_popularity_orders_nothing_for_who_has_a_history_unless_times_were_real(
             not torch.equal(scores(mixture, 9, idle), scores(mixture, 0, idle)) for idle in (0.0, 500.0)
         ]
         assert changed == [timed, timed]
-        # Of whom nothing is known, nothing else can be said.
+        # For a user without history, only popularity counts.
         assert scores(mixture, 9, -1).argmax() == 0
 
 
-def test_training_gives_popularity_that_is_always_nothing_no_weight() -> None:
-    """Adam divides a gradient by its own size: one that is a rounding error is as good as any other."""
+def test_training_gives_no_weight_to_popularity_that_is_always_zero() -> None:
+    """Adam divides a gradient by its own size, so a rounding error would count like any other gradient."""
     torch.manual_seed(0)
     mixture = Mixture(3, timed=False)
     before = mixture.weights[-1].weight[4:].clone(), mixture.weights[-1].bias[4:].clone()

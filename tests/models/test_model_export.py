@@ -86,7 +86,7 @@ def test_a_graph_that_was_fixed_to_the_traced_length_is_refused(
             mask: torch.Tensor,
         ) -> tuple[torch.Tensor, ...]:
             state, user, parts = self.user.fold(items, actions, gaps, values, mask)
-            # A number of the trace instead of the input's own length.
+            # The length of the traced input instead of the input's own length.
             return state / int(items.shape[1]), user, parts
 
     with pytest.raises(ExportFailed, match="user_fold: state differs"):

@@ -1,4 +1,4 @@
-"""One model in three forms: all events at once, the whole history's end, and step after step."""
+"""One model in three forms: a scan over all events, a fold of a history, and single steps."""
 
 import pytest
 import torch
@@ -37,7 +37,7 @@ def model(request: pytest.FixtureRequest) -> Recommender:
         for parameter in found.parameters():
             if not parameter.any():
                 parameter.normal_(std=0.3)
-        # Decays of every strength, not only those of the start.
+        # Decays of every strength, not only the initial ones.
         found.user.decay.weight.normal_(std=1.0)
     return found
 
@@ -73,7 +73,7 @@ def test_scan_fold_and_steps_agree(model: Recommender, length: int) -> None:
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 17, 64, 500])
-def test_both_ways_to_scan_agree_and_so_do_their_gradients(length: int) -> None:
+def test_both_scans_agree_and_so_do_their_gradients(length: int) -> None:
     torch.manual_seed(length)
     decay = torch.rand(2, length, 5, requires_grad=True)
     entering = torch.randn(2, length, 5, requires_grad=True)
@@ -138,7 +138,7 @@ def test_odd_raw_values_stay_finite(model: Recommender) -> None:
         assert out.isfinite().all()
 
 
-def test_a_candidate_is_scored_alike_whoever_stands_beside_it(model: Recommender) -> None:
+def test_the_score_of_a_candidate_does_not_depend_on_the_others(model: Recommender) -> None:
     torch.manual_seed(3)
     state, user, idle = torch.randn(4, 20), torch.randn(4, 12), torch.tensor([[-1.0], [0.0], [60.0], [1e6]])
     candidates, ages, popularity = torch.randn(4, 9, 12), torch.rand(4, 9) * 1e6, torch.rand(4, 9, 2) * 50
@@ -178,7 +178,7 @@ def test_in_training_some_ids_are_dropped_and_unknown_ones_never_matter(model: R
         whole = model.item(text[:1], index[:1])
     assert not torch.allclose(only_text, whole)
     model.item.train()
-    # Of the head's own dropout there is to be none here.
+    # Without the head's own dropout.
     model.item.head.eval()
     vectors = model.item(text, index)
     model.item.eval()
@@ -186,7 +186,7 @@ def test_in_training_some_ids_are_dropped_and_unknown_ones_never_matter(model: R
     assert 0.2 < share < 0.4
 
 
-def test_the_direct_way_begins_as_a_fading_mean_of_what_was_taken() -> None:
+def test_the_item_skip_connection_starts_as_a_decaying_mean_of_the_history() -> None:
     torch.manual_seed(0)
     shape = Shape(
         text_width=8,
@@ -210,12 +210,12 @@ def test_the_direct_way_begins_as_a_fading_mean_of_what_was_taken() -> None:
         nothing, ones = torch.full((1, 3), torch.nan), torch.ones(1, 3)
         _, vector, _ = user.fold(items[None, :3], ones.long(), torch.zeros(1, 3), nothing, ones)
         near = vector[0] @ items.T
-    assert near[2] > near[1] > near[0] > 0.1  # the latest most
+    assert near[2] > near[1] > near[0] > 0.1  # the latest counts most
     torch.testing.assert_close(near[3:], torch.zeros(9))
 
 
 @pytest.mark.parametrize("timed", [True, False])
-def test_gaps_and_idle_times_count_only_where_the_model_has_learned_from_real_ones(timed: bool) -> None:
+def test_gaps_and_idle_times_count_only_if_times_were_real_in_training(timed: bool) -> None:
     torch.manual_seed(0)
     shape = Shape(
         text_width=8,

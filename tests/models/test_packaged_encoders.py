@@ -1,4 +1,4 @@
-"""The encoders that packages ship become bundles that the real Triton serves as torch computes them."""
+"""Encoders from packages become bundles, and the real Triton computes what torch computes."""
 
 import io
 from pathlib import Path
@@ -113,8 +113,8 @@ async def test_the_packaged_image_encoder_is_served_as_torch_computes_it(tmp_pat
         await server.stop()
 
 
-def test_the_image_encoder_sees_what_pictures_show() -> None:
-    """Not noise: the published weights tell a color from a texture, and alike images are near each other."""
+def test_similar_images_have_similar_vectors() -> None:
+    """The weights are not noise: two images of stripes are nearer to each other than to a ramp."""
     needed("efficientnet-lite0")
     encoder = ImageEncoder("efficientnet-lite0")
     ramp = np.linspace(0, 255, 64).astype(np.uint8)

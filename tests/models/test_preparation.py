@@ -1,4 +1,4 @@
-"""What is left out of training, counted from training rows alone."""
+"""What is left out of the training, by counts of training rows only."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ Mask = NDArray[np.bool_]
 
 
 def table(rows: list[tuple[int, int, int, float]], actions: list[int] | None = None) -> Events:
-    """Of user, item, second and value."""
+    """Events from rows of user, item, second and value."""
     n = len(rows)
     users, items, seconds = (np.array([row[place] for row in rows], np.int64) for place in range(3))
     return Events(
@@ -50,8 +50,8 @@ def test_a_core_is_the_largest_one() -> None:
 
 
 @given(EVENTS, st.integers(0, 60))
-def test_held_out_rows_touch_nothing(known: Events, cut: int) -> None:
-    """Whatever stands in held-out rows, the same training rows stay."""
+def test_held_out_rows_do_not_change_the_preparation(known: Events, cut: int) -> None:
+    """The same training rows stay, whatever is in the held-out rows."""
     training = np.arange(len(known)) < cut
     held = ~training
     other = replace(
@@ -64,8 +64,8 @@ def test_held_out_rows_touch_nothing(known: Events, cut: int) -> None:
     settings = PreparationSettings(min_user_events=2, min_item_events=2, max_events_per_day=5)
     one, two = prepare(known, training, settings, ACTIONS), prepare(other, training, settings, ACTIONS)
     assert one.keep.tolist() == two.keep.tolist()
-    assert one.keep[held].all(), "what is asked of the model does not depend on what it learns from"
-    steps = [[s for s in p.report.steps if "equal user" not in s.name] for p in (one, two)]
+    assert one.keep[held].all(), "held-out rows stay"
+    steps = [[s for s in p.report.steps if "same user" not in s.name] for p in (one, two)]
     assert steps[0] == steps[1] and one.report.kept == two.report.kept
 
 
@@ -81,7 +81,7 @@ def test_every_step_is_counted() -> None:
         "value missing": 1,
         "value outside the action's range": 1,
         "item repeated by its user": 1,
-        "equal user and time as another event": 2,
+        "same user and time as another event": 2,
         "fewer than 2 events of the user or 0 of the item": 1,
     }
     assert found.keep.tolist() == [True, True, True, False, False, True, True]
@@ -90,12 +90,12 @@ def test_every_step_is_counted() -> None:
     assert found.report.as_dict()["kept"] == 3
 
 
-def test_nothing_is_left_out_unless_it_is_asked_for() -> None:
+def test_nothing_is_left_out_by_default() -> None:
     known = table([(0, 0, 0, 5), (1, 1, 0, 1)])
     assert prepare(known, everything(known), PreparationSettings()).keep.all()
 
 
-def test_users_faster_than_people_are_left_out_on_request() -> None:
+def test_users_past_the_daily_limit_are_left_out() -> None:
     day = DAY_MS // 1000
     slow = [(0, n, n * day // 2, 5.0) for n in range(6)]
     fast = [(1, n, 10 * day + n, 5.0) for n in range(4)]
@@ -103,9 +103,9 @@ def test_users_faster_than_people_are_left_out_on_request() -> None:
     settings = PreparationSettings(max_events_per_day=3)
     assert prepare(known, everything(known), settings).keep.tolist() == [True] * 6 + [False] * 4
     untimed = replace(known, timed=False)
-    assert prepare(untimed, everything(untimed), settings).keep.all(), "made-up times have no rate"
+    assert prepare(untimed, everything(untimed), settings).keep.all(), "synthetic times have no rate"
 
 
-def test_tied_events_are_those_that_share_user_and_moment() -> None:
+def test_tied_events_are_those_that_share_user_and_time() -> None:
     known = table([(0, 0, 0, 5), (0, 1, 0, 5), (1, 0, 0, 5), (0, 2, 1, 5)])
     assert time_ties(known).tolist() == [True, True, False, False]

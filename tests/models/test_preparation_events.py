@@ -1,4 +1,4 @@
-"""Tables of codes and tables of strings become the same events."""
+"""Dictionary-encoded tables and tables of strings become the same events."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ ACTIONS = Actions(
 
 @dataclass(frozen=True)
 class Strings:
-    """A table that knows neither codes nor ties."""
+    """A table with neither codes nor ties."""
 
     user_ids: list[str]
     item_ids: list[str]
@@ -74,7 +74,7 @@ def test_codes_and_strings_give_the_same_events(rows: list[Row]) -> None:
     assert one.positive.tolist() == expected
 
 
-def test_names_that_occur_in_held_out_rows_alone_are_in_no_vocabulary() -> None:
+def test_names_that_only_occur_in_held_out_rows_are_in_no_vocabulary() -> None:
     rows: list[Row] = [("a", "x", "rate", 5.0), ("b", "y", "rate", 5.0), ("c", "secret", "rate", 5.0)]
     training, rest = Interactions.of(*columns(rows)).split(0.7)
     learned = index_events([training], [], ACTIONS)
@@ -83,7 +83,7 @@ def test_names_that_occur_in_held_out_rows_alone_are_in_no_vocabulary() -> None:
     assert whole.item_ids == ["secret", "x", "y"] and len(whole) == 3
 
 
-def test_the_order_of_a_moment_is_the_tables_whatever_was_done_to_it() -> None:
+def test_events_of_equal_time_keep_the_order_of_the_table() -> None:
     rows: list[Row] = [("a", f"{n:02}", "view", float("nan")) for n in range(30)]
     user, item, action, _, value = columns(rows)
     table = Interactions.of(user, item, action, np.full(30, 10**12, np.int64), value)
@@ -91,7 +91,7 @@ def test_the_order_of_a_moment_is_the_tables_whatever_was_done_to_it() -> None:
     assert index_events([shuffled], [], ACTIONS).items.tolist() == list(range(30))
 
 
-def test_made_up_times_are_known_to_be() -> None:
+def test_synthetic_times_are_marked() -> None:
     table = Interactions.of(["a"], ["x"], ["view"], np.array([10**12], np.int64))
     assert index_events([table], [], ACTIONS).timed
     untimed = Interactions(

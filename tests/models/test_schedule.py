@@ -1,4 +1,4 @@
-"""What a stage of training ends with: its last numbers, or the mean of many."""
+"""A training stage ends with its last weights, or with the mean of many."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ STEPS = 16
 
 
 def trained(averaged: float) -> tuple[Tensor, list[Tensor]]:
-    """The weight at the end, and after each of the steps of four epochs."""
+    """The weight at the end, and the weights after each step of four epochs."""
     torch.manual_seed(0)
     layer = nn.Linear(4, 1)
     schedule = Schedule(list(layer.parameters()), 0.1, 0.0, 4, averaged)
@@ -22,21 +22,21 @@ def trained(averaged: float) -> tuple[Tensor, list[Tensor]]:
     return layer.weight.detach(), passed
 
 
-def test_without_a_share_the_last_step_counts_alone() -> None:
+def test_without_averaging_the_last_weights_are_kept() -> None:
     end, passed = trained(0.0)
     torch.testing.assert_close(end, passed[-1], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(("averaged", "steps"), [(0.5, 9), (0.25, 5)])
 def test_the_steps_of_the_last_share_of_the_epochs_are_averaged(averaged: float, steps: int) -> None:
-    """That which reaches the share is the first of them."""
+    """The first of them is the step that reaches the share."""
     end, passed = trained(averaged)
     torch.testing.assert_close(end, torch.stack(passed[-steps:]).mean(0))
     assert not torch.allclose(end, passed[-1])
 
 
-def test_steps_that_are_averaged_stay_apart() -> None:
-    """The rate falls less: else the mean would be of one number many times."""
+def test_averaged_steps_stay_apart() -> None:
+    """The learning rate falls less. Otherwise the mean would be of nearly equal weights."""
     assert _last_stride(trained(0.5)[1]) > 10 * _last_stride(trained(0.0)[1])
 
 

@@ -1,4 +1,4 @@
-"""Learning from disk sees the events that learning from memory sees."""
+"""A training from disk sees the same events as a training from memory."""
 
 from contextlib import suppress
 from itertools import chain
@@ -30,7 +30,7 @@ USERS = 60
 
 
 def table(rows: int = 1500) -> Table:
-    """No two events at once, so that there is one order."""
+    """Events with distinct times, so that there is only one order."""
     rng = np.random.default_rng(0)
     actions = ["rate" if kind else "view" for kind in rng.integers(0, 2, rows)]
     ratings = rng.integers(0, 6, rows).astype(float)  # 0 is outside the range
@@ -92,7 +92,7 @@ def test_an_epoch_takes_every_event_once_in_another_order(tmp_path: Path) -> Non
     assert sum(share for _, share in first) == pytest.approx(1)
 
 
-def test_the_latest_tenth_is_that_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_latest_tenth_is_the_same_as_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = table()
     shards, _ = written(parts(whole), tmp_path / "shards")
     monkeypatch.setattr(models.data.shards, "_SNAPSHOTS", 10**6)
@@ -117,7 +117,7 @@ def test_a_sample_is_of_whole_users_and_the_same_each_time(tmp_path: Path) -> No
     assert facts(sample) == sorted(fact for fact in everything if fact[0] in chosen)
 
 
-def test_shards_of_something_else_are_not_taken(tmp_path: Path) -> None:
+def test_shards_with_another_key_are_not_read(tmp_path: Path) -> None:
     shards, _ = written(parts(table(200)), tmp_path / "shards")
     assert Shards.read(tmp_path / "shards", "other", 1) is None and Shards.read(tmp_path, "key", 1) is None
     again, _ = written(parts(table(200)), tmp_path / "again")
@@ -125,7 +125,7 @@ def test_shards_of_something_else_are_not_taken(tmp_path: Path) -> None:
     assert again.fingerprint() == shards.fingerprint() != other.fingerprint()
 
 
-def test_what_cannot_be_prepared_or_learned_is_said(tmp_path: Path) -> None:
+def test_errors_name_what_cannot_be_prepared_or_learned(tmp_path: Path) -> None:
     nothing = Table(["u"], ["i"], ["dance"], np.array([1]), np.array([np.nan]))
     with pytest.raises(NothingToLearn):
         written([nothing], tmp_path / "nothing")
@@ -135,8 +135,8 @@ def test_what_cannot_be_prepared_or_learned_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.drill
-def test_a_model_learns_from_shards_as_from_memory(tmp_path: Path) -> None:
-    """Users go round the items: what comes next can be told, and chance is a loss of log 25."""
+def test_a_model_learns_from_shards_like_from_memory(tmp_path: Path) -> None:
+    """Users walk around a circle of items, so the next one can be predicted. Chance is a loss of log 25."""
     rows = [(u, step) for step in range(20) for u in range(USERS)]
     walks = Table(
         [f"u{u}" for u, _ in rows],
@@ -159,7 +159,7 @@ def test_a_model_learns_from_shards_as_from_memory(tmp_path: Path) -> None:
     assert max(losses) < 0.5 * np.log(25)
 
 
-def test_an_interrupted_training_from_shards_ends_as_one_that_was_not(tmp_path: Path) -> None:
+def test_an_interrupted_training_from_shards_ends_like_an_uninterrupted_one(tmp_path: Path) -> None:
     settings = TrainSettings(
         encoders=EncoderSettings(text_model=str(text_model(tmp_path / "text"))),
         width=8, channels=8, hidden=8, history=8, refold_every=4, batch=30, epochs=2, final_epochs=1, mixture_steps=2,
@@ -167,7 +167,7 @@ def test_an_interrupted_training_from_shards_ends_as_one_that_was_not(tmp_path: 
     )  # fmt: skip
     shards, _ = written(parts(table(600), 3), tmp_path / "shards")
     whole = train_on(shards, ITEMS, settings, tmp_path / "whole")
-    # In the second and the third shard of an epoch, then never again.
+    # Stops in the second and in the third shard of an epoch, and then not at all.
     for looks in (5, 6, 10**6):
         checkpoint = Checkpoint(tmp_path / "checkpoint", StopAt(looks))
         with suppress(TrainingStopped):

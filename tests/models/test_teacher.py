@@ -71,7 +71,7 @@ def changed(given: Batch, **columns: Tensor) -> Batch:
 
 
 def padded(given: Batch, left: int, right: int) -> Batch:
-    """The same with so many places before and after that hold anything and are no events."""
+    """The same batch with padding on the left and on the right, which holds arbitrary numbers."""
     random = torch.Generator().manual_seed(1)
 
     def wider(column: Tensor, fill: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ def padded(given: Batch, left: int, right: int) -> Batch:
 
 
 @torch.no_grad()
-def test_what_happens_later_changes_nothing_before() -> None:
+def test_later_events_do_not_change_earlier_states() -> None:
     taught, (_, given) = teacher(), windows()
     (member,) = taught.each()
     vectors = taught.vectors(TABLE)
@@ -125,8 +125,8 @@ def test_padding_on_either_side_changes_nothing(left: int, right: int) -> None:
 
 
 @torch.no_grad()
-def test_where_a_window_begins_says_nothing_but_what_is_before_and_how_long_ago_does() -> None:
-    """The same events, asked for as the last of a window and as its middle."""
+def test_distances_and_elapsed_times_matter_and_positions_do_not() -> None:
+    """Compares the same events at the end of a window and in its middle."""
     taught, (_, given) = teacher(), windows()
     vectors = taught.vectors(TABLE)
     whole = taught.final_user_vectors(vectors, given)
@@ -140,7 +140,7 @@ def test_where_a_window_begins_says_nothing_but_what_is_before_and_how_long_ago_
 
 
 @torch.no_grad()
-def test_several_answer_with_the_mean_of_their_logits() -> None:
+def test_an_ensemble_averages_the_logits_of_its_members() -> None:
     taught, (_, given) = teacher(members=3), windows()
     vectors = taught.vectors(TABLE)
     next_item, long_term = taught.user_vectors(vectors, given)
@@ -155,7 +155,7 @@ def test_several_answer_with_the_mean_of_their_logits() -> None:
 
 
 def trained_member() -> Teacher:
-    """Of few passes: it does not say what the student finds by himself."""
+    """A member that is trained for few epochs, so that it differs from what the student finds alone."""
     taught = teacher()
     (member,) = taught.each()
     assert isinstance(member, Member)
@@ -183,7 +183,7 @@ def target(taught: Teacher, **other: object) -> DistillationTarget:
 
 @torch.no_grad()
 def divergence(taught: Teacher, model: Recommender) -> float:
-    """Mean KL from the teacher's distribution over what comes next to the model's, of users that neither has seen."""
+    """Mean KL divergence of the model's next-item distribution from the teacher's, for users that neither has seen."""
     events = visits(20, seed=9)
     none = np.zeros(0, np.int64)
     given = collate(events, event_gaps(events), [Window(rows, 1, none) for rows in events.by_user()])
@@ -212,19 +212,19 @@ def test_distillation_works_on_a_sample_of_the_items(taught: Teacher) -> None:
     assert divergence(taught, sampled) < 0.5 * alone
 
 
-def test_distillation_without_weight_leaves_the_training_as_it_is(taught: Teacher) -> None:
+def test_distillation_without_weight_does_not_change_the_training(taught: Teacher) -> None:
     alone, other = student(None).state_dict(), student(target(taught, distillation_weight=0.0)).state_dict()
     assert all(torch.equal(alone[name], numbers) for name, numbers in other.items())
 
 
-def test_the_teacher_itself_stays_as_it_was(taught: Teacher) -> None:
+def test_distillation_does_not_change_the_teacher(taught: Teacher) -> None:
     before = {name: numbers.clone() for name, numbers in taught.state_dict().items()}
     student(target(taught))
     assert all(torch.equal(before[name], numbers) for name, numbers in taught.state_dict().items())
 
 
 def test_tempered_logits_of_a_sample_are_corrected_for_sampling() -> None:
-    """Every second item stands for two: the same as if it were there twice."""
+    """Every second item represents two, which must equal having it twice."""
     random = torch.Generator().manual_seed(0)
     own, other = torch.randn(2, 5, 6, generator=random)
     q = torch.tensor([1.0, 0.5, 1.0, 0.5, 1.0, 0.5])

@@ -1,4 +1,4 @@
-"""Any encoder or decoder that is named by path becomes an item's text vector, whatever stands around the text."""
+"""Any encoder or decoder at a path computes text vectors, which do not depend on the batch."""
 
 import json
 import warnings
@@ -20,7 +20,7 @@ WIDTH = 32
 
 
 def decoder_model(folder: Path) -> Path:
-    """A random two-layer Llama with grouped heads, with the letters' tokenizer, adding no marks of its own."""
+    """A random two-layer Llama with grouped heads. Its tokenizer over letters adds no special tokens."""
     from transformers import LlamaConfig, LlamaModel
 
     text_model(folder)
@@ -52,7 +52,7 @@ def encoders(model: TextEncoder, tokens: int = 64) -> Encoders:
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls", "last"])
-def test_a_text_has_the_same_vector_alone_and_in_company(folder: Path, pooling: str) -> None:
+def test_a_text_has_the_same_vector_alone_and_in_a_batch(folder: Path, pooling: str) -> None:
     model = encoders(TextEncoder(folder, pooling))  # type: ignore[arg-type]
     texts = [
         "red shoe", "ends in nul\0", "inner\0nul", "", "\0", "a film 🎈👩‍👩‍👧", "x" * 102_400, "a song of the game",
@@ -67,7 +67,7 @@ def test_a_text_has_the_same_vector_alone_and_in_company(folder: Path, pooling: 
     )
 
 
-def test_a_decoder_is_known_by_what_it_does(folder: Path) -> None:
+def test_a_decoder_is_detected_by_its_outputs(folder: Path) -> None:
     assert TextEncoder(folder).causal == ("decoder" in folder.name)
 
 
@@ -83,7 +83,7 @@ def test_padding_on_either_side_changes_nothing(tmp_path: Path) -> None:
         torch.testing.assert_close(left, alone, atol=1e-5, rtol=0)
 
 
-def test_poolings_are_what_they_are_called(folder: Path) -> None:
+def test_poolings_do_what_their_names_say(folder: Path) -> None:
     ids, mask = torch.tensor([[7, 9, 11, 0], [8, 5, 0, 0]]), torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0]])
     hidden = TextEncoder(folder)._hidden(ids, mask)
     for pooling, wanted in (
@@ -106,7 +106,7 @@ def test_pooling_is_the_folders_own_unless_it_is_set(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pooling", ["mean", "last"])
-def test_the_exported_graph_is_free_in_batch_and_length(folder: Path, pooling: str, tmp_path: Path) -> None:
+def test_the_exported_graph_takes_any_batch_and_length(folder: Path, pooling: str, tmp_path: Path) -> None:
     model = TextEncoder(folder, pooling).eval()  # type: ignore[arg-type]
     path = tmp_path / "text.onnx"
     example = torch.tensor([[5, 6, 7], [8, 9, 0]]), torch.tensor([[1, 1, 1], [1, 1, 0]])
@@ -129,7 +129,7 @@ def test_the_exported_graph_is_free_in_batch_and_length(folder: Path, pooling: s
             np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
-def test_the_fingerprint_follows_weights_tokenizer_and_pooling(tmp_path: Path) -> None:
+def test_the_fingerprint_depends_on_weights_tokenizer_and_pooling(tmp_path: Path) -> None:
     first = TextEncoder(text_model(tmp_path / "a")).fingerprint()
     assert TextEncoder(text_model(tmp_path / "b")).fingerprint() == first
     assert TextEncoder(tmp_path / "b", "cls").fingerprint() != first
@@ -138,7 +138,7 @@ def test_the_fingerprint_follows_weights_tokenizer_and_pooling(tmp_path: Path) -
     assert TextEncoder(tmp_path / "b").fingerprint() != first
 
 
-def test_an_encoder_that_is_not_there_is_named_with_those_that_could_be(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_encoder_names_the_packaged_ones(tmp_path: Path) -> None:
     with pytest.raises(EncoderNotFound, match="all-minilm-l6-v2, smollm2-135m"):
         text_source("no-such-model")
     with pytest.raises(EncoderNotFound, match="efficientnet-lite0"):

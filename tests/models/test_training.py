@@ -1,4 +1,4 @@
-"""Training learns from the events it was given, from nothing else, and beats popularity where there is order."""
+"""Training learns from the given events only, and beats popularity if their order can be learned."""
 
 import math
 from dataclasses import replace
@@ -30,7 +30,7 @@ HOUR = 3_600_000
 
 
 def walks(users: int, length: int, start: int = 10**12, first_user: int = 0) -> Table:
-    """Each user goes round the forty items from some place, sometimes leaving one out."""
+    """Each user walks around the circle of forty items from a random start, and sometimes skips one."""
     rng = np.random.default_rng(first_user)
     rows: list[tuple[int, str, str, float]] = []
     for user in range(users):
@@ -61,7 +61,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> TrainSettings:
 
 
 def hit_rates(training: Table, replay: Table, bundle: Path) -> tuple[float, float]:
-    """HR@5 before each event of the replay, which is the last tenth: of the lists, and of popularity."""
+    """HR@5 of the product's lists and of popularity, before each event of the replay, which is the last tenth."""
     found = split(index_events([training, replay], ITEMS, Actions(ACTIONS)), "next-item")
     assert len(found.queries) == len(replay.user_ids) == len(found.known) - found.training.sum()
     lists = product_methods(found, ITEMS, [], read(bundle), list_settings(ACTIONS))[0]
@@ -71,7 +71,7 @@ def hit_rates(training: Table, replay: Table, bundle: Path) -> tuple[float, floa
 
 
 @pytest.mark.drill
-def test_what_comes_next_is_learned_better_than_what_is_popular(
+def test_the_model_predicts_the_next_item_better_than_popularity(
     settings: TrainSettings, tmp_path: Path
 ) -> None:
     training, replay = walks(120, 27), walks(30, 12, start=10**12 + 30 * HOUR, first_user=1000)
@@ -83,7 +83,7 @@ def test_what_comes_next_is_learned_better_than_what_is_popular(
 
 
 @pytest.mark.drill
-def test_held_out_behaviour_touches_nothing(settings: TrainSettings, tmp_path: Path) -> None:
+def test_held_out_events_do_not_influence_the_training(settings: TrainSettings, tmp_path: Path) -> None:
     """The last event of every user gets an item that occurs nowhere else: only its text may be known."""
     whole = walks(20, 8)
     last = np.array(
@@ -105,7 +105,7 @@ def test_held_out_behaviour_touches_nothing(settings: TrainSettings, tmp_path: P
     assert manifest.texts_fingerprint == texts_fingerprint(bundle.trained_items(), items)
 
 
-def test_the_order_of_a_file_tells_nothing() -> None:
+def test_the_order_of_a_file_does_not_matter() -> None:
     table = walks(10, 6)
     same_second = replace(table, time_ms=table.time_ms // HOUR * HOUR)
     shuffled = same_second.rows(np.random.default_rng(0).permutation(len(table.user_ids)))
@@ -115,10 +115,10 @@ def test_the_order_of_a_file_tells_nothing() -> None:
     }
     assert len(prints) == 1
     ordered = index_events([by_item], ITEMS, Actions(ACTIONS))
-    assert not (np.diff(ordered.items[:10]) >= 0).all(), "within a second not the file's order"
+    assert not (np.diff(ordered.items[:10]) >= 0).all(), "within a second, the order is not that of the file"
 
 
-def test_popularity_is_what_came_before_weighed_by_age() -> None:
+def test_popularity_is_the_sum_of_earlier_events_weighted_by_age() -> None:
     table = walks(30, 20)
     known = index_events([table], ITEMS, Actions(ACTIONS))
     history = PopularityHistory.of(known, half_life_days=0.5, snapshots=len(known))
@@ -140,7 +140,9 @@ def test_equal_data_and_seed_give_an_equal_model(settings: TrainSettings, tmp_pa
     assert first.metrics["encoder_loss"] == second.metrics["encoder_loss"]
 
 
-def test_users_with_every_item_and_catalogues_of_one_end(settings: TrainSettings, tmp_path: Path) -> None:
+def test_trainings_of_users_with_every_item_and_of_one_item_end(
+    settings: TrainSettings, tmp_path: Path
+) -> None:
     few = ITEMS[:10]
     everything = Table(
         ["all"] * 10 + ["most"] * 9,
@@ -165,7 +167,7 @@ def test_more_items_than_negatives_are_sampled(settings: TrainSettings, tmp_path
     assert hits > popular + 0.1
 
 
-def test_events_of_no_known_action_are_nothing_to_learn_from(settings: TrainSettings, tmp_path: Path) -> None:
+def test_events_without_a_known_action_are_refused(settings: TrainSettings, tmp_path: Path) -> None:
     table = replace(walks(2, 3), actions=["dance"] * 6)
     with pytest.raises(NothingToLearn, match="dance"):
         train(table, ITEMS, settings, tmp_path / "bundle")
@@ -181,7 +183,7 @@ def test_a_validator_measures_each_epoch_of_the_encoder_and_changes_no_weight(
 
     def validate(model: Recommender, items: ItemTable) -> dict[str, float]:
         assert not model.training
-        torch.rand(3)  # whatever it draws
+        torch.rand(3)  # Its random draws must not matter.
         seen.append(len(items.vectors(model)))
         return {"ndcg@10": 0.5}
 

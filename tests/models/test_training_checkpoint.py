@@ -1,4 +1,4 @@
-"""A training that is interrupted anywhere ends with the numbers of one that is not."""
+"""A training that is interrupted anywhere ends with the same numbers as an uninterrupted one."""
 
 import io
 import os
@@ -52,7 +52,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> TrainSettings:
 
 @pytest.fixture(scope="module")
 def whole(settings: TrainSettings, tmp_path_factory: pytest.TempPathFactory) -> Manifest:
-    """Of the training that nobody interrupts."""
+    """The manifest of the uninterrupted training."""
     return train_on(EVENTS, FILMS, settings, tmp_path_factory.mktemp("whole") / "bundle")
 
 
@@ -78,7 +78,7 @@ def test_a_training_stopped_again_and_again_ends_with_the_same_bundle(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "bundle.teacher"]
 
 
-def test_a_lost_process_costs_what_came_after_the_last_epoch(
+def test_a_lost_process_loses_only_what_came_after_the_last_epoch(
     settings: TrainSettings, whole: Manifest, tmp_path: Path
 ) -> None:
     path = tmp_path / "bundle.checkpoint"
@@ -88,12 +88,12 @@ def test_a_lost_process_costs_what_came_after_the_last_epoch(
             train_on(
                 EVENTS, FILMS, settings, tmp_path / "bundle", checkpoint=Checkpoint(path, LosePower(look))
             )
-        assert path.read_bytes() != before, "an epoch or more was over"
+        assert path.read_bytes() != before, "at least one epoch was finished"
     manifest = train_on(EVENTS, FILMS, settings, tmp_path / "bundle", checkpoint=Checkpoint(path))
     assert manifest.files == whole.files and figures(manifest) == figures(whole)
 
 
-def test_stages_that_are_over_are_not_repeated(settings: TrainSettings, tmp_path: Path) -> None:
+def test_finished_stages_are_not_repeated(settings: TrainSettings, tmp_path: Path) -> None:
     ran = []
     for _ in range(2):
         checkpoint = Checkpoint(tmp_path / "checkpoint")
@@ -103,7 +103,7 @@ def test_stages_that_are_over_are_not_repeated(settings: TrainSettings, tmp_path
 
 
 @pytest.mark.drill
-def test_two_processes_stop_at_one_step_and_go_on_together(tmp_path: Path) -> None:
+def test_two_processes_stop_at_the_same_step_and_resume_together(tmp_path: Path) -> None:
     trainings = {"whole": [], "stopped": [1, 3, 2]}
     assert worker_runs.spawned(2, stopped_runs.encoder_stage, tmp_path, trainings) == [0, 0]
     weights, loss = torch.load(tmp_path / "whole.pt")
@@ -119,7 +119,7 @@ def stopped(settings: TrainSettings, folder: Path) -> Path:
     return path
 
 
-def test_a_checkpoint_of_other_things_is_refused_by_their_names(
+def test_a_refused_checkpoint_names_the_differences(
     settings: TrainSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = stopped(settings, tmp_path)
@@ -140,13 +140,13 @@ def test_a_checkpoint_of_other_things_is_refused_by_their_names(
         assert "training format" in refusal()
     assert path.read_bytes() == before
     checkpoint = Checkpoint(path, StopAt(1))
-    # What only says how fast, and what the result is called.
+    # These settings only change the speed, and the name of the result.
     faster = settings.model_copy(update={"threads": 2, "version": 8, "cache": tmp_path / "vectors"})
     with pytest.raises(TrainingStopped):
         train_on(EVENTS, FILMS, faster, tmp_path / "bundle", checkpoint=checkpoint)
 
 
-def test_an_edited_comment_refuses_no_training(
+def test_an_edited_comment_does_not_refuse_a_training(
     settings: TrainSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The identity reads no source file, so its bytes cannot matter."""
@@ -167,9 +167,7 @@ def test_an_edited_comment_refuses_no_training(
     assert "training format" in found and not [name for name in found if "code" in name.split()]
 
 
-def test_encoders_count_by_their_weights_and_not_by_where_they_lie(
-    settings: TrainSettings, tmp_path: Path
-) -> None:
+def test_encoders_are_identified_by_weights_and_not_by_path(settings: TrainSettings, tmp_path: Path) -> None:
     source = Path(settings.encoders.text_model)
     moved = settings.encoders.model_copy(
         update={"text_model": str(shutil.copytree(source, tmp_path / "moved"))}
@@ -189,7 +187,7 @@ class Harm:
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", pickle.dumps({"format": 1, "identity": Harm()})])
-def test_what_is_no_checkpoint_is_refused_and_runs_nothing(
+def test_a_file_that_is_no_checkpoint_is_refused_and_runs_no_code(
     content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -199,7 +197,7 @@ def test_what_is_no_checkpoint_is_refused_and_runs_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
 
 
-def test_a_checkpoint_that_cannot_be_written_says_so_and_leaves_the_one_before(
+def test_a_failed_write_raises_and_leaves_the_previous_checkpoint(
     settings: TrainSettings, tmp_path: Path
 ) -> None:
     path = stopped(settings, tmp_path)
@@ -210,7 +208,7 @@ def test_a_checkpoint_that_cannot_be_written_says_so_and_leaves_the_one_before(
     assert path.read_bytes() == before
 
 
-def test_every_random_generator_goes_on_from_its_saved_state() -> None:
+def test_every_random_generator_continues_from_its_saved_state() -> None:
     import random
 
     def drawn() -> list[float]:
@@ -218,8 +216,8 @@ def test_every_random_generator_goes_on_from_its_saved_state() -> None:
         return [*generators, float(torch.rand(())), float(rng.random()), int(rng.integers(9))]
 
     rng = np.random.default_rng(5)
-    rng.integers(9, dtype=np.uint32)  # half a word is left over
-    np.random.normal()  # and half a pair
+    rng.integers(9, dtype=np.uint32)  # leaves half a word
+    np.random.normal()  # leaves half a pair
     process, own = rng_state.process_states(), rng_state.generator_states([rng])
     expected = drawn()
     drawn()
@@ -243,7 +241,7 @@ def test_the_first_signal_waits_for_a_safe_point_and_the_second_does_not(number:
     assert signal.getsignal(number) == before
 
 
-def test_without_a_file_a_stop_is_a_stop() -> None:
+def test_a_stop_without_a_file_stops_the_training() -> None:
     stop = Stop()
     checkpoint = Checkpoint(None, stop)
     checkpoint.open({})

@@ -1,4 +1,4 @@
-"""A model goes on with what came since: it learns it, keeps its form, and does not forget."""
+"""A continued training learns the new events, keeps the model's sizes, and does not forget the old events."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +26,7 @@ from tests.models.tiny_bundle import text_model
 from tests.models.tiny_training import tiny_settings
 
 ACTIONS = {"rate": Action(positive_from=5.0, value_range=(1, 5))}
-# At first nobody visits the last eight.
+# The old events are not about the last eight items.
 OLD, SINCE = visits(60, items=16), visits(60, start=10**12 + 20 * DAY, seed=1)
 BOTH = replace(
     SINCE,
@@ -63,7 +63,7 @@ def trained(settings: TrainSettings, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture
 def bundle(trained: Path, tmp_path: Path) -> Path:
-    """A copy to go on from."""
+    """A copy of the trained bundle, to continue from."""
     import shutil
 
     for folder in (trained, weights_folder(trained)):
@@ -83,9 +83,7 @@ def product_rows_of(bundle: Path, part: Split):  # type: ignore[no-untyped-def]
         return product_methods(part, FILMS, [], read(bundle), list_settings(ACTIONS))[1]
 
 
-def test_what_is_new_is_learned_and_what_is_old_is_not_forgotten(
-    settings: TrainSettings, bundle: Path
-) -> None:
+def test_new_events_are_learned_and_old_ones_are_not_forgotten(settings: TrainSettings, bundle: Path) -> None:
     middle = len(OLD) + len(SINCE) // 2
     coming = next_items(BOTH, middle, len(BOTH))
     before, first = quality(bundle, coming), read(bundle).manifest
@@ -98,7 +96,7 @@ def test_what_is_new_is_learned_and_what_is_old_is_not_forgotten(
     assert quality(bundle, again) > old_before - 0.1
 
 
-def test_items_get_places_behind_those_that_were_there(settings: TrainSettings, bundle: Path) -> None:
+def test_new_items_get_rows_after_the_existing_ones(settings: TrainSettings, bundle: Path) -> None:
     before = load_weights(weights_folder(bundle))
     continue_training(BOTH, FILMS, settings, bundle)
     after = load_weights(weights_folder(bundle))
@@ -107,7 +105,7 @@ def test_items_get_places_behind_those_that_were_there(settings: TrainSettings, 
     assert [read(bundle).item_index(item_id) for item_id in after.record.item_ids] == list(range(1, 25))
     assert after.tensors["item.ids.weight"][17:].norm(dim=1).min() > 0, "learned"
     assert (after.record.version, after.record.newest_ms) == (8, int(BOTH.time_ms[-1]))
-    # From there on there is nothing more to learn.
+    # Then there is nothing new to learn.
     with pytest.raises(NothingToLearn, match="no event is later than 2001-10"):
         continue_training(BOTH, FILMS, settings, bundle)
     for name in ("ranker.mixture", "ranker.slope", "ranker.offset", "user.features.value"):
@@ -117,7 +115,7 @@ def test_items_get_places_behind_those_that_were_there(settings: TrainSettings, 
         assert same and all(same), f"{name} stays"
 
 
-def test_a_new_item_begins_as_what_has_no_embedding(trained: Path, settings: TrainSettings) -> None:
+def test_a_new_item_starts_with_the_cold_vector(trained: Path, settings: TrainSettings) -> None:
     model = load_weights(weights_folder(trained)).model(settings, ["one", "two"]).eval()
     text = torch.randn(2, 32)
     model.item.init_new_embeddings(torch.tensor([17, 18]), text)
@@ -127,7 +125,7 @@ def test_a_new_item_begins_as_what_has_no_embedding(trained: Path, settings: Tra
     assert model.item.cold_embedding(text).norm() > 0
 
 
-def test_labels_stay_the_places_that_they_are_when_new_ones_come() -> None:
+def test_labels_keep_their_positions_when_new_ones_come() -> None:
     films = [ItemText(str(place), f"{'new' if place > 3 else 'old'}, both") for place in range(8)]
     chosen = EncoderSettings(text_model="labels")
     first = load_encoders(chosen, films[:4])
@@ -137,7 +135,7 @@ def test_labels_stay_the_places_that_they_are_when_new_ones_come() -> None:
     assert later.tokenizer.encode("new, both, old").ids == first.tokenizer.encode("new, both, old").ids
 
 
-def test_the_older_events_of_others_are_a_bounded_sample() -> None:
+def test_older_events_of_other_users_are_a_bounded_sample() -> None:
     newest = int(OLD.time_ms[-1])
     few = BOTH.take(np.flatnonzero((BOTH.users < 60) | (BOTH.users == 70)))
     for rehearsal, most, users in ((0.0, 9, 1), (3.0, 9, 4), (30.0, 9, 10)):
@@ -149,12 +147,12 @@ def test_the_older_events_of_others_are_a_bounded_sample() -> None:
     new = [rows for rows in targets if chosen.time_ms[rows[-1]] > newest]
     assert (chosen.time_ms[np.concatenate(new)] > newest).all(), "a new window has no old target"
     assert sorted(np.concatenate(new)) == np.flatnonzero(chosen.time_ms > newest).tolist(), (
-        "and all that is new"
+        "every new event is a target"
     )
     assert len(windows) == 3 * len(new)
 
 
-def test_a_users_new_events_are_told_from_all_that_came_before() -> None:
+def test_only_new_events_of_a_user_are_targets() -> None:
     one = visits(1, length=12)
     newest = int(one.time_ms[8])
     (window,) = RehearsalWindows(newest, 0.0, 6, 4)(one, np.random.default_rng(0))
@@ -170,13 +168,13 @@ def refusal(events: Events, settings: TrainSettings, bundle: Path, films: list[I
     return str(refused.value)
 
 
-def test_what_cannot_be_gone_on_from_is_refused_by_name(
+def test_a_refused_continuation_names_the_reason(
     settings: TrainSettings, bundle: Path, tmp_path: Path
 ) -> None:
     other = settings.model_copy(update={"width": 16, "history": 8})
     assert "train.width (12 then, 16 now), train.history (6 then, 8 now)" in refusal(BOTH, other, bundle)
     renamed = settings.model_copy(update={"actions": {"view": Action()}})
-    assert "the actions' names" in refusal(BOTH, renamed, bundle)
+    assert "the names of actions" in refusal(BOTH, renamed, bundle)
     text = EncoderSettings(text_model=str(text_model(tmp_path / "other", width=24)))
     assert "the text encoder" in refusal(BOTH, settings.model_copy(update={"encoders": text}), bundle)
     assert "without times" in refusal(replace(BOTH, timed=False), settings, bundle)
@@ -184,7 +182,7 @@ def test_what_cannot_be_gone_on_from_is_refused_by_name(
     folder = weights_folder(bundle)
     weights = load_weights(folder)
     save_weights(folder, replace(weights, record=weights.record.model_copy(update={"version": 3})))
-    assert "not of one training" in refusal(BOTH, settings, bundle)
+    assert "not of the same training" in refusal(BOTH, settings, bundle)
     (folder / "weights.pt").write_bytes(b"other")
     assert "was changed or is incomplete" in refusal(BOTH, settings, bundle)
     (folder / "training.json").unlink()

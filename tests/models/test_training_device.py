@@ -1,4 +1,4 @@
-"""Training makes every tensor on the model's device, and what it writes is the CPU's."""
+"""Training creates every tensor on the model's device, and writes CPU tensors."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.mark.drill
-def test_a_training_on_another_device_is_that_on_the_cpu(tmp_path: Path) -> None:
+def test_a_training_on_another_device_equals_that_on_the_cpu(tmp_path: Path) -> None:
     """With all items in the softmax, and with a sample of them."""
     assert worker_runs.spawned(1, device_runs.train_there, tmp_path, (16, 4096)) == [0]
     for negatives in (16, 4096):
@@ -28,11 +28,11 @@ def test_a_training_on_another_device_is_that_on_the_cpu(tmp_path: Path) -> None
 
 
 @pytest.mark.drill
-def test_the_pretended_device_refuses_what_a_gpu_would() -> None:
+def test_the_pretend_device_refuses_what_a_gpu_would() -> None:
     assert worker_runs.spawned(1, device_runs.mix) == [0]
 
 
-def test_both_scans_are_one() -> None:
+def test_both_scans_are_equal() -> None:
     decay, entering = torch.rand(2, 3, 37, 4)
     torch.testing.assert_close(parallel_scan(decay, entering), sequential_scan(decay, entering))
 
@@ -50,7 +50,7 @@ def test_each_process_has_a_gpu_of_its_own(
 
 
 @pytest.mark.parametrize(("wanted", "gpus"), [("cuda", 0), ("cuda", 1), ("auto", 1)])
-def test_a_gpu_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, wanted: str, gpus: int) -> None:
+def test_the_error_names_a_missing_gpu(monkeypatch: pytest.MonkeyPatch, wanted: str, gpus: int) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     with pytest.raises(DeviceMissing, match=f"torch sees {gpus}"):

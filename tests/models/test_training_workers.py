@@ -1,4 +1,4 @@
-"""Several processes train the model that one would, and none waits for ever."""
+"""Several processes train the same model as one process, and none waits forever."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What two processes leave that train and draw together."""
+    """The folder in which two processes trained and drew numbers, as one group."""
     folder = tmp_path_factory.mktemp("pair")
     assert worker_runs.spawned(2, worker_runs.train_and_draw, folder) == [0, 0]
     return folder
@@ -39,29 +39,29 @@ def test_two_processes_with_half_a_batch_each_make_the_steps_of_one(pair: Path) 
             torch.testing.assert_close(together[name], numbers, rtol=0, atol=1e-5, msg=name)
 
 
-def test_shares_of_a_batch_are_whole_together_and_chances_differ(pair: Path) -> None:
+def test_shares_add_up_to_the_batch_and_random_draws_differ(pair: Path) -> None:
     drawn = (torch.load(pair / f"drawn-{rank}.pt") for rank in range(2))
     shares, numbers, torch_numbers = zip(*drawn, strict=True)
     assert sorted(window for part in shares for window in part) == list(range(11))
     assert len(set(numbers)) == len(set(torch_numbers)) == 2
 
 
-def test_no_thread_of_a_group_is_left_behind_it(pair: Path) -> None:
-    """It would run into the interpreter's end, where a process can be aborted after all is done."""
+def test_no_thread_of_a_process_group_is_left(pair: Path) -> None:
+    """Such a thread would run until the interpreter exits, where it can abort the process."""
     for rank in range(2):
         meanwhile, afterwards = torch.load(pair / f"threads-{rank}.pt")
         assert meanwhile and not afterwards
 
 
 @pytest.mark.parametrize("dies", [True, False])
-def test_a_process_that_is_lost_ends_the_others_in_time(tmp_path: Path, dies: bool) -> None:
+def test_a_lost_process_ends_the_others_in_time(tmp_path: Path, dies: bool) -> None:
     first, _ = worker_runs.spawned(2, worker_runs.lose_one, tmp_path, dies, 5.0)
-    assert first == 1, "an error, and neither success nor a wait"
+    assert first == 1, "it ends with an error"
     assert float((tmp_path / "waited").read_text()) < 15
 
 
 def test_torchrun_trains_one_bundle(tmp_path: Path) -> None:
-    """From shards on disk, which one of the processes makes."""
+    """Trains from shards on disk, which one of the processes writes."""
     user, step = np.divmod(np.arange(108), 9)
     columns = {
         "user": [f"u{u}" for u in user],
@@ -81,7 +81,7 @@ def test_torchrun_trains_one_bundle(tmp_path: Path) -> None:
     }
     environment = {**os.environ, **{f"RECSTREAM_{name}": value for name, value in settings.items()}}
     environment["PYTHONPATH"] = f"{ROOT}:{ROOT / 'protos'}"
-    # A process that a signal ends says where it stood.
+    # A process that a signal ends prints its stack.
     environment["PYTHONFAULTHANDLER"] = "1"
     torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m", "cli"]
     done = subprocess.run(
@@ -93,7 +93,7 @@ def test_torchrun_trains_one_bundle(tmp_path: Path) -> None:
         timeout=280,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("encoder_loss") == 1, "one process speaks"
+    assert done.stdout.count("encoder_loss") == 1, "only one process prints"
     manifest = read(tmp_path / "bundle").manifest
     assert manifest.metrics["events"] == 108
     assert not list(tmp_path.glob("*-shards")) and not list(tmp_path.glob(".bundle*"))

@@ -1,4 +1,4 @@
-"""Batches hold every window once, and little padding where histories are short."""
+"""Batches have every window once, and little padding if histories are short."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def test_every_window_is_in_one_batch(lengths: list[int]) -> None:
     assert all(len(batch) <= 16 for batch in found) and len(found) == -(-len(given) // 16)
 
 
-def test_short_ones_come_together_and_in_another_order_each_time() -> None:
+def test_short_windows_share_batches_in_another_order_each_time() -> None:
     given = windows([3] * 400 + [96] * 16)
     rng = np.random.default_rng(0)
     first, second = shuffled_batches(given, 16, rng), shuffled_batches(given, 16, rng)

@@ -89,10 +89,11 @@ def build(
     images: bool = False,
     high_ratings: bool | None = None,
 ) -> Path:
-    """Writes the bundle to `folder` and returns it. Item text that is alike gives vectors that are alike.
+    """Writes the bundle to `folder` and returns the folder. Similar item texts have similar vectors.
 
-    With `images` it lists them as a modality; without, it is the same model without. `high_ratings`: every predicted
-    rating is near the scale's upper end, or the lower one, which tells by what bundle an item was ranked.
+    With `images` the bundle has them as a modality. Otherwise it is the same model without them. `high_ratings` puts
+    every predicted rating near the upper (True) or lower (False) end of the scale, which shows what bundle ranked an
+    item.
     """
     import torch
 

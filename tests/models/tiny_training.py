@@ -1,4 +1,4 @@
-"""Trainings of a moment: what tests of several rooms train with and on."""
+"""Tiny trainings: settings and data for the tests of several rooms."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ class Table:
     values: NDArray[np.float64]
 
     def rows(self, chosen: NDArray[np.int64]) -> "Table":
-        """Those at these places."""
+        """The rows at these positions."""
         return Table(
             [self.user_ids[i] for i in chosen],
             [self.item_ids[i] for i in chosen],
@@ -33,7 +33,10 @@ class Table:
 
 
 def tiny_settings(folder: Path, **wanted: Any) -> TrainSettings:
-    """A narrow model of a tiny text encoder, which is written to the folder; `wanted` besides, or instead."""
+    """Settings of a narrow model with a tiny text encoder, which is written to the folder.
+
+    `wanted` adds settings or replaces them.
+    """
     return TrainSettings.model_validate(
         {
             "encoders": {"text_model": str(text_model(folder / "model"))},

@@ -1,4 +1,4 @@
-"""What the processes of a test of several workers run; they import this by name."""
+"""Functions for tests with several processes. The processes import this module by name."""
 
 import multiprocessing
 import os
@@ -28,7 +28,7 @@ from models.training.stages.fit_action_value import fit_action_value
 from models.training.stages.fit_encoder import fit_encoder
 
 ITEMS, USERS = 30, 13
-# Batches of 6, 6 and 1 histories: shares are unequal, and one is empty.
+# Batches have 6, 6 and 1 histories, so shares are unequal, and one is empty.
 SETTINGS = TrainSettings(
     width=8,
     channels=12,
@@ -45,7 +45,7 @@ SETTINGS = TrainSettings(
 
 
 def spawned(count: int, run: Callable[..., None], *arguments: Any, seconds: float = 250) -> list[int | None]:
-    """Runs `run(rank, *arguments)` in so many processes that find each other, and returns their exit codes."""
+    """Runs `run(rank, *arguments)` in `count` processes that can form a group, and returns their exit codes."""
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port()))
     context = multiprocessing.get_context("spawn")
     processes = [
@@ -70,7 +70,7 @@ def _run(run: Callable[..., None], rank: TorchrunRank, arguments: tuple[Any, ...
 
 
 def histories() -> Events:
-    """Of unequal length. Only the last event of each speaks for its item, so what is to come is never drawn."""
+    """Histories of unequal length. Only the last event of each is positive, so there is one later positive to draw."""
     rng = np.random.default_rng(3)
     users = np.repeat(np.arange(USERS), rng.integers(2, 20, USERS))
     rng.shuffle(users)
@@ -92,13 +92,16 @@ def histories() -> Events:
 
 
 def train_both_stages(rank: TorchrunRank, folder: Path) -> None:
-    """Saves the model and the losses that this process was told of."""
+    """Trains both stages. Saves the model and the losses that this process got."""
     with join_process_group(rank, 200):
         _both_stages(rank, folder)
 
 
 def train_and_draw(rank: TorchrunRank, folder: Path) -> None:
-    """Both, for processes take seconds to start. Saves what threads of the group there are then, and afterwards."""
+    """Trains and draws in one run, because processes take seconds to start.
+
+    Saves the names of the group's threads, within the group and after it.
+    """
     with join_process_group(rank, 200):
         _both_stages(rank, folder)
         _draw(rank, folder)
@@ -139,7 +142,7 @@ def _both_stages(rank: TorchrunRank, folder: Path) -> None:
 
 
 def _draw(rank: TorchrunRank, folder: Path) -> None:
-    """Saves what this process gets of a batch, and what it draws by chance."""
+    """Saves this process's share of a batch, and its random draws."""
     rng = np.random.default_rng(0)
     alone = rank_rng(rng)
     seed_rank(0)
@@ -150,7 +153,7 @@ def _draw(rank: TorchrunRank, folder: Path) -> None:
 
 
 def lose_one(rank: TorchrunRank, folder: Path, dies: bool, timeout: float) -> None:
-    """The second process ends, or hangs, where the first waits for it. Both are awake before the timeout counts."""
+    """The second process ends or hangs while the first waits for it. Both have started before the timeout counts."""
     (folder / f"awake-{rank.rank}").touch()
     while not (folder / f"awake-{1 - rank.rank}").exists():
         time.sleep(0.01)

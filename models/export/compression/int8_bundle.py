@@ -21,7 +21,7 @@ from models.export.graphs import random_inputs, sizes_of
 from models.export.local_graphs import LocalGraphs
 
 COMPRESSION_FORMAT: Final = 1
-"""Part of the key of every cached int8 bundle. Raise it when the same bundle would be compressed to other numbers."""
+"""Part of the key of every cached int8 bundle. Increase it when the same bundle would be compressed differently."""
 
 TOLERANCE: Final = 1e-4
 _EVENTS: Final = 24
@@ -42,12 +42,12 @@ def write_int8(
     """Writes `bundle` in int8 to `folder`, completely or not at all. It replaces what was there.
 
     Args:
-        bundle: in float32.
+        bundle: the float32 bundle.
         folder: another folder than the bundle's.
         quality_gate: see `QualityGate`.
-        version: of the int8 bundle; None: now, in Unix seconds. Its item vectors differ from the bundle's, so its
-            version must differ too.
-        min_numbers: the smallest weight that is rounded.
+        version: version of the int8 bundle; None: now, in Unix seconds. Its item vectors differ from the bundle's, so
+            its version must differ too.
+        min_numbers: numbers of the smallest weight that is rounded.
         on_graph: called with the name of each graph that was compressed.
 
     Returns:
@@ -55,7 +55,7 @@ def write_int8(
 
     Raises:
         CompressionFailed: the bundle cannot be compressed.
-        Exception: whatever `quality_gate` raises. Nothing is written then.
+        Exception: what `quality_gate` raises. Nothing is written then.
     """
     manifest = bundle.manifest
     if manifest.precision != "float32":
@@ -106,7 +106,7 @@ def _write(folder: Path, manifest: Manifest) -> None:
 
 
 def _check_step_equals_fold(int8: Bundle) -> None:
-    """Raises CompressionFailed where steps over a history do not give its fold."""
+    """Raises CompressionFailed if steps over a history do not give its fold."""
     graphs, sizes = LocalGraphs(int8, threads=1), sizes_of(int8)
     inputs = random_inputs(USER_FOLD, sizes, 2, _EVENTS, np.random.default_rng(0))
     inputs["mask"] = np.ones((2, _EVENTS), np.float32)

@@ -1,11 +1,11 @@
-"""An ONNX graph whose large weights are int8, with a scale for each channel, and which computes in float32.
+"""Writes an ONNX graph whose large weights are int8 with a scale for each channel. It computes in float32.
 
 A weight becomes int8 numbers, a cast, and a product with its scales. A table of embeddings is looked up in int8, and
 only the looked-up rows become float32. Activations are not rounded, so a row's result does not depend on its batch.
 
 The operators are plain ones on purpose. ONNX Runtime folds them when it loads the graph, which then computes as fast as
-before. `DequantizeLinear` says the same in one node, but ONNX Runtime 1.32 does not fold it: before a product it puts
-an operator that rounds activations as well.
+before. `DequantizeLinear` would be a single node, but ONNX Runtime 1.32 does not fold it: before a product it inserts
+an operator that also rounds activations.
 """
 
 from collections.abc import Sequence
@@ -31,25 +31,25 @@ class Quantized:
     """A weight in eight bits.
 
     Attributes:
-        values: of the weight's shape.
-        scales: float32, of as many dimensions, each of length one except the channel's.
+        values: int8, with the weight's shape.
+        scales: float32, with as many dimensions, each of length one except the channel's.
     """
 
     values: NDArray[np.int8]
     scales: Floats
 
     def dequantized(self) -> Floats:
-        """The float32 weight that they stand for."""
+        """The float32 weight that values and scales represent."""
         found: Floats = self.values.astype(np.float32) * self.scales
         return found
 
 
 def quantize(weights: Floats, axis: int) -> Quantized:
-    """Rounds symmetrically to the nearest step, which is 1/127 of the channel's largest weight.
+    """Rounds symmetrically to the nearest step. A step is 1/127 of the channel's largest weight.
 
     Args:
-        weights: of any shape.
-        axis: the channels.
+        weights: a tensor of any shape.
+        axis: axis of the channels.
 
     Raises:
         ValueError: a weight is not finite.
@@ -72,7 +72,7 @@ def quantize_graph(source: Path, target: Path, min_numbers: int = MIN_WEIGHT_NUM
     Args:
         source: an ONNX file.
         target: the file to write.
-        min_numbers: the smallest weight that is rounded.
+        min_numbers: numbers of the smallest weight that is rounded.
 
     Returns:
         How many weights were rounded.
@@ -136,7 +136,7 @@ def _is_lookup(use: _Use) -> bool:
 
 
 def _channel_axis(used: Sequence[_Use], dims: int) -> int | None:
-    """The axis of a weight's output channels; None for what is not a weight."""
+    """The axis of a weight's output channels; None if the initializer is not a weight."""
     axes = set()
     for use in used:
         kind = use.node.op_type

@@ -23,9 +23,10 @@ class Cost:
     """Cost of a graph.
 
     Attributes:
-        size: of its file, in bytes.
-        length: tokens, events or candidates of a row; 1 where rows have no length.
-        microseconds: of a call on one core, by batch size: the minimum of many calls, because other load only adds.
+        size: size of its file, in bytes.
+        length: tokens, events or candidates of a row; 1 if rows have no length.
+        microseconds: time of a call on one core, by batch size. It is the minimum of many calls, because other load
+            only adds time.
     """
 
     size: int
@@ -34,7 +35,12 @@ class Cost:
 
 
 def costs(bundle: Bundle, *, seconds: float = _SECONDS) -> dict[str, Cost]:
-    """Cost of each graph of the bundle, by name. seconds: how long to measure each graph and batch size, about."""
+    """Cost of each graph of the bundle, by name.
+
+    Args:
+        bundle: the bundle.
+        seconds: about how long to measure each graph and batch size.
+    """
     graphs, sizes = LocalGraphs(bundle, threads=1), sizes_of(bundle)
     found = {}
     for graph in bundle.manifest.graphs().values():
@@ -52,7 +58,7 @@ def _shortest(graphs: LocalGraphs, graph: Graph, given: list[np.ndarray], second
     graphs.run(graph, *given)
     best, runs, end = float("inf"), 0, time.perf_counter() + seconds
     while not runs or (runs < _RUNS and time.perf_counter() < end):
-        # CPU time of this process: other processes on the core do not count.
+        # CPU time of this process, so that other processes on the core do not count.
         started = time.process_time()
         graphs.run(graph, *given)
         best, runs = min(best, time.process_time() - started), runs + 1

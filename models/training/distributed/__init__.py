@@ -1,1 +1,1 @@
-"""Data-parallel training: ranks, collectives between processes, and devices."""
+"""Data-parallel training: ranks, collective operations, and devices."""

@@ -11,7 +11,7 @@ def device_of(wanted: Device, local_rank: int) -> torch.device:
 
     Args:
         wanted: `auto` takes a GPU if there is one.
-        local_rank: of this process on its machine.
+        local_rank: rank of this process on its machine.
 
     Raises:
         DeviceMissing: there is no GPU for this process, and the CPU was not asked for.

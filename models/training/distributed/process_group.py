@@ -17,15 +17,16 @@ from typing import Final
 import numpy as np
 import torch
 
-# Its functions' default group is bound when it is loaded, and the optimizer loads it. Loaded within a group it would
-# keep that group alive until the interpreter exits, where the process can abort.
+# Imported early on purpose. The default group of its functions is bound when it is loaded, and the optimizer loads it.
+# If it were loaded within a group, it would keep that group alive until the interpreter exits, where the process can
+# abort.
 import torch.distributed.nn.functional
 from torch import Tensor, distributed, nn
 
 from models.errors import WorkerLost
 from models.training.distributed.torchrun import TorchrunRank
 
-# Numbers of a bucket: small gradients travel together, large ones alone.
+# Numbers of a bucket. Small gradients are reduced together, large ones alone.
 _BUCKET: Final = 1 << 20
 
 
@@ -59,9 +60,9 @@ def rank() -> int:
 
 
 def rank_rng(rng: np.random.Generator) -> np.random.Generator:
-    """A generator of this process alone.
+    """A generator that only this process has.
 
-    `rng` advances by one number, whatever the processes draw, so that all of them go on shuffling alike.
+    `rng` advances by one number, whatever this process draws later. So all processes continue to shuffle alike.
     """
     return np.random.default_rng((int(rng.integers(1 << 62)), rank()))
 
@@ -83,9 +84,9 @@ def all_reduce_sum(value: Tensor) -> Tensor:
 
 
 def add_gradients(parameters: Sequence[nn.Parameter], loss: Tensor) -> Tensor:
-    """After `backward`: gives each parameter the sum of the processes' gradients.
+    """Call it after `backward`. Gives each parameter the sum of the processes' gradients.
 
-    A parameter that has a gradient in no process stays without.
+    A parameter that has no gradient in any process stays without one.
 
     Returns:
         The sum of the processes' losses.
@@ -143,9 +144,9 @@ def all_gather_rows(rows: Tensor, first: int, count: int) -> Tensor:
     """A table [count, w] on the CPU, in all processes.
 
     Args:
-        rows: this process's rows of it; no two processes have the same row.
+        rows: this process's rows of the table. No two processes have the same row.
         first: index of the first of them.
-        count: rows of the table.
+        count: number of rows of the table.
     """
     if world_size() == 1:
         return rows

@@ -9,10 +9,10 @@ class TorchrunRank:
     """Ranks as torchrun names them.
 
     Attributes:
-        rank: of this process, from 0.
-        world_size: how many processes there are.
-        local_rank: of this process on its machine, from 0.
-        local_world_size: how many processes its machine has.
+        rank: rank of this process, from 0.
+        world_size: number of processes.
+        local_rank: rank of this process on its machine, from 0.
+        local_world_size: number of processes on its machine.
     """
 
     rank: int = 0
@@ -27,7 +27,7 @@ class TorchrunRank:
 
 
 def torchrun_rank() -> TorchrunRank:
-    """The rank in torchrun's environment variables; without torchrun, that of a single process."""
+    """The rank from torchrun's environment variables; without torchrun, that of a single process."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return TorchrunRank()
     return TorchrunRank(

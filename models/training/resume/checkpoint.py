@@ -1,9 +1,9 @@
 """Checkpoints of a training, from which the same command resumes.
 
-One file holds the weights, the finished stages, and of the current stage the optimizer, the epoch and step, and the
-state of every random number generator. It is written after every epoch and stage, and when a stop was requested, by one
-rename, so it is always complete. It holds numbers, text and tensors, and is loaded with `weights_only`: reading it runs
-no code.
+One file holds the weights and the finished stages. For the current stage it holds the optimizer, the epoch and step,
+and the state of every random number generator. It is written after every epoch and stage, and when a stop was
+requested. A rename replaces it, so it is always complete. It holds numbers, text and tensors, and is loaded with
+`weights_only`, so reading it runs no code.
 """
 
 import base64
@@ -26,7 +26,7 @@ from models.training.resume.stop import Stop
 from models.training.schedule import Schedule
 
 _FILE_FORMAT: Final = 2
-"""Layout of the file. What the training computes has its own number: `models.training.identity.TRAINING_FORMAT`."""
+"""Layout of the file. `models.training.identity.TRAINING_FORMAT` is the number of what the training computes."""
 _MAX_SHOWN = 48
 
 
@@ -37,14 +37,14 @@ class Checkpoint:
     from `loop`. All processes of a training make the same calls at the same points; rank 0 writes.
 
     Attributes:
-        path: of the file; None: nothing is written.
+        path: path of the file; None: nothing is written.
         writes: how often the file was written.
     """
 
     def __init__(self, path: Path | None = None, stop: Stop | None = None) -> None:
         """
         Args:
-            path: of the file; None: nothing is written.
+            path: path of the file; None: nothing is written.
             stop: whether to stop at the next safe point.
         """
         self.path = path
@@ -93,7 +93,7 @@ class Checkpoint:
         return _describe(saved)
 
     def track(self, name: str, module: nn.Module) -> None:
-        """Saves the module from now on, and restores it if the file has it. From here on stops wait for a safe
+        """Saves the module from now on, and restores it if the file has it. From now on, a stop waits for a safe
         point."""
         self._stop.deferred = True
         self._modules[name] = module
@@ -104,11 +104,11 @@ class Checkpoint:
         """Runs a stage, unless it was finished before the interruption.
 
         Args:
-            name: unique among the training's stages.
+            name: name of the stage, unique in the training.
             run: trains, and returns the loss.
 
         Returns:
-            The loss, now or then.
+            The loss of the stage, in this run or before the interruption.
 
         Raises:
             TrainingStopped: a stop was requested. The file is written.
@@ -128,7 +128,7 @@ class Checkpoint:
     def loop(
         self, schedule: Schedule, rng: np.random.Generator, advance: Callable[[float, float], None]
     ) -> Loop:
-        """The current stage's loop; a stage has one. Arguments are those of `Loop`."""
+        """Makes the loop of the current stage. A stage has one. For the arguments, see `Loop`."""
         saved, process_states = None, ""
         if self._saved and self._saved["stage"] == self._stage and self._saved["loop"] is not None:
             states = self._saved_states()
@@ -140,7 +140,7 @@ class Checkpoint:
         return self._loop
 
     def stop_if_requested(self) -> None:
-        """For work of this process alone after the last stage, where the file is up to date.
+        """Stops work that only this process does after the last stage, when the file is up to date.
 
         Raises:
             TrainingStopped: a stop was requested.
@@ -149,7 +149,7 @@ class Checkpoint:
             raise TrainingStopped(self.path)
 
     def remove(self) -> None:
-        """Removes the file: the training is finished, or is to start from the beginning."""
+        """Removes the file, when the training is finished or must start over."""
         if self.path is not None and not process_group.rank():
             self.path.unlink(missing_ok=True)
 
@@ -161,7 +161,7 @@ class Checkpoint:
             raise TrainingStopped(self.path)
 
     def _stop_requested(self) -> bool:
-        """Whether any process was asked to stop: all of them then stop at the same step."""
+        """Whether a stop was requested in any process. All of them then stop at the same step."""
         if process_group.world_size() == 1:
             return self._stop.requested
         return bool(process_group.all_reduce_sum(torch.tensor([float(self._stop.requested)])).item())
@@ -200,7 +200,7 @@ class Checkpoint:
         self.writes += 1
 
     def _read(self) -> bytes | None:
-        """The file's content, in all processes: only the machine of rank 0 needs to have it."""
+        """The file's content, in all processes. Only the machine of rank 0 needs to have the file."""
         if self.path is None:
             return None
         content = self.path.read_bytes() if not process_group.rank() and self.path.is_file() else None

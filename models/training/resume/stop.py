@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as requests to stop at the next safe point."""
+"""Turns SIGINT and SIGTERM into requests to stop at the next safe point."""
 
 import os
 import signal
@@ -11,9 +11,9 @@ class Stop:
     """A request to stop.
 
     Attributes:
-        requested: whether there is one.
-        deferred: whether the training passes safe points, so that a request waits for the next one. Until then a
-            request raises KeyboardInterrupt at once.
+        requested: whether a stop is requested.
+        deferred: whether the training passes safe points, so that a request waits for the next one. Otherwise a request
+            raises KeyboardInterrupt at once.
     """
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class Stop:
         """Requests a stop.
 
         Raises:
-            KeyboardInterrupt: nothing waits for a safe point, or this is the second request.
+            KeyboardInterrupt: requests are not deferred, or this is the second one.
         """
         if self.requested or not self.deferred:
             raise KeyboardInterrupt
@@ -32,9 +32,9 @@ class Stop:
 
 @contextmanager
 def stop_on_signals(message: str = "") -> Iterator[Stop]:
-    """Within the block SIGINT and SIGTERM request a stop. For the main thread only.
+    """Within the block, SIGINT and SIGTERM request a stop. It works in the main thread only.
 
-    After the second signal the default handlers are back, so that a third one ends the process in any case.
+    The second signal restores the default handlers, so that a third one ends the process in any case.
 
     Args:
         message: printed on stderr when the first request is deferred.
@@ -46,7 +46,7 @@ def stop_on_signals(message: str = "") -> Iterator[Stop]:
             for each in previous:
                 signal.signal(each, signal.SIG_DFL)
         stop.request()
-        # Past Python's buffers: the signal may have interrupted a print.
+        # Written past Python's buffers, because the signal may have interrupted a print.
         os.write(2, message.encode())
 
     previous = {each: signal.signal(each, handle) for each in (signal.SIGINT, signal.SIGTERM)}

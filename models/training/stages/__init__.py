@@ -1,1 +1,1 @@
-"""The stages of a training, a file for each, with the loss that it minimises."""
+"""The stages of a training, one file each, with the loss that the stage minimises."""

@@ -6,8 +6,7 @@ For user i, item j, rating r and the prediction r̂ of the ranker's value head, 
 
 s_i is the spread of the user's own ratings. For A > 0 the gradient is that of Σ A log p, the advantage-weighted policy
 gradient with the prediction as baseline (Williams 1992; Sutton et al. 2000). For A < 0 that sum is unbounded: p would
-fall
-for ever, and the worst events would dominate. -log(1 - p) pushes the same way and vanishes once p is small (compare
+fall forever, and the worst events would dominate. -log(1 - p) pushes the same way and vanishes once p is small (compare
 unlikelihood training, Welleck et al. 2020, arXiv:1908.04319, section 5.1).
 
 Off by default (`train.advantage`); docs/experiments.md has its figures.
@@ -23,12 +22,12 @@ from models.network.ranker import Ranker
 # An event without a rating says only that the item was chosen.
 _UNRATED_ADVANTAGE = 1.0
 _MIN_PROBABILITY = 1e-6
-# Ratings of average spread that each user's own are shrunk by.
+# Number of ratings of average spread that are added to each user's own.
 _SHRINKAGE = 5.0
 
 
 class Critic:
-    """Advantages of events, by the ranker's value head, which trains beside the encoder without moving it."""
+    """Advantages of events by the ranker's value head. The head trains with the encoder, without changing it."""
 
     def __init__(self, events: Events) -> None:
         self._values, self._spread = events.values, rating_spread(events)[events.users]
@@ -39,14 +38,14 @@ class Critic:
         """Advantages of events, and the value head's squared errors.
 
         Args:
-            ranker: its value head predicts.
-            rows: b events.
+            ranker: has the value head.
+            rows: rows of b events.
             states: user states before them [b, S].
             users: next-item vectors before them [b, d].
             items: vectors of their items [b, d].
 
         Returns:
-            Advantages [b], and squared errors [b] in units of half the value range; 0 where there is no rating.
+            Advantages [b], and squared errors [b] in units of half the value range; 0 for an event without a rating.
         """
         _, predicted = ranker.actions_and_values(states.detach(), users.detach(), items.detach().unsqueeze(1))
         values = torch.from_numpy(self._values[rows]).to(states.device)
@@ -58,7 +57,7 @@ class Critic:
 
 
 def advantage_loss(minus_log_p: Tensor, advantage: Tensor) -> Tensor:
-    """The loss above of each event [b]: never negative, and bounded if the advantage is."""
+    """The loss of each event [b]; see the module. It is never negative, and bounded if the advantage is."""
     better = advantage.clamp(min=0) * minus_log_p
     unlikelihood = -torch.log((-torch.expm1(-minus_log_p)).clamp(min=_MIN_PROBABILITY))
     return better + (-advantage).clamp(min=0) * unlikelihood
@@ -68,8 +67,8 @@ def rating_spread(events: Events, shrinkage: float = _SHRINKAGE) -> Floats:
     """The deviation of each user's ratings [users], shrunk to that of all ratings.
 
     Args:
-        events: with or without ratings.
-        shrinkage: how many ratings of average mean and spread are added to the user's own.
+        events: events with or without ratings.
+        shrinkage: number of ratings of average mean and spread that are added to the user's own.
     """
     rows = ~np.isnan(events.values)
     n = len(events.user_ids)

@@ -29,15 +29,15 @@ def fit_action_value(
     *,
     checkpoint: Checkpoint | None = None,
 ) -> float:
-    """Trains the head in place; everything else is fixed.
+    """Trains the head in place. Everything else is fixed.
 
     The loss is the cross entropy of the action, plus half the squared error of the value in units of half its range.
 
     Args:
-        model: whose encoder is trained.
-        events: whole users.
+        model: a model with a trained encoder.
+        events: events of whole users.
         items: inputs of the item tower.
-        settings: of the training.
+        settings: settings of the training.
         advance: called after each step with its share of an epoch and its loss.
         checkpoint: has a safe point after each step.
 
@@ -89,7 +89,7 @@ def fit_action_value(
 def _loss(
     log_probabilities: Tensor, predicted: Tensor, actions: Tensor, values: Tensor, half_range: float
 ) -> Tensor:
-    """log_probabilities [b, A] and predicted values [b] against actions [b] and values [b], NaN for none."""
+    """Compares log_probabilities [b, A] and predicted values [b] with actions [b] and values [b], NaN if missing."""
     rated = values == values
     error = torch.where(rated, (predicted - torch.nan_to_num(values)) / half_range, 0.0) ** 2
     misses = functional.nll_loss(log_probabilities, actions, reduction="sum")

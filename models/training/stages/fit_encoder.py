@@ -1,4 +1,4 @@
-"""Fits item tower and user encoder: they learn to predict each user's coming events."""
+"""Fits item tower and user encoder, which learn to predict each user's next events."""
 
 from collections.abc import Callable, Sequence
 
@@ -51,22 +51,21 @@ def fit_encoder(
     """Trains the model in place.
 
     The loss is a softmax over the items that the user has not consumed, with inner products as logits. The next-item
-    vector has to find the very next event, positive ones weighted by `positive_weight`; a share `advantage` of that
-    loss is `models.training.stages.advantage` instead. The long-term vector has to find any one of the positive events
-    to come. With more items than `negatives` the softmax is sampled, with the logQ correction (Bengio and Senecal
-    2008).
+    vector predicts the next event; positive ones are weighted by `positive_weight`. A share `advantage` of that loss is
+    `models.training.stages.advantage` instead. The long-term vector predicts any later positive event. With more items
+    than `negatives`, the softmax is sampled, with the logQ correction (Bengio and Senecal 2008).
 
-    Events of one user and moment are shuffled in each epoch: their order is not known.
+    Events of a user with equal times are shuffled in each epoch, because their order is unknown.
 
     Args:
         model: the served model or a member of the teacher.
         data: the events.
         items: inputs of the item tower.
-        settings: of the training; this stage's epochs and learning rate are `epochs` and `learning_rate`.
+        settings: settings of the training; `epochs` and `learning_rate` are those of this stage.
         advance: called after each step with its share of an epoch and its loss.
         checkpoint: has a safe point after each step.
         windows: makes the windows of a chunk; None: windows in which each event is a target once.
-        distillation: a teacher, whose distributions are predicted beside the events.
+        distillation: a teacher. Its distributions are predicted in addition to the events.
         after_epoch: called after each epoch with its number, from 1.
 
     Returns:
@@ -105,7 +104,7 @@ class _ChunkEpoch:
     ) -> None:
         self._events = events.take(np.lexsort((rng.random(len(events)), events.time_ms)))
         self._gaps = event_gaps(self._events)
-        # Drawn from during the steps: a checkpoint saves its state.
+        # Steps draw from it, so a checkpoint saves its state.
         self.rank_rng = process_group.rank_rng(rng)
         self._later = _LaterPositives(self._events, self.rank_rng)
         self._critic = Critic(self._events) if settings.advantage else None
@@ -119,14 +118,14 @@ class _ChunkEpoch:
                 for window in training_windows(rows, settings.history, settings.refold_every, rng)
             ]
         if settings.item_skip_connection:
-            # A user without history gets popular items from the ranker. Learned here, popularity would be in every
-            # user's vector.
+            # A user without history gets popular items from the ranker. If the encoder learned popularity here, it
+            # would be in every user's vector.
             found = drop_cold_targets(found)
         self.windows = len(found)
         self.batches = shuffled_batches(found, settings.batch, rng)
 
     def loss(self, model: SequenceModel, items: ItemTable, windows: Sequence[Window]) -> Tensor:
-        """The loss of a batch, a scalar: this process's part of it."""
+        """This process's part of the loss of a batch, a scalar."""
         device = items.text.device
         batch = collate(self._events, self._gaps, windows).to(device)
         vectors = items.vectors(model)
@@ -182,7 +181,7 @@ class _Softmax:
             present = torch.unique(torch.cat([targets, later]) if settings.long_term_weight else targets)
             drawn = torch.randint(count, (settings.negatives,), device=device)
             sample = torch.unique(torch.cat([present, drawn]))
-            # Targets are in the sample for certain, other items with probability q: logQ corrects for that.
+            # Targets are always in the sample, other items with probability q. logQ corrects for that.
             q = torch.full((count,), settings.negatives / count, device=device)
             q[present] = 1.0
             self._vectors = vectors[sample]
@@ -213,7 +212,7 @@ class _Softmax:
         logits = users @ vectors.T
         if self._log_q is not None:
             logits = logits - self._log_q
-        # In place: a step's largest array is not copied.
+        # In place, so that a step's largest array is not copied.
         return logits.index_put_(self._consumed, torch.tensor(_MASKED_LOGIT))
 
 
@@ -232,7 +231,7 @@ class _LaterPositives:
         self._end: Ints = np.append(before, positive.sum())[ends]
 
     def draw(self, rows: Ints) -> tuple[Tensor, Tensor]:
-        """Items [b], and whether there is one [b], for events `rows`."""
+        """For events `rows`: items [b], and whether there is one [b]."""
         first, count = self._first[rows], self._end[rows] - self._first[rows]
         drawn = first + (self._rng.random(len(rows)) * count).astype(np.int64)
         return torch.from_numpy(self._items[drawn]), torch.from_numpy(count > 0)

@@ -1,8 +1,8 @@
 """Fits the ranking mixture and its calibration on events that the encoder has not seen.
 
-On its own training events the encoder's scores are too good: weighed on them, they would count for too much. So the
-encoder first trains on the earlier events, the mixture is fitted to the later ones, and then the encoder trains on all
-events.
+On its own training events, the encoder's scores are too good. A mixture that is fitted to them would weight them too
+much. So the encoder first trains on the earlier events, the mixture is fitted to the later ones, and then the encoder
+trains on all events.
 """
 
 import math
@@ -38,7 +38,7 @@ class ContextFeatures:
 
     Attributes:
         popularity: a history for each of the P half-lives.
-        ages: moments [b], Unix milliseconds, to seconds since publication [b, n]; -1 where unknown.
+        ages: maps moments [b], Unix milliseconds, to seconds since publication [b, n]; -1 if unknown.
     """
 
     popularity: tuple[PopularityHistory, ...]
@@ -51,7 +51,7 @@ class ContextFeatures:
 
 
 def item_ages(item_ids: Sequence[str], items: Sequence[ItemText]) -> Callable[[Ints], Floats]:
-    """The function `ContextFeatures.ages` of the items of these ids."""
+    """The function `ContextFeatures.ages` for the items of these ids."""
     published_by_id = {item.item_id: item.published_ms for item in items}
     published = np.array([published_by_id.get(i) or 0 for i in item_ids], np.int64)
 
@@ -73,19 +73,19 @@ def fit_mixture(
     *,
     checkpoint: Checkpoint | None = None,
 ) -> float:
-    """Trains the ranker's mixture and calibration in place; everything else is fixed.
+    """Trains the ranker's mixture and calibration in place. Everything else is fixed.
 
     Half of the lists are in contexts just before a positive held-out event, half at random moments; see
     `models.data.ranking_contexts`. The loss is a softmax over a sampled list. If times are not real, all contexts are
     of the first kind and popularity is zero.
 
     Args:
-        model: whose encoder was trained without the held-out events.
-        events: whole users.
+        model: a model whose encoder was trained without the held-out events.
+        events: events of whole users.
         held_out: which of the events are held out [rows].
         items: inputs of the item tower.
         features: popularity and age of the items.
-        settings: of the training.
+        settings: settings of the training.
         advance: called after each step with its share and its loss.
         checkpoint: has a safe point after each step.
 
@@ -96,7 +96,7 @@ def fit_mixture(
     schedule = Schedule(
         list(model.ranker.mixture.parameters()), settings.mixture_learning_rate, 0.0, settings.mixture_steps
     )
-    # Before anything is drawn.
+    # Made before anything is drawn, because a resumed loop restores the generator.
     loop = (checkpoint or Checkpoint()).loop(schedule, rng, advance)
     model.eval()
     with torch.no_grad():
@@ -139,7 +139,7 @@ class _ListSampler:
         self._states, self._users = _folded(model, vectors, events, contexts, settings)
 
     def loss(self) -> Tensor:
-        """The mean of -log p of a target over `_LISTS` contexts: this process's part of it."""
+        """This process's part of the mean of -log p of a target over `_LISTS` contexts."""
         lists = math.ceil(_LISTS / process_group.world_size())
         scores, log_weights = self._scored(self.rank_rng.integers(len(self.contexts), size=lists))
         # The target is the first of its list.
@@ -209,7 +209,7 @@ def _folded(
     histories = [
         covered_by_state(rows, settings.history, settings.refold_every) for rows in contexts.histories
     ]
-    # Batched by length: less padding.
+    # Batches by length have less padding.
     order = np.argsort([len(rows) for rows in histories], kind="stable")
     for start in range(0, len(order), _FOLD_BATCH):
         chosen = order[start : start + _FOLD_BATCH]

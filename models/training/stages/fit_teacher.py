@@ -22,10 +22,10 @@ _SEED_STEP = 1_000_003
 
 
 class TeacherTraining:
-    """The teacher, if the settings have one, and its stages.
+    """The teacher and its stages, if the settings have a teacher.
 
-    Like its student it first trains without the held-out events, because the ranking mixture is fitted to events that
-    nobody has seen. Then it goes on with all events.
+    Like its student, it first trains without the held-out events, because the ranking mixture is fitted to events that
+    neither of them has seen. Then it continues with all events.
 
     Attributes:
         teacher: None without `train.teacher.members`.
@@ -43,11 +43,11 @@ class TeacherTraining:
     ) -> None:
         """
         Args:
-            shape: of the student.
-            settings: of the training.
+            shape: shape of the student.
+            settings: settings of the training.
             text: text vectors [n, text width] of all items, on the device.
             checkpoint: tracks the teacher and runs its stages.
-            progress: shows them.
+            progress: shows the stages.
             standardize: whether to standardise text vectors; see `ItemTower`.
         """
         self._settings, self._checkpoint, self._progress = settings, checkpoint, progress
@@ -69,13 +69,13 @@ class TeacherTraining:
         """Trains the teacher on these events.
 
         Args:
-            title: of the stage.
+            title: title of the stage.
             data: the events.
             items: inputs of the item tower.
             final: whether this is the second training, with the final epochs and learning rate.
 
         Returns:
-            The frozen teacher's target; None without a teacher.
+            The frozen teacher's targets; None without a teacher.
 
         Raises:
             TrainingStopped: a stop was requested.
