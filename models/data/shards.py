@@ -61,7 +61,7 @@ class Shards:
 
     @classmethod
     def read(cls, folder: Path, key: str, sample_rows: int) -> "Shards | None":
-        """The shards of this folder; None if there are none, or if another key says that they are of other files."""
+        """The shards of this folder; None if there are none, or if they were written under another key or format."""
         try:
             manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         except (OSError, ValueError):

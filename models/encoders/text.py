@@ -86,9 +86,8 @@ class TextEncoder(nn.Module):
         # The full mask, because transformers expands a flat one in a way that cannot be traced with a dynamic length.
         position = torch.ones_like(attention_mask).cumsum(1)
         seen = (position[:, None, :] <= position[:, :, None]) & (attention_mask[:, None, :] > 0)
-        seen = seen | (
-            position[:, None, :] == position[:, :, None]
-        )  # Padding sees itself, so that no row is empty.
+        # Padding sees itself, so that no row is empty.
+        seen = seen | (position[:, None, :] == position[:, :, None])
         least = torch.finfo(torch.float32).min
         hidden = self.transformer(
             input_ids=input_ids,

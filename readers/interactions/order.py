@@ -52,7 +52,7 @@ def ordered(rows: Interactions, options: InteractionOptions, report: Report) -> 
 
 
 def repeats(rows: Interactions) -> NDArray[np.bool_]:
-    """bool [n]: whether an earlier row is the same event. Rows without an event id are compared by all columns."""
+    """bool [n]: whether an earlier row is the same event. Rows are compared by event id, or else by all columns."""
     hashes = _mix(row_hashes(rows, 0) ^ rows.time_ms.view(np.uint64))
     columns: list[NDArray[Any]] = [
         rows.users,

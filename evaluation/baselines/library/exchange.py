@@ -29,8 +29,8 @@ class Model(Protocol):
         """Trains the model.
 
         Returns:
-            What training found, such as epochs. And the arrays `items` [items, d], the item vectors, and `listed`
-            [items], whether an item may be listed.
+            Facts that training found, such as epochs, and two arrays: `items` [items, d], the item vectors, and
+            `listed` [items], whether an item may be listed.
         """
         ...
 
@@ -38,7 +38,8 @@ class Model(Protocol):
         """Encodes histories.
 
         Returns:
-            The arrays `users` [b, d], the user vectors, and `found` [b], whether the model knows anything of a user.
+            Two arrays: `users` [b, d], the user vectors, and `found` [b], whether the model knows anything about the
+            user.
         """
         ...
 

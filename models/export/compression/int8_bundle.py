@@ -47,7 +47,7 @@ def write_int8(
         quality_gate: see `QualityGate`.
         version: version of the int8 bundle; None: now, in Unix seconds. Its item vectors differ from the bundle's, so
             its version must differ too.
-        min_numbers: numbers of the smallest weight that is rounded.
+        min_numbers: size of the smallest weight that is rounded, in numbers.
         on_graph: called with the name of each graph that was compressed.
 
     Returns:

@@ -72,7 +72,7 @@ def quantize_graph(source: Path, target: Path, min_numbers: int = MIN_WEIGHT_NUM
     Args:
         source: an ONNX file.
         target: the file to write.
-        min_numbers: numbers of the smallest weight that is rounded.
+        min_numbers: size of the smallest weight that is rounded, in numbers.
 
     Returns:
         How many weights were rounded.
