@@ -1,4 +1,4 @@
-"""Taking another interactions topic for the truth, or the same one after part of it was lost."""
+"""Adopts an interactions topic as the source of truth: a recreated one, or the same one after it lost records."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -32,7 +32,13 @@ class Adopt(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    """What was done: partitions that are read from their first record, and profiles that were deleted."""
+    """What `adopt` did.
+
+    Attributes:
+        topic_id: The id of the adopted topic, 16 bytes.
+        partitions: The partitions that ingest reads again from their first record.
+        profiles_deleted: How many profiles were deleted.
+    """
 
     topic_id: bytes
     partitions: tuple[int, ...]
@@ -40,16 +46,16 @@ class Adopted:
 
 
 async def adopt(kafka: KafkaSettings, store: ProfileStore, choice: Adopt) -> Adopted:
-    """Takes the interactions topic as it is now for the truth. Ingest must be stopped.
+    """Makes the interactions topic, as it is now, the source of truth. Ingest must be stopped.
 
-    KEEP: profiles stay. A recreated topic is read from its start, on top of them. Of the same topic only the partitions
-    are read from their start whose committed offset is gone, and what was deleted stays unapplied. RESET: all profiles
-    and item statistics are deleted, and everything is read from the start.
+    KEEP leaves the profiles. A recreated topic is applied on top of them, from its start. If the topic is the same,
+    only the partitions whose committed offset is gone are read from their start. Records that Kafka deleted stay
+    unapplied. RESET deletes all profiles and item statistics, and ingest reads the whole topic again.
 
     Args:
         kafka: The cluster.
         store: The profiles.
-        choice: What becomes of them.
+        choice: Whether the profiles are kept or deleted.
 
     Raises:
         GroupActive: Ingest is running.
@@ -93,7 +99,7 @@ async def _delete_profiles(store: ProfileStore) -> int:
 
 
 async def _delete(store: ProfileStore, users: list[str]) -> int:
-    """A profile that is written with an expiry in the past is deleted, and announced like any other write."""
+    """Deletes profiles by writing them with an expiry in the past, so that the deletion is announced like any write."""
     found = [stored for stored in await store.read(users) if stored is not None]
     writes = [
         Write(s.profile.user_id, s.revision, Profile(s.profile.user_id, expires_at_ms=1), delete_tail=True)

@@ -59,7 +59,7 @@ class IngestConfiguration:
 
     Attributes:
         bundles: The folder of the published bundles, one a version.
-        surfaces: The configured surfaces. Others are `other` in the figures of online quality.
+        surfaces: The configured surfaces. Online quality counts all others as `other`.
     """
 
     ingest: IngestSettings
@@ -79,10 +79,10 @@ async def run(
     stop: asyncio.Event | None = None,
     listening: Callable[[int], None] | None = None,
 ) -> None:
-    """Runs the roles until it is stopped; then it drains: the batch in hand is finished and committed.
+    """Runs the roles until it is stopped, then drains: it finishes and commits the current batch.
 
-    It waits, unready, for servers that are not up yet. It needs no model: events are applied without one. It reads the
-    live model versions from Kafka, and follows them while it runs.
+    It stays unready while servers that it needs are not up yet. It needs no model, since events are applied without
+    one. It reads the live model versions from Kafka, and follows their changes.
 
     Args:
         configuration: The settings.
@@ -131,8 +131,8 @@ def background(
     """Lists the background tasks of the process. Workers start once the catalogue is read, and drain when `stop` is
     set.
 
-    The supervisor of a worker starts it again after each failure. So an error of a worker's task is a fault of the
-    supervisor, and ends the process.
+    A supervisor restarts its worker after each failure. So an error of a worker's task is a bug in the supervisor, and
+    ends the process.
     """
     settings = configuration.ingest
     catalog_read = asyncio.Event()
@@ -146,7 +146,7 @@ def background(
 
     async def become_ready() -> None:
         await catalog.wait_ready()
-        # The collector skips what lives as long as the process: full collections cost tens of ms.
+        # Full collections cost tens of ms, so the collector skips objects that live as long as the process.
         gc.collect()
         gc.freeze()
         gc.set_threshold(20_000, 20, 50)
@@ -164,7 +164,7 @@ def background(
         BackgroundTask("shutdown", leave, OnFailure.FATAL, drains=True),
     ]
     if Role.INTERACTIONS in roles:
-        # The series exists from the start, since an alert goes by its absence.
+        # The series exists from the start, because an alert fires when it is absent.
         health.down(Role.INTERACTIONS, "waits for the catalogue")
         interactions = partial(_interactions, configuration, versions, model, catalog, health, stop)
         tasks.append(worker("interactions", interactions))
@@ -209,7 +209,7 @@ async def _quality(configuration: IngestConfiguration, versions: Versions, stop:
             [metrics.SENT, metrics.IMPRESSIONS, metrics.RESPONSES, metrics.EXPECTED, metrics.OBSERVED]
         ).follow
     )
-    # A health of its own: a process without these figures is ready.
+    # It has its own health: a process is ready without these figures.
     health = Health(metrics.READY)
     worker = QualityWorker(
         configuration.kafka,
@@ -257,7 +257,7 @@ async def _interactions(
 async def _connect(
     store_settings: StoreSettings, health: Health, settings: IngestSettings, stop: asyncio.Event
 ) -> ProfileStore | None:
-    """The store once it is there; None if we are to stop before."""
+    """Returns the store once it answers; None if `stop` is set first."""
     found: list[ProfileStore] = []
 
     async def connect(_: asyncio.Event) -> None:

@@ -8,7 +8,7 @@ class IngestError(Exception):
 
 
 class BatchAbandoned(IngestError):
-    """A batch is left to the next owner of its partitions: the worker stops, or the partitions move."""
+    """A batch is left to the next owner of its partitions, because the worker stops or the partitions move."""
 
 
 class BatchFailed(IngestError):
@@ -42,12 +42,12 @@ class DeadLetterNotWritten(BatchFailed):
     def __init__(self, topic: str, cause: object) -> None:
         super().__init__(
             f"cannot write to the dead-letter topic {topic} ({cause}): create it with `recstream topics create`, or "
-            "allow this client to write to it; until then ingest does not go on"
+            "allow this client to write to it; ingest waits until then"
         )
 
 
 class StoreChanged(IngestError):
-    """Another server is behind the store: the writes of its last seconds may be missing."""
+    """The store was restarted or failed over. The writes of its last seconds may be missing."""
 
     def __init__(self, identity: str) -> None:
         self.identity = identity
@@ -55,7 +55,7 @@ class StoreChanged(IngestError):
 
 
 class Halted(IngestError):
-    """Ingest stops and stays unready until an operator has decided. `final`: until it is restarted, too."""
+    """Ingest stops and stays unready until an operator acts. If it is `final`, ingest also has to be restarted."""
 
     final = False
 
@@ -98,19 +98,19 @@ class OffsetOutOfRange(Halted):
         where = ", ".join(f"{p}: committed {c}, the log has {a} to {b}" for p, c, a, b in ranges[:8])
         super().__init__(
             f"topic {topic}: {self.lost} records were deleted before they were read, or the log ends before the "
-            f"committed offset (partition {where}): `recstream topics adopt --keep` goes on at the first record"
+            f"committed offset (partition {where}): `recstream topics adopt --keep` continues at the first record"
         )
 
 
 class TooManyDeadLetters(Halted):
-    """More records within a minute cannot be used than accidents explain."""
+    """The limit of dead letters within a minute is exceeded."""
 
     final = True
 
     def __init__(self, limit: int, reason: str) -> None:
         super().__init__(
-            f"more than {limit} records within a minute cannot be used, the last one for: {reason}. This looks like a "
-            "bug of a producer or of this version: fix it and restart ingest"
+            f"more than {limit} records within a minute cannot be used, the last one because of: {reason}. This looks "
+            "like a bug in a producer or in this version: fix it and restart ingest"
         )
 
 
@@ -130,20 +130,20 @@ class BundleMissing(IngestError):
 
     def __init__(self, version: int, folder: object, reason: object) -> None:
         super().__init__(
-            f"the bundle of model version {version} is not in {folder} ({reason}): let ingest see the folder that "
-            "`recstream model publish` fills (setting `bundles`), or publish it again"
+            f"the bundle of model version {version} is not in {folder} ({reason}): set `bundles` to the folder that "
+            "`recstream model publish` writes to, or publish the version again"
         )
 
 
 class TopicsMisconfigured(Halted):
-    """Topics are configured so that records would be lost."""
+    """Topics are configured in a way that loses records."""
 
 
 class StillBehind(IngestError):
-    """A consumer group did not catch up in the time that it was given."""
+    """A consumer group did not catch up in time."""
 
     def __init__(self, group: str, topic: str, records: int, seconds: float) -> None:
         super().__init__(
-            f"{group} is still {records:,} records of {topic} behind after {seconds:g} s; look into ingest's log and "
-            "its /readyz"
+            f"{group} is still {records:,} records of {topic} behind after {seconds:g} s; see ingest's log and its "
+            "/readyz"
         )

@@ -1,5 +1,7 @@
-"""The metrics of ingest. Labels are bounded: names of this file, enumerations, partitions, live versions. Series whose
-labels are a fixed set exist from the start, at zero."""
+"""The metrics of ingest.
+
+Labels are bounded: names of this file, enumerations, partitions and live versions. Series with labels from a fixed set
+exist from the start, at zero."""
 
 from typing import Final
 
@@ -30,10 +32,8 @@ LETTER_REASONS: Final = {
 }
 """Reasons of dead letters by source."""
 
-RECORDS = Counter(
-    "recstream_ingest_records_total", "Records of interactions, by what became of them.", ["outcome"]
-)
-"""outcome: applied; no_effect (a known event id, too late, or erased); duplicate (at or below a watermark: applied
+RECORDS = Counter("recstream_ingest_records_total", "Records of interactions, by outcome.", ["outcome"])
+"""outcome: applied; no_effect (a known event id, too late, or erased); duplicate (at or below a watermark, so applied
 before); rejected (a dead letter)."""
 RECORDS_OF = {outcome: RECORDS.labels(outcome) for outcome in OUTCOMES}
 STAGE_SECONDS = Histogram(
@@ -45,14 +45,14 @@ STAGE_SECONDS = Histogram(
 STAGE = {stage: STAGE_SECONDS.labels(stage) for stage in STAGES}
 PROFILES = Counter(
     "recstream_ingest_profiles_total",
-    "Profiles that records were folded onto, by where they came from.",
+    "Profiles that records were folded onto, by source.",
     ["source"],
 )
-"""source: cache (this process wrote it last), store (it was read)."""
+"""source: cache (this process wrote the profile last), store (the profile was read)."""
 PROFILES_FROM = {source: PROFILES.labels(source) for source in PROFILE_SOURCES}
 RECORD_AGE_SECONDS = Histogram(
     "recstream_ingest_record_age_seconds",
-    "From a record's Kafka timestamp to its profile's acknowledged write; the oldest of each batch.",
+    "From a record's Kafka timestamp to its profile's acknowledged write, for the oldest record of each batch.",
     buckets=(
         0.001,
         0.002,
@@ -88,12 +88,12 @@ REWINDS = Counter("recstream_ingest_rewinds_total", "Partitions that were rewoun
 LOST = Counter("recstream_ingest_lost_records_total", "Records that Kafka deleted before they were read.")
 LAG = Gauge(
     "recstream_ingest_lag_records",
-    "Records not yet applied, by partition that this process holds.",
+    "Records not applied yet, for each partition that this process holds.",
     ["partition"],
 )
 LAG_SECONDS = Gauge(
     "recstream_ingest_lag_seconds",
-    "Age of the oldest record that is not applied, by partition that this process holds; 0: none.",
+    "Age of the oldest record not applied yet, for each partition that this process holds; 0: none.",
     ["partition"],
 )
 ASSIGNED = Gauge("recstream_ingest_assigned_partitions", "Partitions that this process holds.")
@@ -103,31 +103,32 @@ DEAD_LETTERS = Counter(
 for _source, _reasons in LETTER_REASONS.items():
     for _reason in _reasons:
         DEAD_LETTERS.labels(_source, _reason)
-STATES = Counter("recstream_ingest_states_total", "Model states written, by how they were made.", ["how"])
+STATES = Counter("recstream_ingest_states_total", "Model states written, by how they were computed.", ["how"])
 """how: step, fold, stale."""
 STATES_BY = {how: STATES.labels(how) for how in STATES_HOW}
-STALE_USERS = Gauge("recstream_ingest_stale_users", "Users waiting for the sweeper.")
+STALE_USERS = Gauge("recstream_ingest_stale_users", "Users who wait for the sweeper.")
 REFOLDED = Counter("recstream_ingest_refolded_total", "States that the sweeper refolded.")
 MIGRATED = Counter(
     "recstream_ingest_profiles_migrated_total",
-    "Profiles that the migration to a new model version has given a state of it.",
+    "Profiles that got a state of a new model version from the migration.",
 )
 MIGRATING = Gauge(
     "recstream_ingest_profiles_migrating",
-    "1 while profiles lack a state of a live model version, as far as the scan of the store has come.",
+    "1 while the scan of the store runs and has found profiles without a state of a live model version.",
 )
 MODEL_SHARE = Gauge(
-    "recstream_ingest_model_share", "Share of users by the model version that answers them.", ["version"]
+    "recstream_ingest_model_share", "Share of users that each model version answers.", ["version"]
 )
 EMBEDDED = Counter("recstream_ingest_items_embedded_total", "Items embedded.")
 MEDIA_UNREADABLE = Counter(
     "recstream_ingest_media_unreadable_total",
-    "Media of items, such as images, that could not be read; the items were embedded without them.",
+    "Unreadable media of items, such as images; the items were embedded without them.",
 )
-UNCHANGED = Counter("recstream_ingest_items_unchanged_total", "Items whose text has its vector already.")
+UNCHANGED = Counter("recstream_ingest_items_unchanged_total", "Items read whose vector is up to date.")
 COUNTED = Counter("recstream_ingest_positives_counted_total", "Positive events counted into item statistics.")
 UNCOUNTED = Counter(
-    "recstream_ingest_positives_uncounted_total", "Positive events of new items past ingest.statistics_keys."
+    "recstream_ingest_positives_uncounted_total",
+    "Positive events that were not counted: their items are new, and ingest.statistics_keys is reached.",
 )
 READY = Gauge("recstream_ingest_ready", "1 while the component is ready.", ["component"])
 RESTARTS = Counter(
@@ -147,15 +148,16 @@ QUALITY_OUTCOMES: Final = (
 )
 QUALITY_EVENTS = Counter(
     "recstream_quality_events_total",
-    "Impressions and actions of users, by whether they could be joined to the slate that they name.",
+    "Impressions and actions of users, by the outcome of joining them to the slate that they name.",
     ["outcome"],
 )
 """outcome: counted; duplicate (counted for this position before); no_impression (an action on a position without an
-impression so far); no_slate (it names none); unknown_slate (not in memory); not_on_slate (the slate lacks the item)."""
+impression so far); no_slate (the event names none); unknown_slate (not in memory); not_on_slate (the slate does not
+have the item)."""
 QUALITY_EVENT = {outcome: QUALITY_EVENTS.labels(outcome) for outcome in QUALITY_OUTCOMES}
 SENT = Counter(
     "recstream_quality_sent_total",
-    "Positions of slates that were sent, seen or not.",
+    "Positions of sent slates, seen or not.",
     ["surface", "version", "position"],
 )
 IMPRESSIONS = Counter(
@@ -165,7 +167,7 @@ IMPRESSIONS = Counter(
 )
 RESPONSES = Counter(
     "recstream_quality_responses_total",
-    "Seen positions whose item got a positive action that names the slate, each once.",
+    "Seen positions whose item got a positive action naming the slate, each once.",
     ["surface", "version", "position"],
 )
 EXPECTED = Counter(
@@ -179,7 +181,7 @@ OBSERVED = Counter(
     ["action", "version"],
 )
 SLATES_IN_MEMORY = Gauge(
-    "recstream_quality_slates_in_memory", "Slates in memory, which actions can be joined to, in this process."
+    "recstream_quality_slates_in_memory", "Slates that this process holds in memory, to join actions to."
 )
 
 _POSITIONS: Final = LabelValues(POSITIONS)

@@ -13,28 +13,28 @@ class IngestSettings(BaseModel):
         9100, ge=0, le=65535, description="Port of /livez, /readyz and /metrics; 0: any free"
     )
 
-    batch_records: int = Field(500, ge=1, le=10_000, description="Most records of a batch")
+    batch_records: int = Field(500, ge=1, le=10_000, description="Most records in a batch")
     poll_ms: int = Field(
-        500, ge=1, le=10_000, description="Longest wait for a batch; it ends with the first event"
+        500, ge=1, le=10_000, description="Longest wait for a batch; the first event ends it"
     )
     fetch_wait_ms: int = Field(
         250,
         ge=1,
         le=5_000,
-        description="How long the broker holds an empty fetch; it ends with the first event",
+        description="Longest time that the broker holds an empty fetch; the first event ends it",
     )
     session_timeout_ms: int = Field(
-        10_000, ge=1_000, description="A consumer without heartbeats for so long loses its partitions"
+        10_000, ge=1_000, description="Time without heartbeats after which a consumer loses its partitions"
     )
     revoke_timeout_ms: int = Field(
         5_000,
         ge=100,
-        description="Time that a batch gets to finish when partitions move; below the session timeout",
+        description="Time that a batch has to finish when partitions move; less than the session timeout",
     )
     commit_interval_ms: float = Field(
         100,
         ge=0,
-        description="Time between commits of offsets; what was not committed is read again, and dropped",
+        description="Time between commits of offsets; after a crash, uncommitted records are read again, and dropped",
     )
     commit_timeout_ms: int = Field(2_000, ge=50, description="Longest wait for one commit of offsets")
 
@@ -50,12 +50,17 @@ class IngestSettings(BaseModel):
         "read them; 0: none",
     )
     write_attempts: int = Field(
-        8, ge=1, le=100, description="Attempts to write a profile that others write too, before backing off"
+        8,
+        ge=1,
+        le=100,
+        description="Attempts to write profiles that others change meanwhile, before backing off",
     )
     backoff_ms: float = Field(
         50, gt=0, description="First pause before a failed batch is tried again; it doubles, with jitter"
     )
-    backoff_max_ms: float = Field(5_000, gt=0, description="Longest such pause")
+    backoff_max_ms: float = Field(
+        5_000, gt=0, description="Longest pause before a failed batch is tried again"
+    )
     rewind_seconds: float = Field(
         10,
         ge=0,
@@ -66,11 +71,11 @@ class IngestSettings(BaseModel):
     dead_letters_per_minute: int = Field(
         1_000,
         ge=0,
-        description="Most new dead letters within a minute; past it ingest stops instead of writing more",
+        description="Most new dead letters within a minute; above it ingest stops instead of writing more",
     )
 
     stale_users: int = Field(
-        100_000, ge=1, description="Most users with stale states in memory; past it the store is scanned"
+        100_000, ge=1, description="Most users with stale states in memory; above it the store is scanned"
     )
     sweep_batch: int = Field(64, ge=1, le=1_000, description="States refolded in one call")
     sweep_interval_ms: float = Field(200, gt=0, description="Time between the sweeper's rounds")
@@ -90,13 +95,13 @@ class IngestSettings(BaseModel):
     statistics_keys: int = Field(
         2_000_000,
         ge=1,
-        description="Most item counts in memory, one for each item and partition; past it new items are not counted",
+        description="Most item counts in memory, one for each item and partition; above it new items are not counted",
     )
 
     quality_slates: int = Field(
         20_000,
         ge=0,
         le=1_000_000,
-        description="Most slates in memory, which events are joined to for online quality, about 1 KB each at 20 "
-        "items; 0: online quality is not measured",
+        description="Most slates in memory, to which online quality joins events, about 1 KB each at 20 items; 0: "
+        "online quality is not measured",
     )

@@ -1,4 +1,4 @@
-"""Offsets of handled records, committed in the background. They never go back."""
+"""Commits the offsets of handled records in the background. They never go back."""
 
 import asyncio
 from collections.abc import Mapping
@@ -16,10 +16,10 @@ log = structlog.get_logger()
 
 
 class Commits:
-    """What one member of a group has to commit for the partitions that it holds.
+    """The offsets that one member of a group has to commit for its partitions.
 
-    A commit that fails does no harm: the owner of the partition reads the records again, and handlers drop what they
-    have handled. So commits are late by up to `commit_interval_ms`, and many batches share one.
+    A failed commit does no harm: the owner of the partition reads the records again, and handlers drop what they have
+    already handled. So a commit may be late by up to `commit_interval_ms`, and many batches share one.
     """
 
     def __init__(self, consumer: AIOKafkaConsumer, settings: IngestSettings) -> None:
@@ -32,23 +32,23 @@ class Commits:
         self._assignment = 0
 
     def start(self, committed: Mapping[TopicPartition, int]) -> None:
-        """Says what the group has committed for partitions, so that no mark below it is committed."""
+        """Takes the offsets that the group has committed. No mark below them is committed."""
         self._committed.update(committed)
 
     def mark(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
-        """Everything below these offsets is handled: they are committed soon."""
+        """Marks everything below these offsets as handled. They are committed soon."""
         if offsets:
             self._marks.update(offsets)
             self._marked.set()
 
     def clear(self) -> None:
-        """Drops all marks: the partitions are another member's now."""
+        """Drops all marks, because the partitions have moved."""
         self._assignment += 1
         self._marks.clear()
         self._committed.clear()
 
     async def run(self) -> None:
-        """Commits what is marked, until it is cancelled. Waits for `backoff_max_ms` after a commit that failed."""
+        """Commits the marked offsets until it is cancelled. Waits for `backoff_max_ms` after a failed commit."""
         while True:
             await self._marked.wait()
             await asyncio.sleep(self._settings.commit_interval_ms / 1000)
@@ -63,10 +63,10 @@ class Commits:
                     self._marked.set()
 
     async def commit(self) -> None:
-        """Commits what is marked, now. The time is bounded, so that no commit is under way when partitions move.
+        """Commits the marked offsets now. The time is bounded, so that no commit is under way when partitions move.
 
         Raises:
-            KafkaError: The group has been rebalanced meanwhile, or Kafka refuses.
+            KafkaError: The group was rebalanced meanwhile, or Kafka refuses the commit.
             TimeoutError: Kafka does not answer.
         """
         seconds = self._settings.commit_timeout_ms / 1000

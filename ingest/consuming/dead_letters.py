@@ -1,4 +1,4 @@
-"""Dead letters: records that cannot be used, kept with their reason, and the limit that stops a flood of them."""
+"""Dead letters: records that cannot be used, kept with the reason. A limit stops a flood of them."""
 
 import asyncio
 from collections import deque
@@ -30,8 +30,8 @@ class DeadLetter:
     Attributes:
         record: The record as it was read.
         topic_id: The id of its topic, 16 bytes.
-        reason: Why, as a short name out of a fixed set.
-        detail: Why, as a sentence.
+        reason: Why it cannot be used: one of `metrics.LETTER_REASONS`.
+        detail: The same in words.
     """
 
     record: ConsumerRecord
@@ -41,16 +41,17 @@ class DeadLetter:
 
     @property
     def origin(self) -> bytes:
-        """`topic-partition-offset`: the key, by which a repeat is recognised and compacted away."""
+        """The letter's key, `topic-partition-offset`. Compaction removes repeats by it."""
         record = self.record
         return f"{record.topic}-{record.partition}-{record.offset}".encode()
 
     def value(self) -> bytes:
-        """The payload as it came, cut to `PAYLOAD_LIMIT` bytes. Never null: compaction would delete the letter."""
+        """The payload as it came, cut to `PAYLOAD_LIMIT` bytes. It is never null, since compaction would delete the
+        letter."""
         return (self.record.value or b"")[:PAYLOAD_LIMIT]
 
     def headers(self) -> list[tuple[str, bytes]]:
-        """The reason, and where the record came from. Of the record's own headers only its kind is kept, so that
+        """The reason, and where the record came from. Of the record's own headers only the kind is kept, so that
         headers do not pile up when a letter is sent again and fails again."""
         record = self.record
         found = [
@@ -76,9 +77,9 @@ class DeadLetter:
 class DeadLetters:
     """Writes the dead letters of one source to their topic.
 
-    Call `admit` first. It counts the letters that are new and raises, before any is written, if more came within a
-    minute than accidents explain. The origins of the last 10,000 are cached, so that a batch that is tried again writes
-    and counts none twice; after a restart a repeat has the same key.
+    Call `admit` before `write`. It counts the new letters, and raises before any is written if the limit is exceeded.
+    The origins of the last 10,000 letters are cached, so a batch that is tried again writes and counts none twice.
+    After a restart a repeat has the same key.
 
     Args:
         producer: Writes the letters.
@@ -106,7 +107,7 @@ class DeadLetters:
         self._written: LRUCache[bytes, None] = LRUCache(_ORIGINS_CACHE_SIZE)
 
     def admit(self, letters: Sequence[DeadLetter]) -> None:
-        """Counts the letters. Raises TooManyDeadLetters if they are more than the limit."""
+        """Counts the letters. Raises TooManyDeadLetters if they exceed the limit."""
         new = [letter for letter in letters if letter.origin not in self._counted]
         if not new:
             return
@@ -119,7 +120,7 @@ class DeadLetters:
         self._counted.update(dict.fromkeys(letter.origin for letter in new))
 
     async def write(self, letters: Sequence[DeadLetter]) -> None:
-        """Writes the letters, and returns once Kafka has acknowledged all of them. Raises DeadLetterNotWritten."""
+        """Writes the letters and waits until Kafka has acknowledged all of them. Raises DeadLetterNotWritten."""
         new = [letter for letter in letters if letter.origin not in self._written]
         if not new:
             return

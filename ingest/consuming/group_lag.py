@@ -1,4 +1,4 @@
-"""How far a consumer group is behind, asked from outside of the group."""
+"""The lag of a consumer group, read from outside of the group."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ _POLL_SECONDS = 0.3
 
 
 async def group_lag(kafka: KafkaSettings, group: str, topic: str) -> int:
-    """Records of the topic that the group has not committed yet. Raises KafkaError, OSError."""
+    """Returns how many records of the topic the group has not committed yet. Raises KafkaError, OSError."""
     async with reader(kafka) as consumer:
         partitions = await partitions_of(kafka, topic)
         ranges = await offset_ranges(consumer, partitions)
@@ -22,10 +22,16 @@ async def group_lag(kafka: KafkaSettings, group: str, topic: str) -> int:
 
 
 async def wait_caught_up(kafka: KafkaSettings, group: str, topic: str, *, seconds: float) -> None:
-    """Returns when the group has committed every record.
+    """Waits until the group has committed every record.
+
+    Args:
+        kafka: The cluster.
+        group: The consumer group.
+        topic: The topic.
+        seconds: The longest wait.
 
     Raises:
-        StillBehind: It has not within so many seconds.
+        StillBehind: The group has not caught up in that time.
         KafkaError, OSError: Kafka does not answer.
     """
     give_up = time.monotonic() + seconds

@@ -14,8 +14,8 @@ def statistics_group(kafka: KafkaSettings) -> str:
 
 
 def statistics_transactions(kafka: KafkaSettings, partition: int) -> str:
-    """The transactional id of the owner of this partition of interactions. A producer that starts with it fences the
-    owner before."""
+    """The transactional id of the owner of this partition of interactions. A producer that starts with it fences off
+    the previous owner."""
     return f"{kafka.topic_prefix}recstream-statistics-{partition}"
 
 
@@ -25,6 +25,6 @@ def quality_group(kafka: KafkaSettings) -> str:
 
 
 def catalogue_group(kafka: KafkaSettings, model_version: int, published_at_ms: int, topic_id: bytes) -> str:
-    """The group that embeds items. A version that is published, also one that is published again, and a recreated topic
-    of items get a group of their own, which reads from the start."""
+    """The group that embeds items. Each publication of a version and each recreation of the topic of items has its own
+    group, which reads from the start."""
     return f"{kafka.topic_prefix}recstream-catalogue-{model_version}-{published_at_ms}-{topic_id.hex()[:16]}"

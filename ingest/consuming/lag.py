@@ -1,4 +1,5 @@
-"""The consumer lag of the profiles' worker, in records and in seconds, while it works and while it is stuck."""
+"""The consumer lag of the interactions worker, in records and in seconds. It is measured even while the worker is
+stuck."""
 
 import asyncio
 import time
@@ -24,8 +25,8 @@ class _Partition:
 
     Attributes:
         next: The first offset that is not applied.
-        not_before: No record that is not applied is older than this.
-        in_hand: The timestamp of the first record of the batch in hand; None while there is none.
+        not_before: A lower bound of the timestamps of records that are not applied.
+        in_hand: The timestamp of the first record of the current batch; None while there is no batch.
     """
 
     next: int
@@ -34,10 +35,11 @@ class _Partition:
 
 
 class Lag:
-    """Follows what is polled and what is applied, and sets the two gauges.
+    """Follows which records are polled and applied, and sets the two gauges.
 
     The lag in seconds is the age of the oldest record that is not applied. If that record has not been polled yet, the
-    age counts from the last record that is applied, or from the last moment without lag: it is never too small.
+    age counts from the last applied record, or from the last moment without lag. So it may be too large, but is never
+    too small.
 
     Args:
         clock: Unix seconds.
@@ -48,30 +50,30 @@ class Lag:
         self._parts: dict[int, _Partition] = {}
 
     def start(self, positions: Mapping[int, int]) -> None:
-        """This process holds these partitions, from these offsets on, and no others."""
+        """Sets the partitions that this process holds, with their first offsets."""
         for partition in set(self._parts) - set(positions):
             _remove_series(partition)
         now = self._clock()
         self._parts = {partition: _Partition(offset, now) for partition, offset in positions.items()}
 
     def holds(self, partition: int) -> bool:
-        """Whether this process holds the partition and its start is known."""
+        """Whether this process holds the partition and its first offset is known."""
         return partition in self._parts
 
     def begin(self, partition: int, offset: int, record_ms: int) -> None:
-        """A batch begins whose first record has this offset, and this timestamp in milliseconds."""
+        """Notes that a batch begins. Its first record has this offset, and this timestamp in milliseconds."""
         if (part := self._parts.get(partition)) is not None:
             part.next, part.in_hand = offset, record_ms / 1000
 
     def applied(self, partition: int, next_offset: int, record_ms: int) -> None:
-        """Everything before the offset is applied. The last record has this timestamp in milliseconds."""
+        """Notes that everything before the offset is applied. The last record has this timestamp in milliseconds."""
         if (part := self._parts.get(partition)) is not None:
             part.next, part.in_hand = next_offset, None
             part.not_before = record_ms / 1000
 
     def passed(self, partition: int, position: int) -> None:
-        """The consumer is at this offset, and no batch is in hand. What lies before it and is not applied is no record,
-        but a transaction's marker, say."""
+        """Notes the consumer's offset. Unless a batch is being handled, unapplied offsets before it hold no records:
+        a transaction's marker takes an offset, too."""
         part = self._parts.get(partition)
         if part is not None and part.in_hand is None:
             part.next = max(part.next, position)
@@ -90,13 +92,13 @@ class Lag:
             metrics.LAG_SECONDS.labels(str(partition)).set(max(0.0, now - of) if behind else 0.0)
 
     def close(self) -> None:
-        """This process holds no partition any more."""
+        """Removes the gauges of all partitions."""
         self.start({})
 
 
 async def watch_lag(consumer: AIOKafkaConsumer, lag: Lag) -> None:
-    """Asks Kafka for the end offsets every second, until it is cancelled, also while nothing is fetched or applied.
-    While Kafka does not answer, the gauges stay as they are."""
+    """Asks Kafka for the end offsets every second until it is cancelled, even while no record is fetched or applied.
+    While Kafka does not answer, the gauges keep their values."""
     while True:
         held = [tp for tp in consumer.assignment() if lag.holds(tp.partition)]
         try:

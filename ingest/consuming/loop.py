@@ -5,10 +5,10 @@ What a worker does with its records is a `BatchHandler`. The loop keeps the orde
 1. A new assignment is positioned before its first batch is handled.
 2. A batch is handled as a whole, or left to the next owner of its partitions. None is skipped.
 3. Offsets are committed last, never back, and only while this member still holds the partitions.
-4. Before partitions move, the batch in hand gets `revoke_timeout_ms` to finish, and what is handled is committed.
+4. Before partitions move, the current batch gets `revoke_timeout_ms` to finish, and handled records are committed.
 
-Back-pressure: one batch is in hand at a time, and aiokafka fetches one batch a partition ahead at most. So a handler
-that waits stops the reading, while the heartbeats go on.
+Back-pressure: the loop handles one batch at a time, and aiokafka fetches at most one batch a partition ahead. So a
+handler that waits stops the reading, while the heartbeats continue.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ from topics.settings import KafkaSettings
 log = structlog.get_logger()
 
 # The liveness probe notices a loop that hangs. Kafka's own measure, the time between polls, would take the partitions
-# away in the middle of a long outage of the store or of the model, and nobody could do more with them.
+# away in the middle of a long outage of the store or of the model, and another member could do no more with them.
 _MAX_POLL_INTERVAL_MS: Final = 24 * 3_600_000
 _POSITION_SECONDS: Final = 30.0
 
@@ -53,9 +53,9 @@ class Subscription:
     Attributes:
         group: The group's id.
         topics: The topics by name.
-        start: Where a partition begins for which the group has no commit. none: the handler sets every position.
+        start: Where to begin in a partition for which the group has no commit. none: the handler sets every position.
         max_records: Most records of a batch.
-        pause_seconds: Time before the next poll after one that brought less than `max_records`: batches get larger.
+        pause_seconds: Pause after a poll that returned fewer than `max_records`. It makes batches larger.
         assignor: How Kafka shares the partitions among the members.
     """
 
@@ -71,9 +71,9 @@ class Assignment:
     """The partitions that this member holds between two rebalances. Rebalances are eager: each revokes everything.
 
     Attributes:
-        partitions: What it holds.
-        leaving: Set while the partitions are about to move: finish or abandon the batch in hand.
-        revoked: Whether they have moved. From then on nothing of theirs may be committed.
+        partitions: The partitions.
+        leaving: Set when the partitions are about to move: finish or abandon the current batch.
+        revoked: Whether the partitions have moved. From then on none of their offsets may be committed.
     """
 
     def __init__(self, partitions: frozenset[TopicPartition] = frozenset()) -> None:
@@ -83,7 +83,7 @@ class Assignment:
 
 
 class Batch:
-    """Polled records, of partitions of one assignment."""
+    """Polled records from the partitions of one assignment."""
 
     def __init__(
         self, records: Records, assignment: Assignment, back_off: BackOff, stop: asyncio.Event
@@ -108,7 +108,7 @@ class Batch:
         Args:
             attempt: Takes the number of the attempt, from 0.
             on: Failures that are tried again.
-            unless: Those of them that are raised all the same. `Halted` and `BatchAbandoned` are raised always.
+            unless: Exceptions to `on`, which are raised at once. `Halted` and `BatchAbandoned` always are.
 
         Raises:
             BatchAbandoned: An attempt has failed and the worker stops, or the partitions are about to move.
@@ -133,7 +133,7 @@ class Batch:
         """Waits for the work, which ends when the partitions are about to move.
 
         Raises:
-            BatchAbandoned: They are about to move.
+            BatchAbandoned: The partitions are about to move.
         """
         if not await unless_stopped(work, self.assignment.leaving):
             raise BatchAbandoned
@@ -146,12 +146,12 @@ class BatchHandler(Protocol):
         """Handles all records of a batch.
 
         Returns:
-            The offsets to commit. They are dropped if the partitions have moved meanwhile. None at all where the
-            handler commits for itself.
+            The offsets to commit. They are dropped if the partitions have moved meanwhile. Empty if the handler commits
+            for itself.
 
         Raises:
             BatchAbandoned: The records are left to the next owner of their partitions.
-            Exception: Ends the loop. A new one begins at what is committed.
+            Exception: Ends the loop. A new loop begins at the committed offsets.
         """
         ...
 
@@ -160,19 +160,19 @@ class BatchHandler(Protocol):
         return None
 
     async def position(self, consumer: AIOKafkaConsumer, assignment: Assignment, commits: Commits) -> None:
-        """Sets the positions of a new assignment, and tells `commits` what is committed. By default they are what the
-        group has committed. The assignment may be revoked while this waits: look before positions are set."""
+        """Sets the positions of a new assignment, and tells `commits` what is committed. By default positions are the
+        committed offsets. The assignment may be revoked while this waits, so check `revoked` before setting any."""
         return None
 
     async def out_of_range(self, consumer: AIOKafkaConsumer, offsets: Mapping[TopicPartition, int]) -> None:
-        """Partitions do not have these offsets. If this returns, `position` is called again."""
+        """Handles offsets that the partitions do not have. If this returns, `position` is called again."""
         return None
 
     async def after_poll(self, consumer: AIOKafkaConsumer, assignment: Assignment, records: int) -> Offsets:
-        """Called after each poll, once its records are handled; `records` is how many there were.
+        """Called after each poll, once its records are handled. `records` is their number.
 
         Returns:
-            More offsets to commit.
+            Further offsets to commit.
         """
         return NOTHING
 
@@ -214,11 +214,11 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
         self._idle.set()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Runs until `stop` is set; then the batch in hand is finished and committed.
+        """Runs until `stop` is set, then finishes and commits the current batch.
 
         Raises:
-            KafkaError, TimeoutError, OSError: Kafka fails; a new loop goes on where this one ended.
-            Exception: What the handler raises.
+            KafkaError, TimeoutError, OSError: Kafka fails. A new loop continues where this one ended.
+            Exception: Any error of the handler.
         """
         self._consumer.subscribe(list(self._subscription.topics), listener=self)
         committing: asyncio.Task[None] | None = None
@@ -237,7 +237,7 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
             await self._close(committing)
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        """Called by aiokafka while it still sends heartbeats, before it joins the group again."""
+        """Called by aiokafka before it joins the group again, while it still sends heartbeats."""
         assignment = self._assignment
         assignment.leaving.set()
         try:
@@ -262,7 +262,7 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
         )
 
     async def _round(self, stop: asyncio.Event) -> int:
-        """One poll and what follows from it. Returns how many records it brought."""
+        """Polls once and handles the result. Returns the number of records."""
         assignment = self._assignment
         if self._positioned is not assignment and not assignment.revoked:
             seconds = _POSITION_SECONDS * (1 + len(assignment.partitions))
@@ -273,7 +273,7 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
         try:
             records = await poll(self._consumer, self._settings.poll_ms, self._subscription.max_records)
         except NoOffsetForPartitionError:
-            # The fetcher looked before the positions were set. Setting them again drops its complaint.
+            # The fetcher looked before the positions were set. Setting them again clears its error.
             self._positioned = None
             return 0
         except OffsetOutOfRangeError as error:
@@ -308,7 +308,7 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
             self._idle.set()
 
     def _put_back(self, records: Records) -> None:
-        """The records are polled again, as far as this member still holds their partitions."""
+        """Seeks back, so that the records are polled again, for the partitions that this member still holds."""
         for tp in records.keys() & self._consumer.assignment():
             self._consumer.seek(tp, records[tp][0].offset)
 
@@ -327,6 +327,6 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
 
 
 def batch_back_off(settings: IngestSettings) -> BackOff:
-    """The pauses between the attempts of one batch. They never begin again at the first one."""
+    """Returns the pauses between the attempts at one batch. They never start over."""
     first = settings.backoff_ms / 1000
     return BackOff(initial=first, maximum=settings.backoff_max_ms / 1000, jitter=first, steady=float("inf"))

@@ -1,4 +1,4 @@
-"""Committed offsets with their metadata, and the offsets that partitions have."""
+"""Committed offsets with their metadata, and the offset ranges of partitions."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ class Committed:
     Attributes:
         offset: The next record to read.
         store: The mark of the store that holds what was applied; empty if the metadata does not name one.
-        rewind_to: The offset to read from if the store is another one by now; None if the metadata does not say.
+        rewind_to: The offset to read from if the store has changed since; None if the metadata does not say.
         metadata: The commit's metadata, unparsed.
     """
 
@@ -37,12 +37,12 @@ class Committed:
 
 
 def store_mark(identity: str) -> str:
-    """A short name for a store's identity: a hash of 16 hex digits."""
+    """Returns a short name for a store's identity: a hash of 16 hex digits."""
     return hashlib.blake2b(identity.encode(), digest_size=8).hexdigest()
 
 
 def to_metadata(store: str, rewind_to: int) -> str:
-    """A commit's metadata: the store's mark, and the offset to rewind to if the store changes."""
+    """Returns a commit's metadata: the store's mark, and the offset to rewind to if the store changes."""
     return f"{store}:{rewind_to}"
 
 
@@ -57,7 +57,8 @@ def from_metadata(offset: int, metadata: str) -> Committed:
 async def committed(
     kafka: KafkaSettings, group: str, partitions: Iterable[TopicPartition]
 ) -> dict[TopicPartition, Committed]:
-    """The group's commits, without joining it. Partitions without a commit are left out. Raises KafkaError, OSError."""
+    """Returns the group's commits, without joining the group. Partitions without a commit are left out. Raises
+    KafkaError, OSError."""
     admin = AIOKafkaAdminClient(**kafka.client_options())
     wanted = list(partitions)
     deadline = time.monotonic() + kafka.request_timeout_ms / 1000
@@ -68,7 +69,7 @@ async def committed(
                 found = await admin.list_consumer_group_offsets(group, partitions=wanted)
                 break
             except KafkaError as error:
-                # The first request ever makes Kafka create the topic of the offsets.
+                # The very first request makes Kafka create the topic of committed offsets, and fails meanwhile.
                 if not error.retriable or time.monotonic() > deadline:
                     raise
                 await asyncio.sleep(_RETRY_SECONDS)
@@ -88,7 +89,7 @@ class OffsetRange:
 async def offset_ranges(
     consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition]
 ) -> dict[TopicPartition, OffsetRange]:
-    """The offsets that Kafka has of each partition. Raises KafkaError."""
+    """Returns the offset range of each partition. Raises KafkaError."""
     wanted = list(partitions)
     first = await consumer.beginning_offsets(wanted)
     end = await consumer.end_offsets(wanted)
@@ -98,7 +99,7 @@ async def offset_ranges(
 def out_of_range(
     found: Mapping[TopicPartition, Committed], there: Mapping[TopicPartition, OffsetRange]
 ) -> list[tuple[int, int, int, int]]:
-    """The partitions whose committed offset Kafka no longer has, as (partition, committed, first, end)."""
+    """Returns the partitions whose committed offset Kafka no longer has, as (partition, committed, first, end)."""
     return [
         (tp.partition, c.offset, there[tp].first, there[tp].end)
         for tp, c in sorted(found.items())
@@ -152,7 +153,7 @@ async def rewind_group(
 
 @contextlib.asynccontextmanager
 async def reader(kafka: KafkaSettings, **options: object) -> AsyncIterator[AIOKafkaConsumer]:
-    """A consumer that has joined no group; it is closed afterwards. Raises KafkaError, OSError."""
+    """Opens a consumer outside of any group, and closes it afterwards. Raises KafkaError, OSError."""
     consumer = AIOKafkaConsumer(**kafka.client_options(), **options)
     try:
         await consumer.start()
@@ -162,6 +163,6 @@ async def reader(kafka: KafkaSettings, **options: object) -> AsyncIterator[AIOKa
 
 
 async def partitions_of(kafka: KafkaSettings, topic: str) -> list[TopicPartition]:
-    """The topic's partitions, as Kafka says. Raises TopicMissing, KafkaUnreachable."""
+    """Returns the topic's partitions. Raises TopicMissing, KafkaUnreachable."""
     count = (await partition_counts(kafka, [topic]))[topic]
     return [TopicPartition(topic, partition) for partition in range(count)]

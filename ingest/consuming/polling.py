@@ -1,4 +1,4 @@
-"""Polling a consumer, in bounded time."""
+"""Polls a consumer, in bounded time."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,12 +12,12 @@ _SPARE_SECONDS = 1.0
 
 
 async def poll(consumer: AIOKafkaConsumer, timeout_ms: int, max_records: int) -> Records:
-    """Polls for at most `timeout_ms` and about a second.
+    """Polls for at most `timeout_ms` plus about a second.
 
-    While a group is joined again, which may take for ever in an outage, aiokafka does not keep its own timeout.
+    aiokafka does not keep its own timeout while it joins the group again, which may take forever in an outage.
 
     Returns:
-        At most `max_records` records by partition; none while partitions move.
+        At most `max_records` records, by partition. None while partitions move.
 
     Raises:
         KafkaError: Kafka fails.

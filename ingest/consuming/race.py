@@ -1,4 +1,4 @@
-"""Coroutines of which the first to end decides."""
+"""Runs coroutines until the first of them ends."""
 
 import asyncio
 from collections.abc import Awaitable, Collection
@@ -7,7 +7,7 @@ _AGAIN_SECONDS = 30.0
 
 
 async def race(*coroutines: Awaitable[None]) -> None:
-    """Runs all until one returns or raises, cancels the others, and returns or raises as it did."""
+    """Runs all until one ends, and cancels the others. Raises what that one raises."""
     tasks = [asyncio.ensure_future(each) for each in coroutines]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -18,7 +18,7 @@ async def race(*coroutines: Awaitable[None]) -> None:
 
 
 async def cancel_and_wait(tasks: Collection["asyncio.Future[None]"]) -> None:
-    """Cancels the tasks and waits until they have ended. It cancels again, since libraries lose cancellations."""
+    """Cancels the tasks and waits until they have ended. It cancels repeatedly, since libraries lose cancellations."""
     running = {task for task in tasks if not task.done()}
     while running:
         for task in running:

@@ -1,4 +1,4 @@
-"""Reading topics from their first record to where they end."""
+"""Reads topics from their first record to their end."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,8 +12,8 @@ _READ_SECONDS = 30.0
 
 
 async def read_stats(kafka: KafkaSettings) -> AsyncIterator[ConsumerRecord]:
-    """Yields every committed record of `item-stats` up to its present end, in order within each partition. Raises
-    KafkaError, and TimeoutError if nothing comes for half a minute."""
+    """Yields every committed record of `item-stats` up to its current end, in order within each partition. Raises
+    KafkaError, and TimeoutError if Kafka does not answer for half a minute."""
     async with reader(
         kafka, isolation_level="read_committed", enable_auto_commit=False, auto_offset_reset="earliest"
     ) as consumer:
@@ -28,8 +28,8 @@ async def read_to_end(
     partitions: list[TopicPartition],
     ends: dict[TopicPartition, int] | None = None,
 ) -> AsyncIterator[ConsumerRecord]:
-    """Yields the records of an assigned consumer from the first of each partition up to `ends`, not included, or to the
-    present ends."""
+    """Yields the records of an assigned consumer, from the first of each partition up to `ends`, exclusive. None: up to
+    the current ends."""
     if ends is None:
         ends = await consumer.end_offsets(partitions)
     first = await consumer.beginning_offsets(partitions)
@@ -41,7 +41,7 @@ async def read_to_end(
     while left:
         async with asyncio.timeout(_READ_SECONDS):
             polled = await consumer.getmany(timeout_ms=500, max_records=5_000)
-            # The position, not the last record: a transaction ends in a marker that consumers do not get.
+            # The position decides, not the last record: a transaction ends with a marker that consumers do not get.
             at = {tp: await consumer.position(tp) for tp in left}
         for tp, part in polled.items():
             for record in part:

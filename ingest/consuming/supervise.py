@@ -1,4 +1,4 @@
-"""A worker that is started again when it fails, and shows what it waits for."""
+"""Restarts a worker when it fails, and shows in its health what it waits for."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ from topics.errors import TopicsError
 
 log = structlog.get_logger()
 
-# These come and go with the servers around us. Anything else is a fault of ours and gets its traceback.
+# These come from failing servers. Anything else is a bug of ours and is logged with its traceback.
 _PASSING = (KafkaError, TopicsError, StoreUnavailable, IngestError, OSError, TimeoutError)
 _STEADY_SECONDS = 60.0
 
@@ -32,18 +32,18 @@ async def supervise(
     *,
     kind: str = "",
 ) -> None:
-    """Runs `work(stop)` until it returns or `stop` is set, again with back-off after each failure.
+    """Runs `work(stop)` until it returns or `stop` is set. Restarts it with back-off after each failure.
 
-    Meanwhile the component is unready, with the reason; `work` marks it as ready. A worker that halts is started again
-    every `topic_check_seconds`, in case someone has decided, or never if that is final.
+    Until `work` marks the component as ready, it is unready, with the reason. A worker that halts is started again
+    every `topic_check_seconds`, in case an operator has acted, or never if the halt is final.
 
     Args:
         name: The component in `health`.
         work: The worker.
-        health: Where it shows.
-        settings: How ingest runs.
+        health: Shows the component's state.
+        settings: The settings of ingest.
         stop: Ends the worker, and every pause.
-        kind: What metrics call the worker, where there are several of a kind.
+        kind: The worker's label in metrics, for workers that share one. Empty: `name`.
     """
     health.down(name, "starting")
     first = settings.backoff_ms / 1000
@@ -73,7 +73,7 @@ async def _until_decided(
     settings: IngestSettings,
     stop: asyncio.Event,
 ) -> None:
-    """Runs the worker, again when it halts or the store has changed: neither is a failure of the worker."""
+    """Runs the worker, and restarts it when it halts or the store has changed, which are no failures of the worker."""
     logged = ""
     while not stop.is_set():
         try:
@@ -91,8 +91,8 @@ async def _until_decided(
 
 
 async def _in_its_own_task(work: Awaitable[None]) -> None:
-    """aiokafka's connections cancel what waits for them when they close. That ends the work, and must not look like a
-    cancellation of the supervisor."""
+    """Runs the work in a task of its own. A connection of aiokafka that closes cancels whoever waits for it, and that
+    must not look like a cancellation of the supervisor."""
     working = asyncio.ensure_future(work)
     try:
         await asyncio.wait([working])
@@ -104,13 +104,13 @@ async def _in_its_own_task(work: Awaitable[None]) -> None:
 
 
 async def wait_for_stop(stop: asyncio.Event, seconds: float) -> None:
-    """Returns after so many seconds (inf: never by itself), or as soon as `stop` is set."""
+    """Waits until `stop` is set, but at most for so many seconds (inf: no limit)."""
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(stop.wait(), None if seconds == float("inf") else seconds)
 
 
 async def unless_stopped(work: Awaitable[object], stop: asyncio.Event) -> bool:
-    """Waits for the work, or for `stop`, which cancels it. Returns whether the work was done; raises what it raises."""
+    """Waits for the work. `stop` cancels it. Returns whether the work was done, and raises what the work raises."""
     working, stopped = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
     try:
         await asyncio.wait([working, stopped], return_when=asyncio.FIRST_COMPLETED)

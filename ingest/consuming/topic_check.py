@@ -1,4 +1,4 @@
-"""Checks of topics: that they exist, keep their records, and are not recreated."""
+"""Checks that topics exist, keep their records, and are not recreated."""
 
 import asyncio
 from collections.abc import Collection
@@ -12,7 +12,7 @@ from topics.settings import KafkaSettings
 
 
 async def check_topics_usable(kafka: KafkaSettings, time_to_live_days: float, names: Collection[str]) -> None:
-    """Checks that topics exist and that their retention and cleanup lose no record that is needed.
+    """Checks that topics exist, and that their retention and cleanup delete no record that is needed.
 
     Args:
         kafka: The cluster and the topics' prefix.
@@ -32,7 +32,7 @@ async def check_topics_usable(kafka: KafkaSettings, time_to_live_days: float, na
 
 
 async def topic_id_of(kafka: KafkaSettings, name: str) -> bytes:
-    """The 16-byte id of a topic. Raises TopicsMissing, KafkaUnreachable."""
+    """Returns the id of a topic, 16 bytes. Raises TopicsMissing, KafkaUnreachable."""
     try:
         return (await topic_ids(kafka, [name]))[name]
     except TopicMissing as error:
@@ -42,9 +42,9 @@ async def topic_id_of(kafka: KafkaSettings, name: str) -> bytes:
 async def watch_topic(
     kafka: KafkaSettings, name: str, topic_id: bytes, seconds: float, health: Health
 ) -> None:
-    """Checks every `seconds` that the topic is the same, and so that Kafka answers, until it is cancelled.
+    """Checks every `seconds`, until it is cancelled, that Kafka answers and that the topic is still the same one.
 
-    Records of a recreated topic that are read before the next check count as the old topic's.
+    Records of a recreated topic that are read before the next check are taken for records of the old topic.
 
     Raises:
         TopicRecreated: The topic has another id.

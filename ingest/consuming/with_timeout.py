@@ -12,15 +12,17 @@ _END_SECONDS = 5.0
 
 
 async def with_timeout(call: Coroutine[object, object, T], seconds: float) -> T:
-    """Awaits the call in a task of its own, for so many seconds.
+    """Awaits the call in a task of its own, for at most `seconds`.
+
+    A connection of aiokafka that closes cancels whoever waits for it. Without a separate task that would look like a
+    cancellation of the caller.
 
     Returns:
         What the call returns.
 
     Raises:
-        TimeoutError: It has not returned in time. It has been cancelled, and got a few more seconds to end.
-        KafkaError: It was cancelled from within. A connection that closes cancels what waits for it, which in our own
-            task would look like our own cancellation.
+        TimeoutError: The call did not return in time. It was cancelled, and had a few more seconds to end.
+        KafkaError: A connection was closed, which cancelled the call.
     """
     task = asyncio.ensure_future(call)
     try:

@@ -1,1 +1,1 @@
-"""Items to vectors, by content hash and model version."""
+"""Turns items into vectors, by content hash and model version."""

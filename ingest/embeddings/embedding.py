@@ -1,4 +1,4 @@
-"""Item vectors from the model. An item that the model cannot take does not hold the others up."""
+"""Item vectors from the model. An item that the model cannot embed does not hold up the others."""
 
 import asyncio
 import time
@@ -35,7 +35,7 @@ class Embedding:
     Args:
         model: Encodes texts and media.
         bundle: The tokenizer and the modalities of the version.
-        timeout: For one batch, in seconds.
+        timeout: The longest time for one batch, in seconds.
     """
 
     def __init__(self, model: Model, bundle: Bundle, timeout: float) -> None:
@@ -44,7 +44,7 @@ class Embedding:
         self._timeout = timeout
 
     async def __call__(self, items: Sequence[Item]) -> Embedded:
-        """Embeds all items in one call. An item whose vector is not finite is a failure of its own.
+        """Embeds all items in one call. An item whose vector is not finite fails by itself.
 
         Raises:
             ModelUnavailable: The model does not answer.
@@ -62,10 +62,10 @@ class Embedding:
             return Embedded(rest.vectors, failures | rest.failures)
 
     async def one_by_one(self, items: Sequence[Item]) -> Embedded:
-        """Embeds each item by itself. It is for a batch that fails again and again although the model is ready.
+        """Embeds each item in a call of its own, for a batch that keeps failing although the model is ready.
 
         Raises:
-            ModelUnavailable: The model is not ready any more.
+            ModelUnavailable: The model is no longer ready.
         """
         found = Embedded({}, {})
         for item in items:
@@ -80,13 +80,13 @@ class Embedding:
         return found
 
     async def ready(self) -> bool:
-        """Whether the model answers under the bundle's version."""
+        """Whether the model serves the bundle's version."""
         return await self._model.ready(self._bundle.manifest.version)
 
     async def _encode(self, items: Sequence[Item]) -> dict[str, Floats]:
         ids = [item.item_id for item in items]
         texts = [item.text() for item in items]
-        # The tokenizer releases the interpreter's lock, and takes milliseconds for a long text.
+        # The tokenizer takes milliseconds for a long text, and releases the interpreter's lock.
         tokens = await asyncio.to_thread(self._bundle.tokens, ids, texts)
         until = time.monotonic() + self._timeout
         vectors = await self._model.encode_items(self._bundle.manifest.version, tokens, timeout=self._timeout)
@@ -95,7 +95,7 @@ class Embedding:
         return dict(zip(ids, vectors, strict=True))
 
     async def _add(self, modality: Modality, items: Sequence[Item], vectors: Floats, until: float) -> Floats:
-        """Adds the modality to the vectors of the items that have it. Media that cannot be read are ignored."""
+        """Adds the modality to the vectors of the items that have media of it. Unreadable media are ignored."""
         vectors = vectors.copy()
         having = [
             row for row, item in enumerate(items) if any(m.modality == modality.name for m in item.media)
@@ -127,7 +127,7 @@ class Embedding:
 
 
 def _prepare(modality: Modality, item: Item) -> Prepared | None:
-    """The item's media of the modality, prepared: [n, ...]. None if there are none that can be read."""
+    """Returns the item's prepared media of the modality, [n, ...]. None if none of them can be read."""
     found = []
     for media in item.media:
         if media.modality == modality.name and media.content:

@@ -1,4 +1,4 @@
-"""Items into vectors, by content hash and model version."""
+"""Turns items into vectors, by content hash and model version."""
 
 import asyncio
 from collections.abc import Callable
@@ -31,16 +31,22 @@ _WRITTEN_CACHE_SIZE: Final = 100_000
 _ONE_BY_ONE_AFTER: Final = 5
 _WRITE_SECONDS: Final = 15.0
 _POSITION_SECONDS: Final = 2.0
-# What comes and goes with Triton and Kafka. Anything else ends the worker.
+# Failures of Triton and Kafka, which are tried again. Anything else ends the worker.
 _PASSING: Final = (ModelUnavailable, DeadLetterNotWritten, KafkaError, TimeoutError)
 
 KnownHash = Callable[[str], bytes | None]
-"""The content hash of an item's vector, as far as the catalogue has read; None where it has no vector."""
+"""Returns the content hash of an item's vector in the catalogue; None if it has no vector there."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Changes:
-    """What a batch asks for: the newest record of each item."""
+    """The newest record of each item in a batch.
+
+    Attributes:
+        items: Items to embed, with their records, by item id.
+        removed: Ids of removed items.
+        letters: Records that cannot be used.
+    """
 
     items: dict[str, tuple[Item, ConsumerRecord]]
     removed: frozenset[str]
@@ -48,13 +54,13 @@ class _Changes:
 
 
 class ItemsHandler(BatchHandler):
-    """Embeds items that are new or whose text has changed, and removes the vectors of removed ones.
+    """Embeds items that are new or whose content has changed, and removes the vectors of removed items.
 
-    While Triton is away it waits, and commits nothing. Reading an item twice embeds it once, as long as the catalogue
-    has seen the vector. A new model version reads the topic from its start, in a group of its own.
+    While Triton is away, it waits and commits nothing. An item that is read twice is embedded once, if the catalogue
+    has read its vector meanwhile. A new model version reads the topic from its start, in a group of its own.
 
-    A batch is abandoned when its partitions are about to move, unless it is being written: so the vector of an older
-    text cannot follow that of a newer one, which the next owner writes.
+    A batch is abandoned when its partitions are about to move, unless it is being written. So an old vector cannot
+    overwrite the newer one that the next owner writes.
 
     Args:
         topics: Where vectors go.
@@ -62,7 +68,7 @@ class ItemsHandler(BatchHandler):
         version: The model version of the vectors.
         known: The content hashes that the catalogue has read.
         producer: Writes the vectors.
-        dead_letters: Takes the records that are no items, and the items that cannot be embedded.
+        dead_letters: Takes records that are not valid items, and items that cannot be embedded.
         topic_id: The id of the topic of items, 16 bytes.
         on_started: Called when the worker has begun to join its group.
     """
@@ -87,7 +93,7 @@ class ItemsHandler(BatchHandler):
         self._dead_letters = dead_letters
         self._topic_id = topic_id
         self._on_started = on_started
-        # What this worker wrote itself: the catalogue reads it a moment later.
+        # The hashes that this worker wrote. The catalogue reads them a moment later.
         self._written: LRUCache[str, bytes | None] = LRUCache(_WRITTEN_CACHE_SIZE)
 
     async def started(self, consumer: AIOKafkaConsumer) -> None:
@@ -101,8 +107,8 @@ class ItemsHandler(BatchHandler):
         return {tp: OffsetAndMetadata(part[-1].offset + 1, "") for tp, part in batch.records.items()}
 
     async def after_poll(self, consumer: AIOKafkaConsumer, assignment: Assignment, records: int) -> Offsets:
-        """Commits where the partitions end once nothing is left to read: where compaction took the last records, no
-        record says so. A publisher of a version waits for it."""
+        """Commits the ends of the partitions once nothing is left to read. A publisher of a version waits for that, and
+        where compaction has removed the last records, no record brings the offset there."""
         if records:
             return NOTHING
         try:
@@ -149,11 +155,11 @@ class ItemsHandler(BatchHandler):
         changed = [
             item
             for item, _ in changes.items.values()
-            # The first is all of it; of an item that let go of its contents a vector can hold no more than the second.
+            # A vector made from all of the item's media, or from all whose contents are at hand, cannot get better.
             if self._hash(item.item_id) not in (item.content_hash(), item.embedded_hash())
         ]
         metrics.UNCHANGED.inc(len(changes.items) - len(changed) if attempt == 0 else 0)
-        # A batch that fails again and again under a model that is ready holds an item that the model cannot take.
+        # A batch that keeps failing although the model is ready has an item that the model cannot embed.
         if attempt >= _ONE_BY_ONE_AFTER and await self._embedding.ready():
             return await self._embedding.one_by_one(changed)
         return await self._embedding(changed)

@@ -1,4 +1,4 @@
-"""The workers that turn items into vectors: one for each live model version."""
+"""The workers that turn items into vectors, one for each live model version."""
 
 import asyncio
 import time
@@ -30,18 +30,18 @@ COMPONENT = "catalogue"
 
 
 class CatalogueWorker:
-    """Turns items into vectors under the bundle's version, as one member of the group of this publishing.
+    """Turns items into vectors of the bundle's version, as one member of the group of this publication.
 
     Args:
         kafka: The cluster.
-        settings: How ingest runs.
+        settings: The settings of ingest.
         bundle: The model version's bundle.
-        model: Makes the vectors.
-        catalog: Knows the vectors that are there.
-        health: Where the worker shows.
-        published_at_ms: When the version was published, Unix milliseconds. A version that is published again is read
-            from the first item.
-        component: What the worker is called in `health`.
+        model: Embeds the items.
+        catalog: Holds the vectors that exist.
+        health: Shows the worker's state.
+        published_at_ms: When the version was published, Unix milliseconds. If a version is published again, its worker
+            starts again at the first item.
+        component: The worker's name in `health`.
     """
 
     def __init__(
@@ -66,9 +66,9 @@ class CatalogueWorker:
         self._component = component
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Runs until `stop` is set. Raises Halted, KafkaError, KafkaUnreachable; a new run goes on from there."""
+        """Runs until `stop` is set. Raises Halted, KafkaError, KafkaUnreachable. A new run continues from there."""
         topics = self._kafka.topics
-        # Topics of items are not aged by any time to live.
+        # Item topics have no time to live.
         await check_topics_usable(self._kafka, 0, [topics.items, topics.item_vectors])
         topic_id = (await topic_ids(self._kafka, [topics.items]))[topics.items]
         version = self._bundle.manifest.version
@@ -102,15 +102,15 @@ class CatalogueWorker:
 
 
 class CatalogueWorkers:
-    """Starts a worker for each live version, and stops those of other versions.
+    """Starts a worker for each live version, and stops the workers of other versions.
 
     Args:
         kafka: The cluster.
-        settings: How ingest runs.
+        settings: The settings of ingest.
         bundles: The folder of the bundles, one a version.
-        model: Makes the vectors.
-        catalog: Knows the vectors that are there.
-        health: Where the workers show.
+        model: Embeds the items.
+        catalog: Holds the vectors that exist.
+        health: Shows the state of the workers.
         routing: The live versions.
     """
 
@@ -140,11 +140,11 @@ class CatalogueWorkers:
         return sorted(version for version, _ in self._running)
 
     def changed(self) -> None:
-        """Says that the live versions have changed."""
+        """Tells the workers that the live versions have changed."""
         self._wake.set()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Runs until `stop` is set; then the batches in hand are finished."""
+        """Runs until `stop` is set, then finishes the current batches."""
         stopping = asyncio.create_task(stop.wait())
         try:
             while not stop.is_set():

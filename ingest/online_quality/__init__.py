@@ -1,1 +1,1 @@
-"""What users make of the lists that they get."""
+"""Online quality: how users respond to the lists that they get."""

@@ -1,4 +1,4 @@
-"""Measures what users make of their slates: events and sent slates, joined in memory."""
+"""Measures how users respond to their slates. Events and sent slates are joined in memory."""
 
 import asyncio
 import time
@@ -19,13 +19,13 @@ _SLICE_SECONDS = 0.002
 
 
 class QualityHandler(BatchHandler):
-    """Counts what users make of their slates, from now on. It gives the loop nothing to commit: a new member begins
-    with what comes next, and figures for graphs are worth no second reading.
+    """Counts how users respond to their slates. It commits no offsets: a new member begins at the newest records, since
+    figures for graphs are not worth a second reading.
 
     Args:
         quality: Counts.
-        slates_topic: The name of the topic of slates; records of others are interactions.
-        profile_settings: What a valid interaction is.
+        slates_topic: The name of the topic of slates. Records of other topics are interactions.
+        profile_settings: The rules for a valid interaction.
         on_started: Called when the worker has begun to join its group.
     """
 
@@ -64,11 +64,11 @@ class QualityHandler(BatchHandler):
             elif (event := self._event(record)) is not None:
                 self._quality.record_event(event)
             if time.monotonic() - began > _SLICE_SECONDS:
-                await asyncio.sleep(0)  # The same loop applies events to profiles, which goes first.
+                await asyncio.sleep(0)  # The same event loop applies events to profiles, which has priority.
                 began = time.monotonic()
 
     def _event(self, record: ConsumerRecord) -> Interaction | None:
-        """The interaction, unless it is one that the worker of the profiles refuses, and tells about."""
+        """Returns the interaction. None if it is invalid: the interactions worker writes its dead letter."""
         if record.value is None or any(name == KIND_HEADER for name, _ in record.headers):
             return None
         try:
@@ -85,4 +85,4 @@ def _slate(record: ConsumerRecord) -> SlateRecord | None:
     try:
         return SlateRecord.FromString(record.value or b"")
     except DecodeError:
-        return None  # not of our making
+        return None  # recstream did not write it

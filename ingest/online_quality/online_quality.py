@@ -1,8 +1,8 @@
-"""What users make of their slates: click-through by position, and the ranker's probabilities against what happened.
+"""How users respond to their slates: click-through by position, and predicted against observed actions.
 
-Events name a slate, and perhaps a position. The slate's record, on the topic `slates`, says which items it had, which
-version made it, and how likely that version held each action to be. Both are read as they come and joined in memory.
-The figures are for graphs and alerts: they are not exact, and not counted again after a restart. An event is counted as
+Events name a slate, and perhaps a position. The slate's record on the topic `slates` names its items, the version that
+made it, and the probabilities that the version gave to each action. Both are read as they come and joined in memory.
+The figures are for graphs and alerts. They are not exact, and not counted again after a restart. An event is counted as
 `unknown_slate` if its slate was sent long ago, or was read by another process.
 """
 
@@ -30,7 +30,7 @@ _FIRST_ACTION: Final = 2
 
 
 def position_label(position: int) -> str:
-    """The label of a position, which counts from 0: one of `metrics.POSITIONS`."""
+    """Returns the label of a position, which counts from 0. The label is one of `metrics.POSITIONS`."""
     if position < 10:
         return str(position)
     return "10-19" if position < 20 else "20-49" if position < 50 else "50+"
@@ -38,19 +38,19 @@ def position_label(position: int) -> str:
 
 @lru_cache(maxsize=512)
 def _positions(length: int) -> tuple[tuple[str, int], ...]:
-    """The labels of a slate's positions, each with how many positions have it."""
+    """Returns the labels of a slate's positions, each with the number of positions that have it."""
     return tuple(Counter(map(position_label, range(length))).items())
 
 
 class OnlineQuality:
     """Joins events to slates, and counts.
 
-    An event may come a moment before its slate, since slates are written after they are sent. It waits for ten seconds;
-    then its slate counts as unknown.
+    An event may come a moment before its slate, since slates are written after they are sent. It waits for ten seconds.
+    Then its slate counts as unknown.
 
     Args:
         actions: The configured actions.
-        surfaces: The configured surfaces; others are counted as `other`.
+        surfaces: The configured surfaces. Others are counted as `other`.
         routing: The live model versions.
         slates: Most slates in memory.
         clock: Monotonic seconds.
@@ -76,7 +76,7 @@ class OnlineQuality:
         self._waiting_count = 0
 
     def record_slate(self, record: SlateRecord) -> None:
-        """Remembers a slate that was sent, and counts the events that came before it."""
+        """Remembers a sent slate, and counts the events that came before it."""
         surface = record.surface if record.surface in self._surfaces else OTHER
         added = self._slates.add(record, surface)
         if added is None:
@@ -108,7 +108,7 @@ class OnlineQuality:
             metrics.QUALITY_EVENT["unknown_slate"].inc()
 
     def expire_waiting(self) -> None:
-        """Counts events as of an unknown slate that have waited long enough. Call it now and then."""
+        """Counts events that have waited too long as events of an unknown slate. Call it regularly."""
         now = self._clock()
         while self._waiting:
             slate_id, (until, events) = next(iter(self._waiting.items()))
@@ -163,7 +163,7 @@ class OnlineQuality:
             metrics.OBSERVED.labels(event.action, self._version(slate)).inc()
 
     def _version(self, slate: RememberedSlate) -> str:
-        """The label of the version now: a slate may outlive its version, whose series must not."""
+        """The current label of the version. A slate may outlive its version, but the version's series must not."""
         return version_label(slate.version, self._routing())
 
     def _respond(self, slate: RememberedSlate, position: int) -> None:
@@ -174,5 +174,5 @@ def _probability(slate: RememberedSlate, position: int, action: int, actions: in
     if slate.probabilities is None:
         return None
     found = slate.probabilities[position * actions + action]
-    # A counter must not decrease, whatever a model says.
+    # A counter must not decrease, whatever a model returns.
     return found if math.isfinite(found) and found >= 0 else None

@@ -1,4 +1,4 @@
-"""Slates as they were sent, in memory for as long as someone may act on them."""
+"""The newest slates that were sent, in memory, so that events can be joined to them."""
 
 from array import array
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ class RememberedSlate:
 
     Attributes:
         surface: Its surface, as the value of a label.
-        version: The model version that made it; 0 for none.
+        version: The model version that made it; 0: none.
         items: Hashes of the item ids, by position.
-        probabilities: The ranker's probability of each action at each position, row by row: [positions x actions]. NaN
-            where the model has none. None: the ranker had no part in the slate.
-        marks: A bit for each thing that was counted: for each position one an action, and two more.
+        probabilities: The ranker's probability of each action at each position, flat, row by row: [positions x
+            actions]. NaN where the model gave none. None: the ranker did not score the slate.
+        marks: A bit field of what was counted. Each position has one bit per action, and two more.
     """
 
     surface: str
@@ -30,14 +30,14 @@ class RememberedSlate:
     marks: int = 0
 
     def position(self, item_id: str) -> int | None:
-        """The item's position, from 0; None if the slate does not have it."""
+        """The item's position, from 0. None if the slate does not have the item."""
         try:
             return self.items.index(hash(item_id))
         except ValueError:
             return None
 
     def mark(self, bit: int) -> bool:
-        """Sets a bit, and returns whether it was not set before."""
+        """Sets a bit. Returns whether it was unset before."""
         fresh = not self.marked(bit)
         self.marks |= 1 << bit
         return fresh
@@ -52,7 +52,7 @@ class SlateMemory:
 
     Args:
         actions: The names of the actions, in the order of `RememberedSlate.probabilities`.
-        size: Most slates.
+        size: Most slates in memory.
     """
 
     def __init__(self, actions: Sequence[str], size: int) -> None:
@@ -67,7 +67,7 @@ class SlateMemory:
         return self._slates.get(slate_id)
 
     def add(self, record: SlateRecord, surface: str) -> RememberedSlate | None:
-        """Remembers a slate; the oldest one makes room. Returns None if it was remembered before."""
+        """Remembers a slate, and drops the oldest one if there are too many. Returns None if the slate is known."""
         slate = record.slate
         if slate.slate_id in self._slates:
             return None

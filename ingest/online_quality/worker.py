@@ -1,4 +1,4 @@
-"""The worker that measures online quality: what the loop needs around it."""
+"""The worker that measures online quality: it sets up the consumer loop."""
 
 import asyncio
 from collections.abc import Callable, Collection
@@ -23,9 +23,9 @@ COMPONENT = "quality"
 class QualityWorker:
     """Measures online quality, as one member of a group.
 
-    The range assignor gives partitions of both topics with the same number to the same member. So a user's slates and
-    events meet where their producers choose partitions alike, as the server does for both. With a single member all of
-    them meet.
+    The range assignor gives partitions with the same number in both topics to the same member. So a user's slates and
+    events meet if their producers choose partitions in the same way, as the server does for both. With a single member
+    all of them meet.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class QualityWorker:
         )
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Runs until `stop` is set. Raises TopicsMissing, KafkaError, KafkaUnreachable; then a new run may begin."""
+        """Runs until `stop` is set. Raises TopicsMissing, KafkaError, KafkaUnreachable; a new run may begin then."""
         topics = self._kafka.topics
         await check_topics_usable(self._kafka, 0, [topics.slates])
         handler = QualityHandler(

@@ -1,1 +1,1 @@
-"""Interactions folded into profiles on Valkey."""
+"""Folds interactions into profiles on Valkey."""

@@ -1,6 +1,6 @@
-"""From a batch's records to written profiles: read, fold, model, write, until the fence has accepted every write.
+"""Applies a batch's records to profiles: read, fold, model, write, until the fence has accepted every write.
 
-Profiles that this process wrote last come from a cache: one round trip to the store less before an event counts."""
+Profiles that this process wrote last come from a cache, which saves a round trip to the store."""
 
 import asyncio
 import time
@@ -24,7 +24,7 @@ from profiles.profile import Profile, Stored
 from profiles.store.store import ProfileStore, Write
 from telemetry.tracing.spans import SpanKind, child
 
-# Decoding and folding block the event loop. It gets a turn after so many users, for heartbeats and probes.
+# Decoding and folding block the event loop. After this many users they yield to heartbeats and probes.
 _USERS_PER_TURN = 32
 _UNTRACED: Mapping[str, str] = MappingProxyType({})
 
@@ -33,12 +33,17 @@ class RefoldQueue(Protocol):
     """Takes the profiles whose states have to be refolded later."""
 
     def enqueue(self, profile: Profile) -> None:
-        """Adds a profile, as it was written, that has a stale state or lacks one."""
+        """Adds a profile, as it was written, whose state is stale or missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Base:
-    """What a user's records are folded onto. cached: it is what this process wrote last, not what was read just now."""
+    """What a user's records are folded onto.
+
+    Attributes:
+        stored: The stored profile; None if the user has none.
+        cached: Whether it comes from the cache rather than from the store.
+    """
 
     stored: Stored | None
     cached: bool
@@ -58,8 +63,8 @@ class Apply:
         store: Holds the profiles.
         states: Brings model states up to date.
         refolds: Gets the profiles whose states stay stale.
-        profile_settings: What a profile holds.
-        settings: How ingest runs.
+        profile_settings: The settings of profiles.
+        settings: The settings of ingest.
     """
 
     def __init__(
@@ -78,7 +83,7 @@ class Apply:
         self._recent = RecentProfiles(settings.profile_cache_size)
 
     def clear_cache(self) -> None:
-        """Reads every profile again from here on: partitions have moved, and others may have written the profiles."""
+        """Empties the cache, because partitions have moved and other processes may have written the profiles."""
         self._recent.clear()
 
     async def __call__(
@@ -87,20 +92,20 @@ class Apply:
         identity: str,
         traceparents: Mapping[str, str] = _UNTRACED,
     ) -> None:
-        """Applies the records, and returns once the store has acknowledged all of them.
+        """Applies the records, and returns once the store has acknowledged all writes.
 
-        After an error all may be applied again: watermarks drop what was written.
+        After an error all records may be applied again, since watermarks drop those that were written.
 
         Args:
             records: Records by user, in log order within each partition.
-            identity: Names the store that the records are applied to.
+            identity: The store that the records are applied to.
             traceparents: W3C trace parents for the announcements, by user.
 
         Raises:
             StoreDown: The store does not answer.
             WritesRefused: Other writers were faster, `write_attempts` times in a row.
-            StoreChanged: The store is not the one that `identity` names. Nothing has been written: a profile that the
-                store lost must not get a watermark past what is missing.
+            StoreChanged: The store is not the one that `identity` names. Nothing was written, since a profile that the
+                store lost must not get a watermark past the missing records.
         """
         try:
             pending = dict(records)
@@ -119,11 +124,11 @@ class Apply:
     async def _once(
         self, records: Mapping[str, Sequence[Record]], identity: str, traceparents: Mapping[str, str]
     ) -> list[str]:
-        """One attempt. Returns the users whose profile is another one by now: it has to be read and folded again."""
+        """Makes one attempt. Returns the users whose profile has changed meanwhile. It has to be read and folded again."""
         bases = await self._bases(records)
-        # It costs no time beside the model call. It begins after the read: what was read came from the store that is
-        # named then, or from the one before, whose revisions the fence compares. What is cached was accepted by one of
-        # them, too.
+        # This runs while the model works, so it costs no time. It begins after the read. So the profiles came from the
+        # store that answers now, or from an earlier one, and then the fence on their revisions catches a difference.
+        # The same holds for cached profiles, which one of these stores accepted.
         identifying = asyncio.create_task(self._store.identity())
         try:
             changes, outdated = await self._fold(bases, records)
@@ -152,14 +157,14 @@ class Apply:
                 continue
             _count(change.folded)
             if self._states.is_stale(write.profile):
-                self._refolds.enqueue(write.profile)  # It is written again soon, by the sweeper.
+                self._refolds.enqueue(write.profile)  # Not cached: the sweeper writes it again soon.
             else:
                 self._recent.keep(write.user_id, write.value)
         metrics.WRITES_REFUSED.inc(len(refused))
         return refused + outdated
 
     async def _bases(self, users: Iterable[str]) -> dict[str, _Base]:
-        """The profile of each user, from the cache or from the store."""
+        """Returns the profile of each user, from the cache or from the store."""
         bases = {}
         others = []
         for index, user_id in enumerate(users):
@@ -180,8 +185,11 @@ class Apply:
     async def _fold(
         self, bases: Mapping[str, _Base], records: Mapping[str, Sequence[Record]]
     ) -> tuple[list[_Change], list[str]]:
-        """The changes; and the users whose cached profile has all the records already. Only the store may say so:
-        nothing would be written, so no fence would notice that the store has lost the profile."""
+        """Returns the changes, and the users whose cached profile already has all the records.
+
+        Those have to be read from the store. Nothing would be written for them, so no fence would notice if the store
+        has lost the profile.
+        """
         started = time.perf_counter()
         changes = []
         outdated = []
@@ -202,8 +210,8 @@ class Apply:
         return changes, outdated
 
     async def _tails(self, changes: Sequence[_Change]) -> dict[str, Tail]:
-        """The new tails of users whose tail grows. A tail changes only with its profile's revision, so the profile's
-        fence guards it as well."""
+        """Returns the new tails of users whose tail grows. A tail changes only with its profile's revision, so the
+        profile's fence guards it as well."""
         grown = [change for change in changes if change.folded.tail_added]
         if not grown:
             return {}
@@ -230,7 +238,7 @@ class Apply:
 
 
 def _valkey(operation: str, profiles: int) -> AbstractContextManager[object]:
-    """A span of the traced events: a command to the store for so many profiles."""
+    """Opens a span of the traced events, for a command to the store that covers so many profiles."""
     attributes: dict[str, str | int | float | bool] = {
         "db.system.name": "valkey",
         "db.operation.name": operation,

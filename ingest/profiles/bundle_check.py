@@ -1,4 +1,4 @@
-"""The bundle check: whether a model was trained for histories as profiles hold them."""
+"""Checks that a model was trained for histories like those that profiles hold."""
 
 from inference.bundle.bundle import Manifest
 from ingest.errors import BundleIncompatible
@@ -6,11 +6,11 @@ from profiles.actions import ProfileSettings
 
 
 def check_compatible(manifest: Manifest, profiles: ProfileSettings) -> None:
-    """Raises BundleIncompatible if the model was trained for other histories than profiles hold."""
+    """Raises BundleIncompatible if the model was trained with other history settings than profiles have."""
     for name in ("history", "refold_every"):
         trained, held = getattr(manifest, name), getattr(profiles, name)
         if trained != held:
             raise BundleIncompatible(
-                f"model version {manifest.version} was trained with {name}={trained}, the profiles are set to {held}: "
+                f"model version {manifest.version} was trained with {name}={trained}, but profiles.{name} is {held}: "
                 f"set profiles.{name} to {trained}, or train again"
             )

@@ -1,4 +1,4 @@
-"""Interactions into profiles, a batch at a time: the way of an event through ingest."""
+"""Applies interactions to profiles, a batch at a time. Every event passes through here."""
 
 import asyncio
 import time
@@ -34,23 +34,23 @@ COMPONENT = "interactions"
 class InteractionsHandler(BatchHandler):
     """Applies interactions to the profiles of one store.
 
-    A batch is kept until all of it is applied and all its dead letters are acknowledged; only then its offsets are
-    committed. What cannot be applied is tried again with back-off, and never skipped.
+    Offsets are committed only when the whole batch is applied and all its dead letters are acknowledged. A batch that
+    fails is tried again with back-off, and never skipped.
 
-    Beside each offset it commits the store's identity, and the offset where the partition stood some seconds before.
-    A member that takes the partition over and finds another store begins there: what the store lost is applied again,
-    and what it did not lose is dropped by the watermarks.
+    Each commit also carries the store's identity, and the offset of the partition some seconds earlier. A member that
+    takes over the partition and finds another store begins at that earlier offset. It applies the events that the store
+    lost again, and the watermarks drop the others.
 
     Args:
         kafka: The cluster.
         group: The consumer group.
         apply: Writes the profiles.
         dead_letters: Takes the records that cannot be used.
-        health: Where a batch that fails shows.
+        health: Shows whether a batch fails.
         topic_id: The id of the topic, 16 bytes.
-        store_identity: Names the store that the records are applied to.
-        profile_settings: What a profile holds.
-        settings: How ingest runs.
+        store_identity: The store that the records are applied to.
+        profile_settings: The settings of profiles.
+        settings: The settings of ingest.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class InteractionsHandler(BatchHandler):
         self._failing = False
 
     def store_is(self, identity: str) -> None:
-        """Says which store answers now. Another one than at the start ends the loop."""
+        """Takes the identity of the store that answers now. If it is not the one of the start, the loop ends."""
         self._current_identity = identity
 
     async def started(self, consumer: AIOKafkaConsumer) -> None:
@@ -91,8 +91,8 @@ class InteractionsHandler(BatchHandler):
         self._health.up(COMPONENT)
 
     async def position(self, consumer: AIOKafkaConsumer, assignment: Assignment, commits: Commits) -> None:
-        """Positions are what is committed, or earlier if the store is another one; else the first record."""
-        # Others may have written the profiles meanwhile.
+        """Starts at the committed offsets, earlier if the store has changed, or at the first record without a commit."""
+        # Other processes may have written the profiles meanwhile.
         self._apply.clear_cache()
         metrics.ASSIGNED.set(len(assignment.partitions))
         partitions = assignment.partitions
@@ -122,7 +122,7 @@ class InteractionsHandler(BatchHandler):
             positions[tp.partition] = start
         self._lag.start(positions)
         commits.start({tp: known.offset for tp, known in found.items()})
-        # Empty partitions get a commit as well. Otherwise expired history would count as lag.
+        # Empty partitions are committed as well. Otherwise records that retention deleted would count as lag.
         commits.mark(first_commits)
 
     async def out_of_range(self, consumer: AIOKafkaConsumer, offsets: Mapping[TopicPartition, int]) -> None:
@@ -136,7 +136,7 @@ class InteractionsHandler(BatchHandler):
         )
 
     async def handle(self, batch: Batch) -> Offsets:
-        """Raises StoreChanged, which a new loop cures: it begins where the store may have lost something."""
+        """Raises StoreChanged. A new loop then begins at the events that the store may have lost."""
         started = time.perf_counter()
         for tp, part in batch.records.items():
             self._lag.begin(tp.partition, part[0].offset, part[0].timestamp)
@@ -154,7 +154,7 @@ class InteractionsHandler(BatchHandler):
         return self._offsets(batch)
 
     async def after_poll(self, consumer: AIOKafkaConsumer, assignment: Assignment, records: int) -> Offsets:
-        """Raises StoreChanged when another store answers, also while nothing flows."""
+        """Raises StoreChanged when another store answers, even if no records come."""
         if self._current_identity != self._identity:
             raise StoreChanged(self._current_identity)
         return NOTHING
@@ -186,7 +186,7 @@ class InteractionsHandler(BatchHandler):
                 await self._dead_letters.write(checked.letters)
         except StoreChanged:
             raise
-        except Exception as error:  # A fault of ours too: the batch stays, and the log says so.
+        except Exception as error:  # Our own bugs as well: the batch is kept, and the failure is logged.
             self._failed(error, number)
             raise
 

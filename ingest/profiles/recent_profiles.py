@@ -1,4 +1,4 @@
-"""A cache of the profiles that this process wrote last, so that a user's next event need not read them."""
+"""A cache of the profiles that this process wrote last. A user's next event does not have to read the profile."""
 
 from cachetools import LRUCache
 
@@ -7,13 +7,13 @@ from profiles.store.codec import decode
 
 
 class RecentProfiles:
-    """Profiles by user id, as they were written, revision and all. The least recently written one leaves first.
+    """Profiles by user id, as they were written, with their revisions. The least recently written one is evicted first.
 
-    A profile that is taken is gone from the cache until it is kept again: a write that is refused, fails, or is
-    cancelled half way leaves nothing behind that may be wrong. The fence on the write finds out about anything else.
+    A profile that is taken leaves the cache until it is kept again. So a write that is refused, fails or is cancelled
+    leaves no wrong profile behind. The fence on the write catches every other case.
 
-    Values stay in the stored form. As objects they would take five times the memory, and every full collection of
-    garbage would look through all of them: seconds, while decoding one user's profile takes less than the hop.
+    Values stay in the stored form. As objects they would take five times the memory, and every full garbage collection
+    would take seconds to traverse them. Decoding one user's profile takes less than a hop to the store.
 
     Args:
         size: Most profiles; 0 keeps none.
@@ -26,12 +26,12 @@ class RecentProfiles:
         return len(self._values)
 
     def take(self, user_id: str) -> Stored | None:
-        """Removes the profile and returns it as it was written last; None if it is not in the cache."""
+        """Removes the profile and returns it. None if it is not in the cache."""
         value = self._values.pop(user_id, None)
         return None if value is None else decode(value)
 
     def keep(self, user_id: str, value: bytes) -> None:
-        """Adds a profile's stored form, once the store has acknowledged it."""
+        """Adds a profile's stored form. Call it once the store has acknowledged the write."""
         if self._values.maxsize:
             self._values[user_id] = value
 

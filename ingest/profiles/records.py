@@ -1,4 +1,4 @@
-"""Checks polled records of `interactions`: what the fold takes, and what becomes a dead letter."""
+"""Checks polled records of `interactions`: valid ones go to the fold, the others become dead letters."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class CheckedRecords:
         records: By user, in log order within each partition.
         letters: The records that cannot be used.
         oldest_ms: The oldest Kafka timestamp, Unix milliseconds.
-        traced: The first records that have a trace, at most 16.
+        traced: The first traced records, at most 16.
     """
 
     records: dict[str, list[Record]]
@@ -33,8 +33,12 @@ class CheckedRecords:
 def read_record(
     raw: ConsumerRecord, topic_id: bytes, settings: ProfileSettings
 ) -> tuple[Record | None, DeadLetter | None]:
-    """Parses one record, and returns what it says, its dead letter, or both: a rejected record whose user is certain
-    still moves that user's watermark, so that a reader who waits for it learns that it was read."""
+    """Parses one record.
+
+    Returns:
+        The parsed record, its dead letter, or both. A rejected record whose user is certain still moves that user's
+        watermark, so that a reader that waits for the record stops waiting.
+    """
     position = Position(topic_id, raw.partition, raw.offset)
     read = parse(raw.value, raw.key, raw.headers, position, raw.timestamp, settings)
     if not isinstance(read, Refusal):
@@ -48,7 +52,7 @@ def read_record(
 def read_batch(
     polled: Mapping[TopicPartition, Sequence[ConsumerRecord]], topic_id: bytes, settings: ProfileSettings
 ) -> CheckedRecords:
-    """Checks and groups polled records. It raises for none of them, whatever it holds."""
+    """Checks polled records and groups them by user. It never raises, whatever a record holds."""
     records: dict[str, list[Record]] = {}
     letters: list[DeadLetter] = []
     followed: list[Traced] = []

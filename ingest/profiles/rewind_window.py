@@ -1,4 +1,4 @@
-"""The rewind window: where each partition stood some seconds ago, so that what a store lost is applied again."""
+"""The rewind window: the offset of each partition some seconds ago, from which lost writes are applied again."""
 
 from collections import deque
 
@@ -6,14 +6,14 @@ _STEPS = 16
 
 
 class RewindWindow:
-    """What the store acknowledged over the last `window` seconds of acknowledgements, by partition.
+    """The offsets that the store acknowledged in the last `window` seconds, by partition.
 
     A store that fails over may lose its last writes. The window ends at the last acknowledgement, not now, so that an
-    outage of an hour does not empty it. It measures the time of the writes, not of the records: a consumer that catches
-    up writes days of records in seconds. It holds about 16 offsets a partition.
+    outage of an hour does not empty it. It measures the time of the writes, not of the records, because a consumer that
+    catches up writes days of records in seconds. It holds about 16 offsets a partition.
 
     Args:
-        window: Its length in seconds.
+        window: The length in seconds.
     """
 
     def __init__(self, window: float) -> None:
@@ -22,12 +22,12 @@ class RewindWindow:
         self._last: dict[int, float] = {}
 
     def start(self, partition: int, offset: int, now: float) -> None:
-        """Restarts the partition at this offset, at `now` in monotonic seconds."""
+        """Clears the partition's window, and starts it at this offset, at `now` in monotonic seconds."""
         self._marks[partition] = deque([(now, offset)])
         self._last[partition] = now
 
     def note(self, partition: int, before: int, now: float) -> None:
-        """The store acknowledged everything below offset `before` at `now`, in monotonic seconds."""
+        """Notes that the store acknowledged everything below offset `before` at `now`, in monotonic seconds."""
         marks = self._marks.get(partition)
         if marks is None:
             self.start(partition, before, now)
@@ -39,7 +39,7 @@ class RewindWindow:
             marks.popleft()
 
     def start_of(self, partition: int) -> int | None:
-        """The offset to rewind to; None for a partition that was never started."""
+        """Returns the offset to rewind to. None if the partition was never started."""
         marks = self._marks.get(partition)
         if marks is None:
             return None

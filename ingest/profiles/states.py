@@ -1,4 +1,4 @@
-"""Model states for folded profiles, within a time budget: stepped, folded, or marked stale."""
+"""Computes the model states of folded profiles within a time budget. A state is stepped, folded, or marked stale."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -14,9 +14,9 @@ from profiles.folding.fold import Folded, model_history
 from profiles.profile import Entry, ModelState, Profile
 
 VectorAt = Callable[[int, str], Floats | None]
-"""An item's vector [d] under a model version, or None."""
+"""Returns an item's vector [d] under a model version, or None."""
 
-# At most two versions are served at a time, and a profile holds their states.
+# At most two versions are served at a time. A profile holds the states of both.
 _MAX_VERSIONS = 2
 
 
@@ -24,17 +24,17 @@ _MAX_VERSIONS = 2
 class _Job:
     index: int
     history: tuple[Entry, ...]
-    state: ModelState | None  # set: the state can be stepped by the newest entry
+    state: ModelState | None  # the state to step by the newest entry; None: fold the history
 
 
 class ModelStates:
     """Brings the states of profiles up to date, under the model versions that serve them at that moment.
 
     Args:
-        model: Steps and folds.
+        model: Steps and folds states.
         routing: The live versions, and which of them serves a user.
         vector: Item vectors by version and item id.
-        settings: What a profile holds.
+        settings: The settings of profiles.
     """
 
     def __init__(
@@ -50,14 +50,14 @@ class ModelStates:
         self._settings = settings
 
     async def update(self, folds: Sequence[Folded], *, timeout: float) -> list[Profile]:
-        """Brings the states of folded profiles up to their histories.
+        """Brings the states of folded profiles up to date with their histories.
 
-        For each version there is one call for the profiles that are one event ahead, and one for the others, at the
-        same time. If the model does not answer, the old states stay, marked stale; no error is raised.
+        Each version takes two concurrent calls: one steps the states that are one event behind, the other folds the
+        rest. If the model does not answer, the old states stay and are marked stale. No error is raised.
 
         Args:
-            folds: What was folded.
-            timeout: For each call, in seconds.
+            folds: The folded profiles.
+            timeout: The longest time for each call, in seconds.
 
         Returns:
             The profiles, in order.
@@ -79,12 +79,12 @@ class ModelStates:
     async def refold(
         self, profiles: Sequence[Profile], *, timeout: float, all_states: bool = False
     ) -> list[Profile]:
-        """Folds the states that are missing or stale from the histories.
+        """Folds missing and stale states from the histories.
 
         Args:
             profiles: The profiles.
-            timeout: For each call, in seconds.
-            all_states: Fold every wanted state, and every state of a live version, also those that are up to date.
+            timeout: The longest time for each call, in seconds.
+            all_states: Fold every wanted state and every state of a live version, even if it is up to date.
 
         Returns:
             The profiles, in order.
@@ -114,13 +114,13 @@ class ModelStates:
         )
 
     def lacks_state(self, profile: Profile) -> bool:
-        """Whether a profile with a history lacks the state of a wanted version: it has yet to migrate."""
+        """Whether a profile with a history lacks the state of a wanted version, so that it has to be migrated."""
         return bool(profile.history) and any(
             profile.state(manifest.version) is None for manifest in self._routing().wanted(profile.user_id)
         )
 
     def items_without_vector(self, profile: Profile) -> frozenset[str]:
-        """The items of the model's history that have no vector. The state stays stale until they have one."""
+        """Returns the items of the model's history that have no vector. The state stays stale until they have one."""
         items = {entry.item_id for entry in model_history(profile, self._settings)}
         versions = [manifest.version for manifest in self._routing().wanted(profile.user_id)]
         return frozenset(
@@ -132,7 +132,7 @@ class ModelStates:
         return all(self._vector(m.version, item_id) is not None for m in self._routing().answering)
 
     async def ready(self) -> bool:
-        """Whether some version serves users, and the model answers under every such version."""
+        """Whether a version serves users, and the model is ready under every such version."""
         answering = self._routing().answering
         return bool(answering) and all([await self._model.ready(m.version) for m in answering])
 
@@ -197,7 +197,13 @@ class ModelStates:
 def _by_version(
     routing: VersionRouting, profiles: Sequence[Profile], others: bool = False
 ) -> list[tuple[Manifest, list[int]]]:
-    """Each live version, with the indices of the profiles that want it. `others`: also of those that only have it."""
+    """Returns each live version with the indices of the profiles that want a state of it.
+
+    Args:
+        routing: The live versions, and which of them a user wants.
+        profiles: The profiles.
+        others: Include the profiles that have a state of the version without wanting it.
+    """
     indices: dict[int, list[int]] = {version: [] for version in routing.live}
     for index, profile in enumerate(profiles):
         versions = {manifest.version for manifest in routing.wanted(profile.user_id)}
@@ -213,11 +219,11 @@ def _is_stale(state: ModelState | None) -> bool:
 
 
 def _with(profile: Profile, new: Mapping[int, ModelState], routing: VersionRouting, changed: bool) -> Profile:
-    """The profile with the new states. `changed`: its other states are behind the history, and get stale."""
+    """Returns the profile with the new states. If its history has `changed`, its other states are marked stale."""
     states = {state.model_version: state for state in profile.states}
     if changed:
-        # The version was not live at the last change either: it is retired, and not one that this process has yet to
-        # read of.
+        # A state that is stale already missed the last change, too. So its version is retired, and not one whose
+        # record this process has yet to read.
         for version in [
             v for v, state in states.items() if state.stale and v not in (routing.live or states)
         ]:
@@ -227,7 +233,7 @@ def _with(profile: Profile, new: Mapping[int, ModelState], routing: VersionRouti
             states[version] = replace(states[version], stale=True)
         metrics.STATES_BY["stale"].inc(len(left))
     states.update(new)
-    # Live versions come first. Others stay while there is room: this process may be the last to read of a version.
+    # Live versions come first. Others stay while there is room, since this process may not have read of them yet.
     ranked = sorted(states, key=lambda version: (version in routing.live, version), reverse=True)
     return replace(profile, states=tuple(states[version] for version in sorted(ranked[:_MAX_VERSIONS])))
 

@@ -1,6 +1,6 @@
-"""The sweeper: refolds stale states, and migrates profiles to a new model version.
+"""The sweeper refolds stale states, and migrates profiles to a new model version.
 
-A state is stale because the model was away, or because an item had no vector yet."""
+A state is stale if the model did not answer, or if an item had no vector yet."""
 
 import asyncio
 import time
@@ -27,12 +27,11 @@ _FAILED_WAIT_SECONDS = 1.0
 
 
 class Sweeper:
-    """Remembers the users with stale states, up to `stale_users`. At the start, and when there are more, it scans the
-    store.
+    """Remembers up to `stale_users` users with stale states. It scans the store at the start, and when there are more.
 
-    Users are due, and refolded as soon as the model answers, or they wait for an item that has no vector. A state that
-    stays stale for neither reason (the model's numbers are not finite) is left until the user's next event or the next
-    scan.
+    A user is either due, and is refolded as soon as the model answers, or waits for an item that has no vector. A state
+    that stays stale for another reason, such as numbers that are not finite, is left until the user's next event or the
+    next scan.
     """
 
     def __init__(self, store: ProfileStore, states: ModelStates, settings: IngestSettings) -> None:
@@ -48,12 +47,12 @@ class Sweeper:
         self._wake = asyncio.Event()
 
     def rescan(self) -> None:
-        """Scans the store: the live versions have changed."""
+        """Requests a scan of the store, because the live versions have changed."""
         self._scan = True
         self._wake.set()
 
     def enqueue(self, profile: Profile) -> None:
-        """Adds a profile that was written with a stale state, or without one."""
+        """Adds a profile that was written with a stale state, or without a state."""
         missing = self._states.items_without_vector(profile)
         full = len(self._due) + self._waiting_users >= self._settings.stale_users
         if not missing:
@@ -72,9 +71,9 @@ class Sweeper:
         metrics.STALE_USERS.set(len(self._due) + self._waiting_users)
 
     async def run(self) -> None:
-        """Until cancelled. Failures of the store and of the model are waited out.
+        """Runs until it is cancelled. It waits out failures of the store and of the model.
 
-        Called again after another failure, it goes on with the users that are still due.
+        If it is called again after another failure, it continues with the users that are still due.
         """
         while True:
             if not (self._scan or self._due or self._waiting):
@@ -105,7 +104,8 @@ class Sweeper:
         metrics.STALE_USERS.set(len(self._due) + self._waiting_users)
 
     def _check_waiting(self) -> None:
-        """Checks some of the items that users wait for, in turn, for a few milliseconds at most."""
+        """Checks whether items that users wait for have vectors now. A call checks a part of them, in turn, and takes a
+        few milliseconds at most."""
         arrived = False
         for item in _first(self._waiting, _ITEMS_PER_CHECK):
             if self._states.has_vector(item):
@@ -128,7 +128,7 @@ class Sweeper:
         await self._sweep_batch(batch)
 
     async def _sweep_batch(self, users: list[str]) -> None:
-        """Refolds the stale states of the batch at once, so that a scan remembers nobody."""
+        """Refolds the stale states of the batch at once, so that a scan has to remember no users."""
         stored = await self._store.read(users) if users else []
         stale = [s.profile.user_id for s in stored if s is not None and self._states.is_stale(s.profile)]
         if any(s is not None and self._states.lacks_state(s.profile) for s in stored):
@@ -136,7 +136,7 @@ class Sweeper:
         for start in range(0, len(stale), self._settings.sweep_batch):
             began = time.monotonic()
             await self._refold(stale[start : start + self._settings.sweep_batch])
-            # Half of the model's time is left to its other callers.
+            # Leaves half of the model's time to its other callers.
             await asyncio.sleep(time.monotonic() - began)
 
     async def _refold(self, users: list[str]) -> None:
@@ -147,7 +147,7 @@ class Sweeper:
             self._due.pop(user_id, None)
         if not stored:
             return
-        # Profiles that would stay stale wait, without a call to the model, unless they lack the new version's state.
+        # Profiles that would stay stale wait without a call to the model, unless they lack the new version's state.
         foldable: list[Stored] = []
         for s in stored:
             if self._states.lacks_state(s.profile) or not self._states.items_without_vector(s.profile):
@@ -160,7 +160,7 @@ class Sweeper:
             timeout = self._settings.sweep_timeout_ms / 1000
             profiles = await self._states.refold([s.profile for s in foldable], timeout=timeout)
             writes = [
-                # Not quiet: a slate from the stale state would be another one now.
+                # Not quiet: a slate that was made from the stale state is out of date.
                 Write(s.profile.user_id, s.revision, profile)
                 for s, profile in zip(foldable, profiles, strict=True)
             ]
@@ -169,7 +169,9 @@ class Sweeper:
             self._due.update(dict.fromkeys(s.profile.user_id for s in foldable))
             raise
         for s, write, done in zip(foldable, writes, accepted, strict=True):
-            if not done:  # An event came in between. It refolds the state, or the next sweep does.
+            if (
+                not done
+            ):  # An event came in between. Either it has refolded the state, or the next sweep does.
                 self._due[write.user_id] = None
                 continue
             metrics.MIGRATED.inc(self._states.lacks_state(s.profile))

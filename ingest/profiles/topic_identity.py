@@ -1,4 +1,4 @@
-"""Whether the topic is the one whose events the profiles hold (KIP-516)."""
+"""Checks that the topic is the one whose events the profiles hold, by its id (KIP-516)."""
 
 from ingest.consuming.groups import interactions_group
 from ingest.consuming.offsets import check_range
@@ -9,18 +9,18 @@ from topics.settings import KafkaSettings
 
 
 async def check_identity(kafka: KafkaSettings, store: ProfileStore) -> bytes:
-    """Compares the topic's id with the one that the store remembers. A store that remembers none remembers it now.
+    """Compares the topic's id with the one that the store remembers. A store without an id gets this one.
 
-    It also looks, without joining the group, whether the committed offsets still exist.
+    It also checks, without joining the group, that the committed offsets still exist.
 
     Returns:
         The topic's id, 16 bytes.
 
     Raises:
         TopicRecreated: The store holds the events of another topic.
-        StoreEmptied: The store remembers nothing, although offsets are committed.
+        StoreEmptied: The store remembers no topic, although offsets are committed.
         OffsetOutOfRange: Records were deleted before they were read.
-        TopicsMissing: There is no such topic.
+        TopicsMissing: The topic does not exist.
         KafkaUnreachable, KafkaError, StoreUnavailable: A server fails.
     """
     name = kafka.topics.interactions

@@ -13,17 +13,17 @@ from telemetry.tracing.w3c import TRACEPARENT, parse
 
 @dataclass(frozen=True, slots=True)
 class Traced:
-    """A traced record. user_id: empty if it is not certain."""
+    """A traced record. `user_id` is empty if it is not certain."""
 
     user_id: str
     origin: Origin
 
 
 def traced(raw: ConsumerRecord, record: Record | None, letter: DeadLetter | None) -> Traced | None:
-    """The record's trace; None if it is not sampled, or if its header cannot be parsed.
+    """Returns the record's trace. None if it is not sampled, or if its header cannot be parsed.
 
-    The producer's span is the parent, and not a link, so that one trace has the whole way. The time between both spans
-    is the time in Kafka, `recstream.record_age_ms`, as far as the producer's clock agrees with ours.
+    The producer's span is the parent and not a link, so that one trace shows the event's whole path. The time between
+    both spans is the time in Kafka, `recstream.record_age_ms`, if the producer's clock agrees with ours.
     """
     header = next((value for name, value in raw.headers if name == TRACEPARENT), None)
     parent = parse(header) if header is not None else root()
@@ -45,5 +45,5 @@ def traced(raw: ConsumerRecord, record: Record | None, letter: DeadLetter | None
 
 
 def by_user(batch: tuple[Traced, ...], followed: Followed) -> dict[str, str]:
-    """The `traceparent` for each user's announcement: that of the user's newest traced event."""
+    """Returns the `traceparent` for each user's announcement, which is that of the user's newest traced event."""
     return {one.user_id: each for one, each in zip(batch, followed.traceparents, strict=False) if each}

@@ -1,4 +1,4 @@
-"""The worker that turns interactions into profiles: what the loop needs around it."""
+"""The worker that applies interactions to profiles: it sets up the consumer loop, and watches the store and the topic."""
 
 import asyncio
 import time
@@ -26,7 +26,7 @@ _CHECK_SECONDS = 2.0
 
 
 class InteractionsWorker:
-    """Turns interactions into profiles, as one member of the group."""
+    """Applies interactions to profiles, as one member of the group."""
 
     def __init__(
         self,
@@ -47,11 +47,11 @@ class InteractionsWorker:
         self._health = health
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Runs until `stop` is set; then the batch in hand is finished and committed. After an error a new run goes on
+        """Runs until `stop` is set, then finishes and commits the current batch. After an error a new run continues
         where this one ended.
 
         Raises:
-            Halted: An operator has to decide, as after TopicRecreated and OffsetOutOfRange.
+            Halted: An operator has to act, as after TopicRecreated and OffsetOutOfRange.
             StoreChanged: Part of the topic has to be read again.
             KafkaError, KafkaUnreachable, StoreUnavailable: A server fails.
         """
@@ -103,7 +103,8 @@ class InteractionsWorker:
             await close_client(producer)
 
     async def _watch_store(self, handler: InteractionsHandler) -> None:
-        """Notices a store that restarts while no events come, and one that takes no writes, which makes us unready."""
+        """Watches the store while no events come. A restart ends the loop. A store that refuses writes makes this
+        process unready."""
         while True:
             try:
                 handler.store_is(await self._store.identity())

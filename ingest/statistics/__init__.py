@@ -1,1 +1,1 @@
-"""Interactions counted per item, exactly once."""
+"""Counts interactions by item, exactly once."""

@@ -1,4 +1,4 @@
-"""Which interactions count for their item, and the counts of one partition."""
+"""Decides which interactions count for their item, and holds the counts of one partition."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from recstream.storage.v1.catalog_pb2 import ItemStats
 
 
 def is_counted(event: Event, settings: ProfileSettings) -> bool:
-    """Whether the event is positive. Events of an action that is no longer configured are not."""
+    """Whether the event is positive. An event of an action that is no longer configured is not."""
     if event.action in (IMPRESSION, UNDO):
         return False
     action = settings.actions.get(event.action)
@@ -19,12 +19,12 @@ def is_counted(event: Event, settings: ProfileSettings) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What some events change.
+    """The changes that some events make.
 
     Attributes:
         stats: The new `ItemStats` by item, serialised.
         counted: How many events were counted.
-        uncounted: How many were not, for want of room for their items.
+        uncounted: How many were not counted, because there was no room for their items.
     """
 
     stats: dict[str, bytes]
@@ -33,8 +33,8 @@ class Counted:
 
 
 class Counts:
-    """The statistics of items from one partition of interactions. They stay serialised, which takes a small part of the
-    memory of messages."""
+    """The item statistics of one partition of interactions. They stay serialised, which takes a small part of the
+    memory that messages would take."""
 
     def __init__(self, stats: dict[str, bytes]) -> None:
         self._stats = stats
@@ -43,11 +43,14 @@ class Counts:
         return len(self._stats)
 
     def add(self, events: Iterable[Event], room: int) -> Counted:
-        """Adds positive events, and returns the result. Nothing is changed until `keep`.
+        """Computes the counts with these events added. Nothing changes until `keep`.
 
         Args:
             events: Positive events.
             room: How many new items may be added. Events of further new items are not counted.
+
+        Returns:
+            The changes, for `keep`.
         """
         hours: dict[str, dict[int, int]] = {}
         counted = uncounted = 0
@@ -73,5 +76,5 @@ class Counts:
         return Counted(changed, counted, uncounted)
 
     def keep(self, counted: Counted) -> None:
-        """Keeps a result, once it is committed."""
+        """Applies changes. Call it once they are committed."""
         self._stats.update(counted.stats)

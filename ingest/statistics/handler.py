@@ -1,9 +1,8 @@
-"""Positive interactions into counts an item by hour and day, exactly once, by Kafka transactions.
+"""Counts positive interactions by item, hour and day, exactly once, with Kafka transactions.
 
-What counts: each record of a positive action, once, in the hour of its event time. A record is counted once however
-often workers die, as output and offsets are committed together. What is not looked at, since it would take a memory
-of events: the same event recorded twice counts twice; an undo takes nothing back; an erased user's past actions stay
-in the sums, which name nobody.
+Each record of a positive action counts once, in the hour of its event time. Counts and offsets are committed together,
+so a record counts once however often workers die. The worker does not remember events. So an event that is recorded
+twice counts twice, and an undo subtracts nothing. An erased user's past actions stay in the sums, which name no user.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,7 +37,13 @@ _STEP_SECONDS = 30.0
 
 
 class _Partition:
-    """One partition of interactions in this worker's hands: its producer, its counts."""
+    """One partition of interactions that this worker holds.
+
+    Attributes:
+        producer: The partition's transactional producer.
+        counts: The partition's counts.
+        target: The partition of `item-stats` that the counts are written to.
+    """
 
     def __init__(self, producer: AIOKafkaProducer, counts: Counts, target: int) -> None:
         self.producer = producer
@@ -48,17 +53,18 @@ class _Partition:
 
 class StatisticsHandler(BatchHandler):
     """Counts the positive interactions of the partitions that it holds, and writes counts and offsets in one
-    transaction. So it gives the loop nothing to commit, and tries nothing again: what was not committed did not happen,
-    and a new loop reads it again.
+    transaction. So it gives the loop nothing to commit. It does not retry either: after a failure a new loop reads the
+    uncommitted records again.
 
-    A partition is taken over in an order that keeps it exact: its transactional id is started, which ends whatever the
-    owner before had under way; then the committed offset is read; then the counts, from the compacted topic.
+    The order in which a partition is taken over keeps the counts exact. First the producer starts with the partition's
+    transactional id, which aborts the transaction of the previous owner. Then the committed offset is read, and last
+    the counts, from the compacted topic.
 
     Args:
         kafka: The cluster.
         group: The consumer group.
-        profile_settings: Which actions there are.
-        settings: How ingest runs.
+        profile_settings: The configured actions.
+        settings: The settings of ingest.
         topic_id: The id of the topic of interactions, 16 bytes.
         on_started: Called when the worker has begun to join its group.
     """
@@ -86,7 +92,7 @@ class StatisticsHandler(BatchHandler):
         self._on_started()
 
     async def position(self, consumer: AIOKafkaConsumer, assignment: Assignment, commits: Commits) -> None:
-        """Takes the partitions over. Raises TopicRecreated and OffsetOutOfRange."""
+        """Takes over the partitions. Raises TopicRecreated and OffsetOutOfRange."""
         await self._release()
         partitions = sorted(assignment.partitions)
         if partitions:
@@ -112,7 +118,7 @@ class StatisticsHandler(BatchHandler):
         log.info("statistics_partitions_assigned", partitions=[tp.partition for tp in partitions])
 
     async def handle(self, batch: Batch) -> Offsets:
-        """One transaction a partition."""
+        """Commits one transaction for each partition."""
         for tp, records in batch.records.items():
             if batch.assignment.revoked:
                 raise BatchAbandoned
@@ -132,9 +138,9 @@ class StatisticsHandler(BatchHandler):
         return producer
 
     async def _restore(self, partitions: set[int]) -> tuple[dict[int, Counts], int]:
-        """The counts of these partitions of interactions, and how many partitions `item-stats` has.
+        """Returns the counts of these partitions of interactions, and the number of partitions of `item-stats`.
 
-        A partition's counts all lie in one partition of `item-stats`, so only those are read.
+        All counts of a partition are in one partition of `item-stats`, so only those partitions are read.
         """
         stats: dict[int, dict[str, bytes]] = {partition: {} for partition in partitions}
         consumer = AIOKafkaConsumer(
@@ -167,7 +173,7 @@ class StatisticsHandler(BatchHandler):
             position = Position(self._topic_id, raw.partition, raw.offset)
             read = parse(
                 raw.value, raw.key, raw.headers, position, raw.timestamp, self._profile_settings
-            )  # what is refused gets its dead letter from the worker of the profiles
+            )  # the interactions worker writes the dead letters
             if isinstance(read, Event) and is_counted(read, self._profile_settings):
                 found.append(read)
         return found
@@ -189,7 +195,7 @@ class StatisticsHandler(BatchHandler):
     async def _release(self) -> None:
         self._held = {}
         while self._producers:
-            # One that cannot stop: its transaction is ended by the next owner, or by its timeout.
+            # If a producer cannot stop, the next owner or the timeout aborts its transaction.
             await close_client(self._producers.pop())
 
 
@@ -197,7 +203,7 @@ def _restore_one(stats: dict[int, dict[str, bytes]], record: ConsumerRecord) -> 
     try:
         partition, item_id = parse_stats_key(record.key or b"")
     except BadRecord:
-        return  # The catalogue, which reads every record, says so.
+        return  # The catalogue reads every record, and logs this one.
     if partition not in stats:
         return
     if record.value is None:

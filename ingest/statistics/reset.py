@@ -1,4 +1,4 @@
-"""Deleting all item statistics."""
+"""Deletes all item statistics."""
 
 import asyncio
 
@@ -9,8 +9,14 @@ from topics.settings import KafkaSettings
 
 
 async def reset_statistics(kafka: KafkaSettings) -> int:
-    """Writes a tombstone for every key of `item-stats`, and returns how many there were. The statistics worker must be
-    stopped. Raises KafkaError, TimeoutError, KafkaUnreachable."""
+    """Writes a tombstone for every key of `item-stats`. The statistics worker must be stopped.
+
+    Returns:
+        The number of keys.
+
+    Raises:
+        KafkaError, TimeoutError, KafkaUnreachable: Kafka fails.
+    """
     there: dict[tuple[int, bytes], None] = {}
     async for record in read_stats(kafka):
         if record.key is None:

@@ -1,4 +1,4 @@
-"""The worker that counts interactions: what the loop needs around it."""
+"""The worker that counts interactions: it sets up the consumer loop, and watches the topic."""
 
 import asyncio
 from functools import partial
@@ -18,7 +18,7 @@ COMPONENT = "statistics"
 
 
 class StatisticsWorker:
-    """Turns interactions into item statistics, as one member of the group."""
+    """Counts interactions into item statistics, as one member of the group."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class StatisticsWorker:
         self._health = health
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Runs until `stop` is set. Raises Halted, KafkaError, KafkaUnreachable; a new run goes on from there."""
+        """Runs until `stop` is set. Raises Halted, KafkaError, KafkaUnreachable. A new run continues from there."""
         topics = self._kafka.topics
         await check_topics_usable(
             self._kafka, self._profile_settings.time_to_live_days, [topics.interactions, topics.item_stats]

@@ -1,1 +1,1 @@
-"""The store compared with a fold of the log."""
+"""Compares the store with a fold of the log."""

@@ -1,4 +1,4 @@
-"""Compares two profiles of one user: the store's and the log's."""
+"""Compares a user's profile in the store with the fold of the log."""
 
 from dataclasses import replace
 
@@ -23,8 +23,8 @@ _MAX_CHARACTERS = 300
 def differences(stored: Profile, stored_tail: Tail | None, log: LogFold) -> list[str]:
     """Lists the fields in which a stored profile differs from the fold of the log.
 
-    If retention has deleted the beginning of the log, only what the log still says is compared: the events of history
-    and impressions that it still has; counts, which must not be lower; and not the tail.
+    If retention has deleted the beginning of the log, the comparison is partial. It covers the events of history and
+    impressions that the log still has. Counts must not be lower than the log's. The tail is not compared.
 
     Args:
         stored: The profile from the store.
@@ -32,7 +32,7 @@ def differences(stored: Profile, stored_tail: Tail | None, log: LogFold) -> list
         log: The fold of the log.
 
     Returns:
-        A line for each field that differs. Empty: both are equal to the byte, model states aside.
+        A line for each field that differs. Empty: both are equal to the byte, except for model states.
     """
     folded = log.profiles.get(stored.user_id)
     if folded is None:
@@ -43,7 +43,7 @@ def differences(stored: Profile, stored_tail: Tail | None, log: LogFold) -> list
         folded_tail = log.tails.get(stored.user_id, Tail())
         tail = Tail() if stored_tail is None else stored_tail
         if stored.has_tail and tail != folded_tail:
-            return [f"tail: stored {len(tail)} items, the log says {len(folded_tail)} or others"]
+            return [f"tail: stored {len(tail)} items, the log has {len(folded_tail)}, or other items"]
         return []
     return [
         _line(name, getattr(stored, name), getattr(folded, name))
@@ -63,7 +63,7 @@ def _partial(stored: Profile, folded: Profile, log: LogFold) -> list[str]:
         ("impressions", stored.impressions, folded.impressions),
     ):
         stored_entries = [entry for entry in kept if there(entry)]
-        # The deleted part of the log may have pushed out what the rest alone would keep.
+        # The deleted events may have displaced some that a fold of the rest keeps.
         log_entries = [entry for entry in known if not kept or entry.order >= kept[0].order]
         if stored_entries != log_entries:
             found.append(_line(name, stored_entries, log_entries))
@@ -77,7 +77,7 @@ def _partial(stored: Profile, folded: Profile, log: LogFold) -> list[str]:
 
 
 def _line(name: str, stored: object, folded: object) -> str:
-    return f"{name}: stored {_short(stored)}, the log says {_short(folded)}"
+    return f"{name}: stored {_short(stored)}, the log gives {_short(folded)}"
 
 
 def _short(value: object) -> str:

@@ -1,4 +1,4 @@
-"""Folds the topic in memory, by nothing but the fold: what the store should hold."""
+"""Folds the topic in memory, to find out what the store should hold."""
 
 import asyncio
 from collections.abc import Mapping
@@ -16,13 +16,13 @@ from profiles.folding.tail import Tail
 from profiles.profile import Profile
 from topics.settings import KafkaSettings
 
-# Folding a user's records together costs less than one by one. This bounds how many records wait in memory.
+# Folding several records of a user at once is cheaper. This bounds how many records wait in memory for it.
 _FOLD_EVERY = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class LogFold:
-    """What the log says.
+    """The fold of the log.
 
     Attributes:
         topic_id: The topic's id, 16 bytes.
@@ -30,7 +30,7 @@ class LogFold:
         tails: Tails by user id.
         first: The first offset that was read, by partition.
         ends: The offset after the last that was read, by partition.
-        records: How many records there were.
+        records: How many records were read.
         refused: How many of them cannot be used.
     """
 
@@ -73,13 +73,13 @@ async def fold_log(
     topic_id: bytes,
     until: Mapping[int, int] | None = None,
 ) -> LogFold:
-    """Folds the interactions topic from its start. Every profile is held in memory, a few kilobytes a user.
+    """Folds the interactions topic from its start. It holds every profile in memory, a few kilobytes a user.
 
     Args:
         kafka: The cluster.
-        settings: What a profile holds.
+        settings: The settings of profiles.
         topic_id: The topic's id, 16 bytes.
-        until: End offsets by partition, not included. None: the present ends.
+        until: End offsets by partition, exclusive. None: the current ends.
 
     Raises:
         KafkaError, TimeoutError: Kafka fails.

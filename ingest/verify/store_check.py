@@ -1,4 +1,4 @@
-"""`verify` with the clients that it needs, opened and closed around it."""
+"""Runs `verify` with clients that it opens and closes."""
 
 import asyncio
 from typing import Protocol
@@ -19,7 +19,7 @@ CATALOGUE_SECONDS = 120.0
 
 
 class Installation(Protocol):
-    """The settings that this needs, as `configuration.settings.Settings` has them."""
+    """The part of `configuration.settings.Settings` that `check_store` needs."""
 
     @property
     def kafka(self) -> KafkaSettings: ...
@@ -34,14 +34,14 @@ class Installation(Protocol):
 
 
 async def check_store(settings: Installation, *, wait: float = 10.0) -> Report:
-    """Compares the store with a fold of the whole topic, model states of all live versions included.
+    """Compares the store with a fold of the whole topic, including the model states of all live versions.
 
     Args:
-        settings: Where the servers are, and what a profile holds.
-        wait: Seconds in which an ingest at work may catch up.
+        settings: The addresses of the servers, and the profile settings.
+        wait: Seconds that a running ingest has to catch up.
 
     Returns:
-        What was compared, and what differs.
+        What was compared, and the differences.
 
     Raises:
         StoreUnavailable, TopicsError, KafkaError: A server does not answer.

@@ -1,4 +1,4 @@
-"""Verifies that the store holds what the log says: folds the topic in memory and compares every profile."""
+"""Verifies the store against the log: folds the topic in memory and compares every profile."""
 
 import asyncio
 import time
@@ -18,7 +18,7 @@ from profiles.store.store import ProfileStore
 from topics.settings import KafkaSettings
 
 STATE_TOLERANCE = 1e-3
-"""Largest difference between a number of a stored state and the same number of its refold."""
+"""Largest allowed difference between an element of a stored state and the same element of its refold."""
 
 _BATCH = 256
 _AGAIN_SECONDS = 0.2
@@ -26,7 +26,7 @@ _AGAIN_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One way in which a user's profile is not what the log says."""
+    """One difference between a user's profile and the log."""
 
     user_id: str
     what: str
@@ -34,20 +34,20 @@ class Difference:
 
 @dataclass(slots=True)
 class Report:
-    """What was compared and found.
+    """What was compared, and the differences.
 
     Attributes:
         users: Users that were compared.
         records: Records of the log.
         refused: Records that cannot be used.
-        whole: The log still has its first records; otherwise what it has lost is not compared.
+        whole: Whether the log still has its first records. Otherwise the comparison is partial.
         ends: The end offsets of the comparison, by partition.
-        differences: The first of them.
-        difference_count: How many there are.
+        differences: The first differences.
+        difference_count: How many differences there are.
         states_compared: Model states that were compared with a refold.
         states_stale: Model states that are marked stale.
         states_unchecked: Model states for which the model did not answer.
-        earlier_topic: Users with events of an earlier topic; they are not compared.
+        earlier_topic: Users with events of an earlier topic. They are not compared.
     """
 
     users: int = 0
@@ -85,14 +85,14 @@ async def verify(
     Args:
         kafka: The cluster.
         store: The profiles.
-        profile_settings: What a profile holds.
+        profile_settings: The settings of profiles.
         states: Refolds model states. None: states are not compared.
-        until: The end offsets that the store has applied, by partition, not included. None: the present ends.
-        wait: While profiles differ, compare again for so many seconds: ingest may still be at work.
+        until: The end offsets that the store has applied, by partition, exclusive. None: the current ends.
+        wait: Seconds for which it compares again while profiles differ, since ingest may still be running.
         max_differences: Most differences that the report lists.
 
     Raises:
-        TopicsMissing: There is no topic of interactions.
+        TopicsMissing: The interactions topic does not exist.
         StoreUnavailable, KafkaError, KafkaUnreachable, TimeoutError: A server fails.
     """
     topic_id = await topic_id_of(kafka, kafka.topics.interactions)
@@ -117,7 +117,7 @@ class _Check:
         self.report = Report()
 
     async def all(self) -> int:
-        """Compares everyone; returns how many differences there are."""
+        """Compares all users. Returns the number of differences."""
         log = self._log
         self.report = Report(records=log.records, refused=log.refused, whole=log.whole, ends=log.ends)
         async for users in self._everyone():
@@ -125,7 +125,7 @@ class _Check:
         return self.report.difference_count
 
     async def _everyone(self) -> AsyncIterator[Sequence[str]]:
-        """Users of the log, then those that only the store knows, in batches."""
+        """Yields the users of the log, then those that only the store has, in batches."""
         batch: list[str] = []
         for user_id in self._log.profiles:
             batch.append(user_id)
@@ -191,7 +191,7 @@ class _Check:
         for profile, again in zip(fresh, refolded, strict=True):
             for state in profile.states:
                 other = again.state(state.model_version)
-                # The state of a version that is not live is returned unchanged.
+                # `refold` returns the state of a version that is not live unchanged.
                 if other is None or other is state or other.stale or state.stale:
                     continue
                 self.report.states_compared += 1
