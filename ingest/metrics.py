@@ -24,11 +24,12 @@ OUTCOMES: Final = ("applied", "no_effect", "duplicate", "rejected")
 PROFILE_SOURCES: Final = ("cache", "store")
 STATES_HOW: Final = ("step", "fold", "stale")
 WORKERS: Final = ("store", "interactions", "catalogue", "statistics", "quality")
-ITEM: Final = "item"
-"""Why a record of `items` becomes a dead letter: it is no item."""
+BAD_KEY: Final = "key"
+BAD_ITEM: Final = "item"
+NOT_EMBEDDED: Final = "not_embedded"
 LETTER_REASONS: Final = {
     "interactions": tuple(reason.value for reason in Reason),
-    "items": (ITEM,),
+    "items": (BAD_KEY, BAD_ITEM, NOT_EMBEDDED),
 }
 """Reasons of dead letters by source."""
 

@@ -146,9 +146,9 @@ class ItemsHandler(BatchHandler):
                 else:
                     raise BadRecord("it has neither key nor value")
             except UnicodeDecodeError:
-                letters.append(DeadLetter(raw, self._topic_id, "key", "the key is not UTF-8"))
+                letters.append(DeadLetter(raw, self._topic_id, metrics.BAD_KEY, "the key is not UTF-8"))
             except BadRecord as error:
-                letters.append(DeadLetter(raw, self._topic_id, metrics.ITEM, error.reason))
+                letters.append(DeadLetter(raw, self._topic_id, metrics.BAD_ITEM, error.reason))
         return _Changes(items, frozenset(removed), tuple(letters))
 
     async def _embed(self, changes: _Changes, attempt: int) -> Embedded:
@@ -169,7 +169,7 @@ class ItemsHandler(BatchHandler):
 
     async def _write(self, changes: _Changes, embedded: Embedded) -> None:
         letters = [
-            DeadLetter(changes.items[item_id][1], self._topic_id, "not_embedded", why)
+            DeadLetter(changes.items[item_id][1], self._topic_id, metrics.NOT_EMBEDDED, why)
             for item_id, why in embedded.failures.items()
         ]
         self._dead_letters.admit(letters)
