@@ -124,7 +124,7 @@ class Apply:
     async def _once(
         self, records: Mapping[str, Sequence[Record]], identity: str, traceparents: Mapping[str, str]
     ) -> list[str]:
-        """Makes one attempt. Returns the users whose profile has changed meanwhile. It has to be read and folded again."""
+        """Makes one attempt. Returns the users whose profile has changed meanwhile and has to be read again."""
         bases = await self._bases(records)
         # This runs while the model works, so it costs no time. It begins after the read. So the profiles came from the
         # store that answers now, or from an earlier one, and then the fence on their revisions catches a difference.

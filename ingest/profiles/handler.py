@@ -91,7 +91,7 @@ class InteractionsHandler(BatchHandler):
         self._health.up(COMPONENT)
 
     async def position(self, consumer: AIOKafkaConsumer, assignment: Assignment, commits: Commits) -> None:
-        """Starts at the committed offsets, earlier if the store has changed, or at the first record without a commit."""
+        """Starts at the committed offsets, or earlier if the store has changed, or else at the first record."""
         # Other processes may have written the profiles meanwhile.
         self._apply.clear_cache()
         metrics.ASSIGNED.set(len(assignment.partitions))

@@ -1,4 +1,4 @@
-"""The worker that applies interactions to profiles: it sets up the consumer loop, and watches the store and the topic."""
+"""The worker that applies interactions to profiles: it sets up the consumer loop, and watches store and topic."""
 
 import asyncio
 import time
