@@ -1,7 +1,7 @@
-"""What a process runs in the background, and what the failure of each part means.
+"""The background tasks of a process, and what the failure of each one means.
 
-A process lists its tasks in one place, and `run_background` runs the list. So the end of a task is never an accident:
-it is tried again, which a metric counts, or it ends the process, which a log line explains.
+A process lists its tasks in one place, and `run_background` runs the list. So no task fails unnoticed. A failed task is
+either started again, which a metric counts, or it ends the process, which a log line explains.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ log = structlog.get_logger()
 
 RESTARTS = Counter(
     "recstream_background_restarts",
-    "Times that a task in the background was started again after it failed",
+    "Restarts of a background task after a failure",
     ["task"],
 )
 LABEL_VALUES: Final[LabelValuesOf] = {
@@ -44,10 +44,10 @@ LABEL_VALUES: Final[LabelValuesOf] = {
         )
     )
 }
-"""The tasks of all processes whose failure is tried again."""
+"""The tasks of all processes that are started again after a failure."""
 
-# Failures are logged and counted here. Stamina's own hooks would log them twice, and label a series by the number of
-# the attempt, which grows for ever.
+# Failures are logged and counted here. Stamina's own hooks would log them twice, and label a series with the number of
+# the attempt, which is unbounded.
 stamina.instrumentation.set_on_retry_hooks(())
 
 
@@ -55,14 +55,14 @@ class OnFailure(StrEnum):
     """What the failure of a task means."""
 
     RETRY = "retry"
-    """It is started again after a pause."""
+    """The task is started again after a pause."""
     FATAL = "fatal"
-    """The process cannot do its work, and ends."""
+    """The process cannot do its work without the task, and ends."""
 
 
 class Attempt:
-    """One attempt, as a context. A failure that is tried again is held back until the next attempt; anything else that
-    is raised in it, cancellation above all, leaves the context at once."""
+    """One attempt, as a context. A failure that is tried again is suppressed until the next attempt. Any other
+    exception, such as a cancellation, leaves the context at once."""
 
     def __init__(self, attempt: stamina.Attempt, retried: Callable[[BaseException], bool]) -> None:
         self._attempt = attempt
@@ -70,7 +70,7 @@ class Attempt:
 
     @property
     def num(self) -> int:
-        """Its number since the last steady run, from 1."""
+        """The number of the attempt since the last steady run, from 1."""
         return self._attempt.num
 
     def __enter__(self) -> None:
@@ -79,8 +79,8 @@ class Attempt:
     def __exit__(
         self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        # Stamina's own context holds back everything, and raises when the next attempt is asked for. After a steady run
-        # it is not asked, and a cancellation was lost.
+        # Stamina's own context suppresses every exception until the next attempt is requested. After a steady run no
+        # next attempt is requested, so a cancellation would be lost.
         if raised is not None and not self._retried(raised):
             return False
         return bool(self._attempt.__exit__(kind, raised, trace))
@@ -90,7 +90,7 @@ class Attempt:
 class BackOff:
     """Pauses between attempts, in seconds: exponential from `initial` up to `maximum`, each with up to `jitter` more.
 
-    After a run of `steady` seconds the pauses begin again at the first one.
+    After a run of `steady` seconds they start over at `initial`.
     """
 
     initial: float = 0.2
@@ -104,12 +104,12 @@ class BackOff:
         on: tuple[type[Exception], ...] = (Exception,),
         unless: tuple[type[Exception], ...] = (),
     ) -> AsyncGenerator[Attempt, None]:
-        """Attempts, with the pauses between them. Use each as a context; leave the loop when one succeeds.
+        """Yields attempts, with pauses between them. Use each as a context, and leave the loop when one succeeds.
 
         Args:
-            ends: Events that end a pause. No attempt follows one that is set. Without them attempts have no end.
+            ends: Events that end the attempts, during a pause as well. Without any, the attempts never end.
             on: Failures that are tried again.
-            unless: Those of them that are raised all the same.
+            unless: Exceptions to `on`, which are raised at once.
         """
 
         def retried(error: BaseException) -> bool:
@@ -140,7 +140,7 @@ class BackOff:
 async def _next_attempt(
     retries: AsyncIterator[stamina.Attempt], ends: Sequence[asyncio.Event]
 ) -> stamina.Attempt | None:
-    """The next attempt after its pause; None if one of `ends` is set first."""
+    """Returns the next attempt after its pause. None if one of `ends` is set first."""
     if not ends:
         return await anext(retries)
     upcoming = asyncio.ensure_future(anext(retries))
@@ -172,16 +172,17 @@ HOUSE_BACK_OFF: Final = BackOff()
 
 @dataclass(frozen=True, slots=True)
 class BackgroundTask:
-    """One task of the list.
+    """A background task.
 
     Attributes:
-        name: What logs and metrics call it. A constant of the code: it is the value of a label.
-        run: Begins it; called again for each retry. A task that returns has done its part.
-        on_failure: What it means when it raises.
-        expected: Failures that come and go with the servers around us. They are logged as a line; anything else is a
-            fault of ours, and is logged with its traceback.
-        back_off: The pauses before it is started again.
-        drains: It ends by itself once the process is told to stop. Other tasks are cancelled after those that drain.
+        name: Its name in logs and metrics. It has to be a constant in the code, because it is the value of a label.
+        run: Starts the task, once for each retry. A task that returns is done.
+        on_failure: What an exception of the task means.
+        expected: Exceptions that failing servers cause. They are logged as a line. Any other exception is a bug of
+            ours, and is logged with its traceback.
+        back_off: The pauses before restarts.
+        drains: Whether the task ends by itself once the process has to stop. Other tasks are cancelled after those that
+            drain.
     """
 
     name: str
@@ -193,7 +194,7 @@ class BackgroundTask:
 
 
 class TaskFailed(Exception):
-    """A task failed whose failure is fatal. It has been logged. The cause is its `__cause__`."""
+    """A task with fatal failures has failed, and the failure is logged. `__cause__` is the task's exception."""
 
     def __init__(self, task: str, cause: BaseException) -> None:
         super().__init__(f"{task} failed: {type(cause).__name__}: {cause}")
@@ -201,18 +202,18 @@ class TaskFailed(Exception):
 
 
 class BrokenOff(Exception):
-    """A task was cancelled from within: aiokafka's connections cancel what waits for them when they close."""
+    """A task was cancelled from within. A connection of aiokafka that closes cancels whoever waits for it."""
 
 
 async def run_background(tasks: Iterable[BackgroundTask], stop: asyncio.Event | None = None) -> None:
-    """Runs the tasks until each has returned, one has failed for good, or this is cancelled.
+    """Runs the tasks until all have returned, one has failed fatally, or this is cancelled.
 
     Args:
-        tasks: What to run. Names are unique.
-        stop: Once it is set, waits for the tasks that drain and cancels the others.
+        tasks: The tasks, with unique names.
+        stop: Once it is set, waits for the tasks that drain, and then cancels the others.
 
     Raises:
-        TaskFailed: A task whose failure is fatal has failed. The others have been cancelled.
+        TaskFailed: A task has failed fatally. The others were cancelled.
     """
     running = {asyncio.create_task(_keep(task), name=task.name): task for task in tasks}
     stopping = asyncio.create_task((stop or asyncio.Event()).wait(), name="stopping")
@@ -234,7 +235,7 @@ async def _keep(task: BackgroundTask) -> None:
         try:
             await _run_once(task)
         except TaskFailed:
-            raise  # of a list within this task, which has said so
+            raise  # from a nested list of tasks, which has logged it
         except Exception as error:
             log.exception("background_task_ends_the_process", task=task.name, cause=repr(error))
             raise TaskFailed(task.name, error) from error
@@ -255,7 +256,7 @@ async def _keep(task: BackgroundTask) -> None:
 
 
 async def _run_once(task: BackgroundTask) -> None:
-    """One run, in a task of its own: what cancels it from within is a failure, and not our own end."""
+    """Runs the task once, in an asyncio task of its own, so that a cancellation from within counts as a failure."""
     running = asyncio.create_task(task.run(), name=task.name)
     try:
         await asyncio.wait({running})

@@ -1,18 +1,18 @@
-"""A circuit breaker: a server that does not answer is left alone for a while, instead of waited for."""
+"""A circuit breaker: callers do not wait for a server that is known to be down."""
 
 from collections.abc import Callable
 from time import monotonic
 
 
 class Breaker:
-    """Lets calls through until `failures` in a row have failed. Then they fail at once, but for one that tries.
+    """Lets calls through until `failures` calls in a row have failed. Then calls fail at once, except for probes.
 
-    The breaker is closed at first. It opens after `failures` in a row, and stays open for a pause. Then one call is
-    let through. If the server answers it, the breaker closes; if it fails, the pause doubles, up to a bound. So a
-    server that is down costs its callers microseconds instead of a timeout each.
+    The breaker is closed at first. It opens after `failures` failures in a row, and stays open for a pause. Then it
+    lets one call through as a probe. If the server answers, the breaker closes. If the probe fails, the pause doubles,
+    up to a bound. So a server that is down costs each caller microseconds instead of a timeout.
 
-    Report the end of every call that was allowed: `succeeded`, `failed` or `abandoned`. A try without a report holds
-    back the next one for the longest pause.
+    Report the end of every allowed call: `succeeded`, `failed` or `abandoned`. A probe without a report delays the next
+    one by the longest pause.
 
     Args:
         failures: How many calls in a row have to fail before the breaker opens.
@@ -41,16 +41,16 @@ class Breaker:
 
     @property
     def open(self) -> bool:
-        """Whether calls fail at once, but for the one that tries."""
+        """Whether calls fail at once, except for probes."""
         return self._failures >= self._limit
 
     @property
     def failing_seconds(self) -> float:
-        """The time since the first of the failures in a row; 0.0 if the last report was a success."""
+        """The time since the first failure of the current series, in seconds. 0.0 if the last report was a success."""
         return 0.0 if self._failing_since is None else self._clock() - self._failing_since
 
     def allow(self) -> bool:
-        """Return whether a call may be made."""
+        """Returns whether a call may be made."""
         if not self.open:
             return True
         now = self._clock()
@@ -61,14 +61,14 @@ class Breaker:
         return True
 
     def succeeded(self) -> None:
-        """Report that the server answered, be it with an error of the call's own."""
+        """Reports that the server answered, even if the answer is an error."""
         self._failures = 0
         self._failing_since = None
         self._pause = 0.0
         self._trying = False
 
     def failed(self) -> None:
-        """Report that the server did not answer. Calls that began before it opened do not lengthen the pause."""
+        """Reports that the server did not answer. Calls from before the breaker opened do not lengthen the pause."""
         now = self._clock()
         was_open = self.open
         self._failures += 1
@@ -81,7 +81,7 @@ class Breaker:
         self._trying = False
 
     def abandoned(self) -> None:
-        """Report that a call was cancelled, or failed for a reason that says nothing about the server."""
+        """Reports that a call was cancelled, or failed for a reason that says nothing about the server."""
         if self._trying:
             self._trying = False
             self._next_try = self._clock()

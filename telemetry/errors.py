@@ -1,10 +1,10 @@
-"""What can go wrong with telemetry before a process begins its work."""
+"""The errors of telemetry when a process starts."""
 
 from pathlib import Path
 
 
 class TelemetryError(Exception):
-    """Root of this room's errors.
+    """Base of this room's errors.
 
     Attributes:
         what: What happened, and with which file.

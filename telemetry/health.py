@@ -1,4 +1,4 @@
-"""Whether a process is ready: the AND of named components. Shutting down is one of them."""
+"""The readiness of a process: the AND of named components. Shutdown is one of them."""
 
 import asyncio
 import contextlib
@@ -9,17 +9,18 @@ from typing import Final
 from prometheus_client import Gauge
 
 SHUTDOWN: Final = "process"
-"""The component that is not ready from the moment at which the process begins to shut down."""
+"""The component that becomes unready when the process begins to shut down."""
 _REASON_CHARACTERS: Final = 500
 
 
 class Health:
-    """The components of a process, and why each of them that is not ready is not.
+    """The components of a process, and the reason of each that is not ready.
 
-    A process is ready while every component is. All methods belong to the event loop's thread.
+    A process is ready while all components are. Call all methods on the event loop's thread.
 
     Args:
-        ready: A gauge with the label `component`: 1 while the component is ready, else 0. None: nothing is measured.
+        ready: A gauge with the label `component`, which is set to 1 while the component is ready, else to 0. None: no
+            metric.
     """
 
     def __init__(self, ready: Gauge | None = None) -> None:
@@ -34,7 +35,7 @@ class Health:
 
     @property
     def not_ready(self) -> Mapping[str, str]:
-        """The reason of each component that is not ready, by the component's name."""
+        """The reason of each unready component, by the component's name."""
         return MappingProxyType(self._not_ready)
 
     @property
@@ -44,22 +45,22 @@ class Health:
 
     @property
     def changed(self) -> asyncio.Event:
-        """The event that the next change sets. Take it before looking at the state, so that no change is missed."""
+        """The event that the next change sets. Get it before you read the state, so that you miss no change."""
         return self._changed
 
     def up(self, component: str) -> None:
-        """Mark a component as ready."""
+        """Marks a component as ready."""
         self._not_ready.pop(component, None)
         if self._gauge is not None:
             self._gauge.labels(component).set(1)
         self._notify()
 
     def down(self, component: str, reason: str) -> None:
-        """Mark a component as not ready.
+        """Marks a component as not ready.
 
         Args:
             component: Its name.
-            reason: Why, in a few words for an operator; the first 500 characters are kept.
+            reason: Why, in a few words for an operator. The first 500 characters are kept.
         """
         self._not_ready[component] = reason[:_REASON_CHARACTERS]
         if self._gauge is not None:
@@ -67,7 +68,7 @@ class Health:
         self._notify()
 
     def remove(self, component: str) -> None:
-        """Forget a component that the process no longer has."""
+        """Removes a component that the process no longer has."""
         self._not_ready.pop(component, None)
         if self._gauge is not None:
             with contextlib.suppress(KeyError):
@@ -75,7 +76,7 @@ class Health:
         self._notify()
 
     def shut_down(self) -> None:
-        """Mark the process as shutting down: not ready, from now until it ends."""
+        """Marks the process as shutting down. It stays unready until it ends."""
         self.down(SHUTDOWN, "is shutting down")
 
     def _notify(self) -> None:

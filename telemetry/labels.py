@@ -1,7 +1,7 @@
-"""The values of metrics' labels: few, whatever comes in from outside.
+"""The values of metrics' labels. They are bounded, whatever clients send.
 
-A module of metrics says in `LABEL_VALUES` which values each label of each of its metrics takes. The documentation of
-the metrics prints them, and a test checks them against a real run.
+Each module of metrics lists in `LABEL_VALUES` the values of each label of its metrics. docs/metrics.md prints them, and
+a test checks them against a real run.
 """
 
 import re
@@ -12,9 +12,9 @@ from typing import Final, TypeAlias
 from prometheus_client.metrics import MetricWrapperBase
 
 NO_VERSION: Final = "0"
-"""The label of a model version: no model had a part in it."""
+"""The label of a model version if no model was used."""
 OTHER: Final = "other"
-"""The label of a surface or a model version: one that is not known here."""
+"""The label of an unknown surface or model version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +22,9 @@ class LabelValues:
     """The values that one label of one metric takes.
 
     Attributes:
-        values: Those that the code names.
-        more: Which others there may be, in words. They are few too: settings, Kafka, or the number of live versions
-            bound them.
-        pattern: The others as a regular expression.
+        values: The values that the code names.
+        more: Further values, in words. Settings, Kafka, or the number of live versions bound them.
+        pattern: A regular expression for the further values.
     """
 
     values: tuple[str, ...] = ()
@@ -33,7 +32,7 @@ class LabelValues:
     pattern: str = ""
 
     def holds(self, value: str) -> bool:
-        """Return whether the label may have this value."""
+        """Returns whether the label may have this value."""
         return value in self.values or bool(self.pattern and re.fullmatch(self.pattern, value))
 
     def __str__(self) -> str:

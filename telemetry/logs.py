@@ -1,4 +1,4 @@
-"""How processes log: one line of JSON per event, or readable lines on a terminal; always to standard error."""
+"""Sets up logging to standard error: one line of JSON per event, or readable lines on a terminal."""
 
 import logging
 import sys
@@ -8,12 +8,12 @@ from opentelemetry.trace import format_span_id, format_trace_id, get_current_spa
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-# Without the values of local variables: they are long, and hold what users did.
+# Values of local variables are left out: they are long, and contain user data.
 _TRACEBACKS = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
 
 
 def configure_logs(level: int = logging.INFO) -> None:
-    """Set up the logging of this process: structlog, and the libraries' own from WARNING on, in one form.
+    """Sets up the logging of this process. Lines of structlog and, from WARNING on, of the libraries have one form.
 
     Args:
         level: The lowest level that structlog writes.
@@ -45,7 +45,7 @@ def configure_logs(level: int = logging.INFO) -> None:
 
 
 def _add_trace(_: WrappedLogger, __: str, line: EventDict) -> EventDict:
-    """Add the ids of the current span, if it is traced. For a batch it is the first span."""
+    """Adds the ids of the current span, if it is traced. For a batch that is the first span."""
     span = get_current_span()
     if span.is_recording():
         context = span.get_span_context()

@@ -1,4 +1,4 @@
-"""/livez, /readyz and /metrics over HTTP/1.1, as much of it as probes and scrapers speak."""
+"""Serves /livez, /readyz and /metrics over the part of HTTP/1.1 that probes and scrapers use."""
 
 import asyncio
 import contextlib
@@ -16,14 +16,13 @@ _TEXT: Final = "text/plain; charset=utf-8"
 
 
 class ProbeServer:
-    """Answers GET and HEAD, one request a connection.
+    """Answers GET and HEAD, one request per connection.
 
-    /livez is 200 while the event loop turns, and depends on nothing else. /readyz is 200, or 503 with the reason of
-    each component that is not ready: `{"ready": false, "not_ready": {"catalog": "is being read"}}`. /metrics is
-    what Prometheus scrapes.
+    /livez is 200 while the event loop runs. /readyz is 200, or 503 with the reason of each component that is not ready:
+    `{"ready": false, "not_ready": {"catalog": "is being read"}}`. /metrics is for Prometheus.
 
     Args:
-        health: What /readyz answers.
+        health: The state that /readyz returns.
         host: The address to listen on.
         port: The port to listen on; 0: any free one.
     """
@@ -36,20 +35,20 @@ class ProbeServer:
 
     @property
     def port(self) -> int:
-        """The port that it listens on, once started."""
+        """The port that the server listens on, once it is started."""
         return self._port
 
     async def start(self) -> None:
-        """Listen.
+        """Starts to listen.
 
         Raises:
-            OSError: The address cannot be had, or the port is taken.
+            OSError: The address is not available, or the port is taken.
         """
         self._server = await asyncio.start_server(self._serve, self._host, self._port, limit=_REQUEST_BYTES)
         self._port = int(self._server.sockets[0].getsockname()[1])
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stops listening."""
         if self._server is not None:
             self._server.close()
 
@@ -60,7 +59,7 @@ class ProbeServer:
                 writer.write(self._answer(request))
                 await writer.drain()
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # a probe that went away
+            pass  # the probe disconnected
         finally:
             writer.close()
             with contextlib.suppress(OSError):

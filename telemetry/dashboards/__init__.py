@@ -1,1 +1,1 @@
-"""What operators see: the list of metrics, the dashboards that are made of it, and the pages about both."""
+"""The list of metrics, the dashboards that are generated from it, and docs/metrics.md."""

@@ -14,11 +14,11 @@ FOLDER: Final = Path(__file__).resolve().parents[2] / "helm" / "recstream" / "fi
 DASHBOARDS: Final[tuple[Dashboard, ...]] = (OVERVIEW, INGEST, SERVING, QUALITY)
 
 NOT_SHOWN: Final[dict[str, str]] = {}
-"""Metrics that are on no dashboard, and why."""
+"""Metrics that are on no dashboard, with the reason."""
 
 
 def files() -> dict[Path, str]:
-    """What each dashboard's file holds."""
+    """Returns the content of each dashboard's file."""
     return {
         FOLDER / f"{dashboard.uid}.json": json.dumps(grafana(dashboard), indent=2, ensure_ascii=False) + "\n"
         for dashboard in DASHBOARDS

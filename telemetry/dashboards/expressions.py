@@ -1,4 +1,4 @@
-"""Which metrics a PromQL expression asks for, and how. It knows the forms that our dashboards and alerts have."""
+"""Parses and checks PromQL expressions, in the forms that our dashboards and alerts use."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,14 @@ _BUCKET: Final = "_bucket"
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """One selector in an expression. name: of the series. function: what stands right around it."""
+    """One selector in an expression.
+
+    Attributes:
+        name: The name of the series.
+        function: The function that is applied to the selector directly. Empty: none.
+        matched: The labels that it matches.
+        over_time: Whether it has a window.
+    """
 
     name: str
     function: str
@@ -25,7 +32,7 @@ class Use:
 
 
 def uses(expr: str) -> Iterator[Use]:
-    """Every selector of the expression."""
+    """Yields every selector of the expression."""
     for found in _SELECTOR.finditer(expr):
         before = re.search(r"(\w+)\($", expr[: found.start()])
         matched = tuple(_MATCHER.findall(found[2] or ""))
@@ -33,7 +40,7 @@ def uses(expr: str) -> Iterator[Use]:
 
 
 def metric_of(name: str, known: Mapping[str, Metric]) -> Metric | None:
-    """The metric that a series belongs to."""
+    """Returns the metric that a series belongs to. None if it is unknown."""
     if (metric := known.get(name)) is not None and name in metric.series:
         return metric
     base = re.sub(r"_(bucket|sum|count)$", "", name)
@@ -42,7 +49,7 @@ def metric_of(name: str, known: Mapping[str, Metric]) -> Metric | None:
 
 
 def problems(expr: str, known: Mapping[str, Metric]) -> Iterator[str]:
-    """What is wrong with an expression: metrics and labels that do not exist, and functions that do not fit."""
+    """Yields what is wrong with an expression: unknown metrics and labels, and functions that do not fit the metric."""
     grouped = {label.strip() for group in _GROUPING.findall(expr) for label in group.split(",")}
     labels: set[str] = set()
     for use in uses(expr):
@@ -68,6 +75,6 @@ def _misfits(use: Use, metric: Metric) -> Iterator[str]:
     if use.function in _COUNTING and not counts:
         yield f"{use.function}() of the {metric.kind} {use.name}"
     if counts and use.function not in _COUNTING and use.function not in ("absent", "count"):
-        yield f"{use.name} is a {metric.kind}: only its rate says anything"
+        yield f"{use.name} is a {metric.kind}: only its rate has a meaning"
     if use.function in _COUNTING and not use.over_time:
         yield f"{use.function}() of {use.name} without a window"

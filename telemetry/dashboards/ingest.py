@@ -16,39 +16,40 @@ from telemetry.dashboards.queries import (
 INGEST = Dashboard(
     "recstream-ingest",
     "recstream: ingest",
-    "From Kafka to profiles, item vectors and statistics: lag, stages, refusals, the store.",
+    "From Kafka to profiles, item vectors and statistics: lag, stages, failures, the store.",
     (
         PanelRow(
             "Events",
             (
                 Panel(
                     "Records a second",
-                    "applied: with effect; passed: a repeat or too late; before: read again; refused: a dead letter.",
+                    "applied: with effect; no_effect: a repeat, or too late; duplicate: applied before; rejected: a "
+                    "dead letter.",
                     "ops",
                     (a_second("recstream_ingest_records_total", "outcome"),),
                     Shape.STACK,
                 ),
                 Panel(
                     "Lag in records",
-                    "Records not yet applied, by partition. KEDA scales on the same figure of the consumer group.",
+                    "Records not applied yet, by partition. KEDA scales on the lag of the consumer group.",
                     "short",
                     (total("recstream_ingest_lag_records", "partition"),),
                 ),
                 Panel(
                     "Lag in seconds",
-                    "How long the oldest record not yet applied has lain in Kafka. It grows while a batch is stuck.",
+                    "How long the oldest record not applied yet has been in Kafka. It grows while a batch is stuck.",
                     "s",
                     (largest("recstream_ingest_lag_seconds", "partition"),),
                 ),
                 Panel(
                     "From Kafka to the written profile",
-                    "Age of the oldest record of a batch when its profile's write was acknowledged.",
+                    "Age of a batch's oldest record when the store acknowledged the write of its profile.",
                     "s",
                     quantiles("recstream_ingest_record_age_seconds", 0.5, 0.99),
                 ),
                 Panel(
                     "Records a batch",
-                    "Many: events come faster than single batches are done; that is how ingest keeps up.",
+                    "Large batches: events come fast, and ingest keeps up by applying more of them at once.",
                     "short",
                     (
                         Query(mean("recstream_ingest_batch_records"), "mean"),
@@ -57,7 +58,7 @@ INGEST = Dashboard(
                 ),
                 Panel(
                     "Partitions held",
-                    "The sum is the number of partitions of `interactions`; less: nobody reads some of them.",
+                    "The sum should be the number of partitions of `interactions`. Less: some are not read.",
                     "short",
                     (
                         Query("recstream_ingest_assigned_partitions", "{{instance}}"),
@@ -71,19 +72,20 @@ INGEST = Dashboard(
             (
                 Panel(
                     "Batches a second",
-                    "Batches that were applied.",
+                    "Applied batches.",
                     "ops",
                     (Query(rate("recstream_ingest_stage_seconds_count", where='stage="batch"'), "batches"),),
                 ),
                 Panel(
                     "Duration by stage, mean",
-                    "read: profiles from the store; fold: arithmetic; model: Triton; write: to the store; batch: all.",
+                    "read: profiles from the store; fold: arithmetic; model: Triton; write: to the store; batch: all "
+                    "of it.",
                     "s",
                     (Query(mean("recstream_ingest_stage_seconds", "stage"), legend("stage")),),
                 ),
                 Panel(
                     "Duration by stage, p99",
-                    "The model is waited for 50 ms at most (ingest.model_budget_ms).",
+                    "A batch waits for the model for 50 ms at most (ingest.model_budget_ms).",
                     "s",
                     (
                         Query(
@@ -95,7 +97,7 @@ INGEST = Dashboard(
             ),
         ),
         PanelRow(
-            "What went wrong",
+            "Failures",
             (
                 Panel(
                     "Dead letters a second",
@@ -105,7 +107,8 @@ INGEST = Dashboard(
                 ),
                 Panel(
                     "Batches tried again",
-                    "By cause: the store, a profile that others write too, dead letters unwritten, a fault of ours.",
+                    "store: no answer; contention: others write the same profiles; dead_letter: one was not written; "
+                    "error: a bug in ingest. abandoned: left to the next owner.",
                     "ops",
                     (
                         a_second("recstream_ingest_batch_retries_total", "cause"),
@@ -114,7 +117,8 @@ INGEST = Dashboard(
                 ),
                 Panel(
                     "Refused writes",
-                    "Share of profile writes that the fence refused because another write was first. They fold again.",
+                    "Share of profile writes that the fence refused because another write came first. They are "
+                    "folded again.",
                     "percentunit",
                     (
                         Query(
@@ -129,13 +133,13 @@ INGEST = Dashboard(
                 ),
                 Panel(
                     "Writes refused by the fence, in batches of events",
-                    "Counted once for each profile and try.",
+                    "Counted once for each profile and attempt.",
                     "ops",
                     (a_second("recstream_ingest_writes_refused_total"),),
                 ),
                 Panel(
                     "Offsets",
-                    "Commits that failed; partitions rewound as the store changed; records deleted unread.",
+                    "Failed commits; partitions rewound because the store changed; records deleted unread.",
                     "ops",
                     (
                         Query(rate("recstream_ingest_commit_failures_total"), "commits failed"),
@@ -144,8 +148,8 @@ INGEST = Dashboard(
                     ),
                 ),
                 Panel(
-                    "Started again after a failure",
-                    "Workers of ingest, and what servers and ingest run in the background.",
+                    "Restarts after failures",
+                    "Workers of ingest, and background tasks of servers and ingest.",
                     "ops",
                     (
                         a_second("recstream_ingest_worker_restarts_total", "worker"),
@@ -158,34 +162,34 @@ INGEST = Dashboard(
             "Profiles and their model states",
             (
                 Panel(
-                    "Profiles by where they came from",
-                    "cache: this process wrote it last; store: it was read.",
+                    "Profiles by source",
+                    "cache: this process wrote the profile last; store: the profile was read.",
                     "ops",
                     (a_second("recstream_ingest_profiles_total", "source"),),
                     Shape.STACK,
                 ),
                 Panel(
                     "Size of profiles",
-                    "Bytes of a stored profile without its tail; two live versions keep two states.",
+                    "Bytes of a stored profile without its tail. With two live versions it holds two states.",
                     "bytes",
                     quantiles("recstream_profiles_written_bytes", 0.5, 0.99),
                 ),
                 Panel(
                     "Model states written",
-                    "step: one event; fold: the whole history; stale: without the model, to be folded later.",
+                    "step: one event; fold: the whole history; stale: the model did not answer, to be folded later.",
                     "ops",
                     (a_second("recstream_ingest_states_total", "how"),),
                     Shape.STACK,
                 ),
                 Panel(
-                    "Users waiting for the sweeper",
-                    "Their states are stale. It goes to 0 when Triton is well.",
+                    "Users who wait for the sweeper",
+                    "Users with stale states. Falls to 0 when Triton answers.",
                     "short",
                     (total("recstream_ingest_stale_users"),),
                 ),
                 Panel(
                     "Refolded and migrated",
-                    "States that the sweeper refolded; profiles that got their first state of a new model version.",
+                    "States that the sweeper refolded; profiles that got a state of a new model version.",
                     "ops",
                     (
                         Query(rate("recstream_ingest_refolded_total"), "refolded"),
@@ -194,7 +198,7 @@ INGEST = Dashboard(
                 ),
                 Panel(
                     "Migration to a new model version",
-                    "1 while profiles lack a state of a live version, as far as the scan of the store has come.",
+                    "1 while the scan of the store runs and has found profiles without a state of a live version.",
                     "short",
                     (
                         largest("recstream_ingest_profiles_migrating"),
@@ -208,7 +212,7 @@ INGEST = Dashboard(
             (
                 Panel(
                     "Items embedded",
-                    "Items that got a vector; items whose vector is up to date; media that cannot be read.",
+                    "Items that got a vector; items whose vector was up to date; unreadable media.",
                     "ops",
                     (
                         Query(rate("recstream_ingest_items_embedded_total"), "embedded"),
@@ -218,7 +222,7 @@ INGEST = Dashboard(
                 ),
                 Panel(
                     "Positive events counted",
-                    "Into item statistics; uncounted: of items past ingest.statistics_keys.",
+                    "Into item statistics. uncounted: new items beyond ingest.statistics_keys.",
                     "ops",
                     (
                         Query(rate("recstream_ingest_positives_counted_total"), "counted"),
@@ -227,7 +231,8 @@ INGEST = Dashboard(
                 ),
                 Panel(
                     "Catalogue records",
-                    "Read from the catalogue's topics by servers and ingest, and those skipped as unusable.",
+                    "Records that servers and ingest read from the catalogue's topics, and unusable ones, which they "
+                    "skip.",
                     "ops",
                     (
                         a_second("recstream_catalog_records_total", "topic"),
@@ -241,13 +246,13 @@ INGEST = Dashboard(
             (
                 Panel(
                     "Requests a second",
-                    "Of servers and ingest, by operation.",
+                    "Requests of servers and ingest, by operation.",
                     "reqps",
                     (a_second("recstream_profiles_store_requests_total", "operation"),),
                 ),
                 Panel(
                     "Requests that failed",
-                    "error: refused by the store; unavailable: no answer; not_sent: it was known to be down.",
+                    "error: the store refused it; unavailable: no answer; not_sent: the store was known to be down.",
                     "reqps",
                     (
                         a_second(
@@ -257,7 +262,7 @@ INGEST = Dashboard(
                 ),
                 Panel(
                     "Duration, p99",
-                    "Of requests to the store, by operation.",
+                    "Duration of requests to the store, by operation.",
                     "s",
                     (
                         Query(
@@ -268,13 +273,13 @@ INGEST = Dashboard(
                 ),
                 Panel(
                     "Writes by outcome",
-                    "unannounced: written, and streams learn of it only when they look by themselves.",
+                    "unannounced: written, but streams see it only when they poll.",
                     "ops",
                     (a_second("recstream_profiles_writes_total", "outcome"),),
                 ),
                 Panel(
-                    "Oddities of the store",
-                    "Values that cannot be read, connections given up, scripts sent again after a restart.",
+                    "Anomalies of the store",
+                    "Unreadable values, renewed connections, and scripts that were sent again after a restart.",
                     "ops",
                     (
                         Query(rate("recstream_profiles_corrupt_total"), "corrupt"),

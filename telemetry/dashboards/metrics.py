@@ -1,4 +1,4 @@
-"""Every metric that our processes serve, and Triton's that we look at: one typed list, taken from the code."""
+"""A typed list of all metrics of our processes, read from the code, and of the metrics of Triton that we use."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ TRITON: Final = "triton"
 
 
 class Kind(StrEnum):
-    """What may be asked of a metric: rates of counters, quantiles of histograms, values of gauges."""
+    """The type of a metric, which decides its queries: rates of counters, quantiles of histograms, values of gauges."""
 
     COUNTER = "counter"
     GAUGE = "gauge"
@@ -30,13 +30,13 @@ class Metric:
     """One metric.
 
     Attributes:
-        name: As a query has it; a histogram's without `_bucket`.
-        kind: What may be asked of it.
+        name: The name in a query; a histogram's without `_bucket`.
+        kind: The type.
         meaning: What it measures.
         labels: The names of its labels.
         by: The processes that serve it.
         buckets: The upper bounds of a histogram, without the infinite one.
-        values: The values that each label takes. Empty for metrics that are not ours.
+        values: The values of each label. Empty for metrics that are not ours.
     """
 
     name: str
@@ -49,14 +49,14 @@ class Metric:
 
     @property
     def series(self) -> tuple[str, ...]:
-        """The names that Prometheus stores."""
+        """The names of its series in Prometheus."""
         if self.kind is Kind.HISTOGRAM:
             return tuple(f"{self.name}_{part}" for part in ("bucket", "sum", "count"))
         return (self.name,)
 
     @property
     def unit(self) -> str:
-        """What its numbers count."""
+        """The unit of its values."""
         base = self.name.removesuffix("_total")
         for ending, unit in _UNITS.items():
             if base.endswith(ending):
@@ -70,7 +70,7 @@ _UNITS: Final = {
     "_bytes": "bytes",
     "_duration_us": "microseconds",
 }
-# Each room counts in a module of its own. They are loaded by name: rooms import telemetry, never the other way.
+# Each room counts in a module of its own. They are loaded by name, because rooms import telemetry and not vice versa.
 _MODULES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("server.metrics", (SERVER,)),
     ("ranking.metrics", (SERVER,)),
@@ -83,38 +83,38 @@ _MODULES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
 
 
 def own() -> tuple[Metric, ...]:
-    """Those of recstream's rooms, room by room in the order of their files."""
+    """Returns the metrics of recstream's rooms, room by room, in the order of their files."""
     return tuple(metric for name, by in _MODULES for metric in _of(import_module(name), by))
 
 
 def runtime() -> tuple[Metric, ...]:
-    """Those that the Prometheus client adds on Linux, of which we look at."""
+    """Returns the metrics that the Prometheus client adds on Linux and that we use."""
     by = (SERVER, INGEST)
     return (
         Metric("process_resident_memory_bytes", Kind.GAUGE, "Memory of the process", (), by),
         Metric("process_cpu_seconds_total", Kind.COUNTER, "CPU time of the process", (), by),
         Metric("process_open_fds", Kind.GAUGE, "Open file descriptors", (), by),
-        Metric("process_max_fds", Kind.GAUGE, "File descriptors that may be open", (), by),
+        Metric("process_max_fds", Kind.GAUGE, "Most file descriptors that may be open", (), by),
         Metric("process_start_time_seconds", Kind.GAUGE, "When the process started, Unix time", (), by),
     )
 
 
 def triton() -> tuple[Metric, ...]:
-    """Triton's own, at its metrics port, of which we look at. Durations are sums, in microseconds."""
+    """Returns the metrics of Triton's metrics port that we use. Durations are sums, in microseconds."""
 
     def counter(name: str, meaning: str, *labels: str) -> Metric:
         return Metric(f"nv_inference_{name}", Kind.COUNTER, meaning, ("model", "version", *labels), (TRITON,))
 
     return (
-        counter("request_success", "Requests that were answered"),
-        counter("request_failure", "Requests that failed", "reason"),
-        counter("count", "Rows that were computed"),
-        counter("exec_count", "Executions; rows through executions is the batch size"),
-        counter("request_duration_us", "Time of requests, all in all"),
+        counter("request_success", "Answered requests"),
+        counter("request_failure", "Failed requests", "reason"),
+        counter("count", "Computed rows"),
+        counter("exec_count", "Executions; rows divided by executions is the batch size"),
+        counter("request_duration_us", "Total time of requests"),
         counter("queue_duration_us", "Time that requests waited for a batch"),
-        counter("compute_input_duration_us", "Time that inputs took"),
-        counter("compute_infer_duration_us", "Time that the models took"),
-        counter("compute_output_duration_us", "Time that outputs took"),
+        counter("compute_input_duration_us", "Time for preparing inputs"),
+        counter("compute_infer_duration_us", "Time for running models"),
+        counter("compute_output_duration_us", "Time for preparing outputs"),
         Metric(
             "nv_inference_pending_request_count",
             Kind.GAUGE,
@@ -126,7 +126,7 @@ def triton() -> tuple[Metric, ...]:
 
 
 def every() -> dict[str, Metric]:
-    """All of them, by name."""
+    """Returns all metrics by name."""
     return {metric.name: metric for metric in (*own(), *runtime(), *triton())}
 
 

@@ -1,4 +1,4 @@
-"""The first dashboard: is it well, is it fast, is it fresh, which model answers."""
+"""The first dashboard: health, latency, freshness, and which model answers."""
 
 from telemetry.dashboards.panels import Dashboard, Panel, PanelRow, Query, Shape
 from telemetry.dashboards.queries import STEP, a_second, largest, legend, quantile, quantiles, share, total
@@ -9,7 +9,7 @@ _ERRORS = 'code=~"INTERNAL|UNAVAILABLE|RESOURCE_EXHAUSTED"'
 OVERVIEW = Dashboard(
     "recstream-overview",
     "recstream: overview",
-    "Whether recstream is well, fast and fresh, and which model answers. Start here.",
+    "Health, latency and freshness of recstream, and which model answers. Start here.",
     (
         PanelRow(
             "Now",
@@ -40,7 +40,7 @@ OVERVIEW = Dashboard(
                 ),
                 Panel(
                     "Lag",
-                    "How long the oldest event not yet applied has lain in Kafka. Good: below a second.",
+                    "How long the oldest event not applied yet has been in Kafka. Good: below a second.",
                     "s",
                     (Query("max(recstream_ingest_lag_seconds)"),),
                     _NUMBER,
@@ -48,7 +48,7 @@ OVERVIEW = Dashboard(
                 ),
                 Panel(
                     "Event to frame, p99",
-                    "From an event's timestamp in Kafka to the frame that names it having been sent.",
+                    "From an event's timestamp in Kafka until the frame that names the event is sent.",
                     "s",
                     (Query(quantile(0.99, "recstream_server_event_to_frame_seconds")),),
                     _NUMBER,
@@ -69,13 +69,13 @@ OVERVIEW = Dashboard(
             (
                 Panel(
                     "Calls a second",
-                    "Calls that ended, by method. A stream is one call.",
+                    "Finished calls, by method. A stream is one call.",
                     "reqps",
                     (a_second("recstream_server_calls_total", "method"),),
                 ),
                 Panel(
                     "Share of calls that failed",
-                    "INTERNAL, UNAVAILABLE or RESOURCE_EXHAUSTED; a server that drains ends streams as UNAVAILABLE.",
+                    "INTERNAL, UNAVAILABLE or RESOURCE_EXHAUSTED. A server that drains ends streams as UNAVAILABLE.",
                     "percentunit",
                     (
                         Query(
@@ -86,7 +86,7 @@ OVERVIEW = Dashboard(
                 ),
                 Panel(
                     "Duration of unary calls, p99",
-                    "From a call's start to its end, waiting for a turn included.",
+                    "From a call's start to its end, including the wait for a ranking slot.",
                     "s",
                     (
                         Query(
@@ -107,13 +107,13 @@ OVERVIEW = Dashboard(
             (
                 Panel(
                     "Event to frame",
-                    "From an event's timestamp in Kafka to the frame that names it having been sent, on open streams.",
+                    "From an event's timestamp in Kafka until the frame that names the event is sent on a stream.",
                     "s",
                     quantiles("recstream_server_event_to_frame_seconds", 0.5, 0.95, 0.99),
                 ),
                 Panel(
                     "Event to frame",
-                    "The same as a heat map: a second hump is another kind of event, or a process that lags.",
+                    "The same as a heat map. A second hump is another kind of event, or a process that lags.",
                     "short",
                     (
                         Query(
@@ -125,7 +125,7 @@ OVERVIEW = Dashboard(
                 ),
                 Panel(
                     "Lag of ingest",
-                    "The oldest event not yet applied, by partition.",
+                    "Age of the oldest event not applied yet, by partition.",
                     "s",
                     (largest("recstream_ingest_lag_seconds", "partition"),),
                 ),
@@ -136,21 +136,21 @@ OVERVIEW = Dashboard(
             (
                 Panel(
                     "Lists by tier",
-                    "ranked: the ranker; vectors: the user's vector against the items'; popular: popularity.",
+                    "ranked: by the ranker; vectors: by user and item vectors; popular: by popularity.",
                     "ops",
                     (a_second("recstream_ranking_lists_total", "tier"),),
                     Shape.STACK,
                 ),
                 Panel(
                     "Lists by model version",
-                    "The version that answered; 0: none had a part in it.",
+                    "The version that made the list; 0: no model was used.",
                     "ops",
                     (a_second("recstream_ranking_lists_by_version_total", "version"),),
                     Shape.STACK,
                 ),
                 Panel(
                     "Share of users by version",
-                    "As `recstream model publish`, `promote` and `rollback` have set it.",
+                    "Set by `recstream model publish`, `promote` and `rollback`.",
                     "percentunit",
                     (largest("recstream_server_model_share", "version"),),
                 ),
@@ -161,37 +161,37 @@ OVERVIEW = Dashboard(
             (
                 Panel(
                     "Memory",
-                    "Resident memory, by process. Two live model versions take twice the room for vectors.",
+                    "Resident memory, by process. Two live model versions double the memory for vectors.",
                     "bytes",
                     (Query("process_resident_memory_bytes", "{{job}} {{instance}}"),),
                 ),
                 Panel(
                     "CPU",
-                    "Cores in use. One process uses little more than one core: its event loop is one thread.",
+                    "Cores in use. A process uses little more than one core, since its event loop is one thread.",
                     "short",
                     (Query(f"rate(process_cpu_seconds_total[{STEP}])", "{{job}} {{instance}}"),),
                 ),
                 Panel(
                     "Open files",
-                    "Share of the file descriptors that a process may open; each stream is one.",
+                    "Share of the file descriptors that a process may open. Each client connection takes one.",
                     "percentunit",
                     (Query("process_open_fds / process_max_fds", "{{job}} {{instance}}"),),
                 ),
                 Panel(
-                    "Up for",
+                    "Uptime",
                     "Time since a process started.",
                     "s",
                     (Query("time() - process_start_time_seconds", "{{job}} {{instance}}"),),
                 ),
                 Panel(
                     "Components of ingest",
-                    "1: ready; 0: not ready, and /readyz says why.",
+                    "1: ready; 0: not ready. /readyz says why.",
                     "short",
                     (Query("min by (component) (recstream_ingest_ready)", "{{component}}"),),
                 ),
                 Panel(
                     "Streams",
-                    "Open streams of the whole installation.",
+                    "Open streams of all servers.",
                     "short",
                     (total("recstream_server_open_streams"),),
                 ),

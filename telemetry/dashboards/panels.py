@@ -1,4 +1,4 @@
-"""Dashboards as values, and their form in Grafana's JSON."""
+"""Dashboards as values, and their conversion to Grafana's JSON."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _SOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
 
 
 class Shape(StrEnum):
-    """How a panel draws."""
+    """How a panel draws its series."""
 
     LINES = "timeseries"
     STACK = "stack"
@@ -24,7 +24,7 @@ class Shape(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A PromQL expression, and what its series are called: text with `{{label}}`."""
+    """A PromQL expression, and the legend of its series: text with `{{label}}`."""
 
     expr: str
     legend: str = ""
@@ -32,7 +32,16 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """unit: one of Grafana's unit names. description: what it shows and what is good."""
+    """One panel.
+
+    Attributes:
+        title: The heading.
+        description: What it shows, and what is good.
+        unit: One of Grafana's unit names.
+        queries: What it asks Prometheus.
+        shape: How it draws.
+        width: In columns, of 24.
+    """
 
     title: str
     description: str
@@ -52,7 +61,14 @@ class PanelRow:
 
 @dataclass(frozen=True, slots=True)
 class Dashboard:
-    """uid: its name in links and of its file."""
+    """One dashboard.
+
+    Attributes:
+        uid: Its name in links, and the name of its file.
+        title: The heading.
+        description: What it is for.
+        rows: The panels, by row.
+    """
 
     uid: str
     title: str
@@ -66,8 +82,8 @@ class Dashboard:
 
 
 def grafana(dashboard: Dashboard) -> Json:
-    """What Grafana imports. The data source is chosen on the dashboard, and `Filters` narrows every query by labels of
-    whoever scrapes, such as namespace and pod."""
+    """Returns the JSON that Grafana imports. Users choose the data source on the dashboard. `Filters` narrows every
+    query by labels that the scrape adds, such as namespace and pod."""
     return {
         "uid": dashboard.uid,
         "title": dashboard.title,

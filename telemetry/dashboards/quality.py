@@ -1,4 +1,4 @@
-"""The dashboard of the model's quality as users show it."""
+"""The dashboard of online quality: click-through and calibration."""
 
 from telemetry.dashboards.panels import Dashboard, Panel, PanelRow, Query, Shape
 from telemetry.dashboards.queries import a_second, largest, legend, summed
@@ -11,7 +11,7 @@ def _grown(counter: str, by: str, over: str, ago: str = "") -> str:
 
 
 def click_through(by: str = "", over: str = _HOUR) -> str:
-    """Responses through impressions, by labels."""
+    """Returns responses divided by impressions, by labels."""
     return (
         f"{_grown('recstream_quality_responses_total', by, over)} / "
         f"{_grown('recstream_quality_impressions_total', by, over)}"
@@ -19,7 +19,7 @@ def click_through(by: str = "", over: str = _HOUR) -> str:
 
 
 def calibration(by: str, over: str = _HOUR, ago: str = "") -> str:
-    """What happened through what the ranker expected, by labels; 1: as expected."""
+    """Returns observed actions divided by those that the ranker expected, by labels. 1: as expected."""
     return (
         f"{_grown('recstream_quality_observed_actions_total', by, over, ago)} / "
         f"{_grown('recstream_quality_expected_actions_total', by, over, ago)}"
@@ -29,16 +29,15 @@ def calibration(by: str, over: str = _HOUR, ago: str = "") -> str:
 QUALITY = Dashboard(
     "recstream-quality",
     "recstream: model quality online",
-    "What users make of the lists that they see. It needs clients that report impressions and name the list in what "
-    "they record: `slate_id`. Versions on trial stand side by side; places are no experiment: what stands on top is "
-    "seen more and chosen more.",
+    "How users respond to the lists that they see. Clients have to report impressions, and to send `slate_id` with "
+    "every event. Compare versions with each other, but not positions: items at the top are seen and chosen more.",
     (
         PanelRow(
             "Click-through",
             (
                 Panel(
                     "Click-through",
-                    "Seen places whose item got a positive action, through seen places, over an hour.",
+                    "Share of seen positions whose item got a positive action, over an hour.",
                     "percentunit",
                     (Query(click_through(), "all"),),
                     Shape.NUMBER,
@@ -46,7 +45,7 @@ QUALITY = Dashboard(
                 ),
                 Panel(
                     "By version",
-                    "The same by the model version that made the list; 0: no model had a part in it.",
+                    "The same by the model version that made the list; 0: no model was used.",
                     "percentunit",
                     (Query(click_through("version"), legend("version")),),
                     width=9,
@@ -60,15 +59,15 @@ QUALITY = Dashboard(
                 ),
                 Panel(
                     "By position",
-                    "The same by the place on the list, 0 at the top. It falls with the place; how steeply should not "
-                    "change by itself.",
+                    "The same by the position on the list, 0 at the top. It falls with the position. The slope should "
+                    "stay the same.",
                     "percentunit",
                     (Query(click_through("position"), legend("position")),),
                     width=12,
                 ),
                 Panel(
                     "By surface and version",
-                    "Where a version on trial differs from the one before.",
+                    "On which surfaces a new version differs from the one before.",
                     "percentunit",
                     (Query(click_through("surface, version"), legend("surface, version")),),
                     width=12,
@@ -79,16 +78,16 @@ QUALITY = Dashboard(
             "Calibration",
             (
                 Panel(
-                    "Observed through expected, by action",
-                    "Actions on seen places through the sum of the ranker's probabilities of them. The level need not "
-                    "be 1, since the ranker learned from lists of another kind; that it moves is the news.",
+                    "Observed divided by expected, by action",
+                    "Actions on seen positions, divided by the sum of the ranker's probabilities of them. The level "
+                    "need not be 1, since the ranker learned from other lists. Watch for changes.",
                     "short",
                     (Query(calibration("action, version"), legend("action, version")),),
                     width=12,
                 ),
                 Panel(
                     "Drift",
-                    "That ratio over six hours through the same over the week before. 1: no drift.",
+                    "That ratio over six hours, divided by the ratio over the week before. 1: no drift.",
                     "short",
                     (
                         Query(
@@ -102,7 +101,7 @@ QUALITY = Dashboard(
             ),
         ),
         PanelRow(
-            "What it rests on",
+            "Data",
             (
                 Panel(
                     "Impressions a second",
@@ -113,34 +112,35 @@ QUALITY = Dashboard(
                 ),
                 Panel(
                     "Positions sent a second",
-                    "Positions of slates that were sent, seen or not, by surface.",
+                    "Positions of sent slates, seen or not, by surface.",
                     "ops",
                     (a_second("recstream_quality_sent_total", "surface"),),
                     Shape.STACK,
                 ),
                 Panel(
-                    "Events by whether they could be joined",
-                    "no_slate: it names none; no_impression: an action without one; unknown_slate: not in memory.",
+                    "Events by outcome of the join",
+                    "no_slate: the event names none; no_impression: an action without an impression; unknown_slate: "
+                    "not in memory.",
                     "ops",
                     (a_second("recstream_quality_events_total", "outcome"),),
                     Shape.STACK,
                 ),
                 Panel(
                     "Slates in memory",
-                    "By process; `ingest.quality_slates` at most.",
+                    "Slates in memory, by process. `ingest.quality_slates` at most.",
                     "short",
                     (Query("recstream_quality_slates_in_memory", "{{instance}}"),),
                 ),
                 Panel(
                     "Lists by tier",
-                    "Lists below the best tier are worse ones.",
+                    "Lists of a lower tier than `ranked` are worse.",
                     "ops",
                     (a_second("recstream_ranking_lists_total", "tier"),),
                     Shape.STACK,
                 ),
                 Panel(
                     "Share of users by version",
-                    "Who is on trial.",
+                    "How many users get each version.",
                     "percentunit",
                     (largest("recstream_server_model_share", "version"),),
                 ),

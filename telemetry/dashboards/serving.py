@@ -18,7 +18,7 @@ _CALLS = PanelRow(
     (
         Panel(
             "Calls by status",
-            "Calls that ended, by gRPC status.",
+            "Finished calls, by gRPC status.",
             "reqps",
             (a_second("recstream_server_calls_total", "code"),),
             Shape.STACK,
@@ -41,7 +41,7 @@ _CALLS = PanelRow(
         ),
         Panel(
             "In progress, and refused by a limit",
-            "Unary calls in progress; calls refused a second, by limit (server.max_streams and the like).",
+            "Unary calls in progress; refused calls a second, by limit (server.max_streams and others).",
             "short",
             (
                 Query("sum(recstream_server_unary_in_flight)", "in progress"),
@@ -49,20 +49,20 @@ _CALLS = PanelRow(
             ),
         ),
         Panel(
-            "Records handed to Kafka",
+            "Records sent to Kafka",
             "Events and items that the server wrote, by topic and result.",
             "ops",
             (a_second("recstream_server_recorded_total", "topic, result"),),
         ),
         Panel(
             "Read your writes",
-            "Answers that had events to include; false: the deadline came first.",
+            "Calls that asked for events to be included. false: the deadline came first.",
             "ops",
             (a_second("recstream_server_read_your_writes_total", "included"),),
         ),
         Panel(
             "Lists for the topic slates",
-            "dropped: Kafka did not take them in time; training and online quality miss them.",
+            "dropped: Kafka did not take the list in time. Training and online quality miss it.",
             "ops",
             (a_second("recstream_server_slates_total", "result"),),
         ),
@@ -73,13 +73,13 @@ _STREAMS = PanelRow(
     (
         Panel(
             "Open streams",
-            "By server: even, or the balancer pins clients to some.",
+            "By server. If it is uneven, the load balancer pins clients to servers.",
             "short",
             (Query("recstream_server_open_streams", "{{instance}}"),),
         ),
         Panel(
             "Streams by surface and version",
-            "By what they show; version 0: no model had a part in the list.",
+            "By the list that they show. Version 0: no model was used.",
             "short",
             (total("recstream_server_streams_by_version", "surface, version"),),
             Shape.STACK,
@@ -93,7 +93,7 @@ _STREAMS = PanelRow(
         ),
         Panel(
             "Event to frame by surface and version, p99",
-            "From an event's timestamp in Kafka to the frame that names it having been sent.",
+            "From an event's timestamp in Kafka until the frame that names the event is sent.",
             "s",
             (
                 Query(
@@ -103,20 +103,21 @@ _STREAMS = PanelRow(
             ),
         ),
         Panel(
-            "News to frame",
-            "From the first news of a change reaching this server to its frame having been sent.",
+            "Change to frame",
+            "From the moment when this server learns of a change until its frame is sent.",
             "s",
             quantiles("recstream_server_frame_seconds", 0.5, 0.99),
         ),
         Panel(
             "What wakes streams",
-            "event: the user did something; item, gone: the catalogue; revision: found by reading; tier, model, age.",
+            "event: the user acted; item, gone: the catalogue changed; revision: a change found by polling; tier, "
+            "model, age.",
             "ops",
             (a_second("recstream_server_stream_wakeups_total", "cause"),),
         ),
         Panel(
             "Announcements",
-            "Heard; missed ones, which streams found out by themselves within a second or two; lost connections.",
+            "Received; missed, so that streams found the change by polling within a second or two; reconnects.",
             "ops",
             (
                 Query(rate("recstream_profiles_announcements_total"), "received"),
@@ -125,8 +126,8 @@ _STREAMS = PanelRow(
             ),
         ),
         Panel(
-            "Streams: the rest",
-            "Lists that came out the same and were not sent, clients that read nothing, causes past a frame's room.",
+            "Other stream counters",
+            "Unchanged lists, which are not sent; clients that stopped reading; causes that a frame had no room for.",
             "ops",
             (
                 Query(rate("recstream_server_unchanged_total"), "unchanged"),
@@ -135,26 +136,26 @@ _STREAMS = PanelRow(
             ),
         ),
         Panel(
-            "Users listened for",
-            "Users whose announcements are subscribed to.",
+            "Watched users",
+            "Users whose announcements a server subscribes to.",
             "short",
             (total("recstream_profiles_watched_users"),),
         ),
     ),
 )
 _LISTS = PanelRow(
-    "Making lists",
+    "Lists",
     (
         Panel(
             "Lists by tier and surface",
-            "Lists made; a surface that is not configured is `other`.",
+            "Lists that were made. A surface that is not configured is `other`.",
             "ops",
             (a_second("recstream_ranking_lists_total", "tier, surface"),),
             Shape.STACK,
         ),
         Panel(
             "Duration of a list by version, p99",
-            "From request to list, without the wait for a turn. A new version that is slower shows here.",
+            "From request to list, without the wait for a ranking slot. A new version that is slower shows here.",
             "s",
             (Query(quantile(0.99, "recstream_ranking_list_seconds", "version"), legend("version")),),
         ),
@@ -166,13 +167,13 @@ _LISTS = PanelRow(
         ),
         Panel(
             "Fallbacks",
-            "Lists that went without the ranker, vectors, a refold or reasons, and why.",
+            "Lists that were made without the ranker, vectors, a refold or reasons, and why.",
             "ops",
             (a_second("recstream_ranking_fallbacks_total", "what, why"),),
         ),
         Panel(
-            "Waiting for a turn",
-            "Few lists are ranked at once, those first whose user acts.",
+            "Wait for a ranking slot",
+            "Few lists are ranked at a time. Users who act come first.",
             "s",
             quantiles("recstream_server_ranking_wait_seconds", 0.5, 0.99),
         ),
@@ -190,7 +191,7 @@ _LISTS = PanelRow(
         ),
         Panel(
             "Candidates a second",
-            "By the source that retrieved them first; failed: sources that raised or came late.",
+            "By the source that retrieved them first. failed: sources that raised or were late.",
             "ops",
             (
                 a_second("recstream_ranking_candidates_total", "source"),
@@ -199,7 +200,7 @@ _LISTS = PanelRow(
         ),
         Panel(
             "Histories",
-            "Encoded by the model, or from the cache; dropped late: candidates that ceased to be eligible meanwhile.",
+            "Encoded by the model, or from the cache. dropped late: candidates that became ineligible meanwhile.",
             "ops",
             (
                 a_second("recstream_ranking_histories_total", "from"),
@@ -208,7 +209,7 @@ _LISTS = PanelRow(
         ),
         Panel(
             "Profiles",
-            "Came with an announcement and were not read; could not be read; 1: the store answers.",
+            "announced: came with an announcement; unavailable: could not be read; store up: 1 if the store answers.",
             "short",
             (
                 Query(rate("recstream_server_profiles_announced_total"), "announced"),
@@ -221,7 +222,7 @@ _LISTS = PanelRow(
 
 
 def _triton(duration: str) -> str:
-    """The mean of one of Triton's durations a request, in microseconds."""
+    """Returns the mean of one of Triton's durations per request, in microseconds."""
     return (
         f"{rate(f'nv_inference_{duration}_duration_us', 'model, version')} / "
         f"{rate('nv_inference_request_success', 'model, version')}"
@@ -233,13 +234,13 @@ _INDEX = PanelRow(
     (
         Panel(
             "Age of the catalogue",
-            "How far back the newest moment lies of which it is known that all records before are applied.",
+            "All records of the catalogue's topics that are older than this are applied.",
             "s",
             (Query("time() - recstream_catalog_current_timestamp_seconds", "{{job}} {{instance}}"),),
         ),
         Panel(
             "Size",
-            "Items known, withdrawn ones included, and vectors of all versions, in the fullest process.",
+            "Known items, including withdrawn ones, and vectors of all versions, in the fullest process.",
             "short",
             (
                 Query("max(recstream_catalog_items)", "items"),
@@ -249,14 +250,14 @@ _INDEX = PanelRow(
         ),
         Panel(
             "Index by version",
-            "Vectors in the graph, and those that each search scans beside it. All are scanned while there are few.",
+            "Vectors in the graph, and vectors that each search scans in addition. Few vectors are all scanned.",
             "short",
             (largest("recstream_catalog_index_vectors", "version, place"),),
             Shape.STACK,
         ),
         Panel(
             "Age of the graph",
-            "Since the graph was built or extended last; nothing while all vectors are scanned.",
+            "Time since the graph was built or extended. No data while all vectors are scanned.",
             "s",
             (
                 Query(
@@ -267,7 +268,7 @@ _INDEX = PanelRow(
         ),
         Panel(
             "Building the graph",
-            "Share of the time that a graph is being built or extended; it runs beside searches.",
+            "Share of time in which a graph is built or extended. Searches go on meanwhile.",
             "percentunit",
             (
                 Query(
@@ -283,19 +284,19 @@ _MODEL = PanelRow(
     (
         Panel(
             "Calls by graph, p99",
-            "As servers and ingest see them, network included.",
+            "As servers and ingest measure them, including the network.",
             "s",
             (Query(quantile(0.99, "recstream_inference_call_seconds", "graph"), legend("graph")),),
         ),
         Panel(
             "Rows a call",
-            "Mean rows of a call, by graph.",
+            "Mean number of rows in a call, by graph.",
             "short",
             (Query(mean("recstream_inference_call_rows", "graph"), legend("graph")),),
         ),
         Panel(
             "Calls without a usable answer",
-            "By graph and reason; breaker: not even tried.",
+            "By graph and reason. breaker: the call was not sent.",
             "ops",
             (
                 a_second("recstream_inference_call_failures_total", "graph, reason"),
@@ -304,24 +305,24 @@ _MODEL = PanelRow(
         ),
         Panel(
             "Triton: time in the queue",
-            "Mean wait of a request for its batch, by model. As long as computing: more replicas.",
+            "Mean wait of a request for its batch, by model. If it is as long as the compute time, add replicas.",
             "µs",
             (Query(_triton("queue"), legend("model, version")),),
         ),
         Panel(
-            "Triton: time of computing",
-            "Mean of a request's computing, by model.",
+            "Triton: compute time",
+            "Mean compute time of a request, by model.",
             "µs",
             (
                 Query(_triton("compute_infer"), legend("model, version")),
                 Query(_triton("compute_input"), legend("model, version") + " input"),
                 Query(_triton("compute_output"), legend("model, version") + " output"),
-                Query(_triton("request"), legend("model, version") + " all in all"),
+                Query(_triton("request"), legend("model, version") + " total"),
             ),
         ),
         Panel(
             "Triton: requests",
-            "Answered and failed, and those that wait now.",
+            "Answered and failed requests, and those that wait now.",
             "reqps",
             (
                 a_second("nv_inference_request_success", "model, version"),

@@ -1,1 +1,1 @@
-"""Traces of single events, from whoever sent them to the frame on a stream: W3C context, spans, exporters."""
+"""Traces of single events, from the sender to the frame on a stream: W3C context, spans, exporters."""

@@ -1,4 +1,4 @@
-"""OpenTelemetry's SDK, set up by the settings. It is loaded only by processes that export."""
+"""Sets up OpenTelemetry's SDK from the settings. Only processes that export load this module."""
 
 import json
 import os
@@ -28,13 +28,13 @@ _IDS: Final = ("traceId", "spanId", "parentSpanId")
 
 
 class FileExporter(SpanExporter):
-    """Writes a line for each batch of spans: OTLP as JSON, which a collector's `otlpjsonfile` receiver reads.
+    """Writes each batch of spans as a line of OTLP JSON, which a collector's `otlpjsonfile` receiver reads.
 
-    Lines are appended whole, so that several processes may share the file.
+    Each line is appended in one write, so several processes may share the file.
 
     Args:
         path: The file.
-        most_bytes: The size at which it gets no more lines.
+        most_bytes: The largest size of the file.
 
     Raises:
         OSError: The file cannot be opened.
@@ -47,7 +47,7 @@ class FileExporter(SpanExporter):
         self._warned = False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Append a line, unless the file is full."""
+        """Appends a line, unless the file is full."""
         line = json.dumps(_otlp(spans), separators=(",", ":")).encode() + b"\n"
         if os.fstat(self._file.fileno()).st_size + len(line) > self._most_bytes:
             if not self._warned:
@@ -58,16 +58,16 @@ class FileExporter(SpanExporter):
         return SpanExportResult.SUCCESS
 
     def shutdown(self) -> None:
-        """Close the file."""
+        """Closes the file."""
         self._file.close()
 
 
 def provider(settings: TracingSettings, service: str) -> TracerProvider:
-    """Return what makes the spans of this process. It samples all of them: `spans.root` has decided before.
+    """Returns the tracer provider of this process. It samples every span, since `spans.root` decides about sampling.
 
     Args:
         settings: Where spans go.
-        service: The name of the service that they carry.
+        service: The service name of the spans.
 
     Raises:
         OSError: The exporter's file cannot be opened.
@@ -80,7 +80,7 @@ def provider(settings: TracingSettings, service: str) -> TracerProvider:
     made = TracerProvider(
         sampler=ParentBased(ALWAYS_ON),
         resource=Resource.create({"service.name": service, "service.namespace": "recstream"}),
-        shutdown_on_exit=False,  # it would wait for a collector as long as that likes
+        shutdown_on_exit=False,  # its wait for a collector is unbounded
     )
     made.add_span_processor(
         BatchSpanProcessor(
@@ -95,7 +95,7 @@ def provider(settings: TracingSettings, service: str) -> TracerProvider:
 
 
 def shut_down(made: TracerProvider, seconds: float) -> None:
-    """Export the spans that wait, for at most `seconds`, even if the collector hangs."""
+    """Exports the remaining spans within `seconds`, even if the collector hangs."""
     ending = Thread(target=made.shutdown, name="end of traces", daemon=True)
     ending.start()
     ending.join(seconds)
@@ -104,7 +104,7 @@ def shut_down(made: TracerProvider, seconds: float) -> None:
 
 
 def _otlp(spans: Sequence[ReadableSpan]) -> dict[str, Any]:
-    """Return spans in OTLP's JSON: ids in hexadecimal, where protobuf's JSON has base64, and enums as numbers."""
+    """Returns spans in OTLP's JSON: ids in hexadecimal, where protobuf's JSON has base64, and enums as numbers."""
     document: dict[str, Any] = MessageToDict(encode_spans(spans), use_integers_for_enums=True)
     for span in spans_of(document):
         for name in _IDS:
@@ -114,7 +114,7 @@ def _otlp(spans: Sequence[ReadableSpan]) -> dict[str, Any]:
 
 
 def spans_of(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the spans of one line."""
+    """Yields the spans of one line."""
     for resource in document.get("resourceSpans", ()):
         for scope in resource.get("scopeSpans", ()):
             yield from scope.get("spans", ())

@@ -1,12 +1,12 @@
-"""Spans of what is done for those events and calls that are traced, and for no others.
+"""Spans of the work for traced events and calls.
 
-Where nothing exports, `on()` is False and everything here returns at once.
+Without an exporter `on()` is False, and every function here returns at once.
 
-Work is shared: a batch of ingest writes many users in one pipeline, a list may answer several events. So what is
-followed is a list of spans, at most 16, and a step of the work is a child of each. Links from one span of the batch
-would be the other way; then no trace would be whole by itself, and backends show linked spans badly.
+Work is shared: a batch of ingest writes many users in one pipeline, and a list may answer several events. So a piece of
+work has a list of spans, at most 16, and each of its steps is a child of every one of them. A single span with links
+would be the alternative. Then no trace would be complete, and backends show linked spans badly.
 
-No attribute says who did what: no user, no item, no text of an error, which could quote either.
+Attributes hold no personal data: no user, no item, and no text of an error, which could quote either.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -34,7 +34,7 @@ from telemetry.tracing.w3c import write
 __all__ = ["MOST", "Followed", "Origin", "SpanKind", "child", "on", "passing", "root", "start", "use"]
 
 MOST: Final = 16
-"""Spans that a piece of work is followed for; further ones end where they are."""
+"""Most spans of a piece of work. The traces of further events end there."""
 
 _KEY: Final = contexts.create_key("recstream-followed")
 _NOTHING: Final = nullcontext()
@@ -45,26 +45,26 @@ _ratio = 0.0
 
 
 def use(tracer: Tracer | None, ratio: float = 0.0) -> None:
-    """Set what makes spans from now on.
+    """Sets the tracer.
 
     Args:
-        tracer: The tracer; None: no spans are made.
-        ratio: The share of the traces that may begin here and do.
+        tracer: The tracer. None: no spans are made.
+        ratio: The share of work without a parent for which a trace begins.
     """
     global _tracer, _ratio
     _tracer, _ratio = tracer, ratio
 
 
 def on() -> bool:
-    """Return whether this process makes spans."""
+    """Returns whether this process makes spans."""
     return _tracer is not None
 
 
 def root() -> SpanContext | None:
-    """Decide whether work without a parent begins a trace.
+    """Decides whether work without a parent begins a trace.
 
     Returns:
-        None if it does. Otherwise a parent that is not sampled, so that no later process decides again.
+        None if it does. Otherwise a parent that is not sampled, so that later processes do not decide again.
     """
     if random() < _ratio:
         return None
@@ -73,12 +73,12 @@ def root() -> SpanContext | None:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What a span goes on from.
+    """The origin of a span.
 
     Attributes:
-        parent: The span before it. None: it begins a trace.
-        began_ns: Its start, Unix nanoseconds. None: now.
-        attributes: Its attributes.
+        parent: The parent span. None: the span begins a trace.
+        began_ns: The start of the span, Unix nanoseconds. None: now.
+        attributes: The attributes of the span.
     """
 
     parent: SpanContext | None
@@ -87,18 +87,18 @@ class Origin:
 
 
 class Followed:
-    """A piece of work, with a span for each event or call that it is done for.
+    """A piece of work, as a context, with a span for each event or call that it is done for.
 
-    The spans begin on entering and end on leaving. Inside, `child` makes a child of each, and the first is the current
-    span, which log lines name.
+    The spans end when the context ends. Inside, `child` makes a child of each. The first span is the current one, which
+    log lines name.
 
     Args:
         name: The name of the spans.
-        kind: Their kind.
-        origins: What they go on from.
+        kind: The kind of the spans.
+        origins: The origin of each span.
 
     Attributes:
-        traceparents: The header of each span, in the order of the origins; empty where the trace ends here.
+        traceparents: The header of each span, in the order of the origins. Empty if the trace ends here.
     """
 
     __slots__ = ("_current", "_kind", "_name", "_spans", "_token", "traceparents")
@@ -113,21 +113,21 @@ class Followed:
         self.add(origins)
 
     def add(self, origins: Iterable[Origin]) -> None:
-        """Add a span for each further origin."""
+        """Adds a span for each further origin."""
         if _tracer is not None:
             self.traceparents += [self._add(_tracer, origin) for origin in origins]
 
     def note(self, name: str, value: str | int | float | bool) -> None:
-        """Set an attribute of each span."""
+        """Sets an attribute of each span."""
         for span in self._spans:
             span.set_attribute(name, value)
 
     def failed(self, kind: str) -> None:
-        """Mark each span as failed, with the kind of the error."""
+        """Marks each span as failed, with the kind of the error."""
         _fail(self._spans, kind)
 
     def __enter__(self) -> Self:
-        """Begin the spans."""
+        """Makes the spans the current ones."""
         if _tracer is not None:
             here = contexts.get_current()
             context = set_span_in_context(self._current, here) if self._current is not None else here
@@ -137,7 +137,7 @@ class Followed:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End the spans. An error is named by its type alone."""
+        """Ends the spans. Of an error they get only the type."""
         if self._token is not None:
             contexts.detach(self._token)  # type: ignore[arg-type]
         _end(self._spans, kind)
@@ -154,10 +154,10 @@ class Followed:
 
 
 def start(name: str, kind: SpanKind, attributes: Attributes) -> Span | None:
-    """Begin a span below the current one; without a current one a trace may begin.
+    """Begins a child of the current span. Without a current span a trace may begin.
 
     Returns:
-        The span, which the caller has to end; None if tracing is off.
+        The span, which the caller has to end. None if tracing is off.
     """
     if _tracer is None:
         return None
@@ -169,7 +169,7 @@ def start(name: str, kind: SpanKind, attributes: Attributes) -> Span | None:
 def child(
     name: str, kind: SpanKind = SpanKind.INTERNAL, attributes: Attributes | None = None
 ) -> AbstractContextManager[object]:
-    """Trace a step of the current work: a child of each of its spans."""
+    """Traces a step of the current work, as a child of each of its spans."""
     if _tracer is None:
         return _NOTHING
     above = contexts.get_value(_KEY)
@@ -180,7 +180,7 @@ def child(
 
 @contextmanager
 def passing(parent: SpanContext) -> Iterator[None]:
-    """Let spans that begin inside go on from another process's span, with none of this process in between."""
+    """Makes another process's span the parent of the spans that begin inside."""
     token = contexts.attach(set_span_in_context(NonRecordingSpan(parent)))
     try:
         yield

@@ -1,4 +1,4 @@
-"""Tracing for the life of a process."""
+"""Turns on tracing for the life of a process."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,13 +10,13 @@ from telemetry.tracing.settings import TracingSettings
 
 @contextmanager
 def traced(settings: TracingSettings, service: str) -> Iterator[None]:
-    """Make traces while inside, and export what is left on leaving, in bounded time.
+    """Turns on tracing inside, and exports the remaining spans at the end, in bounded time.
 
-    A collector need not be there.
+    The collector need not be up.
 
     Args:
         settings: Where the traces go.
-        service: The name of the service that they carry.
+        service: The service name of the spans.
 
     Raises:
         TracesUnwritable: The exporter's file cannot be opened.
@@ -24,7 +24,7 @@ def traced(settings: TracingSettings, service: str) -> Iterator[None]:
     if settings.exporter == "none":
         yield
         return
-    # The SDK is loaded by processes that trace, and by no others.
+    # Only processes that trace load the SDK.
     from telemetry.tracing.exporting import provider, shut_down
 
     try:

@@ -17,7 +17,7 @@ _FORM: Final = re.compile(r"(?!ff)([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([
 
 
 def parse(header: str | bytes) -> SpanContext | None:
-    """Return the span that a header names. None: it is malformed, longer than 512 bytes, or names none.
+    """Returns the span that a header names. None if the header is malformed, longer than 512 bytes, or names no span.
 
     It never raises.
     """
@@ -35,6 +35,6 @@ def parse(header: str | bytes) -> SpanContext | None:
 
 
 def write(context: SpanContext) -> str:
-    """Return the header that names a span."""
+    """Returns the header that names a span."""
     sampled = context.trace_flags & TraceFlags.SAMPLED
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{sampled:02x}"
