@@ -1,14 +1,14 @@
-"""What can go wrong with the system on one machine."""
+"""The errors of the system on one machine."""
 
 from pathlib import Path
 
 
 class LocalError(Exception):
-    """Root of this room's errors.
+    """Base of this room's errors.
 
     Attributes:
         what: What happened, and to which server, port or folder.
-        next_step: What to do about it; empty where `what` says it.
+        next_step: What to do about it. Empty if `what` says it.
     """
 
     def __init__(self, what: str, next_step: str = "") -> None:
@@ -22,11 +22,11 @@ class NotInstalled(LocalError):
 
 
 class JarsRefused(LocalError):
-    """The jars that were fetched are not those whose hashes are committed."""
+    """The fetched jars do not have the committed hashes."""
 
 
 class PortTaken(LocalError):
-    """Another process listens on a port that was asked for by number."""
+    """The requested port is taken, or no port is free."""
 
 
 class StartFailed(LocalError):
@@ -41,11 +41,11 @@ class PartNotStarted(LocalError):
     """A part of the stack did not start."""
 
     def __init__(self, name: str, cause: LocalError) -> None:
-        super().__init__(f"{name} did not start: {cause}", "`recstream doctor` says what this machine lacks")
+        super().__init__(f"{name} did not start: {cause}", "`recstream doctor` says what is missing here")
 
 
 class PartKeepsDying(LocalError):
-    """A part of the stack ended again and again, and is not started any more."""
+    """A part of the stack kept dying, and is not restarted any more."""
 
     def __init__(self, name: str, deaths: int, status: int | None, log: Path, tail: str) -> None:
         super().__init__(
@@ -55,20 +55,20 @@ class PartKeepsDying(LocalError):
 
 
 class FolderInUse(LocalError):
-    """Another stack has the folder."""
+    """Another stack uses the folder."""
 
     def __init__(self, folder: Path, process: str) -> None:
         super().__init__(
             f"{folder} is in use by another `recstream up` (process {process or 'unknown'})",
-            "stop that one, or give this one a folder of its own with --data",
+            "stop that one, or give this one another folder with --data",
         )
 
 
 class BundleUnusable(LocalError):
-    """Nothing is published yet, and the bundle cannot be served."""
+    """No version is published yet, and the bundle cannot be served."""
 
     def __init__(self, cause: Exception) -> None:
         super().__init__(
             f"the model bundle cannot be used: {cause}",
-            "`recstream train` makes one of your own data; `recstream demo` shows all of it on data that it brings",
+            "`recstream train` makes one from your data; `recstream demo` runs the system on data that it brings",
         )

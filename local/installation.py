@@ -1,4 +1,4 @@
-"""The installation that `recstream up` runs in a folder, for commands that are to find it."""
+"""Finds the installation that `recstream up` runs in a folder, for other commands."""
 
 from pathlib import Path
 
@@ -7,10 +7,10 @@ from local.servers.ports import remembered_port
 
 
 def with_installation(settings: Settings, data: Path) -> Settings:
-    """Fills in what `recstream up` keeps in its folder, where nothing was set.
+    """Fills in settings that are not set, from the folder of `recstream up`.
 
     Args:
-        settings: What is set wins.
+        settings: The settings. Those that are set stay.
         data: The folder of `recstream up`. It may be missing.
 
     Returns:

@@ -16,7 +16,7 @@ _ANSWER_BYTES = 65_536
 
 
 class Service:
-    """`python -m cli COMMAND` as a child process. It is ready when its /readyz says so.
+    """`python -m cli COMMAND` as a child process. It is ready when its /readyz answers 200.
 
     Attributes:
         address: host:port for clients.
@@ -36,10 +36,10 @@ class Service:
         """Starts nothing yet.
 
         Args:
-            name: Of the process, and of its log file.
+            name: Name of the process and of its log file.
             command: Arguments of `python -m cli`.
             settings: Environment variables of its settings.
-            folder: Gets its log.
+            folder: The folder of its log.
             address: host:port for clients.
             health_port: Port of /readyz, on loopback.
         """
@@ -56,10 +56,10 @@ class Service:
         return self.process.log
 
     async def start(self, seconds: float = 120.0) -> None:
-        """Start it and wait until it is ready. Raises StartFailed, which says what /readyz lacked."""
+        """Starts the process and waits until it is ready. Raises StartFailed, with what /readyz says is missing."""
         paths = [str(_ROOT), str(_ROOT / "protos"), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {
-            "OPENBLAS_NUM_THREADS": "1",  # products of a few thousand rows are slower on several threads
+            "OPENBLAS_NUM_THREADS": "1",  # matrix products of a few thousand rows are slower on several threads
             **os.environ,
             **self._settings,
             "PYTHONPATH": os.pathsep.join(paths),
@@ -71,15 +71,15 @@ class Service:
             await self.process.ready(self._ready, seconds)
         except StartFailed as error:
             if self._lacks:
-                raise StartFailed(f"{error}\nwhat it lacked: {self._lacks}") from error
+                raise StartFailed(f"{error}\nwhat was not ready: {self._lacks}") from error
             raise
 
     async def stop(self) -> None:
-        """SIGTERM, 30 seconds to drain, then SIGKILL."""
+        """Sends SIGTERM, and SIGKILL if the process has not drained within 30 seconds."""
         await self.process.stop(30.0)
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Sends SIGKILL."""
         self.process.kill()
 
     async def _ready(self) -> bool:
@@ -89,7 +89,8 @@ class Service:
 
 
 async def http_get(host: str, port: int, path: str) -> tuple[int, str]:
-    """Status and body of a GET, the first 64 KiB. The caller sets the deadline. Raises OSError, EOFError."""
+    """Sends a GET. Returns the status and the first 64 KiB of the body. The caller has to set a deadline. Raises
+    OSError, EOFError."""
     reader, writer = await dial(host, port)
     try:
         writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
@@ -99,7 +100,7 @@ async def http_get(host: str, port: int, path: str) -> tuple[int, str]:
         try:
             body = await reader.readexactly(_ANSWER_BYTES)
         except asyncio.IncompleteReadError as error:
-            body = error.partial  # all of it
+            body = error.partial  # the whole body
         return int(head[1]), body.decode(errors="replace")
     except asyncio.LimitOverrunError as error:
         raise ConnectionError(f"{host}:{port} does not speak HTTP") from error
@@ -108,7 +109,7 @@ async def http_get(host: str, port: int, path: str) -> tuple[int, str]:
 
 
 def lacks(said: str) -> str:
-    """The reasons of a /readyz answer as one line; the text itself if it is of another form."""
+    """Returns the reasons in a /readyz answer as one line. An answer of another form is returned as it is."""
     try:
         parts = json.loads(said)["not_ready"]
         return "; ".join(f"{name}: {reason}" for name, reason in parts.items())

@@ -1,4 +1,4 @@
-"""The whole system on one machine: servers from packages, then ingest and the server, each a child process."""
+"""Runs the whole system on one machine: servers from packages, ingest, and the recstream server, as child processes."""
 
 import asyncio
 import fcntl
@@ -38,23 +38,24 @@ class Part(Protocol):
         """host:port for its clients."""
 
     async def start(self) -> None:
-        """Start it and wait until it is ready."""
+        """Starts the process and waits until it is ready."""
 
     async def stop(self) -> None:
-        """Stop it gracefully."""
+        """Stops the process gracefully."""
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Sends SIGKILL."""
 
 
 class Stack:
     """Kafka, Valkey and Triton, then ingest and the server, each a child process.
 
-    Use it from the main thread: children die with the thread that started them.
+    Use it from the main thread, because children die with the thread that started them.
 
     Attributes:
-        folder: Data, logs and ports. A folder has one stack at a time.
-        parts: What runs, by name; each needs only those before it. Each can be stopped, killed and started by name.
+        folder: Data, logs and ports. Only one stack at a time can use a folder.
+        parts: The child processes by name. Each needs only those before it, and can be stopped, killed and started by
+            name.
     """
 
     def __init__(
@@ -71,13 +72,13 @@ class Stack:
         """Starts nothing yet.
 
         Args:
-            settings: Of all processes. Addresses and folders that are not set become those of this stack.
+            settings: The settings of all processes. The stack fills in addresses and folders that are not set.
             folder: Data, logs and ports.
             kafka: host:port of a running Kafka. None: start one.
             valkey: host:port of a running Valkey, or several separated by commas. None: start one.
             triton: host:port of a running Triton. None: start one.
             consumers: Number of ingest processes.
-            report: Called with the name of a part and what happens to it.
+            report: Called with the name of a part and a message about it.
         """
         self.folder = folder.absolute()
         self.parts: dict[str, Part] = {}
@@ -90,7 +91,7 @@ class Stack:
         bundles = settings.bundles if "bundles" in settings.model_fields_set else self.folder / "bundles"
         repository = settings.repository if triton else self.folder / "models"
         paths: dict[str, object] = {"bundle": bundle.absolute(), "bundles": bundles.absolute()}
-        # Children run in folders of their own, and all write this one file.
+        # Children run in different folders, but all write to this file.
         traces = settings.tracing.file.absolute()
         paths["tracing"] = settings.tracing.model_copy(update={"file": traces})
         if repository is not None:
@@ -107,11 +108,12 @@ class Stack:
         return chosen.model_copy(update={"kafka": kafka, "store": store, "triton": triton})
 
     def address(self, name: str) -> str:
-        """host:port of a part, or of the running server that was given for it."""
+        """Returns host:port of a part, or of the running server that was given instead."""
         return self._given.get(name) or self.parts[name].address
 
     async def start(self) -> None:
-        """Start the servers, all at once, and then what needs them. On failure or cancellation everything is stopped.
+        """Starts the servers, all at once, and then the parts that need them. After a failure or a cancellation it stops
+        all of them.
 
         Raises LocalError, with the end of the failing part's log; RolloutError; TopicsError.
         """
@@ -126,7 +128,7 @@ class Stack:
             raise
 
     async def start_part(self, name: str) -> None:
-        """Start one part and wait until it is ready. Raises PartNotStarted."""
+        """Starts one part and waits until it is ready. Raises PartNotStarted."""
         part = self.parts[name]
         self._report(name, "starting")
         try:
@@ -136,19 +138,19 @@ class Stack:
         self._report(name, f"ready at {part.address}")
 
     async def stop_part(self, name: str) -> None:
-        """Stop one part gracefully. It stays stopped until it is started by name."""
+        """Stops one part gracefully. It stays stopped until `start_part`."""
         await self._supervision.stop(name, self.parts[name])
 
     def kill_part(self, name: str) -> None:
-        """SIGKILL one part. `supervise` starts it again; without it, `start_part` does."""
+        """Sends SIGKILL to one part. `supervise` restarts it. Without `supervise`, call `start_part`."""
         self.parts[name].kill()
 
     async def supervise(self) -> None:
-        """Start again parts that die, until cancelled. Raises PartKeepsDying."""
+        """Restarts parts that die, until it is cancelled. Raises PartKeepsDying."""
         await self._supervision.watch(self.parts)
 
     async def stop(self) -> None:
-        """Stop everything, in the reverse order of the start. When it returns, nothing runs."""
+        """Stops all parts, in the reverse order of the start. When it returns, none of them runs."""
         try:
             for name in reversed(self.parts):
                 if self.parts[name].process.running:
@@ -161,19 +163,19 @@ class Stack:
                 self._lock = None
 
     def kill(self) -> None:
-        """SIGKILL everything."""
+        """Sends SIGKILL to all parts."""
         for part in reversed(self.parts.values()):
             part.kill()
 
     async def __aenter__(self) -> Self:
-        """Start everything."""
+        """Starts all parts."""
         await self.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop everything."""
+        """Stops all parts."""
         await self.stop()
 
     async def _start_servers(self) -> None:
@@ -186,7 +188,7 @@ class Stack:
         await self._start_all({name: part for name, part in servers.items() if not self._given[name]})
 
     async def _start_all(self, parts: Mapping[str, Part]) -> None:
-        """Start parts that can do without each other. Raises PartNotStarted of the first one that fails."""
+        """Starts parts that do not need each other. Raises PartNotStarted for the first one that fails."""
         self.parts.update(parts)
         try:
             async with asyncio.TaskGroup() as starts:
@@ -198,8 +200,8 @@ class Stack:
             raise refused.exceptions[0] if refused and not others else failed  # noqa: B904
 
     def _check_bundle(self) -> None:
-        """Where nothing is published yet, a bundle is needed. Install it into the repository of our own Triton, so that
-        it starts with it. Raises BundleUnusable."""
+        """Checks the bundle, if no version is published yet. Installs it into the repository of our own Triton, so that
+        Triton starts with it. Raises BundleUnusable."""
         if stored_versions(self._settings.bundles):
             return
         try:
@@ -210,7 +212,7 @@ class Stack:
             raise BundleUnusable(error) from error
 
     async def _publish_first(self) -> None:
-        """Publish the bundle where nothing is published. Later ones come by `recstream model publish`."""
+        """Publishes the bundle if no version is published. `recstream model publish` publishes later ones."""
         settings = self.settings
         record = await read_versions(settings.kafka)
         live = [each.version for each in (record.base, record.next) if each.version]
@@ -226,7 +228,7 @@ class Stack:
             )
 
     async def _make_topics(self) -> None:
-        """Create the topics that are missing; say what is wrong with the others. Raises TopicsError."""
+        """Creates missing topics, and reports problems of the others. Raises TopicsError."""
         settings = self.settings
         days = settings.profiles.time_to_live_days
         created = await create_topics(settings.kafka, days)
@@ -255,7 +257,7 @@ class Stack:
         return services
 
     def _take_folder(self) -> None:
-        """Lock the folder: two stacks would write the same files."""
+        """Locks the folder, because two stacks would write the same files."""
         if self._lock is not None:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -274,7 +276,7 @@ class Stack:
 
 
 def _version(bundle: Path) -> int:
-    """The version of the bundle; 0: there is none that can be read."""
+    """Returns the version of the bundle. 0 if it cannot be read."""
     try:
         return Manifest.model_validate_json((bundle / MANIFEST).read_bytes()).version
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Children that die are started again, with back-off, a bounded number of times."""
+"""Restarts children that die, with back-off, a bounded number of times."""
 
 import asyncio
 import time
@@ -17,28 +17,28 @@ _DEATHS = 8
 
 
 class Child(Protocol):
-    """What can be supervised."""
+    """A child that can be supervised."""
 
     process: Process
 
     async def start(self) -> None:
-        """Start it and wait until it is ready. Raises LocalError."""
+        """Starts the child and waits until it is ready. Raises LocalError."""
 
     async def stop(self) -> None:
-        """Stop it."""
+        """Stops the child."""
 
 
 class _Died(Exception):
-    """A child that should run does not."""
+    """A child that should run does not run."""
 
 
 @dataclass(slots=True)
 class _State:
-    """Of one child.
+    """The state of one child.
 
     Attributes:
         wanted: Whether it should run.
-        started: When it was last started, monotonic seconds.
+        started: The time of its last start, monotonic seconds.
         lock: Held while it is started or stopped.
     """
 
@@ -48,14 +48,14 @@ class _State:
 
 
 class Supervision:
-    """Knows which children should run; `watch` starts again those that do not."""
+    """Knows which children should run. `watch` restarts those that do not."""
 
     def __init__(self, report: Callable[[str, str], None]) -> None:
         self._report = report
         self._states: dict[str, _State] = {}
 
     async def start(self, name: str, child: Child) -> None:
-        """Start a child that does not run. Raises LocalError."""
+        """Starts a child, unless it runs. Raises LocalError."""
         state = self._states.setdefault(name, _State())
         async with state.lock:
             if child.process.running:
@@ -64,20 +64,20 @@ class Supervision:
             state.wanted, state.started = True, time.monotonic()
 
     async def stop(self, name: str, child: Child) -> None:
-        """Stop a child. `watch` leaves it stopped."""
+        """Stops a child. `watch` leaves it stopped."""
         state = self._states.setdefault(name, _State())
         state.wanted = False
         async with state.lock:
             await child.stop()
 
     async def watch(self, children: Mapping[str, Child]) -> None:
-        """Keeps the children running until cancelled.
+        """Keeps the children running until it is cancelled.
 
-        A child that dies is started again after 0.5 s; the pause doubles up to 30 s, and begins again at 0.5 s once the
+        A child that dies is restarted after 0.5 s. The pause doubles up to 30 s, and starts over at 0.5 s once the
         child has run for a minute.
 
         Raises:
-            PartKeepsDying: A child died eight times without running for a minute in between.
+            PartKeepsDying: A child was restarted eight times in a row, and died again within a minute each time.
         """
         try:
             async with asyncio.TaskGroup() as group:
@@ -85,7 +85,7 @@ class Supervision:
                     group.create_task(self._keep_running(name, child), name=name)
         except BaseExceptionGroup as failed:
             fatal, _ = failed.split(PartKeepsDying)
-            # The group is the error's context already, and says nothing more as its cause.
+            # The group is the error's context already. As its cause it would add nothing.
             raise fatal.exceptions[0] if fatal else failed  # noqa: B904
 
     async def _keep_running(self, name: str, child: Child) -> None:
@@ -118,6 +118,6 @@ class Supervision:
 
 
 async def _wait_for_death(child: Child, state: _State) -> None:
-    # The end of a process is no event of this loop, which may not be the one that started it.
+    # This polls, because another event loop may have started the process.
     while not state.wanted or child.process.running or state.lock.locked():  # noqa: ASYNC110
         await asyncio.sleep(_POLL_SECONDS)

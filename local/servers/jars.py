@@ -1,4 +1,4 @@
-"""Kafka's jars: fetched once into a cache, each checked against the committed list of hashes."""
+"""Kafka's jars. They are fetched once into a cache, and checked against the committed list of hashes."""
 
 import asyncio
 import hashlib
@@ -10,13 +10,13 @@ from pathlib import Path
 
 from local.errors import JarsRefused, NotInstalled
 
-# slf4j-simple: with log4j's binding jgo applies log4j's managed versions to everything, and another Kafka
-# comes.
+# slf4j-simple, because with log4j's binding jgo applies log4j's managed versions to everything, and fetches another
+# version of Kafka.
 COORDINATES = "org.apache.kafka:kafka_2.13:4.4.0+org.slf4j:slf4j-simple:1.7.36"
 HASHES = Path(__file__).resolve().parents[2] / "requirements" / "kafka-jars.sha256"
 _FETCH_SECONDS = 300.0
 
-# Runs in a process of its own: it can be ended when it takes too long, and jgo's settings stay out of ours.
+# This runs in a process of its own, which can be killed if it takes too long, and which keeps jgo's settings from ours.
 _FETCH = """
 import shutil, sys
 from pathlib import Path
@@ -29,7 +29,7 @@ for jar in [*built.path.glob("jars/*.jar"), *built.path.glob("modules/*.jar")]:
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept between runs: RECSTREAM_CACHE, else `recstream` in the user's cache folder."""
+    """Returns the folder for downloads: RECSTREAM_CACHE, or else `recstream` in the user's cache folder."""
     chosen = os.environ.get("RECSTREAM_CACHE")
     if chosen:
         return Path(chosen)
@@ -37,7 +37,7 @@ def cache_folder() -> Path:
 
 
 def expected(hashes: Path = HASHES) -> dict[str, str]:
-    """File name to sha256 of every jar, from the committed list (`sha256sum` format). Raises NotInstalled."""
+    """Returns the sha256 of every jar by file name, from the committed `sha256sum` list. Raises NotInstalled."""
     try:
         lines = hashes.read_text().split("\n")
     except OSError as error:
@@ -46,7 +46,7 @@ def expected(hashes: Path = HASHES) -> dict[str, str]:
 
 
 def check(folder: Path, wanted: dict[str, str]) -> list[str]:
-    """Problems of the jars in `folder`, a sentence each: missing, unexpected, or with another hash."""
+    """Returns a sentence for each jar in `folder` that is missing, unexpected, or has another hash."""
     there = {path.name: path for path in folder.glob("*.jar")}
     problems = [f"{name} is missing" for name in sorted(wanted.keys() - there.keys())]
     problems += [f"{name} is not on the list" for name in sorted(there.keys() - wanted.keys())]
@@ -58,14 +58,16 @@ def check(folder: Path, wanted: dict[str, str]) -> list[str]:
 
 
 def jar_folder(hashes: Path = HASHES, cache: Path | None = None) -> Path:
-    """The folder in the cache for the jars of this list. Another list has another folder."""
+    """Returns the folder in the cache for the jars of this list. Each list has its own folder."""
     return (cache or cache_folder()) / f"kafka-{hashlib.sha256(hashes.read_bytes()).hexdigest()[:16]}"
 
 
 async def kafka_jars(hashes: Path = HASHES, cache: Path | None = None) -> Path:
-    """The folder of the checked jars. Fetches them from Maven Central if they are not in the cache (45 MB).
+    """Returns the folder of the checked jars. Fetches them from Maven Central if they are not in the cache (45 MB).
 
-    Raises JarsRefused if what was fetched differs from the list, NotInstalled if nothing could be fetched.
+    Raises:
+        JarsRefused: The fetched jars differ from the list.
+        NotInstalled: The jars could not be fetched.
     """
     wanted = expected(hashes)
     cache = cache or cache_folder()
@@ -73,7 +75,7 @@ async def kafka_jars(hashes: Path = HASHES, cache: Path | None = None) -> Path:
     if folder.is_dir():
         if not await asyncio.to_thread(check, folder, wanted):
             return folder
-        shutil.rmtree(folder)  # damaged since it was checked
+        shutil.rmtree(folder)  # it was damaged since the last check
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="fetch-", dir=cache) as fetched:
         into = Path(fetched) / "jars"
@@ -82,12 +84,12 @@ async def kafka_jars(hashes: Path = HASHES, cache: Path | None = None) -> Path:
         problems = check(into, wanted)
         if problems:
             raise JarsRefused(
-                "the jars fetched for Kafka are not the committed ones: " + "; ".join(problems[:5])
+                "the jars fetched for Kafka do not match the committed list: " + "; ".join(problems[:5])
             )
         try:
             into.rename(folder)
         except OSError:
-            if check(folder, wanted):  # another process was faster, and its jars must be right too
+            if check(folder, wanted):  # Another process may have been faster. Its jars must be right, too.
                 raise
     return folder
 

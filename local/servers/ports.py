@@ -1,4 +1,4 @@
-"""Ports: the usual one if it is free, else another, and the same one after every restart."""
+"""Chooses ports: the usual one if it is free, or else another. A restart keeps the port."""
 
 import asyncio
 import errno
@@ -9,15 +9,15 @@ from pathlib import Path
 
 from local.errors import PortTaken
 
-# Below the range from which the kernel gives ports to outgoing connections (32768 and up): a client that
-# keeps dialling a dead server's port there can be given that very port, connect to itself and hold it.
+# These are below the range from which the kernel takes ports for outgoing connections (32768 and up). A client that
+# keeps dialling a dead server's port in that range can get this port itself, connect to itself, and hold the port.
 _FIRST, _LAST = 20_000, 32_000
 
 
 def is_free(port: int, host: str = "127.0.0.1") -> bool:
     """Whether a server could listen on the port now."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # As servers do; without it the last connections of a server that just ended count as taken.
+        # Servers set it, too. Without it the old connections of a server that has just ended block the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
@@ -27,10 +27,7 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
 
 
 def free_port(avoid: frozenset[int] = frozenset()) -> int:
-    """A port that nobody listens on, outside the range of outgoing connections.
-
-    Raises PortTaken when two hundred tries found none.
-    """
+    """Returns a free port outside the range of outgoing connections. Raises PortTaken if 200 tries find none."""
     for _ in range(200):
         port = random.randrange(_FIRST, _LAST)
         if port not in avoid and is_free(port):
@@ -39,22 +36,22 @@ def free_port(avoid: frozenset[int] = frozenset()) -> int:
 
 
 def choose(folder: Path, name: str, usual: int | None, asked: int | None = None) -> int:
-    """Chooses a port: the one asked for, else the remembered one, else the usual one, else any free one.
+    """Chooses a port: the requested one, or else the remembered one, the usual one, or any free one.
 
     Args:
-        folder: Data of the server. `ports.json` in it remembers the choice.
-        name: Of the listener; a server may have several.
-        usual: Taken if it is free and no other listener of the folder has it.
-        asked: Must be free.
+        folder: The server's folder. `ports.json` in it remembers the choice.
+        name: The name of the listener. A server may have several.
+        usual: The usual port. It is chosen if it is free and no other listener of the folder has it.
+        asked: The requested port. It must be free.
 
     Raises:
-        PortTaken: The port asked for is taken, or none is free.
+        PortTaken: The requested port is taken, or none is free.
     """
     remembered = _read(folder)
     if asked is not None:
         if not is_free(asked):
             raise PortTaken(
-                f"port {asked} for {name} is taken: end what listens there, or leave the choice to us"
+                f"port {asked} for {name} is taken: end the process that listens there, or request no port"
             )
         port = asked
     else:
@@ -71,16 +68,16 @@ def choose(folder: Path, name: str, usual: int | None, asked: int | None = None)
 
 
 def remembered_port(folder: Path, name: str) -> int | None:
-    """The port that `choose` remembered for the listener `name` in `folder`; None where it remembered none."""
+    """Returns the port that `choose` remembered for the listener `name` in `folder`. None if there is none."""
     return _read(folder).get(name)
 
 
 async def dial(host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Connects to an IPv4 address where perhaps nobody listens yet. Raises OSError.
+    """Connects to an IPv4 address where the server may not listen yet. Raises OSError.
 
-    The kernel can give a client the very port that it connects to, and TCP then connects it with itself. That counts as
-    refused here. The socket is set to reuse its address, so the server that is about to listen can have the port at
-    once, and not after the minute for which the kernel remembers the connection.
+    The kernel can give a client the very port that it connects to. TCP then connects the client with itself, which this
+    function treats as refused. The socket reuses its address, so that the server can take the port at once. Otherwise
+    the kernel would block the port for a minute.
     """
     dialled = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
@@ -88,7 +85,9 @@ async def dial(host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.Stre
         dialled.setblocking(False)
         await asyncio.get_running_loop().sock_connect(dialled, (host, port))
         if dialled.getsockname() == dialled.getpeername():
-            raise ConnectionRefusedError(errno.ECONNREFUSED, f"only we ourselves are at {host}:{port}")
+            raise ConnectionRefusedError(
+                errno.ECONNREFUSED, f"the client connected to itself at {host}:{port}"
+            )
         return await asyncio.open_connection(sock=dialled)
     except BaseException:
         dialled.close()

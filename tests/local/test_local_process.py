@@ -132,7 +132,7 @@ async def test_who_asks_whether_a_server_is_there_does_not_take_its_port(
 
     with monkeypatch.context() as patched:
         patched.setattr("local.servers.ports.socket.socket", OfThatPort)
-        with pytest.raises(ConnectionRefusedError, match="ourselves"):
+        with pytest.raises(ConnectionRefusedError, match="itself"):
             await dial("127.0.0.1", port)
     async with await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", port):
         reader, writer = await dial("127.0.0.1", port)
