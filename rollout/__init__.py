@@ -1,1 +1,1 @@
-"""How a model version comes to be served, and ceases to be: publish, canary, promote, roll back, retire."""
+"""Puts model versions into service and takes them out: publish, canary, promote, roll back, retire."""

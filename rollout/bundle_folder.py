@@ -14,7 +14,7 @@ _STAGING = ".incoming-"
 
 
 def store_bundle(bundle: Bundle, bundles: Path) -> Bundle:
-    """Copies a bundle to `bundles/VERSION`, whole or not at all. One that is there already is left as it is.
+    """Copies a bundle to `bundles/VERSION`, all or nothing. The same bundle is not copied again.
 
     Returns:
         The bundle in its new folder.
@@ -39,14 +39,14 @@ def store_bundle(bundle: Bundle, bundles: Path) -> Bundle:
     except (OSError, BundleRefused) as error:
         raise BundleNotStored(
             f"the bundle cannot be copied to {folder}: {error}",
-            "the versions before it are still served; mend the folder and publish again",
+            "older versions are still served; repair the folder and publish again",
         ) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
 def _stored(bundle: Bundle, folder: Path) -> Bundle | None:
-    """The bundle in the folder, if it is this one and whole."""
+    """Returns the bundle in the folder, if it is complete and the same. None otherwise."""
     try:
         found = read(folder)
     except (BundleRefused, OSError):
@@ -55,12 +55,12 @@ def _stored(bundle: Bundle, folder: Path) -> Bundle | None:
 
 
 def stored_versions(bundles: Path) -> list[int]:
-    """Versions that have a folder in `bundles`, ascending."""
+    """Returns the versions that have a folder in `bundles`, ascending."""
     return sorted(int(path.name) for path in bundles.glob("*") if path.name.isdecimal() and path.is_dir())
 
 
 def remove_bundles(bundles: Path, versions: Iterable[int]) -> None:
-    """Removes bundles, and what an interrupted `store_bundle` left. Raises BundleNotStored."""
+    """Removes bundles, and leftovers of an interrupted `store_bundle`. Raises BundleNotStored."""
     try:
         for path in [*(bundles / str(version) for version in versions), *bundles.glob(f"{_STAGING}*")]:
             shutil.rmtree(path)

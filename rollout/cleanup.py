@@ -1,4 +1,4 @@
-"""What a retired version leaves behind: item vectors, bundles, and models that Triton has loaded."""
+"""Removes what a retired version leaves behind: item vectors, bundles, and models that Triton has loaded."""
 
 from collections import Counter
 from collections.abc import Callable, Collection
@@ -23,7 +23,7 @@ from topics.settings import KafkaSettings
 
 @dataclass(slots=True)
 class Leftovers:
-    """What versions have left that are not live.
+    """What versions that are not live have left behind.
 
     Attributes:
         vectors: Vectors on the topic, by version.
@@ -46,7 +46,7 @@ class Leftovers:
 
 
 def leftover_files(settings: Settings, live: Collection[int]) -> Leftovers:
-    """Bundles and repository files of versions that are not live."""
+    """Returns the bundles and repository files of versions that are not live."""
     installed = versions(settings.repository) if settings.repository is not None else []
     return Leftovers(
         bundles=[version for version in stored_versions(settings.bundles) if version not in live],
@@ -57,18 +57,18 @@ def leftover_files(settings: Settings, live: Collection[int]) -> Leftovers:
 async def clean_up(
     settings: Settings, live: Collection[int], advance: Callable[[int], None] = lambda count: None
 ) -> Leftovers:
-    """Removes what versions have left that are not live. To do it again is harmless.
+    """Removes what versions that are not live have left behind. It may run any number of times.
 
     Args:
-        settings: Where the folders and servers are.
-        live: Versions that stay.
+        settings: The folders and the servers' addresses.
+        live: The versions that stay.
         advance: Called with the number of vectors removed since the last call.
 
     Returns:
-        What there was, and is removed now.
+        What was removed.
 
     Raises:
-        CleanupIncomplete: Not all could be removed.
+        CleanupIncomplete: Some of it could not be removed.
         TopicsError: Kafka does not answer.
     """
     found = leftover_files(settings, live)
@@ -89,7 +89,7 @@ async def clean_up(
                 await close_client(producer)
     except (InstallFailed, KafkaError, OSError) as error:
         raise CleanupIncomplete(
-            f"not all that retired versions left could be removed: {error}",
+            f"some leftovers of retired versions could not be removed: {error}",
             "`recstream model retire` tries again",
         ) from error
     found.vectors = Counter(parse_vector_key(key)[0] for key in keys)
@@ -97,7 +97,8 @@ async def clean_up(
 
 
 async def vector_keys(kafka: KafkaSettings, live: Collection[int]) -> list[bytes]:
-    """Keys of all vectors of versions that are not live. Reads the whole topic. Raises KafkaError, TopicsError."""
+    """Returns the keys of all vectors of versions that are not live. Reads the whole topic. Raises KafkaError,
+    TopicsError."""
     found: dict[bytes, None] = {}
     async with reader(
         kafka, isolation_level="read_committed", enable_auto_commit=False, auto_offset_reset="earliest"

@@ -1,12 +1,12 @@
-"""Why a rollout stops. What was served before is served on."""
+"""The errors of a rollout. After each of them the versions that were served before are still served."""
 
 
 class RolloutError(Exception):
-    """Root of this room's errors.
+    """Base of this room's errors.
 
     Attributes:
         what: What happened, and to which version or folder.
-        next_step: What to do about it; empty where `what` says it.
+        next_step: What to do about it. Empty if `what` says it.
     """
 
     def __init__(self, what: str, next_step: str = "") -> None:
@@ -24,7 +24,7 @@ class BundleUnfit(RolloutError):
 
 
 class BundleNotStored(RolloutError):
-    """The folder of bundles does not take the bundle, or does not give one up."""
+    """A bundle cannot be written to the folder of bundles, or removed from it."""
 
 
 class VersionNotLoaded(RolloutError):
@@ -32,8 +32,8 @@ class VersionNotLoaded(RolloutError):
 
 
 class PublisherReplaced(RolloutError):
-    """Another publisher of the same installation began after this one."""
+    """Another publisher of the same installation started after this one."""
 
 
 class CleanupIncomplete(RolloutError):
-    """Not all that a retired version left could be removed."""
+    """Some leftovers of retired versions could not be removed."""

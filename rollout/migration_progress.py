@@ -1,4 +1,4 @@
-"""How many profiles have moved to the model version that is to answer them."""
+"""Counts how many profiles have moved to their target version, which is the model version that routing chooses."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ class MigrationProgress:
 
     Attributes:
         profiles: All of them.
-        remaining: Those without a model state of the version that is to answer them.
-        answered_by: Profiles by the version that answers them now; 0 counts those that no version answers.
+        remaining: Profiles without a model state of their target version.
+        answered_by: Profiles by the version that answers them now. 0 counts those that no version answers.
     """
 
     profiles: int = 0
@@ -27,7 +27,7 @@ class MigrationProgress:
 
 
 async def migration_progress(store: ProfileStore, routing: VersionRouting) -> MigrationProgress:
-    """Reads every profile of the store and counts. Raises StoreUnavailable."""
+    """Reads and counts all profiles of the store. Raises StoreUnavailable."""
     found = MigrationProgress()
     batch: list[str] = []
     async for user_id in store.scan():

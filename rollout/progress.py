@@ -1,29 +1,29 @@
-"""How a rollout tells what it does, without knowing who listens."""
+"""The interface through which a rollout reports its progress."""
 
 from typing import Protocol
 
 
 class ProgressListener(Protocol):
-    """Whoever follows a rollout: a terminal, a log, a test."""
+    """A listener to a rollout: a terminal, a log, or a test."""
 
     def message(self, text: str) -> None:
-        """A step is done, or a person should look at something. One sentence."""
+        """Called when a step is done, or when a person should look at something. `text` is one sentence."""
 
     def progress(self, step: str, done: int, total: int | None) -> None:
-        """How far a long step is. Called again as it goes on.
+        """Called repeatedly during a long step.
 
         Args:
-            step: What is done, such as "Computing item vectors". It names the step in later calls.
-            done: Items, profiles or records that are done.
-            total: How many there are; None where that is not known. The step is over when `done` equals it.
+            step: The name of the step, such as "Computing item vectors". It is the same in all calls.
+            done: How many items, profiles or records are done.
+            total: How many there are; None: unknown. The step is over when `done` equals it.
         """
 
 
 class Silent:
-    """Listens to nothing."""
+    """A listener that ignores everything."""
 
     def message(self, text: str) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def progress(self, step: str, done: int, total: int | None) -> None:
-        """Nothing."""
+        """Does nothing."""

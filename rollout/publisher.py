@@ -1,14 +1,14 @@
-"""Publishing a model version, step by step.
+"""Publishes a model version, step by step.
 
-Each step can be done again. What was served before is served until the last step.
+Each step can be repeated. The older version is served until the last step.
 
 1. The bundle is copied to the folder of bundles and installed into Triton's repository. Triton loads it beside the
-   older version, and a smoke test asks it once.
+   older version, and a smoke test calls it once.
 2. The record of served versions makes it live, with a share of 0.
 3. The catalogue workers compute its item vectors.
 4. The record gives it a share of the users. A process follows once it has read all the vectors.
 5. Ingest moves the profiles to it.
-6. What the retired version left is removed.
+6. The leftovers of the retired version are removed.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ from topics.ids import topic_ids
 
 EMBEDDING: Final = "Computing item vectors"
 MIGRATION: Final = "Moving profiles"
-CLEANUP: Final = "Removing what is retired"
+CLEANUP: Final = "Removing retired versions"
 
 _SMOKE_TEST_SECONDS = 60.0
 _POLL_SECONDS = 0.5
@@ -53,20 +53,20 @@ _STALLED_SECONDS = 20.0
 
 
 class Publisher:
-    """Changes what is served. An installation has one publisher at a time: the newest one takes over.
+    """Changes which versions are served. An installation has one publisher at a time: a new one replaces the old one.
 
-    Use as a context.
+    Use it as a context.
 
     Attributes:
-        record: What is served, as of the last step.
+        record: The served versions, as of the last step.
     """
 
     def __init__(self, settings: Settings, listener: ProgressListener | None = None) -> None:
-        """Connects to nothing yet.
+        """Does not connect yet.
 
         Args:
-            settings: Where the servers and folders are, and what a profile holds.
-            listener: Is told of each step. None: nobody is.
+            settings: The folders, the servers' addresses, and the settings of profiles.
+            listener: Is told of each step. None: no listener.
         """
         self._settings = settings
         self._listener = listener or Silent()
@@ -74,7 +74,7 @@ class Publisher:
         self.record = ServedVersions()
 
     async def __aenter__(self) -> Self:
-        """Takes over from any other publisher, and reads what is served. Raises TopicsError, BadRecord."""
+        """Replaces any other publisher, and reads the record of served versions. Raises TopicsError, BadRecord."""
         self._writer = await VersionWriter.begin(self._settings.kafka)
         try:
             self.record = await read_versions(self._settings.kafka)
@@ -94,18 +94,18 @@ class Publisher:
         return [each.version for each in (self.record.base, self.record.next) if each.version]
 
     async def prepare(self, folder: Path, *, force: bool) -> int:
-        """Makes the version of a bundle live. It answers nobody yet.
+        """Makes the version of a bundle live. It answers no users yet.
 
         Args:
             folder: The bundle.
-            force: Goes on while another version is a canary, or while profiles are moving.
+            force: Goes on even if another version is a canary, or if profiles are still moving.
 
         Returns:
             The version.
 
         Raises:
-            RolloutError: The step does not fit what is served, the bundle does not fit this installation, or Triton
-                does not serve it.
+            RolloutError: The step does not fit the served versions, the bundle does not fit this installation, or
+                Triton does not serve the version.
         """
         bundle, record = self._published(folder, force=force)
         changed = record != self.record
@@ -124,20 +124,20 @@ class Publisher:
         return version
 
     async def publish_first(self, folder: Path) -> None:
-        """Publishes the first version of an installation. It answers everybody at once. Raises as `prepare`."""
+        """Publishes the first version of an installation. It answers all users at once. Raises like `prepare`."""
         bundle, record = self._published(folder, force=False)
         await self._load(bundle)
         await self._write(transitions.with_share(record, 1, {}))
 
     async def set_share(self, share: float) -> None:
-        """Gives the newer version a share of the users, once all its item vectors are there.
+        """Waits until all item vectors of the newer version exist, and gives it a share of the users.
 
         Args:
-            share: 0 to 1.
+            share: The share, 0 to 1.
 
         Raises:
             TransitionRefused: No version is published.
-            PublisherReplaced: Another publisher is at work.
+            PublisherReplaced: Another publisher has started.
             TopicsError, KafkaError: Kafka does not answer.
         """
         wanted = transitions.with_share(self.record, share, {})
@@ -146,15 +146,15 @@ class Publisher:
         self._listener.message(f"version {wanted.next.version} answers {wanted.share:.0%} of the users")
 
     async def roll_back(self) -> None:
-        """Lets the older version answer everybody, at once. Raises TransitionRefused, PublisherReplaced."""
+        """Lets the older version answer all users, at once. Raises TransitionRefused, PublisherReplaced."""
         record = transitions.rolled_back(self.record)
         await self._write(record)
         self._listener.message(
-            f"version {record.base.version} answers everybody; version {record.next.version} is live and answers nobody"
+            f"version {record.base.version} answers all users; version {record.next.version} is live and answers none"
         )
 
     async def retire(self, *, force: bool) -> None:
-        """Drops the version that answers nobody. `force`: even while profiles are moving. Raises RolloutError."""
+        """Drops the version that answers no users. `force`: even if profiles are still moving. Raises RolloutError."""
         record = transitions.retired(self.record)
         if record != self.record:
             if self.record.share == 1 and not force:
@@ -163,7 +163,7 @@ class Publisher:
             await self._write(record)
 
     async def clean_up(self) -> Leftovers:
-        """Removes what versions have left that are not live. Returns it. Raises CleanupIncomplete, TopicsError."""
+        """Removes and returns the leftovers of versions that are not live. Raises CleanupIncomplete, TopicsError."""
         done = 0
 
         def advance(count: int) -> None:
@@ -178,7 +178,7 @@ class Publisher:
         return found
 
     async def wait_migrated(self) -> None:
-        """Returns once every profile has moved to the version that is to answer it. Raises StoreUnavailable."""
+        """Waits until every profile has moved to its target version. Raises StoreUnavailable."""
         stalled = _StallWarning(
             self._listener.message,
             "profiles do not move: check that `recstream ingest` runs with the role interactions",
@@ -192,13 +192,13 @@ class Publisher:
                 if not found.remaining:
                     return
                 stalled.update(found.remaining)
-                # A look at every profile costs something: half of the time is left to others.
+                # Reading every profile is expensive, so half of the store's time is left to others.
                 await asyncio.sleep(max(_POLL_SECONDS, time.monotonic() - began))
         finally:
             await store.close()
 
     async def migration_progress(self) -> MigrationProgress:
-        """How many profiles have moved. Raises StoreUnavailable."""
+        """Returns how many profiles have moved. Raises StoreUnavailable."""
         store = await ProfileStore.connect(self._settings.store)
         try:
             return await migration_progress(store, routing_of(self.record))
@@ -206,7 +206,7 @@ class Publisher:
             await store.close()
 
     def _published(self, folder: Path, *, force: bool) -> tuple[Bundle, ServedVersions]:
-        """The bundle, and the record in which its version is live."""
+        """Returns the bundle, and the record in which its version is live."""
         bundle = checked_bundle(folder, self._settings)
         raw = (folder / MANIFEST).read_bytes()
         now_ms = int(time.time() * 1000)
@@ -217,11 +217,11 @@ class Publisher:
             raise TransitionRefused(
                 f"{remaining:,} profiles have not moved to version {self.record.next.version} yet",
                 "wait (`recstream model list` shows how many remain), or use --force: they are then folded when they "
-                "are read",
+                "are read next",
             )
 
     async def _load(self, bundle: Bundle) -> None:
-        """Stores, installs, loads and asks the version. One that does not answer is unloaded again."""
+        """Stores, installs, loads and tests the version. If it does not answer, it is unloaded again."""
         settings, version = self._settings, bundle.manifest.version
         bundle = await asyncio.to_thread(store_bundle, bundle, settings.bundles)
         try:
@@ -236,7 +236,7 @@ class Publisher:
         except (InstallFailed, ModelUnavailable) as error:
             if version not in self.live:
                 await self._unload()
-            next_step = "the versions before it are still served; publish again when Triton is well"
+            next_step = "older versions are still served; publish again when Triton works"
             if settings.repository is None:
                 address = settings.triton.address
                 next_step = f"install it into the repository of the Triton at {address}, or set `repository`"
@@ -253,13 +253,13 @@ class Publisher:
             self._listener.message(f"the files of the version stay in {repository} for now: {error}")
 
     async def _vector_ends(self, live: ServedVersion) -> dict[int, int]:
-        """Waits until the catalogue workers have handled all items; then the end offsets of the vectors' topic."""
+        """Waits until the catalogue workers have handled all items. Returns the end offsets of the vectors' topic."""
         kafka = self._settings.kafka
         topic_id = (await topic_ids(kafka, [kafka.topics.items]))[kafka.topics.items]
         group = catalogue_group(kafka, live.version, live.published_at_ms, topic_id)
         stalled = _StallWarning(
             self._listener.message,
-            "no item vectors come: check that `recstream ingest` runs with the role catalogue",
+            "no item vectors are computed: check that `recstream ingest` runs with the role catalogue",
         )
         total = 0
         while behind := await group_lag(kafka, group, kafka.topics.items):
@@ -278,7 +278,7 @@ class Publisher:
             await self._writer.write(record)
         except ProducerFenced as error:
             raise PublisherReplaced(
-                "another `recstream model` command has taken over", "look at `recstream model list`"
+                "another `recstream model` command has taken over", "see `recstream model list`"
             ) from error
         self.record = record
 
@@ -293,7 +293,7 @@ class _StallWarning:
         self._since = time.monotonic()
 
     def update(self, number: int) -> None:
-        """The number now."""
+        """Takes the current number."""
         if number != self._last:
             self._last, self._since = number, time.monotonic()
         elif self._text and time.monotonic() - self._since > _STALLED_SECONDS:
@@ -302,13 +302,13 @@ class _StallWarning:
 
 
 def checked_bundle(folder: Path, settings: Settings) -> Bundle:
-    """The bundle, fit for this installation. Raises BundleUnfit, which names what does not fit."""
+    """Reads a bundle and checks that this installation can serve it. Raises BundleUnfit with the reason."""
     try:
         bundle = read(folder)
         check_compatible(bundle.manifest, settings.profiles)
     except BundleRefused as error:
         raise BundleUnfit(
-            str(error), "what is served stays as it is; `recstream train` makes a bundle"
+            str(error), "the served versions stay as they are; `recstream train` makes a bundle"
         ) from error
     except BundleIncompatible as error:
         raise BundleUnfit(str(error)) from error

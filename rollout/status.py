@@ -1,4 +1,4 @@
-"""What is served now, as far as the servers answer. Changes nothing."""
+"""Finds out which versions are served now, as far as the servers answer. It changes nothing."""
 
 from dataclasses import dataclass
 
@@ -22,11 +22,11 @@ class VersionStatus:
 
     Attributes:
         version: Its number.
-        created: When its bundle was made, as the manifest has it.
-        width: Components of its vectors.
-        share: Of the users that it is to answer, 0 to 1.
-        profiles: Profiles that it answers now; None where the store does not answer.
-        items_to_embed: Records of items that its catalogue workers have not handled.
+        created: When its bundle was made, from the manifest.
+        width: The number of components of its vectors.
+        share: The share of the users that is routed to it, 0 to 1.
+        profiles: Profiles that it answers now. None if the store does not answer.
+        items_to_embed: Records of items that its catalogue workers have not handled yet.
         ready: Whether Triton serves it.
         bundle_stored: Whether its bundle is in the folder of bundles.
     """
@@ -46,10 +46,10 @@ class RolloutStatus:
     """All live versions.
 
     Attributes:
-        versions: The older one first.
-        profiles: Profiles with a history; None where the store does not answer.
-        remaining: Profiles that have not moved to the version that is to answer them; None as above.
-        leftovers: What retired versions have left, in words; empty where there is nothing.
+        versions: The versions, the older one first.
+        profiles: Profiles with a history. None if the store does not answer.
+        remaining: Profiles that have not moved to their target version. None if the store does not answer.
+        leftovers: What retired versions have left behind, in words. Empty if there is nothing.
     """
 
     versions: list[VersionStatus]
@@ -59,12 +59,12 @@ class RolloutStatus:
 
 
 async def rollout_status(settings: Settings) -> RolloutStatus:
-    """Asks Kafka, Valkey and Triton, and looks into the folders.
+    """Asks Kafka, Valkey and Triton, and inspects the folders.
 
     Raises:
         TopicsError, KafkaError: Kafka does not answer.
         BadRecord: The record of served versions cannot be read.
-        ValueError: A later release wrote the record.
+        ValueError: A newer release wrote the record.
     """
     routing = routing_of(await read_versions(settings.kafka))
     migration: MigrationProgress | None = None

@@ -1,10 +1,10 @@
-"""The record of what is served, from one state to the next.
+"""The transitions of the record of served versions.
 
-A single version is `next` with the whole share. Publishing another makes the first one `base`, and the new one `next`
-with a share of 0. The share then grows to 1, or goes back to 0.
+A single version is `next` with a share of 1. When another version is published, the first one becomes `base`, and the
+new one is `next` with a share of 0. The share then grows to 1, or goes back to 0.
 
-The functions are pure: each takes a record and returns another. Each raises TransitionRefused where the step would
-take users away from a version that answers them.
+The functions are pure: each takes a record and returns another. They raise TransitionRefused if the step would take
+users away from a version that answers them.
 """
 
 from inference.bundle.bundle import Manifest
@@ -15,18 +15,18 @@ from rollout.errors import TransitionRefused
 def published(
     record: ServedVersions, manifest: Manifest, raw: bytes, now_ms: int, *, force: bool
 ) -> ServedVersions:
-    """Makes a version live that answers nobody yet. A version that is live already leaves the record as it is.
+    """Makes a version live. It answers no users yet. If it is live already, the record does not change.
 
     Args:
-        record: What is served now.
-        manifest: Of the version.
+        record: The served versions.
+        manifest: The manifest of the version.
         raw: The bytes of its manifest.json.
-        now_ms: Unix milliseconds; part of the name of the consumer group that computes its item vectors.
-        force: Retires `next` even while it has a share between 0 and 1.
+        now_ms: Unix milliseconds. Part of the name of the consumer group that computes its item vectors.
+        force: Retires `next` even if it has a share between 0 and 1.
 
     Raises:
-        TransitionRefused: The version is live with other bytes, answers through a rollback only, or `next` has a share
-            between 0 and 1.
+        TransitionRefused: The version is live with other bytes, it is `base` and needs a rollback instead, or `next`
+            has a share between 0 and 1.
     """
     version = manifest.version
     for live in (record.base, record.next):
@@ -40,7 +40,7 @@ def published(
     if version == record.base.version:
         if record.share:
             raise TransitionRefused(
-                f"version {version} is live already, as the one before {record.next.version}",
+                f"version {version} is live already, as the version before {record.next.version}",
                 "`recstream model rollback` returns to it at once",
             )
         return record
@@ -58,7 +58,7 @@ def published(
 
 
 def retiring(record: ServedVersions) -> int:
-    """The version that goes when another is published: the one that answers nobody. 0: none."""
+    """Returns the version that answers no users, and is retired when another one is published. 0: none."""
     gone = record.base if record.share == 1 else record.next
     return gone.version if record.base.version and record.next.version else 0
 
@@ -67,9 +67,9 @@ def with_share(record: ServedVersions, share: float, vector_ends: dict[int, int]
     """Gives `next` a share of the users.
 
     Args:
-        record: What is served now.
-        share: 0 to 1. Without a `base` it is 1: nobody else could answer the other users.
-        vector_ends: For each partition of `item-vectors` the offset before which all vectors of `next` lie. An offset
+        record: The served versions.
+        share: The share, 0 to 1. Without a `base` it is 1, because no version could answer the other users.
+        vector_ends: The offset of each partition of `item-vectors` before which all vectors of `next` are. An offset
             never goes back.
 
     Raises:
@@ -86,11 +86,11 @@ def with_share(record: ServedVersions, share: float, vector_ends: dict[int, int]
 
 
 def rolled_back(record: ServedVersions) -> ServedVersions:
-    """Lets `base` answer everybody again. Raises TransitionRefused where there is none."""
+    """Lets `base` answer all users again. Raises TransitionRefused if there is no `base`."""
     if not record.base.version:
         raise TransitionRefused(
-            "there is no version before this one to roll back to",
-            "publish the one that you want: `recstream model publish BUNDLE`",
+            "there is no older version to roll back to",
+            "publish the version that you want: `recstream model publish BUNDLE`",
         )
     after = ServedVersions()
     after.CopyFrom(record)
@@ -99,7 +99,7 @@ def rolled_back(record: ServedVersions) -> ServedVersions:
 
 
 def retired(record: ServedVersions) -> ServedVersions:
-    """Drops the version that answers nobody. Raises TransitionRefused where both answer users."""
+    """Drops the version that answers no users. Raises TransitionRefused if both answer users."""
     if not retiring(record):
         return record
     if 0 < record.share < 1:

@@ -263,6 +263,6 @@ async def test_one_publisher_at_a_time(settings: Settings, bundles: Sequence[Pat
 @pytest.mark.timeout(60)
 async def test_nothing_before_is_no_rollback(settings: Settings) -> None:
     async with publisher(settings) as publishing:
-        with pytest.raises(TransitionRefused, match="no version before"):
+        with pytest.raises(TransitionRefused, match="no older version"):
             await publishing.roll_back()
     assert await state(settings) == (0, 1, 1)

@@ -55,7 +55,7 @@ def test_going_back_and_forth_keeps_both() -> None:
 
 def test_nothing_before_is_no_rollback() -> None:
     for record in (ServedVersions(), ONE):
-        with pytest.raises(TransitionRefused, match="no version before"):
+        with pytest.raises(TransitionRefused, match="no older version"):
             rolled_back(record)
 
 
