@@ -1,1 +1,1 @@
-"""Every setting of every process, from flags, the environment and a YAML file."""
+"""The settings of every process, from flags, the environment and a YAML file."""

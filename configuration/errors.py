@@ -1,4 +1,4 @@
-"""What can be wrong with settings."""
+"""The error of wrong settings."""
 
 
 class ConfigurationError(Exception):

@@ -1,4 +1,4 @@
-"""All settings in one place: from flags, the environment and a YAML file, in that order of precedence."""
+"""All settings in one place. Flags take precedence over the environment, and the environment over a YAML file."""
 
 import json
 import os
@@ -35,10 +35,10 @@ CONFIG: Final = "RECSTREAM_CONFIG"
 
 
 class Settings(BaseSettings):
-    """Every setting, a room each.
+    """All settings, grouped by room.
 
-    `RECSTREAM_KAFKA__BOOTSTRAP=host:9092` in the environment, `kafka: {bootstrap: "host:9092"}` in the YAML file
-    that RECSTREAM_CONFIG or `--config` names, `--set kafka.bootstrap=host:9092` on the command line.
+    A setting is `--set kafka.bootstrap=host:9092` on the command line, `RECSTREAM_KAFKA__BOOTSTRAP=host:9092` in the
+    environment, and `kafka: {bootstrap: "host:9092"}` in the YAML file that RECSTREAM_CONFIG or `--config` names.
     """
 
     model_config = SettingsConfigDict(
@@ -50,12 +50,12 @@ class Settings(BaseSettings):
     )
     bundles: Path = Field(
         Path(".recstream/bundles"),
-        description="Bundles of the published versions: `recstream model publish` fills it, ingest reads it",
+        description="Folder of the published bundles; `recstream model publish` writes it, ingest reads it",
     )
     repository: Path | None = Field(
         None,
-        description="Triton's model repository, where `recstream model publish` can write to it. None: that of "
-        "`recstream up`, or whoever runs Triton brings versions there",
+        description="Triton's model repository, if `recstream model publish` can write to it. None: that of "
+        "`recstream up`, or you install versions into Triton's repository yourself",
     )
     kafka: KafkaSettings = Field(default_factory=KafkaSettings, description="Kafka and its topics")
     store: StoreSettings = Field(
@@ -83,7 +83,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments, then the environment, then the file; no .env file is read behind anyone's back."""
+        """Orders the sources: arguments, the environment, the file. No .env file is read."""
         file = os.environ.get(CONFIG)
         if not file:
             return init_settings, env_settings
@@ -91,28 +91,26 @@ class Settings(BaseSettings):
 
 
 def load_settings() -> Settings:
-    """The settings of this process. Raises ConfigurationError, naming each wrong setting and where it can be set."""
+    """Loads the settings of this process. Raises ConfigurationError, naming each wrong setting and its variable."""
     file = os.environ.get(CONFIG)
     if file and not Path(file).is_file():
         raise ConfigurationError(
-            f"the settings file {file} is not there", "give another with --config, or none"
+            f"the settings file {file} does not exist", "name another file with --config, or none"
         )
     _refuse_unknown(os.environ)
     try:
         return Settings()
     except ValidationError as error:
-        raise ConfigurationError(
-            explain(error), "`recstream doctor` and docs/configuration.md name every setting"
-        ) from error
+        raise ConfigurationError(explain(error), "docs/configuration.md lists every setting") from error
     except (SettingsError, YAMLError, ValueError, OSError) as error:
         cause = f": {error.__cause__}" if error.__cause__ else ""
         raise ConfigurationError(
-            f"settings cannot be read: {error}{cause}", "docs/configuration.md names every setting"
+            f"settings cannot be read: {error}{cause}", "docs/configuration.md lists every setting"
         ) from error
 
 
 def explain(error: ValidationError) -> str:
-    """A line for each wrong setting; values are left out, for they may be secrets."""
+    """Returns a line for each wrong setting. Values are left out, because they may be secrets."""
     lines = []
     for problem in error.errors(include_input=False, include_url=False):
         path = [str(part) for part in problem["loc"]]
@@ -121,14 +119,14 @@ def explain(error: ValidationError) -> str:
 
 
 def variable(path: Iterable[str]) -> str:
-    """The environment variable of the setting at this path."""
+    """Returns the environment variable of the setting at this path."""
     return PREFIX + DELIMITER.join(path).upper()
 
 
 def set_from_flags(assignments: Iterable[str], config: Path | None) -> None:
-    """Put `--set NAME=VALUE` and `--config FILE` into this process's environment.
+    """Writes `--set NAME=VALUE` and `--config FILE` to this process's environment.
 
-    So they outrank what was there, and child processes have them too. Raises ConfigurationError.
+    So they take precedence over its variables, and child processes inherit them. Raises ConfigurationError.
     """
     if config is not None:
         os.environ[CONFIG] = str(config.resolve())
@@ -142,14 +140,14 @@ def set_from_flags(assignments: Iterable[str], config: Path | None) -> None:
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
-    """Environment variables that give a child process these settings: all that are not left at their defaults."""
+    """Returns environment variables that give a child process these settings, without those left at their defaults."""
     found: dict[str, str] = {}
     for room in sorted(settings.model_fields_set):
         value = getattr(settings, room)
         if not isinstance(value, BaseModel):
             found[variable([room])] = _text(value, to_jsonable_python(value, exclude_none=True))
             continue
-        # Unset values within a value stay unset: a surface takes from `default` what it does not set itself.
+        # Unset values within a value stay unset, because a surface takes them from `default`.
         given = value.model_dump(mode="json", exclude_unset=True, exclude_none=True)
         for name in sorted(value.model_fields_set):
             found[variable([room, name])] = _text(getattr(value, name), given.get(name))
@@ -157,7 +155,7 @@ def environment_of(settings: Settings) -> dict[str, str]:
 
 
 def _text(value: object, as_json: object) -> str:
-    """As a variable holds it: text as it is, secrets too, all else as JSON."""
+    """Returns the value of a variable: text and secrets as they are, all else as JSON."""
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     if isinstance(value, str | Path):
@@ -166,7 +164,8 @@ def _text(value: object, as_json: object) -> str:
 
 
 def _refuse_unknown(environment: Mapping[str, str]) -> None:
-    """A mistyped room would be ignored in silence. Names without `__` are not looked at: Kubernetes sets some."""
+    """Raises ConfigurationError for an unknown room, which pydantic would ignore silently. Names without `__` are not
+    checked, because Kubernetes sets some."""
     known = {name.upper() for name in Settings.model_fields}
     for name in environment:
         if (
@@ -175,5 +174,5 @@ def _refuse_unknown(environment: Mapping[str, str]) -> None:
             and name[len(PREFIX) :].split(DELIMITER)[0] not in known
         ):
             raise ConfigurationError(
-                f"{name} is no setting", f"after {PREFIX} comes one of {', '.join(sorted(known))}"
+                f"{name} is not a setting", f"{PREFIX} is followed by one of {', '.join(sorted(known))}"
             )
