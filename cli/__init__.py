@@ -1,1 +1,1 @@
-"""The `recstream` command: its subcommands, the demo, and how they look in a terminal."""
+"""The `recstream` command: its subcommands, the demo, and their terminal output."""

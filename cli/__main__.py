@@ -1,4 +1,4 @@
-"""`python -m cli`: the recstream command. An error that a person can act on is two lines, not a traceback."""
+"""`python -m cli`: the recstream command. It prints an error that the user can act on as two lines, not a traceback."""
 
 import sys
 
@@ -11,7 +11,7 @@ from configuration.settings import explain
 
 
 def main() -> None:
-    """Runs the command that the arguments name. Exits with status 1 where it fails."""
+    """Runs the command that the arguments name. Exits with status 1 if it fails."""
     console = Console(stderr=True, highlight=False)
     try:
         app(prog_name="recstream")

@@ -1,4 +1,4 @@
-"""The `recstream` command: which command is where. A command's modules are imported when it is called."""
+"""The `recstream` command and its subcommands. A subcommand's modules are imported when it is called."""
 
 from importlib import import_module
 from pathlib import Path
@@ -10,7 +10,7 @@ from typer.main import get_command, get_group
 
 from configuration.settings import set_from_flags
 
-# In the order of the help page. The value names a function, or a typer.Typer with commands of its own.
+# In the order of the help page. Each value names a function, or a typer.Typer with subcommands.
 COMMANDS = {
     "demo": "cli.commands.demo:demo",
     "up": "cli.commands.up:up",
@@ -29,14 +29,14 @@ COMMANDS = {
 
 
 class LazyGroup(TyperGroup):
-    """A group whose commands are imported one by one: what serves does not load what trains or imports."""
+    """A group that imports each command only when it is called, so that serving does not load training code."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Their names, in order."""
+        """Returns the names of the commands, in order."""
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command of that name, or None."""
+        """Returns the command of that name, or None."""
         place = COMMANDS.get(cmd_name)
         if place is None:
             return None

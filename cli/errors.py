@@ -1,10 +1,10 @@
-"""How errors read in a terminal: what happened, and what to do about it."""
+"""How errors are shown in a terminal: what happened, and what to do about it."""
 
 from collections.abc import Iterator
 from typing import Final
 
-# Errors of rooms that carry one message, by the name of a class in their tree, and the next step where the message
-# does not name one. By name: a command loads only the rooms that it needs.
+# Error classes whose message is a single sentence, by name, with the next step if the message does not have it. They
+# are listed by name, because a command loads only the rooms that it needs.
 _NEXT_STEPS: Final = {
     "aiokafka.errors.KafkaError": "`recstream doctor` says what is reachable",
     "catalog.errors.CatalogError": "`recstream doctor` says what is reachable",
@@ -16,7 +16,7 @@ _NEXT_STEPS: Final = {
     "recstream.client.errors.RecstreamError": "`recstream doctor` says what is reachable",
     "topics.errors.TopicsError": "`recstream doctor` says what is reachable",
 }
-# Roots of rooms whose errors carry the next step beside the message.
+# Base classes of the errors that have a message and a next step.
 _TWO_PARTS: Final = {
     "cli.errors.CommandError",
     "configuration.errors.ConfigurationError",
@@ -31,7 +31,7 @@ class CommandError(Exception):
 
     Attributes:
         what: What went wrong, and with which input.
-        next_step: What to do about it; empty where `what` says it.
+        next_step: What to do about it. Empty if `what` says it.
     """
 
     def __init__(self, what: str, next_step: str = "") -> None:
@@ -41,9 +41,9 @@ class CommandError(Exception):
 
 
 def terminal_text(error: BaseException) -> tuple[str, str] | None:
-    """What happened and what to do, for an error that a person can act on; None for a fault of ours.
+    """Returns what happened and what to do, for an error that the user can act on. None for a bug of ours.
 
-    Of a group of errors it is the first that a person can act on.
+    For a group of errors it takes the first error that the user can act on.
     """
     for each in _leaves(error):
         for name in (f"{kind.__module__}.{kind.__qualname__}" for kind in type(each).__mro__):

@@ -1,4 +1,4 @@
-"""The options by which `train`, `import`, `evaluate` and `model compress` say what their files are."""
+"""The options that describe the files of `train`, `import`, `evaluate` and `model compress`."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -21,9 +21,9 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class FileOptions:
-    """What a command line says of its files. Each field is an option.
+    """What a command line says about its files. Each field is an option.
 
-    A field that is None is detected, or has the default of the format; the report of the file says which.
+    A field that is None is detected, or has the default of the format. The report of the file names the value.
     """
 
     format: Annotated[
@@ -64,9 +64,7 @@ class FileOptions:
     ] = None
     ties: Annotated[
         Literal["hash", "file"],
-        typer.Option(
-            help="What orders events with equal timestamps: a seeded hash, or the order of the file"
-        ),
+        typer.Option(help="How to order events with equal timestamps: by a seeded hash, or as in the file"),
     ] = "hash"
     tie_seed: Annotated[
         int, typer.Option(help="Seed of the hash that orders events with equal timestamps")
@@ -75,7 +73,7 @@ class FileOptions:
 
     @property
     def columns(self) -> dict[str, str]:
-        """Column names by what they hold. Raises typer.BadParameter."""
+        """The column names, by what the columns hold. Raises typer.BadParameter."""
         pairs = {}
         for text in self.column or ():
             what, found, name = text.partition("=")
@@ -85,7 +83,7 @@ class FileOptions:
         return pairs
 
     def read(self, interactions: Sequence[Path], items: Sequence[Path] = ()) -> Files:
-        """Reads the files as these options say. Raises UnreadableFile, typer.BadParameter."""
+        """Reads the files with these options. Raises UnreadableFile, typer.BadParameter."""
         return read_files(
             interactions,
             items,
@@ -95,7 +93,7 @@ class FileOptions:
         )
 
     def of_interactions(self) -> InteractionOptions:
-        """The options for the reader of interactions."""
+        """Returns the options for the reader of interactions."""
         names = tuple(name.strip() for name in self.header.split(",")) if self.header else None
         return InteractionOptions(
             Layout(self.separator, self.encoding, names), self.action, self.value_range, self.time_unit,
@@ -103,20 +101,19 @@ class FileOptions:
         )  # fmt: skip
 
     def of_items(self) -> ItemOptions:
-        """The options for the reader of items. The separator of a file of sequences does not apply to items."""
+        """Returns the options for the reader of items. The separator of a file of sequences does not apply to items."""
         separator = None if self.format == "sequences" else self.separator
         return ItemOptions(Layout(separator, self.encoding), domain=self.domain, columns=self.columns)
 
 
 def with_file_options(command: Callable[Concatenate[FileOptions, P], R]) -> Callable[P, R]:
-    """Makes a command of a function whose first parameter is a FileOptions.
+    """Makes a command from a function whose first parameter is a FileOptions.
 
     Args:
         command: The function.
 
     Returns:
-        A function that has an option for each field of FileOptions in the place of that parameter, after its own
-        options.
+        A function with an option for each field of FileOptions instead of that parameter, after its own options.
     """
     hints = get_type_hints(FileOptions, include_extras=True)
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
@@ -130,10 +127,10 @@ def with_file_options(command: Callable[Concatenate[FileOptions, P], R]) -> Call
     @wraps(command)
     def called(*args: P.args, **kwargs: P.kwargs) -> R:
         given = {name: kwargs.pop(name) for name in defaults if name in kwargs}
-        # Typer has checked the values against the annotations; a dict of them is `object` to a type checker.
+        # Typer has checked the values against the annotations. A type checker sees them only as `object`.
         return command(FileOptions(**given), *args, **kwargs)  # type: ignore[arg-type]
 
-    # What typer reads; to a type checker a function has no such attribute.
+    # Typer reads these attributes. A type checker does not know that functions have them.
     called.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
     called.__annotations__ = {parameter.name: parameter.annotation for parameter in [*own, *shared]}
     return called

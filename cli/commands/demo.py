@@ -1,4 +1,4 @@
-"""`recstream demo`: the whole path on MovieLens-100K."""
+"""`recstream demo`: the whole system on MovieLens-100K."""
 
 import json
 from pathlib import Path
@@ -37,7 +37,7 @@ def demo(
 
 
 def _table(figures: dict[str, object]) -> Table:
-    table = Table(title="What was measured", title_justify="left", show_header=False)
+    table = Table(title="Measured", title_justify="left", show_header=False)
     for name, value in figures.items():
         if isinstance(value, dict):
             for inner, number in value.items():

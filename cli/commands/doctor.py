@@ -1,4 +1,4 @@
-"""`recstream doctor`: what this machine lacks, which servers answer, and what to do."""
+"""`recstream doctor`: reports what is missing on this machine, which servers answer, and what to do."""
 
 import asyncio
 import json
@@ -42,7 +42,7 @@ def doctor(
         console.print(
             "Nothing is missing."
             if healthy
-            else "[red]Something is missing: the last column says what to do.[/]"
+            else "[red]Something is missing. The last column says what to do.[/]"
         )
     if not healthy:
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""`recstream evaluate`: how good the lists of a bundle are, by one of three protocols, beside baselines."""
+"""`recstream evaluate`: measures the lists of a bundle by one of four protocols, and compares them with baselines."""
 
 import json
 from dataclasses import dataclass, replace
@@ -30,37 +30,53 @@ _Protocol = Literal["leave-one-out", "next-item", "future", "cold-items"]
 def evaluate(
     options: FileOptions,
     interactions: Annotated[
-        list[Path], typer.Option(help="All events, with those that the protocol holds out; as for `train`")
+        list[Path],
+        typer.Option(help="All events, including those that the protocol holds out. Files as for `train`"),
     ],
     protocol: Annotated[
         _Protocol,
-        typer.Option(help="What is held out: each user's last, all after one point in time, or items"),
+        typer.Option(
+            help="What is held out. leave-one-out: each user's last positive event; next-item and future: events "
+            "after one point in time, one by one or all at once; cold-items: items"
+        ),
     ],
-    items: Annotated[list[Path] | None, typer.Option(help="As the bundle was trained with")] = None,
+    items: Annotated[list[Path] | None, typer.Option(help="Items that the bundle was trained with")] = None,
     bundle: Annotated[
-        Path | None, typer.Option(help="Trained by `train --protocol`; else the setting `bundle`")
+        Path | None, typer.Option(help="Bundle from `train --protocol`. Default: the setting `bundle`")
     ] = None,
     surface: Annotated[
         str,
-        typer.Option(help="Whose lists are judged; `evaluation` is the order of the model, nothing moved"),
+        typer.Option(help="Surface whose lists are measured; `evaluation` keeps the order of the model"),
     ] = DEFAULT_SURFACE,
-    int8: Annotated[Path | None, typer.Option(help="The same model in int8, a row of its own")] = None,
+    int8: Annotated[Path | None, typer.Option(help="The same model in int8, as another row")] = None,
     teacher: Annotated[
-        Path | None, typer.Option(help="Teacher of the bundle, a row of its own; else the file beside it")
+        Path | None,
+        typer.Option(help="Teacher of the bundle, as another row. Default: the file beside the bundle"),
     ] = None,
     alone: Annotated[
-        Path | None, typer.Option(help="The same model trained without a teacher, a row of its own")
+        Path | None, typer.Option(help="The same model trained without a teacher, as another row")
     ] = None,
     baselines: Annotated[
-        str, typer.Option(help="popularity, item-knn, ease, als, bpr, sasrec, with commas, or none")
+        str,
+        typer.Option(
+            help="Baselines, separated by commas: popularity, item-knn, ease, als, bpr, sasrec; or none"
+        ),
     ] = "popularity",
-    seed: Annotated[int, typer.Option(min=0, help="Of the baselines' training, and of the bootstrap")] = 0,
-    seeds: Annotated[int, typer.Option(min=1, help="Baselines are trained with so many, from --seed on")] = 1,
-    work: Annotated[
-        Path, typer.Option(help="Folder where measurements of the baselines' tuning are kept")
-    ] = Path(".recstream/evaluation"),
-    picture: Annotated[Path | None, typer.Option(help="SVG file of NDCG@10 with intervals")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON")] = False,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the baselines' training and of the bootstrap")
+    ] = 0,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Number of seeds to train baselines with, from --seed on")
+    ] = 1,
+    work: Annotated[Path, typer.Option(help="Folder for the measurements of the baselines' tuning")] = Path(
+        ".recstream/evaluation"
+    ),
+    picture: Annotated[
+        Path | None, typer.Option(help="SVG file for a chart of NDCG@10 with intervals")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result as one line of JSON at the end")
+    ] = False,
 ) -> None:
     """Measure a bundle's lists in full ranking: HR, NDCG, MRR, Recall, with intervals."""
     console = Console(stderr=as_json)
@@ -85,14 +101,14 @@ def evaluate(
         from evaluation.report.results import Result
 
         if not isinstance(result, Result):
-            raise CommandError(f"{protocol} has no picture", "leave --picture out")
+            raise CommandError(f"{protocol} has no chart", "leave out --picture")
         picture.write_text(ndcg_chart([result]), encoding="utf-8")
         console.print(f"Picture: {picture}", highlight=False)
 
 
 @dataclass(frozen=True, slots=True)
 class _Arguments:
-    """What the command line says, and what files it names."""
+    """The arguments of the command, and the files that it names."""
 
     files: Files
     bundle: Path
@@ -108,7 +124,7 @@ class _Arguments:
 
 
 def _measured(protocol: _Protocol, arguments: _Arguments) -> "Result | ColdResult":
-    """Raises CommandError."""
+    """Measures by the protocol. Raises CommandError."""
     try:
         from evaluation.data import data_of, list_settings, teacher_methods, text_vectors, texts_warning
         from evaluation.errors import TrainedOnOther
@@ -121,7 +137,7 @@ def _measured(protocol: _Protocol, arguments: _Arguments) -> "Result | ColdResul
         from models.errors import ModelsError
     except ModuleNotFoundError as error:
         raise CommandError(
-            f"evaluating needs {error.name}", "`make install` brings the group `models`"
+            f"evaluation needs {error.name}", "`make install` installs the group `models`"
         ) from error
     settings, show = load_settings(), arguments.progress
     threads = settings.train.threads
@@ -163,7 +179,7 @@ def _measured(protocol: _Protocol, arguments: _Arguments) -> "Result | ColdResul
     except TrainedOnOther as error:
         raise CommandError(
             str(error),
-            f"`recstream train --protocol {protocol} --bundle {arguments.bundle}` with the same files trains on it",
+            f"`recstream train --protocol {protocol} --bundle {arguments.bundle}` with the same files trains one that fits",
         ) from error
     except (ModelsError, BundleRefused) as error:
         raise CommandError(str(error)) from error

@@ -1,4 +1,4 @@
-"""`recstream import`: files into the topics."""
+"""`recstream import`: sends files to the topics."""
 
 import asyncio
 import json
@@ -58,7 +58,7 @@ def import_(
         files.reports[-1].notes.append(f"all timestamps shifted by {shift / 86_400_000:+.1f} days")
     elif not rows.timed:
         files.reports[-1].notes.append(
-            "the timestamps are synthetic and long past: with --shift-to-now profiles keep the events"
+            "the timestamps are synthetic and long past; use --shift-to-now so that profiles keep the events"
         )
     if not as_json:
         for report in files.reports:

@@ -1,4 +1,4 @@
-"""`recstream ingest`: from Kafka to profiles, vectors and popularity."""
+"""`recstream ingest`: turns events and items from Kafka into profiles, vectors and popularity."""
 
 from typing import Annotated
 
@@ -36,7 +36,7 @@ def ingest(
         with traced(settings.tracing, "recstream-ingest"):
             uvloop.run(run(configuration, frozenset(role or ALL_ROLES)))
     except TaskFailed as error:
-        raise CommandError(str(error), "the log has the cause; start it again") from error
+        raise CommandError(str(error), "the log has the cause; start ingest again") from error
     except OSError as error:
         where = f"{settings.ingest.health_host}:{settings.ingest.health_port}"
         raise CommandError(f"cannot listen at {where}: {error}", "set another ingest.health_port") from error

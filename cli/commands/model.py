@@ -24,11 +24,9 @@ model = typer.Typer(
     help="Publish versions of the model, roll them back, compress them, and see which are served.",
     no_args_is_help=True,
 )
-_Data = Annotated[
-    Path, typer.Option(help="Folder of `recstream up`. It has the addresses that no setting names")
-]
+_Data = Annotated[Path, typer.Option(help="Folder of `recstream up`, for addresses that are not set")]
 _Force = Annotated[
-    bool, typer.Option("--force", help="Go on even while another version is a canary or profiles are moving")
+    bool, typer.Option("--force", help="Go on even if another version is a canary or profiles are moving")
 ]
 _Wait = Annotated[
     bool, typer.Option("--wait/--no-wait", help="Wait until every profile has moved to its version")
@@ -83,7 +81,7 @@ def rollback(data: _Data = _USUAL) -> None:
 
 @model.command()
 def retire(force: _Force = False, data: _Data = _USUAL) -> None:
-    """Remove the version that answers nobody, and what interrupted commands have left."""
+    """Remove the version that answers no users, and the leftovers of interrupted commands."""
 
     async def work(publisher: Publisher) -> None:
         await publisher.retire(force=force)

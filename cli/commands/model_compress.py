@@ -1,4 +1,4 @@
-"""`recstream model compress`: the int8 form of a bundle, where it loses little."""
+"""`recstream model compress`: writes the int8 form of a bundle, if it loses little quality."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -39,7 +39,7 @@ def compress(
 ) -> None:
     """Write an int8 version of a bundle, unless it loses more than 1 % of NDCG@10.
 
-    The result has a version number of its own and is published like any other.
+    The result has its own version number, and is published like any other.
     """
     console = Console(highlight=False)
     try:
@@ -50,7 +50,7 @@ def compress(
         from models.export.compression.int8_bundle import write_int8
     except ModuleNotFoundError as error:
         raise CommandError(
-            f"compressing needs {error.name}", "`make install` brings the group `models`"
+            f"compression needs {error.name}", "`make install` installs the group `models`"
         ) from error
     settings = load_settings()
     try:
@@ -74,7 +74,7 @@ def compress(
 
 
 def comparison_table(found: "Comparison") -> Table:
-    """Both bundles, and by graph what each costs."""
+    """Returns a table that compares both bundles, with the cost of each graph."""
     kept = "it has not seen" if found.unseen else "it was trained on"
     table = Table(
         title=f"{found.protocol}: NDCG@10 in {found.queries:,} lists of events that {kept}: {found.ndcg_float32:.4f} "

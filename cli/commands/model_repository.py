@@ -1,4 +1,4 @@
-"""`recstream model repository`: a bundle as a model repository for your own Triton."""
+"""`recstream model repository`: writes a bundle as a model repository for your own Triton."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -55,7 +55,7 @@ def repository(
     try:
         sizes = tuple(int(size) for size in preferred.split(",") if size.strip())
         if any(size < 1 for size in sizes):
-            raise ValueError("a batch has one row at least")
+            raise ValueError("a batch has at least one row")
         wanted = Backend(
             backend, (backend == "tensorrt") if gpu is None else gpu, instances, threads, sizes, delay_us,
             precision == "fp16", workspace_mb, engines.rstrip("/"),

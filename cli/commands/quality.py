@@ -1,4 +1,4 @@
-"""`python -m cli.commands.quality`, which is `make quality`: trains, measures, and writes docs/quality.md."""
+"""`python -m cli.commands.quality`, or `make quality`: trains, measures, and writes docs/quality.md."""
 
 import json
 import sys
@@ -23,23 +23,24 @@ from readers.errors import UnreadableFile
 
 
 def quality(
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each model")] = 5,
-    baselines: Annotated[str, typer.Option(help="With commas")] = ",".join(NAMES),
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds to train each model with")] = 5,
+    baselines: Annotated[str, typer.Option(help="Baselines, separated by commas")] = ",".join(NAMES),
     jobs: Annotated[
-        int, typer.Option(min=1, help="Trainings at a time; they share the setting train.threads")
+        int, typer.Option(min=1, help="Trainings at a time; they share the threads of train.threads")
     ] = 2,
-    surface: Annotated[str, typer.Option(help="Whose lists are judged")] = DEFAULT_SURFACE,
+    surface: Annotated[str, typer.Option(help="Surface whose lists are measured")] = DEFAULT_SURFACE,
     folder: Annotated[
-        Path, typer.Option(help="Models and measurements are kept here: an interrupted run goes on")
+        Path, typer.Option(help="Folder for models and measurements. An interrupted run continues from it")
     ] = Path(".recstream/quality"),
-    page: Annotated[Path, typer.Option(help="Markdown file; the picture lies beside it")] = Path(
+    page: Annotated[Path, typer.Option(help="Markdown file. The chart is written beside it")] = Path(
         "docs/quality.md"
     ),
     as_json: Annotated[
-        bool, typer.Option("--json", help="End with one line of JSON: a list, a protocol each")
+        bool,
+        typer.Option("--json", help="Print a line of JSON at the end: a list with a result per protocol"),
     ] = False,
 ) -> None:
-    """All three protocols on MovieLens-100K, several seeds, every baseline."""
+    """Measure all three protocols on MovieLens-100K, with several seeds and every baseline."""
     console = Console(stderr=as_json)
     names = tuple(name.strip() for name in baselines.split(",") if name.strip())
     try:
@@ -60,14 +61,14 @@ def quality(
 
 
 def main() -> None:
-    """Runs it, and says in a line why it cannot."""
+    """Runs the command. Prints an error of the command as one line."""
     try:
         typer.run(quality)
     except CommandError as error:
         Console(stderr=True).print(f"error: {error.what}", highlight=False, markup=False)
         sys.exit(1)
     except KeyboardInterrupt:
-        Console(stderr=True).print("interrupted: the same command goes on where this one stopped")
+        Console(stderr=True).print("interrupted: the same command continues where this one stopped")
         sys.exit(130)
 
 

@@ -1,4 +1,4 @@
-"""`recstream recommend USER`: one list."""
+"""`recstream recommend USER`: prints one list."""
 
 import asyncio
 import json
@@ -53,7 +53,7 @@ async def _ask(
 
 
 async def title(client: Client, item_id: str) -> str:
-    """The item's title, or its id where it has none or is gone."""
+    """Returns the item's title, or its id if it has no title or does not exist."""
     try:
         return (await client.item(item_id)).item.title or item_id
     except RecstreamError:
@@ -61,7 +61,7 @@ async def title(client: Client, item_id: str) -> str:
 
 
 def list_table(user: str, answer: Recommendations, titles: dict[str, str]) -> Table:
-    """A list as a table."""
+    """Returns a list as a table."""
     table = Table(title=f"{user}: {len(answer)} items, tier {answer.tier.name.lower()}", title_justify="left")
     table.add_column("#", justify="right")
     table.add_column("item")

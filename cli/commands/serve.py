@@ -14,7 +14,7 @@ from telemetry.tracing.traced import traced
 def serve() -> None:
     """Run the gRPC server until SIGTERM. It then finishes open calls; a second SIGTERM ends it at once.
 
-    Until a model is published (`recstream model publish`), lists hold popular items.
+    Until a model is published (`recstream model publish`), lists have popular items.
     """
     settings = load_settings()
     configure_logs()
@@ -30,7 +30,7 @@ def serve() -> None:
         with traced(settings.tracing, "recstream-server"):
             uvloop.run(run_server(config, settings.triton))
     except TaskFailed as error:
-        raise CommandError(str(error), "the log has the cause; start it again") from error
+        raise CommandError(str(error), "the log has the cause; start the server again") from error
     except OSError as error:
         where = f"{settings.server.host}, ports {settings.server.port} and {settings.server.http_port}"
         raise CommandError(

@@ -64,7 +64,7 @@ def adopt(
     Ingest refuses such a topic until you say whether the profiles stay.
     """
     if keep == reset:
-        raise CommandError("it is open what happens to the profiles", "give one of --keep and --reset")
+        raise CommandError("decide what happens to the profiles", "give either --keep or --reset")
     adopted = asyncio.run(_adopt(reset=reset))
     if as_json:
         print(json.dumps(adopted))

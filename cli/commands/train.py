@@ -1,4 +1,4 @@
-"""`recstream train`: from files to a model bundle."""
+"""`recstream train`: trains a model bundle from files."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from evaluation.protocols.held_out import Name
 
 INTERRUPTED = 130
-STOPPING = "\nStopping after this step, with a checkpoint. Press Ctrl-C again to end at once.\n"
+STOPPING = "\nStopping after this step, with a checkpoint. Press Ctrl-C again to stop at once.\n"
 
 
 class Protocol(StrEnum):
-    """Protocols as `recstream evaluate` names them. `all`: nothing is held out."""
+    """The protocols of `recstream evaluate`. `all` holds out nothing."""
 
     LEAVE_ONE_OUT = "leave-one-out"
     NEXT_ITEM = "next-item"
@@ -49,7 +49,7 @@ _LEFT: Final[Mapping[Protocol, "Name | None"]] = {
     Protocol.COLD_ITEMS: "cold-items",
     Protocol.ALL: None,
 }
-"""The protocol of whose training part the model learns; None: of all events."""
+"""The protocol whose training part the model is trained on. None: all events."""
 
 
 @with_file_options
@@ -73,8 +73,8 @@ def train(
     protocol: Annotated[
         Protocol | None,
         typer.Option(
-            help="Train on the training part of this protocol of `recstream evaluate`. Default: on all events; on "
-            "files without timestamps, such as sequences, as leave-one-out"
+            help="Train on the training part of this protocol of `recstream evaluate`. Default: on all events, or "
+            "that of leave-one-out if the files have no timestamps, like sequences"
         ),
     ] = None,
     fresh: Annotated[
@@ -96,7 +96,7 @@ def train(
     if stays and (until < 1 or protocol not in (None, Protocol.ALL)):
         raise CommandError(
             "--until and --protocol need all events in memory, and these files stay on disk",
-            "leave them out, or raise train.streaming.from_rows where there is memory for all (docs/training.md)",
+            "leave them out, or raise train.streaming.from_rows if there is enough memory (docs/training.md)",
         )
     files = options.read(() if stays else interactions, items or ())
     for report in files.reports:
@@ -104,7 +104,7 @@ def train(
     if until < 1 and not files.interactions.timed:
         raise CommandError(
             "--until needs timestamps, and these files have none",
-            "leave it out, or hold out each user's last item",
+            "leave it out, or use --protocol leave-one-out",
         )
     if until < 1 and protocol not in (None, Protocol.ALL):
         raise CommandError("--until and --protocol both choose what to train on", "give one of them")
@@ -120,20 +120,20 @@ def train(
     if continued and (stays or held_out is not None or torchrun_rank().world_size > 1):
         raise CommandError(
             "--continue takes one process, events that fit in memory, and no --protocol",
-            "give it the newer events and some history, or train from the start without it",
+            "give it the newer events and some history, or train from scratch without it",
         )
     source = _Source(interactions, options, held_out, stays, fresh, continued)
     _train(rows, files, source, bundle or settings.bundle, console)
 
 
 def stays_on_disk(paths: Sequence[Path], format_name: str | None, from_rows: int) -> bool:
-    """Whether training leaves the files on disk: Parquet files of events with at least `from_rows` rows in all."""
+    """Whether training leaves the files on disk: Parquet files of events with a total of at least `from_rows` rows."""
     if format_name not in (None, "events"):
         return False
     try:
         rows = parquet_rows(paths)
     except UnreadableFile:
-        return False  # whoever reads the file says what is wrong
+        return False  # the reader of the file reports the error
     return rows is not None and rows >= from_rows
 
 
@@ -142,12 +142,12 @@ class _Source:
     """What the training reads, and where it starts.
 
     Attributes:
-        paths: files of interactions.
-        options: how they are read.
-        held_out: the protocol whose training part is trained on; None: all events are.
-        stays: whether the files stay on disk, so that no row of them has been read.
-        fresh: whether the checkpoint is ignored.
-        continued: whether the existing bundle's training is continued.
+        paths: The files of interactions.
+        options: How they are read.
+        held_out: The protocol whose training part is trained on. None: all events.
+        stays: Whether the files stay on disk, so that their rows have not been read yet.
+        fresh: Whether the checkpoint is ignored.
+        continued: Whether the training of the existing bundle is continued.
     """
 
     paths: list[Path]
@@ -177,7 +177,7 @@ def _train(rows: Interactions, files: Files, source: _Source, bundle: Path, cons
             f"training needs {error.name}", "`make install` installs the group `models`"
         ) from error
     settings = load_settings()
-    # The profiles' own figures: a state must cover what the history holds, with the actions that are configured.
+    # These are the settings of profiles, because a state has to cover the history, with the configured actions.
     wanted = settings.train.model_copy(
         update={
             "history": settings.profiles.history,

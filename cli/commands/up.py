@@ -1,4 +1,4 @@
-"""`recstream up`: everything that a recommender needs, on this machine."""
+"""`recstream up`: runs the whole system on this machine."""
 
 import asyncio
 import json
@@ -45,7 +45,7 @@ def up(
 ) -> None:
     """Start Kafka, Valkey, Triton, ingest and the server, and keep them running until Ctrl-C.
 
-    A part that dies is started again. Data stays in the folder for the next start.
+    A part that dies is restarted. Data stays in the folder for the next start.
     """
     settings = load_settings()
     console = Console(stderr=as_json, highlight=False)
@@ -62,7 +62,7 @@ def up(
 
 
 def _set(settings: Settings, room: str, field: str) -> str | None:
-    """An address that the settings name is one that runs already."""
+    """Returns the address in the settings, where a server runs already. None if it is not set."""
     model = getattr(settings, room)
     if field not in model.model_fields_set:
         return None
@@ -71,7 +71,7 @@ def _set(settings: Settings, room: str, field: str) -> str | None:
 
 
 async def _run(stack: Stack, console: Console, *, as_json: bool) -> None:
-    """Until the first SIGINT or SIGTERM, which stops in order; the second kills."""
+    """Runs the stack until SIGINT, SIGTERM or SIGHUP, which stops it in order. A second signal kills it."""
     loop = asyncio.get_running_loop()
     asked = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""`recstream verify`: whether the store holds what the log says."""
+"""`recstream verify`: compares the store with a fold of the log."""
 
 import asyncio
 import json
@@ -45,7 +45,7 @@ def verify(
         )
         if not report.whole:
             console.print(
-                "The topic no longer begins at its first record: what it has lost was not compared."
+                "The topic no longer begins at its first record. Events that it has lost were not compared."
             )
     if not report.equal:
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""`recstream watch USER`: a live list in the terminal."""
+"""`recstream watch USER`: shows a live list in the terminal."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ def watch(
     count: Annotated[int, typer.Option(min=1, max=500, help="Number of items")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document for each list")] = False,
 ) -> None:
-    """Hold the stream of a user open, and show each new list: what moved, why, and how long after the event."""
+    """Open a user's stream, and show each new list: what moved, why, and how long after the event."""
     console = Console()
     try:
         with suppress(KeyboardInterrupt):
@@ -77,7 +77,7 @@ def _document(user: str, answer: Recommendations, received_ms: float) -> dict[st
 
 
 def _header(user: str, answer: Recommendations, received_ms: float, titles: dict[str, str]) -> Text:
-    """Whose list, and the newest event that it answers."""
+    """Returns the user, the tier, and the newest event that the list includes."""
     text = Text.assemble((user, "bold"), f"  tier {answer.tier.name.lower()}  ")
     named = [cause for cause in answer.causes if cause.record_time_ms]
     if named:
@@ -105,7 +105,7 @@ def _list(answer: Recommendations, before: Sequence[str], titles: dict[str, str]
 
 
 def moved(item_id: str, place: int, before: Sequence[str]) -> Text:
-    """How an item's place differs from the list before."""
+    """Returns how far an item has moved since the list before."""
     if not before:
         return Text("")
     if item_id not in before:

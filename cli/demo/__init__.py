@@ -1,1 +1,1 @@
-"""`recstream demo`: train on the past of MovieLens-100K, replay the rest live, and measure."""
+"""`recstream demo`: trains on the past of MovieLens-100K, replays the rest live, and measures."""

@@ -1,4 +1,4 @@
-"""How often the next film was on the list asked for just before it, against popularity."""
+"""Hit rates: how often the next film was on the list that was requested just before it, compared with popularity."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from readers.interactions.interactions import Interactions
 
 @dataclass(slots=True)
 class Tally:
-    """Hits among queries, of the lists and of popularity, on the same events."""
+    """Queries, and the hits of the lists and of popularity among them."""
 
     queries: int = 0
     hits: int = 0
@@ -27,10 +27,14 @@ class Tally:
 
 @dataclass(slots=True)
 class HitRates:
-    """Hit rates of lists of ten, beside popularity.
+    """Hit rates of lists of ten items, compared with popularity.
 
-    Popularity counts every event of training and of the replay so far. It leaves out what the user has consumed, as the
-    lists do. Ties go to the smaller id.
+    Popularity counts every event of training and of the replay so far. Like the lists, it leaves out items that the
+    user has consumed. Ties go to the smaller id.
+
+    Attributes:
+        everyone: The rates over all users.
+        warm: The rates over users who are in the training data.
     """
 
     everyone: Tally = field(default_factory=Tally)
@@ -42,7 +46,7 @@ class HitRates:
 
     @classmethod
     def after(cls, training: Interactions, item_ids: Sequence[str]) -> "HitRates":
-        """Starts from what training knew. `item_ids`: the whole catalogue."""
+        """Starts with the events of training. `item_ids` is the whole catalogue."""
         codes = {item_id: code for code, item_id in enumerate(sorted(item_ids))}
         rates = cls(
             _warm_users=frozenset(training.user_ids),
@@ -54,13 +58,13 @@ class HitRates:
         return rates
 
     def observe(self, user_id: str, item_id: str) -> None:
-        """The event has happened."""
+        """Counts an event that has happened."""
         code = self._codes[item_id]
         self._counts[code] += 1
         self._consumed[user_id].add(code)
 
     def judge(self, user_id: str, item_id: str, recommended: Sequence[str]) -> None:
-        """The event is about to happen, and this list was asked for just before it."""
+        """Judges the list that was requested just before the event. Call it before `observe`."""
         popular = self._codes[item_id] in self._popular(user_id)
         for tally in (self.everyone, self.warm) if user_id in self._warm_users else (self.everyone,):
             tally.queries += 1

@@ -1,4 +1,4 @@
-"""From the producer's send to the first frame that names the event."""
+"""Latencies from the producer's send to the first frame that names the event."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from recstream.v1 import frame_pb2
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """An event as it was sent: `at` is the monotonic second just before the send."""
+    """A sent event. `at` is the time just before the send, monotonic seconds."""
 
     event_id: str
     at: float
@@ -21,26 +21,32 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A frame as it was received, with what it names."""
+    """A received frame.
+
+    Attributes:
+        at: The time of receipt, monotonic seconds.
+        event_ids: The events that it names by id.
+        reach: The highest offset that it names, by partition.
+    """
 
     at: float
     event_ids: frozenset[str]
     reach: dict[int, int]
 
     def names(self, event: Sent) -> bool:
-        """By id, or by a position at or past the event's (see `Cause` in the contract)."""
+        """Whether the frame names the event, by id, or by an offset at or past it (see `Cause` in the contract)."""
         return event.event_id in self.event_ids or self.reach.get(event.partition, -1) >= event.offset
 
 
 @dataclass(slots=True)
 class Latencies:
-    """The held users' events and frames."""
+    """The events and frames of the users whose streams stay open."""
 
     sent: dict[str, list[Sent]] = field(default_factory=lambda: defaultdict(list))
     frames: dict[str, list[Seen]] = field(default_factory=lambda: defaultdict(list))
 
     def frame(self, user_id: str, at: float, causes: Iterable[frame_pb2.Cause]) -> None:
-        """Notes a frame."""
+        """Records a frame."""
         named = list(causes)
         reach: dict[int, int] = {}
         for cause in named:
@@ -49,7 +55,7 @@ class Latencies:
         self.frames[user_id].append(Seen(at, frozenset(c.event_id for c in named if c.event_id), reach))
 
     def milliseconds(self) -> list[float]:
-        """One per event that a frame named, in no order."""
+        """Returns the latency of each event that a frame named, in no particular order."""
         found = []
         for user_id, events in self.sent.items():
             for event in events:
@@ -59,7 +65,7 @@ class Latencies:
         return found
 
     def summary(self) -> dict[str, object]:
-        """The figures of the demonstration's document."""
+        """Returns the figures that the demo reports."""
         events = sum(map(len, self.sent.values()))
         found = self.milliseconds()
         p50, p99 = np.percentile(found, [50, 99]) if found else (float("nan"), float("nan"))

@@ -1,4 +1,4 @@
-"""The replay: sends every held-out event, asks for a list just before it, and holds streams open."""
+"""The replay: sends every held-out event, requests a list just before it, and keeps streams open."""
 
 import asyncio
 import time
@@ -26,7 +26,7 @@ OnList = Callable[[str, Recommendations], None]
 
 @dataclass(slots=True)
 class Replay:
-    """Results of the replay. `sent` is the number of events that Kafka has acknowledged."""
+    """The results of the replay. `sent` is the number of events that Kafka has acknowledged."""
 
     rates: HitRates
     latencies: Latencies = field(default_factory=Latencies)
@@ -46,10 +46,22 @@ async def replay(
     on_list: OnList,
     advance: Callable[[], None],
 ) -> Replay:
-    """Sends the rows in order at a steady rate, holding the streams of the users with the most of them.
+    """Sends the rows in order at a steady rate. Keeps the streams of the most active users open.
 
-    Each event happens at the moment at which it is sent. Before each with a rating of four or more it asks for the
-    user's list, which must include what the user did before. `on_list` gets every list that a stream brings.
+    An event's time is the time when it is sent. Before each event with a rating of four or more it requests the user's
+    list, which must include the user's earlier events.
+
+    Args:
+        rows: The events.
+        client: Requests lists and opens streams.
+        producer: Sends the events.
+        topic: The topic of interactions.
+        topic_id: The id of the topic, 16 bytes.
+        rates: Judges the lists.
+        per_second: Events to send a second.
+        held: Users whose streams stay open.
+        on_list: Gets every list that a stream brings.
+        advance: Called after each event.
     """
     result = Replay(rates)
     held_users = [user for user, _ in Counter(rows.user_ids).most_common(held)]

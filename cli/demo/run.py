@@ -1,4 +1,4 @@
-"""The demonstration from end to end."""
+"""Runs the demo from end to end."""
 
 import asyncio
 import gc
@@ -40,13 +40,13 @@ EMBED_SECONDS = 180.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How the demonstration runs.
+    """The parameters of the demo.
 
     Attributes:
-        folder: Model, data and logs. The data of the servers is deleted first.
-        per_second: Events replayed a second.
+        folder: The folder for the model, data and logs. The servers' data is deleted first.
+        per_second: Events to replay a second.
         held: Users whose streams stay open.
-        limit: Events replayed at most; None: all.
+        limit: Most events to replay. None: all.
     """
 
     folder: Path
@@ -57,11 +57,11 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """The data.
+    """The data of the demo.
 
     Attributes:
-        past: Ratings that the model is trained on.
-        rest: Ratings that are replayed.
+        past: The ratings that the model is trained on.
+        rest: The ratings that are replayed.
         films: The catalogue.
     """
 
@@ -77,16 +77,16 @@ async def run(settings: Settings, plan: Plan, console: Console) -> dict[str, obj
         The figures, ready for JSON.
 
     Raises:
-        CommandError: Training failed, or the system did not embed the items in time.
+        CommandError: Training failed, or items were not embedded in time.
         UnreadableFile: The data set is not installed.
-        LocalError, RolloutError, IngestError: The system does not work.
+        LocalError, RolloutError, IngestError: Another part of the system failed.
     """
     films = movielens.items()
     past, rest = movielens.interactions().split(TRAINED_SHARE)
     bundle = plan.folder / "bundle"
     await training.ensure(past, films, bundle, plan.folder, console)
-    # The ratings are from 1997 and 1998. They are shifted so that the past ends now, and profiles keep it.
-    # Replayed events happen when they are sent.
+    # The ratings are from 1997 and 1998. They are shifted so that the past ends now, because profiles would drop older
+    # events. A replayed event gets the time when it is sent.
     shift = int(time.time() * 1000) - int(past.time_ms[-1])
     if plan.limit is not None:
         rest = rest.split(min(1.0, plan.limit / len(rest)))[0]
@@ -116,7 +116,7 @@ async def _live(stack: Stack, scene: Scene, plan: Plan, console: Console) -> dic
             ids = await topic_ids(kafka, [interactions])
             rates = HitRates.after(scene.past, [film.item_id for film in scene.films])
             titles = {film.item_id: film.title for film in scene.films}
-            # This process measures when frames arrive. A garbage collection over 100,000 ratings would delay that.
+            # This process measures when frames arrive. A garbage collection over 100,000 ratings would distort that.
             gc.collect()
             gc.freeze()
             with Stage(console, len(scene.rest), titles) as stage:
@@ -143,7 +143,7 @@ async def _live(stack: Stack, scene: Scene, plan: Plan, console: Console) -> dic
 async def _fill(
     stack: Stack, scene: Scene, producer: AIOKafkaProducer, client: Client, console: Console
 ) -> None:
-    """Imports catalogue and past, and waits until everything is embedded, counted and folded."""
+    """Imports the catalogue and the past, and waits until everything is embedded, counted and folded."""
     kafka = stack.settings.kafka
     topics = Topics(kafka.topic_prefix)
     with console.status(f"Importing {len(scene.films):,} films and {len(scene.past):,} ratings"):
@@ -156,24 +156,24 @@ async def _fill(
 
 
 async def _embedded(client: Client, item_ids: Sequence[str]) -> None:
-    """Waits until the server has a vector of every item."""
+    """Waits until the server has a vector for every item."""
     give_up = time.monotonic() + EMBED_SECONDS
     for item_id in item_ids:
         while True:
             try:
                 if (await client.item(item_id)).embedded:
                     break
-            except RecstreamError:  # not read yet
+            except RecstreamError:  # the server has not read the item yet
                 pass
             if time.monotonic() > give_up:
                 raise CommandError(
-                    f"item {item_id} has no vector after {EMBED_SECONDS:g} s", "look into ingest's log"
+                    f"item {item_id} has no vector after {EMBED_SECONDS:g} s", "see ingest's log"
                 )
             await asyncio.sleep(0.2)
 
 
 async def _events(settings: StoreSettings) -> int:
-    """The number of events in all profiles."""
+    """Returns the number of events in all profiles."""
     store = await ProfileStore.connect(settings)
     try:
         users = [user async for user in store.scan()]

@@ -1,4 +1,4 @@
-"""The replay as a person sees it: a few lists that change, live on a terminal, as lines elsewhere."""
+"""The output of the replay: a few lists that change, live on a terminal, or as lines elsewhere."""
 
 import time
 from types import TracebackType
@@ -20,7 +20,7 @@ REFRESH_PER_SECOND = 5
 
 
 class Stage:
-    """Shows the lists of the first few users whose streams bring one."""
+    """Shows the lists of the first few users who get one over their streams."""
 
     def __init__(self, console: Console, total: int, titles: dict[str, str]) -> None:
         self._console = console
@@ -47,12 +47,12 @@ class Stage:
         self._live.stop()
 
     def advance(self) -> None:
-        """One more event was sent."""
+        """Counts one more sent event."""
         self._done += 1
         self._progress.advance(self._task)
 
     def on_list(self, user: str, answer: Recommendations) -> None:
-        """A stream brought a list."""
+        """Shows a list that a stream brought."""
         if user not in self._before and len(self._before) >= FEATURED:
             return
         before, ids = self._before.get(user, []), list(answer.item_ids)

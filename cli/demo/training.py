@@ -1,4 +1,4 @@
-"""The model of the demonstration: trained once on the past, in a process of its own."""
+"""Trains the model of the demo once, on the past, in another process."""
 
 import asyncio
 import hashlib
@@ -22,7 +22,8 @@ async def ensure(
 ) -> None:
     """Trains, unless there is a bundle of exactly this data. Raises CommandError.
 
-    Training runs in another process: it needs torch and a gigabyte of memory, and the rest needs neither.
+    Training runs in another process, because it needs torch and a gigabyte of memory, which the rest of the demo does
+    not need.
     """
     files = folder / "past"
     files.mkdir(parents=True, exist_ok=True)

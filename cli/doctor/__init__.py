@@ -1,1 +1,1 @@
-"""What `recstream doctor` checks: this machine, and the servers."""
+"""The checks of `recstream doctor`: this machine and the servers."""

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 
 class Level(StrEnum):
-    """OK; NOTE: `recstream up` works without it, or brings it; MISSING: `recstream up` needs it."""
+    """OK; NOTE: `recstream up` works without it, or provides it; MISSING: `recstream up` needs it."""
 
     OK = "ok"
     NOTE = "note"
@@ -14,7 +14,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was checked, what was found, and what to do where it is not in order."""
+    """What was checked, what was found, and what to do about it if it is not ok."""
 
     what: str
     level: Level

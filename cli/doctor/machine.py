@@ -1,4 +1,4 @@
-"""Whether this machine has what `recstream up` needs."""
+"""Checks whether this machine has what `recstream up` needs."""
 
 import os
 import platform
@@ -28,9 +28,9 @@ def examine(data: Path, bundle: Path, bundles: Path | None = None) -> Iterator[F
     """Checks this machine, in the order of the report.
 
     Args:
-        data: Folder of `recstream up`.
-        bundle: Folder of the bundle that `recstream train` writes.
-        bundles: Folder of published bundles. None: the one in `data`.
+        data: The folder of `recstream up`.
+        bundle: The folder of the bundle that `recstream train` writes.
+        bundles: The folder of published bundles. None: the one in `data`.
     """
     yield _platform()
     yield _glibc()
@@ -43,7 +43,7 @@ def examine(data: Path, bundle: Path, bundles: Path | None = None) -> Iterator[F
     yield _triton()
     yield _space("disk for data", data, 2 * _GIB, "free some space, or choose another folder with --data")
     yield _space("disk for downloads", cache_folder(), _GIB // 4, "free some space, or set RECSTREAM_CACHE")
-    # Only its size is checked; no file is written there.
+    # This checks only the size, and writes no file there.
     yield _space("/dev/shm for Triton", Path("/dev/shm"), 64 * _MIB, "in a container: --shm-size=256m")  # noqa: S108
     yield _memory()
     yield from _ports()
@@ -106,7 +106,7 @@ def _package(what: str, find: Callable[[], Path]) -> Finding:
         path = find()
     except LocalError as error:
         return Finding(what, Level.MISSING, str(error), "make install")
-    except Exception as error:  # a package that does not fit this platform raises what it likes
+    except Exception as error:  # a package that does not fit this platform may raise anything
         return Finding(what, Level.MISSING, f"{type(error).__name__}: {error}", "make install")
     if path.exists():
         return Finding(what, Level.OK, str(path))
@@ -173,7 +173,7 @@ def _ports() -> Iterator[Finding]:
                 f"port {port} for {name}",
                 Level.NOTE,
                 "taken",
-                "`recstream up` chooses another and says which",
+                "`recstream up` chooses another one, and prints it",
             )
 
 

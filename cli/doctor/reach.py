@@ -1,4 +1,4 @@
-"""Which servers answer, at the addresses of the settings or of the last `recstream up`."""
+"""Checks which servers answer, at the addresses of the settings or of the last `recstream up`."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,13 +19,13 @@ from topics.create import check_topics
 from topics.errors import TopicsError
 
 _SECONDS = 3.0
-_START = "`recstream up` starts it; or set its address"
+_START = "`recstream up` starts it, or set its address"
 
 
 async def reach(settings: Settings, data: Path) -> AsyncIterator[Finding]:
     """Checks Kafka and its topics, published versions, Valkey, Triton and the server.
 
-    A server that does not answer is a NOTE: none has to run.
+    A server that does not answer is a NOTE, because no server has to run.
     """
     settings = with_installation(settings, data)
     yield await _kafka(settings)
@@ -46,7 +46,7 @@ async def _kafka(settings: Settings) -> Finding:
         return Finding(
             what, Level.NOTE, "; ".join(map(str, problems))[:500], "`recstream topics create`, then `check`"
         )
-    return Finding(what, Level.OK, "answers, topics as they should be")
+    return Finding(what, Level.OK, "answers, and the topics are as they should be")
 
 
 async def _versions(settings: Settings) -> Finding:
@@ -79,15 +79,15 @@ async def _valkey(settings: Settings) -> Finding:
 
 
 async def _health(what: str, address: str) -> Finding:
-    """By grpc.health.v1, which Triton serves too."""
+    """Checks a server by grpc.health.v1, which Triton serves as well."""
     try:
         async with grpc.aio.insecure_channel(address) as channel:
             stub = health_pb2_grpc.HealthStub(channel)
             request = health_pb2.HealthCheckRequest()
-            # The package's stub sets its methods when it is made, where no type checker sees them.
+            # The package's stub sets its methods in its constructor, so type checkers do not see them.
             answer = await stub.Check(request, timeout=_SECONDS)  # type: ignore[attr-defined]
     except grpc.aio.AioRpcError as error:
         return Finding(what, Level.NOTE, f"does not answer ({error.code().name})", _START)
     if answer.status == health_pb2.HealthCheckResponse.SERVING:
         return Finding(what, Level.OK, "ready")
-    return Finding(what, Level.NOTE, "answers, but is not ready", "its log says what it is waiting for")
+    return Finding(what, Level.NOTE, "answers, but is not ready", "its log says what it waits for")

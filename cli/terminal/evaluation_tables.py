@@ -1,4 +1,4 @@
-"""The result of an evaluation as a person reads it in a terminal."""
+"""Tables of the result of an evaluation, for a terminal."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -20,13 +20,13 @@ Cell = Callable[[MethodResult], RenderableType]
 
 
 def any_table(result: Result | ColdResult, width: int) -> RenderableType:
-    """Of any protocol."""
+    """Returns the tables of a result of any protocol. `width` is that of the terminal, in characters."""
     return cold_table(result) if isinstance(result, ColdResult) else result_tables(result, width)
 
 
 def result_tables(result: Result, width: int = _BAR_FROM_WIDTH) -> RenderableType:
-    """The rows with their intervals, what more there is to say of them, and groups of queries and items. width: of the
-    terminal, in characters."""
+    """Returns tables of the methods with intervals, of further figures, and of groups of queries and items. `width` is
+    that of the terminal, in characters."""
     left_out = "; ".join(
         f"{count:,} {name.replace('_', ' ')}" for name, count in result.excluded.items() if count
     )
@@ -44,7 +44,7 @@ def result_tables(result: Result, width: int = _BAR_FROM_WIDTH) -> RenderableTyp
 
 
 def cold_table(result: ColdResult) -> RenderableType:
-    """Recall of items that nobody has touched, beside chance and beside items that are known."""
+    """Returns a table of the recall of hidden items, compared with chance and with known items."""
     titles = {
         "full": "hidden, among all",
         "cold": "hidden, among hidden",

@@ -1,4 +1,4 @@
-"""Progress bars on a terminal, and a line every fifteen seconds elsewhere."""
+"""Progress bars on a terminal, or a line every fifteen seconds elsewhere."""
 
 import threading
 from collections.abc import Iterator
@@ -16,13 +16,13 @@ from rich.progress import (
 
 LINE_EVERY_SECONDS = 15.0
 
-# From this percentage a line would say 100 %: the task after it is the current one.
+# From this percentage on a line would say 100 %, so the next task counts as the current one.
 _OVER = 99.5
 
 
 @contextmanager
 def progress_on(console: Console) -> Iterator[Progress]:
-    """A rich Progress to add tasks to. Without a terminal, a line names the current task every fifteen seconds."""
+    """Yields a rich Progress. Without a terminal, a line names the current task every fifteen seconds."""
     progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -37,7 +37,7 @@ def progress_on(console: Console) -> Iterator[Progress]:
     def lines() -> None:
         while not over.wait(LINE_EVERY_SECONDS):
             for task in progress.tasks:
-                # Shares of an epoch add up to 1 except for rounding.
+                # Rounding may keep the shares of an epoch from adding up to exactly 1.
                 if not task.finished and task.percentage < _OVER:
                     console.print(f"{task.description}: {task.percentage:.0f} %", highlight=False)
                     break

@@ -1,4 +1,4 @@
-"""Reports of files and of preparation as tables."""
+"""Tables of the reports of files and of preparation."""
 
 from collections.abc import Iterable, Sequence
 from typing import Protocol
@@ -11,7 +11,7 @@ from readers.report import Report
 
 
 def report_table(report: Report) -> RenderableType:
-    """How a file was read, and what was wrong in how many rows."""
+    """Returns how a file was read, and what was wrong in how many rows."""
     form = f", read as {report.format}" if report.format else ""
     parts: list[RenderableType] = [Text(f"{report.path}{form}: {report.kept:,} of {report.rows:,} rows")]
     parts += [Text(f"  {note}", style="dim") for note in report.notes]
@@ -37,7 +37,7 @@ class PreparationStep(Protocol):
 
 
 class Preparation(Protocol):
-    """`models.data.preparation.PreparationReport`, without importing torch."""
+    """The interface of `models.data.preparation.PreparationReport`. This module must not import torch."""
 
     @property
     def rows(self) -> int: ...
@@ -52,7 +52,7 @@ class Preparation(Protocol):
 
 
 def preparation_table(report: Preparation) -> RenderableType:
-    """What was left out of training, and what was found and stays."""
+    """Returns what was left out of training, and what was found but stays."""
     parts: list[RenderableType] = [Text(f"trained on: {report.kept:,} of {report.rows:,} events")]
     if report.held_out:
         tied = f"{report.held_out_tied:,} of them share user and moment with another event"

@@ -1,4 +1,4 @@
-"""A rollout as a person follows it in a terminal."""
+"""Shows the progress of a rollout in a terminal."""
 
 from rich.console import Console
 from rich.progress import Progress, TaskID
@@ -13,11 +13,11 @@ class TerminalListener:
         self._tasks: dict[str, TaskID] = {}
 
     def message(self, text: str) -> None:
-        """One line."""
+        """Prints the message as one line."""
         self._console.print(text, highlight=False)
 
     def progress(self, step: str, done: int, total: int | None) -> None:
-        """Moves the bar of the step. A step without anything to do is full at once."""
+        """Moves the bar of the step. The bar of a step with nothing to do is full at once."""
         if step not in self._tasks:
             self._tasks[step] = self._progress.add_task(step, total=None)
         if total == 0:

@@ -133,7 +133,7 @@ def test_hidden_items_are_asked_for_beside_chance(files: Path, monkeypatch: pyte
     trained_on(files, "cold-items")
     try:
         answer = run(files, "--json", protocol="cold-items")
-        with pytest.raises(CommandError, match="has no picture"):
+        with pytest.raises(CommandError, match="has no chart"):
             run(files, "--picture", str(files / "none.svg"), protocol="cold-items")
     finally:
         trained_on(files, "next-item")
