@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the Python code and its stubs from the .proto files, in place. The first argument is a Python
+# Generates the Python code and its stubs from the .proto files, in place. The first argument is a Python
 # that has the packages of requirements/protos.txt.
 set -euo pipefail
 python=$1

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Makes src/gen from ../recstream/v1, with ts-proto of node_modules. PYTHON is a Python that has the packages of
-# requirements/protos.txt; without it, that of the checkout's .envs/protos.
+# Generates src/gen from ../recstream/v1, with ts-proto of node_modules. PYTHON is a Python that has the packages of
+# requirements/protos.txt. The default is that of the checkout's .envs/protos.
 set -euo pipefail
 cd "$(dirname "$0")"
 python=${PYTHON:-../../.envs/protos/bin/python}
 if [[ ! -x $python ]]; then
-  echo "$python is not there: run make .envs/protos/installed, or set PYTHON" >&2
+  echo "$python does not exist: run make .envs/protos/installed, or set PYTHON" >&2
   exit 1
 fi
 out=src/gen
@@ -19,5 +19,5 @@ mapfile -t services < <(cd .. && find recstream/v1 -name '*.proto' | sort)
   --ts_proto_opt=outputJsonMethods=false,outputPartialMethods=true,removeEnumPrefix=true \
   --ts_proto_opt=unrecognizedEnum=false,useExactTypes=false,comments=true,useOptionals=messages,fileSuffix=.pb \
   "${services[@]}" google/rpc/status.proto google/rpc/error_details.proto
-# The HTTP annotations and descriptors are for proxies; nothing of ours reads them.
+# The HTTP annotations and descriptors are for proxies. The client does not use them.
 rm -rf "$out/google/api" "$out/google/protobuf/descriptor.pb.ts"

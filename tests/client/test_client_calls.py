@@ -213,7 +213,7 @@ async def test_a_closed_client_says_so(server: ScriptedServer):
     client = Client(server.target)
     await client.close()
     await client.close()
-    with pytest.raises(ClientClosed, match="make another"):
+    with pytest.raises(ClientClosed, match="make a new one"):
         await client.recommend("ann")
 
 

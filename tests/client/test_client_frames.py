@@ -87,7 +87,7 @@ def test_a_delta_that_does_not_fit_is_refused(delta: Delta):
 def test_a_gap_in_the_numbers_is_refused_and_the_list_stays_good():
     reader = FrameReader()
     reader.read(snapshot(1, "a", token="t1"))
-    with pytest.raises(ProtocolViolation, match="frame 3 came where 2 was due"):
+    with pytest.raises(ProtocolViolation, match="frame 3 came, but frame 2 was expected"):
         reader.read(snapshot(3, "b", token="t3"))
     assert reader.held is not None
     assert (reader.held.item_ids, reader.resume_token) == (("a",), "t1")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-#: A server may ask for a longer pause than the back-off would make, but for no longer than this (seconds).
+#: A server may request a longer pause than the back-off's, but at most this long (seconds).
 LONGEST_REQUESTED_DELAY = 300.0
 
 
@@ -13,14 +13,14 @@ LONGEST_REQUESTED_DELAY = 300.0
 class Backoff:
     """Exponential back-off with full jitter below a ceiling.
 
-    The pause before try k (from 0) is drawn evenly from (0, min(maximum, initial * multiplier^k)], so that
-    clients that lost the same server do not come back in step.
+    The pause before try k (from 0) is drawn uniformly from (0, min(maximum, initial * multiplier^k)], so that
+    clients that lost the same server do not all come back at once.
 
     Attributes:
         initial: ceiling of the first pause, in seconds.
         maximum: ceiling of every pause, in seconds.
         multiplier: growth from pause to pause.
-        steady_after: seconds that a connection must have lasted for the next break to count as the first.
+        steady_after: seconds that a connection has to last for the next break to count as the first one.
         give_up_after: seconds without a connection after which the error is raised; None: never.
 
     Example:
@@ -40,7 +40,7 @@ class Backoff:
 
     def ceiling(self, attempt: int) -> float:
         """The longest pause before try `attempt` (from 0), in seconds."""
-        # Bounded exponent: a float power past 1e308 would raise after a night of tries.
+        # The exponent is bounded, because a float power past 1e308 would raise after a night of tries.
         return min(self.maximum, self.initial * self.multiplier ** min(attempt, 64))
 
     def delay(
@@ -50,8 +50,9 @@ class Backoff:
 
         Args:
             attempt: how many tries have failed before.
-            requested: what the server asked for (RetryInfo, go-away); the jitter comes on top of it.
-            source: where randomness comes from; None: the process's own.
+            requested: the delay that the server requests (RetryInfo, go-away), in seconds; the jitter is added
+                to it.
+            source: the source of randomness; None: that of the process.
         """
         drawn = (source or random).random()
         jittered = self.ceiling(attempt) * (1.0 - drawn)

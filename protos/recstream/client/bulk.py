@@ -1,4 +1,4 @@
-"""Many events over one stream."""
+"""Records many events over one stream."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from recstream.v1.interaction_service_pb2 import RecordStreamRequest, RecordStre
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What became of one event.
+    """The outcome of recording one event.
 
     Attributes:
         interaction: the event, with its id.
-        token: where Kafka keeps it; None where it was refused.
-        error: why it was refused; None where it was recorded.
+        token: where Kafka keeps it; None if it was refused.
+        error: why it was refused; None if it was recorded.
     """
 
     interaction: Interaction
@@ -43,7 +43,7 @@ async def record_many(
     give_up_after: float | None,
     idle_timeout: float | None,
 ) -> AsyncGenerator[Recorded, None]:
-    """One `Recorded` an event, in order; see `Client.record_many`."""
+    """Yields a `Recorded` for each event, in order; see `Client.record_many`."""
     outbox = Outbox(in_flight)
     order: _Queue = asyncio.Queue(maxsize=in_flight)
     exchange = Exchange(
@@ -57,7 +57,7 @@ async def record_many(
     )
     sender = asyncio.create_task(exchange.run(), name="recstream-record-many")
     feeder = asyncio.create_task(_feed(interactions, outbox, order), name="recstream-feed")
-    # Whatever ends the sender, nobody is left waiting for an answer that cannot come.
+    # However the sender ends, no event must wait for an answer that cannot come.
     sender.add_done_callback(lambda _: outbox.close(ClientClosed("the stream of events has ended")))
     try:
         while (sent := await order.get()) is not None:
@@ -78,7 +78,7 @@ async def _outcome(
         if sender.done() and not sender.cancelled():
             failure = sender.exception()
             if failure is not None:
-                raise failure from None  # the stream ended: this is not about the event
+                raise failure from None  # the stream has ended, so the error is not about the event
         return Recorded(event, None, error)
 
 
@@ -97,7 +97,7 @@ async def _feed(
 
 
 async def _send(event: Interaction, outbox: Outbox, order: _Queue) -> None:
-    if not event.event_id:  # without an id a second try would count twice
+    if not event.event_id:  # without an id a retry would count twice
         named = Interaction()
         named.CopyFrom(event)
         named.event_id = new_event_id()

@@ -1,4 +1,4 @@
-"""The client's calls for what can be recommended."""
+"""The client's calls for the catalogue."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from recstream.v1.catalog_service_pb2 import (
 from recstream.v1.interaction_pb2 import EventToken
 from recstream.v1.item_pb2 import Item
 
-#: A request holds at most so many items, and bytes below gRPC's usual 4 MiB.
+#: The most items and bytes of a request. The bytes stay below gRPC's usual limit of 4 MiB.
 ITEMS_PER_REQUEST = 1_000
 BYTES_PER_REQUEST = 3 << 20
 
 
 class Catalogue:
-    """What can be recommended."""
+    """The catalogue: the items that can be recommended."""
 
     _connection: Connection
 
     async def item(self, item_id: str, *, timeout: float | None = None) -> GetItemResponse:
-        """An item with its popularity.
+        """Returns an item with its popularity.
 
         Raises:
-            NotFound: the item is not known.
+            NotFound: the item is unknown.
 
         Example:
             answer = await client.item("tt0114709")
@@ -40,17 +40,17 @@ class Catalogue:
         return await self._connection.call(self._connection.catalog.GetItem, request, timeout)
 
     async def put_items(self, items: Iterable[Item], *, timeout: float | None = None) -> list[EventToken]:
-        """Adds or replaces items, any number; answers when Kafka has them.
+        """Adds or replaces any number of items. Returns when Kafka has them.
 
         Args:
-            items: sent in requests of a bounded size, one after another.
+            items: the items; they are sent in requests of a bounded size, one after another.
             timeout: seconds for each request; None: the client's default.
 
         Returns:
-            One token an item, in order.
+            One token for each item, in order.
 
         Raises:
-            InvalidRequest: a field is at fault, such as `items[3].item_id`; requests before it were taken.
+            InvalidRequest: a field is invalid, such as `items[3].item_id`; earlier requests were accepted.
 
         Example:
             await client.put_items([Item(item_id="tt0114709", title="Toy Story", categories=["Animation"])])
@@ -66,7 +66,7 @@ class Catalogue:
     async def withdraw(
         self, item_ids: Iterable[str], *, timeout: float | None = None
     ) -> WithdrawItemsResponse:
-        """Takes items off every list, at once. They stay known and may be put again.
+        """Removes items from every list, at once. They stay in the catalogue, and may be put again.
 
         Example:
             answer = await client.withdraw(["tt0114709"])

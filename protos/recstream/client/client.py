@@ -15,7 +15,7 @@ from recstream.client.recording import Recording
 
 
 class Client(Recommending, Recording, Profiles, Catalogue):
-    """A client of recstream, for asyncio. One for a process is enough; it is safe to share between tasks.
+    """An asyncio client of recstream. One client per process is enough, and tasks can share it.
 
     The channel opens at the first call, on the event loop that runs then.
 
@@ -39,18 +39,18 @@ class Client(Recommending, Recording, Profiles, Catalogue):
         idle_timeout: float | None = 90.0,
         options: ChannelOptions = (),
     ) -> None:
-        """Sets the client up; nothing is sent yet.
+        """Sets up the client. Nothing is sent yet.
 
         Args:
             target: `host:port`, or any name that gRPC resolves, such as `dns:///recstream:50051`.
             credentials: for TLS, see `tls()`; None: plain text.
-            metadata: sent with every call, such as `{"authorization": "Bearer ..."}`; a function is asked
-                anew for each.
-            timeout: seconds that a call may take, its retries included, unless the call says otherwise.
-            retries: further tries of a call while the server is unavailable, at most.
+            metadata: sent with every call, such as `{"authorization": "Bearer ..."}`; a function is called
+                for each call.
+            timeout: seconds that a call may take, including its retries, unless the call says otherwise.
+            retries: most retries of a call while the server is unavailable.
             backoff: pauses between tries and before a stream is opened again.
-            idle_timeout: seconds without even a heartbeat after which a stream is opened again; more than the
-                server's heartbeat interval. None: never.
+            idle_timeout: seconds without even a heartbeat after which a stream is opened again; None: never.
+                It must be longer than the server's heartbeat interval.
             options: gRPC channel options, on top of the client's own.
         """
         self._idle_timeout = idle_timeout
@@ -66,11 +66,11 @@ class Client(Recommending, Recording, Profiles, Catalogue):
 
     @property
     def target(self) -> str:
-        """Where the client calls."""
+        """The target that the client calls."""
         return self._connection.target
 
     async def close(self) -> None:
-        """Ends every call and stream, and the channel. May be called twice."""
+        """Ends every call and stream, and closes the channel. May be called twice."""
         await self._connection.close()
 
     async def __aenter__(self) -> Client:

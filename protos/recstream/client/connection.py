@@ -1,4 +1,4 @@
-"""The channel to the servers: how it is set up, and how one call is made on it."""
+"""The channel to the servers, and single calls on it."""
 
 from __future__ import annotations
 
@@ -33,32 +33,32 @@ _Request = TypeVar("_Request", contravariant=True)
 _Response = TypeVar("_Response", covariant=True)
 _T = TypeVar("_T")
 
-#: Sent with every call; a function is asked anew for each, so that a token can be renewed.
+#: Sent with every call. A function is called for each call, so that a token can be renewed.
 Metadata = Mapping[str, str] | Callable[[], Mapping[str, str]]
 ChannelOptions = Sequence[tuple[str, str | int]]
 
 CHANNEL_OPTIONS: dict[str, str | int] = {
-    # Pings find a dead peer under an idle stream. The server allows one each 10 s.
+    # Pings detect a dead peer of an idle stream. The server allows one every 10 s.
     "grpc.keepalive_time_ms": 30_000,
     "grpc.keepalive_timeout_ms": 10_000,
     "grpc.http2.max_pings_without_data": 0,
-    # The channel's own back-off grows to two minutes by default: far too long after a server's restart.
+    # By default the channel's own back-off grows to two minutes, which is far too long after a server's restart.
     "grpc.initial_reconnect_backoff_ms": 100,
     "grpc.max_reconnect_backoff_ms": 3_000,
-    "grpc.min_reconnect_backoff_ms": 5_000,  # in truth the time that one attempt to connect may take
-    # A name with several addresses (a headless service) is spread over all of them.
+    "grpc.min_reconnect_backoff_ms": 5_000,  # in fact the longest time of one attempt to connect
+    # Calls to a name with several addresses (a headless service) are spread over all of them.
     "grpc.service_config": json.dumps({"loadBalancingConfig": [{"round_robin": {}}]}),
-    # A server that goes is when the name is looked up again, by default not twice in half a minute: in a rolling
-    # restart the next server would go before the one that replaces it is known.
+    # The name is looked up again when a server goes away, but by default at most every 30 s. In a rolling restart the
+    # next server would go away before the client knows the replacement of the first one.
     "grpc.dns_min_time_between_resolutions_ms": 5_000,
-    # Connections of its own. By default clients of one process with equal options share theirs, and with them the
-    # back-off: whom a dead server kept waiting would make a client that starts later wait too.
+    # By default the clients of a process with equal options share connections, and with them the back-off. A client
+    # that starts later would then wait as well.
     "grpc.use_local_subchannel_pool": 1,
 }
 
 
 class UnaryMethod(Protocol[_Request, _Response]):
-    """A method of a stub that answers once."""
+    """A unary method of a stub."""
 
     def __call__(
         self, request: _Request, *, timeout: float | None = ..., metadata: grpc.aio.Metadata | None = ...
@@ -70,11 +70,11 @@ def tls(
     certificate: Path | bytes | None = None,
     key: Path | bytes | None = None,
 ) -> grpc.ChannelCredentials:
-    """Credentials for a server that speaks TLS.
+    """Returns credentials for a server with TLS.
 
     Args:
         authority: PEM of the authorities to trust; None: those of the system.
-        certificate: PEM of the client's own chain, for mutual TLS; with `key`.
+        certificate: PEM of the client's certificate chain, for mutual TLS; needs `key`.
         key: PEM of the client's private key.
 
     Example:
@@ -88,7 +88,7 @@ def tls(
 
 
 class _Stubs:
-    """A channel and what is called on it."""
+    """A channel with its stubs."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self.channel = channel
@@ -103,7 +103,7 @@ class _Stubs:
 
 
 class Connection:
-    """A channel with its stubs, made at the first use, on the event loop that runs then."""
+    """A channel with its stubs. It is made at the first use, on the event loop that runs then."""
 
     def __init__(
         self,
@@ -128,7 +128,7 @@ class Connection:
 
     def _open(self) -> _Stubs:
         if self._closed:
-            raise ClientClosed(f"the client of {self.target} is closed; make another")
+            raise ClientClosed(f"the client of {self.target} is closed; make a new one")
         if self._stubs is None:
             if self._credentials is None:
                 channel = grpc.aio.insecure_channel(self.target, options=self._options)
@@ -158,7 +158,7 @@ class Connection:
         return self._open().catalog
 
     def metadata(self) -> grpc.aio.Metadata | None:
-        """What goes with a call now, `traceparent` with it where the caller is being traced."""
+        """Returns the metadata of a call, with `traceparent` if the caller is traced."""
         given = self._metadata() if callable(self._metadata) else self._metadata or {}
         pairs = {**trace_headers(), **{key.lower(): value for key, value in given.items()}}
         return grpc.aio.Metadata(*pairs.items()) if pairs else None
@@ -166,17 +166,17 @@ class Connection:
     async def call(
         self, method: UnaryMethod[_Request, _Response], request: _Request, timeout: float | None
     ) -> _Response:
-        """One answer, tried again while the server is unavailable and time is left.
+        """Makes a unary call. Retries while the server is unavailable and time is left.
 
-        Every method of the contract may be repeated: events carry an id, items replace themselves.
+        Every method of the contract may be repeated: events have an id, and an item replaces itself.
 
         Args:
             method: a method of a stub.
-            request: what to send.
+            request: the request.
             timeout: seconds for all tries together; None: the client's default.
 
         Raises:
-            RecstreamError: the kind says what to do; see `recstream.client.errors`.
+            RecstreamError: its class says what to do; see `recstream.client.errors`.
         """
 
         async def attempt(left: float) -> _Response:
@@ -185,7 +185,7 @@ class Connection:
         return await self.retrying(attempt, timeout)
 
     async def retrying(self, attempt: Callable[[float], Awaitable[_T]], timeout: float | None) -> _T:
-        """What `attempt` returns, given the seconds that are left; tried again as `call` says."""
+        """Calls `attempt` with the seconds that are left, and returns its result. Retries like `call`."""
         limit = time.monotonic() + (self.timeout if timeout is None else timeout)
         for tries in range(self._retries + 1):
             left = max(limit - time.monotonic(), 0.0)
@@ -208,7 +208,7 @@ class Connection:
         return pause if time.monotonic() + pause < limit else None
 
     async def close(self) -> None:
-        """Ends every call that is open and the channel. May be called twice."""
+        """Ends every open call, and closes the channel. May be called twice."""
         self._closed = True
         stubs, self._stubs = self._stubs, None
         if stubs is not None:

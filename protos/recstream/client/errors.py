@@ -1,14 +1,14 @@
-"""What can go wrong, as one tree: every error that the client raises is a `RecstreamError`.
+"""The tree of errors: every error that the client raises is a `RecstreamError`.
 
 RecstreamError
-+-- InvalidRequest       the request itself is at fault: see `violations`
-+-- NotFound             the item is not known
-+-- NotAllowed           no or wrong credentials, or not permitted
-+-- FailedPrecondition   the system is not in a state for this; `reason` says why
-+-- DeadlineExceeded     no answer inside the timeout
++-- InvalidRequest       the request is invalid: see `violations`
++-- NotFound             the item is unknown
++-- NotAllowed           no or wrong credentials, or no permission
++-- FailedPrecondition   the state of the system does not allow this; `reason` says why
++-- DeadlineExceeded     no answer within the timeout
 +-- Unavailable          the server cannot be reached or is draining: try again, after `retry_after`
-|   +-- Overloaded       the server has as much as it can carry
-|   +-- GoingAway        the server is about to end a stream, which is then opened again by itself
+|   +-- Overloaded       the server is at a limit
+|   +-- GoingAway        the server is about to end a stream, which the client then opens again
 +-- ServerError          the server failed; its log has the cause
 +-- ProtocolViolation    the server broke the contract (a gap in sequence numbers, a bad delta)
 +-- ClientClosed         the client was used after it was closed
@@ -38,13 +38,13 @@ class FieldViolation:
 
 @dataclass(frozen=True, slots=True)
 class ErrorDetails:
-    """What the server said about an error, beside its message.
+    """The details of an error that the server sent, besides the message.
 
     Attributes:
-        code: the gRPC status code; None where no call was made.
-        reason: a constant name for the cause (ErrorInfo), such as `ITEM_UNKNOWN`; empty if none was given.
+        code: the gRPC status code; None if no call was made.
+        reason: a constant name for the cause (ErrorInfo), such as `ITEM_UNKNOWN`; empty if there is none.
         metadata: facts about the cause (ErrorInfo).
-        violations: the fields at fault (BadRequest).
+        violations: the invalid fields (BadRequest).
         retry_after: seconds to wait before another try (RetryInfo); None if the server named none.
     """
 
@@ -65,21 +65,21 @@ class RecstreamError(Exception):
 
     @property
     def code(self) -> grpc.StatusCode | None:
-        """The gRPC status code; None where no call was made."""
+        """The gRPC status code; None if no call was made."""
         return self.details.code
 
     @property
     def reason(self) -> str:
-        """A constant name for the cause; empty if the server gave none."""
+        """A constant name for the cause; empty if the server sent none."""
         return self.details.reason
 
 
 class InvalidRequest(RecstreamError):
-    """The request is at fault; the same request will fail again."""
+    """The request is invalid. The same request will fail again."""
 
     @property
     def violations(self) -> tuple[FieldViolation, ...]:
-        """Each field at fault and what is wrong with it; empty if the server named none."""
+        """Each invalid field, and what is wrong with it; empty if the server named none."""
         return self.details.violations
 
     def __str__(self) -> str:
@@ -90,7 +90,7 @@ class InvalidRequest(RecstreamError):
 
 
 class NotFound(RecstreamError):
-    """What was asked for does not exist."""
+    """The requested item does not exist."""
 
 
 class NotAllowed(RecstreamError):
@@ -98,11 +98,11 @@ class NotAllowed(RecstreamError):
 
 
 class FailedPrecondition(RecstreamError):
-    """The system is not in a state for this call."""
+    """The state of the system does not allow this call."""
 
 
 class DeadlineExceeded(RecstreamError):
-    """There was no answer inside the timeout. A write may or may not have happened."""
+    """There was no answer within the timeout. A write may or may not have happened."""
 
 
 class Unavailable(RecstreamError):
@@ -115,11 +115,11 @@ class Unavailable(RecstreamError):
 
 
 class Overloaded(Unavailable):
-    """The server carries as much as it can; it names a delay."""
+    """The server is at a limit. It names a delay."""
 
 
 class GoingAway(Unavailable):
-    """The server said that it is about to end the stream, and when to come back."""
+    """The server is about to end the stream. It says when to reconnect."""
 
 
 class ServerError(RecstreamError):

@@ -1,4 +1,4 @@
-"""Interactions, as one writes them in Python."""
+"""Builds interactions from Python values."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ _last = 0
 
 
 def new_event_id() -> str:
-    """A name for an event that no other event has: a UUID of version 7, as text.
+    """Returns a unique id for an event: a UUID of version 7, as text.
 
-    Ids of one process ascend, also within a millisecond, so that events of the same time keep their order.
+    The ids of a process ascend, even within a millisecond, so that events of the same time keep their order.
     """
     global _last
     with _lock:
-        # 48 bits of milliseconds, 12 of a counter; a burst past the counter borrows from the next one.
+        # 48 bits of milliseconds and 12 bits of a counter. A burst that exceeds the counter borrows from the next
+        # millisecond.
         _last = max(_last + 1, time.time_ns() // 1_000_000 << 12)
         ticks = _last
     number = (ticks >> 12) << 80 | 0x7 << 76 | (ticks & 0xFFF) << 64
@@ -32,7 +33,7 @@ def new_event_id() -> str:
 
 
 class EventFacts(TypedDict, total=False):
-    """What `interaction()` takes beside user, item and action."""
+    """The arguments of `interaction()` besides user, item and action."""
 
     event_time: datetime | int | None
     event_id: str | None
@@ -60,20 +61,20 @@ def interaction(
     domain: str = "",
     experiments: Mapping[str, str] | None = None,
 ) -> Interaction:
-    """An event, ready to be sent.
+    """Returns an event that is ready to be sent.
 
     Args:
-        user_id: who.
-        item_id: what was acted on; empty for an undo.
+        user_id: the user who acted.
+        item_id: the item that was acted on; empty for an undo.
         action: one of the server's configured actions, `impression`, or `undo`.
-        event_time: when; a datetime with its zone, or Unix time in milliseconds; None: now.
-        event_id: names the event for ever, so that a repeat is recognised; None: a new one.
-        value: a rating, a share watched, a quantity, in the action's scale.
-        undo_event_id: for `undo`, the event that is taken back.
+        event_time: the time of the event: a datetime with a time zone, or Unix milliseconds; None: now.
+        event_id: the event's id, by which a repeat is recognised; None: a new one.
+        value: a rating, a share watched or a quantity, in the action's scale.
+        undo_event_id: for `undo`, the id of the event to undo.
         slate_id: the list that the item was seen on.
-        position: the item's place on it, 0 is the top.
+        position: the item's position on that list; 0 is the top.
         surface: where it happened, such as `home`.
-        domain: which catalogue it belongs to, such as `video`.
+        domain: the catalogue that the item belongs to, such as `video`.
         experiments: experiment name to arm.
 
     Raises:

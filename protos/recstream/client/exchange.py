@@ -1,4 +1,4 @@
-"""A stream with events up and answers down, opened again when it breaks."""
+"""A bidirectional stream that sends events and receives answers. It is opened again when it breaks."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _Response = TypeVar("_Response")
 
 
 class Exchange(Generic[_Request, _Response]):
-    """Sends what is in an outbox over one call after another.
+    """Sends the events of an outbox over a call, and over a new call after each break.
 
     Args:
         dial: opens a call.
-        opening: the messages that a call begins with, made anew for each.
-        wrap: the message that carries an event.
-        receive: called with each answer; what it raises as RecstreamError ends that call, not the exchange.
+        opening: makes the first messages of a call.
+        wrap: makes the message for an event.
+        receive: called with each answer; a RecstreamError that it raises ends the call, but not the exchange.
         outbox: the events.
-        reconnect: when to try again.
+        reconnect: decides when to try again.
         idle_timeout: seconds of silence after which a call is given up; None: never.
     """
 
@@ -54,7 +54,7 @@ class Exchange(Generic[_Request, _Response]):
         """Runs until it is cancelled.
 
         Raises:
-            RecstreamError: a break that another try cannot heal. The outbox is closed with it.
+            RecstreamError: the call failed, and another try cannot help. The outbox is closed with this error.
         """
         while True:
             try:
@@ -87,4 +87,4 @@ class Exchange(Generic[_Request, _Response]):
             while True:
                 await call.write(self._wrap(await self._outbox.take()))
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            return  # the call has ended; the reader learns its status
+            return  # the call has ended; the reader gets its status

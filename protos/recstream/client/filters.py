@@ -1,4 +1,4 @@
-"""Filters, as one writes them in Python."""
+"""Builds filters from Python values."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from recstream.v1.filter_pb2 import AttributeFilter, Filter, RangeFilter
 
-#: The ends of a range, included; None: open.
+#: The ends of a range, inclusive; None: open.
 Range = tuple[float | None, float | None]
 
 
@@ -17,13 +17,13 @@ def where(
     attributes: Mapping[str, str | Iterable[str]] | None = None,
     ranges: Mapping[str, Range] | None = None,
 ) -> Filter:
-    """Which items a list may hold; every part that is given must match.
+    """Returns a filter for the items of a list. An item must match every given part.
 
     Args:
-        categories: at least one of these.
-        excluded_categories: none of these.
-        attributes: name to the value, or to the values of which one must match.
-        ranges: name of a number to (from, to), ends included, None for an open end.
+        categories: the item has at least one of these.
+        excluded_categories: the item has none of these.
+        attributes: attribute name to a value, or to several values of which one must match.
+        ranges: name of a number to (from, to), inclusive; None: an open end.
 
     Example:
         >>> where(categories=["Comedy"], ranges={"year": (1990, None)}).categories

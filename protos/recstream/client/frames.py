@@ -1,4 +1,4 @@
-"""From frames to whole lists."""
+"""Turns frames into whole lists."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from recstream.v1.slate_pb2 import RankedItem
 
 
 def apply(delta: Delta, items: Sequence[RankedItem]) -> tuple[RankedItem, ...]:
-    """The list after a delta: without what it removes or places, then each placed item inserted in order.
+    """Applies a delta to a list. Takes out the items that it removes or places, and inserts the placed ones in order.
 
     Raises:
-        ProtocolViolation: a position lies outside, or the result is not as long as the delta says.
+        ProtocolViolation: a position is outside the list, or the result is not as long as the delta says.
     """
     placed = {each.position: each.item for each in delta.placed}
     moved = {each.item.item_id for each in delta.placed}
@@ -24,16 +24,16 @@ def apply(delta: Delta, items: Sequence[RankedItem]) -> tuple[RankedItem, ...]:
         raise ProtocolViolation("a delta places an item twice or two items at one position")
     if len(kept) + len(placed) != delta.length or not all(0 <= place < delta.length for place in placed):
         raise ProtocolViolation(f"a delta does not lead to a list of {delta.length} items")
-    # Inserting in ascending order comes to this: each placed item has its position, the kept fill the rest.
+    # Inserting in ascending order has this result: placed items are at their positions, and kept items fill the rest.
     rest = iter(kept)
     return tuple(placed[place] if place in placed else next(rest) for place in range(delta.length))
 
 
 class FrameReader:
-    """Keeps the list that a stream's frames describe, over as many connections as it takes.
+    """Holds the list that a stream's frames describe, across connections.
 
-    `connected()` at the start of each connection, then `read()` with each frame. `resume_token` is that of
-    the list that is held, so the two never disagree.
+    Call `connected()` at the start of each connection, and `read()` with each frame. `resume_token` always
+    belongs to the list that is held.
     """
 
     def __init__(self, held: Recommendations | None = None) -> None:
@@ -42,19 +42,19 @@ class FrameReader:
         self._expected = 1
 
     def connected(self) -> None:
-        """Says that the next frame is the first of a connection."""
+        """Expects the first frame of a connection next."""
         self._expected = 1
 
     def read(self, frame: Frame) -> Recommendations | None:
-        """The new list, if the frame has one.
+        """Returns the new list, if the frame has one.
 
         Raises:
-            GoingAway: the server asks to open the stream again after a delay.
+            GoingAway: the server asks the client to open the stream again after a delay.
             ProtocolViolation: the frame is not the next one, or does not fit the list. The stream must be
-                opened again: with `resume_token` as it then is, which is empty where the list is in doubt.
+                opened again with the current `resume_token`, which is empty if the list is in doubt.
         """
         if frame.sequence != self._expected:
-            raise ProtocolViolation(f"frame {frame.sequence} came where {self._expected} was due")
+            raise ProtocolViolation(f"frame {frame.sequence} came, but frame {self._expected} was expected")
         self._expected += 1
         kind = frame.WhichOneof("kind")
         if kind == "snapshot":
@@ -64,16 +64,16 @@ class FrameReader:
             slate = frame.delta.slate
             items = self._patched(frame.delta)
         elif kind == "go_away":
-            # Its token is for the list that is held; without one the older token still names it.
+            # Its token belongs to the list that is held. Without a token, the older one still does.
             if frame.resume_token and self.held is not None:
                 self.resume_token = frame.resume_token
             delay = frame.go_away.reconnect_after_ms / 1000
             raise GoingAway(
-                f"the server is about to end the stream and asks to be back in {delay:g} s",
+                f"the server is about to end the stream and asks the client to reconnect in {delay:g} s",
                 ErrorDetails(retry_after=delay),
             )
         else:
-            return None  # a heartbeat, or a kind that a later server has
+            return None  # a heartbeat, or a kind that only a newer server has
         self.resume_token = frame.resume_token
         self.held = from_slate(
             slate,

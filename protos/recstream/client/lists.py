@@ -1,4 +1,4 @@
-"""The lists that the client hands out."""
+"""The lists that the client returns."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from recstream.v1.slate_pb2 import RankedItem, Slate
 
 
 class Tier(enum.IntEnum):
-    """How good an answer could be made within the deadline and with the servers at hand."""
+    """How the server made a list within the deadline, with the backends that were available."""
 
     UNSPECIFIED = 0
     #: The model's ranker scored the candidates.
     RANKED = 1
-    #: The user's vector against the items' vectors.
+    #: User and item vectors scored the candidates.
     VECTORS = 2
-    #: Popularity.
+    #: Popularity scored the candidates.
     POPULAR = 3
 
     @classmethod
     def _missing_(cls, value: object) -> Tier:
-        return cls.UNSPECIFIED  # a tier that a later server has and this client does not know
+        return cls.UNSPECIFIED  # a tier of a newer server, which this client does not know
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +32,17 @@ class Recommendations(Sequence[RankedItem]):
     """A ranked list, best first. Behaves like a tuple of `RankedItem`.
 
     Attributes:
-        items: the items; an item's place is its index.
-        slate_id: names the list; hand it to `record()` with clicks and impressions. Empty on an empty list.
-        tier: how good the list could be made.
+        items: the items; an item's position is its index.
+        slate_id: the list's id; pass it to `record()` with clicks and impressions. Empty for an empty list.
+        tier: how the list was made.
         includes_events: False: the deadline came before the events in `after` were in the profile.
         next_page_token: for `recommend(page_token=...)`; empty: there are no further items.
-        profile_revision: the profile it was made from; comparable for equality only.
-        model_version: the model that scored it; 0 where none did.
-        profile_unavailable: True: the list knows nothing of the user, the profile could not be read.
-        causes: on streams, the events that made the server look again; empty for the first list.
-        resume_token: on streams, where to go on; see `stream(resume=...)`.
-        sequence: on streams, the frame's number within its connection.
+        profile_revision: the revision of the profile that it was made from; only compare it for equality.
+        model_version: the version of the model that scored it; 0: no model.
+        profile_unavailable: True: the profile could not be read, so the list does not depend on the user.
+        causes: on streams, the events that led to this list; empty for the first list.
+        resume_token: on streams, where to resume; see `stream(resume=...)`.
+        sequence: on streams, the number of the frame within its connection.
 
     Example:
         >>> [item.item_id for item in Recommendations(items=(RankedItem(item_id="tt0114709"),))]
@@ -90,7 +90,7 @@ def from_slate(
     resume_token: str = "",
     sequence: int = 0,
 ) -> Recommendations:
-    """The list of a slate. `items` stands in for the slate's own where it came as a delta."""
+    """Returns the list of a slate. `items` replaces the items of a slate that came with a delta."""
     return Recommendations(
         items=tuple(slate.items if items is None else items),
         slate_id=slate.slate_id,

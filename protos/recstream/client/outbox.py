@@ -1,4 +1,4 @@
-"""Events on their way: sent in order, answered in order, sent again after a break."""
+"""Unanswered events. They are sent in order, answered in order, and sent again after a break."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from recstream.v1.interaction_pb2 import EventToken, Interaction
 
 
 class Outbox:
-    """Events that have no answer yet, a bounded number.
+    """A bounded number of events that have no answer yet.
 
-    After a break `rewind()` makes all of them due again. That is safe: an event that Kafka has already is
-    known by its event id, and a repeat changes nothing.
+    After a break, `rewind()` makes all of them due again. This is safe, because a repeated event is recognised by its
+    id and changes nothing.
     """
 
     def __init__(self, bound: int) -> None:
@@ -24,7 +24,10 @@ class Outbox:
         self._failure: RecstreamError | None = None
 
     async def put(self, event: Interaction) -> asyncio.Future[EventToken]:
-        """Queues an event, waiting while the outbox is full; the future gets its answer.
+        """Queues an event. Waits while the outbox is full.
+
+        Returns:
+            A future for the event's answer.
 
         Raises:
             RecstreamError: the outbox was closed for this reason.
@@ -39,7 +42,7 @@ class Outbox:
         return answer
 
     async def take(self) -> Interaction:
-        """The next event to send, waiting for one."""
+        """Waits for the next event to send, and returns it."""
         while self._sent >= len(self._waiting):
             self._due.clear()
             await self._due.wait()
@@ -48,14 +51,14 @@ class Outbox:
         return event
 
     def rewind(self) -> None:
-        """Makes every event without an answer due again, in order."""
+        """Makes all unanswered events due again, in order."""
         self._sent = 0
 
     def answer(self, answer: EventToken | RecstreamError) -> None:
-        """Gives the oldest event that was sent its answer.
+        """Passes the answer to the oldest sent event.
 
         Raises:
-            ProtocolViolation: none was waiting for one.
+            ProtocolViolation: no sent event is unanswered.
         """
         if self._sent == 0:
             raise ProtocolViolation("the server answered an event that was not sent")
@@ -65,7 +68,7 @@ class Outbox:
         _settle(future, answer)
 
     def close(self, reason: RecstreamError) -> None:
-        """Refuses further events, and fails those without an answer. The first reason stays."""
+        """Refuses further events, and fails the unanswered ones. If it is called again, the first reason stays."""
         if self._failure is None:
             self._failure = reason
         while self._waiting:
@@ -80,6 +83,6 @@ def _settle(future: asyncio.Future[EventToken], answer: EventToken | RecstreamEr
         return
     if isinstance(answer, RecstreamError):
         future.set_exception(answer)
-        future.exception()  # seen: a waiter that is gone must not become a warning
+        future.exception()  # marks it as retrieved, so that asyncio does not warn if no waiter is left
     else:
         future.set_result(answer)

@@ -1,4 +1,4 @@
-"""The client's calls for what is known of a user."""
+"""The client's calls for profiles."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from recstream.v1.profile_service_pb2 import (
 
 @dataclass(frozen=True, slots=True)
 class ProfileExport:
-    """Everything that is kept of a user.
+    """All stored data of a user.
 
     Attributes:
         profile: the profile.
-        taken: what was taken before the history begins.
+        taken: the items that the user took before the history begins.
     """
 
     profile: Profile
@@ -31,17 +31,17 @@ class ProfileExport:
 
 
 class Profiles:
-    """What is known of a user, and the right to be forgotten."""
+    """Reads, exports and erases the data of a user."""
 
     _connection: Connection
 
     async def profile(
         self, user_id: str, *, after: Iterable[EventToken] = (), timeout: float | None = None
     ) -> GetProfileResponse:
-        """What is known of a user. Of an unknown one: a profile with revision 0.
+        """Returns a user's profile. An unknown user has an empty profile with revision 0.
 
         Args:
-            user_id: whose.
+            user_id: the user.
             after: tokens of events that the profile must include; see `includes_events` of the answer.
             timeout: seconds; None: the client's default.
 
@@ -53,7 +53,7 @@ class Profiles:
         return await self._connection.call(self._connection.profiles.GetProfile, request, timeout)
 
     async def export_profile(self, user_id: str, *, timeout: float | None = None) -> ProfileExport:
-        """Everything that is kept of a user, put together from its parts.
+        """Returns all stored data of a user.
 
         Example:
             Path("ann.binpb").write_bytes((await client.export_profile("ann")).profile.SerializeToString())
@@ -75,10 +75,10 @@ class Profiles:
         return await self._connection.retrying(attempt, timeout)
 
     async def erase(self, user_id: str, *, timeout: float | None = None) -> EventToken:
-        """Forgets every event of the user that Kafka has now, for good.
+        """Erases every event of the user that Kafka has now. A replay of the topic does not bring them back.
 
         Returns:
-            The order's token: hand it to `profile(after=...)` to see it done.
+            The token of the erasure: pass it to `profile(after=...)` to wait until it is done.
 
         Example:
             token = await client.erase("ann")

@@ -1,4 +1,4 @@
-"""One message from an open call."""
+"""Reads one message from an open call."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ _Response = TypeVar("_Response", covariant=True)
 
 
 class Readable(Protocol[_Response]):
-    """A call whose answers come one by one."""
+    """A call with a stream of answers."""
 
     def read(self) -> Awaitable[_Response | Any]:
-        """The next answer, or grpc.aio.EOF."""
+        """Returns the next answer, or grpc.aio.EOF."""
         ...
 
 
 async def read(call: Readable[_Response], idle_timeout: float | None) -> _Response:
-    """The next message.
+    """Returns the next message.
 
     Args:
         call: an open call.
-        idle_timeout: seconds of silence after which the server is taken for gone. Proxies answer pings for
-            servers that are long dead; only a message shows that somebody is there. None: wait for ever.
+        idle_timeout: seconds of silence after which the server counts as gone. Proxies answer pings on behalf of
+            dead servers, so only a message shows that the server lives. None: wait forever.
 
     Raises:
-        RecstreamError: the call has ended, in whatever way. `asyncio.CancelledError` is the caller's own.
+        RecstreamError: the call has ended. `asyncio.CancelledError` is raised only if the caller is cancelled.
     """
     try:
         async with asyncio.timeout(idle_timeout):

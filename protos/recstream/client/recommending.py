@@ -21,15 +21,15 @@ from recstream.v1.slate_pb2 import RankedItem
 
 
 class ListOptions(TypedDict, total=False):
-    """What `recommend()` and `pages()` take to say which list.
+    """The arguments of `recommend()` and `pages()` that describe a list.
 
     Keys:
         count: how many items, 1 to 500; 0: the server's default, 20.
         surface: where the list is shown; selects the surface's settings.
         domain: only items of this domain.
-        filter: which items the list may hold; see `where()`.
+        filter: which items the list may have; see `where()`.
         excluded: ids of items to leave out.
-        experiments: experiment name to arm, kept with the list's record.
+        experiments: experiment name to arm; stored with the list's record.
     """
 
     count: int
@@ -41,7 +41,7 @@ class ListOptions(TypedDict, total=False):
 
 
 class Recommending:
-    """Lists for users, and items like an item."""
+    """Lists for users, and items similar to an item."""
 
     _connection: Connection
     _idle_timeout: float | None
@@ -60,23 +60,23 @@ class Recommending:
         experiments: Mapping[str, str] | None = None,
         timeout: float | None = None,
     ) -> Recommendations:
-        """One list. A user nobody has heard of gets what is popular and new.
+        """Returns one list. An unknown user gets popular and new items.
 
         Args:
-            user_id: for whom.
+            user_id: the user.
             count: how many items, 1 to 500; 0: the server's default, 20.
-            after: tokens of events that the list must know of; see `includes_events` of the answer.
+            after: tokens of events that the list must include; see `includes_events` of the answer.
             surface: where the list is shown; selects the surface's settings.
             domain: only items of this domain.
-            filter: which items the list may hold; see `where()`.
+            filter: which items the list may have; see `where()`.
             excluded: ids of items to leave out, at most 1,000.
-            page_token: `next_page_token` of the list before.
-            experiments: experiment name to arm, kept with the list's record.
-            timeout: seconds; None: the client's default. A short one gets a simpler list, not an error: see
-                `tier` of the answer.
+            page_token: `next_page_token` of the previous list.
+            experiments: experiment name to arm; stored with the list's record.
+            timeout: seconds; None: the client's default. A short timeout gives a simpler list, not an error:
+                see `tier` of the answer.
 
         Raises:
-            InvalidRequest: a field is at fault.
+            InvalidRequest: a field is invalid.
             RecstreamError: see `recstream.client.errors`.
 
         Example:
@@ -110,11 +110,11 @@ class Recommending:
         timeout: float | None = None,
         **options: Unpack[ListOptions],
     ) -> AsyncGenerator[Recommendations, None]:
-        """One list after another until nothing is left; no item comes twice.
+        """Yields one list after another until no items are left. No item comes twice.
 
         Args:
-            user_id: for whom.
-            after: tokens of events that the first page must know of.
+            user_id: the user.
+            after: tokens of events that the first page must include.
             timeout: seconds for each page.
             options: as in `recommend()`; `count` is the size of a page.
 
@@ -147,20 +147,20 @@ class Recommending:
         resume: Recommendations | None = None,
         on_retry: OnRetry | None = None,
     ) -> RecommendationStream:
-        """A list that stays fresh: whole lists, for as long as you iterate.
+        """Opens a stream of lists: a whole new list whenever something changes, for as long as you iterate.
 
         Args:
-            user_id: for whom.
+            user_id: the user.
             count: how many items, 1 to 500; 0: the server's default, 20.
             surface: where the list is shown.
             domain: only items of this domain.
-            filter: which items the list may hold.
+            filter: which items the list may have.
             excluded: ids of items to leave out.
             experiments: experiment name to arm.
-            deltas: True: only changes cross the network; the lists that you get are whole all the same.
-            resume: the last list of an earlier stream with the same arguments: what has not changed since is
-                not sent again.
-            on_retry: called before each pause with the error that broke the stream and the pause in seconds.
+            deltas: True: only changes cross the network. You still get whole lists.
+            resume: the last list of an earlier stream with the same arguments. If it has not changed since, it
+                is not sent again.
+            on_retry: called before each pause, with the error that broke the stream and the pause in seconds.
 
         Example:
             async with client.stream("ann", count=10) as lists:
@@ -195,12 +195,12 @@ class Recommending:
         in_flight: int = 64,
         on_retry: OnRetry | None = None,
     ) -> Session:
-        """Events up and lists down on one stream, to be used with `async with`.
+        """Opens a session, which sends events and receives lists on one stream. Use it with `async with`.
 
         Args:
-            in_flight: events without an answer, at most; further ones wait.
+            in_flight: most events without an answer; further ones wait.
 
-        The other arguments are those of `stream()`. Example: see `Session`.
+        The other arguments are those of `stream()`. For an example see `Session`.
         """
         request = StreamRecommendationsRequest(
             user_id=user_id,
@@ -230,10 +230,10 @@ class Recommending:
         excluded: Iterable[str] = (),
         timeout: float | None = None,
     ) -> tuple[RankedItem, ...]:
-        """Items like an item, nearest first.
+        """Returns items similar to an item, nearest first.
 
         Raises:
-            NotFound: the item is not known.
+            NotFound: the item is unknown.
 
         Example:
             for film in await client.similar("tt0114709", count=5):

@@ -1,4 +1,4 @@
-"""When a stream that broke is opened again, and when not."""
+"""Decides whether and when a broken stream is opened again."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from recstream.client.errors import ProtocolViolation, RecstreamError, ServerErr
 
 log = logging.getLogger("recstream.client")
 
-#: Called before each pause with the error that broke the stream and the pause in seconds.
+#: Called before each pause, with the error that broke the stream and the pause in seconds.
 OnRetry = Callable[[RecstreamError, float], None]
 
 
 class Reconnect:
-    """Counts breaks in a row and pauses between them.
+    """Counts breaks in a row, and pauses after each of them.
 
-    One object a stream. `connected()` at the first answer of each connection, `pause()` after each break.
+    Each stream has one object. Call `connected()` at the answers of a connection, and `pause()` after each break.
     """
 
     def __init__(self, backoff: Backoff, on_retry: OnRetry | None = None) -> None:
@@ -30,27 +30,27 @@ class Reconnect:
         self._connected_at: float | None = None
         self._broken_since: float | None = None
         self._stopped = asyncio.Event()
-        #: How often the stream was opened again.
+        #: How many times the stream was opened again.
         self.count = 0
 
     def connected(self) -> None:
-        """Says that the server has answered on the connection that is open now."""
+        """Notes that the server has answered on the current connection."""
         if self._connected_at is None:
             self._connected_at = time.monotonic()
         self._broken_since = None
 
     def stop(self) -> None:
-        """Ends a pause that is going on, and every later one at once."""
+        """Ends the current pause, and every later one at once."""
         self._stopped.set()
 
     async def pause(self, error: RecstreamError) -> None:
         """Waits before the next try.
 
         Args:
-            error: what ended the connection; a delay that it names comes before the back-off's.
+            error: what ended the connection; a delay that it names is waited for in addition to the back-off's jitter.
 
         Raises:
-            RecstreamError: `error` itself, if another try cannot help or the time to give up has come.
+            RecstreamError: `error` itself, if another try cannot help or it is time to give up.
         """
         now = time.monotonic()
         if not may_heal(error):
@@ -76,13 +76,13 @@ class Reconnect:
 
 
 def may_heal(error: RecstreamError) -> bool:
-    """Whether a stream that ended so is worth opening again.
+    """Whether it makes sense to open a stream again that ended with this error.
 
-    More than `retryable`: proxies end long streams as INTERNAL or UNKNOWN, and opening a stream again does
-    nothing twice.
+    More errors count than for unary calls: proxies end long streams with INTERNAL or UNKNOWN, and opening a stream
+    again repeats no write.
     """
     if isinstance(error, ServerError):
         return error.code is None or error.code.name in ("INTERNAL", "UNKNOWN", "DATA_LOSS")
     if error.code is not None and error.code.name == "DEADLINE_EXCEEDED":
-        return True  # streams carry no deadline of ours: a proxy's limit
+        return True  # the client sets no deadline for streams, so it is the limit of a proxy
     return isinstance(error, Unavailable | ProtocolViolation)

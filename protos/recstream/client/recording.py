@@ -13,7 +13,7 @@ from recstream.v1.interaction_service_pb2 import RecordRequest
 
 
 class Recording:
-    """Events for backends that would rather not speak Kafka."""
+    """Records events, for backends without a Kafka client."""
 
     _connection: Connection
     _idle_timeout: float | None
@@ -35,10 +35,10 @@ class Recording:
         experiments: Mapping[str, str] | None = None,
         timeout: float | None = None,
     ) -> EventToken:
-        """Records an event; answers when Kafka has it on all in-sync replicas.
+        """Records an event. Returns when Kafka has it on all in-sync replicas.
 
-        Tried again while the server is unavailable and time is left. That cannot count twice: the event has
-        an id, a new one unless you give one.
+        The call is retried while the server is unavailable and time is left. A retry does not count twice, because
+        the event has an id: a new one, unless you give one.
 
         Args:
             timeout: seconds for all tries together; None: the client's default.
@@ -46,10 +46,10 @@ class Recording:
         The other arguments are those of `interaction()`.
 
         Returns:
-            Where Kafka keeps the event: hand it to `after=` of `recommend()` or `profile()`.
+            Where Kafka keeps the event: pass it to `after=` of `recommend()` or `profile()`.
 
         Raises:
-            InvalidRequest: a field is at fault.
+            InvalidRequest: a field is invalid.
             DeadlineExceeded: no answer came in time; the event may be recorded. Try again with the same id.
 
         Example:
@@ -75,7 +75,7 @@ class Recording:
         return answer.token
 
     async def undo(self, user_id: str, event_id: str, *, timeout: float | None = None) -> EventToken:
-        """Takes an event back. `event_id` is the one it was recorded with.
+        """Undoes an event. `event_id` is the id that it was recorded with.
 
         Example:
             liked = new_event_id()
@@ -91,14 +91,14 @@ class Recording:
         in_flight: int = 256,
         give_up_after: float | None = 60.0,
     ) -> AsyncGenerator[Recorded, None]:
-        """Records many events over one stream; one outcome an event, in order.
+        """Records many events over one stream. Yields one outcome for each event, in order.
 
-        A refused event is an outcome with an `error` and stops nothing. A stream that breaks is opened again,
-        and what had no answer is sent again. Events without an id get one.
+        The outcome of a refused event has an `error`; the stream goes on. A broken stream is opened again, and
+        events without an answer are sent again. Events without an id get one.
 
         Args:
             interactions: the events; see `interaction()`. An async iterable is read as answers come.
-            in_flight: events without an answer, at most.
+            in_flight: most events without an answer.
             give_up_after: seconds without a connection after which `Unavailable` is raised; None: never.
 
         Example:

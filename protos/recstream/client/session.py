@@ -1,4 +1,4 @@
-"""Events up and lists down, on one stream."""
+"""Sends events and receives lists on one stream."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from recstream.v1.recommendation_service_pb2 import (
     StreamRecommendationsRequest,
 )
 
-#: Causes that an unread list carries on to the one that replaces it, at most.
+#: Most causes that a list takes over from an unread list that it replaces.
 CAUSES_KEPT = 256
 
 
 class Session(AsyncIterator[Recommendations]):
-    """One user's visit: `record()` what they do, iterate over what to show.
+    """A user's visit: `record()` what the user does, and iterate over the lists to show.
 
-    Reads on its own, so that events are answered while nobody iterates; a list that was not read when the
-    next one comes is dropped, its causes go on to the next. A break is healed as in `stream()`, and events
-    without an answer are sent again.
+    A task of its own reads the stream, so events are answered even if you do not iterate. A list that is unread when
+    the next one comes is dropped, and the next one takes over its causes. A broken stream is opened again as in
+    `stream()`, and events without an answer are sent again.
 
     Example:
         async with client.session("ann", count=10) as session:
@@ -63,21 +63,21 @@ class Session(AsyncIterator[Recommendations]):
 
     @property
     def latest(self) -> Recommendations | None:
-        """The newest list, read or not."""
+        """The newest list, even if it is unread."""
         return self._reader.held
 
     @property
     def reconnects(self) -> int:
-        """How often the session was opened again after a break."""
+        """How many times the session was opened again after a break."""
         return self._reconnect.count
 
     async def record(
         self, item_id: str, action: str, *, timeout: float | None = None, **facts: Unpack[EventFacts]
     ) -> EventToken:
-        """Records an event of the session's user; answers when Kafka has it.
+        """Records an event of the session's user. Returns when Kafka has it.
 
         Args:
-            item_id: what was acted on; empty for an undo.
+            item_id: the item that was acted on; empty for an undo.
             action: one of the server's configured actions, `impression`, or `undo`.
             timeout: seconds to wait for the answer; None: the client's default.
             facts: as in `interaction()`.
@@ -108,7 +108,7 @@ class Session(AsyncIterator[Recommendations]):
 
     def _running(self) -> asyncio.Task[None]:
         if self._task is None:
-            raise ClientClosed("a session is used inside `async with`")
+            raise ClientClosed("a session can only be used inside `async with`")
         return self._task
 
     def _raise_end(self, task: asyncio.Task[None]) -> None:
@@ -146,7 +146,7 @@ class Session(AsyncIterator[Recommendations]):
 
     async def __aenter__(self) -> Session:
         if self._task is not None:
-            raise ProtocolViolation("a session can be entered once; make another")
+            raise ProtocolViolation("a session can be entered only once; make a new one")
         exchange = Exchange(
             dial=lambda: self._connection.recommendations.Session(metadata=self._connection.metadata()),
             opening=self._opening,
@@ -168,7 +168,7 @@ class Session(AsyncIterator[Recommendations]):
         self._changed.set()
 
     async def aclose(self) -> None:
-        """Cancels the call; events without an answer fail with ClientClosed. May be called twice."""
+        """Cancels the call. Events without an answer fail with ClientClosed. May be called twice."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""From gRPC statuses to the tree of `errors`."""
+"""Maps gRPC statuses to the tree of `errors`."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _KINDS: dict[grpc.StatusCode, type[errors.RecstreamError]] = {
     grpc.StatusCode.RESOURCE_EXHAUSTED: errors.Overloaded,
     grpc.StatusCode.UNAVAILABLE: errors.Unavailable,
     grpc.StatusCode.ABORTED: errors.Unavailable,
-    # Not our own cancellation, which stays asyncio's: a proxy or a full server gave the call up.
+    # A proxy or an overloaded server ended the call. A cancellation by the caller stays an asyncio.CancelledError.
     grpc.StatusCode.CANCELLED: errors.Unavailable,
 }
 _CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
 
 def from_status(status: status_pb2.Status) -> errors.RecstreamError:
-    """The error that a `google.rpc.Status` stands for, with its BadRequest, ErrorInfo and RetryInfo."""
+    """Returns the error for a `google.rpc.Status`, with its BadRequest, ErrorInfo and RetryInfo."""
     code = _CODES.get(status.code, grpc.StatusCode.UNKNOWN)
     reason = ""
     metadata: dict[str, str] = {}
@@ -57,10 +57,10 @@ def from_status(status: status_pb2.Status) -> errors.RecstreamError:
 
 
 def from_rpc_error(error: grpc.aio.AioRpcError) -> errors.RecstreamError:
-    """The error that a failed call stands for."""
+    """Returns the error for a failed call."""
     try:
-        status = rpc_status.from_call(error)  # type: ignore[arg-type]  # it has what is read of a Call
-    except Exception:  # details that do not parse or contradict the status must not hide it
+        status = rpc_status.from_call(error)  # type: ignore[arg-type]  # it has the methods that are called
+    except Exception:  # details that do not parse, or that contradict the status, must not hide the status
         status = None
     if status is None:
         status = status_pb2.Status(code=error.code().value[0], message=error.details() or "")
@@ -68,10 +68,10 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> errors.RecstreamError:
 
 
 def from_cancellation() -> errors.RecstreamError:
-    """What to raise for an `asyncio.CancelledError` out of a call that was not ours.
+    """Returns the error for an `asyncio.CancelledError` from a call. Raises CancelledError if the task is cancelled.
 
-    grpc.aio raises CancelledError also where the server or a proxy ended the call with CANCELLED. The caller
-    must not take that for the cancellation of its own task.
+    grpc.aio also raises CancelledError if the server or a proxy ended the call with CANCELLED. The caller must not
+    mistake that for the cancellation of its own task.
     """
     task = asyncio.current_task()
     if task is not None and task.cancelling():

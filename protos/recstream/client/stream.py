@@ -1,4 +1,4 @@
-"""A list that stays fresh."""
+"""A stream of lists."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ _Call = grpc.aio.UnaryStreamCall[StreamRecommendationsRequest, StreamRecommendat
 
 
 class RecommendationStream(AsyncIterator[Recommendations]):
-    """Whole lists, a new one whenever something that matters to the list changes.
+    """Whole lists: a new one whenever something changes that matters to the list.
 
-    Opened when the first list is asked for. A break is healed behind the scenes: after a back-off, or the
-    delay that the server named, the stream is opened again with its resume token, so that a list that has not
-    changed does not come twice. The call is cancelled when a loop over the stream is left in any way (break,
-    exception, task cancelled), by `aclose()`, and at the end of an `async with`. Iterating again after a loop
-    was left resumes; after `aclose()` the stream is at its end.
+    The stream is opened when the first list is requested. A broken stream is opened again, after a back-off or the
+    delay that the server named. It resumes with its token, so that an unchanged list does not come twice.
 
-    Nothing is read ahead: a slow reader gets the newest list when it comes back, not those in between.
+    The call is cancelled when you leave a loop over the stream in any way (break, exception, cancelled task), by
+    `aclose()`, and at the end of an `async with`. If you iterate again after leaving a loop, the stream resumes. After
+    `aclose()` it has ended.
+
+    The client does not read ahead. A slow reader gets the newest list, and skips those in between.
 
     Example:
         async for recommendations in client.stream("ann", count=10):
@@ -56,12 +57,12 @@ class RecommendationStream(AsyncIterator[Recommendations]):
 
     @property
     def latest(self) -> Recommendations | None:
-        """The newest list, also after the end; `stream(resume=...)` takes it."""
+        """The newest list, even after the end, for `stream(resume=...)`."""
         return self._reader.held
 
     @property
     def reconnects(self) -> int:
-        """How often the stream was opened again after a break."""
+        """How many times the stream was opened again after a break."""
         return self._reconnect.count
 
     async def __anext__(self) -> Recommendations:
@@ -83,8 +84,8 @@ class RecommendationStream(AsyncIterator[Recommendations]):
         raise StopAsyncIteration
 
     def __aiter__(self) -> AsyncGenerator[Recommendations, None]:
-        # A generator of the loop's own, so that leaving the loop ends the call even where the caller keeps
-        # the stream: the event loop closes a generator that nobody holds any more.
+        # Each loop gets its own generator, which asyncio closes once it is unreferenced. So leaving the loop ends the
+        # call, even if the caller keeps the stream.
         return self._lists()
 
     async def _lists(self) -> AsyncGenerator[Recommendations, None]:

@@ -1,4 +1,4 @@
-"""The caller's trace, passed on where OpenTelemetry is installed; it is no dependency of the client."""
+"""Passes on the caller's trace if OpenTelemetry is installed, which the client does not depend on."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ try:
 except ImportError:  # the caller does not trace
 
     def trace_headers() -> Mapping[str, str]:
-        """None."""
+        """Returns no headers."""
         return {}
 
 else:
     _PROPAGATOR = TraceContextTextMapPropagator()
 
     def trace_headers() -> Mapping[str, str]:
-        """W3C's `traceparent`, and `tracestate` if there is one, of the current span; none where there is no span."""
+        """Returns W3C's `traceparent` of the current span, and its `tracestate` if it has one. Empty without a span."""
         headers: dict[str, str] = {}
         _PROPAGATOR.inject(headers)
         return headers

@@ -59,14 +59,14 @@ class GetItemResponse(Message):
     POPULARITY_FIELD_NUMBER: int
     TREND_FIELD_NUMBER: int
     embedded: bool
-    """True: the model has a vector for it."""
+    """True: the item has a vector."""
     popularity: int
-    """Positive events ever."""
+    """The number of all its positive events."""
     trend: float
-    """The same, weighed by 2^(-age / half-life) at the time of the read."""
+    """The same events, each weighted by 2^(-age / half-life) at the time of the read."""
     @property
     def item(self) -> Item:
-        """As it was last put; its media have hashes in place of contents."""
+        """The item as it was last put. Its media have hashes instead of contents."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class PutItemsRequest(Message):
     ITEMS_FIELD_NUMBER: int
     @property
     def items(self) -> RepeatedCompositeFieldContainer[Item]:
-        """What to put, at most 1,000; the whole request stays below 4 MiB."""
+        """The items to put, at most 1,000. The whole request must be below 4 MiB."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class PutItemsResponse(Message):
     TOKENS_FIELD_NUMBER: int
     @property
     def tokens(self) -> RepeatedCompositeFieldContainer[EventToken]:
-        """One an item, in order."""
+        """One token for each item, in order."""
 
     def __init__(
         self,
@@ -118,7 +118,7 @@ class WithdrawItemsRequest(Message):
     ITEM_IDS_FIELD_NUMBER: int
     @property
     def item_ids(self) -> RepeatedScalarFieldContainer[str]:
-        """What to withdraw, at most 1,000."""
+        """The items to withdraw, at most 1,000."""
 
     def __init__(
         self,
@@ -135,11 +135,11 @@ class WithdrawItemsResponse(Message):
     UNKNOWN_ITEM_IDS_FIELD_NUMBER: int
     @property
     def tokens(self) -> RepeatedCompositeFieldContainer[EventToken]:
-        """One a known item, in order."""
+        """One token for each known item, in order."""
 
     @property
     def unknown_item_ids(self) -> RepeatedScalarFieldContainer[str]:
-        """Those that are not known, in order."""
+        """The unknown items, in order."""
 
     def __init__(
         self,

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class CatalogServiceStub(object):
-    """What can be recommended.
+    """The catalogue: the items that can be recommended.
     """
 
     def __init__(self, channel):
@@ -53,26 +53,26 @@ class CatalogServiceStub(object):
 
 
 class CatalogServiceServicer(object):
-    """What can be recommended.
+    """The catalogue: the items that can be recommended.
     """
 
     def GetItem(self, request, context):
-        """One item with its popularity. NOT_FOUND: it is not known.
+        """Returns an item with its popularity. NOT_FOUND: the item is unknown.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PutItems(self, request, context):
-        """Adds or replaces items, at most 1,000. Answers when Kafka has them. If one is refused, none is put.
+        """Adds or replaces items, at most 1,000. Answers when Kafka has them. If one item is refused, none is put.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WithdrawItems(self, request, context):
-        """Takes items off every list, at once; they stay known, without the contents of their media, and may be
-        put again. Unknown ones are named in the answer.
+        """Removes items from every list, at once. They stay in the catalogue, without the contents of their media, and may
+        be put again. The answer names unknown items.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -105,7 +105,7 @@ def add_CatalogServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CatalogService(object):
-    """What can be recommended.
+    """The catalogue: the items that can be recommended.
     """
 
     @staticmethod

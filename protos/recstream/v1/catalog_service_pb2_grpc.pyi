@@ -74,7 +74,7 @@ _CatalogServiceWithdrawItemsType = typing_extensions.TypeVar(
 )
 
 class CatalogServiceStub(typing.Generic[_CatalogServiceGetItemType, _CatalogServicePutItemsType, _CatalogServiceWithdrawItemsType]):
-    """What can be recommended."""
+    """The catalogue: the items that can be recommended."""
 
     @typing.overload
     def __init__(self: CatalogServiceStub[
@@ -109,14 +109,14 @@ class CatalogServiceStub(typing.Generic[_CatalogServiceGetItemType, _CatalogServ
     ], channel: grpc.aio.Channel) -> None: ...
 
     GetItem: _CatalogServiceGetItemType
-    """One item with its popularity. NOT_FOUND: it is not known."""
+    """Returns an item with its popularity. NOT_FOUND: the item is unknown."""
 
     PutItems: _CatalogServicePutItemsType
-    """Adds or replaces items, at most 1,000. Answers when Kafka has them. If one is refused, none is put."""
+    """Adds or replaces items, at most 1,000. Answers when Kafka has them. If one item is refused, none is put."""
 
     WithdrawItems: _CatalogServiceWithdrawItemsType
-    """Takes items off every list, at once; they stay known, without the contents of their media, and may be
-    put again. Unknown ones are named in the answer.
+    """Removes items from every list, at once. They stay in the catalogue, without the contents of their media, and may
+    be put again. The answer names unknown items.
     """
 
 CatalogServiceAsyncStub: typing_extensions.TypeAlias = CatalogServiceStub[
@@ -135,7 +135,7 @@ CatalogServiceAsyncStub: typing_extensions.TypeAlias = CatalogServiceStub[
 ]
 
 class CatalogServiceServicer(metaclass=abc.ABCMeta):
-    """What can be recommended."""
+    """The catalogue: the items that can be recommended."""
 
     @abc.abstractmethod
     def GetItem(
@@ -143,7 +143,7 @@ class CatalogServiceServicer(metaclass=abc.ABCMeta):
         request: recstream.v1.catalog_service_pb2.GetItemRequest,
         context: _ServicerContext,
     ) -> typing.Union[recstream.v1.catalog_service_pb2.GetItemResponse, collections.abc.Awaitable[recstream.v1.catalog_service_pb2.GetItemResponse]]:
-        """One item with its popularity. NOT_FOUND: it is not known."""
+        """Returns an item with its popularity. NOT_FOUND: the item is unknown."""
 
     @abc.abstractmethod
     def PutItems(
@@ -151,7 +151,7 @@ class CatalogServiceServicer(metaclass=abc.ABCMeta):
         request: recstream.v1.catalog_service_pb2.PutItemsRequest,
         context: _ServicerContext,
     ) -> typing.Union[recstream.v1.catalog_service_pb2.PutItemsResponse, collections.abc.Awaitable[recstream.v1.catalog_service_pb2.PutItemsResponse]]:
-        """Adds or replaces items, at most 1,000. Answers when Kafka has them. If one is refused, none is put."""
+        """Adds or replaces items, at most 1,000. Answers when Kafka has them. If one item is refused, none is put."""
 
     @abc.abstractmethod
     def WithdrawItems(
@@ -159,8 +159,8 @@ class CatalogServiceServicer(metaclass=abc.ABCMeta):
         request: recstream.v1.catalog_service_pb2.WithdrawItemsRequest,
         context: _ServicerContext,
     ) -> typing.Union[recstream.v1.catalog_service_pb2.WithdrawItemsResponse, collections.abc.Awaitable[recstream.v1.catalog_service_pb2.WithdrawItemsResponse]]:
-        """Takes items off every list, at once; they stay known, without the contents of their media, and may be
-        put again. Unknown ones are named in the answer.
+        """Removes items from every list, at once. They stay in the catalogue, without the contents of their media, and may
+        be put again. The answer names unknown items.
         """
 
 def add_CatalogServiceServicer_to_server(servicer: CatalogServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -33,8 +33,8 @@ DESCRIPTOR: FileDescriptor
 
 @final
 class Filter(Message):
-    """Which items a list may hold. Every part that is given must match. The list stays as long as asked
-    for, as long as enough items match.
+    """A filter for the items of a list. An item must match every given part. If enough items match, the list has the
+    requested length.
     """
 
     DESCRIPTOR: Descriptor
@@ -53,11 +53,11 @@ class Filter(Message):
 
     @property
     def attributes(self) -> RepeatedCompositeFieldContainer[AttributeFilter]:
-        """For each name, the attribute equals one of the values."""
+        """For each name, the attribute must equal one of the values."""
 
     @property
     def ranges(self) -> RepeatedCompositeFieldContainer[RangeFilter]:
-        """For each name, the number lies in the range. An item without the number does not match."""
+        """For each name, the number must be in the range. An item without the number does not match."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Filter(Message):
 
 @final
 class AttributeFilter(Message):
-    """An attribute that must equal one of some values."""
+    """An attribute that must equal one of several values."""
 
     DESCRIPTOR: Descriptor
 
@@ -81,7 +81,7 @@ class AttributeFilter(Message):
     """The attribute's name, such as `brand`."""
     @property
     def values(self) -> RepeatedScalarFieldContainer[str]:
-        """The values, one of which the item has. At least one."""
+        """The values, at least one. The item must have one of them."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class AttributeFilter(Message):
 
 @final
 class RangeFilter(Message):
-    """A number that must lie in a range, ends included. An absent end is open."""
+    """A number that must be in a range, ends included. An absent end is open."""
 
     DESCRIPTOR: Descriptor
 
@@ -103,9 +103,9 @@ class RangeFilter(Message):
     name: str
     """The number's name, such as `price`."""
     min: float
-    """The least value that matches."""
+    """The smallest value that matches."""
     max: float
-    """The greatest value that matches."""
+    """The largest value that matches."""
     def __init__(
         self,
         *,

@@ -38,7 +38,7 @@ DESCRIPTOR: FileDescriptor
 
 @final
 class Frame(Message):
-    """What a stream sends. Sequence numbers start at 1 and have no gaps."""
+    """A message of a stream. Sequence numbers start at 1 and have no gaps."""
 
     DESCRIPTOR: Descriptor
 
@@ -50,14 +50,14 @@ class Frame(Message):
     GO_AWAY_FIELD_NUMBER: int
     RESUME_TOKEN_FIELD_NUMBER: int
     sequence: int
-    """1 for the first frame of a stream, one more for each, heartbeats included."""
+    """1 for the first frame of a stream, and one more for each frame after it, including heartbeats."""
     resume_token: str
-    """Hand it to the next stream after a break: if the list is still the same, nothing is sent twice.
-    At most 256 bytes; set on snapshots, deltas and go-aways.
+    """Pass it to the next stream after a break. If the list is still the same, it is not sent again.
+    At most 256 bytes. Set on snapshots, deltas and go-aways.
     """
     @property
     def caused_by(self) -> RepeatedCompositeFieldContainer[Cause]:
-        """What made the server look again. Empty for the first frame, heartbeats, and changes of the catalogue."""
+        """The events that led to this frame. Empty for the first frame, for heartbeats, and for changes of the catalogue."""
 
     @property
     def snapshot(self) -> Snapshot:
@@ -65,7 +65,7 @@ class Frame(Message):
 
     @property
     def delta(self) -> Delta:
-        """What changed. Only where it was asked for."""
+        """The changes of the list. Only sent on request."""
 
     @property
     def heartbeat(self) -> Heartbeat:
@@ -103,15 +103,15 @@ class Cause(Message):
     EVENT_TIME_MS_FIELD_NUMBER: int
     RECORD_TIME_MS_FIELD_NUMBER: int
     event_id: str
-    """Empty where only the position is known (an announcement was missed)."""
+    """The event's id. Empty if only its position is known, because an announcement was missed."""
     item_id: str
-    """What was acted on; empty where the event id is."""
+    """The item that was acted on. Empty if the event id is empty."""
     action: str
-    """What was done; empty where the event id is."""
+    """The action. Empty if the event id is empty."""
     event_time_ms: int
-    """When it happened: Unix time in milliseconds."""
+    """The time of the event, Unix time in milliseconds."""
     record_time_ms: int
-    """The timestamp of its record in Kafka: Unix time in milliseconds."""
+    """The timestamp of its record in Kafka, Unix time in milliseconds."""
     @property
     def token(self) -> EventToken:
         """The frame includes every event of this user on this partition up to this offset."""
@@ -138,7 +138,7 @@ class Snapshot(Message):
     SLATE_FIELD_NUMBER: int
     @property
     def slate(self) -> Slate:
-        """Never absent; without items where nothing is left to recommend."""
+        """Never absent. It has no items if nothing is left to recommend."""
 
     def __init__(
         self,
@@ -150,10 +150,10 @@ class Snapshot(Message):
 
 @final
 class Delta(Message):
-    """What changed against the list of the frame before. To apply it: take off the items in
-    `removed_item_ids` and every item that is named in `placed`; then insert each of `placed` at its
-    position, in ascending order. The result is the new list, as a snapshot would have carried it, and
-    `length` long: an item whose score, reason or figures changed is placed anew, moved or not.
+    """The changes since the list of the previous frame. To apply a delta, remove the items in
+    `removed_item_ids` and every item that is named in `placed`. Then insert each of `placed` at its
+    position, in ascending order. The result is the new list, the same that a snapshot would have. It has
+    `length` items. An item whose score, reason or figures changed is placed again, even if it did not move.
     """
 
     DESCRIPTOR: Descriptor
@@ -166,15 +166,15 @@ class Delta(Message):
     """How many items the new list has."""
     @property
     def slate(self) -> Slate:
-        """The new list's name, revision, model version and tier; its `items` are empty."""
+        """The new list's id, revision, model version and tier. Its `items` are empty."""
 
     @property
     def removed_item_ids(self) -> RepeatedScalarFieldContainer[str]:
-        """Items that are on the list no more."""
+        """Items that are no longer on the list."""
 
     @property
     def placed(self) -> RepeatedCompositeFieldContainer[PlacedItem]:
-        """Items that are new, moved or otherwise changed; no item and no position twice."""
+        """Items that are new, moved or otherwise changed. No item and no position occurs twice."""
 
     def __init__(
         self,
@@ -189,17 +189,17 @@ class Delta(Message):
 
 @final
 class PlacedItem(Message):
-    """An item and where it now stands."""
+    """An item and its new position."""
 
     DESCRIPTOR: Descriptor
 
     POSITION_FIELD_NUMBER: int
     ITEM_FIELD_NUMBER: int
     position: int
-    """Its index on the new list: 0 is the top."""
+    """Its index on the new list. 0 is the top."""
     @property
     def item(self) -> RankedItem:
-        """The item, in full."""
+        """The whole item."""
 
     def __init__(
         self,
@@ -212,7 +212,7 @@ class PlacedItem(Message):
 
 @final
 class Heartbeat(Message):
-    """Nothing changed; the server is there."""
+    """Nothing changed, and the server is alive."""
 
     DESCRIPTOR: Descriptor
 
@@ -222,7 +222,7 @@ class Heartbeat(Message):
 
 @final
 class GoAway(Message):
-    """The server is about to end this stream. Open another after the delay, with the resume token."""
+    """The server is about to end this stream. Open another one after the delay, with the resume token."""
 
     DESCRIPTOR: Descriptor
 

@@ -33,8 +33,8 @@ DESCRIPTOR: FileDescriptor
 
 @final
 class Interaction(Message):
-    """One thing that one user did with one item. The value of a record on the topic `interactions`,
-    whose key is the user id: this message as protobuf, or as its JSON form (a first byte `{`).
+    """One action of one user on one item. It is the value of a record on the topic `interactions`, whose key is
+    the user id: either protobuf, or the message's JSON form, which begins with the byte `{`.
     """
 
     DESCRIPTOR: Descriptor
@@ -68,30 +68,30 @@ class Interaction(Message):
     DOMAIN_FIELD_NUMBER: int
     EXPERIMENTS_FIELD_NUMBER: int
     event_id: str
-    """Names this event for ever, so that a repeat is recognised and an undo can name it. Chosen by the
-    caller, at most 128 bytes. Empty: the record's topic id, partition and offset stand for it, and
+    """The event's permanent id, by which a repeat is recognised and an undo refers to it. The caller chooses
+    it, at most 128 bytes. If it is empty, the record's topic id, partition and offset identify the event, and
     a repeated send counts again.
     """
     user_id: str
-    """Whose event it is. At most 256 bytes of UTF-8, compared byte for byte; not blank."""
+    """The user who acted. At most 256 bytes of UTF-8, compared byte for byte. Not blank."""
     item_id: str
-    """What was acted on. At most 256 bytes of UTF-8, compared byte for byte. Empty only for an undo."""
+    """The item that was acted on. At most 256 bytes of UTF-8, compared byte for byte. Empty only for an undo."""
     action: str
     """One of the configured actions, such as `view` or `purchase`; or `impression`; or `undo`."""
     event_time_ms: int
-    """When it happened: Unix time in milliseconds."""
+    """The time of the event, Unix time in milliseconds."""
     value: float
-    """A rating, a share watched, a quantity: in the action's own scale. Absent: the action says it all."""
+    """A rating, a share watched or a quantity, in the action's own scale. Absent if the action has no value."""
     undo_event_id: str
-    """For the action `undo`: the event id that is taken back."""
+    """For the action `undo`: the id of the event to undo."""
     slate_id: str
     """The slate that the item was seen on, if any."""
     position: int
-    """The item's place on that slate: 0 is the top."""
+    """The item's position on that slate. 0 is the top."""
     surface: str
     """Where it happened, such as `home` or `player`."""
     domain: str
-    """Which catalogue it belongs to, such as `video` or `shop`."""
+    """The catalogue that the item belongs to, such as `video` or `shop`."""
     @property
     def experiments(self) -> ScalarMap[str, str]:
         """Experiment name to arm."""
@@ -121,7 +121,7 @@ class Interaction(Message):
 
 @final
 class EventToken(Message):
-    """Where Kafka keeps an event: hand it to `after`, and the answer includes the event."""
+    """Where Kafka keeps an event. If it is passed in `after`, the answer includes the event."""
 
     DESCRIPTOR: Descriptor
 
@@ -129,7 +129,7 @@ class EventToken(Message):
     PARTITION_FIELD_NUMBER: int
     OFFSET_FIELD_NUMBER: int
     topic_id: bytes
-    """The topic's id, 16 bytes (KIP-516): a topic that was made anew has another."""
+    """The topic's id, 16 bytes (KIP-516). A recreated topic has another id."""
     partition: int
     """The partition, from 0."""
     offset: int

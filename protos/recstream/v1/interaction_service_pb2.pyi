@@ -35,7 +35,7 @@ class RecordRequest(Message):
     INTERACTION_FIELD_NUMBER: int
     @property
     def interaction(self) -> Interaction:
-        """What happened. With an event id, the request may be repeated safely."""
+        """The event. With an event id, the request may be repeated safely."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class RecordStreamRequest(Message):
     INTERACTION_FIELD_NUMBER: int
     @property
     def interaction(self) -> Interaction:
-        """What happened."""
+        """The event."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class RecordStreamResponse(Message):
 
     @property
     def refused(self) -> Status:
-        """Why it was not taken: the same status, with the same details, that Record would have ended with."""
+        """Why the event was refused. The status and its details are those that Record would end with."""
 
     def __init__(
         self,

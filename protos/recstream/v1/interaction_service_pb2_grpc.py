@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class InteractionServiceStub(object):
-    """Events for backends that would rather not speak Kafka.
+    """Records events, for backends without a Kafka client.
     """
 
     def __init__(self, channel):
@@ -48,19 +48,19 @@ class InteractionServiceStub(object):
 
 
 class InteractionServiceServicer(object):
-    """Events for backends that would rather not speak Kafka.
+    """Records events, for backends without a Kafka client.
     """
 
     def Record(self, request, context):
-        """Answers when Kafka has the event on all in-sync replicas.
+        """Records an event. Answers when Kafka has it on all in-sync replicas.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RecordStream(self, request_iterator, context):
-        """An answer an event, in order; a bounded number is in flight, and an event that is refused gets its
-        refusal without ending the stream.
+        """Records events, with one answer for each, in order. A bounded number is in flight. A refused event does not end
+        the stream.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -88,7 +88,7 @@ def add_InteractionServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class InteractionService(object):
-    """Events for backends that would rather not speak Kafka.
+    """Records events, for backends without a Kafka client.
     """
 
     @staticmethod

@@ -58,7 +58,7 @@ _InteractionServiceRecordStreamType = typing_extensions.TypeVar(
 )
 
 class InteractionServiceStub(typing.Generic[_InteractionServiceRecordType, _InteractionServiceRecordStreamType]):
-    """Events for backends that would rather not speak Kafka."""
+    """Records events, for backends without a Kafka client."""
 
     @typing.overload
     def __init__(self: InteractionServiceStub[
@@ -85,11 +85,11 @@ class InteractionServiceStub(typing.Generic[_InteractionServiceRecordType, _Inte
     ], channel: grpc.aio.Channel) -> None: ...
 
     Record: _InteractionServiceRecordType
-    """Answers when Kafka has the event on all in-sync replicas."""
+    """Records an event. Answers when Kafka has it on all in-sync replicas."""
 
     RecordStream: _InteractionServiceRecordStreamType
-    """An answer an event, in order; a bounded number is in flight, and an event that is refused gets its
-    refusal without ending the stream.
+    """Records events, with one answer for each, in order. A bounded number is in flight. A refused event does not end
+    the stream.
     """
 
 InteractionServiceAsyncStub: typing_extensions.TypeAlias = InteractionServiceStub[
@@ -104,7 +104,7 @@ InteractionServiceAsyncStub: typing_extensions.TypeAlias = InteractionServiceStu
 ]
 
 class InteractionServiceServicer(metaclass=abc.ABCMeta):
-    """Events for backends that would rather not speak Kafka."""
+    """Records events, for backends without a Kafka client."""
 
     @abc.abstractmethod
     def Record(
@@ -112,7 +112,7 @@ class InteractionServiceServicer(metaclass=abc.ABCMeta):
         request: recstream.v1.interaction_service_pb2.RecordRequest,
         context: _ServicerContext,
     ) -> typing.Union[recstream.v1.interaction_service_pb2.RecordResponse, collections.abc.Awaitable[recstream.v1.interaction_service_pb2.RecordResponse]]:
-        """Answers when Kafka has the event on all in-sync replicas."""
+        """Records an event. Answers when Kafka has it on all in-sync replicas."""
 
     @abc.abstractmethod
     def RecordStream(
@@ -120,8 +120,8 @@ class InteractionServiceServicer(metaclass=abc.ABCMeta):
         request_iterator: _MaybeAsyncIterator[recstream.v1.interaction_service_pb2.RecordStreamRequest],
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[recstream.v1.interaction_service_pb2.RecordStreamResponse], collections.abc.AsyncIterator[recstream.v1.interaction_service_pb2.RecordStreamResponse]]:
-        """An answer an event, in order; a bounded number is in flight, and an event that is refused gets its
-        refusal without ending the stream.
+        """Records events, with one answer for each, in order. A bounded number is in flight. A refused event does not end
+        the stream.
         """
 
 def add_InteractionServiceServicer_to_server(servicer: InteractionServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

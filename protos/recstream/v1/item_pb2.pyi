@@ -35,8 +35,8 @@ DESCRIPTOR: FileDescriptor
 
 @final
 class Item(Message):
-    """Something that can be recommended. The value of a record on the topic `items`, whose key is the
-    item id; a record without a value removes the item.
+    """An item that can be recommended. It is the value of a record on the topic `items`, whose key is the
+    item id. A record without a value removes the item.
     """
 
     DESCRIPTOR: Descriptor
@@ -85,36 +85,35 @@ class Item(Message):
     PUBLISHED_AT_MS_FIELD_NUMBER: int
     MEDIA_FIELD_NUMBER: int
     item_id: str
-    """At most 256 bytes of UTF-8, compared byte for byte; not blank."""
+    """At most 256 bytes of UTF-8, compared byte for byte. Not blank."""
     title: str
-    """What people call it, such as `Toy Story (1995)`; reasons quote it."""
+    """The item's name for people, such as `Toy Story (1995)`. Reasons quote it."""
     description: str
-    """Free text; what goes past 32 KiB is refused."""
+    """Free text. More than 32 KiB is refused."""
     domain: str
-    """Which catalogue it belongs to, such as `video` or `shop`."""
+    """The catalogue that it belongs to, such as `video` or `shop`."""
     withdrawn: bool
-    """True: known, but not to be recommended now (sold out, hidden)."""
+    """True: the item is known, but must not be recommended now (sold out, hidden)."""
     expires_at_ms: int
     """Unix time in milliseconds from which it is no longer recommended. 0: never."""
     published_at_ms: int
     """Unix time in milliseconds at which it appeared. 0: unknown."""
     @property
     def categories(self) -> RepeatedScalarFieldContainer[str]:
-        """Names of categories, in the owner's order; the first is the main one, which caps count."""
+        """The names of its categories, in the owner's order. The first one is the main category, to which caps apply."""
 
     @property
     def attributes(self) -> ScalarMap[str, str]:
-        """Facts in words, such as `brand` to `Acme`. Filters match them exactly."""
+        """Attributes with text values, such as `brand` to `Acme`. Filters match them exactly."""
 
     @property
     def numbers(self) -> ScalarMap[str, float]:
-        """Facts in numbers, such as `price` to 12.5 or `year` to 1997. Filters match them by range."""
+        """Attributes with numbers, such as `price` to 12.5 or `year` to 1997. Filters match them by range."""
 
     @property
     def media(self) -> RepeatedCompositeFieldContainer[Media]:
-        """What it shows: at most 4 contents, 512 KiB each and 768 KiB together, none of them twice. Models that know
-        a modality look at its contents; others, and contents that cannot be read, are passed over. An item without
-        any is recommended by its text.
+        """At most 4 contents without duplicates, 512 KiB each and 768 KiB together. A model uses the modalities that it
+        knows. It ignores others, and contents that cannot be read. An item without media is recommended by its text.
         """
 
     def __init__(
@@ -136,7 +135,7 @@ class Item(Message):
 
 @final
 class Media(Message):
-    """A picture of an item, or the like."""
+    """An image of an item, or other media."""
 
     DESCRIPTOR: Descriptor
 
@@ -145,15 +144,15 @@ class Media(Message):
     CONTENT_TYPE_FIELD_NUMBER: int
     CONTENT_HASH_FIELD_NUMBER: int
     modality: str
-    """What kind of thing it is, such as `image`: 1 to 32 lower-case letters, digits and underscores, a letter first."""
+    """The kind of media, such as `image`: 1 to 32 lower-case letters, digits and underscores, beginning with a letter."""
     content: bytes
-    """The file itself: JPEG, PNG, WebP or GIF for an image. Required when an item is put. Answers leave it
-    out, and withdrawing an item lets go of it: put the item again with its contents to recommend it again.
+    """The bytes of the file: JPEG, PNG, WebP or GIF for an image. Required when an item is put. Answers leave it
+    out. Withdrawing an item deletes it. To recommend the item again, put it again with its contents.
     """
     content_type: str
-    """Its media type, such as `image/jpeg`; for people and their tools, models look at the content. At most 128 bytes."""
+    """The media type, such as `image/jpeg`. At most 128 bytes. It is informational: models look at the content."""
     content_hash: bytes
-    """Set in answers, where it stands for the content: BLAKE2b of it, 16 bytes. Not looked at where there is content."""
+    """The BLAKE2b hash of the content, 16 bytes. Set in answers, instead of the content. Ignored if there is content."""
     def __init__(
         self,
         *,

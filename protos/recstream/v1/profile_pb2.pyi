@@ -34,7 +34,7 @@ DESCRIPTOR: FileDescriptor
 
 @final
 class Profile(Message):
-    """What is known of a user."""
+    """A user's profile."""
 
     DESCRIPTOR: Descriptor
 
@@ -81,34 +81,34 @@ class Profile(Message):
     MODEL_VERSION_FIELD_NUMBER: int
     MODEL_STATE_STALE_FIELD_NUMBER: int
     user_id: str
-    """Whose profile it is."""
+    """The user."""
     revision: int
-    """Comparable for equality only. 0: there is no profile."""
+    """Only compare it for equality. 0: there is no profile."""
     expires_at_ms: int
-    """Unix time in milliseconds at which it is forgotten unless events come."""
+    """Unix time in milliseconds at which the profile is deleted, unless events come."""
     model_version: int
-    """The model whose state is kept; 0: none is."""
+    """The version of the stored model state. 0: there is no state."""
     model_state_stale: bool
-    """True: the state is behind the history and is folded again with the next event, or soon."""
+    """True: the state is behind the history. It is folded again with the next event, or soon."""
     @property
     def history(self) -> RepeatedCompositeFieldContainer[HistoryEntry]:
-        """The newest events, oldest first, in the order (event time, event id); a bounded number."""
+        """A bounded number of the newest events, oldest first, in the order (event time, event id)."""
 
     @property
     def totals(self) -> ScalarMap[str, int]:
-        """Events ever, an action each, those that left the history included."""
+        """The number of all events by action, including those that have left the history."""
 
     @property
     def recent(self) -> ScalarMap[str, float]:
-        """The same events, weighed by 2^(-age / half-life) at the time of the read."""
+        """The same events, each weighted by 2^(-age / half-life) at the time of the read."""
 
     @property
     def impressions(self) -> RepeatedCompositeFieldContainer[HistoryEntry]:
-        """What was shown lately, newest last; a bounded number."""
+        """A bounded number of the newest impressions, newest last."""
 
     @property
     def watermarks(self) -> RepeatedCompositeFieldContainer[Watermark]:
-        """Up to where each partition's events are included."""
+        """The offsets up to which each partition's events are included."""
 
     def __init__(
         self,
@@ -140,19 +140,19 @@ class HistoryEntry(Message):
     UNDONE_FIELD_NUMBER: int
     UNDO_EVENT_ID_FIELD_NUMBER: int
     event_id: str
-    """Names the event; where its sender gave no id, its topic id, partition and offset in words."""
+    """The event's id. If its sender gave none, it is made from the topic id, partition and offset."""
     item_id: str
-    """What was acted on; empty for an undo."""
+    """The item that was acted on. Empty for an undo."""
     action: str
-    """What was done."""
+    """The action."""
     event_time_ms: int
-    """When it happened: Unix time in milliseconds."""
+    """The time of the event, Unix time in milliseconds."""
     value: float
     """As in Interaction."""
     undone: bool
-    """True: an undo took it back."""
+    """True: the event was undone."""
     undo_event_id: str
-    """For the action `undo`: the event id that it takes back."""
+    """For the action `undo`: the id of the event that it undoes."""
     def __init__(
         self,
         *,
@@ -170,7 +170,7 @@ class HistoryEntry(Message):
 
 @final
 class Watermark(Message):
-    """The last offset of a partition whose events of this user are included."""
+    """The offset of a partition up to which the user's events are included."""
 
     DESCRIPTOR: Descriptor
 

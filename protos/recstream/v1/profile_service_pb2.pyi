@@ -62,7 +62,7 @@ class GetProfileResponse(Message):
     PROFILE_FIELD_NUMBER: int
     INCLUDES_EVENTS_FIELD_NUMBER: int
     includes_events: bool
-    """False: the deadline came before the events in `after` were in the profile. True where none were given."""
+    """False: the deadline came before the events in `after` were in the profile. True if `after` is empty."""
     @property
     def profile(self) -> Profile:
         """Never absent."""
@@ -98,11 +98,11 @@ class ExportProfileResponse(Message):
     TAKEN_FIELD_NUMBER: int
     @property
     def profile(self) -> Profile:
-        """First: the profile. A long one comes in parts, whose lists and maps are added up."""
+        """First, the profile. A long one comes in parts. Concatenate their lists and merge their maps."""
 
     @property
     def taken(self) -> TakenItems:
-        """Then: what was taken before the history begins."""
+        """Then the items that the user took before the history begins."""
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class ExportProfileResponse(Message):
 
 @final
 class TakenItems(Message):
-    """Items taken before the history begins, kept as a second and a hash of the item id each."""
+    """Items that the user took before the history begins. Each is stored as a second and a hash of the item id."""
 
     DESCRIPTOR: Descriptor
 
@@ -144,7 +144,7 @@ class EraseProfileRequest(Message):
 
     USER_ID_FIELD_NUMBER: int
     user_id: str
-    """Required, at most 256 bytes. Erasing a user nobody has heard of is no error."""
+    """Required, at most 256 bytes. Erasing an unknown user is not an error."""
     def __init__(
         self,
         *,

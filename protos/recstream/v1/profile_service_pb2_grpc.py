@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ProfileServiceStub(object):
-    """What is known of a user, and the right to be forgotten.
+    """Reads, exports and erases the data of a user.
     """
 
     def __init__(self, channel):
@@ -53,26 +53,26 @@ class ProfileServiceStub(object):
 
 
 class ProfileServiceServicer(object):
-    """What is known of a user, and the right to be forgotten.
+    """Reads, exports and erases the data of a user.
     """
 
     def GetProfile(self, request, context):
-        """The profile; of a user nobody has heard of an empty one, with revision 0.
+        """Returns the profile. An unknown user has an empty one with revision 0.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ExportProfile(self, request, context):
-        """Everything that is kept of the user, in parts below 1 MiB.
+        """Returns all stored data of the user, in parts below 1 MiB.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def EraseProfile(self, request, context):
-        """Forgets every event of the user that Kafka had when this was called, for good: a replay of the topic
-        changes nothing. Answers when Kafka has the order; hand the token to `after` to see it done.
+        """Erases every event of the user that Kafka had at the time of the call. A replay of the topic does not bring them
+        back. Answers when Kafka has the order. Pass the token in `after` to wait until it is done.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -105,7 +105,7 @@ def add_ProfileServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ProfileService(object):
-    """What is known of a user, and the right to be forgotten.
+    """Reads, exports and erases the data of a user.
     """
 
     @staticmethod

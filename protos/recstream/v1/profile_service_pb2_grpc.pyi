@@ -74,7 +74,7 @@ _ProfileServiceEraseProfileType = typing_extensions.TypeVar(
 )
 
 class ProfileServiceStub(typing.Generic[_ProfileServiceGetProfileType, _ProfileServiceExportProfileType, _ProfileServiceEraseProfileType]):
-    """What is known of a user, and the right to be forgotten."""
+    """Reads, exports and erases the data of a user."""
 
     @typing.overload
     def __init__(self: ProfileServiceStub[
@@ -109,14 +109,14 @@ class ProfileServiceStub(typing.Generic[_ProfileServiceGetProfileType, _ProfileS
     ], channel: grpc.aio.Channel) -> None: ...
 
     GetProfile: _ProfileServiceGetProfileType
-    """The profile; of a user nobody has heard of an empty one, with revision 0."""
+    """Returns the profile. An unknown user has an empty one with revision 0."""
 
     ExportProfile: _ProfileServiceExportProfileType
-    """Everything that is kept of the user, in parts below 1 MiB."""
+    """Returns all stored data of the user, in parts below 1 MiB."""
 
     EraseProfile: _ProfileServiceEraseProfileType
-    """Forgets every event of the user that Kafka had when this was called, for good: a replay of the topic
-    changes nothing. Answers when Kafka has the order; hand the token to `after` to see it done.
+    """Erases every event of the user that Kafka had at the time of the call. A replay of the topic does not bring them
+    back. Answers when Kafka has the order. Pass the token in `after` to wait until it is done.
     """
 
 ProfileServiceAsyncStub: typing_extensions.TypeAlias = ProfileServiceStub[
@@ -135,7 +135,7 @@ ProfileServiceAsyncStub: typing_extensions.TypeAlias = ProfileServiceStub[
 ]
 
 class ProfileServiceServicer(metaclass=abc.ABCMeta):
-    """What is known of a user, and the right to be forgotten."""
+    """Reads, exports and erases the data of a user."""
 
     @abc.abstractmethod
     def GetProfile(
@@ -143,7 +143,7 @@ class ProfileServiceServicer(metaclass=abc.ABCMeta):
         request: recstream.v1.profile_service_pb2.GetProfileRequest,
         context: _ServicerContext,
     ) -> typing.Union[recstream.v1.profile_service_pb2.GetProfileResponse, collections.abc.Awaitable[recstream.v1.profile_service_pb2.GetProfileResponse]]:
-        """The profile; of a user nobody has heard of an empty one, with revision 0."""
+        """Returns the profile. An unknown user has an empty one with revision 0."""
 
     @abc.abstractmethod
     def ExportProfile(
@@ -151,7 +151,7 @@ class ProfileServiceServicer(metaclass=abc.ABCMeta):
         request: recstream.v1.profile_service_pb2.ExportProfileRequest,
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[recstream.v1.profile_service_pb2.ExportProfileResponse], collections.abc.AsyncIterator[recstream.v1.profile_service_pb2.ExportProfileResponse]]:
-        """Everything that is kept of the user, in parts below 1 MiB."""
+        """Returns all stored data of the user, in parts below 1 MiB."""
 
     @abc.abstractmethod
     def EraseProfile(
@@ -159,8 +159,8 @@ class ProfileServiceServicer(metaclass=abc.ABCMeta):
         request: recstream.v1.profile_service_pb2.EraseProfileRequest,
         context: _ServicerContext,
     ) -> typing.Union[recstream.v1.profile_service_pb2.EraseProfileResponse, collections.abc.Awaitable[recstream.v1.profile_service_pb2.EraseProfileResponse]]:
-        """Forgets every event of the user that Kafka had when this was called, for good: a replay of the topic
-        changes nothing. Answers when Kafka has the order; hand the token to `after` to see it done.
+        """Erases every event of the user that Kafka had at the time of the call. A replay of the topic does not bring them
+        back. Answers when Kafka has the order. Pass the token in `after` to wait until it is done.
         """
 
 def add_ProfileServiceServicer_to_server(servicer: ProfileServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

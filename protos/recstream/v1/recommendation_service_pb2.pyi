@@ -78,22 +78,22 @@ class RecommendRequest(Message):
     AFTER_FIELD_NUMBER: int
     EXPERIMENTS_FIELD_NUMBER: int
     user_id: str
-    """Required, at most 256 bytes. A user nobody has heard of gets what is popular and new."""
+    """Required, at most 256 bytes. An unknown user gets popular and new items."""
     count: int
-    """How many items: 1 to 500. 0: 20. What is left is given if fewer are left."""
+    """How many items: 1 to 500. 0: 20. The list is shorter if fewer items are left."""
     surface: str
     """Where the list is shown; selects the surface's settings. Empty: `default`."""
     domain: str
     """Only items of this domain. Empty: all."""
     page_token: str
-    """From `next_page_token` of the list before: the next items of the same paging session."""
+    """The `next_page_token` of the previous list, to get the next items of the same paging session."""
     @property
     def filter(self) -> Filter:
-        """Which items the list may hold. Absent: any."""
+        """Which items the list may have. Absent: any."""
 
     @property
     def excluded_item_ids(self) -> RepeatedScalarFieldContainer[str]:
-        """Items to leave out, at most 1,000; unknown ones do no harm."""
+        """Items to leave out, at most 1,000. Unknown items are ignored."""
 
     @property
     def after(self) -> RepeatedCompositeFieldContainer[EventToken]:
@@ -101,7 +101,7 @@ class RecommendRequest(Message):
 
     @property
     def experiments(self) -> ScalarMap[str, str]:
-        """Experiment name to arm; carried to the slate's record."""
+        """Experiment name to arm. Stored in the slate's record."""
 
     def __init__(
         self,
@@ -127,7 +127,7 @@ class RecommendResponse(Message):
     INCLUDES_EVENTS_FIELD_NUMBER: int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: int
     includes_events: bool
-    """False: the deadline came before the events in `after` were in the profile. True where none were given."""
+    """False: the deadline came before the events in `after` were in the profile. True if `after` is empty."""
     next_page_token: str
     """Empty: there are no further items."""
     @property
@@ -184,7 +184,7 @@ class StreamRecommendationsRequest(Message):
     deltas: bool
     """True: after the first snapshot, changes come as deltas."""
     resume_token: str
-    """From the last frame of the stream before that had one."""
+    """The last resume token of the previous stream."""
     @property
     def filter(self) -> Filter:
         """As in RecommendRequest."""
@@ -238,11 +238,11 @@ class SessionRequest(Message):
     INTERACTION_FIELD_NUMBER: int
     @property
     def open(self) -> StreamRecommendationsRequest:
-        """First, once."""
+        """The first message, and only the first."""
 
     @property
     def interaction(self) -> Interaction:
-        """An event of the session's user; `user_id` may be left empty."""
+        """An event of the session's user. `user_id` may be empty."""
 
     def __init__(
         self,
@@ -263,15 +263,15 @@ class SessionResponse(Message):
     REFUSED_FIELD_NUMBER: int
     @property
     def frame(self) -> Frame:
-        """As StreamRecommendations sends it."""
+        """The same frame that StreamRecommendations sends."""
 
     @property
     def recorded(self) -> EventToken:
-        """Kafka has the event. An interaction gets one answer, this or the next; answers come in order."""
+        """Kafka has the event. Each interaction is answered by `recorded` or `refused`, in order."""
 
     @property
     def refused(self) -> Status:
-        """Why the event was not taken: the status that Record would have ended with. The session goes on."""
+        """Why the event was refused: the status that Record would end with. The session goes on."""
 
     def __init__(
         self,
@@ -305,7 +305,7 @@ class SimilarItemsRequest(Message):
 
     @property
     def excluded_item_ids(self) -> RepeatedScalarFieldContainer[str]:
-        """Items to leave out, at most 1,000; unknown ones do no harm."""
+        """Items to leave out, at most 1,000. Unknown items are ignored."""
 
     def __init__(
         self,
@@ -326,10 +326,10 @@ class SimilarItemsResponse(Message):
     ITEMS_FIELD_NUMBER: int
     MODEL_VERSION_FIELD_NUMBER: int
     model_version: int
-    """The model whose vectors were compared; 0 where there was none."""
+    """The version of the model whose vectors were compared. 0: no model."""
     @property
     def items(self) -> RepeatedCompositeFieldContainer[RankedItem]:
-        """Nearest first; the item itself is not among them."""
+        """Nearest first, without the item itself."""
 
     def __init__(
         self,

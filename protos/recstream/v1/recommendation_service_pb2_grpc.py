@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class RecommendationServiceStub(object):
-    """Lists for users, and lists of items like an item.
+    """Lists for users, and lists of items similar to an item.
     """
 
     def __init__(self, channel):
@@ -58,32 +58,32 @@ class RecommendationServiceStub(object):
 
 
 class RecommendationServiceServicer(object):
-    """Lists for users, and lists of items like an item.
+    """Lists for users, and lists of items similar to an item.
     """
 
     def Recommend(self, request, context):
-        """One list.
+        """Returns one list.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StreamRecommendations(self, request, context):
-        """A list that stays fresh: a frame whenever something that matters to it changes.
+        """Sends a list, and a frame whenever something changes that matters to the list.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Session(self, request_iterator, context):
-        """Both ways on one stream: a first message that opens it, then interactions up and lists down.
+        """Sends interactions and receives lists on one stream. The first message opens the session.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SimilarItems(self, request, context):
-        """Items like an item, by the model's vectors. Knows nothing of a user.
+        """Returns items similar to an item, by the model's vectors. The result does not depend on a user.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -121,7 +121,7 @@ def add_RecommendationServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RecommendationService(object):
-    """Lists for users, and lists of items like an item.
+    """Lists for users, and lists of items similar to an item.
     """
 
     @staticmethod

@@ -90,7 +90,7 @@ _RecommendationServiceSimilarItemsType = typing_extensions.TypeVar(
 )
 
 class RecommendationServiceStub(typing.Generic[_RecommendationServiceRecommendType, _RecommendationServiceStreamRecommendationsType, _RecommendationServiceSessionType, _RecommendationServiceSimilarItemsType]):
-    """Lists for users, and lists of items like an item."""
+    """Lists for users, and lists of items similar to an item."""
 
     @typing.overload
     def __init__(self: RecommendationServiceStub[
@@ -133,16 +133,16 @@ class RecommendationServiceStub(typing.Generic[_RecommendationServiceRecommendTy
     ], channel: grpc.aio.Channel) -> None: ...
 
     Recommend: _RecommendationServiceRecommendType
-    """One list."""
+    """Returns one list."""
 
     StreamRecommendations: _RecommendationServiceStreamRecommendationsType
-    """A list that stays fresh: a frame whenever something that matters to it changes."""
+    """Sends a list, and a frame whenever something changes that matters to the list."""
 
     Session: _RecommendationServiceSessionType
-    """Both ways on one stream: a first message that opens it, then interactions up and lists down."""
+    """Sends interactions and receives lists on one stream. The first message opens the session."""
 
     SimilarItems: _RecommendationServiceSimilarItemsType
-    """Items like an item, by the model's vectors. Knows nothing of a user."""
+    """Returns items similar to an item, by the model's vectors. The result does not depend on a user."""
 
 RecommendationServiceAsyncStub: typing_extensions.TypeAlias = RecommendationServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -164,7 +164,7 @@ RecommendationServiceAsyncStub: typing_extensions.TypeAlias = RecommendationServ
 ]
 
 class RecommendationServiceServicer(metaclass=abc.ABCMeta):
-    """Lists for users, and lists of items like an item."""
+    """Lists for users, and lists of items similar to an item."""
 
     @abc.abstractmethod
     def Recommend(
@@ -172,7 +172,7 @@ class RecommendationServiceServicer(metaclass=abc.ABCMeta):
         request: recstream.v1.recommendation_service_pb2.RecommendRequest,
         context: _ServicerContext,
     ) -> typing.Union[recstream.v1.recommendation_service_pb2.RecommendResponse, collections.abc.Awaitable[recstream.v1.recommendation_service_pb2.RecommendResponse]]:
-        """One list."""
+        """Returns one list."""
 
     @abc.abstractmethod
     def StreamRecommendations(
@@ -180,7 +180,7 @@ class RecommendationServiceServicer(metaclass=abc.ABCMeta):
         request: recstream.v1.recommendation_service_pb2.StreamRecommendationsRequest,
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[recstream.v1.recommendation_service_pb2.StreamRecommendationsResponse], collections.abc.AsyncIterator[recstream.v1.recommendation_service_pb2.StreamRecommendationsResponse]]:
-        """A list that stays fresh: a frame whenever something that matters to it changes."""
+        """Sends a list, and a frame whenever something changes that matters to the list."""
 
     @abc.abstractmethod
     def Session(
@@ -188,7 +188,7 @@ class RecommendationServiceServicer(metaclass=abc.ABCMeta):
         request_iterator: _MaybeAsyncIterator[recstream.v1.recommendation_service_pb2.SessionRequest],
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[recstream.v1.recommendation_service_pb2.SessionResponse], collections.abc.AsyncIterator[recstream.v1.recommendation_service_pb2.SessionResponse]]:
-        """Both ways on one stream: a first message that opens it, then interactions up and lists down."""
+        """Sends interactions and receives lists on one stream. The first message opens the session."""
 
     @abc.abstractmethod
     def SimilarItems(
@@ -196,6 +196,6 @@ class RecommendationServiceServicer(metaclass=abc.ABCMeta):
         request: recstream.v1.recommendation_service_pb2.SimilarItemsRequest,
         context: _ServicerContext,
     ) -> typing.Union[recstream.v1.recommendation_service_pb2.SimilarItemsResponse, collections.abc.Awaitable[recstream.v1.recommendation_service_pb2.SimilarItemsResponse]]:
-        """Items like an item, by the model's vectors. Knows nothing of a user."""
+        """Returns items similar to an item, by the model's vectors. The result does not depend on a user."""
 
 def add_RecommendationServiceServicer_to_server(servicer: RecommendationServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

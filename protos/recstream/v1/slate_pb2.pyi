@@ -51,22 +51,22 @@ class _ReasonKindEnumTypeWrapper(_EnumTypeWrapper[_ReasonKind.ValueType], type):
     DESCRIPTOR: EnumDescriptor
     REASON_KIND_UNSPECIFIED: _ReasonKind.ValueType  # 0
     REASON_KIND_BECAUSE_OF: _ReasonKind.ValueType  # 1
-    """Carried by an item of the user's history."""
+    """An item of the user's history contributed most to the score."""
     REASON_KIND_TRENDING: _ReasonKind.ValueType  # 2
-    """Many act on it now."""
+    """Many users act on the item now."""
     REASON_KIND_FRESH: _ReasonKind.ValueType  # 3
-    """New in the catalogue."""
+    """The item is new in the catalogue."""
 
 class ReasonKind(_ReasonKind, metaclass=_ReasonKindEnumTypeWrapper):
     """The kinds of reason."""
 
 REASON_KIND_UNSPECIFIED: ReasonKind.ValueType  # 0
 REASON_KIND_BECAUSE_OF: ReasonKind.ValueType  # 1
-"""Carried by an item of the user's history."""
+"""An item of the user's history contributed most to the score."""
 REASON_KIND_TRENDING: ReasonKind.ValueType  # 2
-"""Many act on it now."""
+"""Many users act on the item now."""
 REASON_KIND_FRESH: ReasonKind.ValueType  # 3
-"""New in the catalogue."""
+"""The item is new in the catalogue."""
 
 class _Tier:
     ValueType = NewType("ValueType", int)
@@ -78,25 +78,25 @@ class _TierEnumTypeWrapper(_EnumTypeWrapper[_Tier.ValueType], type):
     TIER_RANKED: _Tier.ValueType  # 1
     """The model's ranker scored the candidates."""
     TIER_VECTORS: _Tier.ValueType  # 2
-    """The user's vector against the items' vectors."""
+    """User and item vectors scored the candidates."""
     TIER_POPULAR: _Tier.ValueType  # 3
-    """Popularity."""
+    """Popularity scored the candidates."""
 
 class Tier(_Tier, metaclass=_TierEnumTypeWrapper):
-    """How good the answer could be made within the deadline and with the servers at hand."""
+    """How the server made a list within the deadline, with the backends that were available."""
 
 TIER_UNSPECIFIED: Tier.ValueType  # 0
 TIER_RANKED: Tier.ValueType  # 1
 """The model's ranker scored the candidates."""
 TIER_VECTORS: Tier.ValueType  # 2
-"""The user's vector against the items' vectors."""
+"""User and item vectors scored the candidates."""
 TIER_POPULAR: Tier.ValueType  # 3
-"""Popularity."""
+"""Popularity scored the candidates."""
 
 @final
 class Slate(Message):
-    """A ranked list for one user. No item is on it twice, and none that the user has taken already,
-    unless the settings of that action allow repeats.
+    """A ranked list for one user. No item is on it twice. Items that the user has already taken are not on it, unless
+    the settings of that action allow repeats.
     """
 
     DESCRIPTOR: Descriptor
@@ -108,15 +108,15 @@ class Slate(Message):
     TIER_FIELD_NUMBER: int
     PROFILE_UNAVAILABLE_FIELD_NUMBER: int
     slate_id: str
-    """Names this list: clicks and impressions refer to it. Empty on an empty list."""
+    """The list's id. Clicks and impressions refer to it. Empty for an empty list."""
     profile_revision: int
-    """The profile that it was made from; 0 for a user without one. Comparable for equality only."""
+    """The revision of the profile that it was made from. 0: the user has none. Only compare it for equality."""
     model_version: int
-    """The model that scored it; 0 where none did."""
+    """The version of the model that scored it. 0: no model."""
     tier: Tier.ValueType
-    """How good the list could be made."""
+    """How the list was made."""
     profile_unavailable: bool
-    """True: the profile could not be read, and the list knows nothing of the user."""
+    """True: the profile could not be read, so the list does not depend on the user."""
     @property
     def items(self) -> RepeatedCompositeFieldContainer[RankedItem]:
         """Best first."""
@@ -135,7 +135,7 @@ class Slate(Message):
 
 @final
 class RankedItem(Message):
-    """An item's place on a slate is its index in `items`."""
+    """An item of a slate. Its position is its index in `items`."""
 
     DESCRIPTOR: Descriptor
 
@@ -162,13 +162,13 @@ class RankedItem(Message):
     PREDICTED_RATING_FIELD_NUMBER: int
     SOURCE_FIELD_NUMBER: int
     item_id: str
-    """Which item."""
+    """The item."""
     score: float
-    """Comparable within the slate only."""
+    """Only comparable within the slate."""
     predicted_rating: float
     """The model's predicted value of a rating, in its scale. Tier RANKED only."""
     source: str
-    """Which source proposed it: `nearest`, `similar`, `trending`, `popular` or `fresh`."""
+    """The source that retrieved it: `nearest`, `similar`, `trending`, `popular` or `fresh`."""
     @property
     def reason(self) -> Reason:
         """Why it is here."""
@@ -203,9 +203,9 @@ class Reason(Message):
     kind: ReasonKind.ValueType
     """For programs."""
     item_id: str
-    """For BECAUSE_OF: the item of the user's history that carried most of the score."""
+    """For BECAUSE_OF: the item of the user's history that contributed most to the score."""
     text: str
-    """In words, English: `Because of Toy Story (1995)`."""
+    """An English text: `Because of Toy Story (1995)`."""
     def __init__(
         self,
         *,

@@ -8,10 +8,10 @@ export interface Backoff {
 
 export const DEFAULT_BACKOFF: Backoff = { initialMs: 100, maximumMs: 10_000 };
 
-/** A server may ask for a longer pause than the back-off would make, but for no longer than this. */
+/** A server may request a longer pause than the back-off's, but at most this long. */
 const LONGEST_REQUESTED_MS = 300_000;
 
-/** The pause before try `attempt` (from 0), in milliseconds; the jitter comes on top of what was requested. */
+/** Returns the pause before try `attempt` (from 0), in milliseconds. The jitter is added to the requested pause. */
 export function pauseMs(
   backoff: Backoff,
   attempt: number,
@@ -22,7 +22,7 @@ export function pauseMs(
   return Math.min(Math.max(requestedMs, 0), LONGEST_REQUESTED_MS) + ceiling * (1 - random());
 }
 
-/** Waits; ends early, without an error, when the signal is aborted. */
+/** Waits. Returns early, without an error, when the signal is aborted. */
 export function sleep(milliseconds: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal?.aborted) return resolve();

@@ -25,26 +25,26 @@ import { lists } from "./stream.js";
 
 /** How a client is set up. */
 export interface Options {
-  /** For TLS: `credentials.createSsl()` of @grpc/grpc-js. Left out: plain text. */
+  /** For TLS: `credentials.createSsl()` of @grpc/grpc-js. Default: plain text. */
   credentials?: ChannelCredentials;
-  /** Sent with every call; a function is asked anew for each. */
+  /** Sent with every call. A function is called for each call. */
   metadata?: Record<string, string> | (() => Record<string, string>);
-  /** Milliseconds that a call may take, its retries included. 5,000. */
+  /** Milliseconds that a call may take, including its retries. Default: 5,000. */
   timeoutMs?: number;
-  /** Further tries of a call while the server is unavailable, at most. 4. */
+  /** Most retries of a call while the server is unavailable. Default: 4. */
   retries?: number;
   backoff?: Backoff;
-  /** Milliseconds without even a heartbeat after which a stream is opened again. 90,000. */
+  /** Milliseconds without even a heartbeat after which a stream is opened again. Default: 90,000. */
   idleTimeoutMs?: number;
   /** Channel options, on top of the client's own. */
   channel?: Partial<ClientOptions>;
 }
 
-/** Which list, as in the contract; all but `userId` may be left out. */
+/** The fields of a request for a list. All but `userId` are optional. */
 export type RecommendFields = Partial<RecommendRequest> & Pick<RecommendRequest, "userId">;
 export type StreamFields = Partial<Omit<StreamRecommendationsRequest, "resumeToken">> &
   Pick<StreamRecommendationsRequest, "userId">;
-/** An event; its id and time are filled in where they are left out. */
+/** An event. Its id and time are filled in if they are missing. */
 export type EventFields = Partial<Interaction> & Pick<Interaction, "userId" | "action">;
 
 export interface StreamOptions {
@@ -52,7 +52,7 @@ export interface StreamOptions {
   resume?: Recommendations;
   /** Ends the stream, without an error. */
   signal?: AbortSignal;
-  /** Called before each pause with the error that broke the stream and the pause in milliseconds. */
+  /** Called before each pause, with the error that broke the stream and the pause in milliseconds. */
   onRetry?: (error: RecstreamError, delayMs: number) => void;
 }
 
@@ -95,13 +95,13 @@ export class Client {
     this.interactions = new InteractionServiceClient(target, credentials, channel);
   }
 
-  /** One list. */
+  /** Returns one list. */
   async recommend(fields: RecommendFields, timeoutMs?: number): Promise<RecommendResponse> {
     const method: Method<RecommendRequest, RecommendResponse> = (...call) => this.recommendations.recommend(...call);
     return this.call(method, RecommendRequest.fromPartial(fields), timeoutMs);
   }
 
-  /** Records an event; resolves when Kafka has it. A repeat is safe: the event has an id. */
+  /** Records an event. Resolves when Kafka has it. A repeat is safe, because the event has an id. */
   async record(fields: EventFields, timeoutMs?: number): Promise<EventToken> {
     const event: Partial<Interaction> = { eventId: randomUUID(), eventTimeMs: BigInt(Date.now()), ...fields };
     const answer = await this.call<{ interaction?: Interaction | undefined }, RecordResponse>(
@@ -114,8 +114,8 @@ export class Client {
   }
 
   /**
-   * A list that stays fresh: whole lists, for as long as you iterate. Breaks are healed behind the scenes;
-   * leaving the loop cancels the call.
+   * Opens a stream of whole lists, for as long as you iterate. A broken stream is opened again. Leaving the loop
+   * cancels the call.
    */
   stream(fields: StreamFields, options: StreamOptions = {}): AsyncGenerator<Recommendations, void, undefined> {
     const request = StreamRecommendationsRequest.fromPartial(fields);

@@ -10,13 +10,13 @@ export interface FieldViolation {
   description: string;
 }
 
-/** Every error that the client throws. `code` says what kind it is. */
+/** The error that the client throws. `code` says which kind it is. */
 export class RecstreamError extends Error {
   constructor(
     message: string,
     /** The gRPC status code. */
     readonly code: Code,
-    /** The fields at fault, for INVALID_ARGUMENT. */
+    /** The invalid fields, for INVALID_ARGUMENT. */
     readonly violations: readonly FieldViolation[] = [],
     /** Milliseconds that the server asks to wait before another try. */
     readonly retryAfterMs: number | undefined = undefined,
@@ -40,7 +40,7 @@ const RETRYABLE: ReadonlySet<Code> = new Set([
 
 const DETAILS_KEY = "grpc-status-details-bin";
 
-/** The error that a failed call stands for, with what the server said in its details. */
+/** Returns the error for a failed call, with the details that the server sent. */
 export function fromServiceError(error: ServiceError): RecstreamError {
   const violations: FieldViolation[] = [];
   let retryAfterMs: number | undefined;

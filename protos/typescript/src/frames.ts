@@ -4,19 +4,19 @@ import { RecstreamError } from "./errors.js";
 import type { Cause, Delta, Frame } from "./gen/recstream/v1/frame.pb.js";
 import { type RankedItem, Slate } from "./gen/recstream/v1/slate.pb.js";
 
-/** A whole list, best first, with the events that made the server look again. */
+/** A whole list, best first, with the events that led to it. */
 export interface Recommendations extends Slate {
   causes: readonly Cause[];
-  /** Where to go on; see `StreamOptions.resume`. */
+  /** Where to resume; see `StreamOptions.resume`. */
   resumeToken: string;
 }
 
-/** The list after a delta: without what it removes or places, then each placed item inserted in order. */
+/** Applies a delta: takes out the items that it removes or places, and inserts the placed ones in order. */
 export function applyDelta(delta: Delta, items: readonly RankedItem[]): RankedItem[] {
   const gone = new Set(delta.removedItemIds);
   const placed = new Map<number, RankedItem>();
   for (const { position, item } of delta.placed) {
-    if (!item || position < 0 || position >= delta.length) throw violation("a delta places nothing or outside");
+    if (!item || position < 0 || position >= delta.length) throw violation("a delta places no item, or places it outside of the list");
     gone.add(item.itemId);
     placed.set(position, item);
   }
@@ -24,12 +24,12 @@ export function applyDelta(delta: Delta, items: readonly RankedItem[]): RankedIt
   if (kept.length + placed.size !== delta.length || placed.size !== delta.placed.length) {
     throw violation(`a delta does not lead to a list of ${delta.length} items`);
   }
-  // Inserting in ascending order comes to this: each placed item has its position, the kept fill the rest.
+  // Inserting in ascending order has this result: placed items are at their positions, and kept items fill the rest.
   let next = 0;
   return Array.from({ length: delta.length }, (_, place) => placed.get(place) ?? kept[next++]!);
 }
 
-/** Keeps the list that a stream's frames describe, over as many connections as it takes. */
+/** Holds the list that a stream's frames describe, across connections. */
 export class FrameReader {
   /** The token of the list that is held. */
   resumeToken: string;
@@ -39,15 +39,15 @@ export class FrameReader {
     this.resumeToken = held?.resumeToken ?? "";
   }
 
-  /** Says that the next frame is the first of a connection. */
+  /** Expects the first frame of a connection next. */
   connected(): void {
     this.expected = 1n;
   }
 
-  /** The new list, if the frame has one. Throws where the stream must be opened again. */
+  /** Returns the new list, if the frame has one. Throws if the stream must be opened again. */
   read(frame: Frame): Recommendations | undefined {
     if (frame.sequence !== this.expected) {
-      throw violation(`frame ${frame.sequence} came where ${this.expected} was due`);
+      throw violation(`frame ${frame.sequence} came, but frame ${this.expected} was expected`);
     }
     this.expected += 1n;
     if (frame.goAway) {
@@ -56,7 +56,7 @@ export class FrameReader {
       throw new RecstreamError("the server is about to end the stream", Code.UNAVAILABLE, [], delay);
     }
     const change = frame.snapshot ?? frame.delta;
-    if (!change) return undefined; // a heartbeat, or a kind that a later server has
+    if (!change) return undefined; // a heartbeat, or a kind that only a newer server has
     const slate = change.slate ?? Slate.create();
     const items = frame.delta ? this.patched(frame.delta) : slate.items;
     this.resumeToken = frame.resumeToken;
@@ -69,7 +69,7 @@ export class FrameReader {
       if (!this.held) throw violation("a delta came before any list");
       return applyDelta(delta, this.held.items);
     } catch (error) {
-      this.resumeToken = ""; // the list is in doubt: the next stream begins with a whole one
+      this.resumeToken = ""; // the list is in doubt, so the next stream begins with a whole one
       throw error;
     }
   }

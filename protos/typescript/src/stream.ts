@@ -5,7 +5,7 @@ import { fromServiceError, RecstreamError } from "./errors.js";
 import { FrameReader, type Recommendations } from "./frames.js";
 import type { StreamRecommendationsResponse } from "./gen/recstream/v1/recommendation_service.pb.js";
 
-/** A connection that lasted so long makes the next break count as the first. */
+/** After a connection that lasted this long, the next break counts as the first one. */
 const STEADY_MS = 5_000;
 
 const HEALING: ReadonlySet<Code> = new Set([
@@ -13,23 +13,23 @@ const HEALING: ReadonlySet<Code> = new Set([
   Code.RESOURCE_EXHAUSTED,
   Code.ABORTED,
   Code.CANCELLED,
-  Code.DEADLINE_EXCEEDED, // streams carry no deadline of ours: a proxy's limit
-  Code.INTERNAL, // proxies end long streams so
+  Code.DEADLINE_EXCEEDED, // the client sets no deadline for streams, so it is the limit of a proxy
+  Code.INTERNAL, // proxies end long streams with it
   Code.UNKNOWN,
   Code.DATA_LOSS, // a frame that broke the contract
 ]);
 
-/** How a stream is held open. */
+/** The options of a stream. */
 export interface Holding {
   backoff: Backoff;
-  /** Milliseconds without even a heartbeat after which the server is taken for gone. */
+  /** Milliseconds without even a heartbeat after which the server counts as gone. */
   idleTimeoutMs: number;
   resume?: Recommendations | undefined;
   signal?: AbortSignal | undefined;
   onRetry?: ((error: RecstreamError, delayMs: number) => void) | undefined;
 }
 
-/** Whole lists; opens the stream again when it breaks, and cancels its call when the loop is left. */
+/** Yields whole lists. Opens the stream again when it breaks, and cancels the call when the loop is left. */
 export async function* lists(
   dial: (resumeToken: string) => ClientReadableStream<StreamRecommendationsResponse>,
   holding: Holding,
@@ -75,7 +75,7 @@ async function* messages<T>(call: ClientReadableStream<T>, idleTimeoutMs: number
   let watchdog = watch();
   try {
     for await (const message of call) {
-      clearTimeout(watchdog); // the reader's own time does not count
+      clearTimeout(watchdog); // the time that the caller takes does not count
       yield message as T;
       watchdog = watch();
     }

@@ -30,7 +30,7 @@ DESCRIPTOR: FileDescriptor
 
 @final
 class ItemVector(Message):
-    """An item's vector under one model version: the value of a record on `item-vectors`, whose key is
+    """An item's vector under one model version. It is the value of a record on `item-vectors`, whose key is
     `<model version>/<item id>`.
     """
 
@@ -39,9 +39,9 @@ class ItemVector(Message):
     VECTOR_FIELD_NUMBER: int
     CONTENT_HASH_FIELD_NUMBER: int
     vector: bytes
-    """Little-endian float32, as wide as the bundle says."""
+    """Little-endian float32. The bundle defines the width."""
     content_hash: bytes
-    """BLAKE2b-128 of what was embedded: an item whose hash is the same is not embedded again."""
+    """BLAKE2b-128 of the embedded content. An item with the same hash is not embedded again."""
     def __init__(
         self,
         *,
@@ -52,7 +52,7 @@ class ItemVector(Message):
 
 @final
 class ItemStats(Message):
-    """How often an item was acted on, from one partition of `interactions`: the value of a record on
+    """An item's positive events from one partition of `interactions`. It is the value of a record on
     `item-stats`, whose key is `<partition>/<item id>`. An item's figures are the sum over its partitions.
     """
 
@@ -63,22 +63,22 @@ class ItemStats(Message):
     DAYS_FIELD_NUMBER: int
     DAY_COUNTS_FIELD_NUMBER: int
     positives: int
-    """Positive events ever."""
+    """The number of all positive events."""
     @property
     def hours(self) -> RepeatedCompositeFieldContainer[HourBucket]:
-        """Positive events by hour of event time, newest last, at most 64 buckets: the newest hours that ever had
-        events. Weights by age are computed at the time of the read.
+        """Positive events by hour of event time, newest last: the newest hours that had events, at most 64. Readers weight
+        them by age.
         """
 
     @property
     def days(self) -> RepeatedScalarFieldContainer[int]:
-        """Days since 1970 that had events in older hours than those, newest last, at most 256; what is older counts in
-        `positives` only.
+        """Days since 1970 that had events in hours older than those, newest last, at most 256. Events of older days count
+        in `positives` only.
         """
 
     @property
     def day_counts(self) -> RepeatedScalarFieldContainer[int]:
-        """Positive events in those older hours, of each of `days` in its order. Packed, an item has a few bytes a day."""
+        """Positive events in those older hours, for each of `days`. Packed, an item takes a few bytes per day."""
 
     def __init__(
         self,

@@ -31,8 +31,8 @@ DESCRIPTOR: FileDescriptor
 
 @final
 class ServedVersions(Message):
-    """Which versions of the model are served, and to whom: the value of the one record on `model-versions`, whose key is
-    `served`. At most two versions live at a time.
+    """Which model versions are served, and to which users. It is the value of the only record on `model-versions`, whose
+    key is `served`. At most two versions are live at a time.
     """
 
     DESCRIPTOR: Descriptor
@@ -58,21 +58,21 @@ class ServedVersions(Message):
     SHARE_FIELD_NUMBER: int
     VECTOR_ENDS_FIELD_NUMBER: int
     share: float
-    """From 0 to 1: the share of users, by a stable hash of the user id, that `next` answers. 0: it is being made ready,
-    or was rolled back.
+    """The share of users that `next` answers, from 0 to 1, chosen by a stable hash of the user id. 0: `next` is being
+    prepared, or was rolled back.
     """
     @property
     def base(self) -> ServedVersion:
-        """What answers everybody outside the share; absent before the second publishing."""
+        """The version that answers the users outside of the share. Absent before a second version is published."""
 
     @property
     def next(self) -> ServedVersion:
-        """What answers the share."""
+        """The version that answers the users in the share."""
 
     @property
     def vector_ends(self) -> ScalarMap[int, int]:
-        """Offsets by partition of `item-vectors` before which all vectors of `next` lie: who has not read up to them goes
-        by the record before this one.
+        """For each partition of `item-vectors`, the offset before which all vectors of `next` are. A process that has not
+        read that far yet keeps to the previous record.
         """
 
     def __init__(
@@ -88,7 +88,7 @@ class ServedVersions(Message):
 
 @final
 class ServedVersion(Message):
-    """A version that is live."""
+    """A live version."""
 
     DESCRIPTOR: Descriptor
 
@@ -99,7 +99,7 @@ class ServedVersion(Message):
     manifest: bytes
     """The bundle's manifest.json, byte for byte."""
     published_at_ms: int
-    """Unix time in milliseconds; a version that was retired and comes back is published anew."""
+    """Unix time in milliseconds. A retired version that is published again has a new time."""
     def __init__(
         self,
         *,

@@ -33,8 +33,8 @@ DESCRIPTOR: FileDescriptor
 
 @final
 class Profile(Message):
-    """A user's profile as the store keeps it, behind eight bytes of revision (big-endian). Every list is in
-    canonical order, so that equal profiles are equal bytes.
+    """A user's profile as the store keeps it, after eight bytes of revision (big-endian). Every list is in
+    canonical order, so that equal profiles have equal bytes.
     """
 
     DESCRIPTOR: Descriptor
@@ -53,18 +53,18 @@ class Profile(Message):
     ACTIONS_FIELD_NUMBER: int
     user_id: str
     events: int
-    """Events ever, impressions aside: the rank of the newest."""
+    """The number of all events without impressions, which is the rank of the newest one."""
     expires_at_ms: int
-    """Unix time in milliseconds; the key expires then."""
+    """Unix time in milliseconds at which the key expires."""
     has_tail: bool
-    """Events older than the history were taken: the tail's key holds their items."""
+    """Whether the user took items before the history begins. They are in the tail's key."""
     @property
     def history(self) -> Entries:
         """The newest events by (time_ms, event id), oldest first."""
 
     @property
     def impressions(self) -> Entries:
-        """The newest impressions by the same order."""
+        """The newest impressions in the same order."""
 
     @property
     def totals(self) -> RepeatedCompositeFieldContainer[Total]:
@@ -76,7 +76,7 @@ class Profile(Message):
 
     @property
     def erased_before(self) -> RepeatedCompositeFieldContainer[Watermark]:
-        """Events before these offsets are erased. The same order."""
+        """Events before these offsets are erased. In the same order."""
 
     @property
     def topic_ids(self) -> RepeatedScalarFieldContainer[bytes]:
@@ -111,8 +111,8 @@ class Profile(Message):
 
 @final
 class Entries(Message):
-    """Events by column: the n-th of every list belongs to the n-th event. Columns are read several times as
-    fast as a message an event would be.
+    """Events by column: the n-th element of every list belongs to the n-th event. Columns are read several times
+    faster than one message per event.
     """
 
     DESCRIPTOR: Descriptor
@@ -128,7 +128,7 @@ class Entries(Message):
     UNDO_EVENT_IDS_FIELD_NUMBER: int
     @property
     def event_ids(self) -> RepeatedScalarFieldContainer[str]:
-        """Empty: the event had none, and its position stands for it."""
+        """Empty: the event has no id, and its position identifies it."""
 
     @property
     def item_ids(self) -> RepeatedScalarFieldContainer[str]: ...
@@ -148,11 +148,11 @@ class Entries(Message):
     def offsets(self) -> RepeatedScalarFieldContainer[int]: ...
     @property
     def values(self) -> RepeatedScalarFieldContainer[float]:
-        """NaN: the event has none. Empty: no event has one."""
+        """NaN: the event has no value. An empty list: no event has one."""
 
     @property
     def undo_event_ids(self) -> RepeatedScalarFieldContainer[str]:
-        """Empty: no event is an undo."""
+        """An empty list: no event is an undo."""
 
     def __init__(
         self,
@@ -210,7 +210,7 @@ class Watermark(Message):
 
 @final
 class ModelState(Message):
-    """What one version of the model makes of the history."""
+    """The state of one model version for the history."""
 
     DESCRIPTOR: Descriptor
 
@@ -220,10 +220,10 @@ class ModelState(Message):
     STALE_FIELD_NUMBER: int
     model_version: int
     state: bytes
-    """Little-endian float32, the widths are the bundle's."""
+    """Little-endian float32. The bundle defines the widths."""
     user_vector: bytes
     stale: bool
-    """The state is behind the history, or was folded with unknown items: to be folded again."""
+    """The state is behind the history, or was folded with unknown items. It has to be folded again."""
     def __init__(
         self,
         *,
@@ -236,7 +236,7 @@ class ModelState(Message):
 
 @final
 class Erasure(Message):
-    """The order to forget a user: the value of a record on `interactions` whose header `recstream-kind` is
+    """The order to erase a user. It is the value of a record on `interactions` whose header `recstream-kind` is
     `erasure`. Events before these offsets are dropped.
     """
 
@@ -278,7 +278,7 @@ class TopicOffset(Message):
 
 @final
 class Announcement(Message):
-    """What the store publishes with every write of a profile."""
+    """The message that the store publishes with every write of a profile."""
 
     DESCRIPTOR: Descriptor
 
@@ -289,19 +289,19 @@ class Announcement(Message):
     VALUE_FIELD_NUMBER: int
     TRACEPARENT_FIELD_NUMBER: int
     base_revision: int
-    """The revision that the writer had read, and the one it wrote."""
+    """The revision that the writer has read, and the one that it wrote."""
     revision: int
     quiet: bool
-    """True: nothing that a list could depend on has changed (impressions, repeats, states)."""
+    """True: nothing has changed that a list could depend on (only impressions, repeats or states)."""
     value: bytes
-    """The value that was written, revision and all. The store itself appends it: it stands last. Empty where it is
-    too large, or where nobody listens.
+    """The written value, with its revision. The store appends it at the end of the message. Empty if it is too large,
+    or if the user has no subscriber.
     """
     traceparent: str
-    """W3C `traceparent` of the newest of the events that is traced; empty: none is."""
+    """W3C `traceparent` of the newest traced event. Empty: no event is traced."""
     @property
     def applied(self) -> RepeatedCompositeFieldContainer[Applied]:
-        """The newest events that were applied, at most 32."""
+        """The newest applied events, at most 32."""
 
     def __init__(
         self,

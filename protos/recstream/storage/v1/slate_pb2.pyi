@@ -33,7 +33,7 @@ DESCRIPTOR: FileDescriptor
 
 @final
 class SlateRecord(Message):
-    """A slate as it was sent: the value of a record on `slates`, whose key is the user id."""
+    """A slate as it was sent. It is the value of a record on `slates`, whose key is the user id."""
 
     DESCRIPTOR: Descriptor
 
