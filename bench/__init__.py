@@ -1,1 +1,1 @@
-"""Measurements behind the figures in docs/: `bin/bench NAME` runs one, `bin/bench` lists them."""
+"""The measurements behind the figures in docs/. `bin/bench NAME` runs one, `bin/bench` lists them."""

@@ -1,11 +1,11 @@
-"""Items that nobody has touched: how they fare by how many ids are dropped in training, and what that costs the others.
+"""Cold-start items: how the share of ids dropped in training changes their recall, and the quality of other items.
 
     bin/bench cold_items [--id-dropout 0.1,0.3,0.5] [--seeds 3] [--validation]
 
-MovieLens-100K, a tenth of the films hidden from training and all histories (another tenth for each seed), as
-`recstream evaluate --protocol cold-items` has it for the first seed. The last column asks for all the other films in
-the same events, one at a time, by the same model. `--validation` takes 80 to 90 % of the events in place of the last
-tenth: settings are chosen there.
+Uses MovieLens-100K. A tenth of the films is hidden from training and from all histories, another tenth for each seed.
+The first seed is that of `recstream evaluate --protocol cold-items`. The last column measures the same model on all
+other films in the same events, one at a time. `--validation` uses the events from 80 to 90 % instead of the last tenth,
+to choose settings.
 """
 
 import argparse
@@ -41,14 +41,19 @@ from readers.packaged import movielens
 
 @dataclass(frozen=True)
 class Measured:
-    """Of one seed: hidden items, and NDCG@10 of all others by row."""
+    """The results of one seed.
+
+    Attributes:
+        cold: The result for hidden items.
+        shown: NDCG@10 of all other items, by row.
+    """
 
     cold: ColdResult
     shown: dict[str, float]
 
 
 class Bench:
-    """The data, and models of it in this process."""
+    """The data, and models that are trained on it in this process."""
 
     def __init__(self, asked: argparse.Namespace) -> None:
         self._all, self._folder = load_settings(), asked.folder
@@ -69,7 +74,7 @@ class Bench:
         )
 
     def measured(self, id_dropout: float, seed: int) -> Measured:
-        """With this share of ids dropped in training, and the hidden items of this seed."""
+        """Measures with this share of ids dropped in training, and with the hidden items of this seed."""
         settings = self.settings.model_copy(update={"id_dropout": id_dropout})
         shown = split(self.data.known, "shown-items", self._variant, seed)
         weights = self._trained(shown, settings)
@@ -94,7 +99,7 @@ class Bench:
         return torch_model(model, vectors, settings)
 
     def _trained(self, part: Split, settings: TrainSettings) -> TrainingWeights:
-        """Kept for the next time."""
+        """Trains, unless an earlier run has stored the weights."""
         training_data = part.training_events
         wanted = settings.model_dump(mode="json", exclude={"threads", "cache", "fresh", "streaming"})
         bundle = self._folder / key_of(training_data.fingerprint(), wanted, TRAINING_FORMAT)
@@ -107,8 +112,8 @@ class Bench:
 def main() -> None:
     """Trains, measures and prints one table."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--id-dropout", default="", help="shares, with commas; else the setting's")
-    parser.add_argument("--seeds", type=int, default=1, help="of which films are hidden")
+    parser.add_argument("--id-dropout", default="", help="shares, separated by commas; default: the setting")
+    parser.add_argument("--seeds", type=int, default=1, help="number of choices of hidden films")
     parser.add_argument("--validation", action="store_true")
     parser.add_argument("--epochs", type=int, default=None)
     parser.add_argument("--final-epochs", type=int, default=None)
@@ -120,7 +125,7 @@ def main() -> None:
     table = Table(
         "ids dropped", "row", "hidden among all", "x chance", "hidden among hidden", "known among as many",
         "hidden / known", "NDCG@10 of the others",
-        title=f"Recall@10, mean of {asked.seeds} choice(s) of hidden films (least to most)", title_justify="left",
+        title=f"Recall@10, mean of {asked.seeds} choice(s) of hidden films (min to max)", title_justify="left",
     )  # fmt: skip
     for share in shares:
         seeds = [bench.measured(share, seed) for seed in range(asked.seeds)]

@@ -1,14 +1,15 @@
-"""Films and groceries in one model: what each domain gains or loses by it, and what text alone says of a third kind.
+"""Films and groceries in one model: what each domain gains or loses, and how well text alone works for a third kind.
 
     make cross-domain [ARGS="--epochs 6 --users 500 --households 1000 --products 2000 --third PRODUCE"]
 
-MovieLens-100K and Complete Journey, a part of each; users and items of each are its own, and film times are moved so
-that the tenth of events that is held out begins at one moment in both. All that the domains share is the model: the
-same head reads the texts of both, the same recurrence the histories of both.
+Uses parts of MovieLens-100K and Complete Journey, which have no users or items in common. The times of films are
+shifted, so that the held-out tenth of events begins at the same time in both. The domains share only the model: one
+head reads the texts of both, and one recurrence reads the histories of both.
 
-Three tables: each domain's held-out events by the model of that domain alone and by the model of both; purchases in a
-department of which no training event was, ranked among that department's products alone, which the models know by
-their text; and the same for a whole domain by the model of the other.
+Prints three tables. The first has the held-out events of each domain, with a model of that domain alone and with a
+model of both. The second has purchases in a department without any training events, ranked among the products of that
+department, which the models know only by their text. The third is the same for a whole domain, with the model of the
+other domain.
 """
 
 import argparse
@@ -57,7 +58,7 @@ FILMS, GROCERIES = "films", "groceries"
 
 
 class Bench:
-    """Both data sets, and models of parts of them."""
+    """Both data sets, and models that are trained on parts of them."""
 
     def __init__(self, asked: argparse.Namespace, console: Console) -> None:
         self.all, self.asked, self.console = load_settings(), asked, console
@@ -91,11 +92,11 @@ class Bench:
         self._code = TRAINING_FORMAT
 
     def events(self, rows: Interactions, items: Sequence[ItemText]) -> Events:
-        """As training and evaluation take them."""
+        """Returns the events in the form of training and evaluation."""
         return index_events([rows], items, Actions(self.settings.actions))
 
     def trained(self, names: Sequence[str], *, but: Collection[str] = ()) -> TrainingWeights:
-        """A model of the training parts of these domains, without the events of some items; kept for the next time."""
+        """Trains on the training parts of these domains without the events of `but`, unless an earlier run did."""
         parts = [self.rows[name].split(TEST_FROM)[0] for name in names]
         rows = joined(parts)
         left = np.array([name not in but for name in rows.item_ids.names])[rows.items]
@@ -114,7 +115,7 @@ class Bench:
         return load_weights(weights_folder(bundle))
 
     def texts(self, part: Split, items: Sequence[ItemText]) -> Floats:
-        """Text vectors of the split's items."""
+        """Returns the text vectors of the split's items."""
         show = Progress(disable=True)
         found: Floats = self._encoders.vectors(
             part.known.item_ids, items, self.settings.cache, show, torch.device("cpu")
@@ -122,17 +123,17 @@ class Bench:
         return found
 
     def lists(self, part: Split, items: Sequence[ItemText], weights: TrainingWeights) -> RankedLists:
-        """Lists by this model; what it has not learned from it knows by text alone."""
+        """Returns the lists of this model. It knows items without training events only by their text."""
         settings = list_settings(self.all, MODEL_SURFACE)
         return RankedLists(part, self.catalogue, self.model(part, items, weights), settings)
 
     def retrieval(self, part: Split, items: Sequence[ItemText], weights: TrainingWeights) -> Retrieval:
-        """The same by the user vector alone."""
+        """Returns lists by the user vector alone."""
         settings = list_settings(self.all, MODEL_SURFACE)
         return Retrieval(part, self.catalogue, self.model(part, items, weights), settings)
 
     def model(self, part: Split, items: Sequence[ItemText], weights: TrainingWeights) -> EvaluatedModel:
-        """The model with the vectors of the split's items."""
+        """Returns the model with the vectors of the split's items."""
         model = weights.model(self.settings)
         index = torch.from_numpy(weights.indices(part.known.item_ids))
         with torch.inference_mode():
@@ -141,26 +142,26 @@ class Bench:
         return torch_model(model, vectors, self.settings)
 
     def popularity(self, known: Events, part: Split) -> Method:
-        """With the half-life that is best on the validation part."""
+        """Returns popularity with the half-life that is best on the validation part."""
         validation = some(split(known, "next-item", "validation"), self.asked.queries)
         found = tuned(validation, [POPULARITY], self.asked.folder / "tuning")[POPULARITY].parameters
         return fit(POPULARITY, part, found, popular=found)[0]
 
 
 class Figures:
-    """A table of rows on one split, each beside the first."""
+    """A table of methods on one split. Each row is compared with the first one."""
 
     def __init__(self, title: str, part: Split) -> None:
         self._part, self._bootstrap = part, Bootstrap(part.queries.users)
         users = len(set(part.queries.users.tolist()))
         self.table = Table(
-            "", "NDCG@10", "95 %", "HR@10", "less the first, 95 %", "above it",
+            "", "NDCG@10", "95 %", "HR@10", "minus the first, 95 %", "above it",
             title=f"{title}: {len(part.queries):,} lists of {users:,} users", title_justify="left",
         )  # fmt: skip
         self._first: Numbers | None = None
 
     def add(self, name: str, row: Method, part: Split | None = None) -> None:
-        """part: the same queries over other items."""
+        """Measures a method and adds its row. `part` has the same queries over other items."""
         found = measure(part or self._part, row)
         ndcg = found.figure("ndcg@10")
         self._first = ndcg if self._first is None else self._first
@@ -190,7 +191,7 @@ def main() -> None:
 
 
 def _parts(bench: Bench, name: str) -> tuple[Events, Split, Split]:
-    """A domain's events, its split over its own items, and the same over those of both."""
+    """Returns a domain's events, its split over its own items, and the same split over the items of both domains."""
     known = bench.events(bench.rows[name], bench.items[name])
     whole = bench.events(bench.rows[name], [*bench.items[FILMS], *bench.items[GROCERIES]])
     own, of_both = (some(split(one, "next-item"), bench.asked.queries) for one in (known, whole))
@@ -216,7 +217,7 @@ def _third_kind(bench: Bench, films: TrainingWeights, both: TrainingWeights) -> 
     known = bench.events(bench.rows[GROCERIES], bench.items[GROCERIES])
     pool = _codes_of(known, bench.third)
     part = some(about(split(known, "next-item"), pool), bench.asked.queries)
-    title = f"{bench.asked.third}, {len(pool)} products that no training knew, among themselves"
+    title = f"{bench.asked.third}, {len(pool)} products without training events, ranked among themselves"
     models: dict[str, Callable[[], TrainingWeights]] = {
         "films and the other groceries": lambda: bench.trained([FILMS, GROCERIES], but=bench.third),
         "the other groceries": lambda: bench.trained([GROCERIES], but=bench.third),
@@ -256,15 +257,17 @@ def _codes_of(known: Events, item_ids: set[str]) -> Ints:
 
 def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--epochs", type=int, default=6, help="half as many after the order of lists")
-    parser.add_argument("--users", type=int, default=500, help="of films")
-    parser.add_argument("--households", type=int, default=1000, help="of groceries")
+    parser.add_argument("--epochs", type=int, default=6, help="epochs; the last stage has half as many")
+    parser.add_argument("--users", type=int, default=500, help="users of films")
+    parser.add_argument("--households", type=int, default=1000, help="users of groceries")
     parser.add_argument(
-        "--products", type=int, default=2000, help="the most bought before the events that are taken"
+        "--products", type=int, default=2000, help="products: the most bought before those events"
     )
-    parser.add_argument("--events", type=int, default=100_000, help="of each, the latest")
-    parser.add_argument("--third", default="PRODUCE", help="a department, the third kind")
-    parser.add_argument("--queries", type=int, default=3000, help="lists of a table, at most")
+    parser.add_argument(
+        "--events", type=int, default=100_000, help="number of events of each: the latest ones"
+    )
+    parser.add_argument("--third", default="PRODUCE", help="the department that is the third kind")
+    parser.add_argument("--queries", type=int, default=3000, help="most lists of a table")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=Path(".recstream/cross-domain"))

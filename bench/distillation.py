@@ -1,12 +1,14 @@
-"""What a teacher is worth: the student alone, the teacher, and the student that learned from it, on MovieLens-100K.
+"""Distillation: the student alone, the teacher, and the distilled student, on MovieLens-100K.
 
     bin/bench distillation [--seeds 1] [--jobs 1] [--variant validation] \
         [--student epochs=12] [--teacher members=3]
 
-`next-item`, by the user vector alone, mean over the seeds; intervals of differences are a paired bootstrap over users.
-The student goes through all events in one go (`held_out` 0), alone and taught with the same settings.
-Beside: parameters of what makes user and item vectors, and microseconds on one core to have a user's vector after one
-more event. The student steps; the teacher goes through its window again.
+Measures `next-item` by the user vector alone, as a mean over the seeds. Intervals of differences are from a paired
+bootstrap over users. The student trains on all events in one stage (`held_out` 0), with the same settings alone and
+distilled.
+
+A second table has the parameters for user and item vectors, and the microseconds on one core to update a user's vector
+after one more event. The student makes a step. The teacher runs over its whole window.
 """
 
 import argparse
@@ -52,7 +54,13 @@ ROWS = ("student alone", "teacher", "distilled student")
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """Of one seed: NDCG@10 of each query by row, what the models cost, and seconds of each training."""
+    """The results of one seed.
+
+    Attributes:
+        figures: NDCG@10 of each query, by row.
+        costs: Name, parameters and microseconds an event of each model.
+        seconds: The duration of each training.
+    """
 
     figures: dict[str, Numbers]
     costs: list[tuple[str, int, float]]
@@ -63,10 +71,12 @@ def main() -> None:
     """Trains, measures and prints a table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--jobs", type=int, default=1, help="seeds at a time, on one thread each")
+    parser.add_argument("--jobs", type=int, default=1, help="seeds to train at a time, on one thread each")
     parser.add_argument("--variant", choices=("validation", "test"), default="validation")
-    parser.add_argument("--student", action="append", default=[], help="NAME=VALUE of train")
-    parser.add_argument("--teacher", action="append", default=[], help="NAME=VALUE of train.teacher")
+    parser.add_argument("--student", action="append", default=[], help="NAME=VALUE: a setting of train")
+    parser.add_argument(
+        "--teacher", action="append", default=[], help="NAME=VALUE: a setting of train.teacher"
+    )
     asked = parser.parse_args()
     console = Console(width=120)
     settings = load_settings().train
@@ -95,7 +105,7 @@ def _named(texts: list[str]) -> dict[str, object]:
 
 
 def _runs(seeds: list[TrainSettings], variant: Variant, jobs: int) -> Iterator[Trained]:
-    """In the order of the seeds. Only one at a time shows its progress."""
+    """Yields the results in the order of the seeds. Progress is shown only if one seed runs at a time."""
     if jobs == 1:
         yield from (_run(each, variant, True) for each in seeds)
         return
@@ -158,7 +168,7 @@ def _difference(bootstrap: Bootstrap, one: Numbers, other: Numbers) -> str:
 def _measured(
     student: Recommender, teacher: Teacher, settings: TrainSettings
 ) -> list[tuple[str, int, float]]:
-    """Name, parameters, and microseconds of one more event of one user on one core."""
+    """Returns name, parameters, and microseconds on one core for one more event of a user."""
     torch.set_num_threads(1)
     length = settings.history + settings.refold_every // 2
     given = Batch(
@@ -192,7 +202,7 @@ def _costs(run: Trained) -> Table:
 
 @torch.inference_mode()
 def _microseconds(call: Callable[[], object]) -> float:
-    """The median of some calls, by the time that this process had a core."""
+    """Returns the median CPU time of a call."""
     spent = []
     for _ in range(_CALLS):
         began = time.process_time_ns()

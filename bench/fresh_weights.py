@@ -1,12 +1,12 @@
-"""What fresh weights are worth: MovieLens-100K up to a point in time, then slice by slice what came after it.
+"""Fresh weights: compares unchanged, continued and retrained weights on MovieLens-100K, one slice of time at a time.
 
     bin/bench fresh_weights [--slices 5] [--anew] [--validation] [--seeds 1]
 
-Before each slice the model of the slice before goes on with that slice's events, as `recstream train --continue` does.
-Each slice after the first is then asked for event by event (`next-item`): with the weights that stayed as they were,
-with the continued ones, and with a model trained anew on everything so far (`--anew`). All see the same histories and
-the same popularity, so weights are all that differs. `--validation` takes 80 to 90 % of the events in place of the last
-tenth: settings are chosen there.
+Before each slice the model continues its training on the events of the previous slice, as `recstream train --continue`
+does. Each slice after the first is then evaluated event by event (`next-item`): with the unchanged weights of the first
+training, with the continued weights, and with a model that is retrained on all events so far (`--anew`). All see the
+same histories and the same popularity, so only the weights differ. `--validation` uses the events from 80 to 90 %
+instead of the last tenth, to choose settings.
 """
 
 import argparse
@@ -46,7 +46,13 @@ ROWS = ("lists", "user vector")
 
 @dataclass
 class Ways:
-    """NDCG@10 by way and row, of all queries so far, and seconds that each update took."""
+    """The results of the ways to update weights.
+
+    Attributes:
+        figures: NDCG@10 of each query so far, by way and row, one array a slice.
+        seconds: The duration of each update, by way.
+        users: The user of each query, one array a slice.
+    """
 
     figures: dict[tuple[str, str], list[Numbers]] = field(default_factory=dict)
     seconds: dict[str, list[float]] = field(default_factory=dict)
@@ -54,7 +60,7 @@ class Ways:
 
 
 class Bench:
-    """The data, and models of it in this process."""
+    """The data, and models that are trained on it in this process."""
 
     def __init__(self, folder: Path, threads: int, seed: int) -> None:
         self._all, self._folder = load_settings(), folder
@@ -78,7 +84,7 @@ class Bench:
         )
 
     def trained(self, end: int) -> tuple[TrainingWeights, float]:
-        """Weights of a training on the events before row `end`, kept for the next time, and what it took."""
+        """Trains on the events before row `end`, unless an earlier run did. Returns the weights and the seconds."""
         training_data = self.data.known.take(np.arange(end))
         wanted = self.settings.model_dump(mode="json", exclude={"threads", "cache", "continuation"})
         bundle = self._folder / key_of(training_data.fingerprint(), wanted, TRAINING_FORMAT)
@@ -92,7 +98,7 @@ class Bench:
         )
 
     def continued(self, weights: TrainingWeights, end: int) -> tuple[TrainingWeights, float]:
-        """The weights, gone on with to row `end`, and seconds."""
+        """Continues the training up to row `end`. Returns the weights and the seconds."""
         began = time.monotonic()
         known = self.data.known.take(np.arange(end))
         show = Progress(disable=True)
@@ -100,7 +106,7 @@ class Bench:
         return made.weights, time.monotonic() - began
 
     def measured(self, part: Split, weights: TrainingWeights) -> dict[str, Numbers]:
-        """NDCG@10 of each query, of the served lists and of the user vector alone."""
+        """Returns NDCG@10 of each query, for the served lists and for the user vector alone."""
         model = weights.model(self.settings)
         index = torch.from_numpy(weights.indices(part.known.item_ids))
         with torch.inference_mode():
@@ -116,7 +122,7 @@ class Bench:
 
 
 def main() -> None:
-    """Trains, goes on, measures and prints one table."""
+    """Trains, continues, measures and prints one table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--slices", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=1)
@@ -140,17 +146,17 @@ def _run(bench: Bench, asked: argparse.Namespace, console: Console) -> Ways:
         part = next_items(bench.data.known, cuts[place], cuts[place + 1])
         fresh, took = bench.continued(fresh, cuts[place])
         ways.seconds.setdefault("continued", []).append(took)
-        models = {"as they were": old, "continued": fresh}
+        models = {"unchanged": old, "continued": fresh}
         if asked.anew:
-            models["trained anew"], took = bench.trained(cuts[place])
-            ways.seconds.setdefault("trained anew", []).append(took)
+            models["retrained"], took = bench.trained(cuts[place])
+            ways.seconds.setdefault("retrained", []).append(took)
         ways.users.append(part.queries.users)
         for way, weights in models.items():
             for row, figures in bench.measured(part, weights).items():
                 ways.figures.setdefault((way, row), []).append(figures)
         said = {way: f"{ways.figures[way, ROWS[0]][-1].mean():.4f}" for way in models}
         console.print(
-            f"slice {place + 1}, {len(part.queries)} asks, NDCG@10 of lists: {said}", highlight=False
+            f"slice {place + 1}, {len(part.queries)} queries, NDCG@10 of lists: {said}", highlight=False
         )
     return ways
 
@@ -159,13 +165,13 @@ def _print(seeds: list[Ways], console: Console) -> None:
     users = np.concatenate(seeds[0].users)
     bootstrap = Bootstrap(users)
     table = Table(
-        "weights", "row", "NDCG@10", "gain on as they were, 95 %", "probability", "seconds",
+        "weights", "row", "NDCG@10", "gain over unchanged, 95 %", "probability", "seconds",
         title=f"{len(users):,} queries of {len(set(users.tolist()))} users, {len(seeds)} seed(s)", title_justify="left",
     )  # fmt: skip
     for way, row in seeds[0].figures:
         one, other = (
             np.mean([np.concatenate(seed.figures[name, row]) for seed in seeds], axis=0)
-            for name in (way, "as they were")
+            for name in (way, "unchanged")
         )
         low, high = bootstrap.interval(one - other)
         seconds = [took for seed in seeds for took in seed.seconds.get(way, [])]
@@ -174,7 +180,7 @@ def _print(seeds: list[Ways], console: Console) -> None:
             f"{bootstrap.above(one, other):.3f}",
         )
         table.add_row(
-            way, row, f"{one.mean():.4f}", *(("", "") if way == "as they were" else gain),
+            way, row, f"{one.mean():.4f}", *(("", "") if way == "unchanged" else gain),
             f"{np.mean(seconds):.1f}" if seconds else "",
         )  # fmt: skip
     console.print(table)

@@ -1,15 +1,15 @@
-"""A catalogue that grows from nothing while lists are made from it: does a list fail, and does the index miss items?
+"""A growing catalogue: checks that no list fails and that the index misses no items while items arrive.
 
     bin/bench growth [--items 1000000] [--times 10] [--server] [--exact-below 100000]
 
-Without --server, items and vectors are put into the catalogue of this process, in the thread in which it is searched;
-the index is built beside, as a server builds it. With --server, they are records on a real Kafka, a server in this
-process reads them, and lists are asked for over gRPC by users who act meanwhile. Of the searches a sample is made
-again by a plain scan of vectors that this program holds itself. Vectors lie in clusters of a hundred, as those of real
-items do; one item in twenty is replaced, and one in a hundred withdrawn from the index, as others arrive.
+Without --server, items and vectors are put into a catalogue in this process, in the thread that searches it. The index
+is built in the background, as in a server. With --server, they are records on a real Kafka, which a server in this
+process reads, while users act and request lists over gRPC. A sample of the searches is compared with a plain scan of
+the vectors, which this program holds itself. Vectors are in clusters of a hundred, like those of real items. While
+items arrive, one vector in twenty is replaced, and one in a hundred is removed.
 
-Ends with one line of JSON for each time: seconds, lists, failures, merges, and the recall of the searches that the
-graph could answer. Exits with status 1 where a list failed, or recall is under what `LiveIndex` states.
+Prints one line of JSON for each run: seconds, lists, failures, merges, and the recall of searches that have a graph.
+Exits with status 1 if a list failed, or if recall is below the promise of `LiveIndex`.
 """
 
 import argparse
@@ -61,9 +61,9 @@ WIDTH = 64
 VERSION = MANIFEST.version
 COUNT = 20
 RECALL = 0.9
-"""What `LiveIndex` states."""
+"""The recall that `LiveIndex` promises."""
 USERS = 50
-# Items between two searches in this process, and milliseconds between two lists of a client.
+# Items between two searches in this process, and the pause between two lists of a client.
 ITEMS_A_SEARCH = 500
 LIST_PAUSE_SECONDS = 0.05
 CLIENTS = 4
@@ -72,14 +72,14 @@ Floats = NDArray[np.float32]
 
 
 def clustered(items: int, rng: np.random.Generator) -> Floats:
-    """Vectors [items, WIDTH] about centres, a hundred to a centre."""
+    """Returns vectors [items, WIDTH] around centres, a hundred per centre on average."""
     centres = rng.standard_normal((max(2, items // 100), WIDTH), np.float32)
     noise = rng.standard_normal((items, WIDTH), np.float32)
     return centres[rng.integers(0, len(centres), items)] + np.float32(0.4) * noise
 
 
 class Witness:
-    """The vectors as they were sent, and what searches found of them."""
+    """The vectors as they were sent, and counts of what searches found."""
 
     def __init__(self, items: int, seed: int, sample: int) -> None:
         self.rng = np.random.default_rng(seed)
@@ -89,11 +89,11 @@ class Witness:
         self._catalog: InMemoryCatalog | None = None
         self._numbers = np.empty(0, np.int64)
         self.held: dict[int, Floats] = {}
-        """Vectors by item number that differ from `vectors`: replaced, or empty where they were taken away."""
+        """Vectors that replaced those of `vectors`, by item number."""
 
     @contextmanager
     def watching(self, catalog: InMemoryCatalog) -> Iterator[None]:
-        """While searches of every index in this process are looked at."""
+        """Watches the searches of every index in this process."""
         self._catalog = catalog
         search, install = LiveIndex.search, LiveIndex.install
 
@@ -110,7 +110,7 @@ class Witness:
             self.merges += 1
             install(index, merge, graph)
 
-        # The methods of the class, so that every index of the process is watched.
+        # Replaces methods of the class, so that every index of the process is watched.
         LiveIndex.search, LiveIndex.install = watched, counted  # type: ignore[method-assign]
         try:
             yield
@@ -118,7 +118,7 @@ class Witness:
             LiveIndex.search, LiveIndex.install = search, install  # type: ignore[method-assign]
 
     def found(self) -> dict[str, object]:
-        """The figures."""
+        """Returns the figures."""
         return {
             "searches": self.searches,
             "with_a_graph": self.by_graph,
@@ -130,7 +130,7 @@ class Witness:
 
     @property
     def ok(self) -> bool:
-        """Whether no answer was short, and recall is what the index states."""
+        """Whether no answer was short, and recall is what the index promises."""
         return not self.short and self.hits >= RECALL * self.wanted
 
     def _compare(
@@ -144,7 +144,7 @@ class Witness:
             ]
             self._numbers = np.concatenate([self._numbers, np.array(new, np.int64)])
         allowed = np.flatnonzero(mask[:size] & index.present(size))
-        # In float64, and from the vectors as they were sent.
+        # Computed from the vectors as they were sent, not from those in the index.
         sent = self.vectors[self._numbers[allowed]]
         scores = (sent @ query).astype(np.float64)
         if self.held:
@@ -160,13 +160,13 @@ class Witness:
 
 
 async def in_process(items: int, seed: int, settings: CatalogSettings, sample: int = 10) -> Witness:
-    """Grows the catalogue of this process to so many items and searches it meanwhile.
+    """Grows a catalogue in this process, and searches it meanwhile.
 
     Args:
         items: How many items to put.
-        seed: Of the vectors and of the order of changes.
-        settings: Of the catalogue.
-        sample: Of so many searches with a graph one is compared with a scan.
+        seed: The seed of the vectors and of the changes.
+        settings: The settings of the catalogue.
+        sample: One in so many searches that have a graph is compared with a scan.
 
     Returns:
         What the searches found.
@@ -191,7 +191,7 @@ async def in_process(items: int, seed: int, settings: CatalogSettings, sample: i
                     catalog.remove_vector(VERSION, f"item-{int(rng.integers(number))}")
                 if number % ITEMS_A_SEARCH == 0 or number == items - 1:
                     await _search(catalog, witness.vectors[rng.integers(number + 1)], witness)
-                    # A server reads slower than this loop puts: the index is built as it goes.
+                    # A server reads more slowly than this loop puts, so its index keeps up.
                     while not merging.done() and _behind(catalog, settings):
                         await asyncio.sleep(0.02)
                         await _search(catalog, witness.vectors[rng.integers(number + 1)], witness)
@@ -218,7 +218,7 @@ def _behind(catalog: Catalog, settings: CatalogSettings) -> bool:
 
 
 class Load:
-    """Clients of a server: users who act, and ask for lists."""
+    """Clients of a server: users who act and request lists."""
 
     def __init__(self, channel: grpc.aio.Channel, items: int) -> None:
         self._lists = RecommendationServiceStub(channel)
@@ -230,7 +230,7 @@ class Load:
         self.failures: list[str] = []
 
     async def run(self, client: int) -> None:
-        """Until cancelled."""
+        """Runs until it is cancelled."""
         rng = np.random.default_rng(client)
         while True:
             user = f"user-{int(rng.integers(USERS))}"
@@ -270,16 +270,16 @@ async def with_server(
     settings: CatalogSettings,
     sample: int = 20,
 ) -> tuple[Witness, Load]:
-    """Lets items arrive at a running server that lists are asked of.
+    """Sends items to a running server while clients request lists.
 
     Args:
-        bootstrap: Of Kafka.
-        store: Address of Valkey.
-        prefix: Of topics and keys.
+        bootstrap: The address of Kafka.
+        store: The address of Valkey.
+        prefix: The prefix of topics and keys.
         items: How many items to send.
-        seed: Of the vectors.
-        settings: Of the server's catalogue.
-        sample: Of so many searches with a graph one is compared with a scan.
+        seed: The seed of the vectors.
+        settings: The settings of the server's catalogue.
+        sample: One in so many searches that have a graph is compared with a scan.
 
     Returns:
         What the searches found, and what the clients saw.
@@ -321,7 +321,7 @@ async def with_server(
                     await asyncio.sleep(0.2)
                     _still_up(server, others)
                 load.arrived = items
-                await asyncio.sleep(5)  # lists of the whole catalogue
+                await asyncio.sleep(5)  # clients request lists from the whole catalogue
                 _still_up(server, others)
         finally:
             for task in others:

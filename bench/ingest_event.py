@@ -1,9 +1,9 @@
-"""Latency of one event from just before its send to the announcement of its profile, on one machine.
+"""Latency of one event, from just before its send to the announcement of its profile, on one machine.
 
     bin/bench ingest_event [--events 1000] [--pause-ms 10] [--bundle FOLDER]
 
 Starts Kafka, Valkey and, with a bundle, Triton in a temporary folder. Ingest runs in this process, as the only
-consumer. Without a bundle its model answers at once. Prints percentiles, and the stages of a batch, as JSON.
+consumer. Without a bundle its model answers at once. Prints percentiles and the stages of a batch as JSON.
 """
 
 import argparse
@@ -50,7 +50,7 @@ STAGES = ("read", "fold", "model", "write", "batch")
 
 
 async def measure(events: int, pause: float, bundle_folder: Path | None, folder: Path) -> dict[str, object]:
-    """Sends events of 20 users one after the other and times each."""
+    """Sends events of 20 users, one after the other, and measures the latency of each."""
     kafka_server, valkey = (
         EmbeddedKafka(folder / "kafka", free_port()),
         EmbeddedValkey(folder / "v", free_port()),
@@ -139,7 +139,7 @@ def _mean_ms(stage: str) -> float:
 
 
 def main() -> None:
-    """Reads the arguments, measures, prints."""
+    """Reads the arguments, measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=1000)
     parser.add_argument("--pause-ms", type=float, default=10)

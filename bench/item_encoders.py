@@ -2,7 +2,8 @@
 
     make weights; bin/bench item_encoders
 
-Texts are MovieLens-100K's films as the catalogue embeds them. Images are random JPEG files of 640 x 480 pixels.
+Texts are those of the films of MovieLens-100K, as the catalogue embeds them. Images are random JPEG files of 640 x 480
+pixels.
 """
 
 import io

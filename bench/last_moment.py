@@ -1,11 +1,11 @@
-"""How much of `server.answer_reserve_ms` an answer needs that is made at the last moment.
+"""How much of `server.answer_reserve_ms` a last-moment answer needs.
 
     bin/bench last_moment [--calls 200] [--concurrency 4] [--deadline 500] [--reserve MILLISECONDS]
 
-Starts the whole system with a small model. First, lists wait for an event that never comes; then Kafka is killed, and
-events wait for it. Each such answer begins one reserve before the caller's deadline. The measured time runs from then
-until the answer arrives in this process. For comparison, a bare grpc.aio server in another process waits as long and
-refuses. Ends with one line of JSON: milliseconds, and the number of callers without an answer in time.
+Starts the whole system with a small model. First, lists wait for an event that never comes. Then Kafka is killed, and
+events wait for it. The server begins each such answer one reserve before the caller's deadline. The measured time runs
+from then until the answer arrives in this process. For comparison, a bare grpc.aio server in another process waits as
+long, and refuses. Prints one line of JSON: milliseconds, and the number of callers without an answer in time.
 """
 
 import argparse
@@ -41,7 +41,7 @@ Ask = Callable[[int, float], Awaitable[Any]]
 
 
 class Bare(interaction_service_pb2_grpc.InteractionServiceServicer):
-    """Refuses each event a reserve before its deadline."""
+    """Refuses each event one reserve before its deadline."""
 
     def __init__(self, reserve: float) -> None:
         self._reserve = reserve
@@ -63,7 +63,7 @@ def bare(reserve: float, port: Connection) -> None:
 
 
 async def measure(ask: Ask, asked: argparse.Namespace) -> dict[str, float]:
-    """Milliseconds by percentile; an answer after the deadline counts as late and not among them."""
+    """Returns milliseconds by percentile. A call without an answer before the deadline only counts as late."""
     took: list[float] = []
     late = 0
 
@@ -145,7 +145,7 @@ def main() -> None:
     )
     parser.add_argument("--calls", type=int, default=200)
     parser.add_argument("--concurrency", type=int, default=4)
-    parser.add_argument("--deadline", type=float, default=500, help="of each call, in milliseconds")
+    parser.add_argument("--deadline", type=float, default=500, help="deadline of each call, in milliseconds")
     parser.add_argument("--reserve", type=float, default=ServerSettings().answer_reserve_ms)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -1,9 +1,9 @@
-"""Which objective wins where: the user vector alone, trained with each, on MovieLens-100K's validation part.
+"""Training objectives: compares them by the user vector alone, on the validation part of MovieLens-100K.
 
     bin/bench objectives [--seeds 1] [--epochs 12] [--only NUMBER,NUMBER]
 
-`next-item` asks for the item that comes next; what is liked and what is disliked among the films that a user rates
-later is told apart by the share of pairs in the right order, of the same model.
+`next-item` measures the prediction of the next item. For the films that a user rates later, the share of (liked,
+disliked) pairs in the right order measures how well the same model tells liked from disliked films.
 """
 
 import argparse
@@ -47,7 +47,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--epochs", type=int, default=None)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--only", default=",".join(str(n) for n in range(len(OBJECTIVES))), help="by number")
+    parser.add_argument(
+        "--only",
+        default=",".join(str(n) for n in range(len(OBJECTIVES))),
+        help="numbers of objectives, from 0",
+    )
     asked = parser.parse_args()
     settings, console = load_settings(), Console(width=120)
     data = data_of(Files(movielens.interactions(), movielens.items(), []), settings)
@@ -86,7 +90,7 @@ def main() -> None:
 def _run(
     settings: TrainSettings, data: Data, following: Split, future: Split
 ) -> tuple[Numbers, float, float]:
-    """NDCG@10 of each query, the share of pairs in the right order, and seconds of training."""
+    """Returns NDCG@10 of each query, the share of pairs in the right order, and the seconds of training."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
         train_on(following.training_events, data.items, settings, Path(folder) / "bundle")
@@ -100,7 +104,7 @@ def _run(
 
 
 def _in_order(part: Split, row: Method) -> float:
-    """Over users who rate both kinds later: the mean share of (liked, disliked) pairs with the liked above."""
+    """Returns the mean share of (liked, disliked) pairs with the liked item above, over users who rate both kinds."""
     known, start = part.known, int(part.queries.visible[0])
     later = np.arange(start, len(known))
     later = later[np.isfinite(known.values[later])]

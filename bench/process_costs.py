@@ -1,4 +1,4 @@
-"""CPU time and resident memory of the processes of a stack, as the kernel counts them."""
+"""Reads the CPU time and resident memory of the processes of a stack from the kernel."""
 
 import os
 from collections.abc import Iterator
@@ -12,14 +12,19 @@ PARTS = ("kafka", "valkey", "triton", "ingest", "server")
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """Of one part, its children with it: seconds of CPU so far, resident bytes."""
+    """The costs of one part, including its child processes.
+
+    Attributes:
+        seconds: CPU seconds so far.
+        bytes: Resident memory.
+    """
 
     seconds: float
     bytes: int
 
 
 def used(stack: Stack) -> dict[str, Used]:
-    """Of every part."""
+    """Returns the costs of every part."""
     found = {}
     for name in PARTS:
         seconds = size = 0.0
@@ -39,5 +44,5 @@ def _tree(pid: int) -> Iterator[int]:
 
 
 def spent(before: dict[str, Used], after: dict[str, Used], count: float) -> dict[str, float]:
-    """Microseconds of CPU for each of so many, by part."""
+    """Returns the CPU microseconds for each of `count` operations, by part."""
     return {name: round((after[name].seconds - before[name].seconds) / count * 1e6, 1) for name in PARTS}

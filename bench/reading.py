@@ -2,8 +2,8 @@
 
     bin/bench reading [--rows 5000000]
 
-Writes the file to a temporary folder: string ids of half a million users and a hundred thousand items with long tails,
-a timestamp, an action and a rating. Prints one line of JSON. Memory is what the process has above its start.
+Writes the file to a temporary folder. It has string ids of half a million users and a hundred thousand items with long
+tails, a timestamp, an action and a rating. Prints one line of JSON. Memory is measured above the start of the process.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from readers.interactions.reading import read_interactions
 
 
 def write(path: Path, rows: int) -> None:
-    """Row groups of half a million."""
+    """Writes the file, in row groups of half a million rows."""
     rng = np.random.default_rng(0)
     users, items = rng.zipf(1.3, rows) % 500_000, rng.zipf(1.2, rows) % 100_000
     columns = {
@@ -41,7 +41,7 @@ def write(path: Path, rows: int) -> None:
 
 
 def held_mb() -> float:
-    """Resident memory, without what the allocators keep for later."""
+    """Returns the resident memory, after the allocators have released what they can."""
     gc.collect()
     pa.default_memory_pool().release_unused()
     ctypes.CDLL("libc.so.6").malloc_trim(0)
@@ -49,7 +49,7 @@ def held_mb() -> float:
 
 
 def peak_mb() -> float:
-    """Of this process; getrusage would tell its parent's too."""
+    """Returns the peak memory of this process. getrusage would include that of its parent."""
     return _status_mb("VmHWM")
 
 
@@ -69,7 +69,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "events.parquet"
             write(path, arguments.rows)
-            # Another process: what made the file must not be in its figures.
+            # Measured in another process, so that its memory does not include that of writing the file.
             subprocess.run([sys.executable, "-m", __spec__.name, "--file", str(path)], check=True)
         return
     before, started = held_mb(), time.process_time()

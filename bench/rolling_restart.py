@@ -1,11 +1,11 @@
-"""How long users of open streams see no news during a rolling restart of all servers.
+"""How long users of open streams get no updates during a rolling restart of all servers.
 
     bin/bench rolling_restart [--streams 500] [--every 20] [--pre-stop 20] [--drain 10]
 
-Starts the whole system with a small model, and two servers as the chart configures them. Needs helm on PATH. Each user
-likes the first item of the list, every so often and whenever the stream breaks. A gap is the time from the acceptance
-of an event to the list that includes it; the figure of a stream is its longest gap. Measures first without a restart,
-then during one. Prints one JSON document.
+Starts the whole system with a small model, and two servers that are configured like those of the chart. Needs helm on
+PATH. Each user likes the first item of the list at intervals, and whenever the stream breaks. A gap is the time from
+the acceptance of an event to the list that includes it. The figure of a stream is its longest gap. Measures first
+without a restart, then during one. Prints one JSON document.
 """
 
 import argparse
@@ -29,14 +29,14 @@ from tests.models.tiny_bundle import build
 
 
 def figures(gaps: Iterable[float]) -> dict[str, float]:
-    """Of the streams' longest gaps, in milliseconds."""
+    """Returns percentiles of gaps, in milliseconds."""
     found = np.array(list(gaps)) * 1000
     p50, p99 = np.percentile(found, (50, 99))
     return {"p50_ms": round(p50), "p99_ms": round(p99), "max_ms": round(found.max())}
 
 
 async def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
-    """The same users, first with the servers left alone for as long as they then take to be replaced."""
+    """Measures the same users, first while the servers run undisturbed, then while they are replaced."""
     stack = Stack(Settings(bundle=build(folder / "bundle", ITEMS)), folder / "stack")
     async with stack:
         await fill(stack)
@@ -46,7 +46,7 @@ async def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, obje
             Deployment.running(stack, folder / "pods", **values) as deployment,
             viewers(deployment.target, arguments.streams, arguments.every) as watched,
         ):
-            await asyncio.sleep(10)  # everybody has a list
+            await asyncio.sleep(10)  # until all users have a list
             quiet = time.monotonic()
             await asyncio.sleep(arguments.quiet)
             begun = time.monotonic()
@@ -75,8 +75,8 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=500)
     parser.add_argument("--every", type=float, default=20, help="seconds between the events of a user")
     parser.add_argument("--quiet", type=float, default=40, help="seconds to measure before the restart")
-    parser.add_argument("--pre-stop", type=int, default=20, help="as the chart's server.preStopSeconds")
-    parser.add_argument("--drain", type=float, default=10, help="as the chart's server.drainSeconds")
+    parser.add_argument("--pre-stop", type=int, default=20, help="the chart's server.preStopSeconds")
+    parser.add_argument("--drain", type=float, default=10, help="the chart's server.drainSeconds")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         print(json.dumps(uvloop.run(measure(arguments, Path(folder)))))

@@ -1,9 +1,9 @@
-"""Learning curves on sequences of ids: NDCG@10 of the user vector on each user's last item but one, epoch by epoch.
+"""Learning curves on sequences of ids: NDCG@10 of the user vector on each user's last item but one, by epoch.
 
     bin/bench sequences --interactions FILE [--items FILE] [--epochs 12] [--every 2] \
       [--only NAME,NAME] [--curves curves.jsonl] [--picture FILE.svg]
 
-One line of JSON a point is added to `--curves`; the picture is of all that stands there.
+Appends each point as a line of JSON to `--curves`. The chart shows all points in that file.
 """
 
 import argparse
@@ -37,9 +37,9 @@ VARIANTS: dict[str, dict[str, object]] = {
     "as it is": {},
     "without attributes": {"labels": False},
     "width 128": {"width": 128, "channels": 384},
-    "without the direct way": {"item_skip_connection": False},
+    "without skip connection": {"item_skip_connection": False},
 }
-"""What each changes."""
+"""The settings that each variant changes."""
 
 
 def trained(
@@ -89,11 +89,11 @@ class _Curve:
         self._seconds, self._started, self._loss = 0.0, time.process_time(), float("nan")
 
     def on_step(self, share: float, loss: float) -> None:
-        """The loss of the last step is that of the point."""
+        """Keeps the loss of the last step, for the next point."""
         self._loss = loss
 
     def after_epoch(self, epoch: int) -> None:
-        """Measures where `--every` epochs are over."""
+        """Measures after every `--every` epochs."""
         if epoch % self._arguments.every:
             return
         self._seconds += time.process_time() - self._started

@@ -2,9 +2,9 @@
 
     bin/bench sizing --bundle FOLDER [--items 100000] [--events 40000] [--users 1000] [--streams 1000]
 
-Runs the whole system on this machine, in a temporary folder, and asks the kernel for the CPU time and resident memory
-of each process. CPU time says more than throughput here, because all processes share the cores. Ends with one line of
-JSON.
+Runs the whole system on this machine, in a temporary folder, and reads the CPU time and resident memory of each process
+from the kernel. CPU time says more than throughput here, because all processes share the cores. Prints one line of JSON
+at the end.
 """
 
 import argparse
@@ -49,7 +49,7 @@ EVENTS_A_SECOND = 100
 
 
 class Bench:
-    """One run against a stack, its figures in `found`."""
+    """One run against a stack. `found` has the figures."""
 
     def __init__(self, stack: Stack, client: Client, producer: AIOKafkaProducer, console: Console) -> None:
         self._stack, self._client, self._producer, self._console = stack, client, producer, console
@@ -59,7 +59,7 @@ class Bench:
         self.found: dict[str, object] = {}
 
     async def embedded_items(self) -> None:
-        """MovieLens' films, through the text encoder."""
+        """Sends the films of MovieLens, which the text encoder embeds."""
         films = movielens.items()
         before, began = used(self._stack), time.monotonic()
         await send_all(self._producer, self._topics.items, item_records(films))
@@ -70,7 +70,7 @@ class Bench:
         self._keep("item embedded", len(films), time.monotonic() - began, spent(before, after, len(films)))
 
     async def more_items(self, count: int, version: int, width: int) -> None:
-        """Items whose vectors are there already, as after a restart."""
+        """Sends items whose vectors exist already, as after a restart."""
         rng = np.random.default_rng(0)
         items = [
             Item(item_id=f"made-{n}", title=f"Number {n}", categories=[f"c{n % 20}"]) for n in range(count)
@@ -99,7 +99,7 @@ class Bench:
         }
 
     async def events(self, count: int, users: int) -> None:
-        """A backlog of events, drained."""
+        """Sends a backlog of events, and waits until ingest has applied it."""
         rng = np.random.default_rng(1)
         now = int(time.time() * 1000)
 
@@ -127,7 +127,7 @@ class Bench:
         self.found["valkey_bytes_a_user"] = round((await self._stored_bytes() - value_bytes) / users)
 
     async def lists(self, what: str, users: int) -> None:
-        """As many lists as come in a while, some at once."""
+        """Requests lists from several clients at once, for a fixed time."""
         until = time.monotonic() + LIST_SECONDS
         took: list[float] = []
         tiers: dict[str, int] = {}
@@ -147,7 +147,7 @@ class Bench:
         self.found[f"{what}, tiers"] = tiers
 
     async def streams(self, count: int, users: int) -> None:
-        """Streams that are idle, then a frame for every event."""
+        """Opens streams. Measures them idle, and then with a frame for every event."""
         frames = 0
         opened = [asyncio.Event() for _ in range(count)]
 
@@ -217,7 +217,7 @@ class Bench:
         self._console.print(f"{what}: {count:,.0f} in {seconds:.1f} s", highlight=False)
 
     async def _idle(self) -> None:
-        """Until server and ingest do nothing any more: what is new has been merged into the index."""
+        """Waits until server and ingest are idle, so that the new vectors are merged into the index."""
         async with asyncio.timeout(300):
             while True:
                 before = used(self._stack)
@@ -233,11 +233,11 @@ class Bench:
                     if (await self._client.item(item_id)).embedded:
                         return
                 except Exception:
-                    pass  # not read yet
+                    pass  # the server has not read the item yet
                 await asyncio.sleep(0.1)
 
     async def _stored_bytes(self) -> int:
-        """What Valkey says that its data take."""
+        """Returns the memory that Valkey uses for its data."""
         store = await ProfileStore.connect(self._stack.settings.store)
         try:
             said = await store._connection.ask("say its size", lambda client: client.info())
@@ -248,7 +248,7 @@ class Bench:
 
 
 async def main(asked: argparse.Namespace) -> None:
-    """Runs it and prints the table."""
+    """Runs the measurements and prints the table."""
     console = Console(stderr=True, width=120)
     manifest = read(asked.bundle).manifest
     with tempfile.TemporaryDirectory() as folder:

@@ -1,12 +1,12 @@
-"""Peak memory of training from a Parquet file on disk, and of the same file read into memory.
+"""Peak memory of training from a Parquet file on disk, and from the same file read into memory.
 
     bin/bench streaming_training [--rows 20000000] [--steps 5] [--folder DIR]
 
-Writes the file to a temporary folder: string ids, half a million users with histories of very unequal length, a hundred
-thousand items with a long tail, a timestamp, an action and a rating. Each way runs in a process of its own: preparing
-the data, an epoch of the encoder cut to a few steps in each part, and the data of the later stages (the latest tenth,
-popularity, the sample of users). Prints one line of JSON for each; `peak_mb` is of the whole process, libraries
-included (`base_mb`).
+Writes the file to a temporary folder. It has string ids, half a million users with histories of very unequal length, a
+hundred thousand items with a long tail, a timestamp, an action and a rating. Each way runs in its own process. It
+prepares the data, runs an epoch of the encoder with a few steps for each chunk, and reads the data of the later stages
+(the latest tenth, popularity, the sample of users). Prints one line of JSON for each way. `peak_mb` is the memory of
+the whole process, including libraries (`base_mb`).
 """
 
 import argparse
@@ -42,7 +42,7 @@ USERS, ITEMS, TEXT, GROUP = 500_000, 100_000, 32, 500_000
 
 
 def write(path: Path, rows: int) -> None:
-    """A group of rows at a time."""
+    """Writes the file, one row group at a time."""
     rng = np.random.default_rng(0)
     activity = rng.lognormal(0, 1.2, USERS)
     share = np.cumsum(activity / activity.sum())
@@ -82,7 +82,7 @@ def on_disk(path: Path, rows: int, settings: TrainSettings) -> TrainingData:
 
 
 def epoch(training_data: TrainingData, settings: TrainSettings, steps: int) -> int:
-    """So many steps in each part, and how many parts there were."""
+    """Trains so many steps on each chunk. Returns the number of chunks."""
     n, rng = len(training_data.item_ids), np.random.default_rng(0)
     scales = training_data.scales()
     shape = Shape(
@@ -111,7 +111,7 @@ def epoch(training_data: TrainingData, settings: TrainSettings, steps: int) -> i
 
 
 def peak_mb() -> int:
-    """Of this process; getrusage would tell its parent's too."""
+    """Returns the peak memory of this process. getrusage would include that of its parent."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) // 1000
 
@@ -151,7 +151,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=20_000_000)
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument(
-        "--folder", type=Path, help="for the file and the shards; else a temporary one's place"
+        "--folder", type=Path, help="folder for the temporary file and shards; default: the system's"
     )
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--way", help=argparse.SUPPRESS)

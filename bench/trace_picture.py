@@ -3,9 +3,9 @@
     bin/bench trace_picture [--bundle .recstream/demo/bundle] [--events 200] [--out docs/trace.svg]
     bin/bench trace_picture --traces traces.jsonl --out trace.svg
 
-Starts the whole system in a temporary folder with the exporter `file`, imports MovieLens-100K's films, and records the
-events of one user whose stream is open, each in a trace of its own. Draws the trace of median length among those that
-end in a frame. With `--traces` it draws from an existing file.
+Starts the whole system in a temporary folder with the exporter `file`, imports the films of MovieLens-100K, and records
+events of one user with an open stream, each in its own trace. Draws the trace of median duration among those that end
+in a frame. With `--traces` it draws from an existing file.
 """
 
 import argparse
@@ -40,7 +40,7 @@ PAUSE_SECONDS = 0.2
 
 
 async def record(bundle: Path, events: int, folder: Path) -> Path:
-    """Leaves the traces of so many events in the file that it returns."""
+    """Records so many events. Returns the file with their traces."""
     tracing = TracingSettings(exporter="file", file=folder / "traces.jsonl", sample_ratio=0)
     films = movielens.items()
     async with Stack(Settings(bundle=bundle, tracing=tracing), folder) as stack:
@@ -85,14 +85,14 @@ async def _all_embedded(client: Client, item_ids: list[str]) -> None:
     async with asyncio.timeout(EMBED_SECONDS):
         for item_id in item_ids:
             while True:
-                with contextlib.suppress(RecstreamError):  # not read yet
+                with contextlib.suppress(RecstreamError):  # the server has not read the item yet
                     if (await client.item(item_id)).embedded:
                         break
                 await asyncio.sleep(0.1)
 
 
 def median(spans: Iterable[Span]) -> list[Span]:
-    """The trace of median length, of those with a frame. Raises SystemExit where there is none."""
+    """Returns the trace of median duration among those with a frame. Raises SystemExit if there is none."""
     traces = defaultdict(list)
     for span in spans:
         traces[span.trace_id].append(span)
@@ -108,7 +108,7 @@ def _length(trace: list[Span]) -> int:
 
 
 def main() -> None:
-    """Reads the arguments, runs, draws."""
+    """Reads the arguments, runs and draws."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,4 +1,4 @@
-"""Traces from the exporter's file, and a picture of one: a bar a span, as SVG by hand."""
+"""Reads traces from the exporter's file, and draws one as SVG, with a bar for each span."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -15,7 +15,7 @@ _TICKS: Final = (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A span of the file. parent: the id of the span above it; empty: none. Times are Unix nanoseconds."""
+    """A span of the file. `parent` is the id of its parent span; empty: none. Times are Unix nanoseconds."""
 
     service: str
     name: str
@@ -29,9 +29,9 @@ class Span:
 
 
 def read_traces(file: Path) -> list[Span]:
-    """Every span in a file of the exporter `file`, or of a collector's, in the order in which they began.
+    """Returns every span in a file of the exporter `file` or of a collector, in the order of their starts.
 
-    Raises OSError, and ValueError or KeyError where it is of another form.
+    Raises OSError, and ValueError or KeyError if the file has another form.
     """
     found = []
     with file.open(encoding="utf-8") as lines:
@@ -44,7 +44,7 @@ def read_traces(file: Path) -> list[Span]:
 
 
 def way(span: Span, trace: Iterable[Span]) -> list[str]:
-    """Names from the first span of the trace that is known down to this one."""
+    """Returns the names of the spans from the topmost known ancestor down to this span."""
     by_id = {each.span_id: each for each in trace}
     names = []
     at: Span | None = span
@@ -55,8 +55,8 @@ def way(span: Span, trace: Iterable[Span]) -> list[str]:
 
 
 def waterfall(trace: Sequence[Span], title: str) -> str:
-    """The trace from its first span to its last, children below their parents; before that of a record, hatched, the
-    time that it waited in Kafka, by clocks of whole milliseconds."""
+    """Draws a trace, with children below their parents. A hatched bar before the span of a record is the time that the
+    record waited in Kafka, in whole milliseconds."""
     began = min(span.start_ns for span in trace)
     whole = max(span.end_ns for span in trace) - began or 1
     services = list(dict.fromkeys(span.service for span in trace))
@@ -118,7 +118,7 @@ def _bar(span: Span, depth: int, top: int, x: Any, color: str) -> list[str]:
 
 
 def _in_order(trace: Sequence[Span]) -> list[tuple[int, Span]]:
-    """Each span with its depth, children below their parents in the order in which they began."""
+    """Returns each span with its depth, children below their parents, in the order of their starts."""
     known = {span.span_id for span in trace}
     found: list[tuple[int, Span]] = []
 

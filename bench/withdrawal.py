@@ -1,4 +1,4 @@
-"""How long a withdrawn item, and an expired one, stays on open lists.
+"""How long a withdrawn or expired item stays on open lists.
 
     bin/bench withdrawal [--server 127.0.0.1:50051] [--streams 50]
 
@@ -22,7 +22,7 @@ EXPIRES_IN_MS = 3_000
 
 
 class Holder:
-    """One open stream: since when its list has been without an item."""
+    """One open stream, and the times at which items left its list."""
 
     def __init__(self, client: Client, user_id: str) -> None:
         self._client = client
@@ -42,7 +42,7 @@ class Holder:
 
 
 def shared(holders: list[Holder], leave_out: str = "") -> str:
-    """The item that is on most lists."""
+    """Returns the item that is on most lists."""
     counts: dict[str, int] = {}
     for holder in holders:
         for item_id in holder.newest.item_ids if holder.newest is not None else ():
@@ -52,7 +52,7 @@ def shared(holders: list[Holder], leave_out: str = "") -> str:
 
 
 def figures(holders: list[Holder], on: list[Holder], item_id: str, start: float) -> dict[str, float]:
-    """Milliseconds to leave the lists that showed the item."""
+    """Returns how many milliseconds the item took to leave the lists that showed it."""
     took = [(holder.left[item_id] - start) * 1000 for holder in on if item_id in holder.left]
     return {
         "lists": len(on),
