@@ -1,6 +1,6 @@
 """Writes the chart's values.yaml and values.schema.json from helm/values/: `python helm/write_values.py`.
 
-Each value is described once there, as JSON Schema with its default; `include` brings in the properties of a fragment.
+helm/values/ describes each value once, as JSON Schema with its default. `include` adds the properties of a fragment.
 The schema of `config` is that of the program's settings, without those that other values set.
 """
 
@@ -28,12 +28,12 @@ OWNED: Final = {
     "ingest": ["health_host", "health_port"],
     "server": ["host", "port", "http_port", "reuse_port", "drain_seconds"],
 }  # fmt: skip
-"""Settings that values of their own set; None: the whole of it."""
+"""Settings that other values set, by room. None: the whole room."""
 
 Schema = dict[str, Any]
 
 _HEAD: Final = """\
-# Written by helm/write_values.py from helm/values/: change it there. values.schema.json has the same words.
+# Written by helm/write_values.py from helm/values/. Change it there. values.schema.json has the same descriptions.
 """
 _DEFINITIONS: Final[Schema] = {
     "port": {"type": "integer", "minimum": 1, "maximum": 65535},
@@ -45,7 +45,7 @@ _DEFINITIONS: Final[Schema] = {
 
 
 def settings_schema() -> tuple[Schema, Schema]:
-    """The schema of `config`, and the definitions that it refers to."""
+    """Returns the schema of `config`, and the definitions that it refers to."""
     from configuration.settings import Settings
 
     schema = Settings.model_json_schema(ref_template="#/definitions/{model}")
@@ -64,7 +64,7 @@ def settings_schema() -> tuple[Schema, Schema]:
 
 
 def _without_titles(node: Any, *, names: bool = False) -> Any:
-    """Without what says nothing that the name does not. `names`: the keys are names, not words of the schema."""
+    """Removes titles, which only repeat names, and formats. `names`: the keys are property names, not keywords."""
     if isinstance(node, dict):
         return {
             key: _without_titles(value, names=key == "properties" and not names)
@@ -75,7 +75,7 @@ def _without_titles(node: Any, *, names: bool = False) -> Any:
 
 
 def _laid_over(below: Schema, above: Schema) -> Schema:
-    """`above` outranks; properties are merged name by name."""
+    """Merges two schemas. `above` takes precedence, and properties are merged by name."""
     merged = deepcopy(below)
     for key, value in above.items():
         if key == "properties" or (key in merged.get("properties", {}) and isinstance(value, dict)):
@@ -93,7 +93,7 @@ def _properties(below: Schema, above: Schema) -> Schema:
 
 
 def expanded(node: Schema, fragments: Schema, config: Schema) -> Schema:
-    """Plain JSON Schema: fragments brought in, objects with properties closed."""
+    """Returns plain JSON Schema, with fragments included, and closed objects where there are properties."""
     node = dict(node)
     if node.pop("settings", False):
         return {**config, "default": {}, "description": node["description"]}
@@ -111,7 +111,7 @@ def expanded(node: Schema, fragments: Schema, config: Schema) -> Schema:
 
 
 def parts() -> list[Schema]:
-    """The expanded schema of each file, in order."""
+    """Returns the expanded schema of each file, in order."""
     fragments = yaml.safe_load((HERE / "values" / "fragments.yaml").read_text())
     config, definitions = settings_schema()
     _DEFINITIONS.update(definitions)
@@ -123,7 +123,7 @@ def parts() -> list[Schema]:
 
 
 def schema_text() -> str:
-    """values.schema.json."""
+    """Returns the text of values.schema.json."""
     whole: Schema = {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Values of the recstream chart",
@@ -139,7 +139,7 @@ def schema_text() -> str:
 
 
 def values_text() -> str:
-    """values.yaml."""
+    """Returns the text of values.yaml."""
     lines = [_HEAD.rstrip()]
     for part in parts():
         for name, node in part["properties"].items():
@@ -168,4 +168,4 @@ def _written(name: str, value: Any, pad: str) -> list[str]:
 if __name__ == "__main__":
     (CHART / "values.schema.json").write_text(schema_text(), encoding="utf-8")
     (CHART / "values.yaml").write_text(values_text(), encoding="utf-8")
-    sys.stdout.write("written: values.yaml and values.schema.json; README.md is for helm-docs\n")
+    sys.stdout.write("wrote values.yaml and values.schema.json; helm-docs writes README.md\n")

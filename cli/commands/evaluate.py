@@ -179,7 +179,7 @@ def _measured(protocol: _Protocol, arguments: _Arguments) -> "Result | ColdResul
     except TrainedOnOther as error:
         raise CommandError(
             str(error),
-            f"`recstream train --protocol {protocol} --bundle {arguments.bundle}` with the same files trains one that fits",
+            f"train it with the same files: `recstream train --protocol {protocol} --bundle {arguments.bundle}`",
         ) from error
     except (ModelsError, BundleRefused) as error:
         raise CommandError(str(error)) from error

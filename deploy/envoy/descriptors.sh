@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# descriptors.sh PYTHON FILE: writes the contract to FILE as the descriptor set that Envoy turns JSON into gRPC by. PYTHON
-# has the packages of requirements/protos.txt. Google's details of errors are in it, so that they are turned as well.
+# descriptors.sh PYTHON FILE: writes the contract to FILE as a descriptor set, with which Envoy converts JSON to gRPC.
+# PYTHON has the packages of requirements/protos.txt. The set includes Google's error details, to convert them as well.
 set -euo pipefail
 python=$1 file=$(realpath "$2")
 cd "$(dirname "$0")/../../protos"

@@ -1,9 +1,9 @@
-# docker buildx bake --file deploy/images/docker-bake.hcl            the images that run on CPUs, into the local engine
-# ... triton-gpu                                                     Triton for GPUs, from NVIDIA's image
-# ... release                                                        all of them, with an SBOM and provenance, pushed
+# docker buildx bake --file deploy/images/docker-bake.hcl            builds the images for CPUs into the local engine
+# ... triton-gpu                                                     builds Triton for GPUs, from NVIDIA's image
+# ... release                                                        builds and pushes all, with SBOM and provenance
 #
-# Bases are pinned by digest, here and nowhere else. The defaults are empty and refused: `make image-digests` asks the
-# registries and writes them into this file, to be committed; run it again to take newer bases.
+# Bases are pinned by digest, only in this file. Empty digests are refused. `make image-digests` asks the registries,
+# and writes the digests into this file, which you commit. Run it again to use newer bases.
 
 variable "PYTHON_IMAGE" {
   default = "python:3.11-slim-bookworm"
@@ -26,21 +26,21 @@ variable "TRITON_DIGEST" {
   }
 }
 
-# Where images go: a registry and a path that ends in /, or nothing for the local engine.
+# The destination of images: a registry and a path that ends in /. Empty: the local engine.
 variable "IMAGE_REGISTRY" {
   default = ""
 }
 variable "IMAGE_VERSION" {
   default = "0.1.0"
 }
-# The commit, and when this is built, as RFC 3339.
+# The commit, and the time of the build as RFC 3339.
 variable "REVISION" {
   default = "unknown"
 }
 variable "CREATED" {
   default = timestamp()
 }
-# A model bundle that the images of Triton begin with; without one they begin empty.
+# A first model bundle for the images of Triton. Without one they have no model.
 variable "BUNDLE" {
   default = ""
 }

@@ -1,7 +1,7 @@
-"""The images' health check, `probe.py server|ingest|triton`: status 0 when that process on this machine is ready.
+"""The images' health check, `probe.py server|ingest|triton`: exits with status 0 if that process is ready.
 
-The port is the setting's: from the environment, from the file that RECSTREAM_CONFIG names, or its default. What
-`--set` puts on another process's command line cannot be seen from here.
+The port is a setting: from the environment, from the file that RECSTREAM_CONFIG names, or the default. The check does
+not see a port that `--set` sets on the command line of another process.
 """
 
 import os
@@ -16,7 +16,7 @@ TRITON_HTTP_PORT = 8000
 
 
 def main(role: str) -> str:
-    """What is wrong, or nothing."""
+    """Returns what is wrong. Empty: the process is ready."""
     if role == "server":
         return grpc_health(_port("server", "port", SERVER_PORT))
     if role == "ingest":
@@ -27,7 +27,7 @@ def main(role: str) -> str:
 
 
 def http(port: int, path: str) -> str:
-    """What an HTTP endpoint answers, where it is not 200."""
+    """Returns the answer of an HTTP endpoint. Empty: status 200."""
     connection = HTTPConnection(_HOST, port, timeout=_SECONDS)
     try:
         connection.request("GET", path)
@@ -41,8 +41,8 @@ def http(port: int, path: str) -> str:
 
 
 def grpc_health(port: int) -> str:
-    """What grpc.health.v1 answers for the whole server, where that is not SERVING."""
-    import grpc  # the ingest and Triton checks do without
+    """Returns the answer of grpc.health.v1 for the whole server. Empty: SERVING."""
+    import grpc  # the checks of ingest and Triton do not need it
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 
     with grpc.insecure_channel(f"{_HOST}:{port}") as channel:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Asks the registries what the bases' tags stand for now, and writes the digests into docker-bake.hcl: X_DIGEST is that of
-# X_IMAGE. With --compose it prints the images of compose.yaml that others make, as lines for deploy/.env.
+# Asks the registries for the current digests of the base images, and writes them to docker-bake.hcl: X_DIGEST is that
+# of X_IMAGE. With --compose it prints the third-party images of compose.yaml, as lines for deploy/.env.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -8,7 +8,7 @@ digest() {
   local found
   found=$(docker buildx imagetools inspect --format '{{.Manifest.Digest}}' "$1")
   if [[ ! $found =~ ^sha256:[0-9a-f]{64}$ ]]; then
-    echo "$1: no digest in what the registry said: $found" >&2
+    echo "$1: the registry's answer has no digest: $found" >&2
     return 1
   fi
   echo "$found"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Valkey with the password of RECSTREAM_STORE__PASSWORD, told in a way that no list of processes shows.
+# Starts Valkey with the password in RECSTREAM_STORE__PASSWORD, which no process list shows.
 set -eu
 if [ -z "${RECSTREAM_STORE__PASSWORD:-}" ]; then
   echo "RECSTREAM_STORE__PASSWORD is empty: see secrets/store.env.example" >&2

@@ -4,7 +4,7 @@
 {{ default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" }}
 {{- end }}
 
-{{/* At most 36 characters, so that whatever is added stays below every limit; what is cut gets a hash. */}}
+{{/* At most 36 characters, so that every name with a suffix stays below the limits. A cut name ends in a hash. */}}
 {{- define "recstream.fullname" -}}
 {{- $name := include "recstream.chartName" . }}
 {{- $full := .Values.fullnameOverride }}
@@ -21,7 +21,7 @@
 {{ default .Release.Namespace .Values.namespaceOverride }}
 {{- end }}
 
-{{/* Of an object: dict root, component (may be empty). */}}
+{{/* The selector labels of an object: dict root, component (may be empty). */}}
 {{- define "recstream.selector" -}}
 app.kubernetes.io/name: {{ include "recstream.chartName" .root | quote }}
 app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
@@ -30,7 +30,8 @@ app.kubernetes.io/component: {{ . }}
 {{- end }}
 {{- end }}
 
-{{/* dict root, component, labels (a list of maps). Ours outrank, for selectors and policies go by them. */}}
+{{/* All labels of an object: dict root, component, labels (a list of maps). Ours take precedence, because selectors and
+policies use them. */}}
 {{- define "recstream.labels" -}}
 {{- $ours := include "recstream.selector" . | fromYaml }}
 {{- $_ := set $ours "app.kubernetes.io/managed-by" .root.Release.Service }}
@@ -44,7 +45,7 @@ app.kubernetes.io/component: {{ . }}
 {{- toYaml $all }}
 {{- end }}
 
-{{/* metadata of an object: dict root, component, suffix, labels, annotations (lists of maps), namespace. */}}
+{{/* The metadata of an object: dict root, component, suffix, labels, annotations (lists of maps), namespace. */}}
 {{- define "recstream.metadata" -}}
 name: {{ printf "%s%s" (include "recstream.fullname" .root) (ternary (printf "-%s" (toString .suffix)) "" (hasKey . "suffix")) | quote }}
 namespace: {{ default (include "recstream.namespace" .root) .namespace | quote }}
@@ -60,7 +61,7 @@ annotations:
 {{- end }}
 {{- end }}
 
-{{/* DNS name of a Service of ours: dict root, suffix. */}}
+{{/* The DNS name of one of our Services: dict root, suffix. */}}
 {{- define "recstream.host" -}}
 {{ include "recstream.fullname" .root }}-{{ .suffix }}.{{ include "recstream.namespace" .root }}.svc.{{ .root.Values.clusterDomain }}
 {{- end }}
@@ -69,14 +70,14 @@ annotations:
 {{ default (ternary (include "recstream.fullname" .) "default" .Values.serviceAccount.create) .Values.serviceAccount.name }}
 {{- end }}
 
-{{/* dict root, image, public: whether it is somebody else's, which lies in no registry of ours. */}}
+{{/* An image reference: dict root, image, public (whether it is a third party's, and so not in our registry). */}}
 {{- define "recstream.image" -}}
 {{- $registry := coalesce .root.Values.global.imageRegistry .image.registry (ternary "" .root.Values.image.registry (default false .public)) }}
 {{- with $registry }}{{ trimSuffix "/" . }}/{{ end }}{{ .image.repository }}
 {{- if .image.digest }}@{{ .image.digest }}{{ else }}:{{ default .root.Chart.AppVersion .image.tag }}{{ end }}
 {{- end }}
 
-{{/* List of `name: x` entries from global.imagePullSecrets and imagePullSecrets. */}}
+{{/* The list of `name: x` entries from global.imagePullSecrets and imagePullSecrets. */}}
 {{- define "recstream.pullSecrets" -}}
 {{- $found := list }}
 {{- range concat .Values.global.imagePullSecrets .Values.imagePullSecrets }}

@@ -1,11 +1,11 @@
-{{/* What all pods have alike. The context of a workload, a dict:
-root, component, values (its part of the values), and, where they apply,
-config: the ConfigMap of its settings, by suffix; then the container gets settings and credentials
-models: "ro" or "rw", how it sees /models
-public: true where the image is somebody else's
-mounts, volumes: lists of its own */}}
+{{/* What all pods have in common. The context of a workload is a dict:
+root, component, values (its part of the values), and optionally
+config: the suffix of the ConfigMap of its settings; the container then gets settings and credentials
+models: "ro" or "rw", how it mounts /models
+public: true if the image is a third party's
+mounts, volumes: further lists */}}
 
-{{/* metadata of the pod template. */}}
+{{/* The metadata of the pod template. */}}
 {{- define "recstream.pod.metadata" -}}
 labels:
   {{- $labels := mergeOverwrite (deepCopy .root.Values.commonLabels) (deepCopy .values.podLabels) (include "recstream.selector" . | fromYaml) }}
@@ -20,7 +20,7 @@ annotations:
 {{- end }}
 {{- end }}
 
-{{/* Of the pod's spec: all but containers and volumes. */}}
+{{/* The pod's spec without containers and volumes. */}}
 {{- define "recstream.pod.settings" -}}
 {{- $values := .root.Values -}}
 serviceAccountName: {{ include "recstream.serviceAccount" .root | quote }}
@@ -68,7 +68,7 @@ topologySpreadConstraints:
 {{- end }}
 {{- end }}
 
-{{/* Begins with a line of its own, or is nothing. */}}
+{{/* Begins with a line break, or is empty. */}}
 {{- define "recstream.securityContext" }}
 {{- with mergeOverwrite (deepCopy .root.Values.containerSecurityContext) (deepCopy .values.containerSecurityContext) }}
 securityContext:
@@ -76,7 +76,7 @@ securityContext:
 {{- end }}
 {{- end }}
 
-{{/* Of the container: image, security, environment, resources and mounts; the rest is the workload's own. */}}
+{{/* The container's image, security context, environment, resources and mounts. The workload adds the rest. */}}
 {{- define "recstream.container" -}}
 image: {{ include "recstream.image" (dict "root" .root "image" .values.image "public" .public) | quote }}
 imagePullPolicy: {{ default .root.Values.image.pullPolicy .values.image.pullPolicy }}
@@ -99,7 +99,7 @@ volumeMounts:
 - {name: HOME, value: /tmp}
 {{- if .config }}
 - {name: RECSTREAM_CONFIG, value: /etc/recstream/settings/recstream.yaml}
-{{- /* By the environment, which outranks the file: the images set it too. */}}
+{{- /* Set in the environment, which takes precedence over the file, because the images set it there, too. */}}
 - {name: RECSTREAM_BUNDLES, value: /models/bundles}
 {{- with .root.Values.kafka.sasl }}
 {{- if .mechanism }}
@@ -180,7 +180,7 @@ volumeMounts:
 {{- end }}
 {{- end }}
 
-{{/* The container that fetches bundles and repository, where it is wanted. */}}
+{{/* The container that fetches bundles and the repository, if it is enabled. */}}
 {{- define "recstream.fetch" -}}
 {{- $fetch := .root.Values.models.fetch }}
 {{- if $fetch.enabled }}
@@ -210,14 +210,14 @@ volumeMounts:
 {{- end }}
 {{- end }}
 
-{{/* The user's own containers, evaluated: dict root, containers. */}}
+{{/* The user's own containers, with templates evaluated: dict root, containers. */}}
 {{- define "recstream.own" -}}
 {{- with .containers }}
 {{- tpl (toYaml .) $.root }}
 {{- end }}
 {{- end }}
 
-{{/* A probe: dict given (the values), action. */}}
+{{/* A probe: dict given (the values), action (the default). */}}
 {{- define "recstream.probe" -}}
 {{- if or .given.httpGet .given.exec .given.grpc .given.tcpSocket }}
 {{- toYaml .given }}

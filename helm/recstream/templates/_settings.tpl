@@ -1,4 +1,4 @@
-{{/* recstream's own settings, as YAML: what other values say, and `config`. Credentials come by the environment. */}}
+{{/* recstream's settings as YAML, from other values and `config`. Credentials are in the environment. */}}
 
 {{- define "recstream.kafka.bootstrap" -}}
 {{- if .Values.kafka.bundled.enabled }}{{ include "recstream.host" (dict "root" . "suffix" "kafka") }}:9092{{ else }}{{ .Values.kafka.bootstrap }}{{ end }}
@@ -64,11 +64,11 @@ http_port: {{ .Values.server.ports.http | int }}
 drain_seconds: {{ .Values.server.drainSeconds }}
 {{- end }}
 
-{{/* dict root, rooms, port (of ingest's health): the settings of these rooms, for those who read them. */}}
+{{/* The settings of these rooms: dict root, rooms, port (of ingest's health). */}}
 {{- define "recstream.settings" -}}
 {{- $root := .root }}
 {{- $all := dict }}
-{{- /* With other backends it is `recstream model repository` that writes there, and Triton looks by itself. */}}
+{{- /* With other backends `recstream model repository` writes there, and Triton watches the folder. */}}
 {{- if and $root.Values.triton.enabled (eq $root.Values.triton.backend "python") }}
 {{- $_ := set $all "repository" "/models/repository" }}
 {{- end }}
