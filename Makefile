@@ -1,23 +1,23 @@
-# make demo    the whole system on MovieLens-100K, live        make demo ARGS=--json
-# make quality   docs/quality.md from nothing: trains, and measures beside references       make quality ARGS=--json
-# make test    every check, and every test but the slow ones     make test ARGS="-k kafka"  (make lint: the checks alone)
-# make drills  the slow tests: processes are killed, crowds come, images are built, encoders of full size are served
-# make test-all   the checks, the tests and the drills in one run, with more examples of every property
-# make test-kubernetes   the Helm chart in a real API server, built first from Go modules: needs Go and openssl; a quarter
-#   of an hour the first time on two busy cores, five minutes after that
-# make recstream ARGS="doctor"   any command from the checkout    bin/bench: the measurements behind the figures in docs/
-# make protos  generated Python code from the .proto files     make lock   the lock files of requirements/
-# make typescript  the TypeScript client, generated and compiled, in protos/typescript/dist
-# make weights   encoders for `recstream train` beside the default one: SmolLM2-135M for texts, EfficientNet for images
-# make chart   values, schema and README of the Helm chart, from helm/values
-# make image-digests   pins the bases of the images    make sbom   what the images install, as CycloneDX, in dist/sbom
-# make format  what ruff can put right by itself
-# make reference   docs/configuration.md, docs/metrics.md and the dashboards of the chart, from the code
-# make helm-tools   helm and helm-docs, built from Go modules into .cache/bin
-# make prometheus  prometheus and promtool for the tests, from the system's package, into .cache/bin
+# make demo    runs the whole system on MovieLens-100K, live        make demo ARGS=--json
+# make quality   trains, compares with baselines, and writes docs/quality.md       make quality ARGS=--json
+# make test    runs every check, and every test but the slow ones     make test ARGS="-k kafka"  (make lint: checks only)
+# make drills  runs the slow tests: they kill processes, open many streams, build images, and serve full-size encoders
+# make test-all   runs the checks, the tests and the drills, with more examples of every property
+# make test-kubernetes   tests the Helm chart in a real API server, which it builds from Go modules. Needs Go and openssl,
+#   and takes a quarter of an hour the first time on two busy cores, then five minutes
+# make recstream ARGS="doctor"   runs any command from the checkout    bin/bench: the measurements behind docs/
+# make protos  generates the Python code of the .proto files     make lock   writes the lock files of requirements/
+# make typescript  generates and compiles the TypeScript client, in protos/typescript/dist
+# make weights   installs further encoders for `recstream train`: SmolLM2-135M for texts, EfficientNet for images
+# make chart   writes values, schema and README of the Helm chart, from helm/values
+# make image-digests   pins the base images    make sbom   lists what the images install, as CycloneDX, in dist/sbom
+# make format  fixes what ruff can fix
+# make reference   writes docs/configuration.md, docs/metrics.md and the dashboards of the chart, from the code
+# make helm-tools   builds helm and helm-docs from Go modules, in .cache/bin
+# make prometheus  unpacks prometheus and promtool for the tests from the system's package, in .cache/bin
 #
-# What it needs before: git, make, and Python 3.11 or 3.12 with venv and the shared libpython. All the rest comes
-# from the package index, checked against the hashes in requirements/, into .venv and .envs.
+# Required: git, make, and Python 3.11 or 3.12 with venv and the shared libpython. Everything else comes from the package
+# index, is checked against the hashes in requirements/, and is installed into .venv and .envs.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -35,11 +35,11 @@ unexport VIRTUAL_ENV
 demo: install .envs/datasets/installed
 	@exec bin/recstream demo $(ARGS)
 
-# Trains and measures for hours on two cores; what is there already is not made again.
+# Trains and measures for hours on two cores. It reuses the results of earlier runs.
 quality: .venv/installed .envs/datasets/installed .envs/references/installed
 	@exec .venv/bin/python -m cli.commands.quality $(ARGS)
 
-# Films and groceries in one model, each beside the model of its own kind alone; ends with tables.
+# Compares one model of films and groceries with a model of each. Prints tables.
 cross-domain: .venv/installed .envs/datasets/installed groceries
 	@exec bin/bench cross_domain $(ARGS)
 
@@ -80,25 +80,25 @@ reference: .venv/installed
 	@.venv/bin/python -m configuration.reference
 	.venv/bin/python -m telemetry.dashboards
 
-# Without them the tests that ask a Prometheus are skipped, with that reason; .ci/run fetches them.
+# Without them the tests that need Prometheus are skipped. .ci/run fetches them.
 prometheus: .cache/bin/promtool
 .cache/bin/promtool:
 	@bin/fetch-prometheus .cache/bin
 
-# The README is left as it is where helm-docs is not there.
+# Without helm-docs the README stays as it is.
 chart: .venv/installed
 	@.venv/bin/python helm/write_values.py
 	if command -v helm-docs >/dev/null; then
 	  helm-docs --log-level warning --chart-search-root helm/recstream --sort-values-order file
 	else
-	  echo "helm-docs is not there: helm/recstream/README.md was left as it is" >&2
+	  echo "helm-docs is missing: helm/recstream/README.md was left as it is" >&2
 	fi
 
 protos: .envs/protos/installed
 	@protos/generate.sh $(CURDIR)/.envs/protos/bin/python
 	deploy/envoy/descriptors.sh $(CURDIR)/.envs/protos/bin/python deploy/envoy/recstream.binpb
 
-# Nothing that it makes is committed. Needs node.
+# Its output is not committed. Needs node.
 typescript: protos/typescript/dist/index.js
 protos/typescript/dist/index.js: protos/typescript/node_modules/installed .envs/protos/installed \
 	$(addprefix protos/typescript/,package.json tsconfig.json generate.sh) \
@@ -106,17 +106,17 @@ protos/typescript/dist/index.js: protos/typescript/node_modules/installed .envs/
 	@npm --prefix protos/typescript run build --silent
 	touch $@
 
-# Everything that running takes: the application, and Triton in an environment of its own.
+# Everything that recstream needs to run: the application, and Triton in its own environment.
 install: .venv/installed .envs/triton/installed
 install-test: install .envs/datasets/installed .envs/weights/installed .envs/references/installed .envs/deploy/installed \
 	.envs/protos/installed .envs/kubernetes/installed .cache/crds/installed client-environments
-# Pretrained encoders other than the default: a decoder for texts (SmolLM2-135M), EfficientNet-Lite0 for images.
+# Further pretrained encoders: a decoder for texts (SmolLM2-135M), EfficientNet-Lite0 for images.
 weights: .envs/weights/installed
-# A grocer's purchases (Complete Journey), which nothing but `make cross-domain` reads.
+# A grocer's purchases (Complete Journey), which only `make cross-domain` reads.
 groceries: .envs/groceries/installed
 client-environments: .envs/client-oldest/installed .envs/client-newest/installed protos/typescript/node_modules/installed
 
-# uv, of a known version and hash, is what installs all the rest.
+# uv, with a pinned version and hash, installs everything else.
 .envs/uv/installed: requirements/uv.txt
 	@python=$$(bin/find-python)
 	rm -rf .envs/uv
@@ -126,9 +126,9 @@ client-environments: .envs/client-oldest/installed .envs/client-newest/installed
 
 .venv/installed: requirements/dev.txt .envs/uv/installed
 	@if [[ ! -d .venv/lib/python3.11/site-packages/torch && ! -d .venv/lib/python3.12/site-packages/torch ]]; then
-	  echo "Installing into .venv. The large part is torch, which training uses and serving does not: about 3 GB" >&2
-	  echo "to download on Linux x86-64. Where PyTorch's own index can be reached, UV_TORCH_BACKEND=cpu takes" >&2
-	  echo "its build for CPUs instead, about 200 MB." >&2
+	  echo "Installing into .venv. The largest part is torch, about 3 GB to download on Linux x86-64. Only training" >&2
+	  echo "uses it. If PyTorch's own index can be reached, UV_TORCH_BACKEND=cpu installs its build for CPUs instead," >&2
+	  echo "about 200 MB." >&2
 	fi
 	bin/install-environment "$$(bin/find-python)" .venv $<
 	touch $@
@@ -138,14 +138,14 @@ client-environments: .envs/client-oldest/installed .envs/client-newest/installed
 	bin/install-environment "$$(bin/find-python)" .envs/$* $<
 	touch $@
 
-# Without node the TypeScript client's tests are skipped, with that reason; in CI they fail.
+# Without node the tests of the TypeScript client are skipped. In CI they fail.
 protos/typescript/node_modules/installed: protos/typescript/package-lock.json
 	@if command -v npm >/dev/null; then
 	  npm --prefix protos/typescript ci --ignore-scripts --silent
 	  touch $@
 	fi
 
-# Without Go the chart's custom resources are not checked; the tests say so.
+# Without Go the chart's custom resources are not checked, and the tests say so.
 .cache/crds/installed: helm/crds.txt helm/fetch-crds
 	@if command -v go >/dev/null; then
 	  helm/fetch-crds .cache/crds
@@ -156,14 +156,14 @@ protos/typescript/node_modules/installed: protos/typescript/package-lock.json
 	@helm/build-kubernetes .cache/kubernetes
 	touch $@
 
-# Those on PATH are left alone, whatever their version.
+# If they are on PATH, they are not built, whatever their version.
 helm-tools: .cache/bin/helm .cache/bin/helm-docs
 .cache/bin/helm: PACKAGE = helm.sh/helm/v4/cmd/helm@v4.3.1
 .cache/bin/helm-docs: PACKAGE = github.com/norwoodj/helm-docs/cmd/helm-docs@v1.14.2
 .cache/bin/helm .cache/bin/helm-docs:
 	@command -v $(@F) >/dev/null || GOBIN=$(CURDIR)/.cache/bin go install $(PACKAGE)
 
-# Universal, with hashes and without addresses.
+# Locks for all platforms, with hashes and without index addresses.
 COMPILE = .envs/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
@@ -183,11 +183,11 @@ lock: .envs/uv/installed
 	$(COMPILE) --no-deps requirements/weights.in -o requirements/weights.txt
 	$(COMPILE) --override requirements/references-overrides.txt requirements/references.in -o requirements/references.txt
 
-# Needs docker with buildx, and reaches the registries; writes deploy/images/docker-bake.hcl, to be committed.
+# Needs docker with buildx and access to the registries. Writes deploy/images/docker-bake.hcl, which you commit.
 image-digests:
 	@deploy/images/resolve-digests.sh
 
-# Of the locks, as they are installed on the images' platform. `docker buildx bake release` attests whole images.
+# Lists the locks as they are installed on the images' platform. `docker buildx bake release` attests whole images.
 sbom: .envs/deploy/installed .envs/uv/installed
 	@mkdir -p dist/sbom
 	for lock in serving training triton; do
@@ -196,6 +196,6 @@ sbom: .envs/deploy/installed .envs/uv/installed
 	    .envs/deploy/bin/cyclonedx-py requirements --output-reproducible --of JSON -o dist/sbom/$$lock.cdx.json -
 	done
 
-# Environments and caches; not the data in .recstream.
+# Removes environments and caches, but not the data in .recstream.
 clean:
 	@rm -rf .venv .envs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
