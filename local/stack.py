@@ -112,8 +112,8 @@ class Stack:
         return self._given.get(name) or self.parts[name].address
 
     async def start(self) -> None:
-        """Starts the servers, all at once, and then the parts that need them. After a failure or a cancellation it stops
-        all of them.
+        """Starts the servers, all at once, and then the parts that need them. Stops everything after a failure or a
+        cancellation.
 
         Raises LocalError, with the end of the failing part's log; RolloutError; TopicsError.
         """
@@ -196,7 +196,7 @@ class Stack:
                     starts.create_task(self.start_part(name), name=f"start {name}")
         except BaseExceptionGroup as failed:
             refused, others = failed.split(PartNotStarted)
-            # The group is the error's context already, and says nothing more as its cause.
+            # The group is the error's context already. As its cause it would add nothing.
             raise refused.exceptions[0] if refused and not others else failed  # noqa: B904
 
     def _check_bundle(self) -> None:
