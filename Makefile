@@ -1,10 +1,10 @@
 # make demo    runs the whole system on MovieLens-100K, live        make demo ARGS=--json
 # make quality   trains, compares with baselines, and writes docs/quality.md       make quality ARGS=--json
-# make test    runs every check, and every test but the slow ones     make test ARGS="-k kafka"  (make lint: checks only)
+# make test    runs every check, and every test but the slow ones     make test ARGS="-k kafka"   (make lint: checks)
 # make drills  runs the slow tests: they kill processes, open many streams, build images, and serve full-size encoders
 # make test-all   runs the checks, the tests and the drills, with more examples of every property
-# make test-kubernetes   tests the Helm chart in a real API server, which it builds from Go modules. Needs Go and openssl,
-#   and takes a quarter of an hour the first time on two busy cores, then five minutes
+# make test-kubernetes   tests the Helm chart in a real API server, which it builds from Go modules. Needs Go and
+#   openssl, and takes a quarter of an hour the first time on two busy cores, then five minutes
 # make recstream ARGS="doctor"   runs any command from the checkout    bin/bench: the measurements behind docs/
 # make protos  generates the Python code of the .proto files     make lock   writes the lock files of requirements/
 # make typescript  generates and compiles the TypeScript client, in protos/typescript/dist
@@ -16,8 +16,8 @@
 # make helm-tools   builds helm and helm-docs from Go modules, in .cache/bin
 # make prometheus  unpacks prometheus and promtool for the tests from the system's package, in .cache/bin
 #
-# Required: git, make, and Python 3.11 or 3.12 with venv and the shared libpython. Everything else comes from the package
-# index, is checked against the hashes in requirements/, and is installed into .venv and .envs.
+# Required: git, make, and Python 3.11 or 3.12 with venv and the shared libpython. Everything else comes from the
+# package index, is checked against the hashes in requirements/, and is installed into .venv and .envs.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c

@@ -91,9 +91,15 @@ def test_a_wrong_value_is_refused_with_its_path(values: dict[str, Any], where: s
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"server": {"terminationGracePeriodSeconds": 34}}, "preStopSeconds and drainSeconds need at least 35"),
+        (
+            {"server": {"terminationGracePeriodSeconds": 34}},
+            "preStopSeconds and drainSeconds need at least 35",
+        ),
         ({"ingest": {"replicas": 7}}, "more than kafka.partitions (6)"),
-        ({"ingest": {"autoscaling": {"enabled": True, "minReplicas": 7}}}, "more than 6 replicas have no work"),
+        (
+            {"ingest": {"autoscaling": {"enabled": True, "minReplicas": 7}}},
+            "more than 6 replicas have no work",
+        ),
         ({"server": {"autoscaling": {"enabled": True, "minReplicas": 11}}}, "is more than maxReplicas"),
     ],
 )
