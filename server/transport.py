@@ -5,20 +5,24 @@ import grpc
 from server.settings import ServerSettings
 
 _MANY = 100_000
+_HOUR_SECONDS = 3600
 _MAX_SEND_BYTES = 4 << 20
 
 
 def grpc_server(settings: ServerSettings) -> grpc.aio.Server:
     """Return a gRPC server without services.
 
-    By default gRPC refuses calls at random once 1,000 wait for a handler. Both limits are raised, because `Admission`
-    refuses calls with a clear status instead. No message of the server comes near 4 MiB, the default limit of clients.
+    By default gRPC refuses calls at random once 1,000 wait for a handler, and cancels those that have waited for 30
+    seconds. All three limits are raised, because `Admission` refuses calls with a clear status instead.
+
+    No message of the server comes near 4 MiB, the default limit of clients.
     """
     return grpc.aio.server(
         options=[
             ("grpc.so_reuseport", int(settings.reuse_port)),
             ("grpc.server.max_pending_requests", _MANY),
             ("grpc.server.max_pending_requests_hard_limit", _MANY),
+            ("grpc.server_max_unrequested_time_in_server", _HOUR_SECONDS),
             ("grpc.max_receive_message_length", settings.max_request_bytes),
             ("grpc.max_send_message_length", _MAX_SEND_BYTES),
             ("grpc.keepalive_time_ms", int(settings.keepalive_seconds * 1000)),
