@@ -1,4 +1,4 @@
-"""Running the statistics worker, and reading what it counted as the catalogue reads it."""
+"""Runs the statistics worker, and reads its counts like the catalogue."""
 
 import asyncio
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ async def all_counted(world: World) -> None:
 
 
 async def read_catalogue(world: World) -> Catalog:
-    """What the catalogue reads, up to now."""
+    """Reads the current counts like the catalogue."""
     catalog = Catalog(CatalogSettings(), world.kafka)
     reading = asyncio.create_task(catalog.run())
     await asyncio.wait_for(catalog.wait_ready(), 30)
@@ -56,6 +56,6 @@ async def read_catalogue(world: World) -> Catalog:
 
 
 async def positives(world: World) -> dict[str, int]:
-    """Positive events by item, as the catalogue reads them."""
+    """Returns positive events by item, as the catalogue reads them."""
     catalog = await read_catalogue(world)
     return {catalog.item_id(row): int(catalog.positives[row]) for row in range(catalog.size)}

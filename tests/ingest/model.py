@@ -1,4 +1,4 @@
-"""A model that is plain arithmetic, for tests of ingest."""
+"""A model of plain arithmetic, for tests of ingest."""
 
 import asyncio
 
@@ -37,7 +37,7 @@ def manifest_for(settings: ProfileSettings, version: int = VERSION) -> Manifest:
 
 
 class ArithmeticModel:
-    """state' = state / 2 + action * item; the user vector is the state. Folding is stepping from zero."""
+    """state' = state / 2 + action * item. The user vector is the state. A fold is a series of steps from zero."""
 
     def __init__(self) -> None:
         self.down = False

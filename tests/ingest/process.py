@@ -1,5 +1,5 @@
-"""An ingest worker as a process of its own, for tests that stop and kill it: bootstrap, topic prefix, store address,
-partitions. Its model is arithmetic."""
+"""An ingest worker in its own process, for tests that stop and kill it. Arguments: bootstrap, topic prefix, store
+address, partitions. Its model is arithmetic."""
 
 import asyncio
 import signal

@@ -51,7 +51,9 @@ async def live(
     return world, configuration
 
 
-async def test_items_events_and_counts_go_all_the_way(live: tuple[World, IngestConfiguration]) -> None:
+async def test_items_events_and_counts_pass_through_the_whole_process(
+    live: tuple[World, IngestConfiguration],
+) -> None:
     world, configuration = live
     stop, listening = asyncio.Event(), asyncio.get_running_loop().create_future()
     running = asyncio.create_task(run(configuration, stop=stop, listening=listening.set_result))

@@ -1,4 +1,4 @@
-"""A fault in anything that ingest runs in the background does what the list says."""
+"""A fault in a background task of ingest has the effect that the list of tasks names."""
 
 import asyncio
 import itertools
@@ -23,7 +23,7 @@ from tests.telemetry.faults import Faults, restarts
 
 @pytest.fixture
 def faults(monkeypatch: pytest.MonkeyPatch) -> Faults:
-    """Can be thrown into the tasks of every run of the test, those of a list within a list included."""
+    """Faults that tests throw into the tasks of every run, including nested lists of tasks."""
     found = Faults()
 
     async def breakable(tasks: Iterable[BackgroundTask], stop: asyncio.Event | None = None) -> None:
@@ -35,7 +35,7 @@ def faults(monkeypatch: pytest.MonkeyPatch) -> Faults:
 
 @pytest.fixture
 async def live(make_world: MakeWorld, tmp_path: Path) -> tuple[World, IngestConfiguration]:
-    """No model is published: events are applied without one."""
+    """No model is published. Events are applied without one."""
     world = await make_world(profiles=ProfileSettings())
     return world, IngestConfiguration(
         IngestSettings.model_validate({**world.settings.model_dump(), "health_port": 0}),
@@ -58,7 +58,7 @@ async def ready(port: int) -> bool:
     return (await get(port, b"GET /readyz HTTP/1.1\r\n\r\n"))[0] == 200
 
 
-async def test_ingest_outlives_a_fault_in_each_task_that_is_tried_again(
+async def test_ingest_survives_a_fault_in_each_task_that_is_retried(
     live: tuple[World, IngestConfiguration], faults: Faults
 ) -> None:
     world, configuration = live

@@ -1,4 +1,4 @@
-"""Catalogue workers come and go with the versions that are live."""
+"""Catalogue workers start and end with the live versions."""
 
 import asyncio
 import shutil
@@ -21,7 +21,7 @@ from topics.ids import topic_ids
 from topics.producer import start_producer
 
 
-def test_the_bundle_is_the_published_one_or_none(bundle: Path, tmp_path: Path) -> None:
+def test_a_bundle_other_than_the_published_one_is_refused(bundle: Path, tmp_path: Path) -> None:
     manifest = read(bundle).manifest
     with pytest.raises(BundleMissing, match="version 1"):
         published_bundle(tmp_path, Live(manifest))
@@ -43,7 +43,7 @@ async def test_a_worker_waits_for_its_bundle_and_ends_with_its_version(
     )
     running = asyncio.create_task(workers.run(stop))
     topics = world.kafka.topics
-    # Transactions end in a marker that no consumer is shown; the worker says all the same that it is through.
+    # Transactions end in a marker that consumers do not get. The worker commits the end nevertheless.
     producer = await start_producer(world.kafka, transactional_id=topics.prefix)
     async with producer.transaction():
         item = Item(item_id="a", title="red shoe")

@@ -1,4 +1,4 @@
-"""Items become vectors once, and again when their text or the model changes; removed ones lose theirs."""
+"""An item becomes a vector once, and again when its text or the model changes. A removed item loses its vector."""
 
 import asyncio
 from pathlib import Path
@@ -106,7 +106,7 @@ async def test_an_item_is_embedded_once_until_its_text_changes(shop: Shop) -> No
     assert sum(shop.world.model.encoded) == 2
 
 
-async def test_a_picture_is_part_of_the_vector_and_letting_go_of_it_is_not(shop: Shop) -> None:
+async def test_a_picture_is_part_of_the_vector_and_dropping_its_content_keeps_the_vector(shop: Shop) -> None:
     shown = [Media(modality="image", content=b"one")]
     await shop.put("a", media=shown)
     await shop.has_vector("a")
@@ -123,7 +123,7 @@ async def test_a_picture_is_part_of_the_vector_and_letting_go_of_it_is_not(shop:
     await shop.has_vector("b")
     await shop.caught_up()
     assert sum(shop.world.model.encoded) == 3
-    # Made without its picture, and again when that is there.
+    # Embedded without its picture, and again when the picture is there.
     await shop.put_raw(
         b"c", Item(item_id="c", media=[Media(modality="image", content_hash=b"h" * 16)]).SerializeToString()
     )
@@ -133,7 +133,7 @@ async def test_a_picture_is_part_of_the_vector_and_letting_go_of_it_is_not(shop:
     assert sum(shop.world.model.encoded) == 5
 
 
-async def test_a_removed_item_loses_its_vector_and_an_unknown_one_is_no_matter(shop: Shop) -> None:
+async def test_a_removed_item_loses_its_vector_and_removing_an_unknown_item_does_no_harm(shop: Shop) -> None:
     await shop.put("a")
     await shop.has_vector("a")
     await shop.put("a", None)
@@ -148,7 +148,7 @@ async def test_a_removed_item_loses_its_vector_and_an_unknown_one_is_no_matter(s
     assert await shop.letters() == []
 
 
-async def test_bad_items_lie_in_the_dead_letters_and_their_neighbours_are_embedded(shop: Shop) -> None:
+async def test_bad_items_become_dead_letters_and_their_neighbours_are_embedded(shop: Shop) -> None:
     await shop.put_raw(b"x", b"\xff\xff")
     await shop.put_raw(b"\xff", None)
     await shop.put_raw(b"y", Item(item_id="z", title="under another's key").SerializeToString())
@@ -159,7 +159,7 @@ async def test_bad_items_lie_in_the_dead_letters_and_their_neighbours_are_embedd
     assert sorted(dict(letter.headers)["recstream-reason"] for letter in found) == [b"item", b"item", b"key"]
 
 
-async def test_while_the_model_is_away_items_wait(shop: Shop) -> None:
+async def test_items_wait_while_the_model_is_away(shop: Shop) -> None:
     shop.world.model.down = True
     await shop.put("a")
     await asyncio.sleep(1)
@@ -187,7 +187,7 @@ async def test_an_item_whose_vector_is_not_finite_fails_alone(
     assert [dict(letter.headers)["recstream-reason"] for letter in await shop.letters()] == [b"not_embedded"]
 
 
-async def test_an_item_that_the_model_cannot_take_does_not_hold_the_others(
+async def test_an_item_that_the_model_cannot_embed_does_not_hold_up_the_others(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer = shop.world.model.encode_items

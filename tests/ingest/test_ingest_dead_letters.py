@@ -1,4 +1,4 @@
-"""Records that cannot be used lie in the dead letters with their reason, and stop nobody but a flood of them."""
+"""Records that cannot be used become dead letters with their reason. Only a flood of them stops ingest."""
 
 import json
 import time
@@ -53,7 +53,7 @@ async def test_bad_records_are_kept_with_their_reason_and_their_neighbours_appli
     }
     assert found[0].key.decode() == f"{world.kafka.topics.interactions}-0-1"
     assert dict(found[0].headers)["recstream-topic-id"].decode() == world.topic_id.hex()
-    # A restart before anything else arrives adds none.
+    # A restart before any other record arrives adds none.
     await world.start()
     await world.send("ann", "d", at=T0 + 2)
     await world.caught_up()
@@ -62,7 +62,7 @@ async def test_bad_records_are_kept_with_their_reason_and_their_neighbours_appli
     assert (await world.verified()).equal
 
 
-async def test_impossible_times_are_refused_and_said_to_be_so(world: World) -> None:
+async def test_impossible_times_are_refused_with_a_reason(world: World) -> None:
     await world.start()
     now = int(time.time())
     times = [now, now * 10**6, now * 10**9, 0, -1, -62_000_000_000_000, 253_402_300_800_000, 2**63 - 1]
@@ -76,7 +76,7 @@ async def test_impossible_times_are_refused_and_said_to_be_so(world: World) -> N
     assert {reason(letter) for letter in found} == {"event_time"}
 
 
-async def test_ids_that_are_bugs_of_clients_make_no_profile(world: World) -> None:
+async def test_ids_that_come_from_client_bugs_make_no_profile(world: World) -> None:
     await world.start()
     bad = ["", " ", "null", "undefined", "NaN", "None", "[object Object]"]
     for user in bad:
@@ -106,7 +106,7 @@ async def test_a_letter_that_is_sent_again_and_fails_again_does_not_grow(make_wo
     assert max(count for _, count in sizes) <= 10
 
 
-async def test_a_flood_of_bad_records_stops_ingest_and_nothing_beyond_is_committed(
+async def test_a_flood_of_bad_records_stops_ingest_and_later_records_are_not_committed(
     make_world: MakeWorld,
 ) -> None:
     world = await make_world(partitions=1, dead_letters_per_minute=50, batch_records=20)
@@ -127,7 +127,7 @@ async def test_a_flood_of_bad_records_stops_ingest_and_nothing_beyond_is_committ
     assert await world.history("ann") == ["a"]
 
 
-async def test_without_a_dead_letter_topic_no_record_is_passed(make_world: MakeWorld) -> None:
+async def test_without_a_dead_letter_topic_no_record_is_skipped(make_world: MakeWorld) -> None:
     world = await make_world(partitions=1)
     admin = AIOKafkaAdminClient(**world.kafka.client_options())
     await admin.start()

@@ -1,4 +1,4 @@
-"""Erasure is an event: no replay brings back what it took."""
+"""Erasure is an event. No replay brings the erased events back."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ from ingest.consuming.offsets import rewind_group
 from tests.ingest.world import T0, World
 
 
-async def test_erased_while_events_flow_and_replayed_from_the_start_a_user_stays_empty(world: World) -> None:
+async def test_a_user_erased_while_events_flow_stays_empty_after_a_replay(world: World) -> None:
     worker = await world.start()
     stop = asyncio.Event()
 

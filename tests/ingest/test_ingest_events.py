@@ -1,4 +1,4 @@
-"""What becomes of events: each counts once, in whatever order and over whatever partitions it comes."""
+"""Each event counts once, whatever its order and partition."""
 
 import random
 
@@ -17,7 +17,7 @@ async def test_the_same_event_three_times_counts_once(world: World) -> None:
 
 
 async def test_order_of_arrival_makes_no_difference(world: World) -> None:
-    # One batch newest first, three batches oldest first, and two batches.
+    # ann's events come in one batch, newest first, bob's in three batches, oldest first, and cid's in two batches.
     for at, item in ((20, "c"), (10, "b"), (0, "a")):
         await world.send("ann", item, event_id=f"ann-{item}", at=T0 + at)
     await world.start()
@@ -72,7 +72,7 @@ async def test_a_null_key_event_lands_in_its_user_s_profile(world: World) -> Non
     assert await world.history("ann") == ["a", "b"]
 
 
-async def test_a_click_moves_the_state_by_one_step(world: World) -> None:
+async def test_a_click_advances_the_state_by_one_step(world: World) -> None:
     await world.start()
     await world.send("ann", "a", at=T0)
     await world.caught_up()
@@ -84,7 +84,7 @@ async def test_a_click_moves_the_state_by_one_step(world: World) -> None:
     assert (await world.verified()).equal
 
 
-async def test_what_is_taken_goes_to_the_tail_when_the_history_is_full(world: World) -> None:
+async def test_taken_items_go_to_the_tail_when_the_history_is_full(world: World) -> None:
     await world.start()
     for n in range(20):
         await world.send("ann", f"i{n}", action="purchase", at=T0 + n)
@@ -97,7 +97,7 @@ async def test_what_is_taken_goes_to_the_tail_when_the_history_is_full(world: Wo
     assert report.equal, report.differences
 
 
-async def test_one_hot_user_stays_inside_the_history_s_bound(world: World) -> None:
+async def test_a_very_active_user_stays_within_the_history_bound(world: World) -> None:
     await world.start()
     events = [
         Interaction(user_id="hot", item_id=f"i{n}", action="click", event_time_ms=T0 + n) for n in range(3000)
@@ -112,7 +112,7 @@ async def test_one_hot_user_stays_inside_the_history_s_bound(world: World) -> No
     assert await world.history("ann") == ["a"]
 
 
-async def test_an_undo_takes_its_event_back_and_the_model_forgets_it(world: World) -> None:
+async def test_an_undo_removes_its_event_from_history_and_model_state(world: World) -> None:
     await world.start()
     await world.send("ann", "a", event_id="e1", at=T0)
     await world.caught_up()
@@ -126,7 +126,7 @@ async def test_an_undo_takes_its_event_back_and_the_model_forgets_it(world: Worl
     assert profile.states == alone.states
 
 
-async def test_two_joins_and_leaves_lose_and_repeat_nothing(world: World) -> None:
+async def test_two_members_that_join_and_leave_lose_and_repeat_nothing(world: World) -> None:
     first = await world.start()
     sent = 0
 
@@ -180,7 +180,7 @@ async def test_nothing_is_lost_when_the_topic_is_read_again_from_the_start(world
     assert {user: await world.profile(user) for user in before} == before
 
 
-async def test_a_worker_is_ready_once_it_is_at_work(world: World) -> None:
+async def test_a_worker_is_ready_once_it_works(world: World) -> None:
     worker = await world.start()
 
     async def ready() -> bool:

@@ -1,4 +1,4 @@
-"""Kafka goes away in the middle, and comes back."""
+"""Kafka goes away during the work, and comes back."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -33,7 +33,7 @@ async def test_kafka_killed_twice_under_load_loses_and_repeats_nothing(
     async def flow() -> int:
         sent = 0
         while not stop.is_set():
-            # The idempotent producer tries again until the broker is back, and acknowledges once.
+            # The idempotent producer retries until the broker is back, and acknowledges each record once.
             await world.send(f"u{sent % 3}", "item", event_id=f"e{sent}", at=T0 + sent, partition=sent % 2)
             sent += 1
         return sent

@@ -1,4 +1,4 @@
-"""How far ingest is behind is told while it stands still, too."""
+"""The lag of ingest is measured even while ingest is stuck."""
 
 from prometheus_client import REGISTRY
 
@@ -10,7 +10,7 @@ def told(of: str, partition: int = 0) -> float | None:
     return REGISTRY.get_sample_value(f"recstream_ingest_lag_{of}", {"partition": str(partition)})
 
 
-async def test_while_a_batch_is_stuck_its_age_and_what_comes_after_it_are_told(
+async def test_a_stuck_batch_shows_in_the_lag_with_the_records_after_it(
     make_world: MakeWorld, own_valkey: EmbeddedValkey
 ) -> None:
     world = await make_world(store_address=own_valkey.address, partitions=1)

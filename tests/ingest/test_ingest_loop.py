@@ -42,7 +42,7 @@ async def test_a_batch_is_tried_again_until_it_succeeds() -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), TooManyDeadLetters(5, "not_json"), BatchAbandoned("x")])
-async def test_a_failure_that_is_not_to_be_tried_again_is_raised_at_once(error: Exception) -> None:
+async def test_a_failure_that_must_not_be_retried_is_raised_at_once(error: Exception) -> None:
     async def first(number: int) -> None:
         raise error
 
@@ -74,7 +74,7 @@ async def test_a_pause_ends_with_the_worker_and_with_the_assignment(end: str) ->
         await asyncio.wait_for(trying, 30)
 
 
-async def test_work_that_may_be_abandoned_ends_when_the_partitions_are_about_to_move() -> None:
+async def test_work_that_may_be_abandoned_ends_before_the_partitions_move() -> None:
     moving = batch(FAST)
     ended = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""A slow or dead model holds no event back; states that were left behind are refolded."""
+"""A slow or dead model delays no event. States that fell behind are refolded."""
 
 import asyncio
 
@@ -41,7 +41,7 @@ async def test_with_the_model_down_events_are_applied_and_states_refolded_later(
     assert report.states_compared == 2
 
 
-async def test_a_slow_model_is_not_waited_for_past_its_budget(world: World) -> None:
+async def test_ingest_waits_for_a_slow_model_only_within_its_budget(world: World) -> None:
     await world.start()
     world.model.seconds = 30.0
     await world.send("ann", "a")
@@ -53,7 +53,7 @@ async def test_a_slow_model_is_not_waited_for_past_its_budget(world: World) -> N
     assert (await world.verified()).equal
 
 
-async def test_an_event_on_an_item_without_vector_is_refolded_when_the_vector_comes(world: World) -> None:
+async def test_the_state_is_refolded_when_an_item_gets_its_vector(world: World) -> None:
     await world.start()
     world.without_vector.add("new")
     await world.send("ann", "new")
@@ -68,7 +68,7 @@ async def test_an_event_on_an_item_without_vector_is_refolded_when_the_vector_co
     assert (await world.verified()).equal
 
 
-async def test_a_new_process_finds_the_states_that_were_left_behind(world: World) -> None:
+async def test_a_new_process_finds_the_states_that_are_stale(world: World) -> None:
     worker = await world.start()
     world.model.down = True
     for n in range(20):
@@ -81,7 +81,7 @@ async def test_a_new_process_finds_the_states_that_were_left_behind(world: World
         await fresh(world, f"u{n}")
 
 
-async def test_more_stale_users_than_are_remembered_are_found_by_a_scan(world: World) -> None:
+async def test_a_scan_finds_stale_users_beyond_the_remembered_ones(world: World) -> None:
     await world.start(stale_users=3)
     world.model.down = True
     for n in range(20):
@@ -92,7 +92,7 @@ async def test_more_stale_users_than_are_remembered_are_found_by_a_scan(world: W
         await fresh(world, f"u{n}")
 
 
-async def test_a_state_of_another_model_version_is_kept_for_one_change_more(world: World) -> None:
+async def test_a_state_of_another_model_version_is_kept_for_one_more_change(world: World) -> None:
     await world.start()
     await world.send("ann", "a")
     await world.caught_up()
@@ -117,7 +117,7 @@ async def test_a_state_of_another_model_version_is_kept_for_one_change_more(worl
 
 
 async def test_an_event_ends_the_wait_for_a_batch(make_world: MakeWorld) -> None:
-    """Each event waits for the one before it: were a poll waited out for each, all would take two minutes."""
+    """Each event waits for the one before it. If each poll ran to its limit, all of them would take two minutes."""
     world = await make_world(poll_ms=10_000, fetch_wait_ms=5_000)
     await world.start()
     async with asyncio.timeout(60):

@@ -51,7 +51,7 @@ async def test_profiles_get_a_state_of_the_new_version_and_keep_the_one_before(w
     assert report.states_compared == 2 * (len(USERS) + 1)
 
 
-async def test_with_a_share_only_those_in_it_move(world: World) -> None:
+async def test_only_users_in_the_share_move(world: World) -> None:
     await world.start()
     await filled(world)
     world.point(VERSION, NEW, 0.3)
@@ -66,7 +66,7 @@ async def test_with_a_share_only_those_in_it_move(world: World) -> None:
     await until(moved)
 
 
-async def test_going_back_folds_nothing(world: World) -> None:
+async def test_a_rollback_folds_no_state(world: World) -> None:
     await world.start()
     await filled(world)
     world.point(VERSION, NEW, 1)
@@ -79,7 +79,7 @@ async def test_going_back_folds_nothing(world: World) -> None:
     assert world.model.folds == folded
 
 
-async def test_a_process_that_ends_in_the_middle_is_followed_by_one_that_goes_on(world: World) -> None:
+async def test_a_new_process_continues_a_migration_that_was_interrupted(world: World) -> None:
     worker = await world.start(sweep_batch=5)
     await filled(world)
     world.model.seconds = 0.02
@@ -97,7 +97,7 @@ async def test_a_process_that_ends_in_the_middle_is_followed_by_one_that_goes_on
     assert (await world.verified()).equal
 
 
-async def test_a_profile_with_an_item_that_has_no_vector_moves_too_and_is_mended_later(world: World) -> None:
+async def test_a_profile_with_an_item_without_a_vector_moves_and_is_refolded_later(world: World) -> None:
     await world.start()
     world.without_vector.add("unknown")
     await world.send("u0", "unknown")
@@ -141,7 +141,7 @@ async def test_before_any_version_is_published_events_are_applied(world: World) 
     await until(moved)
 
 
-async def test_events_go_on_while_profiles_move(world: World) -> None:
+async def test_events_are_applied_while_profiles_move(world: World) -> None:
     await world.start(sweep_batch=5)
     await filled(world)
     world.point(VERSION, NEW, 1)

@@ -1,4 +1,4 @@
-"""The parts of ingest that are arithmetic, or that no server is needed for."""
+"""The parts of ingest that are arithmetic, or need no server."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +12,7 @@ from tests.ingest.world import T0
 
 
 @given(st.lists(st.floats(0, 3), min_size=1, max_size=80), st.floats(0, 20))
-def test_the_safe_offset_lies_before_all_of_the_window(gaps: list[float], idle: float) -> None:
+def test_the_safe_offset_is_before_the_whole_window(gaps: list[float], idle: float) -> None:
     applied, window, now = RewindWindow(10.0), 10.0, 100.0
     applied.start(0, 0, now)
     times = [(now, 0)]
@@ -23,16 +23,16 @@ def test_the_safe_offset_lies_before_all_of_the_window(gaps: list[float], idle: 
     safe = applied.start_of(0)
     assert safe is not None
     last = times[-1][0]
-    # Whatever was acknowledged within the window lies at or past the safe offset.
+    # All offsets that were acknowledged within the window are at or past the safe offset.
     assert all(offset > safe for time, offset in times[1:] if time > last - window) or safe == 0
-    # And not much more than the window is read again: the step between marks is a sixteenth of it.
+    # Little more than the window is read again: the step between marks is a sixteenth of it.
     older = [offset for time, offset in times if time <= last - window - window / 16]
     if older:
         first_past = next(offset for time, offset in times if time > last - window - 2 * window / 16 - 3)
         assert safe >= min(first_past - 1, older[-1]) or safe >= 0
 
 
-def test_nothing_is_safe_of_a_partition_that_is_not_known() -> None:
+def test_an_unknown_partition_has_no_safe_offset() -> None:
     assert RewindWindow(10.0).start_of(3) is None
 
 
@@ -41,11 +41,11 @@ def test_an_outage_does_not_use_up_the_window() -> None:
     applied.start(0, 5, 0.0)
     for n in range(20):
         applied.note(0, 6 + n, float(n))
-    # An hour later nothing more was acknowledged: ten seconds before the last acknowledgement still count.
+    # No write was acknowledged in the hour since, so the ten seconds before the last acknowledgement still count.
     assert applied.start_of(0) == 15
 
 
-def test_commit_metadata_comes_back_and_foreign_text_is_passed_over() -> None:
+def test_commit_metadata_is_parsed_and_foreign_text_is_ignored() -> None:
     assert from_metadata(9, to_metadata("abc", 4)).rewind_to == 4
     assert from_metadata(9, to_metadata("abc", 4)).store == "abc"
     for foreign in ("", "x", "abc:", ":4", "abc:x", "abc:²"):
@@ -61,7 +61,7 @@ def event(n: int, item: str, hour: int) -> Event:
     st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 3000)), max_size=300),
     st.integers(1, 60),
 )
-def test_counts_do_not_depend_on_the_cut_into_batches(events: list[tuple[str, int]], size: int) -> None:
+def test_counts_do_not_depend_on_batch_borders(events: list[tuple[str, int]], size: int) -> None:
     all_events = [event(n, item, hour) for n, (item, hour) in enumerate(events)]
     one, many = Counts({}), Counts({})
     one.keep(one.add(all_events, 10))
@@ -71,7 +71,7 @@ def test_counts_do_not_depend_on_the_cut_into_batches(events: list[tuple[str, in
     assert final[0] == final[1]
 
 
-def test_counting_changes_nothing_before_it_is_kept() -> None:
+def test_counting_changes_nothing_until_it_is_kept() -> None:
     counts = Counts({})
     for _ in range(2):
         assert ItemStats.FromString(counts.add([event(0, "a", 1)], 10).stats["a"]).positives == 1

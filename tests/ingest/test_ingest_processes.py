@@ -1,4 +1,4 @@
-"""Ingest in several processes that are stopped, resumed and killed in the middle of their work."""
+"""Several ingest processes are stopped, resumed and killed in the middle of their work."""
 
 import asyncio
 import os

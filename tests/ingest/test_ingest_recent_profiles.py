@@ -1,4 +1,4 @@
-"""What ingest wrote last is not read again, and is never believed where the store holds something else."""
+"""Ingest does not read profiles again that it wrote last, and never trusts them if the store holds something else."""
 
 import asyncio
 import shutil
@@ -22,7 +22,7 @@ TOPIC = b"t" * 16
 
 
 class Reads:
-    """Who was read from the store, in order."""
+    """Counts which users were read from the store, in order."""
 
     def __init__(self, store: ProfileStore, monkeypatch: pytest.MonkeyPatch) -> None:
         self.users: list[str] = []
@@ -73,14 +73,14 @@ async def test_a_user_s_next_event_reads_nothing(world: World, monkeypatch: pyte
     assert await world.clicks("bob") == 1
 
 
-async def test_with_no_room_every_profile_is_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_a_cache_every_profile_is_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     reads, apply = Reads(world.store, monkeypatch), apply_to(world, profile_cache_size=0)
     for n in range(3):
         await applied(apply, world, click(n))
     assert reads.users == ["ann"] * 3
 
 
-async def test_what_is_remembered_is_what_the_store_holds(world: World) -> None:
+async def test_the_cache_holds_what_the_store_holds(world: World) -> None:
     remembering, reading = apply_to(world), apply_to(world, profile_cache_size=0)
     for n in range(40):
         action = ("click", "purchase", "impression")[n % 3]
@@ -95,8 +95,8 @@ async def test_what_is_remembered_is_what_the_store_holds(world: World) -> None:
     assert tails[0] == tails[1]
 
 
-async def test_what_another_process_wrote_in_between_is_not_lost(world: World) -> None:
-    """Tails too: they go with the profile that they were read for."""
+async def test_a_write_of_another_process_in_between_is_not_lost(world: World) -> None:
+    """Tails as well, which are read together with their profile."""
     here, there = apply_to(world), apply_to(world)
     for n in range(0, 40, 2):
         await applied(here, world, click(n, action="purchase"))
@@ -120,7 +120,7 @@ async def test_events_before_an_erasure_stay_erased(world: World) -> None:
     assert await world.clicks("ann") == 1
 
 
-async def test_a_profile_whose_time_is_over_starts_anew(make_world: MakeWorld) -> None:
+async def test_an_expired_profile_starts_empty(make_world: MakeWorld) -> None:
     lifetime = ProfileSettings(history=8, refold_every=4, time_to_live_days=2 / 86_400)
     world = await make_world(profiles=lifetime)
     apply = apply_to(world)
@@ -132,8 +132,8 @@ async def test_a_profile_whose_time_is_over_starts_anew(make_world: MakeWorld) -
     assert await world.clicks("ann") == 1
 
 
-async def test_a_repeat_is_believed_to_be_one_only_by_the_store_s_word(world: World) -> None:
-    """Where nothing is to be written, no fence would notice that the profile is gone."""
+async def test_only_the_store_decides_that_a_record_is_a_repeat(world: World) -> None:
+    """If there is nothing to write, no fence notices that the profile is gone."""
     apply = apply_to(world)
     await applied(apply, world, click(0))
     stored = (await world.store.read(["ann"]))[0]
@@ -165,7 +165,9 @@ async def test_after_a_failed_write_the_profile_is_read(
     assert await world.clicks("ann") == 3
 
 
-async def test_when_partitions_move_all_is_read_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_all_profiles_are_read_again_after_partitions_move(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reads, apply = Reads(world.store, monkeypatch), apply_to(world)
     await applied(apply, world, click(0))
     apply.clear_cache()
@@ -174,14 +176,14 @@ async def test_when_partitions_move_all_is_read_anew(world: World, monkeypatch: 
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["before the check", "between check and write"])
-async def test_no_watermark_passes_what_a_restarted_store_has_lost(
+async def test_no_watermark_passes_events_that_a_restarted_store_has_lost(
     make_world: MakeWorld, own_valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch, late: bool
 ) -> None:
     world = await make_world(store_address=own_valkey.address)
     apply = apply_to(world)
     before = await world.store.identity()
     await applied(apply, world, click(0))
-    await asyncio.sleep(1.5)  # the append-only file is flushed every second
+    await asyncio.sleep(1.5)  # The append-only file is flushed every second.
     shutil.copytree(own_valkey.folder / "data", own_valkey.folder / "copy")
     await applied(apply, world, click(1))
     own_valkey.kill()
@@ -206,7 +208,7 @@ async def test_no_watermark_passes_what_a_restarted_store_has_lost(
 
 
 async def _answering(world: World) -> None:
-    """Until the connection to a restarted store is there again."""
+    """Waits until the connection to a restarted store works again."""
     async with asyncio.timeout(60):
         while True:
             try:
@@ -215,7 +217,7 @@ async def _answering(world: World) -> None:
                 await asyncio.sleep(0.05)
 
 
-def test_only_the_latest_are_kept() -> None:
+def test_only_the_latest_profiles_are_kept() -> None:
     recent = RecentProfiles(3)
     for n in range(5):
         recent.keep(f"u{n}", Write(f"u{n}", 0, Profile(f"u{n}", events=n)).value)

@@ -1,4 +1,4 @@
-"""What a process says of its roles while it can do none of them yet."""
+"""The readiness of a process's roles before it can do any of them."""
 
 import asyncio
 import json
@@ -19,10 +19,10 @@ from topics.settings import KafkaSettings
 
 
 @pytest.mark.parametrize("role", list(Role))
-async def test_who_takes_in_events_says_so_before_the_catalogue_is_read(
+async def test_the_interactions_role_has_its_series_before_the_catalogue_is_read(
     role: Role, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """RecstreamIngestMissing goes by it: other processes of ingest are no ground to be quiet."""
+    """The alert RecstreamIngestMissing depends on this series. Other ingest processes must not silence it."""
 
     async def reads_for_ever(_: Catalog) -> None:
         await asyncio.Event().wait()

@@ -1,4 +1,4 @@
-"""Positive events are counted once, by item, hour and day, whatever becomes of the workers."""
+"""Positive events are counted once, by item, hour and day, whatever happens to the workers."""
 
 import asyncio
 
@@ -26,7 +26,7 @@ async def test_only_positive_actions_count_and_partitions_add_up(world: World) -
     assert await positives(world) == {"a": 3, "a/b": 1}
 
 
-async def test_counts_are_exact_though_workers_join_leave_and_die(world: World) -> None:
+async def test_counts_are_exact_while_workers_join_leave_and_die(world: World) -> None:
     sent = 0
 
     async def some(count: int) -> None:
@@ -61,7 +61,7 @@ async def test_counts_are_exact_though_workers_join_leave_and_die(world: World) 
 
 
 @pytest.mark.parametrize("nth", range(4))
-async def test_a_worker_ends_though_it_is_cancelled_while_a_client_closes(
+async def test_a_worker_ends_even_if_it_is_cancelled_while_a_client_closes(
     world: World, monkeypatch: pytest.MonkeyPatch, nth: int
 ) -> None:
     closed = 0
@@ -80,7 +80,7 @@ async def test_a_worker_ends_though_it_is_cancelled_while_a_client_closes(
     assert done
 
 
-async def test_a_worker_goes_on_from_the_counts_that_it_finds(world: World) -> None:
+async def test_a_worker_continues_from_the_existing_counts(world: World) -> None:
     for _ in range(3):
         running = start_counting(world)
         await world.send("ann", "a", partition=0)
@@ -91,7 +91,7 @@ async def test_a_worker_goes_on_from_the_counts_that_it_finds(world: World) -> N
     assert (await positives(world)).get("a", 0) == 0
 
 
-async def test_a_busy_item_remembers_what_is_older_than_its_newest_hours(world: World) -> None:
+async def test_a_busy_item_keeps_counts_older_than_its_newest_hours(world: World) -> None:
     hours = 24 * 10
 
     def clicks(first: int) -> list[Interaction]:
@@ -100,7 +100,7 @@ async def test_a_busy_item_remembers_what_is_older_than_its_newest_hours(world: 
             for n in range(first, hours, 2)
         ]
 
-    for first in (1, 0):  # the second half of them is late, and counted by another worker
+    for first in (1, 0):  # The second half of them is late, and another worker counts it.
         running = start_counting(world)
         await world.send_many(clicks(first), lambda place: place % 2)
         await all_counted(world)
@@ -111,7 +111,7 @@ async def test_a_busy_item_remembers_what_is_older_than_its_newest_hours(world: 
     assert catalog.popularity(T0, 14 * 86_400)[0] == pytest.approx(exact, rel=0.01)
 
 
-async def test_items_past_the_bound_are_not_counted(world: World) -> None:
+async def test_items_beyond_the_bound_are_not_counted(world: World) -> None:
     world.settings = world.settings.model_copy(update={"statistics_keys": 2})
     running = start_counting(world)
     for n in range(5):

@@ -58,7 +58,7 @@ async def test_while_the_store_is_away_ingest_waits_unready_and_commits_nothing(
 
 
 @pytest.mark.parametrize("running", [True, False], ids=["while ingest runs", "while ingest is stopped"])
-async def test_what_the_store_lost_is_applied_again(
+async def test_events_that_the_store_lost_are_applied_again(
     make_world: MakeWorld, own_valkey: EmbeddedValkey, running: bool
 ) -> None:
     world = await make_world(store_address=own_valkey.address, partitions=1)
@@ -66,7 +66,7 @@ async def test_what_the_store_lost_is_applied_again(
     for n in range(10):
         await world.send("ann", f"i{n}", at=T0 + n)
     await world.caught_up()
-    await asyncio.sleep(1.5)  # the append-only file is flushed every second
+    await asyncio.sleep(1.5)  # The append-only file is flushed every second.
     shutil.copytree(own_valkey.folder / "data", own_valkey.folder / "copy")
     for n in range(10, 20):
         await world.send("ann", f"i{n}", at=T0 + n)
@@ -77,7 +77,7 @@ async def test_what_the_store_lost_is_applied_again(
     shutil.rmtree(own_valkey.folder / "data")
     shutil.copytree(own_valkey.folder / "copy", own_valkey.folder / "data")
     await own_valkey.start()
-    # A later event must not move the watermark past what is missing.
+    # A later event must not move the watermark past the missing events.
     await world.send("ann", "i20", at=T0 + 20)
     if not running:
         await world.start()
@@ -92,7 +92,7 @@ async def test_what_the_store_lost_is_applied_again(
     assert report.equal, report.differences
 
 
-async def test_a_store_that_forgot_everything_is_not_taken_for_a_new_installation(
+async def test_an_emptied_store_is_not_mistaken_for_a_new_installation(
     make_world: MakeWorld, own_valkey: EmbeddedValkey
 ) -> None:
     world = await make_world(store_address=own_valkey.address)

@@ -1,4 +1,4 @@
-"""Workers that fail are started again, and what fails inside them is not taken for their end."""
+"""Workers that fail are started again. A cancellation inside them does not count as their end."""
 
 import asyncio
 
@@ -19,7 +19,7 @@ SETTINGS = IngestSettings(backoff_ms=1, backoff_max_ms=5, topic_check_seconds=0.
     [KafkaError("x"), ValueError("x"), asyncio.CancelledError(), TopicsMissing("x"), OSError("x")],
     ids=lambda failure: type(failure).__name__,
 )
-async def test_a_worker_is_started_again_after(failure: BaseException) -> None:
+async def test_a_worker_is_restarted_after(failure: BaseException) -> None:
     health, stop = Health(), asyncio.Event()
     ready: list[bool] = []
 
@@ -34,7 +34,7 @@ async def test_a_worker_is_started_again_after(failure: BaseException) -> None:
     assert health.ready
 
 
-async def test_what_is_final_waits_for_the_end_unready() -> None:
+async def test_a_final_halt_stays_unready_until_the_end() -> None:
     health, stop = Health(), asyncio.Event()
     runs = 0
 
@@ -68,7 +68,7 @@ async def test_cancelling_the_supervisor_ends_the_work() -> None:
     assert ended.is_set()
 
 
-async def test_a_call_that_is_broken_off_from_inside_does_not_look_like_our_own_end() -> None:
+async def test_a_call_cancelled_from_within_does_not_look_like_our_own_cancellation() -> None:
     async def broken() -> None:
         raise asyncio.CancelledError
 

@@ -1,4 +1,4 @@
-"""A topic that was recreated, that lost records, or that keeps too little: ingest stops and says so."""
+"""Ingest stops and says so if a topic was recreated, has lost records, or keeps records too briefly."""
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
@@ -50,7 +50,7 @@ async def make_anew(world: World) -> None:
     await until(made)
 
 
-async def test_a_topic_made_anew_stops_ingest_until_someone_decides_to_keep_the_profiles(
+async def test_a_recreated_topic_stops_ingest_until_an_operator_keeps_the_profiles(
     make_world: MakeWorld,
 ) -> None:
     world = await make_world(partitions=1)
@@ -72,7 +72,7 @@ async def test_a_topic_made_anew_stops_ingest_until_someone_decides_to_keep_the_
     assert (await world.verified()).earlier_topic == 1
 
 
-async def test_a_topic_made_anew_under_a_running_ingest_is_noticed_and_may_be_read_from_nothing(
+async def test_a_running_ingest_notices_a_recreated_topic_and_reset_reads_it_from_the_start(
     make_world: MakeWorld,
 ) -> None:
     world = await make_world(partitions=1)
@@ -117,7 +117,7 @@ async def test_records_deleted_before_they_were_read_stop_ingest_and_are_counted
     assert report.equal, report.differences
 
 
-async def test_a_topic_that_keeps_records_shorter_than_profiles_live_is_refused(
+async def test_a_topic_with_a_shorter_retention_than_profiles_is_refused(
     make_world: MakeWorld,
 ) -> None:
     world = await make_world(profiles=ProfileSettings(history=8, refold_every=4, time_to_live_days=30))

@@ -1,4 +1,4 @@
-"""The catalogue worker's vectors: of text alone where an item has no image that can be read, else of both."""
+"""The catalogue worker embeds text alone if an item has no readable image, or else text and image."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ ITEMS = [
 ]
 
 
-async def test_each_item_is_embedded_by_what_it_has(seeing: Bundle) -> None:
+async def test_each_item_is_embedded_from_what_it_has(seeing: Bundle) -> None:
     found = (await Embedding(InProcess(seeing), seeing, 10.0)(ITEMS)).vectors
     assert list(found) == [one.item_id for one in ITEMS]
     for absent in ("broken", "let-go", "sound"):
@@ -56,7 +56,7 @@ async def test_each_item_is_embedded_by_what_it_has(seeing: Bundle) -> None:
         assert np.abs(found[item_id] - found["bare"]).max() > 1e-3
 
 
-async def test_a_text_only_bundle_looks_at_no_image(bundle: Path) -> None:
+async def test_a_text_only_bundle_ignores_images(bundle: Path) -> None:
     class Blind(InProcess):
         async def add_modality(self, *args: object, **kwargs: object) -> Floats:
             raise AssertionError("asked")
@@ -79,7 +79,7 @@ async def test_an_image_whose_vector_is_not_finite_fails_alone(seeing: Bundle) -
     assert set(found.failures) == {"blue"} and set(found.vectors) == {"bare", "red", "red-too"}
 
 
-async def test_without_an_answer_for_images_there_are_no_vectors(seeing: Bundle) -> None:
+async def test_without_an_image_encoding_there_are_no_vectors(seeing: Bundle) -> None:
     class Away(InProcess):
         async def add_modality(self, *args: object, **kwargs: object) -> Floats:
             raise ModelUnavailable("away")

@@ -1,4 +1,4 @@
-"""A worker of the profiles, as tests start and end it."""
+"""An interactions worker that tests start and end."""
 
 import asyncio
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from telemetry.health import Health
 
 @dataclass
 class Worker:
-    """A running worker of the profiles."""
+    """A running interactions worker."""
 
     health: Health
     stop_event: asyncio.Event
@@ -25,7 +25,7 @@ class Worker:
         await self._close()
 
     async def kill(self) -> None:
-        """Ends it in the middle of whatever it does; its members leave the group all the same."""
+        """Kills the worker in the middle of its work. Its member still leaves the group."""
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
         await self._close()

@@ -1,4 +1,4 @@
-"""A world for ingest: real Kafka and Valkey, and a model that is plain arithmetic."""
+"""A world for tests of ingest: real Kafka and Valkey, and a model of plain arithmetic."""
 
 import asyncio
 import contextlib
@@ -74,7 +74,7 @@ class World:
         return self.pointed or VersionRouting.single(manifest_for(self.profiles))
 
     def point(self, base: int | None, next_one: int, share: float) -> None:
-        """As when a record on `model-versions` says so, to all workers."""
+        """Sets the live versions of all workers, as a record on `model-versions` does."""
         live = [Live(manifest_for(self.profiles, v)) if v is not None else None for v in (base, next_one)]
         self.pointed = VersionRouting(live[0], live[1], share)
         for worker in self.workers:
@@ -169,7 +169,7 @@ class World:
         return sum(ends[tp.partition] - (found[tp].offset if tp in found else 0) for tp in partitions)
 
     async def caught_up(self, seconds: float = 60) -> None:
-        """Until every record is applied and committed."""
+        """Waits until every record is applied and committed."""
         await until(self._no_lag, seconds)
 
     async def _no_lag(self) -> bool:
@@ -205,7 +205,7 @@ class World:
 
 
 async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 60) -> None:
-    """Waits, so that a claim can be made without a sleep; fails after so many seconds."""
+    """Waits for a condition, so that tests need no sleep. Fails after so many seconds."""
     async with asyncio.timeout(seconds):
         while not await condition():
             await asyncio.sleep(0.05)

@@ -1,4 +1,4 @@
-"""The whole system as processes, with so few items and so small a graph that everything there is to see is seen."""
+"""The whole system as processes, with so few items and so small a graph that every metric has data."""
 
 import asyncio
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Faults thrown into what runs in the background."""
+"""Throws faults into background tasks."""
 
 import asyncio
 from collections.abc import Iterable
@@ -8,22 +8,22 @@ from telemetry.background import RESTARTS, BackgroundTask
 
 
 class Fault(Exception):
-    """Nobody expects it."""
+    """An error that no code expects."""
 
 
 class Faults:
-    """Throws a fault into any task of a list, while it runs or as soon as it starts."""
+    """Throws a fault into a task of a list, while it runs or when it starts."""
 
     def __init__(self) -> None:
         self.tasks: dict[str, BackgroundTask] = {}
         self._thrown: dict[str, asyncio.Event] = {}
 
     def throw(self, name: str) -> None:
-        """The task of this name fails now, or at its next start."""
+        """Makes the task of this name fail now, or at its next start."""
         self._thrown.setdefault(name, asyncio.Event()).set()
 
     def into(self, tasks: Iterable[BackgroundTask]) -> list[BackgroundTask]:
-        """The same list, into whose tasks faults can be thrown."""
+        """Returns the same list, with tasks that faults can be thrown into."""
         listed = list(tasks)
         self.tasks.update({task.name: task for task in listed})
         return [self._breakable(task) for task in listed]
@@ -48,5 +48,5 @@ class Faults:
 
 
 def restarts(name: str) -> float:
-    """How often the task was started again in this process."""
+    """Returns how many times the task was restarted in this process."""
     return RESTARTS.labels(name)._value.get()

@@ -1,4 +1,4 @@
-"""What runs in the background is tried again, or ends the process, as the list says."""
+"""A background task that fails is restarted, or ends the process, as the list says."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -33,7 +33,7 @@ async def for_ever() -> None:
 @pytest.mark.parametrize(
     "failure", [ValueError("x"), MemoryError("x"), OSError("x"), asyncio.CancelledError()], ids=repr
 )
-async def test_a_task_that_is_retried_runs_until_it_returns_and_each_restart_counts(
+async def test_a_retried_task_runs_until_it_returns_and_each_restart_is_counted(
     failure: BaseException,
 ) -> None:
     runs: list[int] = []
@@ -46,7 +46,7 @@ async def test_a_task_that_is_retried_runs_until_it_returns_and_each_restart_cou
     assert len(said) == len(logs) == 3 and all(line["task"] == "some" and line["cause"] for line in said)
 
 
-async def test_an_expected_failure_is_a_line_and_a_fault_of_ours_has_its_traceback() -> None:
+async def test_an_expected_failure_is_one_line_and_a_bug_is_logged_with_its_traceback() -> None:
     for expected, level in (((OSError,), "warning"), ((), "error")):
         task = BackgroundTask("some", failing(1, ConnectionError("x"), []), OnFailure.RETRY, expected, QUICK)
         with capture_logs() as logs:
@@ -56,7 +56,9 @@ async def test_an_expected_failure_is_a_line_and_a_fault_of_ours_has_its_traceba
 
 
 @pytest.mark.parametrize("failure", [ValueError("the cause"), asyncio.CancelledError()], ids=repr)
-async def test_a_fatal_failure_ends_all_and_one_line_says_which_and_why(failure: BaseException) -> None:
+async def test_a_fatal_failure_ends_all_tasks_and_one_line_names_the_task_and_cause(
+    failure: BaseException,
+) -> None:
     ended = asyncio.Event()
 
     async def other() -> None:
@@ -77,7 +79,7 @@ async def test_a_fatal_failure_ends_all_and_one_line_says_which_and_why(failure:
     assert line["event"] == "background_task_ends_the_process" and line["task"] == "broken" and line["cause"]
 
 
-async def test_told_to_stop_it_waits_for_what_drains_and_cancels_the_rest() -> None:
+async def test_at_stop_draining_tasks_are_awaited_and_the_others_cancelled() -> None:
     stop, order = asyncio.Event(), list[str]()
 
     async def drains() -> None:
@@ -124,7 +126,7 @@ async def test_cancelling_the_list_ends_every_task() -> None:
 
 
 @pytest.mark.parametrize("steady", [0.0, 30.0])
-async def test_cancelling_ends_a_task_however_long_it_has_run(steady: float) -> None:
+async def test_cancelling_ends_a_task_that_has_run_for_any_time(steady: float) -> None:
     runs: list[int] = []
 
     async def run() -> None:
@@ -143,7 +145,9 @@ async def test_cancelling_ends_a_task_however_long_it_has_run(steady: float) -> 
 
 
 @pytest.mark.parametrize("raised", [KeyError("x"), asyncio.CancelledError()], ids=repr)
-async def test_what_is_not_tried_again_leaves_at_once_after_a_steady_run_too(raised: BaseException) -> None:
+async def test_an_error_that_is_not_retried_is_raised_at_once_even_after_a_steady_run(
+    raised: BaseException,
+) -> None:
     attempts = 0
 
     async def work() -> None:
@@ -158,7 +162,7 @@ async def test_what_is_not_tried_again_leaves_at_once_after_a_steady_run_too(rai
     assert attempts == 1
 
 
-async def test_pauses_grow_to_a_bound_and_begin_again_after_a_steady_run(
+async def test_pauses_grow_to_a_bound_and_start_over_after_a_steady_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pauses: list[float] = []

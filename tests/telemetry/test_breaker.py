@@ -1,4 +1,4 @@
-"""A server that fails again and again is left alone for a while, and tried by one call at a time."""
+"""A server that fails again and again gets no calls for a while, except one probe at a time."""
 
 from telemetry.breaker import Breaker
 
@@ -31,7 +31,7 @@ def test_a_few_failures_do_not_open_it() -> None:
     assert not breaker.open and breaker.allow()
 
 
-def test_open_it_refuses_then_lets_one_try() -> None:
+def test_an_open_breaker_refuses_calls_then_allows_one_probe() -> None:
     clock = Clock()
     breaker = opened(clock)
     clock.now = 0.5
@@ -41,7 +41,7 @@ def test_open_it_refuses_then_lets_one_try() -> None:
     assert not breaker.allow(), "one at a time"
 
 
-def test_a_try_that_fails_doubles_the_pause_up_to_a_bound() -> None:
+def test_a_failed_probe_doubles_the_pause_up_to_a_bound() -> None:
     clock, pauses = Clock(), []
     breaker = opened(clock)
     for _ in range(5):
@@ -53,7 +53,7 @@ def test_a_try_that_fails_doubles_the_pause_up_to_a_bound() -> None:
     assert pauses == [1.0, 2.0, 4.0, 4.0, 4.0]
 
 
-def test_a_try_that_succeeds_closes_it() -> None:
+def test_a_successful_probe_closes_the_breaker() -> None:
     clock = Clock()
     breaker = opened(clock)
     clock.now = 1.0
@@ -62,7 +62,7 @@ def test_a_try_that_succeeds_closes_it() -> None:
     assert not breaker.open and breaker.allow()
 
 
-def test_a_try_that_is_cancelled_lets_the_next_one_try() -> None:
+def test_a_cancelled_probe_allows_the_next_one() -> None:
     clock = Clock()
     breaker = opened(clock)
     clock.now = 1.0
@@ -71,7 +71,7 @@ def test_a_try_that_is_cancelled_lets_the_next_one_try() -> None:
     assert breaker.open and breaker.allow()
 
 
-def test_a_try_without_a_report_holds_back_the_next_one_for_the_longest_pause() -> None:
+def test_a_probe_without_a_report_delays_the_next_one_by_the_longest_pause() -> None:
     clock = Clock()
     breaker = opened(clock)
     clock.now = 1.0
@@ -82,7 +82,7 @@ def test_a_try_without_a_report_holds_back_the_next_one_for_the_longest_pause() 
     assert breaker.allow()
 
 
-def test_late_failures_of_calls_made_before_do_not_lengthen_the_pause() -> None:
+def test_late_failures_of_earlier_calls_do_not_lengthen_the_pause() -> None:
     clock = Clock()
     breaker = opened(clock)
     clock.now = 0.1
@@ -92,7 +92,7 @@ def test_late_failures_of_calls_made_before_do_not_lengthen_the_pause() -> None:
     assert breaker.allow()
 
 
-def test_with_one_pause_it_lets_one_call_through_at_a_time_until_one_succeeds() -> None:
+def test_with_one_pause_one_probe_runs_at_a_time_until_one_succeeds() -> None:
     clock = Clock()
     clock.now = 100.0
     breaker = Breaker(failures=2, pause_seconds=1.0, max_pause_seconds=1.0, clock=clock)

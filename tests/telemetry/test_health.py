@@ -1,4 +1,4 @@
-"""A process is ready while all of its components are, and says over HTTP which are not."""
+"""A process is ready while all of its components are ready, and names the others over HTTP."""
 
 import asyncio
 import json
@@ -51,7 +51,7 @@ def test_the_gauge_has_a_series_for_each_component() -> None:
     assert registry.get_sample_value("ready", {"component": "store"}) is None
 
 
-async def test_a_change_between_two_looks_is_not_missed() -> None:
+async def test_a_change_between_two_checks_is_not_missed() -> None:
     health = Health()
     changed = health.changed
     health.down("store", "away")

@@ -1,4 +1,4 @@
-"""Each alert fires in a unit test of promtool, and not where all is well."""
+"""Each alert fires in a unit test of promtool, and does not fire in a healthy system."""
 
 import subprocess
 from pathlib import Path
@@ -36,7 +36,7 @@ def test_the_unit_tests_of_the_rules_pass(path: Path) -> None:
     assert "SUCCESS" in promtool("test", "rules", str(path))
 
 
-def test_every_alert_is_seen_to_fire_and_seen_to_be_quiet() -> None:
+def test_every_alert_has_a_test_that_it_fires_and_a_test_that_it_stays_quiet() -> None:
     fires, quiet = set(), set()
     for path in TESTS:
         for test in yaml.safe_load(path.read_text())["tests"]:

@@ -1,4 +1,4 @@
-"""Dashboards, alerts and the page of metrics say what is true, without anything running."""
+"""Dashboards, alerts and the page of metrics are consistent with the code. Nothing has to run."""
 
 import json
 from collections import Counter
@@ -25,27 +25,27 @@ def test_the_page_of_metrics_is_fresh() -> None:
     assert PAGE.read_text(encoding="utf-8") == page(), "run `make reference`"
 
 
-def test_the_dashboards_are_fresh_and_no_other_lie_there() -> None:
+def test_the_dashboards_are_fresh_and_there_are_no_others() -> None:
     for path, text in files().items():
         assert path.read_text(encoding="utf-8") == text, "run `make reference`"
     assert set(FOLDER.glob("*.json")) == set(files())
 
 
 @pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda d: d.uid)
-def test_every_query_asks_for_what_there_is(dashboard) -> None:
+def test_every_query_uses_existing_metrics(dashboard) -> None:
     for panel in dashboard.panels:
         for query in panel.queries:
             assert not list(problems(query.expr, KNOWN)), (panel.title, query.expr)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
-def test_every_alert_asks_for_what_there_is(rule) -> None:
+def test_every_alert_uses_existing_metrics(rule) -> None:
     assert not list(problems(rule["expr"], KNOWN)), rule["expr"]
     assert rule["labels"]["severity"] in ("page", "ticket")
     assert set(rule["annotations"]) == {"summary", "description", "runbook"}
 
 
-def test_every_panel_says_what_it_shows_and_in_which_unit() -> None:
+def test_every_panel_has_a_description_and_a_unit() -> None:
     units = {"short", "s", "ops", "reqps", "bytes", "percentunit", "µs"}
     for dashboard in DASHBOARDS:
         for panel in dashboard.panels:
@@ -53,18 +53,18 @@ def test_every_panel_says_what_it_shows_and_in_which_unit() -> None:
             assert panel.queries and all(query.expr for query in panel.queries), panel
 
 
-def test_every_metric_is_on_a_dashboard_or_said_not_to_be() -> None:
+def test_every_metric_is_on_a_dashboard_or_listed_as_not_shown() -> None:
     assert {name for name, where in shown_on().items() if not where} == set(NOT_SHOWN)
 
 
-def test_every_label_of_every_metric_has_its_bounds() -> None:
+def test_every_label_of_every_metric_is_bounded() -> None:
     for metric in own():
         for label in metric.labels:
             bounds = metric.values[label]
             assert bounds.values or (bounds.more and bounds.pattern), (metric, label)
 
 
-def test_names_follow_the_rules_of_prometheus() -> None:
+def test_metric_names_follow_the_conventions_of_prometheus() -> None:
     assert not [name for name, many in Counter(metric.name for metric in own()).items() if many > 1]
     for metric in own():
         assert metric.name.startswith("recstream_") and metric.meaning, metric
@@ -73,7 +73,7 @@ def test_names_follow_the_rules_of_prometheus() -> None:
         assert bool(metric.buckets) == (metric.kind is Kind.HISTOGRAM), metric
 
 
-def test_what_grafana_gets_is_whole() -> None:
+def test_the_dashboards_for_grafana_are_complete() -> None:
     for path, text in files().items():
         made = json.loads(text)
         assert made["uid"] == path.stem and made["templating"]["list"][0]["type"] == "datasource"
@@ -115,7 +115,7 @@ HISTOGRAM = Metric("recstream_h_seconds", Kind.HISTOGRAM, "", (), ("server",), (
         ("sum by (le) (rate(recstream_c_total[5m]))", "label le"),
     ],
 )
-def test_the_check_of_queries_finds_what_is_wrong(expr: str, wrong: str) -> None:
+def test_the_check_of_queries_finds_errors(expr: str, wrong: str) -> None:
     known = {metric.name: metric for metric in (COUNTER, GAUGE, HISTOGRAM)}
     found = "; ".join(problems(expr, known))
     assert wrong in found and bool(wrong) == bool(found)

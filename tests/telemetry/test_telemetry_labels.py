@@ -29,19 +29,19 @@ def live(version: int) -> Live:
 
 
 @given(st.text(), st.integers())
-def test_a_surface_or_version_that_is_not_known_is_other(surface: str, version: int) -> None:
+def test_an_unknown_surface_or_version_is_other(surface: str, version: int) -> None:
     labels = Labels({"default", "home"}, lambda: VersionRouting(live(3), live(4), 0.5))
     assert labels.surface(surface) in {"default", "home", "other"}
     assert labels.version(version) in {"0", "3", "4", "other"}
 
 
-def test_known_ones_keep_their_names() -> None:
+def test_known_surfaces_and_versions_keep_their_names() -> None:
     labels = Labels({"default", "home"}, lambda: VersionRouting(live(3), live(4), 0.5))
     assert [labels.surface(name) for name in ("default", "home", "player")] == ["default", "home", "other"]
     assert [labels.version(number) for number in (0, 3, 4, 5)] == ["0", "3", "4", "other"]
 
 
-def test_a_hundred_versions_one_after_the_other_leave_the_series_of_two() -> None:
+def test_a_hundred_successive_versions_leave_the_series_of_two() -> None:
     counter = Counter("tried", "Tried", ["version"], registry=CollectorRegistry())
     retiring = Retiring([counter])
     for version in range(1, 101):
@@ -61,7 +61,7 @@ def showing() -> dict[tuple[str, str], float]:
     }
 
 
-def test_streams_are_counted_by_what_they_show_and_leave_nothing_when_they_end() -> None:
+def test_streams_are_counted_by_surface_and_version_and_leave_no_series_when_they_end() -> None:
     assert showing() == {}
     first, second = StreamGauge("home"), StreamGauge("home")
     first.set("7")
@@ -98,7 +98,7 @@ def test_every_method_of_every_service_is_measured_by_its_name() -> None:
     assert found == set(metrics.METHODS)
 
 
-def test_every_status_that_an_error_becomes_is_there_from_the_start() -> None:
+def test_every_status_of_an_error_has_a_series_from_the_start() -> None:
     from server import errors
     from server.requests.status import call_status, to_status
 

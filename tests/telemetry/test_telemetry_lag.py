@@ -1,4 +1,4 @@
-"""How far ingest is behind, in records and in seconds."""
+"""The lag of ingest, in records and in seconds."""
 
 from collections.abc import Iterator
 
@@ -32,18 +32,18 @@ def shown(partition: int = 0) -> tuple[float | None, float | None]:
     )
 
 
-def test_a_batch_that_is_stuck_grows_older_though_nothing_is_applied(clock: Clock) -> None:
+def test_the_lag_of_a_stuck_batch_grows(clock: Clock) -> None:
     lag = Lag(clock)
     lag.start({0: 10})
     lag.begin(0, 10, 999_000)
     for seconds in (1.0, 31.0):
         clock.now = 1000.0 + seconds
-        lag.passed(0, 15)  # the consumer has gone on, the records are in hand
+        lag.passed(0, 15)  # The consumer has read on, and the records are being handled.
         lag.measure({0: 20})
         assert shown() == (10, seconds + 1)
 
 
-def test_what_is_applied_is_no_lag_and_a_rare_event_is_a_short_one(clock: Clock) -> None:
+def test_applied_records_are_no_lag_and_a_rare_event_has_a_short_one(clock: Clock) -> None:
     lag = Lag(clock)
     lag.start({0: 10})
     lag.begin(0, 10, 999_500)
@@ -53,7 +53,7 @@ def test_what_is_applied_is_no_lag_and_a_rare_event_is_a_short_one(clock: Clock)
     clock.now += 3600
     lag.measure({0: 12})
     clock.now += 0.5
-    lag.measure({0: 13})  # it came since the last look, and is not read yet
+    lag.measure({0: 13})  # A record came since the last check, and is not read yet.
     assert shown() == (1, 0.5)
 
 
@@ -66,7 +66,7 @@ def test_a_backlog_is_as_old_as_its_oldest_record(clock: Clock) -> None:
     assert shown() == (400, 500)
 
 
-def test_markers_of_transactions_are_no_records(clock: Clock) -> None:
+def test_transaction_markers_do_not_count_as_records(clock: Clock) -> None:
     lag = Lag(clock)
     lag.start({0: 5})
     lag.passed(0, 6)
@@ -74,7 +74,7 @@ def test_markers_of_transactions_are_no_records(clock: Clock) -> None:
     assert shown() == (0, 0)
 
 
-def test_a_partition_that_is_given_up_leaves_no_figure_behind(clock: Clock) -> None:
+def test_a_revoked_partition_leaves_no_series(clock: Clock) -> None:
     lag = Lag(clock)
     lag.start({0: 0, 1: 0})
     lag.measure({0: 3, 1: 4})

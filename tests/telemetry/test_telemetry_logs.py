@@ -1,4 +1,4 @@
-"""What our processes log is one JSON document a line, whoever says it and however it looks."""
+"""Every log line of our processes is one JSON document, whichever library writes it."""
 
 import json
 import os

@@ -96,7 +96,7 @@ def event(action: str, item: int = 0, slate_id: str = "s", rating: float | None 
     )
 
 
-def test_a_seen_place_that_is_acted_on_counts_once_however_often_it_is_told() -> None:
+def test_a_seen_position_with_an_action_counts_once_however_often_events_repeat() -> None:
     measured = quality()
     measured.record_slate(slate())
     measured.record_slate(slate())
@@ -119,7 +119,7 @@ def test_the_order_of_an_impression_and_its_action_does_not_matter(order: tuple[
     assert value("recstream_quality_observed_actions_total", action="click", version="7") == 1
 
 
-def test_probabilities_are_summed_over_what_was_seen_and_set_against_what_happened() -> None:
+def test_probabilities_are_summed_over_seen_positions_and_compared_with_actions() -> None:
     measured = quality()
     measured.record_slate(slate())
     for item in range(10):
@@ -134,7 +134,7 @@ def test_probabilities_are_summed_over_what_was_seen_and_set_against_what_happen
     assert value("recstream_quality_observed_actions_total", action="like", **of) == 0
 
 
-def test_an_action_that_speaks_against_the_item_is_no_response() -> None:
+def test_a_negative_action_is_no_response() -> None:
     measured = quality()
     measured.record_slate(slate())
     for item in range(3):
@@ -145,7 +145,7 @@ def test_an_action_that_speaks_against_the_item_is_no_response() -> None:
     assert total(metrics.RESPONSES) == 1
 
 
-def test_a_list_that_no_model_ranked_has_places_and_no_expectations() -> None:
+def test_a_list_that_no_model_ranked_has_positions_but_no_expectations() -> None:
     measured = quality()
     measured.record_slate(slate(version=0))
     measured.record_event(event("impression"))
@@ -154,7 +154,7 @@ def test_a_list_that_no_model_ranked_has_places_and_no_expectations() -> None:
     assert total(metrics.EXPECTED) == total(metrics.OBSERVED) == 0
 
 
-def test_an_event_that_overtakes_its_list_waits_for_it_and_not_for_ever() -> None:
+def test_an_event_that_comes_before_its_list_waits_for_a_limited_time() -> None:
     clock, before = Clock(), outcomes()
     measured = quality(clock)
     measured.record_event(event("impression"))
@@ -168,7 +168,7 @@ def test_an_event_that_overtakes_its_list_waits_for_it_and_not_for_ever() -> Non
     assert outcomes()["unknown_slate"] - before["unknown_slate"] == 1
 
 
-def test_what_cannot_be_placed_is_counted_by_why() -> None:
+def test_events_that_cannot_be_joined_are_counted_by_reason() -> None:
     before, measured = outcomes(), quality()
     measured.record_slate(slate())
     measured.record_event(event("click", slate_id=""))
@@ -200,7 +200,7 @@ def test_the_oldest_lists_are_forgotten() -> None:
         st.tuples(st.text(max_size=10), st.integers(-5, 2**40), st.integers(0, 500)), min_size=1, max_size=30
     )
 )
-def test_whatever_surfaces_versions_and_lengths_come_the_series_are_few(
+def test_the_series_are_bounded_whatever_surfaces_versions_and_lengths_come(
     lists: list[tuple[str, int, int]],
 ) -> None:
     measured = quality()
@@ -214,7 +214,7 @@ def test_whatever_surfaces_versions_and_lengths_come_the_series_are_few(
         assert {each["position"] for each in labels} <= set(metrics.POSITIONS)
 
 
-def test_a_list_that_outlives_its_version_brings_no_series_of_it_back() -> None:
+def test_a_list_that_outlives_its_version_does_not_recreate_its_series() -> None:
     live = [VersionRouting(None, Live(manifest(7)), 1.0)]
     measured = OnlineQuality(Actions(default_actions()), {"home"}, lambda: live[0], 10, Clock())
     measured.record_slate(slate())
@@ -225,7 +225,7 @@ def test_a_list_that_outlives_its_version_brings_no_series_of_it_back() -> None:
     assert versions == {"other"}
 
 
-def test_a_probability_that_is_no_number_is_left_out() -> None:
+def test_a_probability_that_is_not_finite_is_left_out() -> None:
     measured, record = quality(), slate(items=1)
     record.slate.items[0].probabilities["click"] = math.nan
     record.slate.items[0].probabilities["like"] = -1.0
@@ -235,5 +235,5 @@ def test_a_probability_that_is_no_number_is_left_out() -> None:
 
 
 @given(st.integers(0, 10_000))
-def test_every_place_has_one_of_few_names(place: int) -> None:
+def test_every_position_has_one_of_few_labels(place: int) -> None:
     assert position_label(place) in metrics.POSITIONS

@@ -1,4 +1,5 @@
-"""A Prometheus that scraped a real run has data for every query and every alert, of series within their bounds."""
+"""A Prometheus that scraped a real run has data for every query and every alert, and all labels are within their
+bounds."""
 
 import asyncio
 import math
@@ -32,7 +33,7 @@ async def watch(client: Client, user: str, surface: str) -> None:
 
 
 async def use(client: Client, user: str) -> None:
-    """Lists, what is seen of them, and what is done on them."""
+    """Requests lists, and sends impressions and actions for them."""
     while True:
         for surface in ("", "evaluation", "no-such-surface"):
             shown = await client.recommend(user, count=12, surface=surface)
@@ -59,7 +60,7 @@ async def misuse(client: Client, events: Events) -> None:
 
 @pytest.fixture(scope="module")
 def seen(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, object]:
-    """What Prometheus had to say after some seconds of traffic: one run for all claims of this file."""
+    """The Prometheus server after some seconds of traffic: one run for all tests of this file."""
     return asyncio.run(_look(stack, tmp_path_factory.mktemp("prometheus")))
 
 
@@ -100,12 +101,13 @@ async def _look(stack: Stack, folder: Path) -> Mapping[str, object]:
 
 
 def _now(expr: str) -> str:
-    """The query for a run of seconds: short windows, and nothing before them."""
+    """Adapts the query to a run of seconds: short windows, and no offsets into the past."""
     return re.sub(r" offset \w+", "", expr.replace("$__rate_interval", "1m"))
 
 
 def _compared(expr: str) -> str:
-    """The alert's expression with 0 or 1 for every series that it looks at, instead of those that are wrong."""
+    """Returns the alert's expression with 0 or 1 for every series that it looks at, not only for those that violate
+    it."""
     expr = re.sub(r"(==|!=|<=|>=|<|>) (?=[\d.])", r"\1 bool ", _now(expr))
     return expr.replace("absent(", "count(")
 
@@ -113,14 +115,14 @@ def _compared(expr: str) -> str:
 def test_every_query_of_every_dashboard_has_data(seen: Mapping[str, dict]) -> None:
     empty = [key for key, found in seen["panels"].items() if not found]
     assert not empty
-    # What is zero where all is well is there as zero.
+    # Metrics that are zero in a healthy system have data, too: zero.
     no_number = [
         key for key, found in seen["panels"].items() if all(math.isnan(number) for _, number in found)
     ]
     assert not no_number
 
 
-def test_every_alert_looks_at_something(seen: Mapping[str, dict]) -> None:
+def test_every_alert_has_data(seen: Mapping[str, dict]) -> None:
     empty = [name for name, found in seen["alerts"].items() if not found]
     assert not empty
     wrong = [n for n, found in seen["alerts"].items() if all(math.isnan(number) for _, number in found)]
@@ -129,7 +131,9 @@ def test_every_alert_looks_at_something(seen: Mapping[str, dict]) -> None:
     assert {rule["name"] for rule in seen["rules"]} == set(seen["alerts"])
 
 
-def test_every_metric_of_the_list_is_served_with_its_type_by_who_is_said_to(seen: Mapping[str, dict]) -> None:
+def test_every_metric_of_the_list_is_served_with_its_type_by_the_named_processes(
+    seen: Mapping[str, dict],
+) -> None:
     for metric in KNOWN.values():
         for job in metric.by:
             name = metric.name if job == "triton" else metric.name.removesuffix("_total")
@@ -137,13 +141,13 @@ def test_every_metric_of_the_list_is_served_with_its_type_by_who_is_said_to(seen
             assert found.get(metric.name, found.get(name)) == metric.kind, (metric.name, job)
 
 
-def test_nothing_of_ours_is_served_that_is_not_in_the_list(seen: Mapping[str, dict]) -> None:
+def test_we_serve_no_metric_that_is_not_in_the_list(seen: Mapping[str, dict]) -> None:
     listed = {metric.name for metric in own()}
     for series in (*seen["series"]["server"], *seen["series"]["ingest"]):
         name = series["__name__"]
         if name.startswith("recstream_") and not name.endswith(
             "_created"
-        ):  # when a series began: nobody asks
+        ):  # The time when a series began, which we do not use.
             metric = metric_of(name, KNOWN)
             assert metric is not None and metric.name in listed, series
 
@@ -159,7 +163,7 @@ def test_every_label_has_a_value_within_its_bounds(seen: Mapping[str, dict]) -> 
             assert metric.values[label].holds(value), series
 
 
-def test_a_surface_that_a_client_made_up_is_other(seen: Mapping[str, dict]) -> None:
+def test_a_surface_that_a_client_invents_is_other(seen: Mapping[str, dict]) -> None:
     surfaces = {
         series["surface"]
         for series in (*seen["series"]["server"], *seen["series"]["ingest"])

@@ -1,4 +1,4 @@
-"""Runbooks are true: their commands, settings, log lines, metrics and links exist."""
+"""The runbooks are true: their commands, settings, log lines, metrics and links exist."""
 
 import re
 import shlex
@@ -51,19 +51,19 @@ VERBS = {"get", "describe", "logs", "top", "port-forward", "scale", "rollout"}
 
 
 def blocks(page: Path, kind: str) -> list[str]:
-    """The lines of the page's code of this kind."""
+    """Returns the lines of the page's code blocks of this kind."""
     found = re.findall(rf"```{kind}\n(.*?)```", page.read_text(), re.S)
     return [line for block in found for line in block.splitlines() if line]
 
 
 def spans(page: Path) -> list[str]:
-    """What stands in backticks in the page's sentences."""
+    """Returns the text between backticks in the page's prose."""
     prose = re.sub(r"```.*?```", "", page.read_text(), flags=re.S)
     return [span.replace("\n", " ") for span in re.findall(r"`([^`]+)`", prose)]
 
 
 def run_by_hand(line: str) -> None:
-    """Raises where one of our own commands does not take these arguments."""
+    """Raises if one of our own commands does not take these arguments."""
     tokens = shlex.split(line)[1:]
     command = typer.main.get_command(app)
     context = command.make_context("recstream", ["--help"], resilient_parsing=True)
@@ -77,7 +77,7 @@ def run_by_hand(line: str) -> None:
 
 
 def kubectl(line: str) -> None:
-    """Fails where a line names what the chart does not make."""
+    """Fails if a line names an object that the chart does not create."""
     words = shlex.split(line)[1:]
     assert words[0] in VERBS, line
     for name in re.findall(r"\brecstream-[\w-]+", line):
@@ -90,13 +90,13 @@ def kubectl(line: str) -> None:
         assert port == ("9100" if "ingest" in line else "50052"), line
 
 
-def test_every_alert_has_its_page_and_every_page_its_alert() -> None:
+def test_every_alert_has_a_page_and_every_page_an_alert() -> None:
     assert {page.stem for page in PAGES} == set(RULES)
     for name, rule in RULES.items():
         assert ROOT / rule["annotations"]["runbook"] == FOLDER / f"{name}.md"
 
 
-def test_the_list_of_runbooks_is_whole_and_says_what_the_alerts_say() -> None:
+def test_the_list_of_runbooks_is_complete_and_has_the_descriptions_of_the_alerts() -> None:
     text = (FOLDER / "README.md").read_text()
     for name, rule in RULES.items():
         says = rule["annotations"]["description"].rstrip(".")
@@ -104,7 +104,7 @@ def test_the_list_of_runbooks_is_whole_and_says_what_the_alerts_say() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_every_command_is_one(page: Path) -> None:
+def test_every_command_exists(page: Path) -> None:
     lines = blocks(page, "sh")
     inline = [span for span in spans(page) if re.match(r"(bin/)?recstream |kubectl \w+ ", span)]
     assert lines and page.read_text().startswith(f"# {page.stem}\n\n")
@@ -125,19 +125,19 @@ def test_every_command_is_one(page: Path) -> None:
 @pytest.mark.parametrize(
     "line", ["bin/recstream topics adopt --nope", "bin/recstream mend", "bin/recstream recommend"]
 )
-def test_a_command_that_is_none_is_found_out(line: str) -> None:
+def test_a_command_that_does_not_exist_is_found(line: str) -> None:
     with pytest.raises(Exception, match="No such option|has no command|Missing parameter"):
         run_by_hand(line)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_every_query_asks_for_what_there_is(page: Path) -> None:
+def test_every_query_uses_existing_metrics(page: Path) -> None:
     for query in blocks(page, "promql"):
         assert not list(problems(query, every())), query
 
 
 @pytest.mark.parametrize("page", [*PAGES, FOLDER / "README.md"], ids=lambda page: page.stem)
-def test_every_name_and_link_leads_somewhere(page: Path) -> None:
+def test_every_name_and_link_exists(page: Path) -> None:
     variables = {variable(setting.path) for setting in SETTINGS} | {"RECSTREAM_CONFIG"}
     dotted = {setting.name for setting in SETTINGS}
     rooms = {name.split(".")[0] for name in dotted if "." in name}
@@ -152,7 +152,7 @@ def test_every_name_and_link_leads_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), target
 
 
-def test_sentences_that_are_looked_for_in_readyz_are_written_there() -> None:
+def test_sentences_that_the_runbooks_quote_from_readyz_exist() -> None:
     text = (FOLDER / "RecstreamIngestNotReady.md").read_text() + (
         FOLDER / "RecstreamServerNotReady.md"
     ).read_text()

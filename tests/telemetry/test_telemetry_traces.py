@@ -1,4 +1,4 @@
-"""One event is one trace, from whoever sent it through Kafka, ingest, Triton and Valkey to the frame on a stream."""
+"""One event is one trace, from the sender through Kafka, ingest, Triton and Valkey to the frame on a stream."""
 
 import asyncio
 import secrets
@@ -38,7 +38,7 @@ STREAMER = "00-ffffffffffffffffffffffffffffffff-6666666666666666-01"
 
 @dataclass(frozen=True)
 class Told:
-    """What a run left: spans, the events that frames named, and what was recorded by whom."""
+    """The results of a run: spans, the events that frames named, and the recorded events by sender."""
 
     spans: list[Span]
     named: set[str]
@@ -51,7 +51,7 @@ class Told:
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
-    """One run for all claims of this file; the spans are read when the processes have ended."""
+    """One run for all tests of this file. The spans are read when the processes have ended."""
     bundle = build(tmp_path_factory.mktemp("traces-bundle") / "tiny", ITEMS)
     folder = tmp_path_factory.mktemp("traces-stack")
     tracing = TracingSettings(exporter="file", file=folder / "traces.jsonl", sample_ratio=0.0)
@@ -93,7 +93,7 @@ async def _run(settings: Settings, folder: Path) -> Told:
 
 @asynccontextmanager
 async def _heard(client: Client) -> AsyncIterator[set[str]]:
-    """The ids of the events that frames of an open stream have named so far."""
+    """Yields the ids of the events that frames of an open stream have named so far."""
     named: set[str] = set()
     opened = asyncio.Event()
 
@@ -142,13 +142,13 @@ def test_a_producers_header_is_followed_to_the_frame(told: Told) -> None:
     sent = ways[*frame, "send frame"]
     assert sent.attributes["recstream.frame"] == "snapshot"
     assert {span.service for span in trace} == {"recstream-ingest", "recstream-server"}
-    # It is the last of all that leads to the frame, and what announced it came after the write had begun.
+    # Sending the frame is the last step, and the announcement came after its write began.
     write, announced = ways["process interactions", "EVALSHA profiles"], ways[frame]
     assert process.start_ns <= write.start_ns <= announced.start_ns <= sent.start_ns <= sent.end_ns
     assert not any(span.failed for span in trace)
 
 
-def test_a_recorded_event_goes_on_from_its_caller(told: Told) -> None:
+def test_a_recorded_event_continues_the_trace_of_its_caller(told: Told) -> None:
     trace = told.of("e" * 32)
     ways = {tuple(way(span, trace)): span for span in trace}
     call = "recstream.v1.InteractionService/Record"
@@ -161,7 +161,7 @@ def test_a_recorded_event_goes_on_from_its_caller(told: Told) -> None:
     assert ways[*path, "process announcement", "send frame"].end_ns > ways[call,].start_ns
 
 
-def test_an_event_of_a_stream_goes_on_from_its_caller_without_a_span_as_long_as_the_stream(
+def test_an_event_of_a_stream_continues_its_callers_trace_without_a_span_for_the_stream(
     told: Told,
 ) -> None:
     trace = told.of("f" * 32)
@@ -173,20 +173,22 @@ def test_an_event_of_a_stream_goes_on_from_its_caller_without_a_span_as_long_as_
 
 
 @pytest.mark.parametrize("how", ["not sampled", "malformed", "oversized"])
-def test_what_is_not_sampled_or_cannot_be_read_is_applied_without_a_span(told: Told, how: str) -> None:
+def test_an_event_that_is_not_sampled_or_has_a_bad_header_is_applied_without_a_span(
+    told: Told, how: str
+) -> None:
     assert told.sent[how] in told.named
     assert {span.trace_id for span in told.spans} == {"a" * 32, "e" * 32, "f" * 32}
     assert told.refused == 0
 
 
-def test_no_span_says_who_did_what(told: Told) -> None:
+def test_no_span_has_user_data(told: Told) -> None:
     private = {USER, *ITEMS, *told.sent.values()}
     for span in told.spans:
         values = [span.name, *(str(value) for value in span.attributes.values())]
         assert not [value for value in values for secret in private if secret in value]
 
 
-def test_a_trace_is_drawn_with_a_bar_a_span(told: Told) -> None:
+def test_a_trace_is_drawn_with_a_bar_for_each_span(told: Told) -> None:
     trace = told.of("e" * 32)
     picture = ElementTree.fromstring(waterfall(trace, "An <event>"))
     texts = [each.text for each in picture.iter("{http://www.w3.org/2000/svg}text")]

@@ -1,4 +1,4 @@
-"""What is traced is followed, bounded; what is not leaves nothing behind."""
+"""Traced work has a bounded number of spans. Other work has none."""
 
 import json
 import threading
@@ -46,7 +46,7 @@ NOW = 1_793_500_000_000
 
 @pytest.fixture
 def exported() -> Iterator[InMemorySpanExporter]:
-    """Tracing is on, and nothing begins by itself."""
+    """Tracing is on, and no trace begins here."""
     exporter = InMemorySpanExporter()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
@@ -72,7 +72,7 @@ def batch_of(*headers: tuple[tuple[str, bytes], ...]) -> tuple:  # type: ignore[
     return batch.traced
 
 
-def test_a_step_is_a_child_of_each_that_is_followed(exported: InMemorySpanExporter) -> None:
+def test_a_step_is_a_child_of_each_span(exported: InMemorySpanExporter) -> None:
     with Followed("batch", SpanKind.CONSUMER, [origin(), origin()]), child("step"), child("part"):
         pass
     found = exported.get_finished_spans()
@@ -87,14 +87,14 @@ def test_a_step_is_a_child_of_each_that_is_followed(exported: InMemorySpanExport
     assert len({part.parent.span_id for part in parts}) == 2
 
 
-def test_no_more_than_sixteen_are_followed_and_the_order_is_kept(exported: InMemorySpanExporter) -> None:
+def test_at_most_sixteen_spans_are_made_and_the_order_is_kept(exported: InMemorySpanExporter) -> None:
     with Followed("batch", SpanKind.CONSUMER, [origin(UNSAMPLED), *[origin()] * (MOST + 3)]) as followed:
         followed.add([origin()])
     assert len(exported.get_finished_spans()) == MOST
     assert [bool(each) for each in followed.traceparents] == [False, *[True] * MOST, *[False] * 4]
 
 
-def test_an_error_is_told_by_its_type_alone(exported: InMemorySpanExporter) -> None:
+def test_a_span_has_only_the_type_of_an_error(exported: InMemorySpanExporter) -> None:
     with pytest.raises(ValueError, match="ann"), Followed("call", SpanKind.SERVER, [origin()]), child("step"):
         raise ValueError("ann likes film")
     for span in exported.get_finished_spans():
@@ -104,9 +104,7 @@ def test_an_error_is_told_by_its_type_alone(exported: InMemorySpanExporter) -> N
 
 
 @pytest.mark.parametrize("header", [UNSAMPLED, ""])
-def test_what_is_not_sampled_makes_no_span_and_says_so_further_on(
-    exported: InMemorySpanExporter, header: str
-) -> None:
+def test_unsampled_work_makes_no_span_and_passes_that_on(exported: InMemorySpanExporter, header: str) -> None:
     parent = parse(header) or spans.root()
     with Followed("call", SpanKind.SERVER, [Origin(parent)]), child("step"):
         sent = start("send", SpanKind.PRODUCER, {})
@@ -116,14 +114,14 @@ def test_what_is_not_sampled_makes_no_span_and_says_so_further_on(
     assert not exported.get_finished_spans()
 
 
-def test_what_begins_here_is_traced_by_the_ratio(exported: InMemorySpanExporter) -> None:
+def test_traces_begin_here_with_the_configured_ratio(exported: InMemorySpanExporter) -> None:
     assert all(spans.root() is not None for _ in range(50))
     spans.use(spans._tracer, 1.0)
     assert all(spans.root() is None for _ in range(50))
-    assert len(batch_of((), ())) == 2  # a producer that does not trace
+    assert len(batch_of((), ())) == 2  # A producer that does not trace.
 
 
-def test_off_nothing_is_made_read_or_passed_on() -> None:
+def test_without_tracing_no_span_is_made_parsed_or_passed_on() -> None:
     assert start("send", SpanKind.PRODUCER, {}) is None
     with Followed("call", SpanKind.SERVER, [origin()]) as followed, child("step"):
         assert not get_current_span().get_span_context().is_valid
@@ -131,7 +129,7 @@ def test_off_nothing_is_made_read_or_passed_on() -> None:
     assert batch_of(((TRACEPARENT, PARENT.encode()),)) == ()
 
 
-def test_headers_of_records_are_believed_only_where_they_can_be_read(exported: InMemorySpanExporter) -> None:
+def test_headers_of_records_are_used_only_if_they_can_be_parsed(exported: InMemorySpanExporter) -> None:
     traced = batch_of(
         (("other", b"x"), (TRACEPARENT, PARENT.encode())),
         ((TRACEPARENT, UNSAMPLED.encode()),),
@@ -148,7 +146,7 @@ def test_a_batch_full_of_traced_events_is_bounded(exported: InMemorySpanExporter
     assert len(batch_of(*[((TRACEPARENT, PARENT.encode()),)] * (2 * MOST))) == MOST
 
 
-def test_news_gathers_the_traces_of_all_that_it_stands_for(exported: InMemorySpanExporter) -> None:
+def test_news_collects_the_traces_of_all_its_events(exported: InMemorySpanExporter) -> None:
     news = News()
     for _ in range(2 * MOST):
         news.add(News(traced=(origin(),)))
@@ -177,7 +175,7 @@ class Hanging(SpanExporter):
     def shutdown(self) -> None: ...
 
 
-def test_a_collector_that_hangs_does_not_hold_the_end_back() -> None:
+def test_a_collector_that_hangs_does_not_delay_the_end() -> None:
     exporter = Hanging()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(exporter))
@@ -187,7 +185,7 @@ def test_a_collector_that_hangs_does_not_hold_the_end_back() -> None:
     exporter.let_go.set()
 
 
-def test_a_process_leaves_its_spans_in_the_file_in_the_form_of_otlp(tmp_path: Path) -> None:
+def test_a_process_writes_its_spans_to_the_file_as_otlp(tmp_path: Path) -> None:
     file = tmp_path / "new" / "traces.jsonl"
     settings = TracingSettings(exporter="file", file=file, sample_ratio=1.0)
     for service in ("recstream-ingest", "recstream-server"):
@@ -209,7 +207,7 @@ def test_a_process_leaves_its_spans_in_the_file_in_the_form_of_otlp(tmp_path: Pa
     assert names == ["recstream-ingest", "recstream-server"]
 
 
-def test_a_full_file_takes_no_more(tmp_path: Path) -> None:
+def test_a_full_file_gets_no_more_spans(tmp_path: Path) -> None:
     provider = TracerProvider(shutdown_on_exit=False)
     span = provider.get_tracer("test").start_span("one")
     span.end()
@@ -220,13 +218,13 @@ def test_a_full_file_takes_no_more(tmp_path: Path) -> None:
     assert (tmp_path / "traces.jsonl").stat().st_size <= 1000
 
 
-def test_without_an_exporter_nothing_is_loaded_and_nothing_is_on() -> None:
+def test_without_an_exporter_no_sdk_is_loaded_and_tracing_is_off() -> None:
     with traced(TracingSettings(), "recstream-server"):
         assert not spans.on()
 
 
 class Collector(TraceServiceServicer):
-    """Keeps what it is sent."""
+    """Keeps the spans that it receives."""
 
     def __init__(self) -> None:
         self.sent: list[ExportTraceServiceRequest] = []
@@ -238,7 +236,7 @@ class Collector(TraceServiceServicer):
         return ExportTraceServiceResponse()
 
 
-def test_a_collector_is_sent_what_was_traced_before_the_process_ends() -> None:
+def test_a_collector_gets_all_spans_before_the_process_ends() -> None:
     collector = Collector()
     server = grpc.server(ThreadPoolExecutor(1))
     add_TraceServiceServicer_to_server(collector, server)

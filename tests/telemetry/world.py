@@ -1,4 +1,4 @@
-"""A Prometheus that looks at a running system, and questions to it."""
+"""A Prometheus server that scrapes a running system, and queries to it."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ scrape_configs:
 
 
 class Prometheus:
-    """It scrapes `targets`, host:port by job, each second, and evaluates the rules."""
+    """Scrapes `targets`, host:port by job, each second, and evaluates the rules."""
 
     def __init__(self, folder: Path, targets: Mapping[str, str], rules: Path) -> None:
         self.port = free_port()
@@ -57,24 +57,24 @@ class Prometheus:
         await self.process.stop(10.0)
 
     async def ask(self, expr: str) -> list[tuple[dict[str, str], float]]:
-        """What an instant query finds: labels and value. Fails where Prometheus refuses the query."""
+        """Returns the result of an instant query: labels and values. Fails if Prometheus refuses the query."""
         answer = await self._get(f"/api/v1/query?query={urllib.parse.quote(expr)}")
         assert answer["status"] == "success", (expr, answer)
         return [(one["metric"], float(one["value"][1])) for one in answer["data"]["result"]]
 
     async def series(self, job: str) -> list[dict[str, str]]:
-        """Labels of all series of a job, `__name__` among them."""
+        """Returns the labels of all series of a job, including `__name__`."""
         match = urllib.parse.quote(f'{{job="{job}"}}')
         answer: list[dict[str, str]] = (await self._get(f"/api/v1/series?match[]={match}"))["data"]
         return answer
 
     async def rules(self) -> list[dict[str, str]]:
-        """The alerts as it has loaded them, with their health."""
+        """Returns the loaded alerts with their health."""
         groups = (await self._get("/api/v1/rules"))["data"]["groups"]
         return [rule for group in groups for rule in group["rules"]]
 
     async def types(self, job: str) -> dict[str, str]:
-        """What the targets of a job say that their metrics are."""
+        """Returns the types of metrics that the targets of a job report."""
         match = urllib.parse.quote(f'{{job="{job}"}}')
         found = (await self._get(f"/api/v1/targets/metadata?match_target={match}"))["data"]
         return {one["metric"]: one["type"] for one in found}
@@ -95,7 +95,7 @@ class Prometheus:
 
 @asynccontextmanager
 async def prometheus(folder: Path, targets: Mapping[str, str], rules: Path) -> AsyncIterator[Prometheus]:
-    """A started one, stopped afterwards."""
+    """Yields a started Prometheus, and stops it afterwards."""
     server = Prometheus(folder, targets, rules)
     await server.start()
     try:
