@@ -1,4 +1,4 @@
-"""`recstream model compress`: what it measures, what it refuses, and what is there afterwards."""
+"""`recstream model compress`: what it measures, what it refuses, and what it writes."""
 
 import json
 from pathlib import Path
@@ -32,7 +32,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def trained_on(files: Path, *, everything: bool) -> None:
-    """Makes the bundle say so."""
+    """Makes the bundle claim that it was trained on these events."""
     manifest = json.loads((files / "bundle" / "manifest.json").read_text())
     known = data_of(
         FileOptions(time_unit="milliseconds").read([files / "interactions.csv"]), Settings()
@@ -57,10 +57,11 @@ def compress(files: Path, out: Path) -> str:
     ("everything", "events"),
     [(False, "events that it has not seen"), (True, "events that it was trained on")],
 )
-def test_it_measures_both_and_writes_a_bundle_that_says_what_it_loses(
+def test_it_measures_both_and_writes_a_bundle_with_its_loss(
     files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, everything: bool, events: str
 ) -> None:
-    monkeypatch.setattr(comparison, "MOST_LOSS", 1.0)  # nothing was learned, so that a rounding changes much
+    # The model has learned nothing, so rounding changes a lot.
+    monkeypatch.setattr(comparison, "MOST_LOSS", 1.0)
     monkeypatch.setattr(
         int8_bundle.write_int8, "__kwdefaults__", int8_bundle.write_int8.__kwdefaults__ | {"least": 2}
     )
@@ -76,17 +77,17 @@ def test_it_measures_both_and_writes_a_bundle_that_says_what_it_loses(
     assert f"loss {manifest.metrics['int8_loss']:.2%}" in " ".join(said.split())
 
 
-def test_one_that_loses_too_much_is_refused_and_not_written(
+def test_a_bundle_that_loses_too_much_is_refused_and_not_written(
     files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(comparison, "MOST_LOSS", -1.0)  # the same as before is too much
+    monkeypatch.setattr(comparison, "MOST_LOSS", -1.0)  # Even no loss is too much here.
     trained_on(files, everything=False)
     with pytest.raises(CommandError, match=r"future: int8 loses -?\d+\.\d% of NDCG@10 \(0\.\d+ in float32"):
         compress(files, tmp_path / "int8")
     assert not list(tmp_path.iterdir())
 
 
-def test_one_of_other_data_cannot_be_measured(files: Path, tmp_path: Path) -> None:
+def test_a_bundle_of_other_data_cannot_be_measured(files: Path, tmp_path: Path) -> None:
     manifest = json.loads((files / "bundle" / "manifest.json").read_text()) | {"data_fingerprint": "other"}
     (files / "bundle" / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(CommandError, match="trained on other events"):

@@ -1,4 +1,4 @@
-"""A picture of curves is well-formed, names each, and keeps names apart."""
+"""A chart of curves is well-formed, names each curve, and tells them apart."""
 
 import re
 from xml.etree import ElementTree
@@ -21,5 +21,5 @@ def test_a_curve_is_drawn_from_its_first_point_to_its_last() -> None:
     assert ends[1] - ends[0] >= 15
 
 
-def test_no_curve_is_an_empty_picture() -> None:
+def test_no_curves_make_an_empty_chart() -> None:
     assert ElementTree.fromstring(curve_chart("nothing yet", [])).tag.endswith("svg")

@@ -1,4 +1,4 @@
-"""The arithmetic behind the demonstration's figures."""
+"""The arithmetic behind the figures of the demo."""
 
 import numpy as np
 
@@ -16,12 +16,12 @@ def training(pairs: list[tuple[str, str]]) -> Interactions:
     )  # fmt: skip
 
 
-def test_popularity_leaves_out_what_the_user_took_as_the_lists_do() -> None:
+def test_popularity_leaves_out_taken_items_like_the_lists() -> None:
     items = [f"i{n:02}" for n in range(12)]
     crowd = [(f"u{n}", item) for place, item in enumerate(items) for n in range(20 - place)]
     rates = HitRates.after(training([*crowd, ("ann", "i00"), ("ann", "i01")]), items)
-    rates.judge("ann", "i11", [])  # i02 to i11 are left: the last of them is on the list of ten
-    rates.judge("bob", "i11", ["i11"])  # new, so i00 to i09 are popular for him
+    rates.judge("ann", "i11", [])  # i02 to i11 are left. The last of them is on the list of ten.
+    rates.judge("bob", "i11", ["i11"])  # A new user, for whom i00 to i09 are popular.
     assert (rates.everyone.queries, rates.everyone.hits, rates.everyone.popularity_hits) == (2, 1, 1)
     assert (rates.warm.queries, rates.warm.hits, rates.warm.popularity_hits) == (1, 0, 1)
 
@@ -42,7 +42,7 @@ def cause(event_id: str, partition: int, offset: int) -> frame_pb2.Cause:
     )
 
 
-def test_an_event_is_timed_to_the_first_frame_that_names_it() -> None:
+def test_latency_is_measured_to_the_first_frame_that_names_the_event() -> None:
     latencies = Latencies()
     latencies.sent["ann"] = [
         Sent("a", 1.0, 0, 10),
@@ -52,7 +52,7 @@ def test_an_event_is_timed_to_the_first_frame_that_names_it() -> None:
     ]
     latencies.frame("ann", 0.5, [])
     latencies.frame("ann", 1.010, [cause("a", 0, 10)])
-    latencies.frame("ann", 1.130, [cause("", 0, 11)])  # by position: an announcement was missed
+    latencies.frame("ann", 1.130, [cause("", 0, 11)])  # by position, after a missed announcement
     latencies.frame("ann", 1.240, [cause("c", 1, 5), cause("b", 0, 11)])
     assert sorted(round(ms) for ms in latencies.milliseconds()) == [10, 30, 40]
     summary = latencies.summary()

@@ -1,4 +1,4 @@
-"""The doctor tells what is missing, what to do, and what answers."""
+"""The doctor reports what is missing, what to do, and which servers answer."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def test_this_machine_can_run_everything(tmp_path: Path) -> None:
     assert missing == []
 
 
-def test_what_is_missing_comes_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_parts_come_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def gone() -> Path:
         raise NotInstalled("no java")
 
@@ -44,14 +44,14 @@ def test_what_is_missing_comes_with_what_to_do(tmp_path: Path, monkeypatch: pyte
     assert findings["Triton and libpython"].level is Level.MISSING
 
 
-def test_a_taken_port_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_taken_port_is_not_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "is_free", lambda port: False)
     port = _by_name(list(examine(tmp_path, tmp_path)))["port 9092 for Kafka"]
     assert port.level is Level.NOTE
     assert "another" in port.to_do
 
 
-async def test_servers_that_answer_and_that_do_not(
+async def test_servers_that_answer_and_servers_that_do_not_are_reported(
     kafka: EmbeddedKafka, valkey: EmbeddedValkey, prefix: str, tmp_path: Path
 ) -> None:
     nobody = f"127.0.0.1:{free_port()}"
@@ -76,7 +76,7 @@ async def test_servers_that_answer_and_that_do_not(
     assert nobody in triton_now.what
 
 
-def test_the_ports_of_the_last_stack_are_looked_at_unless_an_address_is_set(tmp_path: Path) -> None:
+def test_the_ports_of_the_last_stack_are_checked_unless_an_address_is_set(tmp_path: Path) -> None:
     (tmp_path / "kafka").mkdir()
     (tmp_path / "kafka" / "ports.json").write_text('{"kafka": 20123}')
     assert with_installation(Settings(), tmp_path).kafka.bootstrap == "127.0.0.1:20123"
@@ -85,7 +85,7 @@ def test_the_ports_of_the_last_stack_are_looked_at_unless_an_address_is_set(tmp_
 
 
 @pytest.mark.drill
-def test_the_command_speaks_json_and_fails_when_something_is_missing(tmp_path: Path) -> None:
+def test_the_command_prints_json_and_fails_if_something_is_missing(tmp_path: Path) -> None:
     def run(**extra: str) -> tuple[int, dict[str, object]]:
         done = subprocess.run(
             [sys.executable, "-m", "cli", "doctor", "--json", "--data", str(tmp_path)],

@@ -1,4 +1,4 @@
-"""Errors that a person can act on are text for a terminal; faults of the code are not."""
+"""Errors that the user can act on are text for a terminal. Bugs in the code are not."""
 
 import pytest
 
@@ -36,24 +36,24 @@ from topics.errors import KafkaUnreachable
         (RecstreamError("unavailable"), "unavailable", "`recstream doctor` says what is reachable"),
     ],
 )
-def test_what_happened_and_what_to_do(error: Exception, what: str, next_step: str) -> None:
+def test_an_error_has_what_happened_and_what_to_do(error: Exception, what: str, next_step: str) -> None:
     assert terminal_text(error) == (what, next_step)
 
 
-def test_a_subclass_reads_as_its_room_does() -> None:
+def test_a_subclass_is_shown_like_the_errors_of_its_room() -> None:
     text = terminal_text(KafkaUnreachable("broker:9092", "timeout"))
     assert text is not None and "broker:9092" in text[0] and "doctor" in text[1]
     for error in (BundleRefused("manifest.json", "missing"), StillBehind("ingest", "interactions", 7, 60)):
         assert terminal_text(error) == (str(error), "")
 
 
-def test_of_a_group_the_first_that_a_person_can_act_on_is_said() -> None:
+def test_a_group_shows_the_first_error_that_the_user_can_act_on() -> None:
     group = ExceptionGroup(
         "tasks", [ValueError("ours"), ExceptionGroup("inner", [PortTaken("port 1 is taken")])]
     )
     assert terminal_text(group) == ("port 1 is taken", "")
 
 
-def test_a_fault_of_the_code_has_no_text() -> None:
+def test_a_bug_in_the_code_has_no_text() -> None:
     assert terminal_text(ValueError("ours")) is None
     assert terminal_text(ExceptionGroup("tasks", [KeyError("ours")])) is None

@@ -1,4 +1,4 @@
-"""`recstream evaluate`: tables and JSON of a bundle, and what it says when it cannot measure."""
+"""`recstream evaluate`: tables and JSON for a bundle, and its messages when it cannot measure."""
 
 import io
 import json
@@ -34,7 +34,7 @@ def recstream(*arguments: str):
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Interactions, and a bundle that says it was trained on what comes before the last tenth of them."""
+    """Interactions, and a bundle that claims to be trained on the events before the last tenth."""
     folder = tmp_path_factory.mktemp("evaluate")
     rows = crowd(length=14)
     lines = [f"{user},{item},rate,{at},{value}" for user, item, _, at, value in rows]
@@ -47,7 +47,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def trained_on(folder: Path, protocol: Name) -> None:
-    """Makes the bundle say so."""
+    """Makes the bundle claim that it was trained on these events."""
     manifest = json.loads((folder / "bundle" / "manifest.json").read_text())
     read = FileOptions(time_unit="milliseconds").read([folder / "interactions.csv"])
     manifest["data_fingerprint"] = training_part(data_of(read, Settings()).known, protocol).fingerprint()
@@ -81,7 +81,7 @@ def test_json_ends_with_one_line_for_the_protocol(files: Path) -> None:
     assert sum(element.tag.endswith("rect") for element in drawn.iter()) == 4
 
 
-def test_a_person_gets_tables(files: Path) -> None:
+def test_a_terminal_gets_tables(files: Path) -> None:
     answer = run(files)
     assert answer.exit_code == 0, answer.output
     for part in (
@@ -94,7 +94,7 @@ def test_a_person_gets_tables(files: Path) -> None:
         assert part in answer.output
 
 
-def test_a_bundle_of_other_training_is_refused_with_the_command_that_trains_the_right_one(
+def test_a_bundle_trained_on_other_events_is_refused_with_the_command_to_train_it(
     files: Path,
 ) -> None:
     (files / "more.csv").write_text(f"user_id,item_id,action,timestamp,rating\nnew,i01,rate,{10**12},5.0\n")
@@ -103,7 +103,7 @@ def test_a_bundle_of_other_training_is_refused_with_the_command_that_trains_the_
     assert "recstream train --protocol future" in failure.value.next_step
 
 
-def test_a_bundle_that_is_judged_with_other_texts_than_it_was_trained_with_is_warned_of(files: Path) -> None:
+def test_a_warning_says_that_the_texts_differ_from_those_of_training(files: Path) -> None:
     place = files / "bundle" / "manifest.json"
     before = place.read_text()
     item_ids = json.loads((files / "bundle" / "items.json").read_text())
@@ -122,12 +122,12 @@ def test_a_bundle_that_is_judged_with_other_texts_than_it_was_trained_with_is_wa
     ("more", "message"),
     [(("--baselines", "magic"), "no baseline is called magic"), (("--int8", "nowhere"), "manifest.json")],
 )
-def test_what_is_not_there_is_named(files: Path, more: tuple[str, ...], message: str) -> None:
+def test_missing_files_are_named(files: Path, more: tuple[str, ...], message: str) -> None:
     with pytest.raises(CommandError, match=message):
         run(files, *more)
 
 
-def test_hidden_items_are_asked_for_beside_chance(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hidden_items_are_compared_with_chance(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = {"text_model": str(files / "bundle-text")}
     monkeypatch.setenv("RECSTREAM_TRAIN__ENCODERS", json.dumps(encoder))
     trained_on(files, "cold-items")
@@ -143,11 +143,11 @@ def test_hidden_items_are_asked_for_beside_chance(files: Path, monkeypatch: pyte
     assert [row["name"] for row in found["methods"]] == [
         "recstream", "recstream, with exploration", "recstream-retrieval", "nearest text",
     ]  # fmt: skip
-    # Three items have room on a list of ten.
+    # All three hidden items fit on a list of ten.
     assert all(row["recall@10:cold"]["mean"] == 1 for row in found["methods"])
 
 
-def test_the_surface_that_users_get_by_default_is_judged_unless_another_is_named(files: Path) -> None:
+def test_the_default_surface_is_measured_unless_another_is_named(files: Path) -> None:
     assert list_settings(Settings()).surface == "default"
     trained_on(files, "next-item")
     for surface, named in (("default", ()), ("evaluation", ("--surface", "evaluation"))):
@@ -158,7 +158,7 @@ def test_the_surface_that_users_get_by_default_is_judged_unless_another_is_named
         run(files, "--surface", "shop")
 
 
-def test_what_changes_lists_is_part_of_the_key_of_kept_results() -> None:
+def test_settings_that_change_lists_are_part_of_the_key_of_cached_results() -> None:
     settings = Settings.model_validate(
         {
             "ranking": {
@@ -181,7 +181,7 @@ def test_what_changes_lists_is_part_of_the_key_of_kept_results() -> None:
     assert everything["action_weights"] == {"rate": 3.0}
 
 
-def test_hidden_items_have_a_table_of_their_own(measured: Result) -> None:
+def test_hidden_items_have_their_own_table(measured: Result) -> None:
     row = measured.rows[0]
     found = ColdResult(
         3, dict.fromkeys(("full", "cold", "warm"), 7), {"full": 0.01, "cold": 0.1, "warm": 0.1},
@@ -218,7 +218,7 @@ def test_tables_fit_the_terminal(measured: Result, width: int) -> None:
     assert all(len(line) <= width for line in text.splitlines())
 
 
-def test_the_picture_is_well_formed_and_has_a_bar_a_row(measured: Result) -> None:
+def test_the_chart_is_well_formed_and_has_a_bar_for_each_row(measured: Result) -> None:
     drawn = ElementTree.fromstring(ndcg_chart([measured, measured]))
     assert sum(element.tag.endswith("rect") for element in drawn.iter()) == 4
     assert any("recstream & co" in (element.text or "") for element in drawn.iter())

@@ -1,4 +1,4 @@
-"""Files on a command line: the same options for every command, and what they say of themselves."""
+"""Files on a command line: the same options for every command, and the reports of what was read."""
 
 import json
 from pathlib import Path
@@ -59,7 +59,7 @@ def test_a_command_with_file_options_takes_them_all_after_its_own() -> None:
     assert seen[1] == (FileOptions(), 1)
 
 
-def test_files_of_a_command_come_with_a_report_each(tmp_path: Path) -> None:
+def test_each_file_of_a_command_has_a_report(tmp_path: Path) -> None:
     (tmp_path / "toys.txt").write_text("1 5 4 3\n2 4 5\n")
     (tmp_path / "toys.json").write_text(json.dumps({"5": [1, 2], "9": [2]}))
     files = FileOptions(format="sequences").read([tmp_path / "toys.txt"], [tmp_path / "toys.json"])
@@ -69,14 +69,14 @@ def test_files_of_a_command_come_with_a_report_each(tmp_path: Path) -> None:
     assert len(FileOptions().read([], [tmp_path / "toys.json"]).interactions) == 0
 
 
-def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_unreadable_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(UnreadableFile, match=r"none\.csv: there is no such file"):
         FileOptions().read([tmp_path / "none.csv"])
     with pytest.raises(typer.BadParameter, match="expected WHAT=NAME"):
         FileOptions(column=["user"]).read([tmp_path / "none.csv"])
 
 
-def test_import_says_what_it_would_send(tmp_path: Path) -> None:
+def test_a_dry_import_reports_what_it_would_send(tmp_path: Path) -> None:
     (tmp_path / "r.csv").write_text(f"userId,movieId,rating,timestamp\n1,10,5,{T0}\n1,11,9,{T0}\n")
     answer = RUN.invoke(app, ["import", "--interactions", str(tmp_path / "r.csv"), "--dry-run", "--json"])
     assert answer.exit_code == 0, answer.output
@@ -85,7 +85,7 @@ def test_import_says_what_it_would_send(tmp_path: Path) -> None:
     assert file["findings"]["value outside 0.5 to 5"]["lines"] == [3]
 
 
-def test_a_share_by_time_of_files_without_times_is_refused(tmp_path: Path) -> None:
+def test_a_share_by_time_is_refused_for_files_without_times(tmp_path: Path) -> None:
     (tmp_path / "toys.txt").write_text("1 5 4 3\n2 4 5\n")
     flags = ["--interactions", str(tmp_path / "toys.txt"), "--format", "sequences", "--until", "0.9"]
     answer = RUN.invoke(app, ["train", *flags, "--bundle", str(tmp_path / "bundle")])
@@ -99,7 +99,7 @@ def shown(what: object) -> str:
     return capture.get()
 
 
-def test_reports_are_tables_for_people() -> None:
+def test_reports_are_tables_in_a_terminal() -> None:
     report = Report("e.csv", rows=10, kept=8, format="events", notes=["times read as seconds"])
     report.add("duplicate", "left out", [3, 9])
     assert all(
@@ -111,7 +111,7 @@ def test_reports_are_tables_for_people() -> None:
     )
 
 
-def test_pictures_travel_with_their_items_and_those_that_cannot_are_counted(tmp_path: Path) -> None:
+def test_images_are_sent_with_their_items_and_unreadable_ones_are_counted(tmp_path: Path) -> None:
     (tmp_path / "1.png").write_bytes(b"\x89PNG")
     (tmp_path / "big.png").write_bytes(bytes(600_000))
     items = [item_pb2.Item(item_id=name) for name in "abcdef"]

@@ -1,4 +1,4 @@
-"""Where nobody sees bars, lines say what is under way."""
+"""Without a terminal, lines name the current task."""
 
 import io
 import time
@@ -10,7 +10,7 @@ import cli.terminal.progress
 from cli.terminal.progress import progress_on
 
 
-def test_lines_name_the_task_under_way_and_not_one_that_is_over_but_for_rounding(
+def test_lines_name_the_current_task_and_not_one_that_is_done_except_for_rounding(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(cli.terminal.progress, "LINE_EVERY_SECONDS", 0.01)

@@ -1,4 +1,4 @@
-"""A rollout's steps are bars of a terminal, one for each step."""
+"""Each step of a rollout has a progress bar on a terminal."""
 
 import io
 

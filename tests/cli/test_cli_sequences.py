@@ -1,4 +1,4 @@
-"""Sequences of ids are trained on and measured by two commands, and what is measured was not trained on."""
+"""Two commands train and evaluate sequences of ids, and the measured events are not trained on."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ SMALL = {
 
 
 class Commands:
-    """The two, on forty users who go through twenty items in a circle, with labels beside."""
+    """The two commands, with forty users who go through twenty items in a circle, and with labels."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.bundle = folder, folder / "bundle"
@@ -47,7 +47,7 @@ class Commands:
         return " ".join(self._run(["train", *self.given, *flags]).split())
 
     def evaluate(self, *flags: str) -> dict[str, float]:
-        """Of the row `recstream`."""
+        """Returns the figures of the row `recstream`."""
         answer = self._run(
             ["evaluate", *self.given, "--protocol", "leave-one-out", "--json", "--baselines", "none", *flags]
         )
@@ -72,19 +72,19 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
     return Commands(tmp_path)
 
 
-def test_what_is_measured_was_held_out_without_a_word_of_it(commands: Commands) -> None:
+def test_sequences_hold_out_the_measured_events_by_default(commands: Commands) -> None:
     said = commands.train(*commands.attributes)
     assert "last two positive events are held out" in said and "encoders.text_model labels" in said
-    assert "width 256" not in said  # it was set
+    assert "width 256" not in said  # The test has set it.
     lines = (commands.folder / "toys.txt").read_text().splitlines()
     assert read(commands.bundle).manifest.metrics["events"] == sum(len(line.split()) - 3 for line in lines)
-    # With the labels or without: they went into the bundle, and the items are the same.
+    # The result does not depend on the labels, because they are in the bundle and the items are the same.
     measured = commands.evaluate(*commands.attributes)
     assert commands.evaluate() == pytest.approx(measured, abs=1e-6)
     assert measured["hr@10"] > 0
 
 
-def test_all_is_learned_on_request_and_then_not_measured(commands: Commands) -> None:
+def test_all_events_are_trained_on_if_requested_and_then_not_measured(commands: Commands) -> None:
     assert "held out" not in commands.train("--protocol", "all", *commands.attributes)
     lines = (commands.folder / "toys.txt").read_text().splitlines()
     assert read(commands.bundle).manifest.metrics["events"] == sum(len(line.split()) - 1 for line in lines)

@@ -1,4 +1,4 @@
-"""Which files are learned from on disk, and what is refused then."""
+"""Which files are trained on from disk, and which options are refused then."""
 
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def test_parquet_files_of_many_events_stay_on_disk_and_no_others(events: Path, t
 
 
 @pytest.mark.parametrize("option", [["--until", "0.5"], ["--protocol", "future"]])
-def test_what_needs_all_events_is_refused(
+def test_options_that_need_all_events_are_refused(
     events: Path, monkeypatch: pytest.MonkeyPatch, option: list[str]
 ) -> None:
     monkeypatch.setenv("RECSTREAM_TRAIN__STREAMING__FROM_ROWS", "100")
@@ -48,7 +48,7 @@ def test_what_needs_all_events_is_refused(
         CliRunner().invoke(app, ["train", "--interactions", str(events), *option], catch_exceptions=False)
 
 
-def test_a_model_is_trained_from_disk_and_nothing_else_is_left(
+def test_a_model_is_trained_from_disk_and_leaves_only_the_bundle(
     events: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = {

@@ -1,4 +1,4 @@
-"""A teacher by settings alone: trained, measured beside its student, and shown by `make quality`."""
+"""Settings alone add a teacher: it is trained, measured with its student, and shown by `make quality`."""
 
 import io
 import json
@@ -85,7 +85,7 @@ def test_train_and_evaluate_show_a_teacher_and_the_student_alone(
 
 
 @pytest.mark.drill
-def test_quality_shows_both_rows_where_there_is_a_teacher(text: Path, tmp_path: Path) -> None:
+def test_quality_shows_both_rows_if_there_is_a_teacher(text: Path, tmp_path: Path) -> None:
     events = known(crowd(users=30))
     data = Data(events, [ItemText(item, f"film {item}") for item in events.item_ids])
     settings = Settings.model_validate(

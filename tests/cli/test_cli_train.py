@@ -1,4 +1,4 @@
-"""`recstream train` survives Ctrl-C, and goes on with what came since."""
+"""`recstream train` survives Ctrl-C, and continues with newer events."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ def rows(first_user: int, users: int, start: int) -> list[str]:
 
 
 class Command:
-    """The command in a folder, with a model that is trained in a second."""
+    """The command in a folder, with a model that trains in a second."""
 
     def __init__(self, folder: Path, environment: pytest.MonkeyPatch) -> None:
         self.folder, self._environment = folder, environment
@@ -50,7 +50,7 @@ class Command:
         return " ".join(answer.output.split())
 
     def interrupted(self, number: signal.Signals, *flags: str) -> str:
-        """The signal comes when there has been an epoch."""
+        """The signal comes after an epoch."""
         over = threading.Event()
 
         def send() -> None:
@@ -74,7 +74,7 @@ class Command:
         return self.folder / "bundle.checkpoint"
 
     def files(self) -> dict[str, str]:
-        """Checksums of the bundle's files, without the version that their paths hold."""
+        """Returns checksums of the bundle's files, without the version in their paths."""
         manifest = read(self.folder / "bundle").manifest
         return {name.replace(str(manifest.version), "*"): digest for name, digest in manifest.files.items()}
 
@@ -85,7 +85,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
 
 
 @pytest.mark.drill
-def test_an_interrupted_training_goes_on_by_the_same_command(
+def test_the_same_command_continues_an_interrupted_training(
     command: Command, capfd: pytest.CaptureFixture[str]
 ) -> None:
     command.run()
@@ -109,7 +109,7 @@ def test_an_interrupted_training_goes_on_by_the_same_command(
     assert command.files() == whole and not command.checkpoint.exists()
 
 
-def test_a_training_that_is_told_to_end_leaves_the_bundle_as_it_was(command: Command) -> None:
+def test_a_training_that_is_terminated_leaves_the_bundle_unchanged(command: Command) -> None:
     command.set("TRAIN__EPOCHS", "2")
     command.run()
     manifest = read(command.folder / "bundle").manifest
@@ -122,7 +122,7 @@ def test_a_training_that_is_told_to_end_leaves_the_bundle_as_it_was(command: Com
     assert not command.checkpoint.exists()
 
 
-def test_a_bundle_goes_on_with_what_came_since(command: Command) -> None:
+def test_the_training_of_a_bundle_continues_with_newer_events(command: Command) -> None:
     command.set("TRAIN__EPOCHS", "2")
     with pytest.raises(CommandError, match="train without --continue"):
         command.run("--continue")

@@ -17,7 +17,7 @@ QUICK = Backoff(initial=0.01, maximum=0.05)
 
 @pytest.fixture
 async def server() -> AsyncIterator[ScriptedServer]:
-    """A server that is up."""
+    """A running server."""
     scripted = ScriptedServer()
     await scripted.start()
     yield scripted
@@ -33,7 +33,7 @@ async def client(server: ScriptedServer) -> AsyncIterator[Client]:
 
 @pytest.fixture(scope="session")
 def compiled() -> Path:
-    """The folder of the TypeScript client, generated from the .proto files and compiled."""
+    """The folder of the TypeScript client, after generation and compilation."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         if os.environ.get("CI"):
             pytest.fail("node and npm are not there, and in CI the TypeScript client must be tested")

@@ -1,4 +1,4 @@
-"""A server of the contract that does what a test tells it: a fake at the network's edge."""
+"""A server of the contract that a test scripts: a fake at the edge of the network."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Streaming = Callable[[Any, grpc.aio.ServicerContext], AsyncIterator[Any]]
 
 @dataclass
 class Seen:
-    """A call that came."""
+    """A received call."""
 
     method: str
     request: Any
@@ -44,10 +44,10 @@ class Seen:
 
 @dataclass
 class ScriptedServer:
-    """Each call of a method plays the next of its scripts; the last one stays.
+    """Each call of a method plays the next of its scripts. The last script stays.
 
-    `seen` lists the calls; `ended` gets (method, how) when a streaming call is over: `finished`, `cancelled`, or
-    the name of what was raised.
+    `seen` lists the calls. `ended` gets (method, how) when a streaming call ends, where `how` is `finished`,
+    `cancelled`, or the name of the error.
     """
 
     scripts: dict[str, deque[Any]] = field(default_factory=dict)
@@ -69,16 +69,16 @@ class ScriptedServer:
         return [request.resume_token for request in self.requests("StreamRecommendations")]
 
     async def end(self) -> str:
-        """How the next streaming call to end has ended."""
+        """Waits for the end of the next streaming call. Returns how it ended."""
         _, how = await asyncio.wait_for(self.ended.get(), 10)
         return how
 
     def requests(self, method: str) -> list[Any]:
-        """The requests that came for a method, in order."""
+        """Returns the requests for a method, in order."""
         return [each.request for each in self.seen if each.method == method]
 
     async def start(self) -> None:
-        """Starts on the port it had before, if any."""
+        """Starts, on the same port as before if there was one."""
         self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
         handlers = _handlers(self)
         for service, add in _SERVICES:
@@ -134,7 +134,7 @@ def _handlers(server: ScriptedServer) -> Callable[[str], Any]:
             try:
                 async for response in server._next(method, request, context)(request, context):
                     yield response
-            except (asyncio.CancelledError, GeneratorExit):  # where it waited, or where it had just answered
+            except (asyncio.CancelledError, GeneratorExit):  # where it waited, or had just answered
                 how = "cancelled"
                 raise
             except BaseException as error:
@@ -154,7 +154,7 @@ def _servicer(service: type, handler: Callable[[str], Any]) -> Any:
 
 
 def status(code: grpc.StatusCode, message: str, *details: Message) -> status_pb2.Status:
-    """A google.rpc.Status with details."""
+    """Returns a google.rpc.Status with details."""
     packed = []
     for detail in details:
         packed.append(any_pb2.Any())
@@ -163,14 +163,14 @@ def status(code: grpc.StatusCode, message: str, *details: Message) -> status_pb2
 
 
 def retry_info(seconds: float) -> error_details_pb2.RetryInfo:
-    """Come back after so many seconds."""
+    """Returns details that ask the client to come back after so many seconds."""
     info = error_details_pb2.RetryInfo()
     info.retry_delay.FromMilliseconds(round(seconds * 1000))
     return info
 
 
 def bad_request(**violations: str) -> error_details_pb2.BadRequest:
-    """A field path (with `__` for a dot) to what is wrong with it."""
+    """Returns details that name invalid fields: field path (with `__` for a dot) to what is wrong with it."""
     return error_details_pb2.BadRequest(
         field_violations=[
             error_details_pb2.BadRequest.FieldViolation(field=name.replace("__", "."), description=text)
@@ -180,7 +180,7 @@ def bad_request(**violations: str) -> error_details_pb2.BadRequest:
 
 
 def failing(code: grpc.StatusCode, message: str = "no", *details: Message) -> Unary:
-    """A script that ends a unary call with a status."""
+    """Returns a script that ends a unary call with a status."""
 
     async def script(request: Any, context: grpc.aio.ServicerContext) -> Any:
         await context.abort_with_status(rpc_status.to_status(status(code, message, *details)))
@@ -189,7 +189,7 @@ def failing(code: grpc.StatusCode, message: str = "no", *details: Message) -> Un
 
 
 def answering(response: Any) -> Unary:
-    """A script that answers a unary call."""
+    """Returns a script that answers a unary call."""
 
     async def script(request: Any, context: grpc.aio.ServicerContext) -> Any:
         return response
@@ -198,12 +198,12 @@ def answering(response: Any) -> Unary:
 
 
 async def hang(request: Any, context: grpc.aio.ServicerContext) -> Any:
-    """A script that never answers a unary call."""
+    """Returns a script that never answers a unary call."""
     await asyncio.Event().wait()
 
 
 def slate(*item_ids: str, slate_id: str = "s") -> slate_pb2.Slate:
-    """A slate of items with falling scores."""
+    """Returns a slate of items with descending scores."""
     return slate_pb2.Slate(
         slate_id=slate_id,
         items=[
@@ -217,7 +217,7 @@ def slate(*item_ids: str, slate_id: str = "s") -> slate_pb2.Slate:
 
 
 def snapshot(sequence: int, *item_ids: str, token: str = "", causes: tuple[str, ...] = ()) -> frame_pb2.Frame:
-    """A frame with a whole list."""
+    """Returns a frame with a whole list."""
     return frame_pb2.Frame(
         sequence=sequence,
         snapshot=frame_pb2.Snapshot(slate=slate(*item_ids)),
@@ -229,7 +229,7 @@ def snapshot(sequence: int, *item_ids: str, token: str = "", causes: tuple[str, 
 def streaming(
     *frames: frame_pb2.Frame, park: bool = False, error: status_pb2.Status | None = None
 ) -> Streaming:
-    """A script of StreamRecommendations: the frames, then a wait, an error, or the end."""
+    """Returns a script of StreamRecommendations: the frames, then a wait, an error, or the end."""
 
     async def script(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
         for frame in frames:
@@ -243,12 +243,12 @@ def streaming(
 
 
 def token(offset: int) -> interaction_pb2.EventToken:
-    """An event token."""
+    """Returns an event token."""
     return interaction_pb2.EventToken(topic_id=bytes(range(16)), partition=2, offset=offset)
 
 
 async def take(lists: AsyncIterator[Sequence[slate_pb2.RankedItem]], count: int) -> list[tuple[str, ...]]:
-    """The ids of a client's next lists; the loop over them is then left."""
+    """Returns the ids of a client's next lists, and leaves the loop over them."""
     taken: list[tuple[str, ...]] = []
     async for each in lists:
         taken.append(tuple(item.item_id for item in each))

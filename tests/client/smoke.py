@@ -1,5 +1,5 @@
-"""The client and the generated code against a server in the same process. Run by the oldest and the newest
-runtimes, without pytest: prints one line of JSON at the end."""
+"""Tests the client and the generated code against a server in the same process. The oldest and the newest runtimes
+run it, without pytest. It prints one line of JSON at the end."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ from tests.client.scripted_server import (
 
 
 async def count(requests, context):
-    """Answers events with their place."""
+    """Answers events with their number."""
     place = 0
     async for request in requests:
         if hasattr(request, "open") and request.WhichOneof("kind") == "open":
@@ -43,7 +43,7 @@ async def count(requests, context):
 
 
 async def main() -> None:
-    """Every kind of call once, a retry, a resume and an error with details."""
+    """Makes every kind of call once, with a retry, a resume, and an error with details."""
     server = ScriptedServer()
     await server.start()
     server.play("Recommend", answering(RecommendResponse(slate=slate("a", "b"), includes_events=True)))

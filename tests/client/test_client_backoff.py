@@ -29,7 +29,7 @@ def test_ceilings_never_fall(backoff: Backoff, attempt: int):
 
 
 @given(BACKOFFS, st.integers(0, 200), st.floats(-1e9, 1e9), st.integers())
-def test_what_the_server_asks_for_is_the_least_within_reason(
+def test_the_requested_delay_is_a_minimum_within_reason(
     backoff: Backoff, attempt: int, requested: float, seed: int
 ):
     delay = backoff.delay(attempt, requested, random.Random(seed))
@@ -37,12 +37,12 @@ def test_what_the_server_asks_for_is_the_least_within_reason(
     assert least <= delay <= least + backoff.maximum
 
 
-def test_clients_that_lost_the_same_server_do_not_come_back_in_step():
+def test_clients_that_lost_the_same_server_do_not_return_at_once():
     delays = [Backoff(initial=1, maximum=1).delay(0, 5.0, random.Random(seed)) for seed in range(100)]
     assert max(delays) - min(delays) > 0.8
 
 
 @pytest.mark.parametrize("wrong", [(0, 1, 2), (2, 1, 2), (1, 2, 0.5)])
-def test_a_back_off_that_cannot_be_is_refused(wrong: tuple[float, float, float]):
+def test_an_impossible_back_off_is_refused(wrong: tuple[float, float, float]):
     with pytest.raises(ValueError, match="back-off"):
         Backoff(*wrong)

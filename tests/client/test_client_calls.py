@@ -1,4 +1,4 @@
-"""Calls that answer once: what is sent, what comes back, what is tried again."""
+"""Unary calls: what is sent, what comes back, what is retried."""
 
 import asyncio
 import time
@@ -78,14 +78,14 @@ async def test_recommend_sends_what_it_is_given_and_returns_a_list(server: Scrip
     assert dict(request.experiments) == {"rank": "b"}
 
 
-async def test_a_tier_that_only_a_later_server_knows_is_unspecified(server: ScriptedServer, client: Client):
+async def test_a_tier_that_only_a_newer_server_has_is_unspecified(server: ScriptedServer, client: Client):
     later = slate("a")
     later.tier = 9
     server.play("Recommend", answering(RecommendResponse(slate=later)))
     assert (await client.recommend("ann")).tier is Tier.UNSPECIFIED
 
 
-async def test_pages_go_on_until_there_is_no_further_token(server: ScriptedServer, client: Client):
+async def test_pages_continue_until_there_is_no_further_token(server: ScriptedServer, client: Client):
     server.play(
         "Recommend",
         answering(RecommendResponse(slate=slate("a", "b"), next_page_token="2")),
@@ -99,7 +99,7 @@ async def test_pages_go_on_until_there_is_no_further_token(server: ScriptedServe
     assert [len(request.after) for request in requests] == [1, 0, 0]
 
 
-async def test_an_event_that_is_tried_again_keeps_its_id(server: ScriptedServer, client: Client):
+async def test_a_retried_event_keeps_its_id(server: ScriptedServer, client: Client):
     server.play(
         "Record",
         failing(grpc.StatusCode.UNAVAILABLE),
@@ -115,7 +115,7 @@ async def test_an_event_that_is_tried_again_keeps_its_id(server: ScriptedServer,
     assert (events[0].value, events[0].position, events[0].HasField("position")) == (0.5, 0, True)
 
 
-async def test_the_delay_that_the_server_asks_for_is_waited(
+async def test_the_client_waits_for_the_requested_delay(
     server: ScriptedServer, client: Client, monkeypatch: pytest.MonkeyPatch
 ):
     slept: list[float] = []
@@ -136,7 +136,9 @@ async def test_the_delay_that_the_server_asks_for_is_waited(
     assert pause >= 3
 
 
-async def test_a_delay_past_the_timeout_is_not_waited_for(server: ScriptedServer, client: Client):
+async def test_the_client_does_not_wait_for_a_delay_beyond_the_timeout(
+    server: ScriptedServer, client: Client
+):
     server.play("Recommend", failing(grpc.StatusCode.RESOURCE_EXHAUSTED, "full", retry_info(60)))
     with pytest.raises(Overloaded) as caught:
         await client.recommend("ann", timeout=5)
@@ -144,7 +146,7 @@ async def test_a_delay_past_the_timeout_is_not_waited_for(server: ScriptedServer
     assert len(server.seen) == 1
 
 
-async def test_tries_are_bounded(server: ScriptedServer):
+async def test_the_number_of_tries_is_bounded(server: ScriptedServer):
     server.play("Recommend", failing(grpc.StatusCode.UNAVAILABLE, "draining"))
     async with Client(server.target, retries=2, backoff=Backoff(initial=0.001, maximum=0.001)) as client:
         with pytest.raises(Unavailable, match="draining"):
@@ -152,9 +154,7 @@ async def test_tries_are_bounded(server: ScriptedServer):
     assert len(server.seen) == 3
 
 
-async def test_an_invalid_request_names_its_fields_and_is_not_tried_again(
-    server: ScriptedServer, client: Client
-):
+async def test_an_invalid_request_names_its_fields_and_is_not_retried(server: ScriptedServer, client: Client):
     details = bad_request(interaction__user_id="must not be blank", interaction__value="must be finite")
     server.play("Record", failing(grpc.StatusCode.INVALID_ARGUMENT, "the event is refused", details))
     with pytest.raises(InvalidRequest) as caught:
@@ -171,13 +171,13 @@ async def test_no_answer_in_time_is_a_deadline_error(server: ScriptedServer, cli
         await client.recommend("ann", timeout=0.2)
 
 
-async def test_a_server_that_is_not_there_is_unavailable(server: ScriptedServer, client: Client):
+async def test_a_missing_server_is_unavailable(server: ScriptedServer, client: Client):
     await server.stop()
     with pytest.raises(Unavailable):
         await client.recommend("ann", timeout=2)
 
 
-async def test_a_status_of_cancelled_from_the_server_is_not_taken_for_our_own(
+async def test_a_cancelled_status_from_the_server_does_not_cancel_the_caller(
     server: ScriptedServer, client: Client
 ):
     server.play(
@@ -200,7 +200,7 @@ async def test_cancelling_the_task_cancels_the_call_and_nothing_else(server: Scr
     assert (await client.recommend("ann")).item_ids == ("a",)
 
 
-async def test_metadata_is_asked_for_anew_with_each_call(server: ScriptedServer):
+async def test_the_metadata_function_is_called_for_each_call(server: ScriptedServer):
     server.play("Recommend", answering(RecommendResponse()))
     tokens = iter(["one", "two"])
     async with Client(server.target, metadata=lambda: {"Authorization": next(tokens)}) as client:
@@ -217,7 +217,7 @@ async def test_a_closed_client_says_so(server: ScriptedServer):
         await client.recommend("ann")
 
 
-async def test_items_go_in_requests_of_a_bounded_size(server: ScriptedServer, client: Client):
+async def test_items_are_sent_in_requests_of_bounded_size(server: ScriptedServer, client: Client):
     async def put(request: catalog_service_pb2.PutItemsRequest, context: object) -> PutItemsResponse:
         return PutItemsResponse(tokens=[token(int(item.item_id)) for item in request.items])
 
@@ -230,7 +230,7 @@ async def test_items_go_in_requests_of_a_bounded_size(server: ScriptedServer, cl
     assert await client.put_items([]) == []
 
 
-async def test_the_calls_for_profiles_and_items_carry_their_answers(server: ScriptedServer, client: Client):
+async def test_the_calls_for_profiles_and_items_return_their_answers(server: ScriptedServer, client: Client):
     profile = Profile(user_id="ann", revision=2)
     server.play("GetProfile", answering(GetProfileResponse(profile=profile, includes_events=True)))
     answer = await client.profile("ann", after=[token(3)])
@@ -253,7 +253,7 @@ async def test_the_calls_for_profiles_and_items_carry_their_answers(server: Scri
     assert server.requests("Record")[0].interaction.undo_event_id == "e1"
 
 
-async def test_an_export_is_put_together_from_its_parts_and_tried_again_whole(
+async def test_an_export_is_joined_from_its_parts_and_retried_as_a_whole(
     server: ScriptedServer, client: Client
 ):
     def part(**fields: object) -> profile_service_pb2.ExportProfileResponse:
@@ -292,7 +292,7 @@ def test_an_event_time_is_milliseconds_whatever_its_zone():
         interaction("ann", "a", "view", event_time=moment.replace(tzinfo=None))
 
 
-async def test_each_client_has_connections_of_its_own(server: ScriptedServer):
+async def test_each_client_has_its_own_connections(server: ScriptedServer):
     async def peer(request: object, context: grpc.aio.ServicerContext) -> RecommendResponse:
         return RecommendResponse(slate=slate(context.peer()))
 

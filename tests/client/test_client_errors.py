@@ -1,4 +1,4 @@
-"""From statuses to the tree of errors."""
+"""Statuses become errors of the tree."""
 
 import grpc
 import pytest
@@ -41,18 +41,18 @@ KINDS = {
 
 
 @pytest.mark.parametrize("code", [code for code in Code if code is not Code.OK])
-def test_every_status_has_its_kind(code: grpc.StatusCode):
+def test_every_status_has_its_error(code: grpc.StatusCode):
     error = from_status(status(code, "what happened"))
     assert type(error) is KINDS[code]
     assert error.code is code
     assert str(error) == "what happened"
 
 
-def test_a_status_of_a_later_grpc_is_a_server_error():
+def test_a_status_of_a_newer_grpc_is_a_server_error():
     assert type(from_status(status_pb2.Status(code=99, message="new"))) is ServerError
 
 
-def test_all_details_are_read_in_any_order_and_unknown_ones_passed_over():
+def test_all_details_are_read_in_any_order_and_unknown_ones_are_ignored():
     info = error_details_pb2.ErrorInfo(reason="PAGE_EXPIRED", domain="recstream", metadata={"age": "3h"})
     other = error_details_pb2.DebugInfo(detail="not for clients")
     error = from_status(

@@ -1,4 +1,4 @@
-"""From frames to whole lists."""
+"""Frames become whole lists."""
 
 import pytest
 from hypothesis import given
@@ -16,7 +16,7 @@ LISTS = st.lists(
 
 
 def by_position(old: list[RankedItem], new: list[RankedItem]) -> Delta:
-    """A delta as a server makes it that compares position by position."""
+    """Returns the delta of a server that compares lists by position."""
     ids = {item.item_id for item in new}
     changed = [place for place, item in enumerate(new) if place >= len(old) or old[place] != item]
     return Delta(
@@ -27,10 +27,10 @@ def by_position(old: list[RankedItem], new: list[RankedItem]) -> Delta:
 
 
 def fewest(old: list[RankedItem], new: list[RankedItem]) -> Delta:
-    """A delta as a server makes it that leaves out what only shifts: what is kept, in its order, is not placed."""
+    """Returns the delta of a server that does not place items that only shift. Kept items keep their order."""
     kept: list[RankedItem] = []
     rest = iter(old)
-    for item in new:  # greedy: any common subsequence will do
+    for item in new:  # Greedy: any common subsequence will do.
         remaining = list(rest)
         if item in remaining:
             kept.append(item)
@@ -45,7 +45,7 @@ def fewest(old: list[RankedItem], new: list[RankedItem]) -> Delta:
 
 
 def one_by_one(delta: Delta, items: list[RankedItem]) -> list[RankedItem]:
-    """What the contract says, word for word."""
+    """Applies a delta literally as the contract says."""
     named = {placed.item.item_id for placed in delta.placed}
     result = [item for item in items if item.item_id not in {*delta.removed_item_ids, *named}]
     for placed in sorted(delta.placed, key=lambda each: each.position):
@@ -57,7 +57,7 @@ def one_by_one(delta: Delta, items: list[RankedItem]) -> list[RankedItem]:
 def test_a_delta_applied_is_the_new_list(old: list[RankedItem], new: list[RankedItem], differ):
     delta = differ(old, new)
     assert list(apply(delta, old)) == new == one_by_one(delta, old)
-    # It crosses the network in any order.
+    # A delta may arrive in any order.
     delta.placed.sort(key=lambda placed: -placed.position)
     assert list(apply(delta, old)) == new
 
@@ -84,7 +84,7 @@ def test_a_delta_that_does_not_fit_is_refused(delta: Delta):
         apply(delta, [RankedItem(item_id="a"), RankedItem(item_id="b")])
 
 
-def test_a_gap_in_the_numbers_is_refused_and_the_list_stays_good():
+def test_a_gap_in_sequence_numbers_is_refused_and_the_list_stays_valid():
     reader = FrameReader()
     reader.read(snapshot(1, "a", token="t1"))
     with pytest.raises(ProtocolViolation, match="frame 3 came, but frame 2 was expected"):
@@ -101,14 +101,14 @@ def test_a_delta_that_does_not_fit_asks_for_a_whole_list_next():
     assert reader.resume_token == ""
 
 
-def test_heartbeats_count_in_the_numbers_and_change_nothing():
+def test_heartbeats_have_sequence_numbers_and_change_nothing():
     reader = FrameReader()
     reader.read(snapshot(1, "a", token="t1"))
     assert reader.read(Frame(sequence=2, heartbeat=Heartbeat())) is None
     assert reader.read(snapshot(3, "b", token="t3")) is reader.held
 
 
-def test_a_go_away_before_any_list_does_not_make_the_next_stream_silent():
+def test_after_a_go_away_before_any_list_the_next_stream_sends_one():
     reader = FrameReader()
     with pytest.raises(GoingAway):
         reader.read(Frame(sequence=1, go_away=GoAway(reconnect_after_ms=10), resume_token="t"))

@@ -1,4 +1,4 @@
-"""The generated Python code is what the .proto files give."""
+"""The generated Python code matches the .proto files."""
 
 import filecmp
 import shutil
@@ -13,25 +13,25 @@ PROTOS = ROOT / "protos"
 
 @pytest.fixture(scope="session")
 def python() -> Path:
-    """The Python with the oldest tools that are supported; made if it is not there."""
+    """The Python with the oldest supported tools. It is installed if it is missing."""
     run("make", ".envs/protos/installed", cwd=ROOT)
     return ROOT / ".envs" / "protos" / "bin" / "python"
 
 
 def run(*command: str | Path, cwd: Path) -> str:
-    """Runs a command; its output is the message where it fails."""
+    """Runs a command. If it fails, its output is the message."""
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{command}:\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
 
 def files(folder: Path, *patterns: str) -> set[Path]:
-    """The files that match, relative to the folder."""
+    """Returns the files that match, relative to the folder."""
     return {path.relative_to(folder) for pattern in patterns for path in folder.rglob(pattern)}
 
 
 def assert_same(committed: Path, fresh: Path, names: set[Path], advice: str) -> None:
-    """The same files with the same content."""
+    """Asserts that the files are the same and have the same content."""
     _, differing, missing = filecmp.cmpfiles(committed, fresh, [str(name) for name in names], shallow=False)
     assert (differing, missing) == ([], []), advice
 

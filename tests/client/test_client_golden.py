@@ -1,4 +1,4 @@
-"""The wire form of the contract does not change: what was once written is read, and written the same."""
+"""The wire format of the contract does not change: old messages are parsed, and serialised to the same bytes."""
 
 import json
 from pathlib import Path
@@ -17,12 +17,12 @@ POOL = recommendation_service_pb2.DESCRIPTOR.pool
 
 
 def message_of(wire: Path) -> Message:
-    """An empty message of the kind that the file is named after."""
+    """Returns an empty message of the kind that the file is named after."""
     return GetMessageClass(POOL.FindMessageTypeByName(f"recstream.v1.{wire.name.split('.')[0]}"))()
 
 
 @pytest.mark.parametrize("wire", WIRES, ids=lambda wire: wire.stem)
-def test_what_was_once_written_is_read_and_written_the_same(wire: Path):
+def test_golden_messages_are_parsed_and_serialised_to_the_same_bytes(wire: Path):
     message = message_of(wire)
     message.ParseFromString(wire.read_bytes())
     text = json.loads(wire.with_suffix(".json").read_text())
@@ -32,7 +32,7 @@ def test_what_was_once_written_is_read_and_written_the_same(wire: Path):
 
 
 def fields_set(message: Message) -> set[str]:
-    """The full names of all fields that are set, inner ones too."""
+    """Returns the full names of all fields that are set, including nested ones."""
     names = set()
     for field, value in message.ListFields():
         names.add(field.full_name)

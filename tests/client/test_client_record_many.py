@@ -1,4 +1,4 @@
-"""Many events over one stream."""
+"""Many events are recorded over one stream."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,7 +15,7 @@ Responses = AsyncIterator[RecordStreamResponse]
 
 
 class Log:
-    """A server's side: an offset for each new event id, breaking the stream at some of them."""
+    """The server's side: an offset for each new event id. It breaks the stream at some events."""
 
     def __init__(self, *breaks: int) -> None:
         self.offsets: dict[str, int] = {}
@@ -33,7 +33,7 @@ class Log:
                 )
                 continue
             offset = self.offsets.setdefault(event.event_id, len(self.offsets))
-            if self.received in self._breaks:  # Kafka has it, the answer is lost
+            if self.received in self._breaks:  # Kafka has the event, but the answer is lost.
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "broken")
             yield RecordStreamResponse(token=token(offset))
 
@@ -49,7 +49,7 @@ async def test_each_event_has_its_outcome_in_order(server: ScriptedServer, clien
     assert [each.token.offset for each in outcomes if each.token] == list(range(500))
 
 
-async def test_breaks_lose_nothing_and_count_nothing_twice(server: ScriptedServer, client: Client):
+async def test_breaks_lose_no_event_and_count_none_twice(server: ScriptedServer, client: Client):
     log = Log(10, 40, 41, 170)
     server.play("RecordStream", log)
     outcomes = [each async for each in client.record_many(events(300))]
@@ -57,7 +57,7 @@ async def test_breaks_lose_nothing_and_count_nothing_twice(server: ScriptedServe
     assert len(log.offsets) == 300 < log.received
 
 
-async def test_a_refused_event_stops_nothing(server: ScriptedServer, client: Client):
+async def test_a_refused_event_does_not_stop_the_stream(server: ScriptedServer, client: Client):
     server.play("RecordStream", Log())
     given = events(3)
     given[1].user_id = ""
@@ -66,7 +66,7 @@ async def test_a_refused_event_stops_nothing(server: ScriptedServer, client: Cli
     assert isinstance(outcomes[1].error, InvalidRequest)
 
 
-async def test_events_without_an_id_get_one_and_the_callers_stay_as_they_are(
+async def test_events_without_an_id_get_one_and_the_callers_events_do_not_change(
     server: ScriptedServer, client: Client
 ):
     server.play("RecordStream", Log())
@@ -77,7 +77,7 @@ async def test_events_without_an_id_get_one_and_the_callers_stay_as_they_are(
     assert [each.event_id for each in given] == ["", ""]
 
 
-async def test_a_source_is_read_no_further_than_the_bound(server: ScriptedServer, client: Client):
+async def test_a_source_is_read_only_up_to_the_bound(server: ScriptedServer, client: Client):
     go = asyncio.Event()
     log = Log()
 
@@ -124,14 +124,14 @@ async def test_an_error_of_the_source_is_raised(server: ScriptedServer, client: 
         await anext(outcomes)
 
 
-async def test_a_server_that_stays_away_is_given_up(server: ScriptedServer, client: Client):
+async def test_the_client_gives_up_on_a_server_that_stays_away(server: ScriptedServer, client: Client):
     await server.stop()
     with pytest.raises(Unavailable):
         async for _ in client.record_many(events(3), give_up_after=0.3):
             pass
 
 
-async def test_what_ends_the_stream_for_good_is_raised_and_not_held_against_an_event(
+async def test_an_error_that_ends_the_stream_is_raised_and_not_assigned_to_an_event(
     server: ScriptedServer, client: Client
 ):
     async def closed(requests: Requests, context: grpc.aio.ServicerContext) -> Responses:
@@ -144,6 +144,6 @@ async def test_what_ends_the_stream_for_good_is_raised_and_not_held_against_an_e
             pass
 
 
-async def test_nothing_to_record_is_no_error(server: ScriptedServer, client: Client):
+async def test_recording_no_events_is_no_error(server: ScriptedServer, client: Client):
     server.play("RecordStream", Log())
     assert [each async for each in client.record_many([])] == []

@@ -1,4 +1,4 @@
-"""The client and the generated code run on the oldest and on the newest libraries that are supported."""
+"""The client and the generated code run on the oldest and on the newest supported libraries."""
 
 import json
 import os
@@ -21,7 +21,7 @@ def test_the_client_runs_on(name: str, grpcio: str, protobuf: str):
     )
     assert made.returncode == 0, made.stderr
     done = subprocess.run(
-        # Warnings are errors: a runtime that only tolerates older generated code says so by a warning.
+        # Warnings are errors, because a runtime that only tolerates older generated code warns.
         [
             ROOT / ".envs" / f"client-{name}" / "bin" / "python",
             "-W",

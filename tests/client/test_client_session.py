@@ -1,4 +1,4 @@
-"""Sessions: events up and lists down on one stream."""
+"""Sessions send events and receive lists on one stream."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ Responses = AsyncIterator[SessionResponse]
 
 
 class Counter:
-    """A server's side of sessions: answers each event with its place, and a new list after it."""
+    """The server's side of sessions: answers each event with its number, and sends a new list after it."""
 
     def __init__(self, breaks_after: int | None = None) -> None:
         self.opened: list[SessionRequest] = []
@@ -57,7 +57,7 @@ class Counter:
 
 
 async def until(session: Session, item_id: str) -> list[str]:
-    """The causes of the lists up to the one with the item."""
+    """Returns the causes of the lists up to the one with the item."""
     causes: list[str] = []
     async with asyncio.timeout(10):
         async for each in session:
@@ -75,14 +75,14 @@ async def test_events_are_answered_in_order_and_lists_follow(server: ScriptedSer
             *(session.record(f"i{n}", "view", event_id=f"e{n}") for n in range(50))
         )
         assert [answer.offset for answer in answers] == list(range(1, 51))
-        # Lists that nobody read in time are dropped; their causes are not.
+        # Lists that are not read in time are dropped, but not their causes.
         assert await until(session, "i49") == [f"e{n}" for n in range(50)]
     assert counter.events == [f"e{n}" for n in range(50)]
     assert counter.opened[0].open.user_id == "ann"
     assert counter.opened[0].open.count == 1
 
 
-async def test_a_refused_event_raises_where_it_was_recorded_and_the_session_goes_on(
+async def test_a_refused_event_raises_in_record_and_the_session_goes_on(
     server: ScriptedServer, client: Client
 ):
     server.play("Session", Counter())
@@ -98,7 +98,7 @@ async def test_a_refused_event_raises_where_it_was_recorded_and_the_session_goes
     assert refused.violations[0].field == "interaction.action"
 
 
-async def test_after_a_break_what_had_no_answer_is_sent_again_in_order(
+async def test_after_a_break_unanswered_events_are_sent_again_in_order(
     server: ScriptedServer, client: Client
 ):
     counter = Counter(breaks_after=4)
@@ -112,7 +112,7 @@ async def test_after_a_break_what_had_no_answer_is_sent_again_in_order(
     assert [request.open.resume_token for request in counter.opened] == ["", "t-i2"]
 
 
-async def test_events_wait_while_too_many_have_no_answer(server: ScriptedServer, client: Client):
+async def test_events_wait_while_too_many_are_unanswered(server: ScriptedServer, client: Client):
     arrived: list[str] = []
     go = asyncio.Event()
 
@@ -153,7 +153,7 @@ async def test_an_answer_that_does_not_come_in_time_is_a_deadline_error(
             await session.record("a", "view", event_id="e1", timeout=0.1)
 
 
-async def test_leaving_cancels_the_call_and_fails_what_had_no_answer(server: ScriptedServer, client: Client):
+async def test_leaving_cancels_the_call_and_fails_unanswered_events(server: ScriptedServer, client: Client):
     async def silent(requests: Requests, context: object) -> Responses:
         async for _ in requests:
             pass
@@ -170,7 +170,7 @@ async def test_leaving_cancels_the_call_and_fails_what_had_no_answer(server: Scr
     assert [each async for each in session] == []
 
 
-async def test_a_session_that_cannot_go_on_says_why_everywhere(server: ScriptedServer, client: Client):
+async def test_a_failed_session_raises_its_reason_everywhere(server: ScriptedServer, client: Client):
     async def closed(requests: Requests, context: grpc.aio.ServicerContext) -> Responses:
         await context.abort_with_status(
             rpc_status.to_status(status(grpc.StatusCode.PERMISSION_DENIED, "not for you"))
@@ -182,7 +182,8 @@ async def test_a_session_that_cannot_go_on_says_why_everywhere(server: ScriptedS
         for attempt in (session.record("a", "view"), anext(session), session.record("b", "view")):
             with pytest.raises(NotAllowed, match="not for you"):
                 await asyncio.wait_for(attempt, 10)
-        # More than one where a write crossed the end of a call, which grpc reports as INTERNAL; but now no more.
+        # More than one call if a write crossed the end of a call, which grpc reports as INTERNAL. But no more calls
+        # follow.
         opened = len(server.seen)
         await asyncio.sleep(0.3)
         assert len(server.seen) == opened

@@ -1,4 +1,4 @@
-"""Streams: breaks are healed, nothing comes twice, and leaving cancels."""
+"""Streams: a broken stream is opened again, no list comes twice, and leaving cancels the call."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -37,7 +37,7 @@ STREAM = "StreamRecommendations"
 GONE = status(grpc.StatusCode.UNAVAILABLE, "gone")
 
 
-async def test_lists_come_whole_with_their_causes(server: ScriptedServer, client: Client):
+async def test_whole_lists_come_with_their_causes(server: ScriptedServer, client: Client):
     beat = Frame(sequence=2, heartbeat=Heartbeat())
     server.play(
         STREAM, streaming(snapshot(1, "a", "b"), beat, snapshot(3, "b", causes=("e1", "e2")), park=True)
@@ -54,7 +54,7 @@ async def test_lists_come_whole_with_their_causes(server: ScriptedServer, client
     assert (request.user_id, request.count, request.surface, request.deltas) == ("ann", 2, "home", True)
 
 
-async def test_deltas_are_applied_also_across_a_break(server: ScriptedServer, client: Client):
+async def test_deltas_are_applied_even_across_a_break(server: ScriptedServer, client: Client):
     def placing(
         sequence: int, token: str, *places: tuple[int, str], removed: tuple[str, ...], length: int
     ) -> Frame:
@@ -75,7 +75,7 @@ async def test_deltas_are_applied_also_across_a_break(server: ScriptedServer, cl
     assert server.resume_tokens() == ["", "t2"]
 
 
-async def test_a_break_is_healed_with_the_resume_token_and_nothing_comes_twice(
+async def test_a_broken_stream_resumes_with_its_token_and_no_list_comes_twice(
     server: ScriptedServer, client: Client
 ):
     server.play(
@@ -83,7 +83,7 @@ async def test_a_break_is_healed_with_the_resume_token_and_nothing_comes_twice(
         streaming(snapshot(1, "a", token="t1"), error=GONE),
         streaming(error=status(grpc.StatusCode.INTERNAL, "a proxy's reset")),
         streaming(error=status(grpc.StatusCode.CANCELLED, "a full queue")),
-        streaming(),  # the server ends it without a word
+        streaming(),  # The server ends the stream without a status.
         streaming(snapshot(1, "b", token="t2"), park=True),
     )
     stream = client.stream("ann")
@@ -92,7 +92,7 @@ async def test_a_break_is_healed_with_the_resume_token_and_nothing_comes_twice(
     assert stream.reconnects == 4
 
 
-async def test_a_killed_server_that_comes_back_is_found_again(server: ScriptedServer, client: Client):
+async def test_the_client_finds_a_killed_server_that_comes_back(server: ScriptedServer, client: Client):
     server.play(STREAM, streaming(snapshot(1, "a", token="t1"), park=True))
     stream = client.stream("ann")
     assert (await anext(stream)).item_ids == ("a",)
@@ -113,7 +113,7 @@ async def test_a_go_away_is_honoured(server: ScriptedServer, client: Client, mon
         waited.append(seconds)
         return timeout(0)
 
-    # The pause is a wait that only the end of the stream cuts short.
+    # The pause is a wait that only the end of the stream ends early.
     monkeypatch.setattr(
         "recstream.client.reconnect.asyncio", SimpleNamespace(timeout=noted, Event=asyncio.Event)
     )
@@ -132,7 +132,7 @@ async def test_a_go_away_is_honoured(server: ScriptedServer, client: Client, mon
     [(error, pause)] = pauses
     assert isinstance(error, GoingAway)
     assert waited == [pause] and pause >= 0.3
-    assert await server.end() == "cancelled"  # hung up at once, not when the server would have
+    assert await server.end() == "cancelled"  # by the client, at once
 
 
 async def test_a_refusal_with_a_delay_is_honoured(server: ScriptedServer, client: Client):
@@ -155,15 +155,15 @@ async def test_pauses_grow_and_stay_bounded(server: ScriptedServer):
     assert all(pause <= min(0.032, 0.004 * 2**n) for n, pause in enumerate(pauses))
 
 
-async def test_a_server_that_fails_after_each_first_list_is_not_hammered(server: ScriptedServer):
+async def test_a_server_that_fails_after_each_first_list_is_not_flooded(server: ScriptedServer):
     server.play(STREAM, streaming(snapshot(1, "a", token="t"), error=GONE))
     attempts: list[float] = []
     async with Client(server.target, backoff=Backoff(initial=0.001, maximum=0.1)) as client:
         await take(client.stream("ann", on_retry=lambda _, pause: attempts.append(pause)), 12)
-    assert max(attempts) > 0.002  # the pauses grow although every connection answered
+    assert max(attempts) > 0.002  # The pauses grow although every connection answered.
 
 
-async def test_what_another_try_cannot_heal_is_raised(server: ScriptedServer, client: Client):
+async def test_an_error_that_a_retry_cannot_fix_is_raised(server: ScriptedServer, client: Client):
     refusal = status(grpc.StatusCode.INVALID_ARGUMENT, "no", bad_request(count="must be 1 to 500"))
     server.play(STREAM, streaming(error=refusal))
     with pytest.raises(InvalidRequest, match="count: must be 1 to 500"):
@@ -171,14 +171,14 @@ async def test_what_another_try_cannot_heal_is_raised(server: ScriptedServer, cl
     assert len(server.seen) == 1
 
 
-async def test_giving_up_raises_what_broke_the_stream(server: ScriptedServer):
+async def test_giving_up_raises_the_error_that_broke_the_stream(server: ScriptedServer):
     server.play(STREAM, streaming(error=GONE))
     async with Client(server.target, backoff=Backoff(0.01, 0.02, give_up_after=0.1)) as client:
         with pytest.raises(Unavailable, match="gone"):
             await take(client.stream("ann"), 1)
 
 
-async def test_a_gap_in_the_numbers_opens_the_stream_again(server: ScriptedServer, client: Client):
+async def test_a_gap_in_sequence_numbers_opens_the_stream_again(server: ScriptedServer, client: Client):
     server.play(
         STREAM,
         streaming(snapshot(1, "a", token="t1"), snapshot(3, "c", token="t3"), park=True),
@@ -216,7 +216,7 @@ async def test_heartbeats_keep_a_silent_stream_open(server: ScriptedServer):
     assert len(server.seen) == 1
 
 
-async def test_a_list_of_an_earlier_process_is_where_a_stream_goes_on(server: ScriptedServer, client: Client):
+async def test_a_stream_resumes_from_a_list_of_an_earlier_process(server: ScriptedServer, client: Client):
     delta = Delta(placed=[PlacedItem(position=0, item=RankedItem(item_id="b"))], length=2)
     server.play(STREAM, streaming(Frame(sequence=1, delta=delta, resume_token="t2"), park=True))
     earlier = Recommendations(items=(RankedItem(item_id="a"),), resume_token="t1")

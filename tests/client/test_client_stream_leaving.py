@@ -104,7 +104,7 @@ async def test_aclose_ends_a_pause(server: ScriptedServer, client: Client):
     assert await asyncio.wait_for(task, 10) == []
 
 
-async def test_a_wait_that_timed_out_loses_nothing(server: ScriptedServer, client: Client):
+async def test_a_wait_that_times_out_loses_no_list(server: ScriptedServer, client: Client):
     server.play(
         STREAM,
         streaming(snapshot(1, "a", token="t1"), park=True),
@@ -130,7 +130,7 @@ async def test_closing_the_client_ends_its_streams(server: ScriptedServer):
         await anext(stream)
 
 
-async def test_many_streams_that_were_left_leave_nothing_behind(server: ScriptedServer, client: Client):
+async def test_many_abandoned_streams_leave_nothing_behind(server: ScriptedServer, client: Client):
     server.play(STREAM, streaming(snapshot(1, "a"), park=True))
 
     async def visit() -> None:

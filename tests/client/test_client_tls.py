@@ -1,4 +1,4 @@
-"""TLS: the channel trusts whom it is told to trust, and shows its own certificate where one is asked for."""
+"""TLS: the channel trusts the given authorities, and presents its own certificate if the server asks for one."""
 
 import shutil
 import subprocess
@@ -16,7 +16,7 @@ from tests.client.scripted_server import slate
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    """A certificate for localhost that signs itself, and its key."""
+    """Returns a self-signed certificate for localhost, and its key."""
     if shutil.which("openssl") is None:
         pytest.skip("the openssl command, which makes the test's certificate, is not there")
     pem, key = tmp_path / "cert.pem", tmp_path / "key.pem"

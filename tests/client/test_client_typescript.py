@@ -30,7 +30,7 @@ GONE = status(grpc.StatusCode.UNAVAILABLE, "gone")
 
 
 async def play(compiled: Path, server: ScriptedServer, scene: str) -> Any:
-    """What the driver saw. It must end by itself: nothing of the client may keep node alive."""
+    """Returns what the driver saw. The driver must end by itself, because the client must not keep node alive."""
     process = await asyncio.create_subprocess_exec(
         "node",
         str(DRIVER),
@@ -59,13 +59,15 @@ async def test_recommend(compiled: Path, server: ScriptedServer):
     assert server.seen[0].metadata["authorization"] == "Bearer x"
 
 
-async def test_the_golden_files_are_read_and_written_the_same(compiled: Path, server: ScriptedServer):
+async def test_the_golden_files_are_parsed_and_serialised_to_the_same_bytes(
+    compiled: Path, server: ScriptedServer
+):
     said = await play(compiled, server, "golden")
     assert said["differing"] == []
     assert said["count"] > 40
 
 
-async def test_record_tries_again_with_the_same_event(compiled: Path, server: ScriptedServer):
+async def test_record_retries_with_the_same_event(compiled: Path, server: ScriptedServer):
     server.play(
         "Record",
         failing(grpc.StatusCode.UNAVAILABLE, "soon", retry_info(0.05)),
@@ -91,13 +93,15 @@ async def test_a_refused_event_names_its_fields(compiled: Path, server: Scripted
     }
 
 
-async def test_a_delay_past_the_deadline_is_not_waited_for(compiled: Path, server: ScriptedServer):
+async def test_the_client_does_not_wait_for_a_delay_beyond_the_deadline(
+    compiled: Path, server: ScriptedServer
+):
     server.play("Recommend", failing(grpc.StatusCode.RESOURCE_EXHAUSTED, "full", retry_info(30.5)))
     assert await play(compiled, server, "full") == {"code": 8, "retryAfterMs": 30_500}
     assert len(server.seen) == 1
 
 
-async def test_a_stream_heals_resumes_and_cancels_its_call(compiled: Path, server: ScriptedServer):
+async def test_a_stream_reopens_resumes_and_cancels_its_call(compiled: Path, server: ScriptedServer):
     leaving = Frame(sequence=2, go_away=GoAway(reconnect_after_ms=200), resume_token="t2-new")
     server.play(
         STREAM,

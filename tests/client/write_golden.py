@@ -1,8 +1,7 @@
-"""Writes golden wire files for what has none yet: a message of each kind, with every field set.
+"""Writes missing golden wire files: a message of each kind, with every field set.
 
-Files that are there are never touched: they are what earlier versions put on the wire. After a field was added,
-run `PYTHONPATH=protos python tests/client/write_golden.py` and commit the new files, `.v2` and so on; delete
-nothing.
+Existing files are never changed, because they are what earlier versions sent. After you add a field, run
+`PYTHONPATH=protos python tests/client/write_golden.py` and commit the new files, `.v2` and so on. Delete none.
 """
 
 import json
@@ -48,7 +47,7 @@ FILES: tuple[FileDescriptor, ...] = tuple(
 
 
 def kinds() -> Iterator[Descriptor]:
-    """Every message of the contract."""
+    """Returns every message of the contract."""
     for file in FILES:
         yield from file.message_types_by_name.values()
 
@@ -59,13 +58,13 @@ def is_map(field: FieldDescriptor) -> bool:
 
 
 def is_choice(field: FieldDescriptor) -> bool:
-    """Whether the field is one of a oneof that was written as such, not of an `optional`."""
+    """Whether the field is in an explicit oneof, and not in that of an `optional`."""
     oneof = field.containing_oneof
     return oneof is not None and not oneof.name.startswith("_")
 
 
 def variants(kind: Descriptor) -> dict[str, Message]:
-    """By file name: the message with every field set, once for each choice of its oneof."""
+    """Returns the messages by file name, with every field set, one for each choice of the oneof."""
     choices = [field.name for field in kind.fields if is_choice(field)]
     if not choices:
         return {kind.name: filled(kind)}
@@ -73,7 +72,7 @@ def variants(kind: Descriptor) -> dict[str, Message]:
 
 
 def filled(kind: Descriptor, choice: str = "", depth: int = 0) -> Message:
-    """A message with every field set to something of its own, the same each time."""
+    """Returns a message with every field set to a different value, the same each time."""
     message = GetMessageClass(kind)()
     if isinstance(message, any_pb2.Any):
         violation = error_details_pb2.BadRequest.FieldViolation(
@@ -85,7 +84,7 @@ def filled(kind: Descriptor, choice: str = "", depth: int = 0) -> Message:
         if is_choice(field) and field.name != (choice or field.containing_oneof.fields[0].name):
             continue
         if is_map(field):
-            # One entry: the order of several is not defined on the wire.
+            # One entry, because the wire order of several is not defined.
             value = field.message_type.fields_by_name["value"]
             getattr(message, field.name)[f"{field.name}-key"] = scalar(value, depth)
         elif field.message_type is not None:
@@ -102,7 +101,7 @@ def filled(kind: Descriptor, choice: str = "", depth: int = 0) -> Message:
 
 
 def scalar(field: FieldDescriptor, depth: int) -> object:
-    """A value that tells fields apart, beyond what 32 bits or ASCII hold where the type allows it."""
+    """Returns a value that tells fields apart. If the type allows it, it exceeds 32 bits or ASCII."""
     number = field.number * 10 + depth
     if field.type == FieldDescriptor.TYPE_STRING:
         return f"{field.name}-{depth}-é世\U0001f3ac"
@@ -123,7 +122,7 @@ def scalar(field: FieldDescriptor, depth: int) -> object:
 
 
 def main() -> None:
-    """Writes what is missing."""
+    """Writes the missing files."""
     GOLDEN.mkdir(exist_ok=True)
     for kind in kinds():
         for name, message in variants(kind).items():

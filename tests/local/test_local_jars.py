@@ -1,4 +1,4 @@
-"""Only jars whose hashes are committed are run."""
+"""Only jars with committed hashes are run."""
 
 import hashlib
 from pathlib import Path
@@ -16,16 +16,16 @@ def _list(folder: Path, **content: bytes) -> Path:
     return hashes
 
 
-def test_the_committed_list_names_kafka_itself_and_no_address() -> None:
+def test_the_committed_list_has_kafka_and_no_address() -> None:
     wanted = jars.expected()
     assert "kafka_2.13-4.4.0.jar" in wanted
-    # With the wrong slf4j binding the resolver picks another Kafka's client.
+    # With the wrong slf4j binding the resolver picks the client of another Kafka version.
     assert "kafka-clients-4.4.0.jar" in wanted
     assert all(len(digest) == 64 for digest in wanted.values())
     assert "://" not in jars.HASHES.read_text()
 
 
-def test_a_changed_a_missing_and_a_foreign_jar_are_each_named(tmp_path: Path) -> None:
+def test_changed_missing_and_unexpected_jars_are_named(tmp_path: Path) -> None:
     wanted = jars.expected(_list(tmp_path, a=b"a", b=b"b"))
     (tmp_path / "a.jar").write_bytes(b"changed")
     (tmp_path / "c.jar").write_bytes(b"c")
@@ -35,7 +35,7 @@ def test_a_changed_a_missing_and_a_foreign_jar_are_each_named(tmp_path: Path) ->
     assert "c.jar is not on the list" in problems
 
 
-async def test_jars_in_the_cache_are_checked_each_time_and_fetched_again_when_damaged(
+async def test_cached_jars_are_checked_each_time_and_fetched_again_if_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fetches = 0
@@ -56,7 +56,7 @@ async def test_jars_in_the_cache_are_checked_each_time_and_fetched_again_when_da
     assert (folder / "a.jar").read_bytes() == b"a"
 
 
-async def test_a_fetched_jar_of_other_content_is_refused_and_not_kept(
+async def test_a_fetched_jar_with_other_content_is_refused_and_not_cached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fetch(work: Path, into: Path) -> None:

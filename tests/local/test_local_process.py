@@ -1,4 +1,4 @@
-"""A child process ends with its parent, is waited for within bounds, and tells its log when it fails."""
+"""A child process ends with its parent, every wait for it is bounded, and a failure includes its log."""
 
 import asyncio
 import os
@@ -58,7 +58,7 @@ async def test_a_server_that_ends_at_once_is_reported_with_the_end_of_its_log(tm
         await process.ready(never, 20)
 
 
-async def test_a_server_that_never_answers_is_given_up_and_killed(tmp_path: Path) -> None:
+async def test_a_server_that_never_answers_is_killed(tmp_path: Path) -> None:
     process = Process("server", tmp_path / "log")
     process.spawn(["sleep", "300"], ENVIRONMENT)
     with pytest.raises(StartFailed, match="did not answer within"):
@@ -77,7 +77,7 @@ async def test_a_cancelled_start_leaves_nothing_running(tmp_path: Path) -> None:
     assert not process.running
 
 
-async def test_stop_kills_what_does_not_listen_to_sigterm(tmp_path: Path) -> None:
+async def test_stop_kills_a_process_that_ignores_sigterm(tmp_path: Path) -> None:
     process = Process("server", tmp_path / "log")
     process.spawn(["sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.1; done"], ENVIRONMENT)
 
@@ -89,13 +89,13 @@ async def test_stop_kills_what_does_not_listen_to_sigterm(tmp_path: Path) -> Non
     assert process.exit_code == -signal.SIGKILL
 
 
-def test_the_usual_port_is_taken_when_free_and_remembered(tmp_path: Path) -> None:
+def test_the_usual_port_is_chosen_if_it_is_free_and_remembered(tmp_path: Path) -> None:
     usual = free_port()
     assert choose(tmp_path, "server", usual) == usual
     assert choose(tmp_path, "server", free_port()) == usual
 
 
-def test_another_port_is_found_when_the_usual_one_is_taken_and_kept_afterwards(tmp_path: Path) -> None:
+def test_another_port_is_chosen_if_the_usual_one_is_taken_and_kept_afterwards(tmp_path: Path) -> None:
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as other:
@@ -113,16 +113,16 @@ def test_listeners_of_one_server_get_different_ports(tmp_path: Path) -> None:
     assert choose(tmp_path, "one", usual) != choose(tmp_path, "two", usual)
 
 
-def test_a_damaged_memory_of_ports_is_only_a_lost_memory(tmp_path: Path) -> None:
+def test_a_damaged_file_of_ports_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "ports.json").write_text('{"server": "x", ')
     usual = free_port()
     assert choose(tmp_path, "server", usual) == usual
 
 
-async def test_who_asks_whether_a_server_is_there_does_not_take_its_port(
+async def test_a_client_that_polls_a_server_does_not_take_its_port(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As the kernel may choose, the dialler's own port is the one it dials: TCP connects it with itself."""
+    """The kernel may give the client the very port that it dials. TCP then connects it with itself."""
     port = free_port()
 
     class OfThatPort(socket.socket):

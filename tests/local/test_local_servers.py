@@ -1,4 +1,4 @@
-"""The embedded servers are real, keep data and ports over stop and kill, and leave nothing behind."""
+"""The embedded servers are real, keep data and ports across stop and kill, and leave no processes behind."""
 
 import asyncio
 import os
@@ -42,7 +42,7 @@ def _model(repository: Path, name: str, source: str = _MODEL) -> None:
     (version / "model.py").write_text(source)
 
 
-async def test_valkey_keeps_what_it_acknowledged_and_its_port_over_a_kill(tmp_path: Path) -> None:
+async def test_valkey_keeps_acknowledged_writes_and_its_port_across_a_kill(tmp_path: Path) -> None:
     server = EmbeddedValkey(tmp_path / "valkey", free_port())
     await server.start()
     try:
@@ -78,7 +78,7 @@ async def test_a_valkey_cluster_serves_every_slot_and_comes_back_after_a_kill(tm
 
 
 @pytest.mark.drill
-async def test_kafka_keeps_records_and_its_port_over_a_kill(tmp_path: Path) -> None:
+async def test_kafka_keeps_records_and_its_port_across_a_kill(tmp_path: Path) -> None:
     server = EmbeddedKafka(tmp_path / "kafka", free_port())
     await server.start()
     try:
@@ -101,7 +101,7 @@ async def test_kafka_keeps_records_and_its_port_over_a_kill(tmp_path: Path) -> N
         server.kill()
 
 
-async def test_triton_serves_loads_later_models_and_leaves_no_shared_memory(tmp_path: Path) -> None:
+async def test_triton_serves_and_loads_later_models_and_leaves_no_shared_memory(tmp_path: Path) -> None:
     _model(tmp_path / "models", "double")
     server = EmbeddedTriton(tmp_path / "models", tmp_path / "triton", free_port())
     await server.start()
@@ -130,7 +130,7 @@ async def test_triton_that_cannot_load_a_model_says_why(tmp_path: Path) -> None:
 
 
 @pytest.mark.drill
-def test_no_server_outlives_a_killed_parent(tmp_path: Path) -> None:
+def test_no_server_survives_a_killed_parent(tmp_path: Path) -> None:
     _model(tmp_path / "models", "double")
     parent = f"""
 import asyncio, time
@@ -152,7 +152,7 @@ asyncio.run(main())
     assert running.stdout is not None
     assert running.stdout.readline() == b"up\n"
     servers = _mentioning(str(tmp_path))
-    # valkey-server, java, tritonserver and the process of Triton's model
+    # valkey-server, java, tritonserver and the process of Triton's model.
     assert len(servers) >= 4, servers
     os.kill(running.pid, signal.SIGKILL)
     running.wait(10)
@@ -164,7 +164,7 @@ asyncio.run(main())
 
 
 def _mentioning(folder: str) -> dict[int, str]:
-    """Processes, other than a `python -c`, whose command line or working directory names the folder."""
+    """Returns processes, other than a `python -c`, whose command line or working directory contains the folder."""
     found = {}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():

@@ -1,4 +1,4 @@
-"""What a child process answers over HTTP is read whole."""
+"""The whole HTTP answer of a child process is read."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""A child that dies is said and started again; one that keeps dying ends the watch; a stopped one stays stopped."""
+"""A child that dies is reported and restarted. One that keeps dying ends the watch. A stopped one stays stopped."""
 
 import asyncio
 import os
@@ -36,7 +36,7 @@ def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervision, "_BACK_OFF", BackOff(initial=0.01, maximum=0.02, jitter=0, steady=60))
 
 
-async def test_a_killed_child_is_said_and_started_again(tmp_path: Path) -> None:
+async def test_a_killed_child_is_reported_and_restarted(tmp_path: Path) -> None:
     said: list[tuple[str, str]] = []
     child, runs_again = Sleeper(tmp_path), asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""`recstream up`: everything on one machine, kept running, stopped in order, nothing left behind."""
+"""`recstream up` runs everything on one machine, keeps it running, stops it in order, and leaves no processes."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ _MARK = "STARTED_BY_THE_TEST_OF"  # ingest and the server inherit it, the others
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A data folder whose remembered ports are free ones: other stacks on this machine keep the usual ones."""
+    """A data folder that remembers free ports, because other stacks on this machine use the usual ones."""
     for part, names in _LISTENERS.items():
         folder = tmp_path / "data" / part
         folder.mkdir(parents=True)
@@ -44,7 +44,7 @@ def data(tmp_path: Path) -> Path:
 
 @contextmanager
 def up(data: Path, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """The command as a process of its own; its messages go to `data/said`."""
+    """The command in its own process. Its messages go to `data/said`."""
     with (data / "said").open("a") as said:
         running = subprocess.Popen(
             [sys.executable, "-m", "cli", "up", "--json", "--data", str(data), *arguments],
@@ -69,7 +69,7 @@ def up(data: Path, *arguments: str, **environment: str) -> Iterator[subprocess.P
 
 
 def addresses(running: subprocess.Popen[str], data: Path) -> dict[str, str]:
-    """What it prints once all is ready."""
+    """Returns the addresses that it prints once everything is ready."""
     assert running.stdout is not None
     line = running.stdout.readline()
     assert line, (data / "said").read_text()
@@ -78,7 +78,8 @@ def addresses(running: subprocess.Popen[str], data: Path) -> dict[str, str]:
 
 
 def processes(folder: Path) -> dict[int, str]:
-    """Processes whose command line, environment or working directory names the folder, the command itself aside."""
+    """Returns processes whose command line, environment or working directory contains the folder, without the
+    command."""
     found = {}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
@@ -113,7 +114,7 @@ def wait_said(data: Path, text: str) -> None:
 
 @pytest.mark.drill
 @pytest.mark.timeout(400)
-def test_it_restarts_what_dies_stops_in_order_and_keeps_its_data_and_ports(data: Path, bundle: Path) -> None:
+def test_it_restarts_dead_parts_stops_in_order_and_keeps_data_and_ports(data: Path, bundle: Path) -> None:
     environment = {"RECSTREAM_BUNDLE": str(bundle)}
     with up(data, **environment) as running:
         first = addresses(running, data)
@@ -140,7 +141,7 @@ def test_it_restarts_what_dies_stops_in_order_and_keeps_its_data_and_ports(data:
 
 
 async def go_all_the_way(server: str, items: Sequence[str]) -> None:
-    """Items and an event go through Kafka, ingest, Valkey and Triton into a list and onto an open stream."""
+    """Sends items and an event through Kafka, ingest, Valkey and Triton into a list and onto an open stream."""
     async with Client(server) as client, asyncio.timeout(120):
         await client.put_items([Item(item_id=item_id, title=f"Title of {item_id}") for item_id in items])
         for item_id in items:
@@ -165,7 +166,7 @@ async def embedded(client: Client, item_id: str) -> bool:
         return False
 
 
-def test_servers_that_are_there_already_are_used_and_an_event_goes_all_the_way(
+def test_running_servers_are_used_and_an_event_reaches_an_open_stream(
     data: Path,
     bundle: Path,
     kafka: EmbeddedKafka,
@@ -179,7 +180,7 @@ def test_servers_that_are_there_already_are_used_and_an_event_goes_all_the_way(
         "RECSTREAM_KAFKA__TOPIC_PREFIX": prefix,
         "RECSTREAM_KAFKA__PARTITIONS": "1",
         "RECSTREAM_STORE__KEY_PREFIX": prefix,
-        # The machine may be busy: the model is waited for.
+        # The machine may be busy, so wait until the model answers.
         "RECSTREAM_RANKING__MODEL_TIMEOUT_MS": "20000",
     }
     with up(data, *given, **environment) as running:
@@ -196,7 +197,7 @@ def test_servers_that_are_there_already_are_used_and_an_event_goes_all_the_way(
     assert processes(data) == {}
 
 
-def test_a_folder_is_of_one_stack(data: Path) -> None:
+def test_a_folder_has_one_stack_at_a_time(data: Path) -> None:
     import fcntl
 
     with (data / "lock").open("w") as lock:
@@ -228,7 +229,7 @@ def test_a_server_that_does_not_start_is_named_with_the_end_of_its_log(data: Pat
 
 
 @pytest.mark.parametrize("command", ["up", "serve", "ingest", "topics", "doctor"])
-def test_what_serves_never_loads_what_trains(command: str) -> None:
+def test_serving_never_loads_training_code(command: str) -> None:
     program = f"""
 import sys
 import cli.app, cli.commands.{command}

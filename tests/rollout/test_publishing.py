@@ -1,4 +1,4 @@
-"""Publishing on real Kafka, Valkey and Triton: what goes wrong on the way leaves what was served before."""
+"""Publishing on real Kafka, Valkey and Triton. After any failure the version that was served before is still served."""
 
 import asyncio
 import contextlib
@@ -128,7 +128,7 @@ async def answers(settings: Settings, bundle: Path) -> bool:
 
 @pytest.mark.drill
 @pytest.mark.timeout(180)
-async def test_a_version_has_users_only_when_all_items_have_its_vectors(
+async def test_a_version_gets_users_only_when_all_items_have_its_vectors(
     settings: Settings, bundles: Sequence[Path]
 ) -> None:
     async with publisher(settings) as publishing:
@@ -153,7 +153,7 @@ async def test_a_version_has_users_only_when_all_items_have_its_vectors(
     assert await vector_keys(settings.kafka, [2]) == []
     assert versions(settings.repository) == [2]
     assert not await answers(settings, bundles[0])
-    # One that was retired comes back like any other, its vectors computed anew.
+    # A version that was retired comes back like any other. Its vectors are computed again.
     async with ingesting(settings, Role.CATALOGUE), publisher(settings) as publishing:
         await publishing.prepare(bundles[0], force=False)
         await asyncio.wait_for(publishing.set_share(1), 60)
@@ -164,7 +164,7 @@ async def test_a_version_has_users_only_when_all_items_have_its_vectors(
 
 
 @pytest.mark.timeout(180)
-async def test_a_bundle_that_is_not_whole_is_refused_by_name(
+async def test_an_incomplete_bundle_is_refused_by_name(
     settings: Settings, bundles: Sequence[Path], tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken"
@@ -178,7 +178,7 @@ async def test_a_bundle_that_is_not_whole_is_refused_by_name(
 
 
 @pytest.mark.timeout(180)
-async def test_what_triton_cannot_load_is_taken_out_again(
+async def test_a_version_that_triton_cannot_load_is_removed_again(
     settings: Settings, bundles: Sequence[Path], own_triton: EmbeddedTriton, tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken"
@@ -200,7 +200,7 @@ async def test_what_triton_cannot_load_is_taken_out_again(
 
 @pytest.mark.drill
 @pytest.mark.timeout(180)
-async def test_when_triton_dies_nothing_is_published_and_again_is_harmless(
+async def test_when_triton_dies_nothing_is_published_and_publishing_again_is_harmless(
     settings: Settings, bundles: Sequence[Path], own_triton: EmbeddedTriton
 ) -> None:
     own_triton.kill()
@@ -220,13 +220,13 @@ async def test_when_triton_dies_nothing_is_published_and_again_is_harmless(
 
 @pytest.mark.drill
 @pytest.mark.timeout(180)
-async def test_what_a_publisher_that_died_left_is_named_and_cleared(
+async def test_leftovers_of_a_dead_publisher_are_named_and_removed(
     settings: Settings, bundles: Sequence[Path]
 ) -> None:
     async with ingesting(settings, Role.CATALOGUE):
         async with publisher(settings) as publishing:
             await publishing.prepare(bundles[1], force=False)
-            # Its vectors come, and nobody ever gives it users.
+            # Its vectors are computed, but it gets no users.
             async with asyncio.timeout(60):
                 while len(await vector_keys(settings.kafka, [1])) < len(ITEMS):
                     await asyncio.sleep(0.2)
@@ -238,7 +238,7 @@ async def test_what_a_publisher_that_died_left_is_named_and_cleared(
             assert seen.leftovers == "the bundle of version 2, version 2 in Triton's repository"
             await asyncio.wait_for(publishing.set_share(1), 60)
             await publishing.clean_up()
-            await asyncio.sleep(1)  # whoever was at work for version 2 has heard
+            await asyncio.sleep(1)  # The process that worked on version 2 has read the new record.
             await publishing.clean_up()
         assert await vector_keys(settings.kafka, [1, 3]) == []
         assert (await rollout_status(settings)).leftovers == ""
@@ -250,7 +250,7 @@ async def test_what_a_publisher_that_died_left_is_named_and_cleared(
 
 
 @pytest.mark.timeout(180)
-async def test_one_publisher_at_a_time(settings: Settings, bundles: Sequence[Path]) -> None:
+async def test_there_is_one_publisher_at_a_time(settings: Settings, bundles: Sequence[Path]) -> None:
     async with publisher(settings) as first, publisher(settings):
         with pytest.raises(PublisherReplaced, match="taken over"):
             await first.prepare(bundles[1], force=False)
@@ -261,7 +261,7 @@ async def test_one_publisher_at_a_time(settings: Settings, bundles: Sequence[Pat
 
 
 @pytest.mark.timeout(60)
-async def test_nothing_before_is_no_rollback(settings: Settings) -> None:
+async def test_without_an_older_version_there_is_no_rollback(settings: Settings) -> None:
     async with publisher(settings) as publishing:
         with pytest.raises(TransitionRefused, match="no older version"):
             await publishing.roll_back()

@@ -1,4 +1,4 @@
-"""Each step from one record of what is served to the next; none that would do harm."""
+"""The transitions of the record of served versions. Harmful ones are refused."""
 
 import pytest
 
@@ -28,61 +28,61 @@ TRIED = with_share(publish(ONE, 2), 0.1, {0: 20})
 TWO = with_share(TRIED, 1, {0: 20})
 
 
-def test_the_first_version_has_everybody_or_nobody() -> None:
+def test_the_first_version_answers_no_users_or_all_of_them() -> None:
     assert state(publish(ServedVersions(), 1)) == (0, 1, 0)
     assert state(with_share(publish(ServedVersions(), 1), 0.1, {})) == (0, 1, 1), (
-        "nobody else could answer the others"
+        "no other version could answer the other users"
     )
 
 
-def test_a_second_answers_nobody_until_it_is_given_a_share() -> None:
+def test_a_second_version_answers_no_users_until_it_gets_a_share() -> None:
     assert state(publish(ONE, 2)) == (1, 2, 0)
     assert state(TRIED) == (1, 2, pytest.approx(0.1))
     assert dict(TWO.vector_ends) == {0: 20}
 
 
-def test_doing_it_again_changes_nothing() -> None:
+def test_repeating_a_step_changes_nothing() -> None:
     for record in (publish(ONE, 2), TRIED, TWO):
         assert publish(record, 2) == record
     assert publish(rolled_back(TWO), 1) == rolled_back(TWO)
 
 
-def test_going_back_and_forth_keeps_both() -> None:
+def test_rolling_back_and_forth_keeps_both_versions() -> None:
     assert state(rolled_back(TWO)) == (1, 2, 0)
     assert state(with_share(rolled_back(TWO), 1, {})) == (1, 2, 1)
     assert dict(with_share(TWO, 1, {0: 5}).vector_ends) == {0: 20}, "ends never go back"
 
 
-def test_nothing_before_is_no_rollback() -> None:
+def test_without_an_older_version_there_is_no_rollback() -> None:
     for record in (ServedVersions(), ONE):
         with pytest.raises(TransitionRefused, match="no older version"):
             rolled_back(record)
 
 
-def test_a_third_retires_the_one_that_answers_nobody() -> None:
+def test_a_third_version_retires_the_one_that_answers_no_users() -> None:
     assert (retiring(TWO), state(publish(TWO, 3))) == (1, (2, 3, 0))
     assert (retiring(rolled_back(TWO)), state(publish(rolled_back(TWO), 3))) == (2, (1, 3, 0))
     assert retiring(ONE) == 0
 
 
-def test_a_third_waits_while_a_second_is_a_canary_unless_told() -> None:
+def test_a_third_version_is_refused_while_the_second_is_a_canary_unless_forced() -> None:
     with pytest.raises(TransitionRefused, match="is a canary"):
         publish(TRIED, 3)
     assert state(publish(TRIED, 3, force=True)) == (1, 3, 0)
 
 
-def test_the_version_before_comes_back_by_rollback_only() -> None:
+def test_the_older_version_returns_only_by_rollback() -> None:
     with pytest.raises(TransitionRefused) as refused:
         publish(TWO, 1)
     assert "rollback" in refused.value.next_step
 
 
-def test_a_version_number_names_one_content() -> None:
+def test_a_version_number_has_one_content() -> None:
     with pytest.raises(TransitionRefused, match="other content"):
         publish(TWO, 2, raw=b"other")
 
 
-def test_a_version_that_comes_back_is_published_anew() -> None:
+def test_a_retired_version_that_returns_is_published_again() -> None:
     again = published(publish(TWO, 3), manifest(1), b"1", 9999, force=True)
     assert again.next.published_at_ms == 9999
 
