@@ -1,6 +1,5 @@
-"""A client of what deploy/compose.yaml publishes, run inside its network: `compose_client.py FUNCTION ARGUMENTS`
-prints what it got as JSON.
-"""
+"""A client of the ports that deploy/compose.yaml publishes. It runs inside its network: `compose_client.py FUNCTION
+ARGUMENTS` prints the result as JSON."""
 
 import asyncio
 import json
@@ -27,7 +26,7 @@ _PAGE = "http://localhost:5173"
 
 
 def put_items(count: str) -> int:
-    """A backend puts items, at the server itself; how many."""
+    """Puts items as a backend, directly at the server. Returns their number."""
     items = [
         Item(item_id=f"item-{n}", title=f"A red shoe {n}", categories=["shoe"]) for n in range(int(count))
     ]
@@ -37,7 +36,7 @@ def put_items(count: str) -> int:
 
 
 def through_json(method: str, path: str, body: str = "", origin: str = _PAGE) -> dict[str, Any]:
-    """One request of a web page."""
+    """Sends one request as a web page."""
     connection, answer = _request(
         method, path, body.encode(), {"content-type": "application/json", "origin": origin}
     )
@@ -52,7 +51,7 @@ def through_json(method: str, path: str, body: str = "", origin: str = _PAGE) ->
 
 
 def preflight(path: str, origin: str) -> dict[str, str]:
-    """What a browser is told before it lets a page call."""
+    """Returns what a browser is told before a page may call."""
     asked = {
         "origin": origin,
         "access-control-request-method": "POST",
@@ -65,7 +64,7 @@ def preflight(path: str, origin: str) -> dict[str, str]:
 
 
 def json_stream(user: str) -> list[dict[str, Any]]:
-    """The first frame of a stream as a web page reads it, and the one that an event of the user brings."""
+    """Returns the first frame of a stream as a web page reads it, and the frame that an event of the user causes."""
     connection, answer = _request(
         "POST", f"/v1/users/{user}:streamRecommendations", b'{"count": 3}', {"content-type": "application/json"}
     )  # fmt: skip
@@ -82,7 +81,8 @@ def json_stream(user: str) -> list[dict[str, Any]]:
 
 
 def grpc_web(user: str) -> dict[str, Any]:
-    """A list by gRPC-Web: a frame with the message, then one with the trailers, flagged by its first bit."""
+    """Requests a list by gRPC-Web: one frame with the message, then one with the trailers, which its first byte
+    marks."""
     message = RecommendRequest(user_id=user, count=3).SerializeToString()
     framed = b"\0" + len(message).to_bytes(4, "big") + message
     kind = "application/grpc-web+proto"
@@ -108,7 +108,8 @@ def grpc_web(user: str) -> dict[str, Any]:
 
 
 def mobile(user: str) -> dict[str, Any]:
-    """An app: a list that includes an event, by plain gRPC through Envoy, and a stream that the next event changes."""
+    """Acts as an app: a list that includes an event, by plain gRPC through Envoy, and a stream that the next event
+    changes."""
 
     async def work() -> dict[str, Any]:
         async with Client(f"127.0.0.1:{MOBILE}") as client:
@@ -127,7 +128,7 @@ def mobile(user: str) -> dict[str, Any]:
 
 
 def refused(port: str) -> dict[str, str]:
-    """What a client is told that wants what backends only may have."""
+    """Returns the answers to a client that calls what only backends may call."""
     found = {}
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         catalog = catalog_service_pb2_grpc.CatalogServiceStub(channel)
@@ -146,7 +147,7 @@ def refused(port: str) -> dict[str, str]:
 
 
 def tier(user: str) -> str:
-    """Which tier answers the user now."""
+    """Returns the tier of the user's list now."""
 
     async def work() -> str:
         async with Client(f"127.0.0.1:{SERVER}") as client:
@@ -159,14 +160,14 @@ def tier(user: str) -> str:
 
 
 def valkey_without_password() -> str:
-    """What Valkey answers one who does not name the password."""
+    """Returns Valkey's answer to a client without the password."""
     with socket.create_connection(("127.0.0.1", 6379), timeout=5) as connection:
         connection.sendall(b"*1\r\n$4\r\nPING\r\n")
         return connection.recv(1000).decode()
 
 
 def scrape(host: str, port: str, path: str) -> dict[str, Any]:
-    """What Prometheus gets from a service: status, and the names of the figures. All names are this one address."""
+    """Returns what Prometheus gets from a service: status, and the names of metrics. All names are this one address."""
     connection = HTTPConnection("127.0.0.1", int(port), timeout=10)
     connection.putrequest("GET", path, skip_host=True)
     connection.putheader("Host", host)

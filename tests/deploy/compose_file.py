@@ -1,4 +1,4 @@
-"""deploy/compose.yaml as Docker Compose itself reads it, with secrets made for the test."""
+"""deploy/compose.yaml as Docker Compose reads it, with secrets for the test."""
 
 import json
 import os
@@ -11,11 +11,11 @@ from typing import Any
 from tests.deploy.dockerfile_build import CHECKOUT, TOOLS
 
 PASSWORD = "p@ss/w#rd%41:?&é\"'\\$HOME $(id)"
-"""Every character that some layer between a file and a server might take for its own."""
+"""Every character that a layer between a file and a server might interpret."""
 
 
 def laid_out(folder: Path, password: str = PASSWORD) -> Path:
-    """A copy of deploy/ with the files of secrets filled in, beside the chart's files; returns its compose.yaml."""
+    """Copies deploy/ next to the chart's files, and fills in the files of secrets. Returns the path of compose.yaml."""
     place = folder / "deploy"
     files = Path("helm", "recstream", "files")
     shutil.copytree(CHECKOUT / files, folder / files)
@@ -27,8 +27,8 @@ def laid_out(folder: Path, password: str = PASSWORD) -> Path:
 
 
 def compose(file: Path, *arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
-    """Docker Compose on that file; none of it asks for an engine. Its package always ends with status 0: here whatever
-    it says on standard error is a failure, warnings too."""
+    """Runs Docker Compose on that file, without an engine. Its package always exits with status 0, so here any output
+    to standard error is a failure, including warnings."""
     env = {"PATH": os.environ["PATH"], "HOME": str(file.parent), **more}
     command = [str(TOOLS / "docker-compose"), "--file", str(file), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=env)
@@ -38,7 +38,7 @@ def compose(file: Path, *arguments: str, **more: str) -> "subprocess.CompletedPr
 
 
 def services(file: Path, *profiles: str) -> Mapping[str, Mapping[str, Any]]:
-    """The services of these profiles and those of none, as Compose would start them."""
+    """Returns the services of these profiles and those without a profile, as Compose would start them."""
     chosen = [word for profile in profiles for word in ("--profile", profile)]
     done = compose(file, *chosen, "config", "--format", "json")
     assert done.returncode == 0, done.stderr
@@ -47,5 +47,5 @@ def services(file: Path, *profiles: str) -> Mapping[str, Mapping[str, Any]]:
 
 
 def environment(service: Mapping[str, Any]) -> dict[str, str]:
-    """What its process finds; Compose writes a dollar as two."""
+    """Returns the environment of its process. Compose writes a dollar sign as two."""
     return {name: value.replace("$$", "$") for name, value in (service.get("environment") or {}).items()}

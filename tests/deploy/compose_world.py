@@ -1,6 +1,8 @@
-"""deploy/compose.yaml, run without an engine: each service with the image, command, environment, mounts, user and
-read-only root that the file gives it, all on one loopback, where every name leads. Kafka, Valkey and Envoy, whose
-images are others', run from packages with what the file gives them; Prometheus and Grafana do not run.
+"""Runs deploy/compose.yaml without an engine.
+
+Each service has the image, command, environment, mounts, user and read-only root from the file. All share one loopback
+interface, to which every name resolves. Kafka, Valkey and Envoy have third-party images. They run from packages, with
+the configuration from the file. Prometheus and Grafana do not run.
 """
 
 import asyncio
@@ -28,7 +30,7 @@ _CLIENT = Path(__file__).with_name("compose_client.py")
 
 
 class World:
-    """The services that run; `start` and `once` bring more."""
+    """The running services. `start` and `once` add more."""
 
     def __init__(self, folder: Path, build: Build, net: int) -> None:
         self.folder = folder
@@ -41,7 +43,7 @@ class World:
         self._hosts.write_text(f"127.0.0.1 localhost {' '.join(self.services)}\n")
 
     def close(self) -> None:
-        """Ends them, the last first."""
+        """Ends the services, the last one first."""
         self._stack.close()
 
     def start(self, name: str, argv: Sequence[str] = ()) -> None:
@@ -50,11 +52,11 @@ class World:
         self._stack.enter_context(container.running(list(argv) or self.command(name), self.log(name)))
 
     def once(self, name: str) -> "subprocess.CompletedProcess[str]":
-        """Runs a service that ends."""
+        """Runs a service that ends by itself."""
         return self.container(name).run(self.command(name), timeout=110)
 
     def healthy(self, name: str, seconds: float = 60) -> None:
-        """Waits until its health check, run inside, is content. Fails with what that said last."""
+        """Waits until its health check succeeds inside the container. Fails with the check's last output."""
         check = (self.services[name].get("healthcheck") or {}).get("test")
         image = self.image(name)
         argv = list(check[1:]) if check else list(image.probe if image else ())
@@ -68,7 +70,7 @@ class World:
         raise AssertionError(f"{name} is not healthy: {said}\n{self.log(name).read_text()[-3000:]}")
 
     def ask(self, what: str, *arguments: str) -> Any:
-        """What a client at the published ports gets: a function of compose_client.py."""
+        """Calls a function of compose_client.py as a client of the published ports."""
         command = [
             "nsenter",
             f"--net=/proc/{self._net}/ns/net",
@@ -83,16 +85,16 @@ class World:
         return json.loads(done.stdout)
 
     def log(self, name: str) -> Path:
-        """Where its output goes."""
+        """Returns the file of its output."""
         return self.folder / f"{name}.log"
 
     def image(self, name: str) -> Image | None:
-        """The built image that the file names; None where it is others'."""
+        """Returns the built image that the file names. None if it is a third party's."""
         role = self.services[name]["image"].partition("recstream-")[2].partition(":")[0]
         return self._build.image(role) if role else None
 
     def command(self, name: str) -> list[str]:
-        """Entry point and arguments, as the engine joins them."""
+        """Returns entry point and arguments, joined like the engine does."""
         given = self.services[name].get("command")
         image = self.image(name)
         if image is None:
@@ -100,7 +102,7 @@ class World:
         return [*image.entrypoint, *(image.cmd if given is None else given)]
 
     def container(self, name: str) -> Container:
-        """As the file describes it."""
+        """Returns the container that the file describes."""
         service, image = self.services[name], self.image(name)
         env = {**(image.env if image else {"PATH": "/usr/local/bin:/usr/bin:/bin"}), **environment(service)}
         mounts = [Mount(self._hosts, "/etc/hosts", read_only=True)]
@@ -123,17 +125,18 @@ class World:
         place = self.folder / "volumes" / volume["source"]
         if not place.exists():
             place.parent.mkdir(exist_ok=True)
-            if image is None:  # the images of others have their folders for whom they run as
+            if image is None:  # Third-party images have folders for the users that they run as.
                 place.mkdir()
                 place.chmod(0o777)
-            else:  # an engine fills an empty volume from the image
+            else:  # An engine fills an empty volume from the image.
                 subprocess.run(
                     ["cp", "-a", str(image.root / volume["target"].lstrip("/")), str(place)], check=True
                 )
         return Mount(place, volume["target"], volume.get("read_only", False))
 
     def start_kafka(self) -> None:
-        """Kafka, from the jars that this project pins, with the settings that its image makes of the environment."""
+        """Starts Kafka from the jars that this project pins, with the settings that its image makes from the
+        environment."""
         settings = {
             name.removeprefix("KAFKA_").lower().replace("_", "."): value
             for name, value in environment(self.services["kafka"]).items()
@@ -169,7 +172,7 @@ def _envoy() -> Path:
 
 @contextlib.contextmanager
 def world(folder: Path, build: Build, bundle: Path) -> Iterator[World]:
-    """All of the profile `cpu` that can run here, healthy, with `bundle` where training leaves it."""
+    """All services of the profile `cpu` that can run here, healthy, with `bundle` where training writes it."""
     for role in ("server", "ingest", "triton"):
         build.image(role)
     with network() as net:

@@ -1,4 +1,4 @@
-"""Images, built from the Dockerfile once a session."""
+"""Images, built from the Dockerfile once per session."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.deploy.dockerfile_build import Build
 
 
 def _only_look(stage: str, command: str) -> str:
-    """torch and its libraries are gigabytes: what the trainer installs is resolved and compared, and left at that."""
+    """Only resolves and compares the trainer's packages, because torch and its libraries are gigabytes."""
     return (
         command.replace("pip sync --quiet", "pip sync --dry-run") if stage == "training-packages" else command
     )
@@ -19,13 +19,13 @@ def _only_look(stage: str, command: str) -> str:
 
 @pytest.fixture(scope="session")
 def build(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Build:
-    """Builds images that begin with the tiny bundle. Needs root, or skips."""
+    """Builds images that contain the tiny bundle. Needs root, or skips."""
     containers.required()
     return Build(tmp_path_factory.mktemp("images"), {"bundle": bundle}, _only_look)
 
 
 @pytest.fixture(scope="module")
 def running(build: Build, bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """What the Compose file describes, running."""
+    """The running services of the Compose file."""
     with world(tmp_path_factory.mktemp("compose"), build, bundle) as it:
         yield it

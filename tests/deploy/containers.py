@@ -1,6 +1,7 @@
-"""What a container engine does for a process, by the kernel's own means: a root of its own, read-only but for what is
-mounted, any user, no privileges, and a network of its own. Python and the system libraries of this machine stand in for
-the base image's. Needs root.
+"""Runs processes like a container engine, with the kernel's own means.
+
+A process has its own root, which is read-only except for mounts, any user, no privileges, and its own network. Python
+and the system libraries of this machine replace those of the base image. Needs root.
 """
 
 import os
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-# Of the machine, so that libraries load, names resolve and certificates are trusted. No user but root has a name.
+# Files of this machine, to load libraries, resolve names and trust certificates. Only root has a name.
 _ETC = (
     "hosts",
     "resolv.conf",
@@ -30,7 +31,7 @@ _ETC = (
 _SYSTEM = ("usr", "dev")
 PYTHON = Path(sys.base_prefix)
 PATH = f"{PYTHON}/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
-"""The base image's PATH: its `python3` is the one that this project is run with."""
+"""The base image's PATH. Its `python3` is the one that runs this project."""
 _LOOPBACK = """
 import fcntl, signal, socket, struct
 with socket.socket() as s:
@@ -41,7 +42,7 @@ signal.pause()
 
 
 def required() -> None:
-    """Skips where this cannot be done; in CI nothing excuses it."""
+    """Skips the test if this cannot be done. In CI it fails."""
     lacks = [tool for tool in ("unshare", "nsenter", "setpriv", "chroot") if shutil.which(tool) is None]
     problem = f"{', '.join(lacks)} are not on PATH" if lacks else "needs root" if os.geteuid() else ""
     if (
@@ -59,7 +60,7 @@ def required() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A file or folder of this machine at a place inside."""
+    """A file or folder of this machine, mounted at a path inside."""
 
     source: Path
     target: str
@@ -68,8 +69,8 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """How a process is run. network: the process whose network it shares; none: this machine's. programs: what the base
-    image has on its PATH, by name."""
+    """How a process is run. network: the process whose network it shares; none: this machine's. programs: what the
+    base image has on its PATH, by name."""
 
     root: Path
     env: Mapping[str, str] = field(default_factory=dict)
@@ -82,7 +83,7 @@ class Container:
     programs: Mapping[str, Path] = field(default_factory=dict)
 
     def command(self, argv: Sequence[str]) -> list[str]:
-        """The command line that runs `argv` inside."""
+        """Returns the command line that runs `argv` inside."""
         uid, _, gid = self.user.partition(":")
         drop = ["setpriv", f"--reuid={uid}", f"--regid={gid or 0}", "--clear-groups", "--no-new-privs"]
         if uid != "0":
@@ -103,7 +104,7 @@ class Container:
     def running(
         self, argv: Sequence[str], log: Path, stdin: int = subprocess.DEVNULL
     ) -> Iterator["subprocess.Popen[bytes]"]:
-        """Runs it as long as the block lasts; SIGTERM ends it, and SIGKILL after twenty seconds."""
+        """Runs it inside the block. SIGTERM ends it, and SIGKILL after twenty seconds."""
         with log.open("wb") as out:
             process = subprocess.Popen(self.command(argv), stdin=stdin, stdout=out, stderr=subprocess.STDOUT)
         try:
@@ -154,7 +155,7 @@ class Container:
 
 @contextmanager
 def network() -> Iterator[int]:
-    """A network with nothing but a loopback interface: the process that holds it."""
+    """Yields the process that holds a network with only a loopback interface."""
     holder = subprocess.Popen(["unshare", "--net", sys.executable, "-c", _LOOPBACK], stdout=subprocess.PIPE)
     try:
         assert holder.stdout is not None and holder.stdout.readline() == b"up\n"
@@ -171,7 +172,7 @@ def _furnish(root: Path) -> None:
     for name in (*_SYSTEM, "proc", "etc", "tmp", "root"):
         (root / name).mkdir(parents=True, exist_ok=True)
     (root / "tmp").chmod(0o1777)
-    for path in Path("/").iterdir():  # /bin, /lib and the like, where they are links into /usr
+    for path in Path("/").iterdir():  # /bin, /lib and similar, if they are links into /usr.
         if path.is_symlink() and str(path.readlink()).startswith("usr/"):
             (root / path.name).symlink_to(path.readlink())
     for name in _ETC:

@@ -1,5 +1,7 @@
-"""Builds images the way BuildKit does, from the Dockerfile itself, without a base image: a folder a stage, COPY from
-what the .dockerignore leaves of the checkout, RUN as root with that folder as its root.
+"""Builds images from the Dockerfile like BuildKit, but without a base image.
+
+Each stage is a folder. COPY takes the files of the checkout that the .dockerignore does not exclude. RUN runs as root,
+with the folder as its root.
 """
 
 import json
@@ -25,7 +27,7 @@ import json, sys
 from dockerfile_parse import DockerfileParser
 print(json.dumps([[s["instruction"], s["value"]] for s in DockerfileParser(path=sys.argv[1]).structure]))
 """
-# How this machine reaches the package index; nothing of it stays in an image.
+# How this machine reaches the package index. None of it stays in an image.
 _NETWORK = (
     "PIP_",
     "UV_INDEX",
@@ -41,7 +43,7 @@ _NETWORK = (
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A built stage, with what its instructions set."""
+    """A built stage, with the settings of its instructions."""
 
     root: Path
     env: Mapping[str, str] = field(default_factory=dict)
@@ -54,7 +56,7 @@ class Image:
     exposed: tuple[int, ...] = ()
 
     def container(self, user: str | None = None, **more: object) -> Container:
-        """A container of it with a read-only root."""
+        """Returns a container of it with a read-only root."""
         return Container(
             self.root, dict(self.env), self.workdir, user or self.user, read_only=True, **more  # type: ignore[arg-type]
         )  # fmt: skip
@@ -62,7 +64,7 @@ class Image:
 
 @cache
 def stages() -> Mapping[str, tuple[tuple[str, str], ...]]:
-    """Each stage's instructions, its FROM first, in the order of the file."""
+    """Returns the instructions of each stage, beginning with FROM, in the order of the file."""
     asked = subprocess.run(
         [TOOLS / "python", "-c", _PARSE, IMAGES], capture_output=True, text=True, check=True
     ).stdout
@@ -78,7 +80,7 @@ def stages() -> Mapping[str, tuple[tuple[str, str], ...]]:
 
 
 class Build:
-    """Builds stages once each, in `folder`. `contexts` are the build's named contexts; `alter` may change what a stage
+    """Builds each stage once, in `folder`. `contexts` are the build's named contexts. `alter` may change what a stage
     runs."""
 
     def __init__(
@@ -91,7 +93,7 @@ class Build:
         self._built: dict[str, Image] = {}
 
     def image(self, stage: str) -> Image:
-        """The stage, built."""
+        """Returns the stage, built."""
         if stage not in self._built:
             self._built[stage] = self._build(stage)
         return self._built[stage]
@@ -186,14 +188,14 @@ class Build:
 
 
 def context_files(source: str) -> list[Path]:
-    """The files under `source` in the checkout that the .dockerignore lets into the context."""
+    """Yields the files under `source` in the checkout that the .dockerignore does not exclude."""
     whole = CHECKOUT / source
     files = [whole] if whole.is_file() else [p for p in whole.rglob("*") if p.is_file()]
     return [file for file in files if not ignored(file.relative_to(CHECKOUT).as_posix())]
 
 
 def ignored(path: str) -> bool:
-    """Whether the .dockerignore leaves it out: the last pattern that fits it, or a folder above it, decides."""
+    """Whether the .dockerignore excludes it. The last pattern that matches it, or a folder above it, decides."""
     left_out = False
     parts = path.split("/")
     above = ["/".join(parts[:n]) for n in range(1, len(parts) + 1)]
@@ -214,7 +216,7 @@ def _patterns() -> tuple[tuple[re.Pattern[str], bool], ...]:
 
 
 def _package_cache(target: str) -> Path:
-    """What stands for a cache that BuildKit keeps: this machine's own of the same name, so that little is fetched."""
+    """Replaces a cache that BuildKit keeps by this machine's own cache of the same name, so that little is fetched."""
     name = Path(target).name
     asked = os.environ.get(f"{name.upper()}_CACHE_DIR")
     place = Path(asked) if asked else Path.home() / ".cache" / name

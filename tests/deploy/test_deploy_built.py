@@ -1,5 +1,5 @@
-"""Images as the Dockerfile builds them: with only what it copies and installs, run by a user that nobody knows, on a
-root that nothing can be written to, cut off from every network.
+"""Images as the Dockerfile builds them. They have only what it copies and installs, and run as an unknown user, on a
+read-only root, without a network.
 """
 
 import json
@@ -24,7 +24,7 @@ print(connection.getresponse().read().decode())
 """
 
 
-def test_the_command_starts_and_can_write_nothing(build: Build) -> None:
+def test_the_command_starts_and_cannot_write(build: Build) -> None:
     image = build.image("server")
     with containers.network() as alone:
         inside = image.container(USER, network=alone)
@@ -38,7 +38,7 @@ def test_the_command_starts_and_can_write_nothing(build: Build) -> None:
         )
 
 
-def test_nothing_for_training_tests_or_other_machines_is_in_what_serves(build: Build) -> None:
+def test_serving_images_have_nothing_for_training_tests_or_other_machines(build: Build) -> None:
     for role in ("server", "ingest"):
         root = build.image(role).root
         (packages,) = (root / "opt/recstream/.venv/lib").glob("python3.*/site-packages")
@@ -55,7 +55,7 @@ def test_nothing_for_training_tests_or_other_machines_is_in_what_serves(build: B
         assert not files & {"tests", "bench", "deploy", ".git", "docs"} and not (root / "tools").exists()
 
 
-def test_everything_is_compiled_beforehand(build: Build) -> None:
+def test_all_code_is_compiled(build: Build) -> None:
     root = build.image("server").root / "opt/recstream"
     sources = [path for room in ("cli", "server", "catalog") for path in (root / room).rglob("*.py")]
     assert sources
@@ -64,7 +64,7 @@ def test_everything_is_compiled_beforehand(build: Build) -> None:
 
 
 @pytest.mark.parametrize("role", ["server", "ingest"])
-def test_alone_it_lives_and_its_health_check_says_what_it_lacks(
+def test_without_servers_it_lives_and_its_health_check_says_what_is_missing(
     build: Build, role: str, tmp_path: Path
 ) -> None:
     image = build.image(role)
@@ -113,7 +113,7 @@ def test_the_health_check_follows_a_port_that_is_set(build: Build, tmp_path: Pat
 def test_triton_serves_the_bundle_that_its_image_was_built_with(build: Build, tmp_path: Path) -> None:
     image = build.image("triton")
     with containers.network() as alone:
-        # The backend for Python wants a folder of its own under /tmp.
+        # The Python backend needs its own folder under /tmp.
         inside = image.container(USER, network=alone, tmpfs=["/tmp:mode=1777,size=16m"])
         with inside.running([*image.entrypoint, *image.cmd], tmp_path / "log") as process:
             for _ in range(240):
@@ -126,7 +126,7 @@ def test_triton_serves_the_bundle_that_its_image_was_built_with(build: Build, tm
     assert states == dict.fromkeys(("item_encoder", "ranker", "user_fold", "user_step"), "READY")
 
 
-def test_the_repository_for_gpus_is_of_triton_s_own_backend(build: Build) -> None:
+def test_the_repository_for_gpus_uses_triton_s_own_backend(build: Build) -> None:
     models = build.image("repository-onnxruntime").root / "models"
     configurations = [path.read_text() for path in models.glob("*/config.pbtxt")]
     assert len(configurations) == 4
@@ -134,7 +134,7 @@ def test_the_repository_for_gpus_is_of_triton_s_own_backend(build: Build) -> Non
 
 
 def test_the_trainer_loads_what_it_trains_with_on_a_read_only_root(build: Build) -> None:
-    image = build.image("trainer")  # installing was asked about, and would have succeeded: see conftest
+    image = build.image("trainer")  # Its packages were only resolved: see conftest.
     environment = (CHECKOUT / ".venv").resolve()
     inside = image.container(
         USER,

@@ -1,4 +1,4 @@
-"""The Compose file, as Docker Compose reads it, against the product."""
+"""The Compose file, as Docker Compose reads it, matches the product."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def every(file: Path) -> Services:
     return services(file, "*")
 
 
-def test_compose_takes_it_and_refuses_a_wrong_key(file: Path) -> None:
+def test_compose_accepts_it_and_refuses_a_wrong_key(file: Path) -> None:
     assert compose(file, "--profile", "*", "config", "--quiet").stderr == ""
     wrong = file.with_name("wrong.yaml")
     wrong.write_text(file.read_text().replace("read_only: true", "readonly: true"))
@@ -107,20 +107,20 @@ def test_every_service_is_bounded(every: Services) -> None:
         assert grace == "30s" and ServerSettings().drain_seconds < 30
 
 
-def test_whoever_runs_on_can_be_asked_how_it_is(every: Services) -> None:
+def test_every_long_running_service_has_a_health_check(every: Services) -> None:
     for name, service in every.items():
         own = service["image"].startswith("recstream-")
         check = service.get("healthcheck")
         if service["restart"] == "no":
             assert check in (None, {"disable": True}), name
-        elif name == "collector":  # an image without anything that could ask: from outside
+        elif name == "collector":  # The image has no tool for a health check. It is checked from outside.
             assert [port["target"] for port in service["ports"]] == [13133]
         else:
             assert (own and check is None) or check["test"], name
 
 
 @pytest.mark.parametrize("name", ["topics", "server", "ingest", "publish", "publish-gpu"])
-def test_every_variable_is_a_setting_and_has_its_effect(
+def test_every_variable_is_a_setting_and_has_an_effect(
     every: Services, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for variable in [each for each in os.environ if each.startswith("RECSTREAM_")]:
@@ -137,7 +137,7 @@ def test_every_variable_is_a_setting_and_has_its_effect(
     assert (settings.repository == Path("/models")) == (name == "publish")
 
 
-def test_what_is_mounted_is_there(file: Path, every: Services) -> None:
+def test_mounted_files_and_volumes_exist(file: Path, every: Services) -> None:
     declared = set(yaml.safe_load(file.read_text())["volumes"])
     used = set()
     for name, service in every.items():
@@ -156,7 +156,7 @@ def test_ports_are_the_product_s_defaults(every: Services) -> None:
     assert "HOST://127.0.0.1:9092" in environment(every["kafka"])["KAFKA_ADVERTISED_LISTENERS"]
 
 
-def test_prometheus_asks_where_figures_are(every: Services) -> None:
+def test_prometheus_scrapes_the_ports_of_metrics(every: Services) -> None:
     config = yaml.safe_load((CHECKOUT / "deploy/prometheus/prometheus.yml").read_text())
     asked = {
         (name, found["port"])
@@ -185,9 +185,7 @@ def test_prometheus_finds_the_alerts_and_grafana_the_dashboards(every: Services)
     assert len(list(outside("grafana", provider["options"]["path"]).glob("recstream-*.json"))) == 4
 
 
-def test_traces_are_sent_where_the_collector_listens_once_they_are_wanted(
-    file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_traces_go_to_the_collector_if_they_are_enabled(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     collector = yaml.safe_load((CHECKOUT / "deploy/otel/collector.yaml").read_text())
     port = collector["receivers"]["otlp"]["protocols"]["grpc"]["endpoint"].rpartition(":")[2]
     (pipeline,) = collector["service"]["pipelines"].values()
@@ -205,7 +203,7 @@ def test_traces_are_sent_where_the_collector_listens_once_they_are_wanted(
             assert tracing.exporter == wanted and tracing.endpoint == f"http://collector:{port}"
 
 
-def test_grafana_is_told_where_prometheus_is(every: Services) -> None:
+def test_grafana_has_the_address_of_prometheus(every: Services) -> None:
     (source,) = yaml.safe_load(
         (CHECKOUT / "deploy/grafana/provisioning/datasources/prometheus.yaml").read_text()
     )["datasources"]

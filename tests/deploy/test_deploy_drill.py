@@ -1,4 +1,4 @@
-"""The Compose file, running: what a web page, an app and a backend get, and what Prometheus sees."""
+"""The running Compose file: what a web page, an app and a backend get, and what Prometheus scrapes."""
 
 import subprocess
 from typing import Any
@@ -18,7 +18,7 @@ RECOMMEND = "/v1/users/ann:recommend"
 
 @pytest.fixture(scope="module")
 def filled(running: World) -> World:
-    """With items in the catalogue."""
+    """The world with items in the catalogue."""
     assert running.ask("put_items", "20") == 20
 
     for _ in range(40):
@@ -39,7 +39,7 @@ def test_a_page_is_told_what_is_wrong_with_a_request(filled: World) -> None:
     assert answer["status"] == 400 and violation["fieldViolations"][0]["field"] == "count"
 
 
-def test_a_page_s_stream_follows_an_event_as_a_line_of_json(filled: World) -> None:
+def test_a_page_s_stream_sends_a_line_of_json_after_an_event(filled: World) -> None:
     first, second = filled.ask("json_stream", "bob")
     assert len(first["frame"]["snapshot"]["slate"]["items"]) == 3
     assert second["frame"]["causedBy"][0]["eventId"] == "e-1"
@@ -53,7 +53,7 @@ def test_a_page_gets_lists_by_grpc_web(filled: World) -> None:
 
 
 @pytest.mark.parametrize("path", [RECOMMEND, "/recstream.v1.RecommendationService/Recommend"])
-def test_pages_from_elsewhere_are_let_in_by_name_only(filled: World, path: str) -> None:
+def test_only_named_origins_may_call(filled: World, path: str) -> None:
     assert filled.ask("preflight", path, PAGE)["access-control-allow-origin"] == PAGE
     assert "access-control-allow-origin" not in filled.ask("preflight", path, "https://elsewhere.example")
 
@@ -63,7 +63,7 @@ def test_an_app_speaks_grpc_and_sees_its_own_events(filled: World) -> None:
     assert len(answer["items"]) == 3 and "item-2" not in answer["items"] and len(answer["causes"]) == 1
 
 
-def test_what_is_for_backends_does_not_pass_envoy(filled: World) -> None:
+def test_envoy_refuses_calls_that_are_for_backends(filled: World) -> None:
     closed = dict.fromkeys(("PutItems", "GetProfile", "EraseProfile"), "UNIMPLEMENTED")
     assert filled.ask("refused", "8080") == closed and filled.ask("refused", "8081") == closed
     for method, path in (
@@ -74,13 +74,13 @@ def test_what_is_for_backends_does_not_pass_envoy(filled: World) -> None:
         assert filled.ask("through_json", method, path)["status"] == 404
 
 
-def test_a_bundle_is_published_from_where_training_left_it(filled: World) -> None:
+def test_a_bundle_is_published_from_the_folder_of_training(filled: World) -> None:
     done = filled.once("publish")
     assert done.returncode == 0 and "answers 100% of the users" in done.stdout, done.stdout + done.stderr
     assert filled.ask("tier", "ann") == "RANKED"
 
 
-def test_prometheus_finds_figures_at_every_target(filled: World) -> None:
+def test_prometheus_finds_metrics_at_every_target(filled: World) -> None:
     config = yaml.safe_load((CHECKOUT / "deploy/prometheus/prometheus.yml").read_text())
     wanted = {
         "recstream-server": "recstream_ranking_list_seconds",

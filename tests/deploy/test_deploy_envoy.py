@@ -1,4 +1,4 @@
-"""Envoy's configuration, as Envoy reads it, against the contract."""
+"""Envoy's configuration, as Envoy reads it, matches the contract."""
 
 import subprocess
 from pathlib import Path
@@ -22,7 +22,7 @@ def config() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def methods() -> dict[str, MethodDescriptorProto]:
-    """The methods of the descriptor set by path."""
+    """Returns the methods of the descriptor set by path."""
     described = FileDescriptorSet.FromString((ENVOY / "recstream.binpb").read_bytes())
     return {
         f"/{file.package}.{service.name}/{method.name}": method
@@ -33,7 +33,7 @@ def methods() -> dict[str, MethodDescriptorProto]:
 
 
 def listener(config: dict[str, Any], name: str) -> dict[str, Any]:
-    """The connection manager of a listener."""
+    """Returns the connection manager of a listener."""
     (found,) = (each for each in config["static_resources"]["listeners"] if each["name"] == name)
     manager: dict[str, Any] = found["filter_chains"][0]["filters"][0]["typed_config"]
     return manager
@@ -46,7 +46,7 @@ def validate(folder: Path, text: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
-def test_envoy_takes_its_configuration_and_refuses_a_wrong_one(tmp_path: Path) -> None:
+def test_envoy_accepts_its_configuration_and_refuses_a_wrong_one(tmp_path: Path) -> None:
     text = (ENVOY / "envoy.yaml").read_text()
     taken = validate(tmp_path, text)
     assert taken.returncode == 0, taken.stderr
@@ -58,19 +58,19 @@ def test_envoy_takes_its_configuration_and_refuses_a_wrong_one(tmp_path: Path) -
     assert unknown.returncode != 0 and "recstream.v1.Catalogue" in unknown.stderr
 
 
-def test_the_descriptor_set_is_what_the_proto_files_give(tmp_path: Path) -> None:
+def test_the_descriptor_set_matches_the_proto_files(tmp_path: Path) -> None:
     made = tmp_path / "made.binpb"
     subprocess.run([ENVOY / "descriptors.sh", CHECKOUT / ".envs/protos/bin/python", made], check=True)
     assert made.read_bytes() == (ENVOY / "recstream.binpb").read_bytes(), "run `make protos`"
 
 
-def test_details_of_errors_can_be_turned_into_json() -> None:
+def test_error_details_can_be_converted_to_json() -> None:
     described = FileDescriptorSet.FromString((ENVOY / "recstream.binpb").read_bytes())
     names = {f"{file.package}.{message.name}" for file in described.file for message in file.message_type}
     assert {f"google.rpc.{name}" for name in ("Status", "BadRequest", "ErrorInfo", "RetryInfo")} <= names
 
 
-def test_routes_lead_to_methods_that_there_are(
+def test_routes_lead_to_existing_methods(
     config: dict[str, Any], methods: dict[str, MethodDescriptorProto]
 ) -> None:
     paths = set(methods) | {"/grpc.health.v1.Health/Check"}
@@ -126,7 +126,7 @@ def test_envoy_agrees_with_the_servers_settings(config: dict[str, Any]) -> None:
         assert idle > 2 * settings.heartbeat_seconds
 
 
-def test_the_admin_interface_is_reached_from_inside_only(config: dict[str, Any]) -> None:
+def test_the_admin_interface_is_reachable_only_from_inside(config: dict[str, Any]) -> None:
     assert config["admin"]["address"]["socket_address"]["address"] == "127.0.0.1"
     routes = listener(config, "figures")["route_config"]["virtual_hosts"][0]["routes"]
     assert [route["match"] for route in routes] == [{"path": "/stats/prometheus"}, {"path": "/ready"}]

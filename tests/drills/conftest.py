@@ -23,11 +23,11 @@ def drill_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def stack(drill_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Kafka, Valkey, Triton, ingest and the server, filled with the drills' items. One a module: drills leave
-    marks. Nobody starts again what dies."""
+    """Kafka, Valkey, Triton, ingest and the server, filled with the drills' items. Each module has its own stack,
+    because drills leave traces. Nothing restarts parts that die."""
     settings = Settings(bundle=drill_bundle)
     running = Stack(settings, tmp_path_factory.mktemp("stack"))
-    # Drills keep deadlines of tens of milliseconds: what earlier tests left in memory is not looked through.
+    # Drills have deadlines of tens of milliseconds, so the collector must not traverse objects of earlier tests.
     gc.collect()
     gc.freeze()
     asyncio.run(running.start())

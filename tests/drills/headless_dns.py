@@ -1,4 +1,4 @@
-"""A name server on loopback, in the stead of a cluster's: a headless Service resolves to each of its ready pods."""
+"""A name server on loopback instead of a cluster's: a headless Service resolves to each of its ready pods."""
 
 import asyncio
 import socket
@@ -6,12 +6,12 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-_ADDRESS = 1  # the type of an A record
-_ANSWER = 0x8580  # a response, authoritative, recursion asked for and at hand
+_ADDRESS = 1  # The type of an A record.
+_ANSWER = 0x8580  # A response, authoritative, with recursion desired and available.
 
 
 class HeadlessService(asyncio.DatagramProtocol):
-    """Answers every name with the addresses in `ready`, as they are at that moment (RFC 1035)."""
+    """Answers every name with the current addresses in `ready` (RFC 1035)."""
 
     def __init__(self) -> None:
         self.ready: list[str] = []
@@ -19,7 +19,7 @@ class HeadlessService(asyncio.DatagramProtocol):
     @classmethod
     @asynccontextmanager
     async def listening(cls, port: int) -> "AsyncIterator[HeadlessService]":
-        """On a port of 127.0.0.1 while the block runs."""
+        """Listens on a port of 127.0.0.1 inside the block."""
         loop = asyncio.get_running_loop()
         transport, service = await loop.create_datagram_endpoint(cls, ("127.0.0.1", port))
         try:
@@ -38,6 +38,6 @@ class HeadlessService(asyncio.DatagramProtocol):
         (kind,) = struct.unpack_from("!H", data, end + 1)
         hosts = self.ready if kind == _ADDRESS else []
         head = struct.pack("!6H", query, _ANSWER, 1, len(hosts), 0, 0)
-        # The name of each record is that of the question, which begins at byte 12; class IN, five seconds to live.
+        # The name of each record is that of the question, which begins at byte 12. Class IN, five seconds to live.
         records = (struct.pack("!HHHIH", 0xC00C, 1, 1, 5, 4) + socket.inet_aton(host) for host in hosts)
         self._transport.sendto(head + data[12 : end + 5] + b"".join(records), sender)

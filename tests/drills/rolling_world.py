@@ -1,7 +1,7 @@
-"""A rolling restart of the chart's servers on one machine, and what the users of open streams notice of it.
+"""A rolling restart of the chart's servers on one machine, and its effects on the users of open streams.
 
-A pod is a process with the command, environment, settings and probes that the chart renders, on a loopback address
-of its own; a name server on loopback stands for the headless Service.
+A pod is a process with the command, environment, settings and probes that the chart renders, on its own loopback
+address. A name server on loopback replaces the headless Service.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ _OPENING_SECONDS = 5
 
 @dataclass
 class Pod:
-    """A server; `left_seconds` from SIGTERM to its end."""
+    """A server. `left_seconds` is the time from SIGTERM to its end."""
 
     host: str
     process: Process
@@ -37,7 +37,7 @@ class Pod:
 
 
 class Deployment:
-    """The chart's Deployment of servers in front of a running stack, whose own server is not needed."""
+    """The chart's Deployment of servers for a running stack, whose own server is not used."""
 
     def __init__(self, stack: Stack, folder: Path, service: HeadlessService, **server: object) -> None:
         grpc = free_port()
@@ -74,7 +74,7 @@ class Deployment:
     @classmethod
     @asynccontextmanager
     async def running(cls, stack: Stack, folder: Path, **server: object) -> "AsyncIterator[Deployment]":
-        """Its replicas, ready. `server`: values of the chart."""
+        """Yields the Deployment with ready replicas. `server`: values of the chart."""
         port = free_port()
         async with HeadlessService.listening(port) as service:
             deployment = cls(stack, folder, service, **server)
@@ -90,11 +90,11 @@ class Deployment:
                     each.process.kill()
 
     target = ""
-    """What clients call, as in a cluster."""
+    """The target that clients call, as in a cluster."""
 
     async def roll(self) -> None:
-        """A pod starts; when it has been ready for `minReadySeconds` an old one goes, and the next one starts while
-        that one is on its way."""
+        """Replaces all pods. A new pod starts. When it has been ready for `minReadySeconds`, an old one ends, and the
+        next new one starts meanwhile."""
         async with asyncio.TaskGroup() as going:
             for old in list(self.pods):
                 await self._start()
@@ -104,7 +104,7 @@ class Deployment:
     async def _start(self) -> None:
         host = next(self._hosts)
         process = Process(f"server-{host}", self._cluster.folder / f"server-{host}.log")
-        # A pod has an address of its own; here that is one of loopback's.
+        # Each pod has its own address on loopback.
         environment = {**self._cluster.environment("Deployment", "server"), "RECSTREAM_SERVER__HOST": host}
         process.spawn(self._cluster.command(self._container), environment, self._cluster.folder / "tmp")
         self.pods.append(Pod(host, process))
@@ -128,11 +128,14 @@ class Deployment:
 
 @dataclass
 class Viewer:
-    """A user with an open stream, who likes the first item of the list: it has to leave the list.
+    """A user with an open stream, who likes the first item of the list, which then has to leave the list.
 
-    Acts once in a while, and at once when the stream breaks, so that each break has an event in it. `gaps` has, for
-    each event, when it was accepted and how many seconds later a list came that includes it; `breaks` what broke the
-    stream, healed by the client, and `errors` what the client raised.
+    The user acts at intervals, and at once when the stream breaks, so that there is an event during each break.
+
+    Attributes:
+        gaps: For each event, when it was accepted, and how many seconds later a list came that includes it.
+        breaks: The errors that broke the stream, which the client opened again.
+        errors: The errors that the client raised.
     """
 
     client: Client
@@ -149,8 +152,8 @@ class Viewer:
     _seen_at: float = 0.0
 
     async def watch(self) -> None:
-        """Until cancelled. Begins when its time has come: a channel that has just been opened has one server yet, and
-        would give it all streams."""
+        """Watches the list until it is cancelled. It waits before it begins, because a new channel knows only one
+        server yet, which would get all streams."""
         await asyncio.sleep(self.after_seconds)
         try:
             async for lists in self.client.stream(self.user_id, count=10, deltas=True, on_retry=self._broken):
@@ -162,7 +165,7 @@ class Viewer:
             self.errors.append(error)
 
     async def act(self, until: asyncio.Event) -> None:
-        """Until the event is set and the list includes what was done last."""
+        """Acts until the event is set and the list includes the user's last action."""
         await self._next()
         while not until.is_set():
             assert self.last is not None
@@ -194,14 +197,15 @@ class Viewer:
 
 
 def includes(lists: Recommendations, event_id: str, item_id: str) -> bool:
-    """Whether the list is one that the event made. The first list of a connection names no events."""
+    """Whether the list includes the event. The first list of a connection names no events."""
     named = lists.sequence == 1 or any(cause.event_id in ("", event_id) for cause in lists.causes)
     return named and item_id not in lists.item_ids
 
 
 @asynccontextmanager
 async def viewers(target: str, number: int, every_seconds: float) -> AsyncIterator[list[Viewer]]:
-    """So many users in front of their lists, acting while the block runs and until their lists include all of it."""
+    """Yields so many users with open lists. They act inside the block, and at the end until their lists include every
+    action."""
     ended = asyncio.Event()
     async with Client(target) as client:
         found = [
@@ -214,7 +218,7 @@ async def viewers(target: str, number: int, every_seconds: float) -> AsyncIterat
             yield found
             ended.set()
             done, late = await asyncio.wait(acting, timeout=60)
-            assert not late, f"{len(late)} lists never came to include what was done last"
+            assert not late, f"{len(late)} lists never included the last action"
             for task in done:
                 task.result()
         finally:
@@ -224,6 +228,7 @@ async def viewers(target: str, number: int, every_seconds: float) -> AsyncIterat
 
 
 def longest(watched: list[Viewer], begun: float, ended: float) -> Iterator[float]:
-    """For each user the longest gap, in seconds, among events accepted between the two (time.monotonic())."""
+    """Returns the longest gap of each user, in seconds, among events accepted between the two times
+    (time.monotonic())."""
     for viewer in watched:
         yield max((gap for accepted, gap in viewer.gaps if begun <= accepted < ended), default=0.0)

@@ -1,4 +1,4 @@
-"""An item that is withdrawn, or whose date comes, leaves every open list."""
+"""A withdrawn or expired item leaves every open list."""
 
 import time
 

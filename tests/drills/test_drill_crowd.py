@@ -1,4 +1,4 @@
-"""A crowd that comes at one moment."""
+"""Many streams open at the same time."""
 
 import asyncio
 
@@ -18,7 +18,7 @@ CONNECTIONS = 20
 
 @pytest.mark.drill
 @pytest.mark.timeout(240)
-async def test_five_thousand_streams_are_served_or_told_when_to_come_back(stack: Stack) -> None:
+async def test_five_thousand_streams_are_served_or_told_when_to_return(stack: Stack) -> None:
     options = [("grpc.use_local_subchannel_pool", 1)]
     channels = [grpc.aio.insecure_channel(stack.address("server"), options) for _ in range(CONNECTIONS)]
     stubs = [RecommendationServiceStub(channel) for channel in channels]

@@ -1,4 +1,4 @@
-"""Triton away, Valkey away: requests are answered in time from a lower tier, and all heals by itself."""
+"""Without Triton or Valkey, requests are answered in time from a lower tier, and the system recovers by itself."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,7 +12,7 @@ from recstream.client import Client, Recommendations, Tier
 from tests.drills.world import ITEMS, Events, eventually
 
 REQUESTS = 1_000
-# Far away: were each of the requests to wait for what is not there, they would take an hour.
+# Very long. If each request waited for the missing server, all of them would take an hour.
 DEADLINE_SECONDS = 5.0
 
 
@@ -25,7 +25,7 @@ async def prepare(client: Client, events: Events, users: list[str]) -> None:
 
 @asynccontextmanager
 async def gone(stack: Stack, part: str) -> AsyncIterator[None]:
-    """Without this part; afterwards it is there again, for the next drill too."""
+    """Stops this part inside the block, and starts it again afterwards, for the next drill, too."""
     stack.kill_part(part)
     try:
         yield
@@ -38,7 +38,7 @@ async def answered(
     users: list[str],
     look: Callable[[int, str, Recommendations], Awaitable[None]],
 ) -> None:
-    """Asks for many lists, one after the other; `look` gets number, user and answer of each. A late one raises."""
+    """Requests many lists, one after the other. `look` gets number, user and answer of each. A late answer raises."""
     for number in range(REQUESTS):
         user = users[number % len(users)]
         answer = await client.recommend(user, count=10, timeout=DEADLINE_SECONDS)
@@ -48,7 +48,7 @@ async def answered(
 
 @pytest.mark.drill
 @pytest.mark.timeout(240)
-async def test_without_triton_lists_come_from_vectors_and_lose_what_was_taken(stack: Stack) -> None:
+async def test_without_triton_lists_come_from_vectors_and_leave_out_taken_items(stack: Stack) -> None:
     users = [f"patient-{number}" for number in range(20)]
     async with Client(stack.address("server")) as client, Events.to(stack) as events:
         await prepare(client, events, users)

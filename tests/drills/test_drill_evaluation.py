@@ -1,4 +1,4 @@
-"""What `recstream evaluate` judges is what the product lists: the same events, through Kafka and in memory."""
+"""`recstream evaluate` measures the lists that the product makes: the same events, through Kafka and in memory."""
 
 import asyncio
 import time
@@ -37,7 +37,8 @@ USERS = tuple(f"user-{number:02}" for number in range(24))
 SETTINGS = Settings.model_validate(
     {
         "profiles": {"history": 8, "refold_every": 4},
-        # Fewer candidates than items, so that a list depends on every source; and figures of popularity that are never
+        # Fewer candidates than items, so that a list depends on every source. Popularity is never older than the
+        # events.
         # older than their events.
         "ranking": {
             "default": {"nearest": 12, "similar": 9, "popular": 25, "trending": 10, "fresh": 5},
@@ -52,7 +53,7 @@ SETTINGS = Settings.model_validate(
 
 
 def catalogue(now_ms: int) -> list[Item]:
-    """Some are new, some are old, of some nothing is known but their id; four categories, one of them large."""
+    """Returns items: some are new, some are old, some have only an id. There are four categories, one of them large."""
     items = []
     for number, item_id in enumerate(ITEMS[:110]):
         age = DAY_MS * (number % 10 if number % 4 == 0 else 30 + number)
@@ -69,8 +70,8 @@ def catalogue(now_ms: int) -> list[Item]:
 
 
 def interactions(now_ms: int) -> list[EventRow]:
-    """A month in which what is popular changes. No two items are equally popular, some events share a moment, users
-    have between none and forty events, and some act on an item twice."""
+    """Returns a month of events in which popularity changes. No two items are equally popular, some events share a
+    time, users have between zero and forty events, and some act on an item twice."""
     rng = np.random.default_rng(5)
     rows: list[EventRow] = []
     for place, item_id in enumerate(ITEMS[:40]):
@@ -107,7 +108,7 @@ def data() -> Data:
 
 @pytest.fixture(scope="module")
 def stack(bundle: Path, data: Data, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The product, which has seen the data and nothing else."""
+    """The product with these data and no other."""
     running = Stack(SETTINGS.model_copy(update={"bundle": bundle}), tmp_path_factory.mktemp("stack"))
     asyncio.run(running.start())
     try:
@@ -118,7 +119,7 @@ def stack(bundle: Path, data: Data, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 async def tell(stack: Stack, data: Data) -> None:
-    """Sends items and events, and waits until all is embedded, folded and counted."""
+    """Sends items and events, and waits until all are embedded, folded and counted."""
     kafka = stack.settings.kafka
     topics = Topics(kafka.topic_prefix)
     producer = await start_producer(kafka)
@@ -144,13 +145,14 @@ async def tell(stack: Stack, data: Data) -> None:
 async def arrived(client: Client, item_id: str, positives: int) -> bool:
     try:
         item = await client.item(item_id)
-    except RecstreamError:  # not read yet
+    except RecstreamError:  # The server has not read the item yet.
         return False
     return item.embedded and item.popularity == positives
 
 
 def interaction(known: Events, row: int) -> Interaction:
-    """An event as a backend sends it. Its id is its row: profiles order events of one moment by their ids."""
+    """Returns an event as a backend sends it. Its id is its row, because profiles order events of the same time by
+    id."""
     message = Interaction(
         event_id=f"{row:012}",
         user_id=known.user_ids[known.users[row]],
@@ -164,9 +166,9 @@ def interaction(known: Events, row: int) -> Interaction:
 
 
 def query(known: Events, user_id: str, now_ms: int) -> EvalQueries:
-    """A list for this user now, after everything."""
+    """Returns a query for this user's list now, after all events."""
     if user_id not in known.user_ids:
-        # Whoever has done nothing: any user will do, without a history.
+        # For a user without events any user will do, without a history.
         return EvalQueries(np.array([0]), [np.zeros(0, np.int64)], np.array([now_ms]), np.array([len(known)]))
     user = known.user_ids.index(user_id)
     return EvalQueries(np.array([user]), [known.by_user()[user]], np.array([now_ms]), np.array([len(known)]))
@@ -180,7 +182,7 @@ def model(bundle: Path, data: Data) -> EvaluatedModel:
 @pytest.mark.drill
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("surface", ["default", "evaluation"])
-async def test_the_server_lists_what_the_evaluation_judges(
+async def test_the_server_makes_the_lists_that_the_evaluation_measures(
     stack: Stack, data: Data, model: EvaluatedModel, surface: str
 ) -> None:
     known = data.known

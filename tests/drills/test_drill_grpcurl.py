@@ -1,4 +1,4 @@
-"""A client that knows nothing of us but the address."""
+"""A client that knows only the address of the server."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ def ask(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @grpcurl
 @pytest.mark.drill
-def test_services_are_found_by_reflection_and_give_a_list(stack: Stack) -> None:
+def test_services_are_found_by_reflection_and_return_a_list(stack: Stack) -> None:
     address = stack.address("server")
     listed = ask(stack, address, "list").stdout.split()
     assert {

@@ -21,13 +21,13 @@ HISTORY = 96
 
 
 def oracle(events: Sequence[Interaction]) -> list[str]:
-    """The ids of the newest events, sorted anew: what a profile must hold."""
+    """Returns the ids of the newest events, sorted independently: what a profile must hold."""
     return [e.event_id for e in sorted(events, key=lambda e: (e.event_time_ms, e.event_id))][-HISTORY:]
 
 
 @pytest.mark.drill
 @pytest.mark.timeout(600)
-async def test_no_acknowledged_event_is_lost_or_doubled_and_every_stream_is_fresh_in_the_end(
+async def test_no_acknowledged_event_is_lost_or_doubled_and_every_stream_is_up_to_date_in_the_end(
     stack: Stack,
 ) -> None:
     rng = random.Random(7)
@@ -39,7 +39,7 @@ async def test_no_acknowledged_event_is_lost_or_doubled_and_every_stream_is_fres
             newest[user] = recommendations
 
     async def send_for(events: Events, user: str) -> None:
-        # Ended between two events, never within one: an event that was cancelled on its way may still count.
+        # Ended between two events, never within one, because an event that is cancelled on its way may still count.
         while not killed.is_set():
             await events.send(events.new(user, rng.choice(ITEMS)), partition=rng.choice((None, None, 0, 3)))
             await asyncio.sleep(rng.uniform(0.05, 0.4))

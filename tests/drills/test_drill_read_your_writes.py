@@ -1,4 +1,4 @@
-"""Read your writes while ingest is stopped now and then."""
+"""Read your writes, while ingest pauses at random."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ DEADLINE_SECONDS = 0.4
 
 
 async def stumble(pid: int, rng: random.Random) -> None:
-    """Ingest stops for 200 ms at random."""
+    """Pauses ingest for 200 ms at random."""
     while True:
         await asyncio.sleep(rng.uniform(0.1, 1.5))
         os.kill(pid, signal.SIGSTOP)
@@ -29,7 +29,7 @@ async def stumble(pid: int, rng: random.Random) -> None:
 
 @pytest.mark.drill
 @pytest.mark.timeout(300)
-async def test_an_answer_has_the_event_or_says_that_it_has_not(stack: Stack) -> None:
+async def test_an_answer_includes_the_event_or_says_that_it_does_not(stack: Stack) -> None:
     rng = random.Random(11)
     pid = stack.parts["ingest"].process.pid
     assert pid is not None
@@ -42,12 +42,12 @@ async def test_an_answer_has_the_event_or_says_that_it_has_not(stack: Stack) -> 
         for trial in range(TRIALS):
             user = f"reader-{trial % USERS}"
             shown = await client.recommend(user, count=5, timeout=5)
-            # What the list must lose: `like` keeps an item off all later lists.
+            # The list must lose this item, because `like` keeps it off all later lists.
             item_id = shown.item_ids[0] if shown else rng.choice(ITEMS)
             event = events.new(user, item_id, "like")
             token = await events.send(event, rng.choice((1, 4)))
             if rng.random() < 0.3:
-                token = await events.send(event, rng.choice((1, 4)))  # the same event once more
+                token = await events.send(event, rng.choice((1, 4)))  # The same event again.
             # A late answer raises.
             answer = await client.recommend(user, count=5, after=[token], timeout=DEADLINE_SECONDS)
             included += answer.includes_events

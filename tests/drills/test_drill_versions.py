@@ -1,4 +1,4 @@
-"""A second version of the model is published while events flow and streams are open, and taken back again."""
+"""A second version of the model is published and rolled back while events flow and streams are open."""
 
 import asyncio
 import random
@@ -28,12 +28,12 @@ from tests.drills.world import ITEMS, Events, fill, in_background
 from tests.models.tiny_bundle import build
 
 USERS = tuple(f"mover-{number}" for number in range(40))
-MIDDLE = 2.75  # of the ratings' scale: version 1 is always below, 2 above, 3 below
+MIDDLE = 2.75  # In the scale of ratings: versions 1 and 3 are always below it, and version 2 above.
 
 
 @dataclass
 class Seen:
-    """Every list that anybody was sent."""
+    """Every list that any user got."""
 
     lists: int = 0
     wrong: list[str] = field(default_factory=list)
@@ -68,7 +68,7 @@ def drill_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def stack(drill_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """As the drills' own, with so much time for each list that a busy machine costs no tier."""
+    """Like the drills' own stack, with so much time for each list that even a busy machine keeps the tier."""
     settings = Settings(
         bundle=drill_bundle,
         ranking=RankingSettings(model_timeout_ms=3_000),
@@ -85,7 +85,7 @@ def stack(drill_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture(scope="module")
 def others(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Path]:
-    """Version 2 of another width and seed; version 3 of the first width."""
+    """Version 2, of another width and seed, and version 3, of the width of version 1."""
     folder = tmp_path_factory.mktemp("others")
     return (
         build(folder / "second", ITEMS, width=24, version=2, seed=5, high_ratings=True),
@@ -148,7 +148,7 @@ async def test_no_list_fails_or_mixes_versions_through_publishing_and_rollback(
             async with publisher(stack) as publishing:
                 await publishing.roll_back()
             await answered_by(1)
-            # The rolled-back one makes room for a third, of which nothing but the lists shows.
+            # The rolled-back version makes room for a third one, which shows only in the lists.
             async with publisher(stack) as publishing:
                 await publishing.prepare(third, force=False)
                 assert publishing.live == [1, 3]
@@ -163,7 +163,7 @@ async def test_no_list_fails_or_mixes_versions_through_publishing_and_rollback(
     assert await vector_keys(kafka, [1, 3]) == []
     assert versions(stack.folder / "models") == [1, 3]
     loaded = (stack.folder / "triton" / "triton.log").read_text().count("ModelInstanceInitialize: ranker_0_0")
-    assert loaded == 3, "each version once: what serves is not loaded anew for another's sake"
+    assert loaded == 3, "each version once: a version that serves is not loaded again for another one"
     assert sorted(path.name for path in (stack.folder / "bundles").iterdir()) == ["1", "3"]
     report = await check_store(stack.settings)
     assert report.equal and report.states_compared >= len(USERS), report

@@ -1,4 +1,4 @@
-"""What the drills have in common: items, a client of the running system, events sent until acknowledged."""
+"""What the drills share: items, clients of the running system, and events that are sent until they are acknowledged."""
 
 import asyncio
 import time
@@ -51,7 +51,7 @@ async def _embedded(client: Client, item_id: str) -> bool:
 
 
 async def eventually(what: str, problem: Callable[[], Awaitable[str | None]], seconds: float = 60.0) -> None:
-    """Until there is no problem any more. Fails with the last one."""
+    """Waits until there is no problem any more. Fails with the last problem."""
     last: str | None = None
     for _ in range(int(seconds / 0.25)):
         try:
@@ -66,9 +66,9 @@ async def eventually(what: str, problem: Callable[[], Awaitable[str | None]], se
 
 @dataclass
 class Events:
-    """Sends events straight to Kafka, the way a backend of its own would, and remembers what was acknowledged.
+    """Sends events directly to Kafka, like a backend, and remembers the acknowledged ones.
 
-    A send that fails is repeated with the same event id, so that it may lie in the log more than once.
+    A send that fails is repeated with the same event id, so the log may have an event more than once.
     """
 
     producer: AIOKafkaProducer
@@ -97,7 +97,7 @@ class Events:
         )
 
     async def send(self, event: Interaction, partition: int | None = None) -> EventToken:
-        """Until Kafka has acknowledged it; bounded by the caller."""
+        """Sends an event until Kafka has acknowledged it. The caller sets a time limit."""
         while True:
             try:
                 record = await self.producer.send_and_wait(
@@ -115,7 +115,7 @@ class Events:
 
 @asynccontextmanager
 async def in_background(*work: Coroutine[None, None, None]) -> AsyncIterator[list[asyncio.Task[None]]]:
-    """Runs them while the block does; that one of them ended before is an error."""
+    """Runs coroutines inside the block. It is an error if one of them ends earlier."""
     tasks = [asyncio.create_task(each) for each in work]
     try:
         yield tasks

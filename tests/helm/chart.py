@@ -21,12 +21,12 @@ Object = dict[str, Any]
 POD_MAKERS = ("Deployment", "StatefulSet", "Job", "CronJob")
 try:
     from yaml import CSafeLoader as Loader
-except ImportError:  # PyYAML without libyaml is slower, and right too
+except ImportError:  # PyYAML without libyaml is slower, but correct.
     from yaml import SafeLoader as Loader  # type: ignore[assignment]
 
 
 def tool(name: str) -> str:
-    """The path of a program of the chart. Skips where it is not."""
+    """Returns the path of a program of the chart. Skips the test if it is missing."""
     kept = ROOT / ".cache" / "bin" / name
     found = shutil.which(name) or (str(kept) if kept.is_file() else None)
     if found is None:
@@ -35,7 +35,7 @@ def tool(name: str) -> str:
 
 
 def missing(what: str, make: str) -> None:
-    """Fails in CI, skips elsewhere: something that `make install-test` brings is not there."""
+    """Fails in CI and skips elsewhere, because something that `make install-test` installs is missing."""
     reason = f"{what} is not there: make {make}"
     if os.environ.get("CI"):
         pytest.fail(reason)
@@ -43,7 +43,7 @@ def missing(what: str, make: str) -> None:
 
 
 def helm(*arguments: str, values: Mapping[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
-    """What helm says; `values` come as a file on its standard input."""
+    """Runs helm and returns its output. `values` are passed as a file on standard input."""
     command = [tool("helm"), *arguments]
     if values is not None:
         command += ["--values", "-"]
@@ -52,14 +52,14 @@ def helm(*arguments: str, values: Mapping[str, Any] | None = None) -> subprocess
 
 @functools.cache
 def _ran(command: tuple[str, ...], text: str) -> subprocess.CompletedProcess[str]:
-    """The chart does not change while tests run: the same question has the same answer."""
+    """Cached, because the chart does not change while tests run."""
     return subprocess.run(command, input=text, capture_output=True, text=True, timeout=60, check=False)
 
 
 def rendered(
     *files: Path, values: Mapping[str, Any] | None = None, release: str = RELEASE, loose: bool = False
 ) -> list[Object]:
-    """Every object of the chart with these values. `loose`: the schema is not asked."""
+    """Returns every object of the chart with these values. `loose`: the schema is not checked."""
     arguments = ["template", release, str(CHART), "--namespace", NAMESPACE]
     for file in files:
         arguments += ["--values", str(file)]
@@ -71,44 +71,44 @@ def rendered(
 
 
 def refusal(values: Mapping[str, Any]) -> str:
-    """What helm says of values that it does not take."""
+    """Returns helm's error for values that it refuses."""
     done = helm("template", RELEASE, str(CHART), values=values)
     assert done.returncode != 0, "taken"
     return done.stderr
 
 
 def of(objects: Iterable[Object], kind: str, component: str) -> Object:
-    """The one object of a kind and component."""
+    """Returns the only object of a kind and component."""
     found = [each for each in objects if each["kind"] == kind and component_of(each) == component]
     assert len(found) == 1, [each["metadata"]["name"] for each in found]
     return found[0]
 
 
 def component_of(each: Object) -> str:
-    """Its component, or an empty text."""
+    """Returns the component, or an empty text."""
     return str(each["metadata"].get("labels", {}).get("app.kubernetes.io/component", ""))
 
 
 def pod(each: Object) -> Object:
-    """The pod template of a workload."""
+    """Returns the pod template of a workload."""
     spec = each["spec"]["jobTemplate"]["spec"] if each["kind"] == "CronJob" else each["spec"]
     template: Object = spec["template"]
     return template
 
 
 def workloads(objects: Iterable[Object]) -> list[Object]:
-    """Those that make pods."""
+    """Returns the objects that create pods."""
     return [each for each in objects if each["kind"] in POD_MAKERS]
 
 
 def containers(each: Object) -> list[Object]:
-    """All containers of a workload's pods."""
+    """Returns all containers of a workload's pods."""
     spec = pod(each)["spec"]
     return [*spec.get("initContainers", []), *spec["containers"]]
 
 
 def leaves(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Path and schema of every value that has a default."""
+    """Yields path and schema of every value that has a default."""
     for name, value in node.get("properties", {}).items():
         if "default" in value:
             yield (*path, name), value
@@ -117,7 +117,7 @@ def leaves(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, .
 
 
 def nested(path: tuple[str, ...], value: Any) -> dict[str, Any]:
-    """{a: {b: value}} of (a, b)."""
+    """Returns {a: {b: value}} for (a, b)."""
     for name in reversed(path):
         value = {name: value}
     assert isinstance(value, dict)
@@ -125,7 +125,7 @@ def nested(path: tuple[str, ...], value: Any) -> dict[str, Any]:
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Map over map, as helm lays values over each other."""
+    """Merges two maps, as helm merges values."""
     found = dict(below)
     for key, value in above.items():
         old = found.get(key)

@@ -1,4 +1,4 @@
-"""One machine in a cluster's stead: processes started as the containers of the chart are, for tests of the chart."""
+"""One machine instead of a cluster: processes are started like the containers of the chart, for tests of the chart."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ from tests.helm.chart import ROOT, Object, containers, of, pod
 
 
 class Cluster:
-    """What the chart renders, a folder for its files, and what names of the cluster are here."""
+    """The rendered chart, a folder for its files, and the local replacements of the cluster's names."""
 
     def __init__(self, objects: list[Object], folder: Path, names: Mapping[str, str]) -> None:
         self.objects = objects
@@ -27,12 +27,12 @@ class Cluster:
         (folder / "models").mkdir()
 
     def here(self, text: str) -> str:
-        """The text with names and paths that there are here."""
+        """Returns the text with the local names and paths."""
         pattern = "|".join(map(re.escape, self._names))
         return re.sub(pattern, lambda found: self._names[found[0]], text)
 
     def environment(self, kind: str, component: str) -> dict[str, str]:
-        """Of the workload's containers; its settings' file is written."""
+        """Returns the environment of the workload's containers, and writes the file of settings."""
         spec = pod(of(self.objects, kind, component))["spec"]
         found = {"PATH": os.environ["PATH"]}
         for variable in spec["containers"][0]["env"]:
@@ -53,11 +53,11 @@ class Cluster:
         return found
 
     def command(self, container: Object) -> list[str]:
-        """The image's entry point with the container's arguments."""
+        """Returns the image's entry point with the container's arguments."""
         return [str(ROOT / "bin" / "recstream"), *map(self.here, container["args"])]
 
     def run(self, kind: str, component: str) -> None:
-        """A job, its containers one after the other."""
+        """Runs a Job, its containers one after the other."""
         for container in containers(of(self.objects, kind, component)):
             done = subprocess.run(
                 self.command(container), env=self.environment(kind, component), cwd=self.folder / "tmp",
@@ -66,7 +66,7 @@ class Cluster:
             assert done.returncode == 0, done.stdout + done.stderr
 
     def start(self, component: str) -> Process:
-        """A process of a Deployment, when its probes succeed: startup, then readiness and liveness."""
+        """Starts a process of a Deployment, and waits for its probes: startup, then readiness and liveness."""
         container = pod(of(self.objects, "Deployment", component))["spec"]["containers"][0]
         process = Process(component, self.folder / f"{component}.log")
         process.spawn(self.command(container), self.environment("Deployment", component), self.folder / "tmp")
@@ -77,7 +77,7 @@ class Cluster:
 
 
 async def probe(given: Mapping[str, Any], ports: Mapping[str, int], host: str = "127.0.0.1") -> bool:
-    """As the kubelet does it."""
+    """Runs a probe like the kubelet."""
     if "grpc" in given:
         alone = [("grpc.use_local_subchannel_pool", 1)]
         async with grpc.aio.insecure_channel(f"{host}:{given['grpc']['port']}", alone) as channel:

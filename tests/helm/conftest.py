@@ -12,7 +12,7 @@ from tests.helm.kubernetes_world import PROGRAMS, SERVERS, Kubernetes
 
 CRDS = ROOT / ".cache" / "crds"
 NUMBERS = itertools.count(1)
-# What a cluster with GPUs has.
+# A resource of clusters with GPUs.
 NVIDIA = {"metadata": {"name": "nvidia"}, "handler": "nvidia"}
 
 

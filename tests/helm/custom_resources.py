@@ -1,7 +1,7 @@
-"""Checks custom resources against their definitions; run by the interpreter of .envs/kubernetes, which has jsonschema.
+"""Checks custom resources against their definitions. Run by the interpreter of .envs/kubernetes, which has jsonschema.
 
-`python helm_custom_resources.py CRDS FILE`: a line for each fault, and status 1; a line `unchecked: KIND` for each kind
-that CRDS has no definition of. Rules in CEL (x-kubernetes-validations) are not looked at.
+`python custom_resources.py CRDS FILE` prints a line for each fault, and exits with status 1. It prints a line
+`unchecked: KIND` for each kind without a definition in CRDS. It ignores rules in CEL (x-kubernetes-validations).
 """
 
 import sys
@@ -15,7 +15,7 @@ BUILT_IN = ("v1", "apps/", "batch/", "autoscaling/", "policy/", "networking.k8s.
 
 
 def main(crds: Path, file: Path) -> int:
-    """The exit status."""
+    """Checks the file. Returns the exit status."""
     schemas = definitions(crds)
     faults = 0
     for each in yaml.safe_load_all(file.read_text()):
@@ -33,7 +33,7 @@ def main(crds: Path, file: Path) -> int:
 
 
 def definitions(folder: Path) -> dict[tuple[str, str], Any]:
-    """The schema of each apiVersion and kind."""
+    """Returns the schema of each apiVersion and kind."""
     found = {}
     for path in sorted(folder.glob("*.yaml")):
         for crd in yaml.safe_load_all(path.read_text()):
@@ -47,7 +47,7 @@ def definitions(folder: Path) -> dict[tuple[str, str], Any]:
 
 
 def strict(node: Any) -> Any:
-    """The same as JSON Schema that refuses unknown fields, as a server asked for strict validation does."""
+    """Returns the schema as JSON Schema that refuses unknown fields, like a server with strict validation."""
     if isinstance(node, list):
         return [strict(each) for each in node]
     if not isinstance(node, dict):

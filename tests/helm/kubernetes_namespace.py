@@ -14,16 +14,16 @@ import yaml
 from tests.helm.chart import ROOT, Loader, tool
 from tests.helm.kubernetes_world import PROGRAMS, Key, Kubernetes, Object, until
 
-# Large enough for all; but a container that says not what it wants gets nothing of it.
+# Large enough for all pods, but a container that states no needs gets nothing of it.
 QUOTA = {"requests.cpu": "1k", "requests.memory": "1Ti", "limits.memory": "1Ti", "requests.storage": "1Ti"}
-# Of metadata: what Kubernetes and helm write there themselves.
+# Fields of metadata that Kubernetes and helm write themselves.
 THEIRS = ("deployment.kubernetes.io/", "deprecated.daemonset.template.generation", "meta.helm.sh/")
 
 
 class Namespace:
-    """One under the Pod Security Standard `restricted` and a quota.
+    """A namespace with the Pod Security Standard `restricted` and a quota.
 
-    Its folder looks like a checkout to an operator: `helm/recstream` and a `values.yaml` of theirs.
+    Its folder is like an operator's checkout: it has `helm/recstream` and a `values.yaml`.
     """
 
     def __init__(self, kubernetes: Kubernetes, name: str) -> None:
@@ -44,69 +44,71 @@ class Namespace:
         )
 
     def values(self, file: Path, changed: Mapping[str, Any] | None = None) -> None:
-        """Have them in values.yaml; what is changed lies in more.yaml, for a second `-f`."""
+        """Writes values.yaml. Changed values are in more.yaml, for a second `-f`."""
         shutil.copy(file, self._folder / "values.yaml")
         (self._folder / "more.yaml").write_text(json.dumps(changed or {}))
 
     def run(self, line: str) -> str:
-        """What a line of helm or kubectl prints. It fails where one warns of anything."""
+        """Returns the output of a line of helm or kubectl. Fails if it warns."""
         done = self._run(line)
         assert done.returncode == 0, done.stdout + done.stderr
         assert not done.stderr, done.stderr
         return done.stdout
 
     def complaint(self, line: str) -> str:
-        """What it says on standard error; it must say something."""
+        """Returns what a line prints to standard error, which must not be empty."""
         done = self._run(line)
         assert done.stderr, done.stdout
         return done.stderr
 
     def refusal(self, line: str) -> str:
-        """What is said of a line that fails."""
+        """Returns the error of a line that fails."""
         done = self._run(line)
         assert done.returncode != 0, done.stdout
         return done.stderr
 
     def objects(self) -> dict[Key, Object]:
-        """All that is there, but for the quota."""
+        """Returns all objects, without the quota."""
         found = self._kubernetes.objects(self.name)
         del found["ResourceQuota", "all"]
         return found
 
     def sent(self, release: str = "recstream") -> list[Object]:
-        """What helm has sent."""
+        """Returns the objects that helm has sent."""
         return [each for each in yaml.load_all(self.run(f"helm get manifest {release}"), Loader) if each]
 
     def live(self, sent: list[Object]) -> dict[Key, Object]:
-        """What became of each of these. Fails where one is not there."""
+        """Returns the live form of each of these objects. Fails if one is missing."""
         found = {self.name: self.objects()}
         for place in {each["metadata"]["namespace"] for each in sent} - {self.name}:
             found[place] = self._kubernetes.objects(place)
         return {key(each): found[each["metadata"]["namespace"]][key(each)] for each in sent}
 
     def state(self) -> dict[Key, Object]:
-        """What the release's objects are now: what somebody has said of them, and not what is noted of them."""
+        """Returns the current state of the release's objects, without what Kubernetes and helm note in them."""
         return {name: said(each) for name, each in self.live(self.sent()).items()}
 
     def one(self, kind: str, name: str) -> Object:
-        """One object."""
+        """Returns one object."""
         found: Object = json.loads(self.run(f"kubectl get {kind} {name} -o json"))
         return found
 
     def settled(self, seconds: float = 60) -> None:
-        """Wait until each workload has its pods, of its newest revision at least one; none may have been refused."""
+        """Waits until each workload has its pods, at least one of them of its newest revision. None may have been
+        refused."""
         until(
             lambda: not self._unmade(), lambda: f"no pods of {self._unmade()}: {self.refused_pods()}", seconds
         )
         assert not self.refused_pods()
 
     def refused_pods(self) -> list[str]:
-        """What the server said of pods that it did not take."""
+        """Returns the server's errors for pods that it refused."""
         events = self._kubernetes.call("GET", f"/api/v1/namespaces/{self.name}/events")["items"]
         return [each["message"] for each in events if each["reason"] == "FailedCreate"]
 
     def leave(self) -> None:
-        """Take the release away: it may have objects in other namespaces. This one stays until the servers go."""
+        """Uninstalls the release, which may have objects in other namespaces. The namespace stays until the servers
+        end."""
         self._run("helm uninstall recstream --ignore-not-found")
 
     def _unmade(self) -> list[Key]:
@@ -121,7 +123,7 @@ class Namespace:
             status = each.get("status", {})
             if kind in ("Deployment", "StatefulSet"):
                 wanted = max(each["spec"]["replicas"], least.get(name, 0))
-                # An update gets no further than its first pods, since none becomes ready.
+                # An update stops at its first pods, because none becomes ready.
                 updated = status.get("updatedReplicas") and (
                     status["observedGeneration"] == each["metadata"]["generation"]
                 )
@@ -151,12 +153,12 @@ class Namespace:
 
 
 def key(each: Object) -> Key:
-    """Kind and name."""
+    """Returns kind and name."""
     return each["kind"], each["metadata"]["name"]
 
 
 def said(each: Object) -> Object:
-    """An object without its status and what Kubernetes and helm note in its metadata."""
+    """Returns an object without its status and without what Kubernetes and helm note in its metadata."""
     metadata = {
         "labels": each["metadata"].get("labels", {}),
         "annotations": {
@@ -166,7 +168,7 @@ def said(each: Object) -> Object:
         },
     }
     rest = {name: value for name, value in each.items() if name not in ("metadata", "status")}
-    # A Job's pods are labelled with its id, which is another when it is made anew.
+    # A Job's pods have its id as a label, which changes when the Job is created again.
     text = json.dumps({**rest, "metadata": metadata}).replace(each["metadata"].get("uid", "no id"), "its id")
     told: Object = json.loads(text)
     return told

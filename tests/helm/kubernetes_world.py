@@ -1,6 +1,6 @@
 """A real Kubernetes API server on loopback, with etcd and the controller manager: for `make test-kubernetes`.
 
-Nothing schedules or runs pods: they stay pending.
+Nothing schedules or runs pods, so they stay pending.
 """
 
 import asyncio
@@ -26,13 +26,13 @@ SERVERS = ("etcd", "kube-apiserver", "kube-controller-manager")
 Object = dict[str, Any]
 Key = tuple[str, str]
 
-# Made by Kubernetes itself in every namespace, or as a trace of what was there.
+# Objects that Kubernetes creates in every namespace, or as records of events.
 ALWAYS_THERE = {("ConfigMap", "kube-root-ca.crt"), ("ServiceAccount", "default")}
 TRACES = {"Event", "Lease"}
 
 
 class Kubernetes:
-    """The three servers, their data in `folder`. `start` before anything else, `kill` at the end."""
+    """The three servers, with their data in `folder`. Call `start` first, and `kill` at the end."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -44,7 +44,7 @@ class Kubernetes:
         self._trust.verify_mode = ssl.CERT_NONE
 
     def start(self) -> None:
-        """Start them, one after the other, each ready before the next."""
+        """Starts the servers, one after the other, each when the previous one is ready."""
         key, tokens = self.folder / "sa.key", self.folder / "tokens.csv"
         subprocess.run(["openssl", "genrsa", "-out", str(key), "2048"], check=True, capture_output=True)
         tokens.write_text(f'{self._token},admin,admin,"system:masters"\n')
@@ -74,12 +74,12 @@ class Kubernetes:
         self._await("kube-controller-manager", self._manager_port, "/healthz")
 
     def kill(self) -> None:
-        """End them."""
+        """Ends the servers."""
         for name in reversed(SERVERS):
             self._processes[name].kill()
 
     def kubeconfig(self, namespace: str) -> str:
-        """A configuration for clients, whose namespace this one is where they name none."""
+        """Writes a configuration for clients. This namespace is the default."""
         server = {"server": f"https://127.0.0.1:{self._port}", "insecure-skip-tls-verify": True}
         context = {"cluster": "here", "user": "admin", "namespace": namespace}
         return json.dumps(
@@ -94,7 +94,7 @@ class Kubernetes:
         )
 
     def call(self, method: str, path: str, body: Object | None = None) -> Object:
-        """An answer of the API server. Raises HTTPError."""
+        """Returns an answer of the API server. Raises HTTPError."""
         request = Request(
             f"https://127.0.0.1:{self._port}{path}",
             data=None if body is None else json.dumps(body).encode(),
@@ -106,7 +106,7 @@ class Kubernetes:
         return found
 
     def define(self, definition: Object) -> None:
-        """Make a custom resource's definition, and wait until its resources can be listed."""
+        """Creates a custom resource's definition, and waits until its resources can be listed."""
         self.call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition)
         spec = definition["spec"]
         version = next(each["name"] for each in spec["versions"] if each["served"])
@@ -114,7 +114,7 @@ class Kubernetes:
         until(lambda: self._serves(path), f"{path} is not served")
 
     def objects(self, namespace: str) -> dict[Key, Object]:
-        """All that is in a namespace, by kind and name, less what Kubernetes puts there itself."""
+        """Returns all objects in a namespace, by kind and name, without those that Kubernetes creates itself."""
         found: dict[Key, Object] = {}
         for path, kind, resource in self._listable:
             listed = self.call("GET", f"{path}/namespaces/{namespace}/{resource}")
@@ -125,7 +125,7 @@ class Kubernetes:
 
     @functools.cached_property
     def _listable(self) -> list[tuple[str, str, str]]:
-        """Path, kind and plural of all that namespaces can have; a kind's preferred version first."""
+        """Yields path, kind and plural of everything that a namespace can have, a kind's preferred version first."""
         paths = ["/api/v1"]
         for group in self.call("GET", "/apis")["groups"]:
             paths += [f"/apis/{version['groupVersion']}" for version in group["versions"]]
@@ -140,7 +140,7 @@ class Kubernetes:
         try:
             self.call("GET", path)
         except HTTPError as error:
-            if error.code not in (404, 429):  # not known yet, or not ready yet
+            if error.code not in (404, 429):  # The definition is not known yet, or not ready.
                 raise
             return False
         return True
@@ -157,13 +157,13 @@ class Kubernetes:
                 with urlopen(request, context=self._trust, timeout=2) as answer:
                     return bool(answer.status == 200)
             except HTTPError:
-                return False  # listening, and not ready
+                return False  # It listens, but is not ready.
 
         asyncio.run(self._processes[name].ready(answers, 120))
 
 
 def until(true: Callable[[], bool], otherwise: str | Callable[[], str], seconds: float = 60) -> None:
-    """Wait for it, and fail with these words."""
+    """Waits for a condition, and fails with this message."""
     end = time.monotonic() + seconds
     while not true():
         if time.monotonic() > end:

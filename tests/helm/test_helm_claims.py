@@ -1,4 +1,4 @@
-"""What the chart promises of the objects that it makes."""
+"""What the chart promises about its objects."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -42,11 +42,11 @@ def test_pods_are_fit_for_the_restricted_standard(objects: list[Object]) -> None
             assert security["readOnlyRootFilesystem"] is True, container["name"]
             assert security["allowPrivilegeEscalation"] is False
             assert security["capabilities"] == {"drop": ["ALL"]}
-            if container["name"] not in ("folders", "wait"):  # the second is the user's own
+            if container["name"] not in ("folders", "wait"):  # The second one is the user's own.
                 assert "/tmp" in {mount["mountPath"] for mount in container["volumeMounts"]}
 
 
-def test_pods_say_what_a_quota_wants_to_know(objects: list[Object]) -> None:
+def test_pods_state_everything_that_a_quota_needs(objects: list[Object]) -> None:
     for each in workloads(objects):
         for container in containers(each):
             given = container["resources"]
@@ -54,7 +54,7 @@ def test_pods_say_what_a_quota_wants_to_know(objects: list[Object]) -> None:
             assert "memory" in given["limits"], container["name"]
 
 
-def test_what_is_mounted_is_there(objects: list[Object]) -> None:
+def test_mounted_files_and_volumes_exist(objects: list[Object]) -> None:
     configs = names(objects, "ConfigMap")
     for each in workloads(objects):
         spec = pod(each)["spec"]
@@ -67,7 +67,7 @@ def test_what_is_mounted_is_there(objects: list[Object]) -> None:
             assert "configMap" not in volume or volume["configMap"]["name"] in configs
 
 
-def test_services_and_budgets_select_pods_that_there_are(objects: list[Object]) -> None:
+def test_services_and_budgets_select_existing_pods(objects: list[Object]) -> None:
     labels = [pod(each)["metadata"]["labels"].items() for each in workloads(objects)]
     for each in objects:
         if each["kind"] == "Service":
@@ -92,12 +92,12 @@ def test_service_monitors_find_one_service_with_their_port(objects: list[Object]
             assert {end["port"] for end in each["spec"]["endpoints"]} <= ports
 
 
-def test_no_object_is_there_twice(objects: list[Object]) -> None:
+def test_no_object_is_rendered_twice(objects: list[Object]) -> None:
     keys = [(each["kind"], each["metadata"]["name"]) for each in objects]
     assert len(keys) == len(set(keys))
 
 
-def test_secrets_are_named_and_never_made(objects: list[Object]) -> None:
+def test_secrets_are_referenced_and_never_created(objects: list[Object]) -> None:
     assert not names(objects, "Secret")
     for each in workloads(objects):
         for container in containers(each):
@@ -110,19 +110,19 @@ def test_secrets_are_named_and_never_made(objects: list[Object]) -> None:
 def test_names_stay_within_their_limits(release: str) -> None:
     for each in rendered(values=ALL, release=release):
         name = each["metadata"]["name"]
-        # Pods of a StatefulSet carry its name and a hash as a label, CronJobs add a time.
+        # The pods of a StatefulSet have its name and a hash as a label, and CronJobs append a time.
         assert len(name) <= (52 if each["kind"] in ("StatefulSet", "CronJob") else 63), name
         assert all(
             isinstance(value, str) and len(value) <= 63 for value in each["metadata"]["labels"].values()
         )
 
 
-def test_long_release_names_that_differ_at_the_end_do_not_meet() -> None:
+def test_long_release_names_that_differ_at_the_end_do_not_collide() -> None:
     first, second = (names(rendered(release=LONG[:-1] + end), "Deployment") for end in "ab")
     assert not first & second
 
 
-def test_selectors_know_no_version_and_no_label_of_the_user() -> None:
+def test_selectors_have_no_version_and_no_label_of_the_user() -> None:
     values = {
         "commonLabels": {"team": "a"},
         "server": {"podLabels": {"x": "y", "app.kubernetes.io/component": "z"}},
@@ -136,19 +136,19 @@ def test_selectors_know_no_version_and_no_label_of_the_user() -> None:
 
 
 @pytest.mark.parametrize(("replicas", "budgets"), [(1, 0), (2, 1)])
-def test_only_what_has_two_replicas_has_a_budget(replicas: int, budgets: int) -> None:
+def test_only_components_with_two_replicas_have_a_budget(replicas: int, budgets: int) -> None:
     one = {"replicas": 1}
     found = rendered(values={"server": {"replicas": replicas}, "ingest": one, "catalogue": one})
     assert len(names(found, "PodDisruptionBudget")) == budgets
 
 
-def test_a_budget_goes_by_the_fewest_that_the_autoscaler_leaves() -> None:
+def test_a_budget_depends_on_the_minimum_of_the_autoscaler() -> None:
     scaled = {"autoscaling": {"enabled": True, "minReplicas": 1}, "replicas": 9}
     assert names(rendered(values={"server": scaled}), "PodDisruptionBudget") == {"rel-recstream-ingest"}
 
 
 @pytest.mark.parametrize("component", ["server", "ingest"])
-def test_what_is_scaled_has_no_replicas_of_its_own(component: str) -> None:
+def test_scaled_components_have_no_replicas(component: str) -> None:
     scaled = {component: {"autoscaling": {"enabled": True}}}
     assert "replicas" not in of(rendered(values=scaled), "Deployment", component)["spec"]
     assert of(rendered(), "Deployment", component)["spec"]["replicas"] == 2
@@ -171,7 +171,7 @@ def test_a_pod_has_time_for_all_of_its_drain() -> None:
     assert spec["terminationGracePeriodSeconds"] >= sleep + 20.5 + 5
 
 
-def test_an_upgrade_takes_no_server_away_before_its_successor_is_ready() -> None:
+def test_an_upgrade_ends_no_server_before_its_successor_is_ready() -> None:
     spec = of(rendered(), "Deployment", "server")["spec"]
     assert spec["strategy"] == {
         "type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
@@ -181,7 +181,7 @@ def test_an_upgrade_takes_no_server_away_before_its_successor_is_ready() -> None
     assert container["livenessProbe"]["httpGet"] == {"path": "/livez", "port": "http"}
 
 
-def test_only_pods_that_read_a_setting_roll_when_it_changes() -> None:
+def test_only_pods_that_read_a_setting_restart_when_it_changes() -> None:
     def checksum(values: Mapping[str, Any], component: str) -> str:
         annotations = pod(of(rendered(values=values), "Deployment", component))["metadata"]["annotations"]
         return str(annotations["recstream/settings"])
@@ -191,7 +191,7 @@ def test_only_pods_that_read_a_setting_roll_when_it_changes() -> None:
     assert checksum(ranking, "ingest") == checksum({}, "ingest")
 
 
-def test_a_job_that_does_something_else_has_another_name() -> None:
+def test_a_changed_job_has_another_name() -> None:
     def published(**publish: Any) -> set[str]:
         return names(rendered(values={"jobs": {"publish": {"enabled": True, **publish}}}), "Job")
 
@@ -256,7 +256,7 @@ def test_on_gpus_the_repository_is_written_before_and_triton_watches_it() -> Non
     assert "--gpu" in spec["initContainers"][0]["args"]
 
 
-def test_without_a_claim_all_that_read_the_models_fetch_them() -> None:
+def test_without_a_claim_all_readers_of_models_fetch_them() -> None:
     found = rendered(EXTERNAL, values={"triton": {"enabled": True}})
     for kind, component in (("StatefulSet", "triton"), ("Deployment", "catalogue"), ("Job", "publish")):
         spec = pod(of(found, kind, component))["spec"]

@@ -1,6 +1,6 @@
-"""The programs themselves, started as the chart's containers start them: its arguments, environment, files and probes.
+"""The programs run with the arguments, environment, files and probes of the chart's containers.
 
-Paths and names that only a cluster has are put in a folder and on loopback; the rest is as rendered.
+Paths and names that only a cluster has are replaced by a folder and loopback. The rest is as rendered.
 """
 
 import asyncio
@@ -78,7 +78,7 @@ def cluster(
 
 @pytest.fixture
 def triton(cluster: Cluster) -> Iterator[Process]:
-    """Triton on an empty repository, with the folders that the init container makes."""
+    """Triton on an empty repository, with the folders that the init container creates."""
     process = Process("triton", cluster.folder / "triton.log")
     first = pod(of(cluster.objects, "StatefulSet", "triton"))["spec"]["initContainers"][0]
     subprocess.run([cluster.here(word) for word in first["command"]], check=True, timeout=10)
@@ -91,7 +91,7 @@ def start_triton(cluster: Cluster, process: Process, arguments: list[str] | None
     container = pod(of(cluster.objects, "StatefulSet", "triton"))["spec"]["containers"][0]
     runtime: PythonRuntime = python_runtime(triton_environment())
     libraries = [runtime.site_packages / "nvidia_pytriton.libs", runtime.library]
-    # What the image sets.
+    # Variables that the image sets.
     environment = {
         "PATH": f"{runtime.environment.absolute() / 'bin'}:{os.defpath}",
         "LD_LIBRARY_PATH": ":".join(str(path) for path in libraries if path),
@@ -103,20 +103,20 @@ def start_triton(cluster: Cluster, process: Process, arguments: list[str] | None
         asyncio.run(process.ready(lambda name=name: probe(container[name], ports), 60))
 
 
-def test_what_the_chart_starts_becomes_ready_serves_and_drains(
+def test_the_processes_of_the_chart_become_ready_serve_and_drain(
     cluster: Cluster, triton: Process, ports: dict[str, int]
 ) -> None:
     cluster.run("Job", "topics")
-    cluster.run("Job", "topics")  # as after an upgrade
+    cluster.run("Job", "topics")  # As after an upgrade.
     started = {name: cluster.start(name) for name in ("ingest", "catalogue", "quality", "server")}
     try:
         cluster.run("Job", "publish")
         cluster.run("Job", "publish")
         assert shares(ports["http"], "server") == shares(ports["quality"], "ingest") == [1.0]
-        # Only the process whose role it is measures, and it is at work.
+        # Only the process with the role measures, and it is ready.
         measuring = [name for name in ("ingest", "catalogue", "quality") if told(ports[name], "quality")]
         assert measuring == ["quality"] and told(ports["quality"], "quality") == ["1.0"]
-        # A process that starts anew has what was published.
+        # A process that restarts has the published version.
         asyncio.run(triton.stop(20))
         start_triton(cluster, triton)
         index = asyncio.run(posted(ports["triton-http"], "/v2/repository/index"))
@@ -134,10 +134,10 @@ def test_what_the_chart_starts_becomes_ready_serves_and_drains(
             process.kill()
 
 
-def test_a_triton_that_watches_its_repository_finds_a_version_by_itself(
+def test_a_triton_that_watches_its_repository_finds_a_version(
     cluster: Cluster, ports: dict[str, int]
 ) -> None:
-    """As on GPUs; here the Python backend stands in for the others, which the wheel does not have."""
+    """As on GPUs. The Python backend replaces the others, which the wheel does not have."""
     numbers = {"grpc": ports["triton"], "http": ports["triton-http"], "metrics": ports["triton-metrics"]}
     triton = {"backend": "onnxruntime", "ports": numbers, "pollSeconds": 1}
     found = rendered(values={"triton": triton, "jobs": {"publish": {"enabled": True}}})
@@ -169,25 +169,25 @@ def test_a_triton_that_watches_its_repository_finds_a_version_by_itself(
 
 
 def shares(port: int, room: str) -> list[float]:
-    """The shares of the users that versions of the model have."""
+    """Returns the share of users of each model version."""
     found = re.findall(rf"^recstream_{room}_model_share{{.*}} (\S+)$", figures(port), re.M)
     return [float(each) for each in found]
 
 
 def told(port: int, component: str) -> list[str]:
-    """What an ingest process says of a component: 1.0 where it is in order, nothing where it has none."""
+    """Returns an ingest process's readiness of a component: 1.0 if it is ready, None if it has no such component."""
     return re.findall(rf'^recstream_ingest_ready{{component="{component}"}} (\S+)$', figures(port), re.M)
 
 
 def figures(port: int) -> str:
-    """All of /metrics, which is long."""
+    """Returns all of /metrics, which is long."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         text: str = answer.read().decode()
     return text
 
 
 async def posted(port: int, path: str) -> str:
-    """The answer to an empty POST."""
+    """Returns the answer to an empty POST."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     head = f"POST {path} HTTP/1.1\r\nHost: triton\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}"
     writer.write(head.encode())
@@ -231,7 +231,7 @@ def test_the_bundled_kafka_starts_from_its_properties(tmp_path: Path) -> None:
     options = re.search(r"format (.*) -c ", container["command"][2])
     assert options is not None
     java = [str(java_runtime()), "-Xmx256m", "-cp", f"{asyncio.run(kafka_jars())}/*"]
-    for _ in range(2):  # as after a restart
+    for _ in range(2):  # As after a restart.
         done = subprocess.run(
             [*java, "kafka.tools.StorageTool", "format", *options[1].split(), "-c", str(properties)],
             capture_output=True, text=True, timeout=60, check=False,

@@ -1,7 +1,7 @@
 """The chart in a real API server: `make test-kubernetes`, which builds one first.
 
-A server refuses what no check of files finds: names that are taken, fields that do not go together, pods that the
-namespace forbids. Its warnings, of deprecated fields too, fail these tests.
+A server finds errors that no check of files finds: names that are taken, inconsistent fields, pods that the namespace
+forbids. Its warnings, including those of deprecated fields, fail these tests.
 """
 
 from decimal import Decimal, InvalidOperation
@@ -71,7 +71,7 @@ def test_a_deprecated_kind_is_warned_of(namespace: Namespace) -> None:
     assert "deprecated" in namespace.complaint(MORE)
 
 
-def test_a_pod_that_the_namespace_forbids_is_warned_of_and_not_made(namespace: Namespace) -> None:
+def test_a_pod_that_the_namespace_forbids_is_warned_of_and_not_created(namespace: Namespace) -> None:
     careless = {"containerSecurityContext": {"allowPrivilegeEscalation": True}}
     namespace.values(DEFAULTS, {"catalogue": careless})
     assert "would violate PodSecurity" in namespace.complaint(MORE)
@@ -79,7 +79,7 @@ def test_a_pod_that_the_namespace_forbids_is_warned_of_and_not_made(namespace: N
         namespace.settled(seconds=10)
 
 
-def test_a_pod_that_says_not_what_it_needs_is_not_made_where_there_is_a_quota(namespace: Namespace) -> None:
+def test_a_pod_without_requests_is_not_created_under_a_quota(namespace: Namespace) -> None:
     namespace.values(DEFAULTS, {"catalogue": {"resources": {"limits": {"memory": None}}}})
     namespace.run(MORE)
     with pytest.raises(AssertionError, match="recstream-catalogue.*must specify limits.memory"):
@@ -87,7 +87,8 @@ def test_a_pod_that_says_not_what_it_needs_is_not_made_where_there_is_a_quota(na
 
 
 def difference(sent: Any, live: Any, where: str) -> str | None:
-    """Where the server has something other than was sent. What it added is its own; what is empty may be left out."""
+    """Yields where the server's object differs from what was sent. The server may add fields, and leave out empty
+    ones."""
     if isinstance(sent, dict):
         if not isinstance(live, dict):
             return where
@@ -106,12 +107,12 @@ def difference(sent: Any, live: Any, where: str) -> str | None:
 
 
 def same(sent: Any, live: Any) -> bool:
-    """Equal, or the same quantity in other words."""
+    """Whether the values are equal, or the same quantity written in another way."""
     return bool(sent == live or (quantity(sent) is not None and quantity(sent) == quantity(live)))
 
 
 def quantity(text: Any) -> Decimal | None:
-    """1Gi, 2000, 2k."""
+    """Parses 1Gi, 2000, 2k."""
     text = str(text)
     for unit in sorted(UNITS, key=len, reverse=True):
         if text.endswith(unit):

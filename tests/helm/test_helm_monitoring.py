@@ -1,4 +1,5 @@
-"""The chart renders its files of alerts and dashboards unchanged, and each release's alerts see that release alone."""
+"""The chart renders its files of alerts and dashboards unchanged, and the alerts of a release concern only that
+release."""
 
 import json
 import re
@@ -45,7 +46,7 @@ def test_alerts_and_dashboards_are_off_by_default() -> None:
     assert not [each for each in found if "dashboard" in each["metadata"]["name"]]
 
 
-def test_all_alerts_are_there_in_their_groups_and_say_what_their_file_says() -> None:
+def test_all_alerts_are_rendered_in_their_groups_as_in_their_file() -> None:
     plain = rule_object(ownNamespace=False)["spec"]["groups"]
     assert plain == GROUPS
     for group, ours in zip(GROUPS, rule_object()["spec"]["groups"], strict=True):
@@ -90,8 +91,8 @@ def test_prometheus_takes_the_rules(settings: Mapping[str, Any], tmp_path: Path)
 
 
 def moved(path: Path, namespace: str) -> dict[str, Any]:
-    """A unit test of the alerts with every series in a namespace. In another one than ours nothing is to fire, but for
-    what fires where there is nothing."""
+    """Returns a unit test of the alerts with every series in a namespace. If it is not the release's, no alert may
+    fire, except those for missing series."""
     tests = yaml.safe_load(path.read_text())
     tests["rule_files"] = ["rules.yaml"]
     for test in tests["tests"]:
@@ -132,18 +133,18 @@ def test_alerts_can_be_left_out_labelled_and_added_to() -> None:
             assert rule["labels"] == {**labels, "namespace": NAMESPACE}
 
 
-def test_an_alert_that_there_is_not_cannot_be_left_out() -> None:
+def test_an_unknown_alert_cannot_be_disabled() -> None:
     wrong = {"prometheusRule": {"enabled": True, "disabled": ["RecstreamIngestLags"]}}
     assert "there is no alert RecstreamIngestLags" in refusal(wrong)
 
 
 @pytest.mark.parametrize("matcher", ['cluster="eu', 'a="b", c="d"', "eu", 'cluster="e"u"', '"a"="b"'])
-def test_what_is_no_matcher_is_refused(matcher: str) -> None:
+def test_an_invalid_matcher_is_refused(matcher: str) -> None:
     assert "at '/prometheusRule/matchers/0'" in refusal({"prometheusRule": {"matchers": [matcher]}})
 
 
 @pytest.mark.parametrize("url", ["https://example.com/runbooks", "https://example.com/runbooks/"])
-def test_runbooks_are_linked_where_they_are_shown(url: str) -> None:
+def test_runbooks_are_linked_at_their_published_url(url: str) -> None:
     for name, rule in rules(runbookUrl=url).items():
         assert rule["annotations"]["runbook_url"] == f"https://example.com/runbooks/{name}.md"
         assert "runbook" not in rule["annotations"]
@@ -152,7 +153,7 @@ def test_runbooks_are_linked_where_they_are_shown(url: str) -> None:
         assert "runbook_url" not in rule["annotations"]
 
 
-def test_a_triton_elsewhere_is_not_looked_for_in_our_namespace() -> None:
+def test_an_external_triton_is_not_expected_in_our_namespace() -> None:
     disabled: dict[str, Any] = {"disabled": []}
     assert set(NAMES) - set(rules(EXTERNAL, **disabled)) == {"RecstreamTritonQueues"}
     assert set(rules(EXTERNAL, ownNamespace=False, **disabled)) == set(NAMES)
@@ -168,7 +169,7 @@ def test_the_dashboards_are_those_of_the_files() -> None:
     assert all(len(json.dumps(each)) < 2**20 for each in maps)
 
 
-def test_the_sidecar_is_told_what_it_wants_to_be_told() -> None:
+def test_the_sidecar_gets_its_labels_and_annotations() -> None:
     values = {
         "enabled": True,
         "namespace": "monitoring",
@@ -190,7 +191,7 @@ def test_the_sidecar_is_told_what_it_wants_to_be_told() -> None:
         }  # fmt: skip
 
 
-def test_the_autoscaler_goes_by_a_metric_that_there_is() -> None:
+def test_the_autoscaler_uses_an_existing_metric() -> None:
     found = of(
         rendered(values={"server": {"autoscaling": {"enabled": True}}}), "HorizontalPodAutoscaler", "server"
     )

@@ -1,6 +1,6 @@
 """What an operator does with a release, in a real API server: `make test-kubernetes`.
 
-The commands are those of the pages, read from there and run as they stand.
+The commands are read from the pages of the documentation, and run unchanged.
 """
 
 import re
@@ -22,18 +22,18 @@ UPGRADE = "helm upgrade recstream helm/recstream -f values.yaml -f more.yaml"
 OPERATIONS = ROOT / "docs" / "operations.md"
 ALL = {"server", "ingest", "catalogue", "quality", "triton", "kafka", "valkey"}
 PUBLISHING = {"Job": 1, "NetworkPolicy": 1}
-# They outlive a release; docs/operations.md and the README name them.
+# They survive a release. docs/operations.md and the README name them.
 CLAIM = ("PersistentVolumeClaim", "recstream-models")
 BUNDLED = {("PersistentVolumeClaim", f"data-recstream-{name}-0") for name in ("kafka", "valkey")}
 
 
 def commands(page: Path, verbs: str = "helm (?:install|upgrade|rollback|uninstall)") -> list[str]:
-    """The commands that a page gives, in the order in which it first does."""
+    """Returns the commands of a page, in the order of their first occurrence."""
     return list(dict.fromkeys(re.findall(rf"(?:^|`)({verbs} [^`\n]+)", page.read_text(), re.MULTILINE)))
 
 
 def revisions(namespace: Namespace) -> Counter[str]:
-    """How many each component has had: ReplicaSets, and what StatefulSets keep."""
+    """Returns the number of revisions of each component: ReplicaSets, and what StatefulSets keep."""
     return Counter(
         component_of(each)
         for (kind, _), each in namespace.objects().items()
@@ -48,7 +48,7 @@ def test_the_steps_of_the_page_on_operations(kubernetes: Kubernetes, namespace: 
     namespace.run(install)
     namespace.settled()
     installed = namespace.state()
-    assert kubernetes.objects("monitoring")  # the dashboards
+    assert kubernetes.objects("monitoring")  # The dashboards.
 
     namespace.run(publish)
     published = namespace.state()
@@ -78,7 +78,7 @@ def test_the_steps_of_the_readme(namespace: Namespace) -> None:
     assert namespace.state() == installed
 
 
-def test_the_notes_tell_how_to_publish(namespace: Namespace) -> None:
+def test_the_notes_say_how_to_publish(namespace: Namespace) -> None:
     namespace.values(DEFAULTS)
     (line,) = re.findall(r"helm .*upgrade .*", namespace.run(INSTALL))
     installed = namespace.state()
@@ -102,7 +102,7 @@ def test_an_upgrade_changes_what_its_values_changed_and_a_rollback_restores_it(n
     assert namespace.state() == before
 
 
-def test_only_pods_that_read_a_setting_roll_when_it_changes(namespace: Namespace) -> None:
+def test_only_pods_that_read_a_setting_restart_when_it_changes(namespace: Namespace) -> None:
     namespace.values(DEFAULTS, {"config": {"ranking": {"trending_half_life_hours": 3}}})
     namespace.run(INSTALL)
     namespace.settled()
@@ -113,7 +113,7 @@ def test_only_pods_that_read_a_setting_roll_when_it_changes(namespace: Namespace
     assert revisions(namespace) - before == Counter(server=1, quality=1)
 
 
-def test_a_restart_by_hand_starts_all_anew_and_an_upgrade_does_not_undo_it(namespace: Namespace) -> None:
+def test_a_restart_by_hand_restarts_all_pods_and_an_upgrade_does_not_undo_it(namespace: Namespace) -> None:
     (restart,) = commands(OPERATIONS, "kubectl rollout restart")
     namespace.values(DEFAULTS)
     namespace.run(INSTALL)
@@ -126,7 +126,7 @@ def test_a_restart_by_hand_starts_all_anew_and_an_upgrade_does_not_undo_it(names
     assert namespace.state() == restarted
 
 
-def test_nothing_but_claims_is_left_and_they_are_taken_over_by_the_next_release(namespace: Namespace) -> None:
+def test_only_claims_are_left_and_the_next_release_takes_them_over(namespace: Namespace) -> None:
     namespace.values(DEFAULTS)
     namespace.run(INSTALL)
     namespace.settled()
@@ -136,14 +136,14 @@ def test_nothing_but_claims_is_left_and_they_are_taken_over_by_the_next_release(
     namespace.settled()
 
 
-def test_the_claim_of_the_models_goes_where_it_is_not_to_be_kept(namespace: Namespace) -> None:
+def test_the_claim_of_the_models_is_removed_if_it_is_not_to_be_kept(namespace: Namespace) -> None:
     namespace.values(AUTOSCALING, {"models": {"persistence": {"keep": False}}})
     namespace.run(f"{INSTALL} -f more.yaml")
     namespace.run("helm uninstall recstream")
     until(lambda: not namespace.objects(), "something is left")
 
 
-def test_jobs_give_way_to_others_when_they_change(namespace: Namespace) -> None:
+def test_changed_jobs_are_replaced(namespace: Namespace) -> None:
     def jobs() -> set[str]:
         return {name for kind, name in namespace.objects() if kind == "Job"}
 
@@ -171,7 +171,7 @@ def test_an_upgrade_leaves_the_number_of_servers_to_the_autoscaler(namespace: Na
     namespace.values(AUTOSCALING, {"server": {"preStopSeconds": 15}})
     namespace.run(INSTALL)
     namespace.settled()
-    assert replicas(namespace, "server") == 3  # the autoscaler's least: the Deployment was sent with none
+    assert replicas(namespace, "server") == 3  # The autoscaler's minimum: the Deployment has no number.
     namespace.run("kubectl scale deployment recstream-server --replicas=8")
     namespace.run(UPGRADE)
     namespace.settled()
@@ -180,7 +180,7 @@ def test_an_upgrade_leaves_the_number_of_servers_to_the_autoscaler(namespace: Na
     assert replicas(namespace, "server") == 8
 
 
-def test_an_upgrade_is_refused_after_scaling_by_hand_until_the_values_say_the_same(
+def test_an_upgrade_is_refused_after_scaling_by_hand_until_the_values_agree(
     namespace: Namespace,
 ) -> None:
     (scale,) = commands(OPERATIONS, "kubectl scale deployment")
@@ -193,7 +193,7 @@ def test_an_upgrade_is_refused_after_scaling_by_hand_until_the_values_say_the_sa
     assert replicas(namespace, "server") == 6
 
 
-def test_autoscaling_is_turned_on_without_a_pod_less_once_the_number_was_set_by_hand(
+def test_autoscaling_is_enabled_without_losing_a_pod_once_the_number_was_set_by_hand(
     namespace: Namespace,
 ) -> None:
     on = {"autoscaling": {"enabled": True, "minReplicas": 2}}
@@ -202,7 +202,7 @@ def test_autoscaling_is_turned_on_without_a_pod_less_once_the_number_was_set_by_
     namespace.run("kubectl scale deployment recstream-server --replicas=4")
     namespace.run(UPGRADE)
     assert replicas(namespace, "server") == 4
-    assert replicas(namespace, "ingest") == 1  # not set by hand: taken away with helm's number
+    assert replicas(namespace, "ingest") == 1  # Not set by hand, so it was removed with helm's number.
     off = {"autoscaling": {"enabled": False}}
     namespace.values(DEFAULTS, {"server": {**off, "replicas": 4}, "ingest": {**off, "replicas": 1}})
     namespace.run(UPGRADE)

@@ -1,4 +1,4 @@
-"""Online quality is measured by one process at a time, which nothing scales and which no other process joins."""
+"""One process at a time measures online quality. Nothing scales it, and no other process has its role."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ def objects(request: pytest.FixtureRequest) -> list[Object]:
 
 
 def roles(each: Object) -> list[str]:
-    """The roles of an ingest process; all of them where the command names none."""
+    """Returns the roles of an ingest process, which are all of them if the command names none."""
     arguments: list[str] = containers(each)[-1].get("args", [])
     if arguments[:1] != ["ingest"]:
         return []
@@ -23,17 +23,17 @@ def roles(each: Object) -> list[str]:
     return named or list(Role)
 
 
-def test_one_process_measures_and_it_does_nothing_else(objects: list[Object]) -> None:
+def test_one_process_measures_and_has_no_other_role(objects: list[Object]) -> None:
     measuring = [each for each in workloads(objects) if "quality" in roles(each)]
     assert [(each["kind"], component_of(each), roles(each)) for each in measuring] == [
         ("Deployment", "quality", ["quality"])
     ]
-    # During an upgrade too.
+    # During an upgrade, too.
     assert measuring[0]["spec"]["replicas"] == 1
     assert measuring[0]["spec"]["strategy"] == {"type": "Recreate"}
 
 
-def test_every_role_is_played_by_some_process(objects: list[Object]) -> None:
+def test_every_role_has_a_process(objects: list[Object]) -> None:
     assert {role for each in workloads(objects) for role in roles(each)} == set(Role)
 
 
@@ -44,7 +44,7 @@ def test_nothing_scales_it(objects: list[Object]) -> None:
         assert each["kind"] != "PodDisruptionBudget" or component_of(each) != "quality"
 
 
-def test_it_has_a_switch() -> None:
+def test_it_can_be_disabled() -> None:
     found = rendered(
         values={
             "quality": {"enabled": False},
@@ -59,20 +59,20 @@ def roles_of(each: Object) -> list[str]:
     return roles(each) if each["kind"] == "Deployment" else []
 
 
-def test_a_worker_that_would_remember_nothing_is_refused() -> None:
+def test_a_worker_without_memory_for_slates_is_refused() -> None:
     nothing: dict[str, Any] = {"config": {"ingest": {"quality_slates": 0}}}
     assert "set quality.enabled to false" in refusal(nothing)
     assert rendered(values={**nothing, "quality": {"enabled": False}})
 
 
-def test_it_knows_the_surfaces_that_the_servers_know() -> None:
+def test_it_has_the_surfaces_of_the_servers() -> None:
     given = {"config": {"ranking": {"surfaces": {"home": {}}}}}
     for component in ("server", "quality"):
         text = of(rendered(values=given), "ConfigMap", component)["data"]["recstream.yaml"]
         assert "home" in yaml.safe_load(text)["ranking"]["surfaces"], component
 
 
-def test_it_reaches_kafka_and_nothing_else() -> None:
+def test_it_reaches_only_kafka() -> None:
     found = rendered(values={"networkPolicy": {"restrictEgress": True}})
     rules = of(found, "NetworkPolicy", "quality")["spec"]["egress"]
     assert [port["port"] for rule in rules for port in rule["ports"]] == [53, 53, 9092]

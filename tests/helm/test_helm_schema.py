@@ -1,4 +1,4 @@
-"""Values: described once, refused where they are wrong."""
+"""Values are described once, and wrong values are refused."""
 
 import importlib.util
 import json
@@ -17,7 +17,7 @@ SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 
 @pytest.fixture(scope="module")
 def writer() -> ModuleType:
-    """helm/write_values.py."""
+    """Loads helm/write_values.py."""
     spec = importlib.util.spec_from_file_location("write_values", ROOT / "helm" / "write_values.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -25,12 +25,12 @@ def writer() -> ModuleType:
     return module
 
 
-def test_values_and_schema_are_as_helm_values_describes_them(writer: ModuleType) -> None:
+def test_values_and_schema_are_generated_from_helm_values(writer: ModuleType) -> None:
     assert (CHART / "values.yaml").read_text() == writer.values_text(), "python helm/write_values.py"
     assert (CHART / "values.schema.json").read_text() == writer.schema_text(), "python helm/write_values.py"
 
 
-def test_the_readme_is_as_helm_docs_writes_it() -> None:
+def test_the_readme_is_generated_by_helm_docs() -> None:
     docs = tool("helm-docs")
     command = [docs, "--chart-search-root", str(CHART), "--sort-values-order", "file", "--dry-run"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -38,7 +38,7 @@ def test_the_readme_is_as_helm_docs_writes_it() -> None:
     assert done.stdout.strip() == (CHART / "README.md").read_text().strip(), "make chart"
 
 
-def test_the_schema_has_the_defaults_and_the_values_file_no_others() -> None:
+def test_the_schema_and_the_values_file_have_the_same_defaults() -> None:
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     found = {path: schema["default"] for path, schema in leaves(SCHEMA)}
     for path, default in found.items():
@@ -49,7 +49,7 @@ def test_the_schema_has_the_defaults_and_the_values_file_no_others() -> None:
     assert set(paths(values, set(found))) == set(found)
 
 
-def test_every_value_is_described_and_every_object_closed() -> None:
+def test_every_value_has_a_description_and_every_object_is_closed() -> None:
     for path, node in objects(SCHEMA):
         if path:
             assert node.get("description"), path
@@ -103,7 +103,7 @@ def test_a_wrong_value_is_refused_with_its_path(values: dict[str, Any], where: s
         ({"server": {"autoscaling": {"enabled": True, "minReplicas": 11}}}, "is more than maxReplicas"),
     ],
 )
-def test_values_that_do_not_go_together_are_refused(values: dict[str, Any], words: str) -> None:
+def test_inconsistent_values_are_refused(values: dict[str, Any], words: str) -> None:
     assert words in refusal(values)
 
 
@@ -114,7 +114,7 @@ def test_the_values_of_the_continuous_checks_are_the_five() -> None:
 
 
 def paths(node: Any, known: set[tuple[str, ...]], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Paths of a values file, as deep as values are known."""
+    """Yields the paths of a values file, as deep as values are defined."""
     if path in known or not isinstance(node, dict):
         yield path
         return
@@ -123,7 +123,7 @@ def paths(node: Any, known: set[tuple[str, ...]], path: tuple[str, ...] = ()) ->
 
 
 def objects(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every schema down to those with a default, and these."""
+    """Yields every schema down to those with a default, including these."""
     yield path, node
     if "default" not in node:
         for name, value in node.get("properties", {}).items():

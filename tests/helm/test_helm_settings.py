@@ -1,4 +1,4 @@
-"""What the chart tells the processes is what the processes know."""
+"""The processes know all the settings and arguments that the chart gives them."""
 
 import os
 import tomllib
@@ -24,7 +24,8 @@ def objects(request: pytest.FixtureRequest) -> list[Object]:
 
 @pytest.fixture
 def loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """A function that loads the settings of one container as its process would, with every secret the same."""
+    """Returns a function that loads the settings of a container as its process would. All secrets have the same
+    value."""
     for name in [name for name in os.environ if name.startswith(PREFIX)]:
         monkeypatch.delenv(name)
 
@@ -47,12 +48,12 @@ def loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
 
 def config(objects: list[Object], name: str) -> Object:
-    """The ConfigMap of that name."""
+    """Returns the ConfigMap of that name."""
     return next(each for each in objects if each["kind"] == "ConfigMap" and each["metadata"]["name"] == name)
 
 
 def of_recstream(each: Object) -> list[Object]:
-    """The containers of a workload that run the `recstream` command."""
+    """Returns the containers of a workload that run the `recstream` command."""
     return [
         container
         for container in containers(each)
@@ -69,14 +70,14 @@ def test_every_process_accepts_its_settings(objects: list[Object], loaded: Any) 
     assert seen >= 3
 
 
-def test_every_command_and_option_is_one_of_the_program(objects: list[Object]) -> None:
+def test_every_command_and_option_exists(objects: list[Object]) -> None:
     for each in workloads(objects):
         for container in of_recstream(each):
             parse(list(container["args"]))
 
 
 def parse(arguments: list[str]) -> None:
-    """Raises what click raises of arguments that the program does not take; nothing is run."""
+    """Raises click's error if the program does not take these arguments. Nothing is run."""
     group = get_command(app)
     context = group.make_context("recstream", arguments)
     while hasattr(group, "resolve_command"):
@@ -86,7 +87,7 @@ def parse(arguments: list[str]) -> None:
         group = command
 
 
-def test_external_servers_are_reached_as_the_values_say(loaded: Any) -> None:
+def test_external_servers_are_reached_with_the_values(loaded: Any) -> None:
     found = rendered(next(file for file in VALUES if file.name.startswith("external")))
     template = pod(of(found, "Deployment", "server"))
     settings = loaded(found, template, template["spec"]["containers"][0])
@@ -105,7 +106,7 @@ def test_external_servers_are_reached_as_the_values_say(loaded: Any) -> None:
     assert SECRET not in str(found)
 
 
-def test_processes_listen_where_probes_and_services_look(loaded: Any) -> None:
+def test_processes_listen_at_the_ports_of_probes_and_services(loaded: Any) -> None:
     ports = {"grpc": 6001, "http": 6002}
     found = rendered(values={"server": {"ports": ports}, "ingest": {"ports": {"http": 6003}}})
     template = pod(of(found, "Deployment", "server"))
@@ -120,7 +121,7 @@ def test_processes_listen_where_probes_and_services_look(loaded: Any) -> None:
     assert (settings.ingest.health_host, settings.ingest.health_port) == ("0.0.0.0", 6003)
 
 
-def test_the_drain_of_the_values_is_that_of_the_process(loaded: Any) -> None:
+def test_the_process_has_the_drain_time_of_the_values(loaded: Any) -> None:
     found = rendered(values={"server": {"drainSeconds": 12.5}})
     template = pod(of(found, "Deployment", "server"))
     assert loaded(found, template, template["spec"]["containers"][0]).server.drain_seconds == 12.5
@@ -132,7 +133,7 @@ def test_a_large_number_stays_a_number(loaded: Any) -> None:
     assert loaded(found, template, template["spec"]["containers"][0]).ingest.statistics_keys == 30_000_000
 
 
-def test_the_scaler_looks_at_the_groups_and_the_topic_that_ingest_has(loaded: Any) -> None:
+def test_the_scaler_uses_the_groups_and_the_topic_of_ingest(loaded: Any) -> None:
     values = {"kafka": {"topicPrefix": "prod."}, "ingest": {"autoscaling": {"enabled": True}}}
     found = rendered(values=values)
     template = pod(of(found, "Deployment", "ingest"))
@@ -145,7 +146,7 @@ def test_the_scaler_looks_at_the_groups_and_the_topic_that_ingest_has(loaded: An
     assert {each["metadata"]["bootstrapServers"] for each in triggers} == {kafka.bootstrap}
 
 
-def test_who_traces_reaches_the_collector_and_knows_where_it_is() -> None:
+def test_processes_that_trace_know_and_reach_the_collector() -> None:
     tracing = {"exporter": "otlp", "endpoint": "https://collector.watch.svc:4319", "sample_ratio": 0.5}
     peer = {"namespaceSelector": {"matchLabels": {"name": "watch"}}}
     policy = {"restrictEgress": True, "tracing": {"to": [peer]}}
@@ -158,6 +159,6 @@ def test_who_traces_reaches_the_collector_and_knows_where_it_is() -> None:
         assert yaml.safe_load(text).get("tracing") == (tracing if component != "catalogue" else None)
 
 
-def test_the_images_are_of_the_version_of_the_program() -> None:
+def test_the_images_have_the_version_of_the_program() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"] == project

@@ -1,4 +1,4 @@
-"""What the chart renders is what Kubernetes takes."""
+"""Kubernetes accepts everything that the chart renders."""
 
 import subprocess
 from pathlib import Path
@@ -42,7 +42,7 @@ def crds(python: Path) -> Path:
 
 @pytest.fixture(scope="module", params=VALUES, ids=lambda file: file.name)
 def manifest(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with all that one values file gives."""
+    """Writes a file with everything that one values file renders."""
     done = helm("template", RELEASE, str(CHART), "--namespace", NAMESPACE, "--values", str(request.param))
     assert done.returncode == 0, done.stderr
     assert not done.stderr, done.stderr
@@ -52,14 +52,14 @@ def manifest(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.mark.parametrize("file", VALUES, ids=lambda file: file.name)
-def test_the_linter_has_nothing_to_say(file: Path) -> None:
+def test_the_linter_finds_nothing(file: Path) -> None:
     done = helm("lint", "--strict", "--quiet", str(CHART), "--values", str(file))
     assert done.returncode == 0, done.stdout + done.stderr
     assert not done.stdout.strip() and not done.stderr.strip()
 
 
 @pytest.mark.parametrize("version", KUBERNETES)
-def test_kubernetes_takes_every_object(manifest: Path, version: str, python: Path) -> None:
+def test_kubernetes_accepts_every_object(manifest: Path, version: str, python: Path) -> None:
     said = validated(python, version, manifest)
     strangers = {line.partition(UNKNOWN)[2].split()[0] for line in said if UNKNOWN in line}
     assert strangers <= CUSTOM
@@ -72,7 +72,7 @@ def test_a_field_that_does_not_exist_is_found(python: Path, tmp_path: Path) -> N
     assert any("portz" in line for line in validated(python, KUBERNETES[-1], file))
 
 
-def test_custom_resources_are_what_their_definitions_say(manifest: Path, python: Path, crds: Path) -> None:
+def test_custom_resources_match_their_definitions(manifest: Path, python: Path, crds: Path) -> None:
     done = checked(python, crds, manifest)
     assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
 
@@ -104,7 +104,7 @@ def test_a_kind_without_a_definition_is_named(python: Path, crds: Path, tmp_path
 
 
 def validated(python: Path, version: str, file: Path) -> list[str]:
-    """The lines of kubernetes-validate, a warning or a failure each."""
+    """Returns the lines of kubernetes-validate, one for each warning or failure."""
     command = [str(python.with_name("kubernetes-validate")), "-k", version, "--strict", "--quiet", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert "Traceback" not in done.stderr, done.stderr
@@ -114,6 +114,6 @@ def validated(python: Path, version: str, file: Path) -> list[str]:
 
 
 def checked(python: Path, crds: Path, file: Path) -> subprocess.CompletedProcess[str]:
-    """What tests/helm/custom_resources.py says."""
+    """Returns the output of tests/helm/custom_resources.py."""
     command = [str(python), str(ROOT / "tests" / "helm" / "custom_resources.py"), str(crds), str(file)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

@@ -1,7 +1,8 @@
 """Every value has an effect on what is rendered.
 
-Values that nothing branches on get marks of their own, all at once, and every mark must be found in what one of a few
-settings of the rest renders. Each value that is left, a switch mostly, is changed alone: something must change then.
+Values that no template branches on get unique marks, all at once. The chart is rendered with a few sets of the other
+values, and every mark must be in one of the outputs. Each of the other values, mostly switches, is changed on its own,
+and the output must change.
 """
 
 import json
@@ -13,14 +14,14 @@ import pytest
 
 from tests.helm.chart import CHART, NAMESPACE, RELEASE, helm, leaves, merged, nested
 
-# The chart is rendered once for each value that is a switch, in each of the settings.
+# The chart is rendered once for each value that is a switch, with each set of the other values.
 pytestmark = pytest.mark.drill
 
 Path = tuple[str, ...]
 SCHEMA: Final = json.loads((CHART / "values.schema.json").read_text())
 LEAVES: Final[Mapping[Path, Any]] = dict(leaves(SCHEMA))
 
-# What the settings of the rest must have for anything to be rendered at all; these are changed alone.
+# Values that the others need for anything to be rendered. These values are changed one by one.
 ALWAYS: Final[Mapping[str, Any]] = {
     "server.terminationGracePeriodSeconds": 99_999,
     "kafka.partitions": 99_998,
@@ -71,7 +72,7 @@ OTHERS: Final[Mapping[str, Mapping[str, Any]]] = {
 
 
 def mark(path: Path, number: int) -> Any:
-    """A value of the right form that can be found again."""
+    """Returns a value of the right form that can be found again."""
     schema = LEAVES[path]
     kinds = schema.get("type", "string")
     kinds = [kinds] if isinstance(kinds, str) else kinds
@@ -106,7 +107,7 @@ def found(value: Any, text: str) -> bool:
 
 
 def settings(name: str) -> dict[str, Any]:
-    """Values with all marks but those that the setting fixes."""
+    """Returns values with all marks, except those that the set fixes."""
     fixed = {**ALWAYS, **OTHERS[name]}
     values: dict[str, Any] = {}
     for path, value in MARKS.items():
@@ -115,7 +116,7 @@ def settings(name: str) -> dict[str, Any]:
 
 
 def output(values: Mapping[str, Any]) -> str:
-    """What is rendered, the schema not asked."""
+    """Returns what is rendered, without checking the schema."""
     done = helm(
         "template", RELEASE, str(CHART), "--namespace", NAMESPACE, "--skip-schema-validation", values=values
     )
@@ -140,7 +141,7 @@ def test_every_value_has_an_effect(outputs: Mapping[str, str]) -> None:
 
 
 def changes(path: Path, outputs: Mapping[str, str]) -> bool:
-    """Whether another value changes what is rendered in one of the settings."""
+    """Whether another value changes what is rendered with one of the sets."""
     for name, text in outputs.items():
         values = settings(name)
         value = ALONE.get(".".join(path), False)
