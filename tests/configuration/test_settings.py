@@ -50,7 +50,7 @@ def test_a_mistyped_setting_is_named_with_its_variable(monkeypatch: pytest.Monke
 
 def test_a_mistyped_room_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECSTREAM_KAFAK__BOOTSTRAP", "x")
-    with pytest.raises(ConfigurationError, match="RECSTREAM_KAFAK__BOOTSTRAP is no setting"):
+    with pytest.raises(ConfigurationError, match="RECSTREAM_KAFAK__BOOTSTRAP is not a setting"):
         load_settings()
 
 
@@ -75,7 +75,7 @@ def test_a_missing_file_and_a_file_that_is_no_yaml_are_errors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RECSTREAM_CONFIG", str(tmp_path / "none.yaml"))
-    with pytest.raises(ConfigurationError, match=r"none\.yaml is not there"):
+    with pytest.raises(ConfigurationError, match=r"none\.yaml does not exist"):
         load_settings()
     (tmp_path / "bad.yaml").write_text("kafka: {bootstrap: [\n")
     monkeypatch.setenv("RECSTREAM_CONFIG", str(tmp_path / "bad.yaml"))
