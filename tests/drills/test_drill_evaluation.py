@@ -56,7 +56,8 @@ def catalogue(now_ms: int) -> list[Item]:
     """Returns items: some are new, some are old, some have only an id. There are four categories, one of them large."""
     items = []
     for number, item_id in enumerate(ITEMS[:110]):
-        age = DAY_MS * (number % 10 if number % 4 == 0 else 30 + number)
+        # No two are equally new: which of two comes first would depend on which was read first.
+        age = DAY_MS * (number % 10 if number % 4 == 0 else 30 + number) + 1000 * number
         category = "common" if number % 2 else f"rare-{number % 3}"
         items.append(
             Item(
