@@ -52,14 +52,14 @@ PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 test: lint install-test
 	@.venv/bin/python -m pytest -m "not kubernetes and not drill" $(PARALLEL) $(ARGS)
 
-# One after another: each drill has the machine for itself.
 drills: install-test
 	@.venv/bin/python -m pytest -m drill $(ARGS)
 
+# Those of tests/drills have deadlines, so each has the machine for itself.
 test-all: lint install-test
 	@status=0
-	HYPOTHESIS_PROFILE=thorough .venv/bin/python -m pytest -m "not kubernetes and not drill" $(PARALLEL) $(ARGS) || status=$$?
-	.venv/bin/python -m pytest -m drill $(ARGS) || status=$$?
+	HYPOTHESIS_PROFILE=thorough .venv/bin/python -m pytest --ignore tests/drills $(PARALLEL) $(ARGS) || status=$$?
+	.venv/bin/python -m pytest tests/drills $(ARGS) || status=$$?
 	exit $$status
 
 test-kubernetes: .venv/installed .cache/crds/installed .cache/kubernetes/installed helm-tools

@@ -27,7 +27,7 @@ from local.servers.valkey_cluster import EmbeddedValkeyCluster
 
 # No example is timed: the machine may be busy. `make test-all` draws more of them.
 settings.register_profile("quick", deadline=None, max_examples=25)
-settings.register_profile("thorough", deadline=None, max_examples=300)
+settings.register_profile("thorough", deadline=None, max_examples=100)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 # The servers start in synchronous fixtures, outside any test's event loop: the loop that starts a server need
