@@ -4,6 +4,8 @@ import asyncio
 import threading
 from collections.abc import Callable, Mapping
 
+import structlog
+
 from catalog import metrics
 from catalog.changes import Change
 from catalog.in_memory import InMemoryCatalog, wall_clock_ms
@@ -19,7 +21,12 @@ from topics.settings import KafkaSettings
 
 __all__ = ["Catalog", "Change"]
 
+log = structlog.get_logger()
+
 _MERGE_LOOK_SECONDS = 0.5
+# The recall that `LiveIndex` promises. Vectors of very different lengths, and many nearly equal ones, make a graph miss
+# more.
+_LEAST_RECALL = 0.9
 # A build takes up to minutes of a core, so a failed one is not retried at once.
 _MERGE_BACK_OFF = BackOff(initial=5.0, maximum=120.0, jitter=5.0, steady=300.0)
 
@@ -119,6 +126,9 @@ class Catalog(InMemoryCatalog):
             index.install(merge, graph)
             metrics.MERGES.observe(loop.time() - began)
             metrics.INDEX_BUILT.labels(str(version)).set_to_current_time()
+            metrics.INDEX_RECALL.labels(str(version)).set(index.recall)
+            if merge.base is None and index.recall < _LEAST_RECALL:
+                log.warning("catalog_index_misses", version=version, recall=round(index.recall, 3))
         except BuildStopped:
             index.abandon()
         except BaseException:

@@ -27,6 +27,11 @@ INDEX_BUILT = Gauge(
     "Unix time at which the version's graph was last built or extended; absent while all vectors are scanned",
     ["version"],
 )
+INDEX_RECALL = Gauge(
+    "recstream_catalog_index_recall",
+    "Share of a scan's first hundred that the version's graph found when it was built, for some of its own vectors",
+    ["version"],
+)
 CURRENT = Gauge(
     "recstream_catalog_current_timestamp_seconds",
     "Unix time up to which all records are known to be applied",
@@ -49,4 +54,5 @@ LABEL_VALUES: Final[LabelValuesOf] = {
     (INDEX_VECTORS, "version"): _VERSIONS,
     (INDEX_VECTORS, "place"): LabelValues(FOUND_IN),
     (INDEX_BUILT, "version"): _VERSIONS,
+    (INDEX_RECALL, "version"): _VERSIONS,
 }

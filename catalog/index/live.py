@@ -8,7 +8,7 @@ import numpy as np
 
 from catalog.columns import Table
 from catalog.index.exact import best, scan, scan_many
-from catalog.index.hnsw import Hnsw, build
+from catalog.index.hnsw import Hnsw, build, recall
 from catalog.index.protocol import Floats, Mask, Rows
 from catalog.settings import CatalogSettings
 
@@ -37,11 +37,16 @@ class LiveIndex:
     default settings and clustered vectors like those of items (`bin/bench growth`).
 
     Changes and searches run on the event loop's thread. Only `make` may run in another one.
+
+    Attributes:
+        recall: The share of a scan's first hundred rows that the graph found when it was built. The queries are a
+            sample of its own vectors.
     """
 
     def __init__(self, width: int, settings: CatalogSettings) -> None:
         self.width = width
         self.count = 0
+        self.recall = 1.0
         self._settings = settings
         self._rows = Table()
         self._vectors = self._rows.column(np.float32, 0.0, width)
@@ -119,8 +124,7 @@ class LiveIndex:
         self, graph: Hnsw, query: Floats, ask: int, count: int, allowed: Mask
     ) -> tuple[Rows, Floats] | None:
         """The best of the graph's answer and the rows outside the graph. None: the graph returned too few rows."""
-        nodes = graph.nearest(query, ask)
-        rows = graph.rows[nodes]
+        rows, nodes = graph.nearest(query, ask)
         known = rows < len(allowed)
         rows, nodes = rows[known], nodes[known]
         rows = rows[allowed[rows] & (self._node.array[rows] == nodes)]
@@ -154,7 +158,9 @@ class LiveIndex:
         Raises BuildStopped when `wanted()` returns false.
         """
         if merge.base is None:
-            return build(self._settings, merge.vectors, merge.rows, wanted)
+            graph = build(self._settings, merge.vectors, merge.rows, wanted)
+            self.recall = recall(graph, merge.vectors, merge.rows)
+            return graph
         return merge.base.extended(merge.vectors, merge.rows, self._settings.build_threads, wanted)
 
     def install(self, merge: Merge, graph: Hnsw) -> None:
@@ -164,8 +170,8 @@ class LiveIndex:
         self._graph = graph
         if merge.base is None:
             self._node.array[:] = -1
-        nodes = np.arange(len(graph.rows) - len(merge.rows), len(graph.rows))
-        self._node.array[merge.rows] = nodes
+        rows, nodes = graph.added
+        self._node.array[rows] = nodes
         if touched:
             self._node.array[np.fromiter(touched, np.int64, len(touched))] = -1
         self._in_graph = int(np.count_nonzero(self._node.array >= 0))

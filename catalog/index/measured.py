@@ -20,4 +20,5 @@ def measure_indexes(indexes: Iterable[tuple[int, LiveIndex]], before: frozenset[
     for version in before - there:
         metrics.INDEX_VECTORS.remove_by_labels({"version": str(version)})
         metrics.INDEX_BUILT.remove_by_labels({"version": str(version)})
+        metrics.INDEX_RECALL.remove_by_labels({"version": str(version)})
     return frozenset(there)

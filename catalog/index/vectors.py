@@ -1,6 +1,7 @@
 """Vectors by model version."""
 
 from collections.abc import Collection, Iterator
+from typing import Final
 
 import numpy as np
 import structlog
@@ -11,6 +12,9 @@ from catalog.index.protocol import Floats, Mask, Rows
 from catalog.settings import CatalogSettings
 
 log = structlog.get_logger()
+
+MAX_WIDTH: Final = 8192
+"""Numbers of a vector at most, as in a bundle's manifest. One record must not take the memory of all others."""
 
 
 class Vectors:
@@ -55,10 +59,12 @@ class Vectors:
     def put(self, version: int, row: int, vector: Floats, content_hash: bytes) -> None:
         """Sets a vector [d]. Vectors of versions for which there is no room are ignored.
 
-        Raises BadRecord if the vector is empty, not finite, or not as wide as the others of its version.
+        Raises BadRecord if the vector is empty, not finite, too wide, or not as wide as the others of its version.
         """
         if not len(vector) or not np.isfinite(vector).all():
             raise BadRecord("the vector is empty or not finite")
+        if len(vector) > MAX_WIDTH:
+            raise BadRecord(f"the vector has {len(vector)} numbers; the limit is {MAX_WIDTH}")
         index = self._indexes.get(version)
         if index is None:
             if version in self._dropped:

@@ -256,6 +256,12 @@ _INDEX = PanelRow(
             Shape.STACK,
         ),
         Panel(
+            "Recall of the graph",
+            "Share of a scan's first hundred that the graph found when it was built.",
+            "percentunit",
+            (Query("min by (version) (recstream_catalog_index_recall)", legend("version")),),
+        ),
+        Panel(
             "Age of the graph",
             "Time since the graph was built or extended. No data while all vectors are scanned.",
             "s",

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from catalog import catalog as catalog_module
 from catalog.catalog import Catalog
 from catalog.in_memory import InMemoryCatalog
+from catalog.index import live
 from catalog.index.hnsw import BuildStopped
 from catalog.index.live import LiveIndex
 from catalog.items.items import Item
@@ -310,3 +311,129 @@ def test_more_build_threads_than_cores_lose_nothing_in_a_new_graph_or_a_copy() -
         assert index.in_graph == index.count == end
     rows, _ = index.search(data[2100], 1, np.ones(2200, dtype=np.bool_))
     assert rows.tolist() == [int(np.argmax(data @ data[2100]))]
+
+
+def test_a_row_that_gets_its_former_vector_back_is_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "_ASK", 0.0)
+    monkeypatch.setattr(live, "_NODE", 1e-6)
+    index, data = filled(2000)
+    assert merge(index)
+    for row in range(100):
+        index.put(row, data[row] + 1)
+    assert merge(index)
+    for row in range(100):
+        index.put(row, data[row])
+    assert merge(index)
+    rows, _ = index.search(data[7], 200, np.ones(2000, np.bool_))
+    assert len(set(rows.tolist())) == 200
+
+
+def unit(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
+    found = clustered(rng, size, 32)
+    return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("place", ["first", "last", "anywhere", "in a merge"])
+def test_many_equal_vectors_hide_no_others(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Qdrant 10239, Lucene 13611: copies fill each other's links, and a search that comes upon them ends there. Items
+    without a text are copies."""
+    monkeypatch.setattr(live, "_ASK", 0.0)
+    monkeypatch.setattr(live, "_NODE", 1e-6)
+    rng = np.random.default_rng(0)
+    data, queries = unit(rng, 4000), unit(rng, 40)
+    copies = {
+        "first": np.arange(800),
+        "last": np.arange(3200, 4000),
+        "in a merge": np.arange(3200, 4000),
+        "anywhere": rng.permutation(4000)[:800],
+    }[place]
+    data[copies] = data[copies[0]]
+    index = LiveIndex(32, CatalogSettings(exact_below=1000))
+    for row, vector in enumerate(data):
+        if place == "in a merge" and row in (3300, 3800):
+            merge(index)
+        index.put(row, vector)
+    assert merge(index) and index.in_graph == index.count == 4000
+    hits = []
+    for query in queries:
+        rows, scores = index.search(query, 100, np.ones(4000, np.bool_))
+        assert len(set(rows.tolist())) == 100
+        hits.append(np.count_nonzero(scores >= np.sort(data @ query)[-100] - 1e-5))
+    assert min(hits) >= 70 and np.mean(hits) >= 90, hits
+    # All copies are found, and one that gets a vector of its own leaves the others where they are.
+    index.put(int(copies[0]), -data[copies[0]])
+    rows, scores = index.search(data[copies[1]], 799, np.ones(4000, np.bool_))
+    assert set(rows[scores > 0.999].tolist()) >= set(copies[1:].tolist())
+
+
+def test_a_row_that_changes_while_its_copies_are_merged_is_no_copy() -> None:
+    data = unit(np.random.default_rng(0), 2000)
+    data[:50] = data[0]
+    index = LiveIndex(32, CatalogSettings(exact_below=1000))
+    for row, vector in enumerate(data):
+        index.put(row, vector)
+    due = index.due()
+    assert due is not None
+    index.put(0, data[1999])
+    index.put(7, data[1998])
+    index.install(due, index.make(due, lambda: True))
+    everything = np.ones(2000, np.bool_)
+    rows, scores = index.search(data[1], 48, everything)
+    assert set(rows.tolist()) == set(range(1, 50)) - {7} and (scores > 0.999).all()
+    assert index.search(data[1999], 2, everything)[0].tolist() == [0, 1999]
+    assert index.search(data[1998], 2, everything)[0].tolist() == [7, 1998]
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.05, 0.2])
+def test_vectors_of_different_lengths_are_found(spread: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Milvus 51821, hnswlib 74: inner products are no distances. A graph of unequally long vectors led searches to the
+    long ones, and found 7 of 10 where lengths differed by a fifth. Bundles that were trained without a temperature have
+    such vectors."""
+    monkeypatch.setattr(live, "_ASK", 0.0)
+    monkeypatch.setattr(live, "_NODE", 1e-6)
+    rng = np.random.default_rng(0)
+    lengths = rng.lognormal(0, spread, 6000)[:, None].astype(np.float32)
+    directions = unit(rng, 6000)
+    data = directions * lengths
+    queries = directions[:40] + (0.1 * rng.normal(size=(40, 32))).astype(np.float32)
+    index = LiveIndex(32, CatalogSettings(exact_below=1000))
+    for row, vector in enumerate(data):
+        if row == 5000:
+            merge(index)
+        index.put(row, vector)
+    assert merge(index) and index.in_graph == 6000 and index.recall >= 0.9
+    hits = []
+    for query in queries:
+        rows, scores = index.search(query, 100, np.ones(6000, np.bool_))
+        np.testing.assert_allclose(scores, data[rows] @ query, rtol=1e-4, atol=1e-5)
+        hits.append(len(set(rows.tolist()) & set(exact(data, query, 100, np.ones(6000, np.bool_)))))
+    assert np.mean(hits) >= 90, hits
+
+
+def test_an_index_says_what_share_its_graph_finds() -> None:
+    """The rest is not silent: lengths that differ by ten make a graph miss more than is promised."""
+    rng = np.random.default_rng(0)
+    data = unit(rng, 6000)
+    found = []
+    for lengths in (np.ones(6000), np.where(rng.random(6000) < 0.01, 10, 1)):
+        index = LiveIndex(32, CatalogSettings(exact_below=1000))
+        for row, vector in enumerate(data * lengths[:, None].astype(np.float32)):
+            index.put(row, vector)
+        assert index.recall == 1.0 and merge(index)
+        found.append(index.recall)
+    assert found[0] > 0.9 > found[1] > 0.3
+
+
+@pytest.mark.parametrize("place", [0, 1000, 1999])
+def test_a_vector_far_from_all_others_is_found(place: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """hnswlib 352: none of the others linked to it, and no search returned it, not even one for itself."""
+    monkeypatch.setattr(live, "_ASK", 0.0)
+    monkeypatch.setattr(live, "_NODE", 1e-6)
+    data = unit(np.random.default_rng(0), 2000)
+    data = np.abs(data)
+    data[place] = -data[place]
+    index = LiveIndex(32, CatalogSettings(exact_below=1000))
+    for row, vector in enumerate(data):
+        index.put(row, vector)
+    assert merge(index)
+    assert index.search(data[place], 10, np.ones(2000, np.bool_))[0][0] == place
