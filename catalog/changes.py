@@ -3,9 +3,7 @@
 import enum
 from collections.abc import Callable, Sequence
 
-import structlog
-
-log = structlog.get_logger()
+from telemetry.faults import hold_back
 
 
 class Change(enum.Enum):
@@ -46,7 +44,8 @@ class Listeners:
         self._pending[change][row] = None
 
     def notify(self) -> None:
-        """Calls every listener with the pending rows, once for each kind of change. Logs a listener that raises."""
+        """Calls every listener with the pending rows, once for each kind of change. A listener that raises is counted
+        as a fault, and the others are called all the same."""
         for change, noted in self._pending.items():
             if not noted:
                 continue
@@ -55,5 +54,5 @@ class Listeners:
             for listener in tuple(self._listeners):
                 try:
                     listener(change, rows)
-                except Exception:
-                    log.exception("catalog_listener_failed", change=change.value, rows=len(rows))
+                except Exception as error:
+                    hold_back("catalog-listener", error, change=change.value, rows=len(rows))

@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 from catalog import metrics
 from catalog.errors import BadRecord
 from catalog.records import Apply
+from telemetry.faults import hold_back
 from topics.closing import close_client
 from topics.errors import TopicsError
 from topics.partitions import partition_counts
@@ -27,6 +28,10 @@ _SLICE_SECONDS = 0.002
 _ASK_SECONDS = 2.0
 _ENDS_SECONDS = 10.0
 _CURRENT_SECONDS = 5.0
+# Records whose application raises are passed over up to a tenth of all that were read, and so many in any case. More
+# than that is no matter of single records.
+_FEW_FAULTS = 100
+_FAULTS_SHARE = 0.1
 
 
 @dataclass(slots=True)
@@ -49,7 +54,8 @@ class Reader:
 
     Args:
         kafka: The broker.
-        apply: Applies a record, by topic. A record for which it raises BadRecord is counted, logged and skipped.
+        apply: Applies a record, by topic. A record for which it raises is counted, logged and skipped. BadRecord is the
+            record's fault. Anything else is ours; if it happens to more than a tenth of the records, it is raised.
         applied: Called after records were applied. Large batches call it every few milliseconds.
         partitions_check_seconds: Time between two checks for new partitions.
         first: A topic that is read to its end before any other. Empty: none.
@@ -73,6 +79,8 @@ class Reader:
             metrics.RECORDS.labels(topic)
             metrics.BAD_RECORDS.labels(topic)
         self._next: dict[TopicPartition, int] = {}
+        self._read = 0
+        self._faults = 0
         self._first = first
         self._goals: list[_Goal] = []
         self._start: _Goal | None = None
@@ -134,21 +142,39 @@ class Reader:
             try:
                 apply(record.key, record.value)
             except BadRecord as error:
-                metrics.BAD_RECORDS.labels(partition.topic).inc()
-                log.warning(
-                    "catalog_bad_record",
-                    topic=partition.topic,
-                    partition=partition.partition,
-                    offset=record.offset,
-                    reason=error.reason,
-                )
+                self._pass_over(record, error)
+            except MemoryError:
+                raise  # It says nothing about the record.
+            except Exception as error:
+                self._hold_back(record, error)
             self._next[partition] = record.offset + 1
+            self._read += 1
             if time.monotonic() - began > _SLICE_SECONDS:
                 self._applied()
                 await asyncio.sleep(0)
                 began = time.monotonic()
         metrics.RECORDS.labels(partition.topic).inc(len(records))
         self._applied()
+
+    def _pass_over(self, record: ConsumerRecord, error: BadRecord) -> None:
+        metrics.BAD_RECORDS.labels(record.topic).inc()
+        log.warning(
+            "catalog_bad_record",
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            reason=error.reason,
+        )
+
+    def _hold_back(self, record: ConsumerRecord, error: Exception) -> None:
+        """Passes over a record for which applying raised. Raises the error where that is so of too many."""
+        if self._faults >= max(_FEW_FAULTS, _FAULTS_SHARE * self._read):
+            raise error
+        self._faults += 1
+        metrics.BAD_RECORDS.labels(record.topic).inc()
+        hold_back(
+            "catalog-record", error, topic=record.topic, partition=record.partition, offset=record.offset
+        )
 
     async def reach(self, topic: str, ends: Mapping[int, int]) -> None:
         """Waits until the topic is applied up to these end offsets (by partition)."""
@@ -180,7 +206,7 @@ class Reader:
         try:
             async with asyncio.timeout(_ASK_SECONDS):
                 for goal in tuple(self._goals):
-                    await _look_at(goal, consumer)
+                    await self._look_at(goal, consumer)
         except TimeoutError:
             return
         if self._start is not None and not any(tp.topic == self._first for tp in self._start.left):
@@ -188,6 +214,25 @@ class Reader:
         for goal in [goal for goal in self._goals if not goal.left]:
             self._goals.remove(goal)
             goal.reached.set()
+
+    async def _look_at(self, goal: _Goal, consumer: AIOKafkaConsumer) -> None:
+        """Takes off what is reached."""
+        if not goal.checked:
+            await self._check(goal, consumer)
+            goal.checked = True
+        for partition, end in tuple(goal.left.items()):
+            if await consumer.position(partition) >= end:
+                del goal.left[partition]
+
+    async def _check(self, goal: _Goal, consumer: AIOKafkaConsumer) -> None:
+        """Takes back what there is not. A topic that was recreated may have fewer partitions than the one before, and
+        end earlier: nobody would ever reach the rest."""
+        if goal.left.keys() - consumer.assignment():
+            counts = await partition_counts(self._kafka, sorted({tp.topic for tp in goal.left}))
+            for partition in [tp for tp in goal.left if tp.partition >= counts[tp.topic]]:
+                del goal.left[partition]
+        there = await consumer.end_offsets(list(goal.left))
+        goal.left.update({tp: min(end, there.get(tp, end)) for tp, end in goal.left.items()})
 
     async def _note_current(self, consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> None:
         """Updates the metric `CURRENT`. It stands still while Kafka is unreachable or this process is behind."""
@@ -221,15 +266,3 @@ class Reader:
                     return
             except TopicsError as error:
                 log.warning("catalog_partitions_unknown", error=str(error))
-
-
-async def _look_at(goal: _Goal, consumer: AIOKafkaConsumer) -> None:
-    """Removes the partitions that are reached from the goal."""
-    if not goal.checked:
-        # A recreated topic may end before the offset that was recorded for its predecessor.
-        there = await consumer.end_offsets(list(goal.left))
-        goal.left.update({tp: min(end, there.get(tp, end)) for tp, end in goal.left.items()})
-        goal.checked = True
-    for partition, end in tuple(goal.left.items()):
-        if await consumer.position(partition) >= end:
-            del goal.left[partition]

@@ -43,6 +43,17 @@ def parse_stats_key(key: bytes) -> tuple[int, str]:
     return int(partition), _item_id(item_id)
 
 
+def parse_stats(value: bytes) -> catalog_pb2.ItemStats:
+    """The value of a record on `item-stats`. Raises BadRecord."""
+    try:
+        message = catalog_pb2.ItemStats.FromString(value)
+    except DecodeError as error:
+        raise BadRecord(f"cannot be read as ItemStats: {error}") from error
+    if len(message.days) != len(message.day_counts):
+        raise BadRecord(f"it has {len(message.days)} days and {len(message.day_counts)} counts of days")
+    return message
+
+
 def appliers(catalog: InMemoryCatalog, topics: Topics) -> Mapping[str, Apply]:
     """The functions that apply a record to the catalogue, by topic."""
 
@@ -68,13 +79,7 @@ def appliers(catalog: InMemoryCatalog, topics: Topics) -> Mapping[str, Apply]:
 
     def stats(key: bytes | None, value: bytes | None) -> None:
         partition, item_id = parse_stats_key(key or b"")
-        try:
-            message = catalog_pb2.ItemStats.FromString(value or b"")
-        except DecodeError as error:
-            raise BadRecord(f"cannot be read as ItemStats: {error}") from error
-        if len(message.days) != len(message.day_counts):
-            raise BadRecord(f"it has {len(message.days)} days and {len(message.day_counts)} counts of days")
-        catalog.put_stats(item_id, message, partition)
+        catalog.put_stats(item_id, parse_stats(value or b""), partition)
 
     return {topics.items: item, topics.item_vectors: vector, topics.item_stats: stats}
 

@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 
 from catalog.errors import BadRecord
 from recstream.storage.v1.model_pb2 import ServedVersions
+from telemetry.faults import hold_back
 from topics.closing import close_client
 from topics.errors import KafkaUnreachable
 from topics.partitions import partition_counts
@@ -107,12 +108,12 @@ class VersionWatcher:
         for listener in self._listeners:
             try:
                 listener(record)
-            except Exception:
-                log.exception("version_listener_failed")
+            except Exception as error:
+                hold_back("version-listener", error)
 
 
 async def read_versions(kafka: KafkaSettings) -> ServedVersions:
-    """Reads the newest record of the topic.
+    """Reads the newest record of the topic. Records that cannot be read are skipped, as `VersionWatcher` skips them.
 
     Returns:
         The record. It is empty if nothing was ever published.
@@ -120,7 +121,6 @@ async def read_versions(kafka: KafkaSettings) -> ServedVersions:
     Raises:
         TopicMissing: The topic does not exist.
         KafkaUnreachable: Kafka does not answer.
-        BadRecord: A record cannot be read.
     """
     topic = kafka.topics.model_versions
     counts = await partition_counts(kafka, [topic])
@@ -141,7 +141,12 @@ async def read_versions(kafka: KafkaSettings) -> ServedVersions:
             while any([await consumer.position(tp) < end for tp, end in ends.items()]):
                 for records in (await consumer.getmany(timeout_ms=200)).values():
                     for record in records:
-                        found = decode_versions(record.key, record.value)
+                        try:
+                            found = decode_versions(record.key, record.value)
+                        except BadRecord as error:
+                            log.warning(
+                                "model_versions_bad_record", offset=record.offset, reason=error.reason
+                            )
     except (KafkaError, OSError, TimeoutError) as error:
         raise KafkaUnreachable(kafka.bootstrap, error or "no answer in time") from error
     finally:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from inference.bundle.bundle import Manifest
 from profiles.profile import Profile
 from recstream.storage.v1.model_pb2 import ServedVersion, ServedVersions
+from telemetry.faults import hold_back
 
 log = structlog.get_logger()
 
@@ -155,7 +156,10 @@ class Versions:
             return
         self._routing = routing
         for listener in self._listeners:
-            listener(routing)
+            try:
+                listener(routing)
+            except Exception as error:  # the others must learn of the version all the same
+                hold_back("version-listener", error)
 
 
 def _live(record: ServedVersion) -> Live:

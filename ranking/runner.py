@@ -14,13 +14,13 @@ import structlog
 
 from catalog.in_memory import InMemoryCatalog
 from ranking import metrics
-from ranking.candidates import Candidates, Retrieved, Scored, merge
+from ranking.candidates import Candidates, Retrieved, Scored, Selection, merge
 from ranking.deadline.budget import Budget
 from ranking.deadline.calls import Calls
-from ranking.deadline.fallbacks import log_fault
+from ranking.deadline.fallbacks import fall_back
 from ranking.deadline.ladder import Ladder
 from ranking.metrics import timed
-from ranking.query import HydratedQuery, Mask, Query
+from ranking.query import HydratedQuery, Mask, Query, Rows
 from ranking.settings import RankingSettings
 from ranking.slate.assemble import assemble
 from ranking.slate.ranked import Ranked
@@ -28,6 +28,7 @@ from ranking.slate.slate_ids import SlateIds
 from ranking.stages import (
     CandidateHydrator,
     Explainer,
+    Explanations,
     Filter,
     QueryHydrator,
     Scorer,
@@ -35,6 +36,8 @@ from ranking.stages import (
     SideEffect,
     Source,
 )
+from recstream.v1 import slate_pb2
+from telemetry.faults import hold_back
 
 log = structlog.get_logger()
 
@@ -105,7 +108,7 @@ class Runner:
         hydrated = await self._hydrated(queries, budget)
         model_budget = budget.share(1, settings.model_timeout_ms / 1000)
         # The reasons' calls to the model run while candidates are retrieved and scored.
-        explanations = self._stages.explainer.begin(hydrated, model_budget)
+        explanations = self._begun_explanations(hydrated, model_budget)
         try:
             scored = await self._scored(hydrated, model_budget)
             with timed("select"):
@@ -113,19 +116,20 @@ class Runner:
                 selections = self._stages.selector.select(hydrated, scored)
             with timed("slate"):
                 seconds = budget.left(settings.reasons_wait_ms / 1000)
-                reasons = await explanations.reasons(scored, selections, seconds)
+                reasons = await _reasons(explanations, scored, selections, seconds)
                 lists = [
                     assemble(self._catalog, query, self._ids.next(), each, selection, why)
                     for query, each, selection, why in zip(hydrated, scored, selections, reasons, strict=True)
                 ]
         except BaseException:
-            explanations.cancel()
+            if explanations is not None:
+                explanations.cancel()
             raise
         for effect in self._stages.side_effects:
             try:
                 effect.ranked(hydrated, lists, time.perf_counter() - began)
             except Exception as error:  # The lists are made, so a failed side effect does not matter to them.
-                log_fault("side_effect_failed", error)
+                hold_back("ranking", error, without=type(effect).__name__)
         return lists
 
     async def score(self, queries: Sequence[Query], *, deadline: float = math.inf) -> list[Scored]:
@@ -166,8 +170,8 @@ class Runner:
     async def _retrieved(
         self, queries: Sequence[HydratedQuery], allowed: Sequence[Mask], budget: Budget
     ) -> list[Candidates]:
-        """Returns the union of what the sources retrieve, for each query. A source that raises or exceeds the budget is
-        counted and left out. The list is made from the others."""
+        """Returns the union of what the sources retrieve, for each query. A source that raises, exceeds the budget, or
+        returns rows that cannot be, is counted and left out. The list is made from the others."""
         sources = self._stages.sources
         tasks = [asyncio.create_task(source.retrieve(queries, allowed)) for source in sources]
         try:
@@ -178,15 +182,12 @@ class Runner:
                 task.cancel()
         found: list[list[Retrieved]] = [[] for _ in queries]
         for source, task in zip(sources, tasks, strict=True):
-            if not task.done() or task.cancelled():
-                log.warning("source_late", source=source.name)
-            elif (error := task.exception()) is not None:
-                log_fault("source_failed", error)
-            else:
-                for some, rows in zip(found, task.result(), strict=True):
-                    some.append(Retrieved(source.name, rows))
+            lists = _retrieved_by(source, task, allowed)
+            if lists is None:
+                metrics.SOURCE_FAILURES.labels(source.name).inc()
                 continue
-            metrics.SOURCE_FAILURES.labels(source.name).inc()
+            for some, rows in zip(found, lists, strict=True):
+                some.append(Retrieved(source.name, rows))
         candidates = [merge(some) for some in found]
         for each in candidates:
             counts = np.bincount(each.sources, minlength=len(each.names)).tolist()
@@ -194,8 +195,58 @@ class Runner:
                 metrics.CANDIDATES.labels(name).inc(count)
         return candidates
 
+    def _begun_explanations(self, queries: Sequence[HydratedQuery], budget: Budget) -> Explanations | None:
+        """The explanations of the batch; None if they cannot even begin."""
+        try:
+            return self._stages.explainer.begin(queries, budget)
+        except Exception as error:
+            fall_back("reasons", error, len(queries))
+            return None
+
     def _still_allowed(self, queries: Sequence[HydratedQuery], scored: Sequence[Scored]) -> list[Scored]:
         """Keeps the candidates that the filters still allow after the time that scoring took."""
         masks = self._stages.filters.still_allowed(queries, [each.candidates.rows for each in scored])
         metrics.DROPPED_LATE.inc(sum(len(mask) - int(np.count_nonzero(mask)) for mask in masks))
         return [each.where(mask) for each, mask in zip(scored, masks, strict=True)]
+
+
+def _retrieved_by(
+    source: Source, task: "asyncio.Task[list[Rows]]", allowed: Sequence[Mask]
+) -> list[Rows] | None:
+    """What the source retrieved for each query; None: nothing that can be used."""
+    if not task.done() or task.cancelled():
+        log.warning("source_late", source=source.name)
+        return None
+    try:
+        lists = task.result()
+        if len(lists) != len(allowed):
+            raise ValueError(f"the source returned {len(lists)} lists for {len(allowed)} queries")
+        for rows, mask in zip(lists, allowed, strict=True):
+            if len(rows) and not 0 <= rows.min() <= rows.max() < len(mask):
+                raise ValueError(f"the source returned rows {rows.min()} to {rows.max()} of {len(mask)}")
+        return lists
+    except Exception as error:
+        hold_back("ranking", error, without=source.name)
+        return None
+
+
+async def _reasons(
+    explanations: Explanations | None,
+    scored: Sequence[Scored],
+    selections: Sequence[Selection],
+    seconds: float,
+) -> list[list[slate_pb2.Reason]]:
+    """A reason for each listed item of each query: an empty one where the explainer fails. It costs the lists their
+    reasons, and nothing else."""
+    counts = [len(selection.chosen) for selection in selections]
+    if explanations is not None:
+        try:
+            found = await explanations.reasons(scored, selections, seconds)
+            if [len(each) for each in found] != counts:
+                raise ValueError(
+                    f"the explainer returned {list(map(len, found))} reasons for lists of {counts}"
+                )
+            return found
+        except Exception as error:
+            fall_back("reasons", error, len(selections))
+    return [[slate_pb2.Reason()] * count for count in counts]

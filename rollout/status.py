@@ -63,7 +63,6 @@ async def rollout_status(settings: Settings) -> RolloutStatus:
 
     Raises:
         TopicsError, KafkaError: Kafka does not answer.
-        BadRecord: The record of served versions cannot be read.
         ValueError: A newer release wrote the record.
     """
     routing = routing_of(await read_versions(settings.kafka))

@@ -7,7 +7,6 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from catalog.errors import BadRecord
 from catalog.version_watcher import read_versions
 from cli.doctor.finding import Finding, Level
 from configuration.settings import Settings
@@ -54,7 +53,7 @@ async def _versions(settings: Settings) -> Finding:
     try:
         quick = settings.kafka.model_copy(update={"request_timeout_ms": int(_SECONDS * 1000)})
         record = await read_versions(quick)
-    except (TopicsError, BadRecord):
+    except TopicsError:
         return Finding(what, Level.NOTE, "cannot be read from Kafka", _START)
     if not record.next.version:
         return Finding(what, Level.NOTE, "none is published", "`recstream model publish BUNDLE`")

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPa
 from aiokafka.structs import OffsetAndMetadata
 
 from catalog.errors import BadRecord
-from catalog.records import parse_stats_key, stats_key
+from catalog.records import parse_stats, parse_stats_key, stats_key
 from ingest import metrics
 from ingest.consuming.commits import Commits
 from ingest.consuming.groups import statistics_transactions
@@ -200,13 +200,16 @@ class StatisticsHandler(BatchHandler):
 
 
 def _restore_one(stats: dict[int, dict[str, bytes]], record: ConsumerRecord) -> None:
+    """Takes the record's counts. One that cannot be used is passed over, as in the catalogue, which says so: otherwise
+    the item's next event would find it, and nothing of the partition would be counted any more."""
     try:
         partition, item_id = parse_stats_key(record.key or b"")
+        if partition not in stats:
+            return
+        if record.value is None:
+            stats[partition].pop(item_id, None)
+        else:
+            parse_stats(record.value)
+            stats[partition][item_id] = record.value
     except BadRecord:
-        return  # The catalogue reads every record, and logs this one.
-    if partition not in stats:
         return
-    if record.value is None:
-        stats[partition].pop(item_id, None)
-    else:
-        stats[partition][item_id] = record.value

@@ -1,13 +1,8 @@
 """Counts the parts that a list is made without when something fails."""
 
-import traceback
-
-import structlog
-
 from inference.model import ModelUnavailable
 from ranking import metrics
-
-log = structlog.get_logger()
+from telemetry.faults import hold_back
 
 
 def fall_back(what: str, error: BaseException, lists: int = 1) -> None:
@@ -25,12 +20,4 @@ def fall_back(what: str, error: BaseException, lists: int = 1) -> None:
         metrics.FALLBACKS.labels(what, "unavailable").inc(lists)
     else:
         metrics.FALLBACKS.labels(what, "fault").inc(lists)
-        log_fault("fallback_fault", error, what=what)
-
-
-def log_fault(event: str, error: BaseException, **names: str) -> None:
-    """Logs an exception that is not raised any further.
-
-    The traceback is plain text, because rendering one with all of its arrays takes longer than a list may.
-    """
-    log.error(event, **names, cause=repr(error), trace="".join(traceback.format_exception(error)))
+        hold_back("ranking", error, without=what)

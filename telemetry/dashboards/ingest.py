@@ -156,6 +156,12 @@ INGEST = Dashboard(
                         a_second("recstream_background_restarts_total", "task"),
                     ),
                 ),
+                Panel(
+                    "Faults held back",
+                    "Exceptions that nobody expects, by where servers and ingest held them back.",
+                    "ops",
+                    (a_second("recstream_faults_total", "boundary"),),
+                ),
             ),
         ),
         PanelRow(

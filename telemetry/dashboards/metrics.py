@@ -79,6 +79,7 @@ _MODULES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("catalog.metrics", (SERVER, INGEST)),
     ("inference.metrics", (SERVER, INGEST)),
     ("telemetry.background", (SERVER, INGEST)),
+    ("telemetry.faults", (SERVER, INGEST)),
 )
 
 

@@ -1,9 +1,13 @@
 """Rows, eligibility, vectors, statistics and listeners of the in-memory catalogue."""
 
+import contextlib
+import json
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from catalog.changes import Change
@@ -230,3 +234,45 @@ def test_statistics_of_an_item_are_the_sum_over_partitions_and_may_be_removed(
     assert catalog.positives.tolist() == [3]
     apply(stats_key(5, "a/b"), None)
     assert catalog.positives.tolist() == [0]
+
+
+def test_a_vector_that_is_too_wide_is_refused_and_takes_no_memory() -> None:
+    """One record of a megabyte, as the first of its version in a large catalogue, asked for a million times as much."""
+    catalog = InMemoryCatalog(CatalogSettings())
+    for number in range(2000):
+        catalog.put_item(Item(f"i{number}"))
+    with pytest.raises(BadRecord, match="the limit is 8192"):
+        catalog.put_vector(1, "i1999", np.ones(250_000, np.float32))
+    assert catalog.versions == ()
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+item_fields = st.sampled_from(
+    ["item_id", "title", "categories", "attributes", "numbers", "media", "expires_at_ms", "withdrawn", "x"]
+)
+json_items = st.dictionaries(item_fields, json_values, max_size=5).map(
+    lambda found: json.dumps(found).encode()
+)
+stats_values = st.builds(
+    catalog_pb2.ItemStats,
+    positives=st.integers(-(2**63), 2**63 - 1),
+    days=st.lists(st.integers(-(2**63), 2**63 - 1), max_size=3),
+    day_counts=st.lists(st.integers(-(2**63), 2**63 - 1), max_size=3),
+).map(lambda stats: stats.SerializeToString())
+record_keys = st.none() | st.binary(max_size=8) | st.sampled_from([b"a", b"1/a", b"0/a", b"999999999/a"])
+record_values = st.none() | st.binary(max_size=40) | json_values.map(lambda v: json.dumps(v).encode())
+
+
+@given(record_keys, record_values | json_items | stats_values)
+def test_a_record_is_applied_or_refused_whatever_it_holds(key: bytes | None, value: bytes | None) -> None:
+    """PostHog 70039: JSON that is no object passed the parser, and wedged the partition in the next line."""
+    catalog = InMemoryCatalog(CatalogSettings())
+    with np.errstate(over="ignore"):  # counts that nobody can have
+        for apply in appliers(catalog, Topics("")).values():
+            with contextlib.suppress(BadRecord):
+                apply(key, value)
+        catalog.popularity(NOW, 86_400)

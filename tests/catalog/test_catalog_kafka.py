@@ -9,15 +9,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+)
+from structlog.testing import capture_logs
 
 from catalog.catalog import Catalog, Change
+from catalog.in_memory import InMemoryCatalog
+from catalog.items.items import Item
 from catalog.records import stats_key, vector_key
 from catalog.settings import CatalogSettings
 from local.servers.kafka import EmbeddedKafka
 from local.servers.ports import free_port
 from recstream.storage.v1 import catalog_pb2
 from recstream.v1 import item_pb2
+from telemetry.background import RESTARTS
+from telemetry.faults import FAULTS
 from topics.create import create_topics
 from topics.producer import start_producer
 from topics.settings import KafkaSettings
@@ -127,6 +138,90 @@ async def test_bad_records_are_skipped_and_the_others_applied(settings: KafkaSet
         await ready(catalog)
         assert set(titles(catalog)) == {"a", "b"}
         assert catalog.vector(1, "b") is not None
+
+
+def faulty(monkeypatch: pytest.MonkeyPatch, fails: Callable[[str], bool]) -> None:
+    """Items for which our own code raises what nobody expects."""
+    put = InMemoryCatalog.put_item
+
+    def put_item(self: InMemoryCatalog, item: Item) -> None:
+        if fails(item.item_id):
+            raise ZeroDivisionError(item.item_id)
+        put(self, item)
+
+    monkeypatch.setattr(InMemoryCatalog, "put_item", put_item)
+
+
+def held_back() -> float:
+    return FAULTS.labels("catalog-record")._value.get()
+
+
+async def test_a_record_that_meets_a_fault_of_ours_costs_itself_its_place_and_not_the_catalogue(
+    settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Xatu 861, hive console 8492: one record that nobody foresaw was tried for ever, and nothing behind it was
+    read."""
+    faulty(monkeypatch, lambda item_id: item_id.startswith("poison"))
+    await send(settings, *(item(settings, name) for name in ("a", "poison-1", "b", "poison-2", "c")))
+    before, restarts = held_back(), RESTARTS.labels("catalog-reader")._value.get()
+    with capture_logs() as logs:
+        async with running(settings) as catalog:
+            await ready(catalog)
+            assert set(titles(catalog)) == {"a", "b", "c"}
+            await send(settings, item(settings, "poison-3"), item(settings, "d"))
+            await until(lambda: "d" in titles(catalog))
+    assert held_back() == before + 3 and RESTARTS.labels("catalog-reader")._value.get() == restarts
+    told = [line for line in logs if line["event"] == "fault_held_back"]
+    assert [line["cause"] for line in told] == [f"ZeroDivisionError('poison-{n}')" for n in (1, 2, 3)]
+    assert all(
+        "ZeroDivisionError" in line["trace"] and line["topic"] == settings.topics.items for line in told
+    )
+
+
+async def test_where_every_record_meets_a_fault_reading_stops_and_the_catalogue_is_not_ready(
+    settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such a fault is no matter of records: an empty catalogue must not take traffic."""
+    broken = True
+    faulty(monkeypatch, lambda item_id: broken)
+    await send(settings, *(item(settings, f"i{i}") for i in range(500)))
+    before, restarts = held_back(), RESTARTS.labels("catalog-reader")._value.get()
+    async with running(settings) as catalog:
+        await until(lambda: RESTARTS.labels("catalog-reader")._value.get() >= restarts + 2)
+        assert not catalog.ready and held_back() == before + 100
+        broken = False
+        await ready(catalog)
+        assert len(titles(catalog)) == 400
+
+
+async def test_a_process_that_is_short_of_memory_loses_no_record(
+    settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put, short = InMemoryCatalog.put_item, [True]
+
+    def put_item(self: InMemoryCatalog, item: Item) -> None:
+        if item.item_id == "b" and short and short.pop():
+            raise MemoryError
+        put(self, item)
+
+    monkeypatch.setattr(InMemoryCatalog, "put_item", put_item)
+    await send(settings, *(item(settings, name) for name in "abc"))
+    async with running(settings) as catalog:
+        await ready(catalog)
+        assert set(titles(catalog)) == {"a", "b", "c"} and not short
+
+
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
+async def test_a_topic_that_the_broker_compresses_is_read(settings: KafkaSettings, codec: str) -> None:
+    """aiokafka 1112, kafka-python 2316: with `compression.type` set on the topic, consumers got error 76."""
+    change = ConfigEntry("compression.type", codec, incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ConfigResource.Type.TOPIC, settings.topics.items, incremental_configs=[change])
+    admin = AdminClient(settings.admin_options())
+    await asyncio.to_thread(admin.incremental_alter_configs([resource])[resource].result, 10)
+    await send(settings, *(item(settings, f"i{i}", title="long " * 40) for i in range(20)))
+    async with running(settings) as catalog:
+        await ready(catalog)
+        assert len(titles(catalog)) == 20
 
 
 async def written(settings: KafkaSettings, topic: str, end: int) -> None:

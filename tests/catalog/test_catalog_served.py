@@ -121,6 +121,38 @@ async def test_vector_ends_past_the_end_of_a_recreated_topic_count_as_reached(
         assert catalog.version_watcher.record.next.version == 2
 
 
+async def test_records_that_are_none_keep_nobody_from_reading_and_writing(
+    kafka_settings: KafkaSettings,
+) -> None:
+    """Schema Registry 836: one stray record on the topic of its state, and it started no more."""
+    async with writing(kafka_settings) as writer:
+        await writer.write(record(2))
+        producer = await start_producer(kafka_settings)
+        for key, value in ((b"stray", b"x"), (KEY, b"\xff")):
+            await producer.send_and_wait(kafka_settings.topics.model_versions, value, key=key)
+        await producer.stop()
+        assert await read_versions(kafka_settings) == record(2)
+        async with running(kafka_settings) as catalog:
+            await asyncio.wait_for(catalog.wait_ready(), WITHIN)
+            assert catalog.version_watcher.record == record(2)
+        await writer.write(record(3))
+    assert await read_versions(kafka_settings) == record(3)
+
+
+async def test_partitions_that_a_recreated_topic_does_not_have_are_not_waited_for(
+    kafka_settings: KafkaSettings,
+) -> None:
+    """kafka-lag-exporter 478: after a topic was recreated with fewer partitions, whoever remembered the others asked
+    for them for ever."""
+    await vectors(kafka_settings, 2, 3)
+    async with writing(kafka_settings) as writer:
+        await writer.write(record(2, p0=3, p1=5, p7=1))
+    async with running(kafka_settings) as catalog:
+        await asyncio.wait_for(catalog.wait_ready(), WITHIN)
+        assert catalog.version_watcher.record.next.version == 2
+        assert catalog.vector(2, "item-2") is not None
+
+
 async def test_vectors_of_versions_that_are_served_are_held_before_newer_ones(
     kafka_settings: KafkaSettings,
 ) -> None:

@@ -8,6 +8,7 @@ from inference.bundle.bundle import Manifest
 from inference.version_routing import Live, VersionRouting, Versions, bucket, routing_of
 from profiles.profile import ModelState, Profile
 from recstream.storage.v1.model_pb2 import ServedVersion, ServedVersions
+from telemetry.faults import FAULTS
 
 versions = st.integers(1, 2**62 - 1)
 shares = st.floats(0, 1)
@@ -107,3 +108,19 @@ def test_an_unreadable_record_changes_nothing() -> None:
 
 def test_an_empty_record_is_an_empty_routing() -> None:
     assert routing_of(ServedVersions()) == VersionRouting()
+
+
+def test_a_listener_at_fault_keeps_no_other_from_hearing_of_a_version() -> None:
+    """gRPC 43403: the first callback that raised kept all later watchers at the former status."""
+    versions, heard = Versions(), list[int]()
+
+    def broken(now: VersionRouting) -> None:
+        if now.next is not None:
+            raise ZeroDivisionError
+
+    versions.listen(broken)
+    versions.listen(lambda now: heard.append(now.next.version if now.next is not None else 0))
+    before = FAULTS.labels("version-listener")._value.get()
+    raw = manifest(2).model_dump_json().encode()
+    versions.update(ServedVersions(next=ServedVersion(version=2, manifest=raw), share=1))
+    assert heard == [0, 2] and FAULTS.labels("version-listener")._value.get() == before + 1

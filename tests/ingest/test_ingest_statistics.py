@@ -6,7 +6,9 @@ import pytest
 from aiokafka.client import AIOKafkaClient
 
 from catalog.popularity.stats import HOUR_MS
+from catalog.records import stats_key
 from ingest.statistics.reset import reset_statistics
+from recstream.storage.v1.catalog_pb2 import ItemStats
 from recstream.v1.interaction_pb2 import Interaction
 from tests.ingest.counting import all_counted, positives, read_catalogue, start_counting
 from tests.ingest.world import T0, World
@@ -89,6 +91,22 @@ async def test_a_worker_continues_from_the_existing_counts(world: World) -> None
     assert await positives(world) == {"a": 3}
     assert await reset_statistics(world.kafka) == 1
     assert (await positives(world)).get("a", 0) == 0
+
+
+@pytest.mark.parametrize(
+    "value", [b"\xff", ItemStats(positives=9, days=[1, 2], day_counts=[1]).SerializeToString()]
+)
+async def test_counts_that_cannot_be_read_keep_nobody_from_counting(world: World, value: bytes) -> None:
+    """KAFKA-8037: what cannot be read was skipped as it came, and restored into the state, where the item's next event
+    met it; nothing of the partition was counted any more."""
+    topic = world.kafka.topics.item_stats
+    await world.producer.send_and_wait(topic, value, key=stats_key(0, "a"), partition=0)
+    running = start_counting(world)
+    await world.send("ann", "a", partition=0)
+    await world.send("ann", "b", partition=0)
+    await all_counted(world)
+    await running.stop()
+    assert await positives(world) == {"a": 1, "b": 1}
 
 
 async def test_a_busy_item_keeps_counts_older_than_its_newest_hours(world: World) -> None:

@@ -192,6 +192,11 @@ def test_a_record_without_a_timestamp_is_refused() -> None:
     assert isinstance(answer, Refusal) and answer.reason is Reason.NO_TIMESTAMP
 
 
+def test_headers_without_a_value_are_no_headers() -> None:
+    """Vert.x 313, MassTransit 3871: a header may have no value, and consumers failed at it."""
+    assert isinstance(read(interaction(), [(KIND_HEADER, None), ("traceparent", None)]), Event)  # type: ignore[list-item]
+
+
 @given(st.binary(max_size=200) | st.binary(max_size=200).map(lambda tail: b"{" + tail))
 def test_no_bytes_make_the_parser_raise(raw: bytes) -> None:
     assert isinstance(read(raw), Refusal | Event)
