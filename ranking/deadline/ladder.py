@@ -50,6 +50,7 @@ class Ladder:
         queries, candidates = zip(*asked, strict=True)
         try:
             scores = await scorer.score(queries, candidates, budget)
+            _check(scores, candidates)
         except Exception as error:  # These queries fall to a lower tier, but get their lists.
             fall_back(scorer.name, error, len(asked))
             return [None] * len(asked)
@@ -57,3 +58,12 @@ class Ladder:
             if each is None:
                 fall_back(scorer.name, ModelUnavailable())
         return scores
+
+
+def _check(scores: Sequence[Scores | None], candidates: Sequence[Candidates]) -> None:
+    """Raises ValueError for scores that cannot be those of the candidates."""
+    if len(scores) != len(candidates):
+        raise ValueError(f"the scorer returned scores for {len(scores)} of {len(candidates)} queries")
+    for each, some in zip(scores, candidates, strict=True):
+        if each is not None and each.values.shape != (len(some),):
+            raise ValueError(f"the scorer returned scores {each.values.shape} of {len(some)} candidates")
