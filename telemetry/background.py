@@ -19,6 +19,7 @@ import structlog
 from prometheus_client import Counter
 
 from telemetry.labels import LabelValues, LabelValuesOf
+from telemetry.tasks import BrokenOff, in_own_task
 
 log = structlog.get_logger()
 
@@ -90,7 +91,8 @@ class Attempt:
 class BackOff:
     """Pauses between attempts, in seconds: exponential from `initial` up to `maximum`, each with up to `jitter` more.
 
-    After a run of `steady` seconds they start over at `initial`.
+    The longest pauses vary too, so that processes that lost the same server do not return to it in step. After a run of
+    `steady` seconds the pauses start over at `initial`.
     """
 
     initial: float = 0.2
@@ -123,7 +125,8 @@ class BackOff:
                     timeout=None,
                     wait_initial=self.initial,
                     wait_max=self.maximum,
-                    wait_jitter=self.jitter,
+                    # Stamina's jitter ends where the maximum begins: all pauses would be the maximum.
+                    wait_jitter=0,
                 )
             )
             attempt: stamina.Attempt | None = await anext(retries)
@@ -133,6 +136,8 @@ class BackOff:
                 if time.monotonic() - began > self.steady:
                     break
                 attempt = await _next_attempt(retries, ends)
+                if self.jitter and await _is_set_within(random.uniform(0, self.jitter), ends):
+                    return
             if attempt is None or await _is_set_within(self.initial + random.uniform(0, self.jitter), ends):
                 return
 
@@ -201,10 +206,6 @@ class TaskFailed(Exception):
         self.task = task
 
 
-class BrokenOff(Exception):
-    """A task was cancelled from within. A connection of aiokafka that closes cancels whoever waits for it."""
-
-
 async def run_background(tasks: Iterable[BackgroundTask], stop: asyncio.Event | None = None) -> None:
     """Runs the tasks until all have returned, one has failed fatally, or this is cancelled.
 
@@ -233,7 +234,7 @@ async def run_background(tasks: Iterable[BackgroundTask], stop: asyncio.Event | 
 async def _keep(task: BackgroundTask) -> None:
     if task.on_failure is OnFailure.FATAL:
         try:
-            await _run_once(task)
+            await in_own_task(task.run(), task.name)
         except TaskFailed:
             raise  # from a nested list of tasks, which has logged it
         except Exception as error:
@@ -244,7 +245,7 @@ async def _keep(task: BackgroundTask) -> None:
     async for attempt in task.back_off.attempts():
         with attempt:
             try:
-                await _run_once(task)
+                await in_own_task(task.run(), task.name)
             except Exception as error:
                 restarts.inc()
                 if isinstance(error, (BrokenOff, *task.expected)):
@@ -253,17 +254,3 @@ async def _keep(task: BackgroundTask) -> None:
                     log.exception("background_task_failed", task=task.name, cause=repr(error))
                 raise
             return
-
-
-async def _run_once(task: BackgroundTask) -> None:
-    """Runs the task once, in an asyncio task of its own, so that a cancellation from within counts as a failure."""
-    running = asyncio.create_task(task.run(), name=task.name)
-    try:
-        await asyncio.wait({running})
-    finally:
-        if not running.done():
-            running.cancel()
-            await asyncio.wait({running})
-    if running.cancelled():
-        raise BrokenOff("cancelled from within")
-    running.result()

@@ -1,9 +1,9 @@
 """Runs coroutines until the first of them ends."""
 
 import asyncio
-from collections.abc import Awaitable, Collection
+from collections.abc import Awaitable
 
-_AGAIN_SECONDS = 30.0
+from telemetry.tasks import cancel_and_wait
 
 
 async def race(*coroutines: Awaitable[None]) -> None:
@@ -15,15 +15,3 @@ async def race(*coroutines: Awaitable[None]) -> None:
         await cancel_and_wait(tasks)
     for task in done:
         task.result()
-
-
-async def cancel_and_wait(tasks: Collection["asyncio.Future[None]"]) -> None:
-    """Cancels the tasks and waits until they have ended. It cancels repeatedly, since libraries lose cancellations."""
-    running = {task for task in tasks if not task.done()}
-    while running:
-        for task in running:
-            task.cancel()
-        _, running = await asyncio.wait(running, timeout=_AGAIN_SECONDS)
-    for task in tasks:
-        if not task.cancelled():
-            task.exception()  # Marks it as retrieved.

@@ -8,18 +8,18 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from ingest import metrics
-from ingest.consuming.race import cancel_and_wait
 from ingest.errors import Halted, IngestError, StoreChanged
 from ingest.settings import IngestSettings
 from profiles.errors import StoreUnavailable
 from telemetry.background import BackOff
 from telemetry.health import Health
+from telemetry.tasks import BrokenOff, in_own_task
 from topics.errors import TopicsError
 
 log = structlog.get_logger()
 
 # These come from failing servers. Anything else is a bug of ours and is logged with its traceback.
-_PASSING = (KafkaError, TopicsError, StoreUnavailable, IngestError, OSError, TimeoutError)
+_PASSING = (KafkaError, TopicsError, StoreUnavailable, IngestError, BrokenOff, OSError, TimeoutError)
 _STEADY_SECONDS = 60.0
 
 
@@ -77,7 +77,7 @@ async def _until_decided(
     logged = ""
     while not stop.is_set():
         try:
-            await _in_its_own_task(work(stop))
+            await in_own_task(work(stop))
             return
         except StoreChanged as error:
             log.warning("store_changed", worker=name, rewind_seconds=settings.rewind_seconds)
@@ -88,19 +88,6 @@ async def _until_decided(
                 logged = str(error)
                 log.error("halted", worker=name, reason=logged)
             await wait_for_stop(stop, float("inf") if error.final else settings.topic_check_seconds)
-
-
-async def _in_its_own_task(work: Awaitable[None]) -> None:
-    """Runs the work in a task of its own. A connection of aiokafka that closes cancels whoever waits for it, and that
-    must not look like a cancellation of the supervisor."""
-    working = asyncio.ensure_future(work)
-    try:
-        await asyncio.wait([working])
-    finally:
-        await cancel_and_wait([working])
-    if working.cancelled():
-        raise ConnectionError("broken off: a connection to Kafka was closed")
-    working.result()
 
 
 async def wait_for_stop(stop: asyncio.Event, seconds: float) -> None:

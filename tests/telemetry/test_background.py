@@ -185,3 +185,46 @@ async def test_pauses_grow_to_a_bound_and_start_over_after_a_steady_run(
             break
     assert pauses == [1, 2, 4, 5, 5, 1, 1]
     assert not stamina.instrumentation.get_on_retry_hooks()
+
+
+async def test_the_longest_pauses_differ_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ferd/backoff 8, tenacity 703: once the maximum was reached every pause was the maximum, and all came at once."""
+    slept: list[float] = []
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    async for attempt in BackOff(initial=1, maximum=5, jitter=2, steady=1e9).attempts():
+        pauses.append(sum(slept))
+        slept.clear()
+        with attempt:
+            if len(pauses) > 2000:  # past the powers of two that a float holds
+                break
+            raise ValueError
+    longest = pauses[10:]
+    assert all(5 <= pause <= 7 for pause in longest) and max(longest) - min(longest) > 1.5
+
+
+async def test_a_task_that_loses_a_cancellation_ends_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """aiokafka 983: tasks that wait for a cancelled task drop the cancellation that is meant for them."""
+    monkeypatch.setattr("telemetry.tasks._AGAIN_SECONDS", 0.05)
+    cancelled = 0
+
+    async def run() -> None:
+        nonlocal cancelled
+        while True:
+            try:
+                await for_ever()
+            except asyncio.CancelledError:
+                cancelled += 1
+                if cancelled > 1:
+                    raise
+
+    stop = asyncio.Event()
+    running = asyncio.create_task(run_background([BackgroundTask("some", run, OnFailure.RETRY)], stop))
+    await asyncio.sleep(0.01)
+    stop.set()
+    await asyncio.wait_for(running, 30)
+    assert cancelled == 2
