@@ -32,6 +32,7 @@ from ingest.consuming.with_timeout import with_timeout
 from ingest.errors import BatchAbandoned, Halted
 from ingest.settings import IngestSettings
 from telemetry.background import BackOff
+from telemetry.tasks import cancel_and_wait
 from topics.closing import close_client
 from topics.settings import KafkaSettings
 
@@ -228,6 +229,8 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
             committing = asyncio.create_task(self._commits.run(), name="commit offsets")
             await self._handler.started(self._consumer)
             while not stop.is_set():
+                if committing.done():
+                    committing.result()  # Only a fault ends it. Without it, nothing would be committed any more.
                 if (
                     await self._round(stop) < self._subscription.max_records
                     and self._subscription.pause_seconds
@@ -251,8 +254,10 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
                 partitions=len(revoked),
                 cause=repr(error),
             )
-        assignment.revoked = True
-        self._commits.clear()
+        finally:
+            # Whatever is raised: aiokafka logs it, and moves the partitions all the same.
+            assignment.revoked = True
+            self._commits.clear()
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Called by aiokafka while no heartbeats are sent, so it waits for nothing."""
@@ -266,8 +271,8 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
         assignment = self._assignment
         if self._positioned is not assignment and not assignment.revoked:
             seconds = _POSITION_SECONDS * (1 + len(assignment.partitions))
-            await with_timeout(self._handler.position(self._consumer, assignment, self._commits), seconds)
-            if assignment.revoked:
+            positioning = self._handler.position(self._consumer, assignment, self._commits)
+            if not await unless_stopped(with_timeout(positioning, seconds), stop) or assignment.revoked:
                 return 0
             self._positioned = assignment
         try:
@@ -315,10 +320,11 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _close(self, committing: asyncio.Task[None] | None) -> None:
         try:
             if committing is not None:
-                with contextlib.suppress(KafkaError, TimeoutError):
-                    await self._commits.commit()
-                committing.cancel()
-                await asyncio.gather(committing, return_exceptions=True)
+                try:
+                    with contextlib.suppress(KafkaError, TimeoutError):
+                        await self._commits.commit()
+                finally:
+                    await cancel_and_wait([committing])
         finally:
             try:
                 await self._handler.stopped()

@@ -151,8 +151,12 @@ class CatalogueWorkers:
                 self._wake.clear()
                 await self._follow({live.publishing: live for live in self._routing().live.values()})
                 waking = asyncio.create_task(self._wake.wait())
-                await asyncio.wait({waking, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                running = [task for task, _ in self._running.values()]
+                await asyncio.wait({waking, stopping, *running}, return_when=asyncio.FIRST_COMPLETED)
                 waking.cancel()
+                for task in running:
+                    if task.done():
+                        task.result()  # A supervisor does not end by itself.
             await self._follow({})
         finally:
             stopping.cancel()

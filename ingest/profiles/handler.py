@@ -154,7 +154,10 @@ class InteractionsHandler(BatchHandler):
         return self._offsets(batch)
 
     async def after_poll(self, consumer: AIOKafkaConsumer, assignment: Assignment, records: int) -> Offsets:
-        """Raises StoreChanged when another store answers, even if no records come."""
+        """Raises StoreChanged when another store answers, even if no records come. Raises what ended the watch of the
+        lag, whose gauges would otherwise stay as they were."""
+        if self._watching is not None and self._watching.done():
+            self._watching.result()
         if self._current_identity != self._identity:
             raise StoreChanged(self._current_identity)
         return NOTHING
