@@ -26,10 +26,11 @@ STATES_HOW: Final = ("step", "fold", "stale")
 WORKERS: Final = ("store", "interactions", "catalogue", "statistics", "quality")
 BAD_KEY: Final = "key"
 BAD_ITEM: Final = "item"
+ITEM_FAULT: Final = "fault"
 NOT_EMBEDDED: Final = "not_embedded"
 LETTER_REASONS: Final = {
     "interactions": tuple(reason.value for reason in Reason),
-    "items": (BAD_KEY, BAD_ITEM, NOT_EMBEDDED),
+    "items": (BAD_KEY, BAD_ITEM, ITEM_FAULT, NOT_EMBEDDED),
 }
 """Reasons of dead letters by source."""
 

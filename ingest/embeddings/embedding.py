@@ -14,6 +14,7 @@ from inference.bundle.modalities import Modality, Prepared
 from inference.errors import MediaUnreadable
 from inference.model import Floats, Model, ModelUnavailable, NotFinite
 from ingest import metrics
+from telemetry.faults import hold_back
 
 log = structlog.get_logger()
 
@@ -62,7 +63,8 @@ class Embedding:
             return Embedded(rest.vectors, failures | rest.failures)
 
     async def one_by_one(self, items: Sequence[Item]) -> Embedded:
-        """Embeds each item in a call of its own, for a batch that keeps failing although the model is ready.
+        """Embeds each item in a call of its own, for a batch that keeps failing although the model is ready, or that
+        has an item which meets a fault of ours.
 
         Raises:
             ModelUnavailable: The model is no longer ready.
@@ -75,6 +77,9 @@ class Embedding:
                 if not await self.ready():
                     raise
                 one = Embedded({}, {item.item_id: f"the model gives no vector for it: {error}"})
+            except Exception as error:
+                hold_back("item-record", error, item_id=item.item_id)
+                one = Embedded({}, {item.item_id: f"a fault of recstream: {error!r}"})
             found.vectors.update(one.vectors)
             found.failures.update(one.failures)
         return found

@@ -23,6 +23,7 @@ from ingest.consuming.polling import Records
 from ingest.embeddings.embedding import Embedded, Embedding
 from ingest.errors import DeadLetterNotWritten
 from recstream.storage.v1.catalog_pb2 import ItemVector
+from telemetry.faults import hold_back
 from topics.names import Topics
 
 log = structlog.get_logger()
@@ -31,7 +32,7 @@ _WRITTEN_CACHE_SIZE: Final = 100_000
 _ONE_BY_ONE_AFTER: Final = 5
 _WRITE_SECONDS: Final = 15.0
 _POSITION_SECONDS: Final = 2.0
-# Failures of Triton and Kafka, which are tried again. Anything else ends the worker.
+# Failures of Triton and Kafka, which are tried again.
 _PASSING: Final = (ModelUnavailable, DeadLetterNotWritten, KafkaError, TimeoutError)
 
 KnownHash = Callable[[str], bytes | None]
@@ -149,6 +150,9 @@ class ItemsHandler(BatchHandler):
                 letters.append(DeadLetter(raw, self._topic_id, metrics.BAD_KEY, "the key is not UTF-8"))
             except BadRecord as error:
                 letters.append(DeadLetter(raw, self._topic_id, metrics.BAD_ITEM, error.reason))
+            except Exception as error:
+                hold_back("item-record", error, partition=raw.partition, offset=raw.offset)
+                letters.append(DeadLetter(raw, self._topic_id, metrics.ITEM_FAULT, repr(error)))
         return _Changes(items, frozenset(removed), tuple(letters))
 
     async def _embed(self, changes: _Changes, attempt: int) -> Embedded:
@@ -162,7 +166,13 @@ class ItemsHandler(BatchHandler):
         # A batch that keeps failing although the model is ready has an item that the model cannot embed.
         if attempt >= _ONE_BY_ONE_AFTER and await self._embedding.ready():
             return await self._embedding.one_by_one(changed)
-        return await self._embedding(changed)
+        try:
+            return await self._embedding(changed)
+        except _PASSING:
+            raise
+        except Exception as error:  # A fault of ours, which one of the items meets.
+            log.warning("items_embedded_one_by_one", items=len(changed), cause=repr(error))
+            return await self._embedding.one_by_one(changed)
 
     def _hash(self, item_id: str) -> bytes | None:
         return self._written[item_id] if item_id in self._written else self._known(item_id)

@@ -17,6 +17,7 @@ from ingest.settings import IngestSettings
 from profiles.errors import StoreUnavailable
 from profiles.profile import Profile, Stored
 from profiles.store.store import ProfileStore, Write
+from telemetry.faults import hold_back
 
 log = structlog.get_logger()
 
@@ -24,14 +25,18 @@ _SCAN_BATCH = 256
 _SCAN_SECONDS = 60.0
 _ITEMS_PER_CHECK = 500
 _FAILED_WAIT_SECONDS = 1.0
+# A fault that more users than these meet, and all of them, is no matter of single users.
+_FEW_USERS = 3
+# What comes and goes with the servers around us.
+_PASSING = (StoreUnavailable, ModelUnavailable)
 
 
 class Sweeper:
     """Remembers up to `stale_users` users with stale states. It scans the store at the start, and when there are more.
 
     A user is either due, and is refolded as soon as the model answers, or waits for an item that has no vector. A state
-    that stays stale for another reason, such as numbers that are not finite, is left until the user's next event or the
-    next scan.
+    that stays stale for another reason, such as numbers that are not finite or a fault of ours, is left until the
+    user's next event or the next scan.
     """
 
     def __init__(self, store: ProfileStore, states: ModelStates, settings: IngestSettings) -> None:
@@ -82,7 +87,7 @@ class Sweeper:
             await asyncio.sleep(self._settings.sweep_interval_ms / 1000)
             try:
                 await self._sweep()
-            except (StoreUnavailable, ModelUnavailable) as error:
+            except _PASSING as error:
                 log.debug("sweep_waits", cause=repr(error))
                 await asyncio.sleep(_FAILED_WAIT_SECONDS)
 
@@ -139,14 +144,15 @@ class Sweeper:
             # Leaves half of the model's time to its other callers.
             await asyncio.sleep(time.monotonic() - began)
 
-    async def _refold(self, users: list[str]) -> None:
+    async def _refold(self, users: list[str]) -> int:
+        """Refolds the users' stale states. Returns how many met a fault of ours, and stay as they are."""
         stored = [
             s for s in await self._store.read(users) if s is not None and self._states.is_stale(s.profile)
         ]
         for user_id in users:
             self._due.pop(user_id, None)
         if not stored:
-            return
+            return 0
         # Profiles that would stay stale wait without a call to the model, unless they lack the new version's state.
         foldable: list[Stored] = []
         for s in stored:
@@ -155,7 +161,7 @@ class Sweeper:
             else:
                 self.enqueue(s.profile)
         if not foldable:
-            return
+            return 0
         try:
             timeout = self._settings.sweep_timeout_ms / 1000
             profiles = await self._states.refold([s.profile for s in foldable], timeout=timeout)
@@ -165,9 +171,12 @@ class Sweeper:
                 for s, profile in zip(foldable, profiles, strict=True)
             ]
             accepted = await self._store.write(writes)
-        except BaseException:
-            self._due.update(dict.fromkeys(s.profile.user_id for s in foldable))
-            raise
+        except BaseException as error:
+            due = [s.profile.user_id for s in foldable]
+            self._due.update(dict.fromkeys(due))
+            if isinstance(error, _PASSING) or not isinstance(error, Exception):
+                raise
+            return await self._find_fault(due, error)
         for s, write, done in zip(foldable, writes, accepted, strict=True):
             if (
                 not done
@@ -178,6 +187,25 @@ class Sweeper:
             if self._states.items_without_vector(write.profile):
                 self.enqueue(write.profile)
         metrics.REFOLDED.inc(sum(accepted))
+        return 0
+
+    async def _find_fault(self, users: list[str], error: Exception) -> int:
+        """Refolds users one by one after a fault of ours, so that the one that meets it does not hold the others up.
+
+        Returns:
+            How many met it.
+
+        Raises:
+            Exception: The fault, if it is not a matter of single users.
+        """
+        if len(users) == 1:
+            self._due.pop(users[0], None)
+            hold_back("model-state", error, user_id=users[0])
+            return 1
+        faults = sum([await self._refold([user_id]) for user_id in users])
+        if faults == len(users) > _FEW_USERS:
+            raise error
+        return faults
 
 
 def _first(names: Iterable[str], count: int) -> list[str]:

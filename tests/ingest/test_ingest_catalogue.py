@@ -1,20 +1,25 @@
 """An item becomes a vector once, and again when its text or the model changes. A removed item loses its vector."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from aiokafka import ConsumerRecord
 
 from catalog.catalog import Catalog
+from catalog.items.items import Item as CatalogItem
+from catalog.items.items import decode
 from catalog.settings import CatalogSettings
 from inference.bundle.bundle import Bundle, read
-from inference.model import ModelUnavailable, NotFinite, Tokens
+from inference.model import Floats, ModelUnavailable, NotFinite, Tokens
 from ingest.consuming.groups import catalogue_group
 from ingest.consuming.offsets import committed, partitions_of
 from ingest.consuming.supervise import supervise
+from ingest.embeddings.embedding import Embedding
 from ingest.embeddings.worker import CatalogueWorker
 from recstream.v1.item_pb2 import Item, Media
+from telemetry.faults import FAULTS
 from telemetry.health import Health
 from tests.ingest.world import World, until
 from topics.ids import topic_ids
@@ -204,3 +209,32 @@ async def test_an_item_that_the_model_cannot_embed_does_not_hold_up_the_others(
     await shop.has_vector("a")
     await shop.caught_up()
     assert [dict(letter.headers)["recstream-reason"] for letter in await shop.letters()] == [b"not_embedded"]
+
+
+async def test_an_item_that_meets_a_fault_of_ours_lies_in_the_dead_letters_and_holds_nobody_up(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Xatu 861: one record that nobody foresaw stopped its partition, however often the consumer was restarted."""
+    encode = Embedding._encode
+
+    def decoding(key: bytes | None, value: bytes) -> CatalogItem:
+        if key == b"unreadable":
+            raise ZeroDivisionError(key)
+        return decode(key, value)
+
+    async def encoding(self: Embedding, items: Sequence[CatalogItem]) -> dict[str, Floats]:
+        if any(item.item_id == "poison" for item in items):
+            raise ZeroDivisionError("poison")
+        return await encode(self, items)
+
+    monkeypatch.setattr("ingest.embeddings.handler.decode", decoding)
+    monkeypatch.setattr(Embedding, "_encode", encoding)
+    before = FAULTS.labels("item-record")._value.get()
+    for name in ("a", "unreadable", "poison", "b"):
+        await shop.put(name)
+    await shop.has_vector("a")
+    await shop.has_vector("b")
+    await shop.caught_up()
+    reasons = sorted(dict(letter.headers)["recstream-reason"] for letter in await shop.letters())
+    assert reasons == [b"fault", b"not_embedded"]
+    assert FAULTS.labels("item-record")._value.get() >= before + 2

@@ -1,8 +1,14 @@
 """Profiles move to a new version in the background, and back without any work."""
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any
 
-from profiles.profile import ModelState
+import pytest
+
+from ingest.profiles.states import ModelStates
+from profiles.profile import ModelState, Profile
+from telemetry.faults import FAULTS
 from tests.ingest.model import VERSION
 from tests.ingest.world import T0, World, until
 
@@ -49,6 +55,49 @@ async def test_profiles_get_a_state_of_the_new_version_and_keep_the_one_before(w
     report = await world.verified()
     assert report.equal, report.differences
     assert report.states_compared == 2 * (len(USERS) + 1)
+
+
+async def test_a_profile_that_meets_a_fault_of_ours_does_not_hold_the_others_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dapr 3534 and go-via 120: the one that always fails is tried first, again and again, and none behind it."""
+    refold, fault = ModelStates.refold, {"u7"}
+
+    async def refolding(self: ModelStates, profiles: Sequence[Profile], **options: Any) -> list[Profile]:
+        if any(profile.user_id in fault for profile in profiles):
+            raise ZeroDivisionError("a fault of ours")
+        return await refold(self, profiles, **options)
+
+    worker = await world.start()
+    await filled(world)
+    monkeypatch.setattr(ModelStates, "refold", refolding)
+    before = FAULTS.labels("model-state")._value.get()
+    world.point(VERSION, NEW, 1)
+
+    async def others_have() -> bool:
+        return [user for user, have in (await states(world)).items() if NEW not in have] == ["u7"]
+
+    await until(others_have)
+    assert FAULTS.labels("model-state")._value.get() == before + 1 and not worker.sweeping.done()
+    fault.clear()
+    world.point(VERSION, NEW, 1)
+    await all_have(world, VERSION, NEW)
+
+
+async def test_a_fault_that_all_profiles_meet_ends_the_sweep(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no matter of single users: the task fails, is counted, and begins again after a pause."""
+
+    async def refolding(self: ModelStates, profiles: Sequence[Profile], **options: Any) -> list[Profile]:
+        raise ZeroDivisionError("a fault of ours")
+
+    worker = await world.start()
+    await filled(world)
+    monkeypatch.setattr(ModelStates, "refold", refolding)
+    world.point(VERSION, NEW, 1)
+    await asyncio.wait({worker.sweeping}, timeout=30)
+    assert worker.sweeping.done() and isinstance(worker.sweeping.exception(), ZeroDivisionError)
 
 
 async def test_only_users_in_the_share_move(world: World) -> None:
