@@ -5,16 +5,18 @@ A key covers everything that changes a result: settings, data, and the number of
 
 import hashlib
 import json
-import os
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+import structlog
 
 from evaluation.metrics.measure import Measured
+from models.atomic_write import atomic_write
+
+log = structlog.get_logger()
 
 RESULT_FORMAT: Final = 1
 """Increase it when the same settings and data give other results. Results under another number are not used."""
@@ -22,7 +24,7 @@ RESULT_FORMAT: Final = 1
 
 def key_of(*parts: object) -> str:
     """A key that is equal for equal parts. Parts are compared by their JSON."""
-    text = "\0".join(json.dumps(part, sort_keys=True, default=str) for part in parts)
+    text = "\0".join(json.dumps(part, sort_keys=True) for part in parts)
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
@@ -33,19 +35,18 @@ class ResultCache:
         self._folder = folder
 
     def get_or_measure(self, key: str, measure: Callable[[], Sequence[Measured]]) -> list[Measured]:
-        """Returns what is kept under the key. If there is nothing, calls `measure` and keeps its result."""
+        """Returns what is kept under the key. If there is nothing that can be read, calls `measure` and keeps the
+        result."""
         path = self._folder / f"{key}.npz"
-        try:
-            return _read(path)
-        except (FileNotFoundError, zipfile.BadZipFile, KeyError, ValueError):
-            found = list(measure())
+        if path.is_file():
+            try:
+                return _read(path)
+            except Exception as error:  # numpy, zipfile and zlib each have their own
+                log.warning("kept_result_unreadable", path=str(path), cause=repr(error))
+        found = list(measure())
         self._folder.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}")
-        with partial.open("wb") as file:
+        with atomic_write(path) as file:
             np.savez_compressed(file, **_arrays(found))  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        partial.rename(path)
         return found
 
 

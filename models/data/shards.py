@@ -61,15 +61,16 @@ class Shards:
 
     @classmethod
     def read(cls, folder: Path, key: str, sample_rows: int) -> "Shards | None":
-        """The shards of this folder; None if there are none, or if they were written under another key or format."""
+        """The shards of this folder. None: there are none that can be read, or they were written under another key or
+        format."""
         try:
             manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            if manifest["key"] != key or manifest.get("format") != SHARD_FORMAT:
+                return None
+            with (folder / ARRAYS).open("rb") as opened, np.load(opened) as arrays:
+                item_index, first_ms, times = arrays["item_index"], arrays["first_ms"], arrays["times"]
+        except Exception:  # what is missing or damaged, however, is written again
             return None
-        if manifest["key"] != key or manifest.get("format") != SHARD_FORMAT:
-            return None
-        with np.load(folder / ARRAYS) as arrays:
-            item_index, first_ms, times = arrays["item_index"], arrays["first_ms"], arrays["times"]
         scales = manifest["scales"]
         return cls(
             folder=folder,

@@ -9,9 +9,7 @@ network.
 Off by default (`train.teacher.members`); docs/experiments.md has its figures.
 """
 
-import os
 import pickle
-import uuid
 from pathlib import Path
 from typing import Final, Literal
 
@@ -20,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 from torch.nn import functional
 
+from models.atomic_write import atomic_write
 from models.data.windows import Batch
 from models.errors import WeightsMissing
 from models.network.recommender import Shape
@@ -111,15 +110,8 @@ def teacher_file(bundle: Path) -> Path:
 
 def save_teacher(file: Path, teacher: Teacher, record: TeacherRecord) -> None:
     """Writes the file, completely or not at all. It replaces what was there."""
-    partial = file.with_name(f".{file.name}-{uuid.uuid4().hex}")
-    try:
-        with partial.open("wb") as opened:
-            torch.save({_RECORD: record.model_dump_json(), _WEIGHTS: teacher.state_dict()}, opened)
-            opened.flush()
-            os.fsync(opened.fileno())
-        os.replace(partial, file)
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic_write(file) as opened:
+        torch.save({_RECORD: record.model_dump_json(), _WEIGHTS: teacher.state_dict()}, opened)
 
 
 def load_teacher(file: Path) -> tuple[Teacher, TeacherRecord]:

@@ -187,6 +187,11 @@ def test_a_long_training_is_kept_and_reused(tmp_path: Path) -> None:
     np.testing.assert_array_equal(taken_up, scores)
     made({**parameters, "epochs": 11})
     assert said
+    for kept in tmp_path.iterdir():
+        kept.write_bytes(kept.read_bytes()[:100])
+    again, fitted_anew = made(parameters)
+    assert said and again == found
+    np.testing.assert_array_equal(fitted_anew, scores)
 
 
 def test_progress_is_passed_on() -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -126,9 +127,55 @@ def test_a_truncated_result_is_measured_again(data: Data, tmp_path: Path) -> Non
     assert kept.get_or_measure("key", now)[0] is row and len(calls) == 2
 
 
+def damaged(whole: bytes) -> list[bytes]:
+    flipped = [bytearray(whole) for _ in range(0, len(whole), 29)]
+    for at, each in zip(range(0, len(whole), 29), flipped, strict=True):
+        each[at] ^= 0xFF
+    return [b"", b"PK", b"no archive", *(whole[:at] for at in range(0, len(whole), 61)), *map(bytes, flipped)]
+
+
+def test_whatever_is_wrong_with_a_kept_result_it_is_measured_again(data: Data, tmp_path: Path) -> None:
+    """numba 10434: an empty or damaged file in the cache ended every later run, until somebody removed it."""
+    found = split(data.known, "future")
+    row = measure(found, Popularity(found.known, found.training, None))
+    kept, path = ResultCache(tmp_path), tmp_path / "key.npz"
+    kept.get_or_measure("key", lambda: [row])
+    again = 0
+    for content in damaged(path.read_bytes()):
+        path.write_bytes(content)
+        [read] = kept.get_or_measure("key", lambda: [row])
+        assert read.name == row.name
+        again += read is row
+    assert again > 20 and [each.name for each in tmp_path.iterdir()] == ["key.npz"]
+
+
+def test_two_runs_that_measure_the_same_at_once_both_have_it(data: Data, tmp_path: Path) -> None:
+    """cachew 90: the second of two writers found its temporary file gone, after hours of work."""
+    found = split(data.known, "future")
+    row = measure(found, Popularity(found.known, found.training, None))
+    kept = ResultCache(tmp_path)
+
+    def beside_another() -> list[Measured]:
+        with ThreadPoolExecutor() as other:
+            writing = [other.submit(kept.get_or_measure, "key", lambda: [row]) for _ in range(8)]
+            assert all(each.result()[0].name == row.name for each in writing)
+        return [row]
+
+    assert kept.get_or_measure("key", beside_another)[0] is row
+    assert kept.get_or_measure("key", lambda: pytest.fail("it is kept"))[0].name == row.name
+    assert [each.name for each in tmp_path.iterdir()] == ["key.npz"]
+
+
 def test_keys_differ_if_any_part_differs() -> None:
     assert key_of("a", {"b": 1, "c": None}) == key_of("a", {"c": None, "b": 1})
     assert len({key_of("a", 1), key_of("a", "1"), key_of("a1"), key_of("a", {"b": 1}), key_of("a", [1])}) == 5
+    # Streamlit 16559: parts that were joined without a mark between them had one key.
+    assert (
+        len({key_of("doc1", "acme"), key_of('doc1", "acme'), key_of('doc1"\0"acme'), key_of("doc1acme")}) == 4
+    )
+    # numpy shortens large arrays to a text that many share: what JSON does not know is no part of a key.
+    with pytest.raises(TypeError):
+        key_of(np.arange(10_000))
 
 
 @pytest.mark.drill

@@ -125,6 +125,19 @@ def test_shards_with_another_key_are_not_read(tmp_path: Path) -> None:
     assert again.fingerprint() == shards.fingerprint() != other.fingerprint()
 
 
+@pytest.mark.parametrize("name", [models.data.shards.MANIFEST, models.data.shards.ARRAYS])
+@pytest.mark.parametrize("content", [None, b"", b"[]", b"{}", b"PK\x03\x04"])
+def test_damaged_shards_are_written_again(tmp_path: Path, name: str, content: bytes | None) -> None:
+    """numba 10434: an empty or damaged file in a cache ended every later run."""
+    written(parts(table()), tmp_path / "shards")
+    if content is None:
+        (tmp_path / "shards" / name).unlink()
+    else:
+        (tmp_path / "shards" / name).write_bytes(content)
+    assert Shards.read(tmp_path / "shards", "key", 1) is None
+    written(parts(table()), tmp_path / "shards")
+
+
 def test_errors_name_what_cannot_be_prepared_or_learned(tmp_path: Path) -> None:
     nothing = Table(["u"], ["i"], ["dance"], np.array([1]), np.array([np.nan]))
     with pytest.raises(NothingToLearn):

@@ -1,5 +1,6 @@
 """A training that is interrupted anywhere ends with the same numbers as an uninterrupted one."""
 
+import errno
 import io
 import os
 import pickle
@@ -17,6 +18,7 @@ import models.training.identity
 import tests.models.stopped_runs as stopped_runs
 import tests.models.worker_runs as worker_runs
 from inference.bundle.bundle import Manifest
+from models.atomic_write import atomic_write
 from models.data.training_data import InMemoryData
 from models.encoders.load import load_encoders
 from models.errors import CheckpointRefused, CheckpointWriteFailed, TrainingStopped
@@ -198,14 +200,39 @@ def test_a_file_that_is_no_checkpoint_is_refused_and_runs_no_code(
 
 
 def test_a_failed_write_raises_and_leaves_the_previous_checkpoint(
-    settings: TrainSettings, tmp_path: Path
+    settings: TrainSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = stopped(settings, tmp_path)
-    before = path.read_bytes()
-    path.with_name(f".{path.name}.partial").mkdir()
-    with pytest.raises((CheckpointWriteFailed, OSError), match="checkpoint"):
+    before, files = path.read_bytes(), sorted(tmp_path.iterdir())
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CheckpointWriteFailed, match="checkpoint .* cannot be written: No space left"):
         train_on(EVENTS, FILMS, settings, tmp_path / "bundle", checkpoint=Checkpoint(path, StopAt(1)))
-    assert path.read_bytes() == before
+    assert path.read_bytes() == before and sorted(tmp_path.iterdir()) == files
+
+
+def test_two_writers_of_one_file_do_not_disturb_each_other(tmp_path: Path) -> None:
+    """cachew 90, ramen 1386: both wrote to one temporary file, and the second found it gone, or half its own."""
+    path = tmp_path / "checkpoint"
+    with atomic_write(path) as first:
+        first.write(b"first, ")
+        with atomic_write(path) as second:
+            second.write(b"second")
+        assert path.read_bytes() == b"second"
+        first.write(b"whole")
+    assert path.read_bytes() == b"first, whole"
+
+    def interrupted() -> None:
+        with atomic_write(path) as broken:
+            broken.write(b"half")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        interrupted()
+    assert path.read_bytes() == b"first, whole" and list(tmp_path.iterdir()) == [path]
 
 
 def test_every_random_generator_continues_from_its_saved_state() -> None:

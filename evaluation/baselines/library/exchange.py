@@ -61,8 +61,9 @@ def serve(models: dict[str, Callable[[], Model]]) -> None:
             facts: dict[str, Any] = {}
             if task["do"] == "fit":
                 kept = Path(task["kept"]) if task.get("kept") else None
-                if kept is not None and kept.is_file():
-                    model, facts, found = pickle.loads(kept.read_bytes())  # noqa: S301 - written by the lines below
+                fitted = None if kept is None else _kept(kept)
+                if fitted is not None:
+                    model, facts, found = fitted
                 else:
                     model = models[task["model"]]()
                     facts, found = model.fit(
@@ -84,6 +85,18 @@ def serve(models: dict[str, Callable[[], Model]]) -> None:
 
 def _say(answers: TextIO, **fields: object) -> None:
     answers.write(json.dumps(fields) + "\n")
+
+
+def _kept(path: Path) -> tuple[Model, dict[str, Any], Arrays] | None:
+    """What `_keep` wrote; None if it is not there, or cannot be read: then it is fitted again."""
+    try:
+        fitted: tuple[Model, dict[str, Any], Arrays] = pickle.loads(path.read_bytes())  # noqa: S301 - our own file
+        return fitted
+    except FileNotFoundError:
+        return None
+    except Exception:
+        traceback.print_exc()
+        return None
 
 
 def _keep(path: Path, fitted: tuple[Model, dict[str, Any], Arrays]) -> None:

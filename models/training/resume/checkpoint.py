@@ -8,7 +8,6 @@ requested. A rename replaces it, so it is always complete. It holds numbers, tex
 
 import base64
 import io
-import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from models.atomic_write import atomic_write
 from models.errors import CheckpointRefused, CheckpointWriteFailed, TrainingStopped
 from models.training.distributed import process_group
 from models.training.loop import Loop
@@ -184,19 +184,13 @@ class Checkpoint:
             "loop": loop,
             "rng_states": [{"process": process, "generators": own} for process, own in states],
         }
-        partial = self.path.with_name(f".{self.path.name}.partial")
         try:
-            with partial.open("wb") as file:
+            with atomic_write(self.path) as file:
                 torch.save(content, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, self.path)
         except OSError as error:
             raise CheckpointWriteFailed(
                 f"the checkpoint {self.path} cannot be written: {error.strerror or error}; the previous one is intact"
             ) from error
-        finally:
-            partial.unlink(missing_ok=True)
         self.writes += 1
 
     def _read(self) -> bytes | None:
