@@ -40,7 +40,7 @@ from rollout.bundle_folder import store_bundle
 from rollout.cleanup import Leftovers, clean_up
 from rollout.errors import BundleUnfit, PublisherReplaced, TransitionRefused, VersionNotLoaded
 from rollout.migration_progress import MigrationProgress, migration_progress
-from rollout.progress import ProgressListener, Silent
+from rollout.progress import Guarded, ProgressListener, Silent
 from topics.ids import topic_ids
 
 EMBEDDING: Final = "Computing item vectors"
@@ -66,15 +66,15 @@ class Publisher:
 
         Args:
             settings: The folders, the servers' addresses, and the settings of profiles.
-            listener: Is told of each step. None: no listener.
+            listener: Is told of each step, until it raises. None: no listener.
         """
         self._settings = settings
-        self._listener = listener or Silent()
+        self._listener = Guarded(listener or Silent())
         self._writer: VersionWriter | None = None
         self.record = ServedVersions()
 
     async def __aenter__(self) -> Self:
-        """Replaces any other publisher, and reads the record of served versions. Raises TopicsError, BadRecord."""
+        """Replaces any other publisher, and reads the record of served versions. Raises TopicsError."""
         self._writer = await VersionWriter.begin(self._settings.kafka)
         try:
             self.record = await read_versions(self._settings.kafka)
