@@ -80,7 +80,7 @@ def _action(interaction: contract.Interaction, settings: ProfileSettings) -> lis
         known = ", ".join(sorted([*settings.actions, IMPRESSION, UNDO]))
         problems.append(("action", f"{shown(action)} is not configured; known actions are {known}"))
     if interaction.undo_event_id:
-        problems.append(("undo_event_id", f"is only for the action {UNDO}"))
+        problems.append(("undo_event_id", f"is for the action {UNDO} only"))
     return problems
 
 
