@@ -68,7 +68,7 @@ test-kubernetes: .venv/installed .cache/crds/installed .cache/kubernetes/install
 lint: .venv/installed .envs/protos/installed
 	@.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	MYPYPATH=protos .venv/bin/mypy $(ROOMS) protos/recstream/client
+	MYPYPATH=protos .venv/bin/mypy $(ROOMS) bench protos/recstream/client
 	.venv/bin/lint-imports
 	protos/lint.sh .envs/protos/bin/python .venv/bin/buf
 

@@ -111,7 +111,7 @@ class Witness:
             install(index, merge, graph)
 
         # Replaces methods of the class, so that every index of the process is watched.
-        LiveIndex.search, LiveIndex.install = watched, counted  # type: ignore[method-assign]
+        LiveIndex.search, LiveIndex.install = watched, counted  # type: ignore[method-assign, assignment]
         try:
             yield
         finally:

@@ -36,7 +36,6 @@ from recstream.client import Client
 from recstream.storage.v1.catalog_pb2 import ItemVector
 from recstream.v1.interaction_pb2 import Interaction
 from recstream.v1.item_pb2 import Item
-from recstream.v1.slate_pb2 import Tier
 from topics.closing import close_client
 from topics.names import Topics
 from topics.producer import start_producer
@@ -136,7 +135,7 @@ class Bench:
             while (began := time.monotonic()) < until:
                 answer = await self._client.recommend(f"user-{(number * 37 + len(took)) % users}", count=20)
                 took.append(time.monotonic() - began)
-                tier = Tier.Name(answer.tier).removeprefix("TIER_").lower()
+                tier = answer.tier.name.lower()
                 tiers[tier] = tiers.get(tier, 0) + 1
 
         before = used(self._stack)

@@ -5,6 +5,7 @@ import asyncio
 import numpy as np
 
 from inference.bundle.bundle import Manifest
+from inference.bundle.modalities import Prepared
 from inference.model import (
     Candidates,
     Floats,
@@ -55,6 +56,11 @@ class ArithmeticModel:
         await self._answer()
         self.encoded.append(len(tokens.ids))
         return np.repeat(tokens.ids.sum(axis=1, keepdims=True), WIDTH, axis=1).astype(np.float32)
+
+    async def add_modality(
+        self, version: int, name: str, vectors: Floats, contents: Prepared, *, timeout: float
+    ) -> Floats:
+        raise ModelUnavailable("it has no modalities but text")
 
     async def step(self, version: int, steps: Steps, *, timeout: float) -> ModelStates:
         await self._answer()

@@ -84,6 +84,9 @@ class SmallModel:
     async def encode_items(self, version: int, tokens: Tokens, *, timeout: float):
         raise ModelUnavailable("not asked for here")
 
+    async def add_modality(self, version: int, name: str, vectors, contents, *, timeout: float):
+        raise ModelUnavailable("not asked for here")
+
     async def step(self, version: int, steps: Steps, *, timeout: float) -> States:
         raise ModelUnavailable("not asked for here")
 
