@@ -15,7 +15,7 @@ from rich.text import Text
 
 from cli.commands.recommend import title
 from cli.errors import CommandError
-from recstream.client import Client, Recommendations, RecstreamError
+from recstream.client import Cause, Client, Recommendations, RecstreamError
 
 
 def watch(
@@ -40,7 +40,10 @@ async def _watch(server: str, user: str, count: int, console: Console, *, as_jso
         with Live(console=console, auto_refresh=False, transient=False) as live:
             async for answer in client.stream(user, count=count):
                 received_ms = time.time() * 1000
-                unknown = [item.item_id for item in answer if item.item_id not in titles]
+                shown = [item.item_id for item in answer]
+                if (newest := newest_cause(answer)) is not None and newest.item_id:
+                    shown.append(newest.item_id)
+                unknown = [item_id for item_id in dict.fromkeys(shown) if item_id not in titles]
                 named = await asyncio.gather(*(title(client, item_id) for item_id in unknown))
                 titles.update(zip(unknown, named, strict=True))
                 ids = [item.item_id for item in answer]
@@ -79,9 +82,7 @@ def _document(user: str, answer: Recommendations, received_ms: float) -> dict[st
 def _header(user: str, answer: Recommendations, received_ms: float, titles: dict[str, str]) -> Text:
     """Returns the user, the tier, and the newest event that the list includes."""
     text = Text.assemble((user, "bold"), f"  tier {answer.tier.name.lower()}  ")
-    named = [cause for cause in answer.causes if cause.record_time_ms]
-    if named:
-        newest = max(named, key=lambda cause: cause.record_time_ms)
+    if (newest := newest_cause(answer)) is not None:
         late = received_ms - newest.record_time_ms
         text.append(
             f"{late:.0f} ms after {newest.action} {titles.get(newest.item_id, newest.item_id)}", "green"
@@ -89,6 +90,12 @@ def _header(user: str, answer: Recommendations, received_ms: float, titles: dict
         if len(answer.causes) > 1:
             text.append(f" and {len(answer.causes) - 1} more events")
     return text
+
+
+def newest_cause(answer: Recommendations) -> Cause | None:
+    """Returns the newest event that led to the list. None: the list names no event with a time."""
+    timed = [cause for cause in answer.causes if cause.record_time_ms]
+    return max(timed, key=lambda cause: cause.record_time_ms, default=None)
 
 
 def _list(answer: Recommendations, before: Sequence[str], titles: dict[str, str]) -> Table:
