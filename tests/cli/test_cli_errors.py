@@ -1,5 +1,9 @@
 """Errors that the user can act on are text for a terminal. Bugs in the code are not."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from cli.errors import CommandError, terminal_text
@@ -57,3 +61,21 @@ def test_a_group_shows_the_first_error_that_the_user_can_act_on() -> None:
 def test_a_bug_in_the_code_has_no_text() -> None:
     assert terminal_text(ValueError("ours")) is None
     assert terminal_text(ExceptionGroup("tasks", [KeyError("ours")])) is None
+
+
+def test_what_a_command_logs_is_not_part_of_its_answer() -> None:
+    program = (
+        "import structlog, cli.__main__ as command\n"
+        "def app(prog_name):\n"
+        "    structlog.get_logger().info('little')\n"
+        "    structlog.get_logger().warning('much')\n"
+        "    print('{}')\n"
+        "command.app = app\n"
+        "command.main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True, text=True, check=True, timeout=60, env={**os.environ, "PYTHONPATH": ".:protos"},
+    )  # fmt: skip
+    assert done.stdout == "{}\n"
+    assert "much" in done.stderr and "little" not in done.stderr
