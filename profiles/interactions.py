@@ -14,10 +14,13 @@ from profiles.folding.events import Erasure, Event, Position, Record
 from recstream.storage.v1 import profile_pb2 as storage
 from recstream.v1 import interaction_pb2 as contract
 
-__all__ = ["ERASURE", "KIND_HEADER", "Problem", "Reason", "Refusal", "check", "event", "parse"]
+__all__ = ["KIND_ERASURE", "KIND_HEADER", "Problem", "Reason", "Refusal", "check", "event", "parse"]
 
 KIND_HEADER: Final = "recstream-kind"
-ERASURE: Final = b"erasure"
+"""The header that says what a record's value is, on the topic `interactions`. Absent: an interaction."""
+KIND_ERASURE: Final = b"erasure"
+"""The value is a `recstream.storage.v1.Erasure`."""
+
 _DETAIL = 500
 _PARTITIONS = 10_000
 _TOPIC_ID_BYTES = 16
@@ -107,11 +110,11 @@ def parse(
     if record_time_ms < 0:
         return refusal(Reason.NO_TIMESTAMP, "the record has no timestamp")
     kind = next((content for name, content in headers if name == KIND_HEADER), None)
-    if kind == ERASURE:
+    if kind == KIND_ERASURE:
         return _erasure(value, position, record_time_ms)
     if kind is not None:
         return refusal(
-            Reason.UNKNOWN_KIND, f"the header {KIND_HEADER} is {kind[:40]!r}; only {ERASURE!r} is known"
+            Reason.UNKNOWN_KIND, f"the header {KIND_HEADER} is {kind[:40]!r}; only {KIND_ERASURE!r} is known"
         )
 
     if value[:1] == b"{":

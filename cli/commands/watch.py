@@ -87,8 +87,8 @@ def _header(user: str, answer: Recommendations, received_ms: float, titles: dict
         text.append(
             f"{late:.0f} ms after {newest.action} {titles.get(newest.item_id, newest.item_id)}", "green"
         )
-        if len(answer.causes) > 1:
-            text.append(f" and {len(answer.causes) - 1} more events")
+        if others := len(answer.causes) - 1:
+            text.append(f" and {others} more event{'s' if others > 1 else ''}")
     return text
 
 

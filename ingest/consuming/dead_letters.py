@@ -12,7 +12,7 @@ from cachetools import LRUCache
 
 from ingest import metrics
 from ingest.errors import DeadLetterNotWritten, TooManyDeadLetters
-from topics.record_headers import KIND_HEADER
+from profiles.interactions import KIND_HEADER
 
 PAYLOAD_LIMIT: Final = 64 * 1024
 DETAIL_LIMIT: Final = 500

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
+from models.atomic_write import atomic_write
 from models.data.events import Events, InteractionTable, Ints, ItemText, index_events
 from models.data.preparation import PreparationReport, PreparationSettings, Step, prepare
 from models.data.shards import ARRAYS, MANIFEST, NEVER, SHARD_FORMAT, shard_path
@@ -147,9 +148,8 @@ class _Summary:
             "scales": asdict(ValueScales.from_sums(self._counts, self._sums, self._squares, value_range)),
             "digest": digest.hexdigest(),
         }
-        partial = folder / f".{MANIFEST}"
-        partial.write_text(json.dumps(manifest), encoding="utf-8")
-        partial.rename(folder / MANIFEST)
+        with atomic_write(folder / MANIFEST) as file:
+            file.write(json.dumps(manifest).encode())
 
 
 def _add(report: PreparationReport, part: PreparationReport) -> None:

@@ -1,10 +1,10 @@
 """Erasure of a user: a record in the log, which every replay applies too."""
 
+from profiles.interactions import KIND_ERASURE, KIND_HEADER
 from recstream.storage.v1 import profile_pb2
 from recstream.v1 import interaction_pb2
 from server.writes.log_writer import LogWriter
 from server.writes.recording import token
-from topics.record_headers import KIND_ERASURE, KIND_HEADER
 
 
 class ErasureWriter:

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalog.filters.filters import check_filter
 from catalog.in_memory import InMemoryCatalog
 from catalog.items.items import Item
 from catalog.settings import CatalogSettings
@@ -125,25 +124,3 @@ def test_a_mask_that_is_thousands_of_changes_behind_is_updated() -> None:
     for i in range(10_000):
         catalog.put_item(Item(f"i{i}", categories=("odd" if i % 2 else "even",)))
     assert catalog.matching(wanted, "").tolist() == [i % 2 == 0 for i in range(10_000)]
-
-
-@pytest.mark.parametrize(
-    ("wanted", "field"),
-    [
-        (filter_pb2.Filter(categories=["x"] * 1001), "categories"),
-        (filter_pb2.Filter(attributes=[filter_pb2.AttributeFilter(name="brand")]), "attributes[0].values"),
-        (filter_pb2.Filter(attributes=[filter_pb2.AttributeFilter(values=["x"])]), "attributes[0].name"),
-        (filter_pb2.Filter(ranges=[filter_pb2.RangeFilter(name="p", min=2, max=1)]), "ranges[0]"),
-        (filter_pb2.Filter(ranges=[filter_pb2.RangeFilter(name="p", min=math.nan)]), "ranges[0].min"),
-        (filter_pb2.Filter(ranges=[filter_pb2.RangeFilter(max=1)]), "ranges[0].name"),
-    ],
-)
-def test_the_problem_of_an_invalid_filter_names_its_field(wanted: filter_pb2.Filter, field: str) -> None:
-    assert [name for name, _ in check_filter(wanted)] == [field]
-
-
-def test_a_valid_filter_has_no_problems() -> None:
-    assert (
-        check_filter(filter_pb2.Filter(categories=["a"], ranges=[filter_pb2.RangeFilter(name="p", max=3)]))
-        == []
-    )

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 
 import pytest
 from rich.console import Console
@@ -13,15 +14,14 @@ from recstream.client import Cause, Recommendations, Tier
 class OneList:
     """A client whose stream has one list: of item i1, after two events."""
 
-    def __init__(self, server: str) -> None:
-        self.asked: list[str] = []
+    def __init__(self, server: str) -> None: ...
 
     async def __aenter__(self) -> "OneList":
         return self
 
     async def __aexit__(self, *_: object) -> None: ...
 
-    async def stream(self, user: str, *, count: int):  # type: ignore[no-untyped-def]
+    async def stream(self, user: str, *, count: int) -> AsyncIterator[Recommendations]:
         causes = (
             Cause(event_id="e1", item_id="i7", action="view", record_time_ms=1_000),
             Cause(event_id="e2", item_id="i8", action="like", record_time_ms=2_000),
@@ -41,7 +41,7 @@ def test_the_newest_event_is_named_by_the_title_of_its_item(
     monkeypatch.setattr(watch, "title", title_of)
     asyncio.run(watch._watch("nowhere", "ann", 10, Console(width=200), as_json=False))
     printed = capsys.readouterr().out
-    assert "after like title of i8 and 1 more events" in printed
+    assert "after like title of i8 and 1 more event\n" in printed
 
 
 def test_each_list_is_a_document(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

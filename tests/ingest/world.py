@@ -28,6 +28,7 @@ from ingest.verify.verify import Report, verify
 from local.servers.kafka import EmbeddedKafka
 from local.servers.valkey import EmbeddedValkey
 from profiles.actions import ProfileSettings
+from profiles.interactions import KIND_ERASURE, KIND_HEADER
 from profiles.profile import Profile
 from profiles.settings import StoreSettings
 from profiles.store.store import ProfileStore
@@ -39,7 +40,6 @@ from tests.ingest.worker import Worker
 from topics.create import create_topics
 from topics.ids import topic_ids
 from topics.producer import start_producer
-from topics.record_headers import KIND_ERASURE, KIND_HEADER
 from topics.settings import KafkaSettings
 
 T0 = int(time.time() * 1000)

@@ -27,7 +27,7 @@ from profiles.actions import ProfileSettings
 from profiles.announcements.announcement import decode_announcement
 from profiles.folding.events import Position
 from profiles.folding.tail import Tail
-from profiles.interactions import parse
+from profiles.interactions import KIND_ERASURE, KIND_HEADER, parse
 from profiles.store.codec import decode
 from recstream.storage.v1 import catalog_pb2, model_pb2, profile_pb2, slate_pb2
 from recstream.v1 import (
@@ -40,7 +40,6 @@ from recstream.v1 import (
 from recstream.v1 import recommendation_service_pb2 as recommendation
 from tests.models.model_in_process import random_candidates, random_histories
 from topics.names import Topics
-from topics.record_headers import KIND_ERASURE, KIND_HEADER
 
 RELEASED = Path(__file__).parent
 CONTRACT, RECORDS, BUNDLE, ANSWERS = "contract.binpb", "records.json", "bundle", "answers.npz"
