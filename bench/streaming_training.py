@@ -72,9 +72,9 @@ def in_memory(path: Path) -> TrainingData:
 
 def on_disk(path: Path, rows: int, settings: TrainSettings) -> TrainingData:
     folder, form = path.parent / "shards", InteractionOptions()
-    dealt = partition_by_user([path], folder, form, settings.streaming.shard_rows)
+    partitions = partition_by_user([path], folder, form, settings.streaming.shard_rows)
     actions = Actions(default_actions())
-    write_shards(dealt.tables(form), [], actions, PreparationSettings(), folder, "bench", rows)
+    write_shards(partitions.tables(form), [], actions, PreparationSettings(), folder, "bench", rows)
     found = Shards.read(folder, "bench", settings.streaming.sample_rows)
     if found is None:
         raise RuntimeError("no shards were written")

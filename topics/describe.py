@@ -33,13 +33,19 @@ def existing(admin: AdminClient, names: Sequence[str], seconds: float) -> dict[s
     return found
 
 
+def all_of(admin: AdminClient, names: Sequence[str], seconds: float) -> dict[str, Description]:
+    """Describes topics, by name. Raises TopicMissing, which names every missing topic; KafkaException; or TimeoutError
+    after `seconds`."""
+    found = existing(admin, names, seconds)
+    if missing := [name for name in names if name not in found]:
+        raise TopicMissing(missing)
+    return found
+
+
 async def describe(
     settings: KafkaSettings, names: Sequence[str], timeout: float | None
 ) -> dict[str, Description]:
     """Describes topics, by name. Raises TopicMissing, which names every missing topic, and KafkaUnreachable."""
     if not names:
         return {}
-    found = await with_admin(settings, lambda admin, seconds: existing(admin, names, seconds), timeout)
-    if missing := [name for name in names if name not in found]:
-        raise TopicMissing(missing)
-    return found
+    return await with_admin(settings, lambda admin, seconds: all_of(admin, names, seconds), timeout)

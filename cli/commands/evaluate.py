@@ -79,6 +79,8 @@ def evaluate(
     ] = False,
 ) -> None:
     """Measure a bundle's lists in full ranking: HR, NDCG, MRR, Recall, with intervals."""
+    if picture is not None:
+        _check_picture(picture, protocol)
     console = Console(stderr=as_json)
     files = options.read(interactions, items or ())
     for report in files.reports:
@@ -100,10 +102,20 @@ def evaluate(
         from evaluation.report.charts import ndcg_chart
         from evaluation.report.results import Result
 
-        if not isinstance(result, Result):
-            raise CommandError(f"{protocol} has no chart", "leave out --picture")
+        assert isinstance(result, Result), "_check_picture refuses the protocols without a chart"
         picture.write_text(ndcg_chart([result]), encoding="utf-8")
         console.print(f"Picture: {picture}", highlight=False)
+
+
+def _check_picture(picture: Path, protocol: _Protocol) -> None:
+    """Checks before the measurement, which may take hours, that its chart can be written. Raises CommandError."""
+    if protocol == "cold-items":
+        raise CommandError(f"{protocol} has no chart", "leave out --picture")
+    try:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        picture.open("a").close()
+    except OSError as error:
+        raise CommandError(f"cannot write {picture}: {error}", "name another file with --picture") from error
 
 
 @dataclass(frozen=True, slots=True)

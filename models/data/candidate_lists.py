@@ -36,12 +36,12 @@ def sample_candidates(
         .masked_fill(~rest, -1.0)
         .topk(min(count - count // 2 - count // 6, items), dim=1)
     )
-    stands_for = rest.sum(1, keepdim=True) / (drawn.values >= 0).sum(1, keepdim=True).clamp(min=1)
+    items_per_draw = rest.sum(1, keepdim=True) / (drawn.values >= 0).sum(1, keepdim=True).clamp(min=1)
     log_weights = [
         torch.zeros(len(targets), 1, device=logits.device),
         _log_mask(free.gather(1, nearest)),
         _log_mask(not_nearest.gather(1, popular)),
-        _log_mask(drawn.values >= 0) + torch.log(stands_for.clamp(min=1)),
+        _log_mask(drawn.values >= 0) + torch.log(items_per_draw.clamp(min=1)),
     ]
     return torch.cat([targets[:, None], nearest, popular, drawn.indices], 1), torch.cat(log_weights, 1)
 

@@ -116,7 +116,7 @@ def partition_by_user(
     files: dict[int, list[Path]] = {}
     for group, members in enumerate(alike.values()):
         writers = _PartitionWriters(
-            [folder / f"dealt-{group}-{position:03}.parquet" for position in range(count)]
+            [folder / f"partition-{group}-{position:03}.parquet" for position in range(count)]
         )
         try:
             for path in members:

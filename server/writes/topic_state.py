@@ -2,15 +2,13 @@
 
 from dataclasses import dataclass
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec, TopicDescription  # type: ignore[attr-defined]
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from topics.admin import with_admin
-from topics.errors import TopicMissing
+from topics.describe import all_of
 from topics.ids import to_bytes
 from topics.settings import KafkaSettings
-
-_MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,31 +41,13 @@ async def topic_states(settings: KafkaSettings, names: list[str], *, timeout: fl
     """
 
     def work(admin: AdminClient, seconds: float) -> dict[str, TopicState]:
-        parts = {
-            name: list(range(len(found.partitions)))
-            for name, found in _describe(admin, names, seconds).items()
-        }
+        parts = {name: range(len(found.partitions)) for name, found in all_of(admin, names, seconds).items()}
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
         asked = {TopicPartition(name, p): latest for name, ps in parts.items() for p in ps}
         ends: dict[str, dict[int, int]] = {name: {} for name in names}
         for partition, answer in admin.list_offsets(asked, request_timeout=seconds).items():
             ends[partition.topic][partition.partition] = answer.result(timeout=seconds + 1).offset
-        ids = {name: to_bytes(found.topic_id) for name, found in _describe(admin, names, seconds).items()}
+        ids = {name: to_bytes(found.topic_id) for name, found in all_of(admin, names, seconds).items()}
         return {name: TopicState(ids[name], ends[name]) for name in names}
 
     return await with_admin(settings, work, timeout)
-
-
-def _describe(admin: AdminClient, names: list[str], seconds: float) -> dict[str, TopicDescription]:
-    found: dict[str, TopicDescription] = {}
-    missing: list[str] = []
-    for name, answer in admin.describe_topics(TopicCollection(names), request_timeout=seconds).items():
-        try:
-            found[name] = answer.result(timeout=seconds + 1)
-        except KafkaException as error:
-            if error.args[0].code() not in _MISSING:
-                raise
-            missing.append(name)
-    if missing:
-        raise TopicMissing(missing)
-    return found

@@ -171,10 +171,10 @@ async def test_a_record_that_meets_a_fault_of_ours_costs_itself_its_place_and_no
             await send(settings, item(settings, "poison-3"), item(settings, "d"))
             await until(lambda: "d" in titles(catalog))
     assert held_back() == before + 3 and RESTARTS.labels("catalog-reader")._value.get() == restarts
-    told = [line for line in logs if line["event"] == "fault_held_back"]
-    assert [line["cause"] for line in told] == [f"ZeroDivisionError('poison-{n}')" for n in (1, 2, 3)]
+    faults = [line for line in logs if line["event"] == "fault_held_back"]
+    assert [line["cause"] for line in faults] == [f"ZeroDivisionError('poison-{n}')" for n in (1, 2, 3)]
     assert all(
-        "ZeroDivisionError" in line["trace"] and line["topic"] == settings.topics.items for line in told
+        "ZeroDivisionError" in line["trace"] and line["topic"] == settings.topics.items for line in faults
     )
 
 

@@ -167,8 +167,8 @@ async def test_vectors_of_versions_that_are_served_are_held_before_newer_ones(
 
 
 async def test_only_the_newest_of_the_waiting_records_takes_effect() -> None:
-    served, reached, told = VersionWatcher(), asyncio.Event(), []
-    served.listen(lambda now: told.append(now.next.version))
+    served, reached, heard = VersionWatcher(), asyncio.Event(), []
+    served.listen(lambda now: heard.append(now.next.version))
 
     async def reach(ends: object) -> None:
         if ends:
@@ -177,12 +177,12 @@ async def test_only_the_newest_of_the_waiting_records_takes_effect() -> None:
     following = asyncio.create_task(served.follow(reach))
     served.on_record(record(1, p0=10))
     await asyncio.sleep(0.05)
-    assert told == [] and not served.settled.is_set()
+    assert heard == [] and not served.settled.is_set()
     served.on_record(record(2))
     await asyncio.wait_for(served.settled.wait(), 5)
     reached.set()
     await asyncio.sleep(0.05)
-    assert told == [2]
+    assert heard == [2]
     following.cancel()
     await asyncio.gather(following, return_exceptions=True)
 

@@ -133,8 +133,6 @@ def test_hidden_items_are_compared_with_chance(files: Path, monkeypatch: pytest.
     trained_on(files, "cold-items")
     try:
         answer = run(files, "--json", protocol="cold-items")
-        with pytest.raises(CommandError, match="has no chart"):
-            run(files, "--picture", str(files / "none.svg"), protocol="cold-items")
     finally:
         trained_on(files, "next-item")
     assert answer.exit_code == 0, answer.output
@@ -222,3 +220,17 @@ def test_the_chart_is_well_formed_and_has_a_bar_for_each_row(measured: Result) -
     drawn = ElementTree.fromstring(ndcg_chart([measured, measured]))
     assert sum(element.tag.endswith("rect") for element in drawn.iter()) == 4
     assert any("recstream & co" in (element.text or "") for element in drawn.iter())
+
+
+@pytest.mark.parametrize(
+    ("picture", "protocol", "message"),
+    [("none.svg", "cold-items", "has no chart"), ("interactions.csv/x.svg", "next-item", "cannot write")],
+)
+def test_a_picture_that_cannot_be_written_is_refused_before_anything_is_read(
+    files: Path, tmp_path: Path, picture: str, protocol: str, message: str
+) -> None:
+    with pytest.raises(CommandError, match=message):
+        recstream(
+            "evaluate", "--interactions", str(tmp_path / "absent.csv"), "--protocol", protocol,
+            "--picture", str(files / picture),
+        )  # fmt: skip

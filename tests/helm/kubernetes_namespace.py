@@ -170,5 +170,5 @@ def said(each: Object) -> Object:
     rest = {name: value for name, value in each.items() if name not in ("metadata", "status")}
     # A Job's pods have its id as a label, which changes when the Job is created again.
     text = json.dumps({**rest, "metadata": metadata}).replace(each["metadata"].get("uid", "no id"), "its id")
-    told: Object = json.loads(text)
-    return told
+    parsed: Object = json.loads(text)
+    return parsed

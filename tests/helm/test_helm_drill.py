@@ -114,8 +114,10 @@ def test_the_processes_of_the_chart_become_ready_serve_and_drain(
         cluster.run("Job", "publish")
         assert shares(ports["http"], "server") == shares(ports["quality"], "ingest") == [1.0]
         # Only the process with the role measures, and it is ready.
-        measuring = [name for name in ("ingest", "catalogue", "quality") if told(ports[name], "quality")]
-        assert measuring == ["quality"] and told(ports["quality"], "quality") == ["1.0"]
+        measuring = [
+            name for name in ("ingest", "catalogue", "quality") if metric_values(ports[name], "quality")
+        ]
+        assert measuring == ["quality"] and metric_values(ports["quality"], "quality") == ["1.0"]
         # A process that restarts has the published version.
         asyncio.run(triton.stop(20))
         start_triton(cluster, triton)
@@ -174,7 +176,7 @@ def shares(port: int, room: str) -> list[float]:
     return [float(each) for each in found]
 
 
-def told(port: int, component: str) -> list[str]:
+def metric_values(port: int, component: str) -> list[str]:
     """Returns an ingest process's readiness of a component: 1.0 if it is ready, None if it has no such component."""
     return re.findall(rf'^recstream_ingest_ready{{component="{component}"}} (\S+)$', figures(port), re.M)
 

@@ -6,7 +6,7 @@ from local.servers.valkey import EmbeddedValkey
 from tests.ingest.world import T0, MakeWorld, until
 
 
-def told(of: str, partition: int = 0) -> float | None:
+def exported(of: str, partition: int = 0) -> float | None:
     return REGISTRY.get_sample_value(f"recstream_ingest_lag_{of}", {"partition": str(partition)})
 
 
@@ -19,7 +19,7 @@ async def test_a_stuck_batch_shows_in_the_lag_with_the_records_after_it(
     await world.caught_up()
 
     async def level() -> bool:
-        return told("records") == 0 and told("seconds") == 0
+        return exported("records") == 0 and exported("seconds") == 0
 
     await until(level)
     own_valkey.kill()
@@ -27,10 +27,10 @@ async def test_a_stuck_batch_shows_in_the_lag_with_the_records_after_it(
         await world.send("ann", f"b{n}", at=T0 + 1 + n)
 
     async def behind() -> bool:
-        return told("records") == 5 and (told("seconds") or 0) > 2
+        return exported("records") == 5 and (exported("seconds") or 0) > 2
 
     await until(behind)
     await own_valkey.start()
     await until(level)
     await worker.stop()
-    assert told("records") is None and told("seconds") is None
+    assert exported("records") is None and exported("seconds") is None

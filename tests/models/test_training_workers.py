@@ -33,8 +33,8 @@ def test_two_processes_with_half_a_batch_each_make_the_steps_of_one(pair: Path) 
     worker_runs.train_both_stages(TorchrunRank(), pair)
     alone, losses = torch.load(pair / "1-0.pt")
     for rank in range(2):
-        together, told = torch.load(pair / f"2-{rank}.pt")
-        assert len(losses) >= 8 and told == pytest.approx(losses, rel=1e-4)
+        together, broadcast = torch.load(pair / f"2-{rank}.pt")
+        assert len(losses) >= 8 and broadcast == pytest.approx(losses, rel=1e-4)
         for name, numbers in alone.items():
             torch.testing.assert_close(together[name], numbers, rtol=0, atol=1e-5, msg=name)
 

@@ -196,16 +196,16 @@ async def test_idle_time_ages_and_popularity_count_from_the_moment_of_the_query(
 async def test_popularity_as_of_a_moment_does_not_depend_on_queries_in_between(catalog):
     """Events arrive in order of time. Lists for the present are requested between those for the past."""
     catalog.popular({"i003": 4}, hours_ago=50 * 24)
-    model, told = Listening(), Listening()
+    model, fresh = Listening(), Listening()
     made = runner(catalog, model)
     await ask(made, now_ms=EARLIER_MS)
     await ask(made)
     catalog.popular({"i004": 9}, hours_ago=40 * 24)
     for moment in (EARLIER_MS + 10 * DAY_MS, NOW_MS, EARLIER_MS + 10 * DAY_MS, NOW_MS):
         await ask(made, now_ms=moment)
-    await ask(runner(catalog, told), now_ms=EARLIER_MS + 10 * DAY_MS)
+    await ask(runner(catalog, fresh), now_ms=EARLIER_MS + 10 * DAY_MS)
     then, now, again, named = (candidates.popularity for candidates in model.seen[2:])
-    np.testing.assert_allclose(then, told.seen[0].popularity, rtol=1e-5)
+    np.testing.assert_allclose(then, fresh.seen[0].popularity, rtol=1e-5)
     np.testing.assert_allclose(then, again, rtol=1e-5)
     np.testing.assert_allclose(now, named, rtol=1e-5)
     assert then[0, :, 1].max() == pytest.approx(9) and now[0, :, 1].max() == pytest.approx(

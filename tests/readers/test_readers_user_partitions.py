@@ -43,7 +43,7 @@ def facts(rows: Interactions) -> list[tuple[str, ...]]:
     return sorted(tuple(map(str, row)) for row in zip(*columns, strict=True))
 
 
-def dealt(
+def partitioned(
     paths: list[Path], folder: Path, options: InteractionOptions, rows: int = 100
 ) -> list[Interactions]:
     return list(partition_by_user(paths, folder, options, rows).tables(options))
@@ -55,13 +55,13 @@ def test_each_user_is_in_one_partition_and_each_row_is_kept_once(tmp_path: Path)
     more = {"rating": ratings, "action": ["rate", "", None, "view", "cart"] * 100}
     paths = [write(tmp_path / "a.parquet", 500, **more), write(tmp_path / "b.parquet", 300, seed=2)]
     options = InteractionOptions()
-    tables = dealt(paths, tmp_path / "dealt", options)
+    tables = partitioned(paths, tmp_path / "partitions", options)
     users = [set(table.user_ids) for table in tables]
     assert len(tables) > 4 and sum(map(len, users)) == len(set().union(*users)) == 40
     assert sorted(chain.from_iterable(map(facts, tables))) == facts(read_interactions(paths, options)[0])
     for table in tables:
         assert (np.diff(table.time_ms) >= 0).all()
-    assert not list((tmp_path / "dealt").iterdir()), "a file is removed once it is read"
+    assert not list((tmp_path / "partitions").iterdir()), "a file is removed once it is read"
 
 
 def test_bad_rows_are_left_out_and_counted_as_in_a_plain_read(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_bad_rows_are_left_out_and_counted_as_in_a_plain_read(tmp_path: Path) ->
     }
     pq.write_table(pa.table(columns), path)
     options = InteractionOptions(columns={"user": "visitor"})
-    found = partition_by_user([path], tmp_path / "dealt", options, 2)
+    found = partition_by_user([path], tmp_path / "partitions", options, 2)
     tables = list(found.tables(options))
     whole, (report,) = read_interactions([path], options, "events")
     assert sorted(chain.from_iterable(map(facts, tables))) == facts(whole)
@@ -86,7 +86,7 @@ def test_bad_rows_are_left_out_and_counted_as_in_a_plain_read(tmp_path: Path) ->
 
 def test_an_event_in_two_files_is_kept_once(tmp_path: Path) -> None:
     paths = [write(tmp_path / f"{name}.parquet", 120, event_id=[str(n) for n in range(120)]) for name in "ab"]
-    tables = dealt(paths, tmp_path / "dealt", InteractionOptions(), rows=50)
+    tables = partitioned(paths, tmp_path / "partitions", InteractionOptions(), rows=50)
     assert sum(map(len, tables)) == 120
     assert sorted(event for table in tables for event in table.event_ids) == sorted(map(str, range(120)))
 
@@ -97,11 +97,11 @@ def test_rows_are_counted_by_footers_of_parquet_event_files_only(tmp_path: Path)
     assert parquet_rows([path, path]) == 140
     assert parquet_rows([path, tmp_path / "events.csv"]) is None and parquet_rows([]) is None
     with pytest.raises(UnreadableFile, match="expected only Parquet"):
-        partition_by_user([tmp_path / "events.csv"], tmp_path / "dealt", InteractionOptions(), 10)
+        partition_by_user([tmp_path / "events.csv"], tmp_path / "partitions", InteractionOptions(), 10)
 
 
 def test_a_missing_column_is_named(tmp_path: Path) -> None:
     path = tmp_path / "events.parquet"
     pq.write_table(pa.table({"who": ["a"], "item_id": ["b"], "timestamp": [T0]}), path)
     with pytest.raises(UnreadableFile, match="user among who, item_id, timestamp.*--column user=NAME"):
-        partition_by_user([path], tmp_path / "dealt", InteractionOptions(), 10)
+        partition_by_user([path], tmp_path / "partitions", InteractionOptions(), 10)

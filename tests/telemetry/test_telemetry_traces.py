@@ -37,7 +37,7 @@ STREAMER = "00-ffffffffffffffffffffffffffffffff-6666666666666666-01"
 
 
 @dataclass(frozen=True)
-class Told:
+class Traced:
     """The results of a run: spans, the events that frames named, and the recorded events by sender."""
 
     spans: list[Span]
@@ -50,7 +50,7 @@ class Told:
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
+def traced(tmp_path_factory: pytest.TempPathFactory) -> Traced:
     """One run for all tests of this file. The spans are read when the processes have ended."""
     bundle = build(tmp_path_factory.mktemp("traces-bundle") / "tiny", ITEMS)
     folder = tmp_path_factory.mktemp("traces-stack")
@@ -59,7 +59,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
     return asyncio.run(_run(settings, folder))
 
 
-async def _run(settings: Settings, folder: Path) -> Told:
+async def _run(settings: Settings, folder: Path) -> Traced:
     sent: dict[str, str] = {}
     async with Stack(settings, folder) as stack:
         await fill(stack)
@@ -88,7 +88,7 @@ async def _run(settings: Settings, folder: Path) -> Told:
                 assert [each.error async for each in client.record_many([event])] == [None]
             await _until_named(named, sent["on a stream"])
         refused = await _count(stack, kafka.topics.interactions_dead_letter)
-    return Told(read_traces(settings.tracing.file), named, sent, refused)
+    return Traced(read_traces(settings.tracing.file), named, sent, refused)
 
 
 @asynccontextmanager
@@ -124,8 +124,8 @@ async def _count(stack: Stack, topic: str) -> int:
         return sum((await consumer.end_offsets(partitions)).values())
 
 
-def test_a_producers_header_is_followed_to_the_frame(told: Told) -> None:
-    trace = told.of("a" * 32)
+def test_a_producers_header_is_followed_to_the_frame(traced: Traced) -> None:
+    trace = traced.of("a" * 32)
     ways = {tuple(way(span, trace)): span for span in trace}
     process = ways["process interactions",]
     assert process.parent == "1" * 16 and process.service == "recstream-ingest"
@@ -148,8 +148,8 @@ def test_a_producers_header_is_followed_to_the_frame(told: Told) -> None:
     assert not any(span.failed for span in trace)
 
 
-def test_a_recorded_event_continues_the_trace_of_its_caller(told: Told) -> None:
-    trace = told.of("e" * 32)
+def test_a_recorded_event_continues_the_trace_of_its_caller(traced: Traced) -> None:
+    trace = traced.of("e" * 32)
     ways = {tuple(way(span, trace)): span for span in trace}
     call = "recstream.v1.InteractionService/Record"
     assert ways[call,].parent == "5" * 16
@@ -162,9 +162,9 @@ def test_a_recorded_event_continues_the_trace_of_its_caller(told: Told) -> None:
 
 
 def test_an_event_of_a_stream_continues_its_callers_trace_without_a_span_for_the_stream(
-    told: Told,
+    traced: Traced,
 ) -> None:
-    trace = told.of("f" * 32)
+    trace = traced.of("f" * 32)
     (sent,) = [span for span in trace if span.name == "send interactions"]
     assert sent.parent == "6" * 16
     assert ["send interactions", "process interactions", "process announcement", "send frame"] in [
@@ -174,22 +174,22 @@ def test_an_event_of_a_stream_continues_its_callers_trace_without_a_span_for_the
 
 @pytest.mark.parametrize("how", ["not sampled", "malformed", "oversized"])
 def test_an_event_that_is_not_sampled_or_has_a_bad_header_is_applied_without_a_span(
-    told: Told, how: str
+    traced: Traced, how: str
 ) -> None:
-    assert told.sent[how] in told.named
-    assert {span.trace_id for span in told.spans} == {"a" * 32, "e" * 32, "f" * 32}
-    assert told.refused == 0
+    assert traced.sent[how] in traced.named
+    assert {span.trace_id for span in traced.spans} == {"a" * 32, "e" * 32, "f" * 32}
+    assert traced.refused == 0
 
 
-def test_no_span_has_user_data(told: Told) -> None:
-    private = {USER, *ITEMS, *told.sent.values()}
-    for span in told.spans:
+def test_no_span_has_user_data(traced: Traced) -> None:
+    private = {USER, *ITEMS, *traced.sent.values()}
+    for span in traced.spans:
         values = [span.name, *(str(value) for value in span.attributes.values())]
         assert not [value for value in values for secret in private if secret in value]
 
 
-def test_a_trace_is_drawn_with_a_bar_for_each_span(told: Told) -> None:
-    trace = told.of("e" * 32)
+def test_a_trace_is_drawn_with_a_bar_for_each_span(traced: Traced) -> None:
+    trace = traced.of("e" * 32)
     picture = ElementTree.fromstring(waterfall(trace, "An <event>"))
     texts = [each.text for each in picture.iter("{http://www.w3.org/2000/svg}text")]
     assert texts[0] == "An <event>"
