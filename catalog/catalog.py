@@ -24,8 +24,7 @@ __all__ = ["Catalog", "Change"]
 log = structlog.get_logger()
 
 _MERGE_LOOK_SECONDS = 0.5
-# The recall that `LiveIndex` promises. Vectors of very different lengths, and many nearly equal ones, make a graph miss
-# more.
+# The recall that `LiveIndex` promises. Many nearly equal vectors can make a graph miss more.
 _LEAST_RECALL = 0.9
 # A build takes up to minutes of a core, so a failed one is not retried at once.
 _MERGE_BACK_OFF = BackOff(initial=5.0, maximum=120.0, jitter=5.0, steady=300.0)
@@ -120,14 +119,14 @@ class Catalog(InMemoryCatalog):
             return
         stop = threading.Event()
         loop = asyncio.get_running_loop()
-        began = loop.time()
+        began, before = loop.time(), index.recall
         try:
             graph = await asyncio.to_thread(index.make, merge, lambda: not stop.is_set())
             index.install(merge, graph)
             metrics.MERGES.observe(loop.time() - began)
             metrics.INDEX_BUILT.labels(str(version)).set_to_current_time()
             metrics.INDEX_RECALL.labels(str(version)).set(index.recall)
-            if merge.base is None and index.recall < _LEAST_RECALL:
+            if index.recall < _LEAST_RECALL <= before:
                 log.warning("catalog_index_misses", version=version, recall=round(index.recall, 3))
         except BuildStopped:
             index.abandon()

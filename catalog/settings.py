@@ -22,7 +22,12 @@ class CatalogSettings(BaseModel):
     expansion_add: int = Field(
         64, ge=8, le=1024, description="HNSW: candidates examined when a vector is added"
     )
-    expansion_search: int = Field(128, ge=8, le=4096, description="HNSW: candidates examined in a search")
+    expansion_search: int = Field(
+        128,
+        ge=8,
+        le=4096,
+        description="HNSW: candidates examined in a search; up to eight times as many while recall is below .95",
+    )
     build_threads: int = Field(1, ge=1, le=256, description="HNSW: threads that build the index")
     versions: int = Field(
         3, ge=2, le=16, description="Model versions whose vectors are held: the served ones, then the newest"

@@ -33,7 +33,7 @@ def existing(admin: AdminClient, names: Sequence[str], seconds: float) -> dict[s
     return found
 
 
-def all_of(admin: AdminClient, names: Sequence[str], seconds: float) -> dict[str, Description]:
+def require(admin: AdminClient, names: Sequence[str], seconds: float) -> dict[str, Description]:
     """Describes topics, by name. Raises TopicMissing, which names every missing topic; KafkaException; or TimeoutError
     after `seconds`."""
     found = existing(admin, names, seconds)
@@ -48,4 +48,4 @@ async def describe(
     """Describes topics, by name. Raises TopicMissing, which names every missing topic, and KafkaUnreachable."""
     if not names:
         return {}
-    return await with_admin(settings, lambda admin, seconds: all_of(admin, names, seconds), timeout)
+    return await with_admin(settings, lambda admin, seconds: require(admin, names, seconds), timeout)

@@ -15,6 +15,9 @@ _CHUNK: Final = 2000
 # Rows of one array operation elsewhere: memory for copies stays small.
 _PART: Final = 65_536
 _QUERIES, _BEST, _ROUNDING = 20, 100, 1e-5
+# The recall of the sample above which a graph is wide enough. The sample errs by some hundredths, so it is above the
+# recall that `LiveIndex` promises.
+_AIM: Final = 0.95
 _NONE: Final = np.empty(0, dtype=np.int64)
 _NO_FLOATS: Final = np.empty(0, dtype=np.float32)
 # Vectors are alike in length if at most one in a hundred has less than so much of the longest squared length.
@@ -62,6 +65,16 @@ class Hnsw:
         self._nodes = nodes[order]
         self._hashes = hashes
         self._starts = np.searchsorted(self._nodes, np.arange(len(hashes) + 1))
+
+    @property
+    def candidates(self) -> int:
+        """How many nodes a search examines at least. Set it before others search the snapshot."""
+        return int(self._graph.expansion_search)
+
+    @candidates.setter
+    def candidates(self, count: int) -> None:
+        # The property has a setter, which stands apart from it in usearch.
+        self._graph.expansion_search = count  # type: ignore[misc]
 
     def nearest(self, query: Floats, count: int) -> tuple[Rows, Rows]:
         """The rows of approximately the `count` nearest nodes by dot product, in no particular order, and the node of
@@ -148,23 +161,33 @@ def _lengthened(vectors: Floats, longest: float | None) -> Floats:
     return np.concatenate([vectors, missing[:, None]], axis=1)
 
 
-def recall(graph: Hnsw, vectors: Floats, rows: Rows) -> float:
-    """The share of a scan's first hundred rows that the graph finds, for a sample of its own vectors. It takes as long
-    as the scans: call it in a thread.
+def widen(graph: Hnsw, vectors: Floats, rows: Rows, most: int) -> float:
+    """Doubles the candidates of a search until the graph finds nearly all of a scan's first hundred rows.
+
+    The queries are a sample of the vectors. It takes as long as their scans: call it in a thread, before others search
+    the graph. A graph needs more candidates as it grows, and for vectors without clusters.
 
     Args:
-        graph: A snapshot of `rows` of the vectors [n, d].
+        graph: A snapshot that has the `rows` of the vectors [n, d], and no others that are still valid.
+        most: Candidates above which no search goes.
+
+    Returns:
+        The share of a scan's first hundred rows that the graph finds.
     """
     some = np.random.default_rng(0).choice(rows, min(len(rows), _QUERIES), replace=False)
     queries = vectors[some]
-    scores = np.concatenate([vectors[rows[at : at + _PART]] @ queries.T for at in range(0, len(rows), _PART)])
     count = min(len(rows), _BEST)
+    scores = np.concatenate([vectors[rows[at : at + _PART]] @ queries.T for at in range(0, len(rows), _PART)])
     lowest = np.partition(scores, len(rows) - count, axis=0)[len(rows) - count]
-    found = 0
-    for query, score in zip(queries, lowest, strict=True):
-        nearest, _ = graph.nearest(query, _BEST)
-        found += min(count, int(np.count_nonzero(vectors[nearest] @ query >= score - _ROUNDING)))
-    return found / (count * len(some))
+    while True:
+        found = 0
+        for query, score in zip(queries, lowest, strict=True):
+            nearest = np.unique(graph.nearest(query, _BEST)[0])
+            found += min(count, int(np.count_nonzero(vectors[nearest] @ query >= score - _ROUNDING)))
+        share = found / (count * len(some))
+        if share >= _AIM or graph.candidates >= most:
+            return share
+        graph.candidates = min(2 * graph.candidates, most)
 
 
 def _hashes(vectors: Floats, rows: Rows) -> Hashes:

@@ -6,7 +6,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from topics.admin import with_admin
-from topics.describe import all_of
+from topics.describe import require
 from topics.ids import to_bytes
 from topics.settings import KafkaSettings
 
@@ -41,13 +41,13 @@ async def topic_states(settings: KafkaSettings, names: list[str], *, timeout: fl
     """
 
     def work(admin: AdminClient, seconds: float) -> dict[str, TopicState]:
-        parts = {name: range(len(found.partitions)) for name, found in all_of(admin, names, seconds).items()}
+        parts = {name: range(len(found.partitions)) for name, found in require(admin, names, seconds).items()}
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
         asked = {TopicPartition(name, p): latest for name, ps in parts.items() for p in ps}
         ends: dict[str, dict[int, int]] = {name: {} for name in names}
         for partition, answer in admin.list_offsets(asked, request_timeout=seconds).items():
             ends[partition.topic][partition.partition] = answer.result(timeout=seconds + 1).offset
-        ids = {name: to_bytes(found.topic_id) for name, found in all_of(admin, names, seconds).items()}
+        ids = {name: to_bytes(found.topic_id) for name, found in require(admin, names, seconds).items()}
         return {name: TopicState(ids[name], ends[name]) for name in names}
 
     return await with_admin(settings, work, timeout)

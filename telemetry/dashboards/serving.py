@@ -257,7 +257,7 @@ _INDEX = PanelRow(
         ),
         Panel(
             "Recall of the graph",
-            "Share of a scan's first hundred that the graph found when it was built.",
+            "Share of a scan's first hundred that the graph finds, measured at each merge.",
             "percentunit",
             (Query("min by (version) (recstream_catalog_index_recall)", legend("version")),),
         ),

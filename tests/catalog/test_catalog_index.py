@@ -410,18 +410,38 @@ def test_vectors_of_different_lengths_are_found(spread: float, monkeypatch: pyte
     assert np.mean(hits) >= 90, hits
 
 
-def test_an_index_says_what_share_its_graph_finds() -> None:
-    """The rest is not silent: lengths that differ by ten make a graph miss more than is promised."""
+@pytest.mark.parametrize(("candidates", "least"), [(128, 0.9), (8, 0.3)])
+def test_an_index_says_what_share_its_graph_finds(candidates: int, least: float) -> None:
+    """The rest is not silent: lengths that differ by ten need more candidates than eight times eight."""
     rng = np.random.default_rng(0)
-    data = unit(rng, 6000)
-    found = []
-    for lengths in (np.ones(6000), np.where(rng.random(6000) < 0.01, 10, 1)):
-        index = LiveIndex(32, CatalogSettings(exact_below=1000))
-        for row, vector in enumerate(data * lengths[:, None].astype(np.float32)):
-            index.put(row, vector)
-        assert index.recall == 1.0 and merge(index)
-        found.append(index.recall)
-    assert found[0] > 0.9 > found[1] > 0.3
+    data = unit(rng, 6000) * np.where(rng.random(6000) < 0.01, 10, 1)[:, None].astype(np.float32)
+    index = LiveIndex(32, CatalogSettings(exact_below=1000, expansion_search=candidates))
+    for row, vector in enumerate(data):
+        index.put(row, vector)
+    assert index.recall == 1.0 and merge(index)
+    assert least < index.recall < 1.0 and (index.recall >= 0.9) == (candidates == 128)
+
+
+def test_a_graph_that_grows_keeps_finding_what_it_promises(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph was compared with scans only when it was built. With ten times the vectors it found too few."""
+    monkeypatch.setattr(live, "_ASK", 0.0)
+    monkeypatch.setattr(live, "_NODE", 1e-6)
+    data = np.random.default_rng(0).normal(size=(15_000, 64)).astype(np.float32)
+    data /= np.linalg.norm(data, axis=1, keepdims=True)
+    index = LiveIndex(64, CatalogSettings(exact_below=1000))
+    for row, vector in enumerate(data):
+        index.put(row, vector)
+        if row in (1500, 14_000, 14_999):
+            assert merge(index)
+    for row in range(500):
+        index.put(row, data[row])  # A vector that is sent again leaves the graph, and returns to its node.
+    assert merge(index) and index.in_graph == len(data) and index.recall >= 0.9
+    everything = np.ones(len(data), np.bool_)
+    hits = [
+        len(set(index.search(query, 100, everything)[0].tolist()) & set(exact(data, query, 100, everything)))
+        for query in data[:60]
+    ]
+    assert np.mean(hits) >= 90, np.mean(hits)
 
 
 @pytest.mark.parametrize("place", [0, 1000, 1999])
