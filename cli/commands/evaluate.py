@@ -115,7 +115,9 @@ def _check_picture(picture: Path, protocol: _Protocol) -> None:
         picture.parent.mkdir(parents=True, exist_ok=True)
         picture.open("a").close()
     except OSError as error:
-        raise CommandError(f"cannot write {picture}: {error}", "name another file with --picture") from error
+        raise CommandError(
+            f"cannot write {picture}: {error.strerror}", "name another file with --picture"
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
