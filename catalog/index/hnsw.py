@@ -161,14 +161,15 @@ def _lengthened(vectors: Floats, longest: float | None) -> Floats:
     return np.concatenate([vectors, missing[:, None]], axis=1)
 
 
-def widen(graph: Hnsw, vectors: Floats, rows: Rows, most: int) -> float:
-    """Doubles the candidates of a search until the graph finds nearly all of a scan's first hundred rows.
+def set_candidates(graph: Hnsw, vectors: Floats, rows: Rows, least: int, most: int) -> float:
+    """Gives a search `least` candidates, doubled until the graph finds nearly all of a scan's first hundred rows.
 
     The queries are a sample of the vectors. It takes as long as their scans: call it in a thread, before others search
-    the graph. A graph needs more candidates as it grows, and for vectors without clusters.
+    the graph. A graph needs more candidates as it grows, and fewer once its vectors form clusters.
 
     Args:
         graph: A snapshot that has the `rows` of the vectors [n, d], and no others that are still valid.
+        least: Candidates of a search in a graph that finds them at once.
         most: Candidates above which no search goes.
 
     Returns:
@@ -179,6 +180,7 @@ def widen(graph: Hnsw, vectors: Floats, rows: Rows, most: int) -> float:
     count = min(len(rows), _BEST)
     scores = np.concatenate([vectors[rows[at : at + _PART]] @ queries.T for at in range(0, len(rows), _PART)])
     lowest = np.partition(scores, len(rows) - count, axis=0)[len(rows) - count]
+    graph.candidates = least
     while True:
         found = 0
         for query, score in zip(queries, lowest, strict=True):

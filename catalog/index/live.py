@@ -8,7 +8,7 @@ import numpy as np
 
 from catalog.columns import Table
 from catalog.index.exact import best, scan, scan_many
-from catalog.index.hnsw import Hnsw, build, widen
+from catalog.index.hnsw import Hnsw, build, set_candidates
 from catalog.index.protocol import Floats, Mask, Rows
 from catalog.settings import CatalogSettings
 
@@ -173,7 +173,8 @@ class LiveIndex:
             graph = build(self._settings, merge.vectors, merge.rows, wanted)
         else:
             graph = merge.base.extended(merge.vectors, merge.rows, self._settings.build_threads, wanted)
-        self.recall = widen(graph, merge.vectors, merge.present, _WIDEST * self._settings.expansion_search)
+        least = self._settings.expansion_search
+        self.recall = set_candidates(graph, merge.vectors, merge.present, least, _WIDEST * least)
         return graph
 
     def install(self, merge: Merge, graph: Hnsw) -> None:

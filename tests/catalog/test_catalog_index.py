@@ -444,6 +444,19 @@ def test_a_graph_that_grows_keeps_finding_what_it_promises(monkeypatch: pytest.M
     assert np.mean(hits) >= 90, np.mean(hits)
 
 
+def test_a_graph_that_needed_many_candidates_examines_few_again_once_they_suffice() -> None:
+    """The first items of a catalogue are far apart. Later ones are near them, and a search would stay slow."""
+    data = unit(np.random.default_rng(0), 2000)
+    index = LiveIndex(32, CatalogSettings(exact_below=1000))
+    for row, vector in enumerate(data):
+        if row == 1500:
+            assert merge(index) and index._graph is not None
+            index._graph.candidates = 1024
+        index.put(row, vector)
+    assert merge(index) and index.in_graph == 2000
+    assert index._graph.candidates == 128 and index.recall >= 0.95
+
+
 @pytest.mark.parametrize("place", [0, 1000, 1999])
 def test_a_vector_far_from_all_others_is_found(place: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """hnswlib 352: none of the others linked to it, and no search returned it, not even one for itself."""
