@@ -11,19 +11,11 @@ from catalog.index.protocol import Floats, Mask, Rows
 GATHER_SHARE = 12
 
 
-def scan(vectors: Floats, mask: Mask, query: Floats, count: int) -> tuple[Rows, Floats]:
-    """Finds the best rows of the mask [n] among vectors [at least n, d]. See `Index.search`."""
-    rows = np.flatnonzero(mask)
-    if len(rows) * GATHER_SHARE < len(mask):
-        return best(rows, vectors[rows] @ query, count)
-    scores = vectors[: len(mask)] @ query
-    return best(rows, scores[rows], count)
+def scan(vectors: Floats, mask: Mask, queries: Floats, counts: Sequence[int]) -> list[tuple[Rows, Floats]]:
+    """Finds the best rows of the mask [n] among vectors [at least n, d], for each of the queries [q, d] with its count.
 
-
-def scan_many(
-    vectors: Floats, mask: Mask, queries: Floats, counts: Sequence[int]
-) -> list[tuple[Rows, Floats]]:
-    """Runs `scan` for each of the queries [q, d], with one matrix product."""
+    See `Index.search`. One matrix product serves all queries.
+    """
     rows = np.flatnonzero(mask)
     if len(rows) * GATHER_SHARE < len(mask):
         scores = queries @ vectors[rows].T

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from catalog.columns import Table
-from catalog.index.exact import best, scan, scan_many
+from catalog.index.exact import best, scan
 from catalog.index.hnsw import Hnsw, build, set_candidates
 from catalog.index.protocol import Floats, Mask, Rows
 from catalog.settings import CatalogSettings
@@ -103,47 +103,64 @@ class LiveIndex:
         return self._vectors.array[rows]
 
     def search(self, query: Floats, count: int, mask: Mask) -> tuple[Rows, Floats]:
-        allowed = self._allowed(mask)
-        rows = len(allowed)
-        matching = int(np.count_nonzero(allowed))
-        count = min(count, matching)
-        if count <= 0:
-            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
-        if self._graph is not None:
-            scan_price = min(matching * _GATHER, rows * _PASS)
-            ask = math.ceil(_MARGIN * count * len(self._graph.rows) / matching)
-            while _ASK + max(ask, self._graph.candidates) * _NODE < scan_price:
-                found = self._ask(self._graph, query, ask, count, allowed)
-                if found is not None:
-                    return found
-                ask *= _MORE
-        return scan(self._vectors.array, allowed, query, count)
+        return self.search_many(query[None], [count], mask)[0]
 
     def search_many(self, queries: Floats, counts: Sequence[int], mask: Mask) -> list[tuple[Rows, Floats]]:
-        """Runs `search` for each of the queries [q, d] with its count. Without a graph, one scan serves all of them,
-        and scores may differ from those of a single search in the last bit."""
-        if self._graph is not None:
-            return [self.search(query, count, mask) for query, count in zip(queries, counts, strict=True)]
-        allowed = self._allowed(mask)
-        return scan_many(self._vectors.array, allowed, queries, [max(0, count) for count in counts])
-
-    def _allowed(self, mask: Mask) -> Mask:
+        """Runs `search` for each of the queries [q, d] with its count. The rows that are scanned are read once for all
+        queries, so scores may differ from those of a single search in the last bit."""
         rows = min(len(mask), self._rows.capacity)
-        return mask[:rows] & self._present.array[:rows]
+        allowed = mask[:rows] & self._present.array[:rows]
+        matching = int(np.count_nonzero(allowed))
+        counts = [max(0, min(count, matching)) for count in counts]
+        found: list[tuple[Rows, Floats] | None] = [None] * len(counts)
+        if self._graph is not None and any(counts):
+            found = self._by_graph(self._graph, queries, counts, allowed, matching)
+        left = [at for at, each in enumerate(found) if each is None]
+        if left:
+            scanned = scan(self._vectors.array, allowed, queries[left], [counts[at] for at in left])
+            for at, each in zip(left, scanned, strict=True):
+                found[at] = each
+        return [each for each in found if each is not None]
 
-    def _ask(
-        self, graph: Hnsw, query: Floats, ask: int, count: int, allowed: Mask
-    ) -> tuple[Rows, Floats] | None:
-        """The best of the graph's answer and the rows outside the graph. None: the graph returned too few rows."""
-        rows, nodes = graph.nearest(query, ask)
-        known = rows < len(allowed)
-        rows, nodes = rows[known], nodes[known]
-        rows = rows[allowed[rows] & (self._node.array[rows] == nodes)]
+    def _by_graph(
+        self, graph: Hnsw, queries: Floats, counts: Sequence[int], allowed: Mask, matching: int
+    ) -> list[tuple[Rows, Floats] | None]:
+        """The answers of the graph together with the rows outside it. None for a query whose scan costs less."""
+        scan_price = min(matching * _GATHER, len(allowed) * _PASS)
         outside = np.flatnonzero(allowed & (self._node.array[: len(allowed)] < 0))
-        if len(rows) < min(count, int(np.count_nonzero(allowed)) - len(outside)):
-            return None
-        rows = np.sort(np.concatenate([rows, outside]))
-        return best(rows, self._vectors.array[rows] @ query, count)
+        # All queries share the pass over the rows outside the graph.
+        left_price = scan_price - len(outside) * _GATHER / len(counts)
+        if left_price <= _ASK + graph.candidates * _NODE:
+            return [None] * len(counts)
+        scores = queries @ self._vectors.array[outside].T
+        found: list[tuple[Rows, Floats] | None] = []
+        for query, count, score in zip(queries, counts, scores, strict=True):
+            inside = self._inside(
+                graph, query, min(count, matching - len(outside)), allowed, matching, left_price
+            )
+            if inside is None:
+                found.append(None)
+                continue
+            rows = np.sort(np.concatenate([inside, best(outside, score, count)[0]]))
+            found.append(best(rows, self._vectors.array[rows] @ query, count))
+        return found
+
+    def _inside(
+        self, graph: Hnsw, query: Floats, count: int, allowed: Mask, matching: int, price: float
+    ) -> Rows | None:
+        """At least `count` allowed rows of the graph, approximately the nearest. None: they cost more than `price`."""
+        if not count:
+            return np.empty(0, np.int64)
+        nodes_wanted = math.ceil(_MARGIN * count * len(graph.rows) / matching)
+        while _ASK + max(nodes_wanted, graph.candidates) * _NODE < price:
+            rows, nodes = graph.nearest(query, nodes_wanted)
+            known = rows < len(allowed)
+            rows, nodes = rows[known], nodes[known]
+            found: Rows = rows[allowed[rows] & (self._node.array[rows] == nodes)]
+            if len(found) >= count:
+                return found
+            nodes_wanted *= _MORE
+        return None
 
     def due(self) -> Merge | None:
         """Begins the merge that is needed now. Call `make` with it, then `install` or `abandon`. None: none is
