@@ -162,7 +162,8 @@ def _lengthened(vectors: Floats, longest: float | None) -> Floats:
 
 
 def set_candidates(graph: Hnsw, vectors: Floats, rows: Rows, least: int, most: int) -> float:
-    """Gives a search `least` candidates, doubled until the graph finds nearly all of a scan's first hundred rows.
+    """Gives a search `least` candidates, and half as many more until the graph finds nearly all of a scan's first
+    hundred rows.
 
     The queries are a sample of the vectors. It takes as long as their scans: call it in a thread, before others search
     the graph. A graph needs more candidates as it grows, and fewer once its vectors form clusters.
@@ -189,7 +190,7 @@ def set_candidates(graph: Hnsw, vectors: Floats, rows: Rows, least: int, most: i
         share = found / (count * len(some))
         if share >= _AIM or graph.candidates >= most:
             return share
-        graph.candidates = min(2 * graph.candidates, most)
+        graph.candidates = min(graph.candidates * 3 // 2, most)
 
 
 def _hashes(vectors: Floats, rows: Rows) -> Hashes:
