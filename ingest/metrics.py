@@ -105,6 +105,10 @@ DEAD_LETTERS = Counter(
 for _source, _reasons in LETTER_REASONS.items():
     for _reason in _reasons:
         DEAD_LETTERS.labels(_source, _reason)
+UNKNOWN_FIELDS = Counter(
+    "recstream_ingest_unknown_fields_total",
+    "Interactions with fields that are passed over, because the contract does not have them. The log names the fields.",
+)
 STATES = Counter("recstream_ingest_states_total", "Model states written, by how they were computed.", ["how"])
 """how: step, fold, stale."""
 STATES_BY = {how: STATES.labels(how) for how in STATES_HOW}

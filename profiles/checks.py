@@ -105,12 +105,20 @@ def _event_time(time_ms: int, record_time_ms: int, settings: ProfileSettings) ->
 
 
 def _value(interaction: contract.Interaction, settings: ProfileSettings) -> list[Problem]:
+    action = settings.actions.get(interaction.action)
     if not interaction.HasField("value"):
+        if action is not None and action.positive_from is not None:
+            # It would count in favour of the item, whatever its sender meant.
+            return [
+                (
+                    "value",
+                    f"is missing: {interaction.action!r} says by its value whether the user likes the item",
+                )
+            ]
         return []
     value = interaction.value
     if not isfinite(value):
         return [("value", f"{value} is not a finite number")]
-    action = settings.actions.get(interaction.action)
     if action is not None and action.value_range is not None:
         low, high = action.value_range
         if not low <= value <= high:

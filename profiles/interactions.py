@@ -1,16 +1,16 @@
 """Parses records of the topic `interactions` into records for the fold, or into refusals with a reason."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from google.protobuf.json_format import Parse, ParseError
 from google.protobuf.message import DecodeError
 
 from profiles.actions import ProfileSettings
 from profiles.checks import Problem, check, check_id
 from profiles.folding.events import Erasure, Event, Position, Record
+from profiles.wire import NotCloudEvent, NotJson, NotProtobuf, Undecodable, decode
 from recstream.storage.v1 import profile_pb2 as storage
 from recstream.v1 import interaction_pb2 as contract
 
@@ -34,6 +34,7 @@ class Reason(StrEnum):
     UNKNOWN_KIND = "unknown_kind"
     NOT_PROTOBUF = "not_protobuf"
     NOT_JSON = "not_json"
+    NOT_CLOUD_EVENT = "not_cloud_event"
     ERASURE = "erasure"
     USER_ID = "user_id"
     EVENT_ID = "event_id"
@@ -53,6 +54,11 @@ _REASONS: Final = {
     "event_time_ms": Reason.EVENT_TIME,
     "value": Reason.VALUE,
     "undo_event_id": Reason.UNDO,
+}
+_UNDECODABLE: Final = {
+    NotProtobuf: Reason.NOT_PROTOBUF,
+    NotJson: Reason.NOT_JSON,
+    NotCloudEvent: Reason.NOT_CLOUD_EVENT,
 }
 
 
@@ -82,12 +88,13 @@ def parse(
     position: Position,
     record_time_ms: int,
     settings: ProfileSettings,
+    unknown: Callable[[Sequence[str]], None] | None = None,
 ) -> Record | Refusal:
     """Parses a record. It raises no exception, whatever the record contains.
 
-    The value is a `recstream.v1.Interaction` as protobuf, or as JSON if its first byte is `{`. With the header
-    `recstream-kind: erasure` it is a `recstream.storage.v1.Erasure`. Unknown JSON fields are ignored, as in protobuf.
-    The key only selects the partition and may have any value. The user is in the record's value.
+    The value is a `recstream.v1.Interaction` in one of the forms of `profiles.wire`. With the header
+    `recstream-kind: erasure` it is a `recstream.storage.v1.Erasure`. Unknown fields are passed over. The key only
+    selects the partition and may have any value. The user is in the record's value.
 
     Args:
         value: The record's value.
@@ -96,6 +103,7 @@ def parse(
         position: The record's position.
         record_time_ms: The record's Kafka timestamp, Unix milliseconds.
         settings: The actions and the limits.
+        unknown: Called with the names of an interaction's unknown fields, if it has any.
 
     Returns:
         A record for the fold, or why it cannot be used.
@@ -117,20 +125,18 @@ def parse(
             Reason.UNKNOWN_KIND, f"the header {KIND_HEADER} is {kind[:40]!r}; only {KIND_ERASURE!r} is known"
         )
 
-    if value[:1] == b"{":
-        interaction = contract.Interaction()
-        try:
-            Parse(value, interaction, ignore_unknown_fields=True)
-        except (ParseError, ValueError, TypeError, RecursionError) as cause:
-            return refusal(Reason.NOT_JSON, f"not the JSON form of an Interaction: {cause}")
-    else:
-        try:
-            interaction = contract.Interaction.FromString(value)
-        except DecodeError as cause:
-            return refusal(Reason.NOT_PROTOBUF, f"neither an Interaction in protobuf nor in JSON: {cause}")
+    try:
+        decoded = decode(value, headers)
+    except Undecodable as cause:
+        return refusal(_UNDECODABLE[type(cause)], str(cause))
+    interaction = decoded.interaction
+    if decoded.unknown and unknown is not None:
+        unknown(decoded.unknown)
 
     if problems := check(interaction, record_time_ms, settings):
         detail = "; ".join(f"{field} {problem}" for field, problem in problems)
+        if decoded.unknown:
+            detail += f"; unknown fields: {', '.join(decoded.unknown)}"
         fields = {field for field, _ in problems}
         user_id = "" if "user_id" in fields else interaction.user_id
         return refusal(_REASONS.get(problems[0][0], Reason.CONTEXT), detail, user_id)

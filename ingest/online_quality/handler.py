@@ -5,13 +5,13 @@ import time
 from collections.abc import Callable, Collection
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
-from google.protobuf.json_format import Parse, ParseError
 from google.protobuf.message import DecodeError
 
 from ingest.consuming.loop import NOTHING, Assignment, Batch, BatchHandler, Offsets
 from ingest.online_quality.online_quality import OnlineQuality
 from profiles.actions import ProfileSettings
 from profiles.interactions import KIND_HEADER, check
+from profiles.wire import Undecodable, decode
 from recstream.storage.v1.slate_pb2 import SlateRecord
 from recstream.v1.interaction_pb2 import Interaction
 
@@ -72,11 +72,8 @@ class QualityHandler(BatchHandler):
         if record.value is None or any(name == KIND_HEADER for name, _ in record.headers):
             return None
         try:
-            if record.value[:1] == b"{":
-                event: Interaction = Parse(record.value, Interaction(), ignore_unknown_fields=True)
-            else:
-                event = Interaction.FromString(record.value)
-        except (DecodeError, ParseError, ValueError, TypeError, RecursionError):
+            event = decode(record.value, record.headers).interaction
+        except Undecodable:
             return None
         return None if check(event, record.timestamp, self._profile_settings) else event
 

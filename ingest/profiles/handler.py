@@ -20,6 +20,7 @@ from ingest.profiles.apply import Apply
 from ingest.profiles.records import CheckedRecords, read_batch
 from ingest.profiles.rewind_window import RewindWindow
 from ingest.profiles.traced import by_user
+from ingest.profiles.unknown_fields import UnknownFields
 from ingest.settings import IngestSettings
 from profiles.actions import ProfileSettings
 from telemetry.health import Health
@@ -77,6 +78,7 @@ class InteractionsHandler(BatchHandler):
         self._current_identity = store_identity
         self._store_mark = store_mark(store_identity)
         self._profile_settings = profile_settings
+        self._unknown_fields = UnknownFields()
         self._rewind_window = RewindWindow(settings.rewind_seconds)
         self._lag = Lag()
         self._watching: asyncio.Task[None] | None = None
@@ -140,7 +142,7 @@ class InteractionsHandler(BatchHandler):
         started = time.perf_counter()
         for tp, part in batch.records.items():
             self._lag.begin(tp.partition, part[0].offset, part[0].timestamp)
-        checked = read_batch(batch.records, self._topic_id, self._profile_settings)
+        checked = read_batch(batch.records, self._topic_id, self._profile_settings, self._unknown_fields)
         self._dead_letters.admit(checked.letters)
         origins = [one.origin for one in checked.traced]
         with Followed("process interactions", SpanKind.CONSUMER, origins) as followed:

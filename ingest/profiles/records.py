@@ -1,6 +1,6 @@
 """Checks polled records of `interactions`: valid ones go to the fold, the others become dead letters."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from aiokafka import ConsumerRecord, TopicPartition
@@ -31,16 +31,19 @@ class CheckedRecords:
 
 
 def read_record(
-    raw: ConsumerRecord, topic_id: bytes, settings: ProfileSettings
+    raw: ConsumerRecord,
+    topic_id: bytes,
+    settings: ProfileSettings,
+    unknown: Callable[[Sequence[str]], None] | None = None,
 ) -> tuple[Record | None, DeadLetter | None]:
-    """Parses one record.
+    """Parses one record. `unknown` is as in `parse`.
 
     Returns:
         The parsed record, its dead letter, or both. A rejected record whose user is certain still moves that user's
         watermark, so that a reader that waits for the record stops waiting.
     """
     position = Position(topic_id, raw.partition, raw.offset)
-    read = parse(raw.value, raw.key, raw.headers, position, raw.timestamp, settings)
+    read = parse(raw.value, raw.key, raw.headers, position, raw.timestamp, settings, unknown)
     if not isinstance(read, Refusal):
         return read, None
     letter = DeadLetter(raw, topic_id, read.reason.value, read.detail)
@@ -50,9 +53,13 @@ def read_record(
 
 
 def read_batch(
-    polled: Mapping[TopicPartition, Sequence[ConsumerRecord]], topic_id: bytes, settings: ProfileSettings
+    polled: Mapping[TopicPartition, Sequence[ConsumerRecord]],
+    topic_id: bytes,
+    settings: ProfileSettings,
+    unknown: Callable[[Sequence[str]], None] | None = None,
 ) -> CheckedRecords:
-    """Checks polled records and groups them by user. It never raises, whatever a record holds."""
+    """Checks polled records and groups them by user. It never raises, whatever a record holds. `unknown` is as in
+    `parse`."""
     records: dict[str, list[Record]] = {}
     letters: list[DeadLetter] = []
     followed: list[Traced] = []
@@ -61,7 +68,7 @@ def read_batch(
     for part in polled.values():
         for raw in part:
             oldest = min(oldest, raw.timestamp)
-            record, letter = read_record(raw, topic_id, settings)
+            record, letter = read_record(raw, topic_id, settings, unknown)
             if record is not None:
                 records.setdefault(record.user_id, []).append(record)
             if letter is not None:

@@ -1,0 +1,267 @@
+"""Decodes the value of a record on `interactions` into an Interaction, in each of its wire forms:
+
+    protobuf                the message
+    JSON                    the first character is `{`, after blanks or a byte-order mark
+    Confluent framing       the first byte is 0, then 4 bytes of schema id, then JSON or protobuf with message indexes
+                            (https://docs.confluent.io/platform/current/schema-registry/fundamentals/serdes-develop)
+    CloudEvents, binary     the header `ce_specversion`; the value is the event's data in one of the forms above
+    CloudEvents, structured JSON with the field `specversion`; `data` or `data_base64` holds the interaction
+                            (https://github.com/cloudevents/spec, Kafka protocol binding 1.0)
+
+Forms may be mixed on a topic. No schema registry is asked: a schema id is passed over.
+"""
+
+import base64
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+
+from google.protobuf.json_format import ParseDict, ParseError
+from google.protobuf.message import DecodeError
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.protobuf.unknown_fields import UnknownFieldSet
+
+from recstream.v1.interaction_pb2 import Interaction
+
+_BOM: Final = b"\xef\xbb\xbf"
+_BLANKS: Final = b" \t\r\n"
+_FRAME_BYTES: Final = 5
+_MOST_INDEXES: Final = 8
+# Names of a record's unknown fields that are reported, and their length.
+_UNKNOWN, _NAME = 8, 40
+
+_FIELDS: Final = {
+    name: field.name for field in Interaction.DESCRIPTOR.fields for name in (field.name, field.json_name)
+}
+_IDS: Final = ("user_id", "item_id", "event_id", "undo_event_id", "slate_id")
+# JSON may give the time in RFC 3339 instead.
+_TIME_TEXT: Final = ("event_time", "eventTime")
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """An interaction as it was sent. It is not validated.
+
+    Attributes:
+        interaction: The interaction.
+        unknown: Names of fields that it has and the contract has not, at most 8, shortened. A field of a protobuf
+            message has only a number: `field 17`.
+    """
+
+    interaction: Interaction
+    unknown: tuple[str, ...] = ()
+
+
+class Undecodable(Exception):
+    """A value holds no interaction. The message says why."""
+
+
+class NotProtobuf(Undecodable):
+    """A value is neither JSON nor an Interaction in protobuf."""
+
+
+class NotJson(Undecodable):
+    """A value looks like JSON, but is not the JSON form of an Interaction."""
+
+
+class NotCloudEvent(Undecodable):
+    """A value claims to be a CloudEvent, but is none, or has no interaction as its data."""
+
+
+def decode(value: bytes, headers: Sequence[tuple[str, bytes]]) -> Decoded:
+    """Decodes the value of a record.
+
+    Args:
+        value: The record's value.
+        headers: The record's headers.
+
+    Raises:
+        NotProtobuf, NotJson, NotCloudEvent: The value holds no interaction.
+    """
+    if headers and (version := _header(headers, "ce_specversion")) is not None:
+        attributes = {name: _header(headers, f"ce_{name}") for name in ("id", "time")}
+        return _cloud_event({"specversion": version, **attributes}, _decode(value))
+    return _decode(value)
+
+
+def _decode(value: bytes) -> Decoded:
+    if value[:1] == b"\0":
+        return _framed(value)
+    text = value.removeprefix(_BOM).lstrip(_BLANKS)
+    if text[:1] not in (b"{", b"["):
+        return _protobuf(value)
+    try:
+        return _json(text)
+    except NotJson:
+        # An event id of 123 or 91 bytes begins like a line feed and a bracket. No Interaction is also JSON.
+        if value[:1] == b"\n":
+            with suppress(NotProtobuf):
+                return _protobuf(value)
+        raise
+
+
+def _protobuf(value: bytes) -> Decoded:
+    try:
+        interaction = Interaction.FromString(value)
+    except DecodeError as cause:
+        raise NotProtobuf(f"neither an Interaction in protobuf nor in JSON: {cause}") from cause
+    unknown = UnknownFieldSet(interaction)
+    return Decoded(
+        interaction, _named(f"field {field.field_number}" for field in unknown) if len(unknown) else ()
+    )
+
+
+def _framed(value: bytes) -> Decoded:
+    """Decodes a value with Confluent's frame."""
+    schema = int.from_bytes(value[1:_FRAME_BYTES], "big")
+    content = value[_FRAME_BYTES:]
+    if content.lstrip(_BLANKS)[:1] == b"{":
+        return _json(content.lstrip(_BLANKS))
+    # The indexes say which message of the producer's schema it is. Early serializers wrote them without zigzag coding.
+    for zigzag in (True, False):
+        start = _after_indexes(content, zigzag)
+        if start is not None:
+            try:
+                return _protobuf(content[start:])
+            except NotProtobuf:
+                continue
+    raise NotProtobuf(
+        f"begins like Confluent's wire format with the schema {schema}, but neither an Interaction in JSON nor message "
+        "indexes and an Interaction in protobuf follow; Avro is not read"
+    )
+
+
+def _after_indexes(content: bytes, zigzag: bool) -> int | None:
+    """Where the message begins after its indexes: their number, then each. A single 0 stands for the first message."""
+    found = _varint(content, 0)
+    if found is None:
+        return None
+    count, at = found
+    if zigzag:
+        count = count >> 1 if not count & 1 else -1
+    if not 0 <= count <= _MOST_INDEXES:
+        return None
+    for _ in range(count):
+        found = _varint(content, at)
+        if found is None:
+            return None
+        at = found[1]
+    return at
+
+
+def _varint(content: bytes, at: int) -> tuple[int, int] | None:
+    """A varint of at most five bytes, and where it ends."""
+    value = 0
+    for place, byte in enumerate(content[at : at + 5]):
+        value |= (byte & 0x7F) << (7 * place)
+        if byte < 0x80:
+            return value, at + place + 1
+    return None
+
+
+def _json(text: bytes) -> Decoded:
+    try:
+        document = json.loads(text, object_pairs_hook=_object)
+    except (ValueError, RecursionError) as cause:
+        raise NotJson(f"not JSON: {cause}") from cause
+    if isinstance(document, list):
+        raise NotJson(f"a JSON array of {len(document)} elements; send one interaction a record")
+    if "specversion" in document:
+        return _structured(document)
+    return _from_object(document)
+
+
+def _structured(document: dict[str, Any]) -> Decoded:
+    data = document.get("data")
+    encoded = document.get("data_base64")
+    if isinstance(data, dict):
+        return _cloud_event(document, _from_object(data))
+    if not isinstance(encoded, str):
+        raise NotCloudEvent("the CloudEvent has neither an object in `data` nor text in `data_base64`")
+    try:
+        content = base64.b64decode(encoded, validate=True)
+    except ValueError as cause:
+        raise NotCloudEvent(f"`data_base64` of the CloudEvent is not base64: {cause}") from cause
+    return _cloud_event(document, _decode(content))
+
+
+def _cloud_event(attributes: Mapping[str, object], data: Decoded) -> Decoded:
+    """The data, with the CloudEvent's id and time where the data has none."""
+    version = attributes["specversion"]
+    if not str(version).startswith("1."):
+        raise NotCloudEvent(f"the CloudEvent has the version {str(version)[:_NAME]!r}; 1.0 is read")
+    interaction = data.interaction
+    if not interaction.event_id and isinstance(identity := attributes.get("id"), str):
+        try:
+            interaction.event_id = identity
+        except ValueError as cause:
+            raise NotCloudEvent(f"the CloudEvent's id is no text: {cause}") from cause
+    if not interaction.event_time_ms and isinstance(time := attributes.get("time"), str):
+        interaction.event_time_ms = _milliseconds("time", time, NotCloudEvent)
+    return data
+
+
+def _from_object(document: dict[str, Any]) -> Decoded:
+    """Decodes the JSON form of an Interaction. Ids may be whole numbers, and the time may be text in RFC 3339."""
+    fields: dict[str, Any] = {}
+    unknown = []
+    for name, value in document.items():
+        field = "event_time_ms" if name in _TIME_TEXT else _FIELDS.get(name)
+        if field is None:
+            unknown.append(name)
+            continue
+        if field in fields:
+            raise NotJson(f"the field {field} occurs twice")
+        if field in _IDS and type(value) is int:
+            value = str(value)
+        elif name in _TIME_TEXT and value is not None:
+            value = _rfc3339(name, value)
+        fields[field] = value
+    try:
+        interaction = ParseDict(fields, Interaction())
+    except (ParseError, ValueError, TypeError, RecursionError) as cause:
+        raise NotJson(f"not the JSON form of an Interaction: {cause}") from cause
+    return Decoded(interaction, _named(unknown))
+
+
+def _rfc3339(name: str, value: object) -> int:
+    if not isinstance(value, str):
+        raise NotJson(
+            f"{name} must be a time in RFC 3339, such as 2030-01-31T12:00:00Z; eventTimeMs takes a number"
+        )
+    return _milliseconds(name, value, NotJson)
+
+
+def _milliseconds(name: str, text: str, error: type[Undecodable]) -> int:
+    moment = Timestamp()
+    try:
+        moment.FromJsonString(text)
+    except ValueError as cause:
+        raise error(
+            f"{name} is {text[:_NAME]!r}, not a time in RFC 3339 such as 2030-01-31T12:00:00Z"
+        ) from cause
+    return moment.ToMilliseconds()
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        _twice([name for name, _ in pairs])
+    return found
+
+
+def _twice(names: list[str]) -> NoReturn:
+    repeated = next(name for at, name in enumerate(names) if name in names[:at])
+    raise ValueError(f"the key {repeated[:_NAME]!r} occurs twice")
+
+
+def _named(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted({name[:_NAME] for name in names})[:_UNKNOWN])
+
+
+def _header(headers: Sequence[tuple[str, bytes]], name: str) -> str | None:
+    return next(
+        (value.decode(errors="replace") for key, value in headers if key == name and value is not None), None
+    )

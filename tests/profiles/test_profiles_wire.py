@@ -1,0 +1,218 @@
+"""An event is the same in each wire form, and whatever else a record holds is refused with its reason."""
+
+import base64
+import json
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from google.protobuf.json_format import MessageToDict, MessageToJson
+from hypothesis import given
+from hypothesis import strategies as st
+
+from profiles.actions import ProfileSettings
+from profiles.folding.events import Erasure, Event, Position, Record
+from profiles.interactions import Reason, Refusal, parse
+from profiles.wire import Decoded, NotCloudEvent, NotJson, NotProtobuf, decode
+from recstream.v1.interaction_pb2 import Interaction
+from tests.profiles.profile_records import T0, TOPIC
+
+Form = tuple[bytes, list[tuple[str, bytes]]]
+"""The value and the headers of a record."""
+FRAME = b"\x00\x00\x00\x00\x07"
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=130)
+PLACE = Position(TOPIC, 3, 42)
+
+sent = st.builds(
+    Interaction,
+    event_id=TEXTS,
+    user_id=TEXTS,
+    item_id=TEXTS,
+    action=st.sampled_from(["view", "rate", "undo", "impression", "devour"]),
+    event_time_ms=st.integers(1, 2**53),
+    value=st.none() | st.floats(allow_nan=False, allow_infinity=False),
+    slate_id=TEXTS,
+    position=st.none() | st.integers(0, 500),
+    experiments=st.dictionaries(TEXTS, TEXTS, max_size=2),
+)
+
+
+def as_json(event: Interaction) -> bytes:
+    return MessageToJson(event).encode()
+
+
+def structured(event: Interaction) -> bytes:
+    envelope = {"specversion": "1.0", "id": "other", "source": "/shop", "type": "action"}
+    return json.dumps({**envelope, "data": MessageToDict(event)}).encode()
+
+
+def encoded(event: Interaction) -> bytes:
+    data = base64.b64encode(event.SerializeToString()).decode()
+    return json.dumps({"specversion": "1.0", "id": "other", "data_base64": data}).encode()
+
+
+BINARY = [("ce_specversion", b"1.0"), ("ce_id", b"other"), ("ce_source", b"/shop"), ("ce_type", b"action")]
+FORMS: dict[str, Callable[[Interaction], Form]] = {
+    "protobuf": lambda event: (event.SerializeToString(), []),
+    "JSON": lambda event: (as_json(event), []),
+    "JSON with a byte-order mark": lambda event: (b"\xef\xbb\xbf" + as_json(event), []),
+    "JSON after blanks": lambda event: (b"\n\t \r\n" + as_json(event), []),
+    "Confluent protobuf, first message": lambda event: (FRAME + b"\x00" + event.SerializeToString(), []),
+    "Confluent protobuf, [0]": lambda event: (FRAME + b"\x02\x00" + event.SerializeToString(), []),
+    "Confluent protobuf, [2, 0]": lambda event: (FRAME + b"\x04\x04\x00" + event.SerializeToString(), []),
+    "Confluent protobuf, [2, 0], early": lambda event: (
+        FRAME + b"\x02\x02\x00" + event.SerializeToString(),
+        [],
+    ),
+    "Confluent JSON Schema": lambda event: (FRAME + as_json(event), []),
+    "CloudEvents, structured": lambda event: (structured(event), []),
+    "CloudEvents, structured, base64": lambda event: (encoded(event), []),
+    "CloudEvents, binary, JSON": lambda event: (as_json(event), BINARY),
+    "CloudEvents, binary, protobuf": lambda event: (event.SerializeToString(), BINARY),
+}
+
+
+def read(value: bytes, headers: Sequence[tuple[str, bytes]] = ()) -> Record | Refusal:
+    return parse(value, b"any key", headers, PLACE, T0, ProfileSettings())
+
+
+@pytest.mark.parametrize("form", FORMS)
+@given(event=sent)
+def test_an_interaction_is_the_same_in_each_form(form: str, event: Interaction) -> None:
+    if "Cloud" in form:
+        event.event_id = event.event_id or "given"
+    value, headers = FORMS[form](event)
+    assert decode(value, headers) == Decoded(event)
+
+
+@pytest.mark.parametrize("length", [91, 123])
+def test_an_event_id_as_long_as_a_bracket_is_no_json(length: int) -> None:
+    """A line feed, then the bracket: so begins the protobuf form of an event with an id of that length."""
+    for text in ("x" * length, ("[" * length), '{"a":1}'.ljust(length)):
+        event = Interaction(event_id=text, user_id="ann", item_id="A", action="view", event_time_ms=T0)
+        value = event.SerializeToString()
+        assert value[:2] in (b"\n{", b"\n[")
+        assert decode(value, ()).interaction == event
+
+
+def test_a_json_document_that_is_also_protobuf_is_json() -> None:
+    document = b'\n{"userId":"ann","itemId":"A","action":"view","eventTimeMs":%d,"surface":"home"}' % T0
+    document = document[:-1] + b" " * (125 - len(document)) + b"}"
+    assert Interaction.FromString(document).event_id == document[2:].decode()
+    assert decode(document, ()).interaction.user_id == "ann"
+
+
+def test_a_cloud_event_gives_its_id_and_time_where_the_data_has_none() -> None:
+    data = {"userId": "ann", "itemId": "A", "action": "view"}
+    envelope = {"specversion": "1.0", "id": "e1", "time": "2030-01-31T12:00:00.123456789+01:00"}
+    found = decode(json.dumps({**envelope, "data": data}).encode(), ()).interaction
+    assert (found.event_id, found.event_time_ms) == ("e1", 1896087600123)
+    headers = [("ce_specversion", b"1.0"), ("ce_id", b"e1"), ("ce_time", b"2030-01-31T11:00:00.123Z")]
+    assert decode(json.dumps(data).encode(), headers).interaction == found
+    own = {**data, "eventId": "mine", "eventTimeMs": 5}
+    found = decode(json.dumps({**envelope, "data": own}).encode(), ()).interaction
+    assert (found.event_id, found.event_time_ms) == ("mine", 5)
+
+
+def test_ids_may_be_whole_numbers_to_the_last_digit() -> None:
+    document = (
+        b'{"userId":12345678901234567890,"item_id":-7,"eventId":0,"action":"view","eventTimeMs":"%d"}' % T0
+    )
+    found = decode(document, ()).interaction
+    assert (found.user_id, found.item_id, found.event_id) == ("12345678901234567890", "-7", "0")
+    for other in (b"1.0", b"1e3", b"true", b"[1]"):
+        with pytest.raises(NotJson, match="user_id|userId"):
+            decode(b'{"userId":%s}' % other, ())
+
+
+@pytest.mark.parametrize("name", ["eventTime", "event_time"])
+def test_a_time_may_be_text_in_rfc_3339(name: str) -> None:
+    assert (
+        decode(b'{"%s":"2030-01-31T11:00:00Z"}' % name.encode(), ()).interaction.event_time_ms
+        == 1896087600000
+    )
+    for wrong in (
+        '"2030-01-31"',
+        '"2030-01-31T11:00:00"',
+        '"yesterday"',
+        "1896087600",
+        "true",
+        '"9999-99-99T00:00:00Z"',
+    ):
+        with pytest.raises(NotJson, match=name):
+            decode(b'{"%s":%s}' % (name.encode(), wrong.encode()), ())
+
+
+def test_a_field_that_is_given_twice_is_refused() -> None:
+    for twice in (
+        b'{"userId":"a","user_id":"b"}',
+        b'{"userId":"a","userId":"a"}',
+        b'{"eventTime":null,"eventTimeMs":1}',
+    ):
+        with pytest.raises(NotJson, match="twice"):
+            decode(twice, ())
+
+
+def test_unknown_fields_are_named() -> None:
+    found = decode(b'{"userId":"ann","rating":1.0,"id":"c1","page":{"x":[1]}}', ())
+    assert found.unknown == ("id", "page", "rating")
+    later = Interaction(user_id="ann").SerializeToString() + b"\xfa\x01\x01x"
+    assert decode(later, ()).unknown == ("field 31",)
+    many = json.dumps({f"{number:03}" + "x" * 100: 1 for number in range(50)}).encode()
+    assert len(decode(many, ()).unknown) == 8
+    assert max(map(len, decode(many, ()).unknown)) == 40
+
+
+def test_a_refusal_names_the_unknown_fields() -> None:
+    """A producer that sends `id` for the event's id and `rating` for its value learns why its rating is refused."""
+    document = b'{"userId":"ann","itemId":"A","action":"rate","rating":1.0,"eventTimeMs":%d}' % T0
+    answer = read(document)
+    assert isinstance(answer, Refusal) and answer.reason is Reason.VALUE and answer.user_id == "ann"
+    assert "unknown fields: rating" in answer.detail
+
+
+@pytest.mark.parametrize(
+    ("value", "headers", "error", "says"),
+    [
+        (FRAME, [], NotProtobuf, "schema 7"),
+        (FRAME + b"\x02\x06\x08abc", [], NotProtobuf, "Avro is not read"),
+        (b"\x00", [], NotProtobuf, "schema"),
+        (b'[{"userId":"ann"}]', [], NotJson, "one interaction a record"),
+        (b"not an event", [], NotProtobuf, "neither"),
+        (b'{"specversion":"0.3","data":{}}', [], NotCloudEvent, "0.3"),
+        (b'{"specversion":"1.0"}', [], NotCloudEvent, "data"),
+        (b'{"specversion":"1.0","data":"text"}', [], NotCloudEvent, "data"),
+        (b'{"specversion":"1.0","data_base64":"??"}', [], NotCloudEvent, "base64"),
+        ('{"specversion":"1.0","data_base64":"é"}'.encode(), [], NotCloudEvent, "base64"),
+        (b'{"specversion":"1.0","id":"\\ud800","data":{}}', [], NotCloudEvent, "id"),
+        (b'{"specversion":"1.0","time":"now","data":{}}', [], NotCloudEvent, "time"),
+        (b"{}", [("ce_specversion", b"\xff")], NotCloudEvent, "version"),
+    ],
+)
+def test_what_no_form_fits_is_refused_with_a_hint(
+    value: bytes, headers: list[tuple[str, bytes]], error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        decode(value, headers)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_damaged_record_is_an_event_or_is_refused_with_its_reason(form: str) -> None:
+    rng = np.random.default_rng(7)
+    event = Interaction(event_id="e1", user_id="ann", item_id="A", action="rate", event_time_ms=T0, value=4.5)
+    value, headers = FORMS[form](event)
+    for _ in range(2000):
+        damaged = bytearray(value)
+        for _ in range(int(rng.integers(1, 4))):
+            at = int(rng.integers(len(damaged)))
+            match rng.integers(3):
+                case 0:
+                    damaged[at] = int(rng.integers(256))
+                case 1:
+                    del damaged[at:]
+                    damaged += b" "
+                case _:
+                    damaged[at:at] = rng.bytes(int(rng.integers(1, 5)))
+        answer = read(bytes(damaged), headers)
+        assert isinstance(answer, Event) or (isinstance(answer, Refusal) and answer.detail), damaged
+        assert not isinstance(answer, Erasure)
