@@ -22,6 +22,7 @@ COMMANDS = {
     "recommend": "cli.commands.recommend:recommend",
     "watch": "cli.commands.watch:watch",
     "verify": "cli.commands.verify:verify",
+    "events": "cli.commands.events:events",
     "topics": "cli.commands.topics:topics",
     "ingest": "cli.commands.ingest:ingest",
     "serve": "cli.commands.serve:serve",

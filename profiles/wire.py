@@ -21,7 +21,7 @@ from typing import Any, Final, NoReturn
 from google.protobuf.json_format import ParseDict, ParseError
 from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
-from google.protobuf.unknown_fields import UnknownFieldSet
+from google.protobuf.unknown_fields import UnknownFieldSet  # type: ignore[import-not-found]  # no stub has it
 
 from recstream.v1.interaction_pb2 import Interaction
 

@@ -27,12 +27,21 @@ async def read_to_end(
     consumer: AIOKafkaConsumer,
     partitions: list[TopicPartition],
     ends: dict[TopicPartition, int] | None = None,
+    newest: int | None = None,
 ) -> AsyncIterator[ConsumerRecord]:
-    """Yields the records of an assigned consumer, from the first of each partition up to `ends`, exclusive. None: up to
-    the current ends."""
+    """Yields the records of an assigned consumer, from the first of each partition up to `ends`, exclusive.
+
+    Args:
+        consumer: An assigned consumer.
+        partitions: Its partitions.
+        ends: Where to end. None: at the current ends.
+        newest: Only the newest records, so many of each partition. None: all.
+    """
     if ends is None:
         ends = await consumer.end_offsets(partitions)
     first = await consumer.beginning_offsets(partitions)
+    if newest is not None:
+        first = {tp: max(offset, ends[tp] - newest) for tp, offset in first.items()}
     left = {tp for tp in partitions if first[tp] < ends[tp]}
     for tp in partitions:
         consumer.seek(tp, first[tp])

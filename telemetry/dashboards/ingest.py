@@ -101,9 +101,13 @@ INGEST = Dashboard(
             (
                 Panel(
                     "Dead letters a second",
-                    "Records that cannot be used, by source and reason. Good: 0.",
+                    "Records that cannot be used, by source and reason. Good: 0. unknown fields: interactions that are "
+                    "applied without fields that the contract does not have; the log of ingest names the fields.",
                     "ops",
-                    (a_second("recstream_ingest_dead_letters_total", "source, reason"),),
+                    (
+                        a_second("recstream_ingest_dead_letters_total", "source, reason"),
+                        Query(rate("recstream_ingest_unknown_fields_total"), "unknown fields"),
+                    ),
                 ),
                 Panel(
                     "Batches tried again",

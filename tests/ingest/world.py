@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -123,10 +123,15 @@ class World:
         return await self.send_raw(event.SerializeToString(), key=user.encode(), partition=partition)
 
     async def send_raw(
-        self, value: bytes | None, *, key: bytes | None = None, partition: int | None = None
+        self,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        partition: int | None = None,
+        headers: Sequence[tuple[str, bytes]] = (),
     ) -> RecordMetadata:
         return await self.producer.send_and_wait(
-            self.kafka.topics.interactions, value, key=key, partition=partition
+            self.kafka.topics.interactions, value, key=key, partition=partition, headers=list(headers)
         )
 
     async def send_many(self, events: Iterable[Interaction], partition: Callable[[int], int]) -> None:

@@ -109,8 +109,8 @@ def test_a_cloud_event_gives_its_id_and_time_where_the_data_has_none() -> None:
     assert (found.event_id, found.event_time_ms) == ("e1", 1896087600123)
     headers = [("ce_specversion", b"1.0"), ("ce_id", b"e1"), ("ce_time", b"2030-01-31T11:00:00.123Z")]
     assert decode(json.dumps(data).encode(), headers).interaction == found
-    own = {**data, "eventId": "mine", "eventTimeMs": 5}
-    found = decode(json.dumps({**envelope, "data": own}).encode(), ()).interaction
+    complete = {**data, "eventId": "mine", "eventTimeMs": 5}
+    found = decode(json.dumps({**envelope, "data": complete}).encode(), ()).interaction
     assert (found.event_id, found.event_time_ms) == ("mine", 5)
 
 

@@ -34,7 +34,9 @@ DESCRIPTOR: FileDescriptor
 @final
 class Interaction(Message):
     """One action of one user on one item. It is the value of a record on the topic `interactions`, whose key is
-    the user id: either protobuf, or the message's JSON form, which begins with the byte `{`.
+    the user id: protobuf, or the message's JSON form; bare, in Confluent's wire format, or as the data of a CloudEvent.
+    In JSON, ids may be whole numbers, and `eventTime` may give the time in RFC 3339. Unknown fields are passed over and
+    counted.
     """
 
     DESCRIPTOR: Descriptor
@@ -81,7 +83,9 @@ class Interaction(Message):
     event_time_ms: int
     """The time of the event, Unix time in milliseconds."""
     value: float
-    """A rating, a share watched or a quantity, in the action's own scale. Absent if the action has no value."""
+    """A rating, a share watched or a quantity, in the action's own scale. Absent if the action has no value. An action
+    whose value says whether the user likes the item, such as `rate`, must have one.
+    """
     undo_event_id: str
     """For the action `undo`: the id of the event to undo."""
     slate_id: str

@@ -1,0 +1,130 @@
+"""`recstream events`: tells producers what ingest makes of their records."""
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cli.errors import CommandError
+from configuration.settings import load_settings
+from profiles.record_check import RecordCheck
+
+events = typer.Typer(help="Check records of interactions.", no_args_is_help=True)
+
+
+@events.callback()
+def _group() -> None:
+    """Keeps `check` a subcommand."""
+
+
+@events.command()
+def check(
+    source: Annotated[
+        str, typer.Argument(help="A file with one record a line, `-` for standard input, or a Kafka topic")
+    ],
+    newest: Annotated[
+        int, typer.Option(min=1, help="Of a topic, only so many of the newest records of each partition")
+    ] = 100_000,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON document")] = False,
+) -> None:
+    """Tell what ingest would make of records: counts by outcome and reason, and examples. Nothing is applied.
+
+    A file that is not text is one record, such as an event in protobuf. Exits with status 1 if a record is refused.
+    """
+    settings = load_settings()
+    found = RecordCheck(settings.profiles)
+    console = Console(stderr=as_json, highlight=False)
+    with console.status(f"Checking {source}") as status:
+
+        def progress(records: int) -> None:
+            status.update(f"Checking {source}: {records:,} records")
+
+        if source == "-":
+            _check_lines(sys.stdin.buffer.read(), found)
+        elif Path(source).is_file():
+            _check_lines(Path(source).read_bytes(), found)
+        else:
+            asyncio.run(_check_topic(source, newest, found, progress))
+    if as_json:
+        print(
+            json.dumps(
+                {
+                    "records": found.records,
+                    "actions": found.actions,
+                    "erasures": found.erasures,
+                    "refused": found.refused,
+                    "examples": {
+                        why: [asdict(each) for each in some] for why, some in found.examples.items()
+                    },
+                    "unknown_fields": found.unknown_fields,
+                }
+            )
+        )
+    else:
+        _show(found, console)
+    if found.refused:
+        raise typer.Exit(1)
+
+
+def _check_lines(content: bytes, found: RecordCheck) -> None:
+    now = int(time.time() * 1000)
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        found.add(content, (), now, "the file")
+        return
+    for number, line in enumerate(content.split(b"\n"), 1):
+        if line.strip():
+            found.add(line.rstrip(b"\r"), (), now, f"line {number}")
+
+
+async def _check_topic(topic: str, newest: int, found: RecordCheck, progress: Callable[[int], None]) -> None:
+    from ingest.consuming.offsets import partitions_of, reader
+    from ingest.consuming.read_topic import read_to_end
+    from topics.errors import TopicMissing
+
+    kafka = load_settings().kafka
+    try:
+        partitions = await partitions_of(kafka, topic)
+    except TopicMissing as error:
+        raise CommandError(
+            f"{topic!r} is neither a file here nor a topic of {kafka.bootstrap}",
+            f"the topic of events is {kafka.topics.interactions!r}",
+        ) from error
+    async with reader(
+        kafka, isolation_level="read_committed", enable_auto_commit=False, auto_offset_reset="earliest"
+    ) as consumer:
+        consumer.assign(partitions)
+        async for record in read_to_end(consumer, partitions, newest=newest):
+            place = f"partition {record.partition}, offset {record.offset}"
+            found.add(record.value, record.headers, record.timestamp, place)
+            if found.records % 1000 == 0:
+                progress(found.records)
+
+
+def _show(found: RecordCheck, console: Console) -> None:
+    refused = sum(found.refused.values())
+    console.print(f"{found.records:,} records, {found.records - refused:,} accepted, {refused:,} refused")
+    accepted = {**found.actions, **({"erasure": found.erasures} if found.erasures else {})}
+    for action, count in sorted(accepted.items(), key=lambda pair: -pair[1]):
+        console.print(f"  {action}: {count:,}", markup=False)
+    if found.unknown_fields:
+        names = ", ".join(f"{name} ({count:,})" for name, count in found.unknown_fields.most_common())
+        console.print(f"fields that are passed over: {names}", markup=False)
+    if not refused:
+        return
+    table = Table("Reason", "Records", "Example", "Why")
+    for reason, count in found.refused.most_common():
+        for at, example in enumerate(found.examples[reason]):
+            first = (reason, f"{count:,}") if not at else ("", "")
+            table.add_row(*first, Text(f"{example.place}\n{example.value}"), Text(example.detail))
+    console.print(table)

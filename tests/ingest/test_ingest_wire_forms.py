@@ -1,0 +1,85 @@
+"""Producers write events in the forms that they have, mixed on one topic. Profiles are the same as from plain ones."""
+
+import asyncio
+import json
+
+import pytest
+from structlog.testing import capture_logs
+from typer.testing import CliRunner
+
+from cli.app import app
+from ingest import metrics
+from recstream.v1.interaction_pb2 import Interaction
+from tests.ingest.world import T0, MakeWorld, World
+from tests.profiles.test_profiles_wire import FORMS
+
+ACTIONS = ("view", "like", "rate", "impression", "purchase", "undo")
+
+
+def shop_events(user: str) -> list[Interaction]:
+    return [
+        Interaction(
+            event_id=f"e{number}",
+            user_id=user,
+            item_id=f"item-{number}",
+            action=action,
+            event_time_ms=T0 + number,
+            value=4.5 if action == "rate" else None,
+            undo_event_id="e1" if action == "undo" else "",
+            slate_id="s",
+        )
+        for number, action in enumerate(ACTIONS * 3)
+    ]
+
+
+async def test_profiles_are_the_same_from_each_wire_form(make_world: MakeWorld) -> None:
+    world = await make_world(partitions=1)
+    await world.start()
+    forms = list(FORMS.values())
+    for number, (event, plain) in enumerate(zip(shop_events("ann"), shop_events("bob"), strict=True)):
+        value, headers = forms[number % len(forms)](event)
+        await world.send_raw(value, headers=headers)
+        await world.send_raw(plain.SerializeToString())
+    await world.caught_up()
+    ann, bob = await world.profile("ann"), await world.profile("bob")
+    assert ann is not None and bob is not None
+    kept = [
+        (entry.event_id, entry.item_id, entry.action, entry.time_ms, entry.value) for entry in bob.history
+    ]
+    assert len(kept) > 10
+    assert [(e.event_id, e.item_id, e.action, e.time_ms, e.value) for e in ann.history] == kept
+    assert ann.totals == bob.totals
+    assert (await world.verified()).equal
+
+
+async def test_unknown_fields_are_counted_and_each_name_is_logged_once(world: World) -> None:
+    before = metrics.UNKNOWN_FIELDS._value.get()
+    with capture_logs() as logs:
+        await world.start()
+        for number in range(3):
+            text = '{"id":"c%d","userId":"ann","itemId":"%d","action":"click","page":1,"eventTimeMs":%d}'
+            await world.send_raw((text % (number, number, T0 + number)).encode())
+        await world.caught_up()
+    assert await world.history("ann") == ["0", "1", "2"]
+    assert metrics.UNKNOWN_FIELDS._value.get() - before == 3
+    assert [line["field"] for line in logs if line["event"] == "unknown_field"] == ["id", "page"]
+
+
+async def test_a_command_tells_what_ingest_makes_of_a_topic(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = await make_world(partitions=2)
+    await world.send("ann", "a")
+    await world.send("ann", "b", action="devour")
+    await world.send_raw(b"\x00\x00\x00\x00\x09\x02\x06\x08abc")
+    monkeypatch.setenv("RECSTREAM_KAFKA__BOOTSTRAP", world.kafka.bootstrap)
+    asked = ["events", "check", "--json", world.kafka.topics.interactions]
+    answer = await asyncio.to_thread(CliRunner().invoke, app, asked)
+    assert answer.exit_code == 1
+    found = json.loads(answer.stdout)
+    assert (found["records"], found["actions"]) == (3, {"click": 1})
+    assert found["refused"] == {"action": 1, "not_protobuf": 1}
+    assert "schema 9" in found["examples"]["not_protobuf"][0]["detail"]
+    assert found["examples"]["not_protobuf"][0]["place"].startswith("partition ")
+    answer = await asyncio.to_thread(CliRunner().invoke, app, ["events", "check", "no-such-topic"])
+    assert answer.exit_code == 1 and "neither a file here nor a topic" in str(answer.exception)
