@@ -113,7 +113,10 @@ def _check_picture(picture: Path, protocol: _Protocol) -> None:
         raise CommandError(f"{protocol} has no chart", "leave out --picture")
     try:
         picture.parent.mkdir(parents=True, exist_ok=True)
+        made = not picture.exists()
         picture.open("a").close()
+        if made:  # A measurement that fails leaves no empty file behind.
+            picture.unlink()
     except OSError as error:
         raise CommandError(
             f"cannot write {picture}: {error.strerror}", "name another file with --picture"

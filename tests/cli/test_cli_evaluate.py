@@ -234,3 +234,12 @@ def test_a_picture_that_cannot_be_written_is_refused_before_anything_is_read(
             "evaluate", "--interactions", str(tmp_path / "absent.csv"), "--protocol", protocol,
             "--picture", str(files / picture),
         )  # fmt: skip
+
+
+def test_a_measurement_that_fails_leaves_no_picture(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.csv"
+    empty.write_text("user,item,time\n")
+    asked = ("--interactions", str(empty), "--protocol", "next-item", "--picture", str(tmp_path / "new.svg"))
+    with pytest.raises(Exception, match="no event"):
+        recstream("evaluate", *asked)
+    assert not (tmp_path / "new.svg").exists()
