@@ -1,7 +1,11 @@
 """The server's errors. `requests/status.py` converts them to google.rpc.Status."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+
+from recstream.v1 import error_reason_pb2 as reasons
+from recstream.v1.error_reason_pb2 import ErrorReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,18 +25,20 @@ class ServerError(Exception):
     """Base of the server's errors. The message is for the client. The cause, if there is one, is only logged.
 
     Attributes:
-        reason: The reason in google.rpc.ErrorInfo.
+        reason: The reason.
+        facts: The facts that belong to the reason, by name.
         retry_after_ms: Delay before a retry, in milliseconds. None: a retry does not help.
     """
 
-    reason = "INTERNAL"
+    reason: ErrorReason.ValueType = reasons.ERROR_REASON_INTERNAL
+    facts: Mapping[str, str] = MappingProxyType({})
     retry_after_ms: int | None = None
 
 
 class InvalidRequest(ServerError):
     """A request violates the contract."""
 
-    reason = "INVALID_REQUEST"
+    reason = reasons.ERROR_REASON_INVALID_REQUEST
 
     def __init__(self, violations: Sequence[Violation]) -> None:
         self.violations = tuple(violations)
@@ -42,19 +48,21 @@ class InvalidRequest(ServerError):
 class UnknownItem(ServerError):
     """The catalogue has no such item."""
 
-    reason = "UNKNOWN_ITEM"
+    reason = reasons.ERROR_REASON_UNKNOWN_ITEM
 
-    def __init__(self) -> None:
+    def __init__(self, item_id: str) -> None:
         super().__init__("item_id: the catalogue has no such item")
+        self.facts = {"item_id": item_id}
 
 
 class LimitExceeded(ServerError):
     """A limit of this process is reached."""
 
-    reason = "LIMIT_EXCEEDED"
+    reason = reasons.ERROR_REASON_LIMIT_EXCEEDED
 
-    def __init__(self, what: str, limit: int, retry_after_ms: int) -> None:
-        super().__init__(f"{what}: the limit of {limit} is reached; try again after the delay")
+    def __init__(self, limit: str, what: str, value: int, retry_after_ms: int) -> None:
+        super().__init__(f"{what}: the limit of {value} is reached; try again after the delay")
+        self.facts = {"limit": limit, "value": str(value)}
         self.retry_after_ms = retry_after_ms
 
 
@@ -62,12 +70,12 @@ class NotAvailable(ServerError):
     """Something that a request depends on does not answer now.
 
     Args:
-        reason: One of a few constants, for google.rpc.ErrorInfo.
+        reason: The reason.
         message: The message for the client.
         retry_after_ms: Delay before a retry, in milliseconds.
     """
 
-    def __init__(self, reason: str, message: str, retry_after_ms: int) -> None:
+    def __init__(self, reason: ErrorReason.ValueType, message: str, retry_after_ms: int) -> None:
         super().__init__(message)
         self.reason = reason
         self.retry_after_ms = retry_after_ms
@@ -76,7 +84,7 @@ class NotAvailable(ServerError):
 class Draining(ServerError):
     """This process is shutting down."""
 
-    reason = "DRAINING"
+    reason = reasons.ERROR_REASON_DRAINING
 
     def __init__(self, retry_after_ms: int) -> None:
         super().__init__("this server is shutting down; open the stream again after the delay")
@@ -86,7 +94,7 @@ class Draining(ServerError):
 class SlowConsumer(ServerError):
     """The client of a stream does not read."""
 
-    reason = "SLOW_CONSUMER"
+    reason = reasons.ERROR_REASON_SLOW_CONSUMER
 
     def __init__(self, seconds: float) -> None:
         super().__init__(

@@ -96,4 +96,4 @@ class Admission:
 
     def _refuse(self, limit: str, what: str, value: int) -> LimitExceeded:
         metrics.REFUSED.labels(limit).inc()
-        return LimitExceeded(what, value, self.delay_ms())
+        return LimitExceeded(limit, what, value, self.delay_ms())

@@ -13,6 +13,7 @@ from ranking.runner import Runner
 from ranking.slate.ranked import Ranked
 from ranking.slate.slate_ids import SlateIds
 from recstream.v1 import slate_pb2
+from recstream.v1.error_reason_pb2 import ERROR_REASON_CATALOGUE_LOADING
 from server.errors import NotAvailable
 from server.profiles.profile_reader import ProfileSnapshot
 from server.requests.ranking_limiter import RankingLimiter
@@ -57,7 +58,7 @@ class SlateService:
         """
         if not self._catalog.ready:
             raise NotAvailable(
-                "CATALOGUE_LOADING", "the catalogue is being read; try again after the delay", 1000
+                ERROR_REASON_CATALOGUE_LOADING, "the catalogue is being read; try again after the delay", 1000
             )
 
     async def for_call(self, request: ListRequest, snapshot: ProfileSnapshot, deadline: float) -> Ranked:

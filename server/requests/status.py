@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -13,6 +13,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
+from recstream.v1.error_reason_pb2 import ERROR_REASON_INTERNAL, ErrorReason
 from server import errors, metrics
 from server.requests.call_spans import call, ended
 
@@ -44,7 +45,7 @@ class CallStatus(grpc.Status):  # type: ignore[misc, unused-ignore]
 
 def to_status(error: errors.ServerError) -> status_pb2.Status:
     """Return the status of an error. Its details are ErrorInfo always, BadRequest and RetryInfo if they apply."""
-    details: list[Message] = [error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)]
+    details: list[Message] = [_info(error.reason, error.facts)]
     if isinstance(error, errors.InvalidRequest):
         violations = [
             error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.problem)
@@ -59,6 +60,14 @@ def to_status(error: errors.ServerError) -> status_pb2.Status:
     for detail in details:
         status.details.add().Pack(detail)
     return status
+
+
+def _info(reason: ErrorReason.ValueType, facts: Mapping[str, str]) -> error_details_pb2.ErrorInfo:
+    return error_details_pb2.ErrorInfo(reason=_name(reason), domain=DOMAIN, metadata=facts)
+
+
+def _name(reason: ErrorReason.ValueType) -> str:
+    return ErrorReason.Name(reason).removeprefix("ERROR_REASON_")
 
 
 def call_status(status: status_pb2.Status) -> CallStatus:
@@ -97,7 +106,9 @@ async def answer(
             status = call_status(to_status(error))
             code = status.code.name
             if error.__cause__ is not None:
-                log.warning("call_failed", method=method, reason=error.reason, cause=repr(error.__cause__))
+                log.warning(
+                    "call_failed", method=method, reason=_name(error.reason), cause=repr(error.__cause__)
+                )
         except asyncio.CancelledError:
             code = "CANCELLED"
             raise
@@ -106,7 +117,7 @@ async def answer(
             code = "INTERNAL"
             log.exception("call_crashed", method=method, number=number)
             crash = status_pb2.Status(code=code_pb2.INTERNAL, message=f"internal error {number}")
-            crash.details.add().Pack(error_details_pb2.ErrorInfo(reason="INTERNAL", domain=DOMAIN))
+            crash.details.add().Pack(_info(ERROR_REASON_INTERNAL, {"number": number}))
             status = call_status(crash)
         finally:
             metrics.CALLS.labels(method, code).inc()

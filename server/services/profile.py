@@ -8,6 +8,7 @@ import grpc
 
 from profiles.actions import ProfileSettings
 from recstream.v1 import profile_service_pb2 as rpc
+from recstream.v1.error_reason_pb2 import ERROR_REASON_STORE_UNAVAILABLE
 from recstream.v1.profile_service_pb2_grpc import ProfileServiceServicer
 from server.errors import NotAvailable
 from server.profiles.profile_reader import ProfileSnapshot
@@ -92,6 +93,6 @@ def _present(snapshot: ProfileSnapshot) -> ProfileSnapshot:
     """
     if snapshot.unavailable:
         raise NotAvailable(
-            "STORE_UNAVAILABLE", "profiles cannot be read now; try again after the delay", 1000
+            ERROR_REASON_STORE_UNAVAILABLE, "profiles cannot be read now; try again after the delay", 1000
         )
     return snapshot

@@ -142,7 +142,7 @@ class RecommendationService(RecommendationServiceServicer):
                     excluded=frozenset(request.excluded_item_ids),
                 )
             except ItemUnknown as error:
-                raise UnknownItem from error
+                raise UnknownItem(request.item_id) from error
             return rpc.SimilarItemsResponse(items=found.items, model_version=found.model_version)
 
 

@@ -67,7 +67,7 @@ class ItemWriter:
         row = self._catalog.row(item_id)
         item = self._newest(item_id)
         if item is None:
-            raise UnknownItem
+            raise UnknownItem(item_id)
         if row is None:
             return rpc.GetItemResponse(item=item.to_proto())
         rows = np.array([row])

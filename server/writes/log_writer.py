@@ -14,6 +14,7 @@ from aiokafka.structs import RecordMetadata
 from opentelemetry.trace import Span, StatusCode
 
 from profiles.folding.events import Position
+from recstream.v1.error_reason_pb2 import ERROR_REASON_KAFKA_UNAVAILABLE
 from server import metrics
 from server.errors import InvalidRequest, NotAvailable, Violation
 from server.settings import ServerSettings
@@ -185,7 +186,7 @@ class LogWriter:
 
 
 def _unavailable(message: str) -> NotAvailable:
-    return NotAvailable("KAFKA_UNAVAILABLE", message, _RETRY_MS)
+    return NotAvailable(ERROR_REASON_KAFKA_UNAVAILABLE, message, _RETRY_MS)
 
 
 def _seen(future: "asyncio.Future[RecordMetadata]") -> None:

@@ -149,6 +149,7 @@ async def test_similar_items_leave_out_the_item_and_refuse_an_unknown_one(around
         error_details_pb2.ErrorInfo,
     )
     assert code is grpc.StatusCode.NOT_FOUND and detail.reason == "UNKNOWN_ITEM"
+    assert detail.metadata == {"item_id": "?"}
 
 
 async def test_items_are_put_read_and_withdrawn(around: World) -> None:
