@@ -150,6 +150,7 @@ QUALITY_OUTCOMES: Final = (
     "no_impression",
     "no_slate",
     "unknown_slate",
+    "other_user",
     "not_on_slate",
 )
 QUALITY_EVENTS = Counter(
@@ -158,8 +159,8 @@ QUALITY_EVENTS = Counter(
     ["outcome"],
 )
 """outcome: counted; duplicate (counted for this position before); no_impression (an action on a position without an
-impression so far); no_slate (the event names none); unknown_slate (not in memory); not_on_slate (the slate does not
-have the item)."""
+impression so far); no_slate (the event names none); unknown_slate (not in memory); other_user (another user got
+the slate); not_on_slate (the slate does not have the item)."""
 QUALITY_EVENT = {outcome: QUALITY_EVENTS.labels(outcome) for outcome in QUALITY_OUTCOMES}
 SENT = Counter(
     "recstream_quality_sent_total",

@@ -2,6 +2,7 @@
 
 Events name a slate, and perhaps a position. The slate's record on the topic `slates` names its items, the version that
 made it, and the probabilities that the version gave to each action. Both are read as they come and joined in memory.
+Only events of the user who got the slate count for it.
 The figures are for graphs and alerts. They are not exact, and not counted again after a restart. An event is counted as
 `unknown_slate` if its slate was sent long ago, or was read by another process.
 """
@@ -120,7 +121,9 @@ class OnlineQuality:
 
     def _count(self, event: Interaction, slate: RememberedSlate) -> None:
         position = slate.position(event.item_id)
-        if position is None:
+        if not slate.is_of(event.user_id):
+            metrics.QUALITY_EVENT["other_user"].inc()
+        elif position is None:
             metrics.QUALITY_EVENT["not_on_slate"].inc()
         elif event.action == IMPRESSION:
             self._seen(slate, position)

@@ -15,6 +15,7 @@ class RememberedSlate:
     """A slate that was sent.
 
     Attributes:
+        user: The hash of the id of the user who got it.
         surface: Its surface, as the value of a label.
         version: The model version that made it; 0: none.
         items: Hashes of the item ids, by position.
@@ -23,11 +24,16 @@ class RememberedSlate:
         marks: A bit field of what was counted. Each position has one bit per action, and two more.
     """
 
+    user: int
     surface: str
     version: int
     items: "array[int]"
     probabilities: "array[float] | None"
     marks: int = 0
+
+    def is_of(self, user_id: str) -> bool:
+        """Whether this user got the slate."""
+        return self.user == hash(user_id)
 
     def position(self, item_id: str) -> int | None:
         """The item's position, from 0. None if the slate does not have the item."""
@@ -73,6 +79,7 @@ class SlateMemory:
             return None
         hashes = array("q", (hash(item.item_id) for item in slate.items))
         remembered = RememberedSlate(
+            user=hash(record.user_id),
             surface=surface,
             version=slate.model_version,
             items=hashes,

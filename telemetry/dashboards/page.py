@@ -31,7 +31,8 @@ them by `slate_id`. Clients have to send impressions (`action: impression`) of w
 impressions and actions. The position is that of the item on the list, so clients need not send `position`. The version,
 the surface and the ranker's probabilities are those of the list. Without impressions there is no click-through, and
 `recstream_quality_events_total{outcome="no_impression"}` counts the actions that were left out. An impression or an
-action counts once for a position, and an undo subtracts nothing. Figures start at zero with each process.
+action counts once for a position, and an undo subtracts nothing. Events of a user who did not get the list count as
+`other_user` and not for the list. Figures start at zero with each process.
 
 A single process of the role joins all events. With several, an event may miss its list, and count as `unknown_slate`,
 if its producer chooses partitions in another way than the server, as librdkafka does by default.

@@ -120,7 +120,7 @@ QUALITY = Dashboard(
                 Panel(
                     "Events by outcome of the join",
                     "no_slate: the event names none; no_impression: an action without an impression; unknown_slate: "
-                    "not in memory.",
+                    "not in memory; other_user: another user got the slate.",
                     "ops",
                     (a_second("recstream_quality_events_total", "outcome"),),
                     Shape.STACK,

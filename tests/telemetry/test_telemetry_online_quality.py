@@ -90,9 +90,11 @@ def slate(slate_id: str = "s", *, surface: str = "home", version: int = 7, items
     return SlateRecord(user_id="u", slate=made, surface=surface, sent_at_ms=1)
 
 
-def event(action: str, item: int = 0, slate_id: str = "s", rating: float | None = None) -> Interaction:
+def event(
+    action: str, item: int = 0, slate_id: str = "s", rating: float | None = None, user: str = "u"
+) -> Interaction:
     return Interaction(
-        user_id="u", item_id=f"item-{item}", action=action, slate_id=slate_id, event_time_ms=1, value=rating
+        user_id=user, item_id=f"item-{item}", action=action, slate_id=slate_id, event_time_ms=1, value=rating
     )
 
 
@@ -178,6 +180,23 @@ def test_events_that_cannot_be_joined_are_counted_by_reason() -> None:
     measured.record_event(event("no-such-action"))
     grown = {name: count - before[name] for name, count in outcomes().items() if count != before[name]}
     assert grown == {"no_slate": 1, "not_on_slate": 1, "no_impression": 1}
+
+
+@pytest.mark.parametrize("slate_comes_first", [True, False])
+def test_events_of_another_user_do_not_count_for_a_slate(slate_comes_first: bool) -> None:
+    before, measured = outcomes(), quality()
+    if slate_comes_first:
+        measured.record_slate(slate())
+    measured.record_event(event("impression", 3, user="stranger"))
+    measured.record_event(event("click", 3, user="stranger"))
+    if not slate_comes_first:
+        measured.record_slate(slate())
+    assert outcomes()["other_user"] - before["other_user"] == 2
+    assert total(metrics.IMPRESSIONS) == total(metrics.RESPONSES) == total(metrics.EXPECTED) == 0
+    measured.record_event(event("impression", 3))
+    measured.record_event(event("click", 3))
+    assert total(metrics.IMPRESSIONS) == total(metrics.RESPONSES) == 1
+    assert outcomes()["counted"] - before["counted"] == 2
 
 
 def test_the_oldest_lists_are_forgotten() -> None:
