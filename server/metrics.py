@@ -110,7 +110,7 @@ MODEL_SHARE = Gauge(
 )
 READ_YOUR_WRITES = Counter(
     "recstream_server_read_your_writes",
-    "Calls that name events to include, by whether the answer includes them",
+    "Calls that wait for events, by whether the answer includes them",
     ["included"],
 )
 READ_YOUR_WRITES_INCLUDED = {

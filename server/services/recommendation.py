@@ -3,12 +3,12 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
 
+from profiles.folding.events import Position
 from ranking.similar_items import ItemUnknown, SimilarItems
 from recstream.v1 import frame_pb2, interaction_pb2
 from recstream.v1 import recommendation_service_pb2 as rpc
@@ -23,6 +23,7 @@ from server.requests.slate_service import SlateService
 from server.requests.status import answer
 from server.requests.task_group import run_task_group
 from server.settings import ServerSettings
+from server.streaming.mailbox import Mailbox
 from server.streaming.streams import Streams
 from server.writes.recording import Recording
 from server.writes.slate_log import SlateLog
@@ -30,10 +31,6 @@ from server.writes.upload import Answer, Upload
 
 Context = grpc.aio.ServicerContext[Any, Any]
 _OPEN_SECONDS = 30.0
-
-
-class _HalfClosed(Exception):
-    """The client of a session has no more events, and each has its answer."""
 
 
 @dataclass(frozen=True)
@@ -94,23 +91,26 @@ class RecommendationService(RecommendationServiceServicer):
         wanted = validation.stream(request)
         with self.admission.stream(wanted.user_id):
             self.slate_service.check_ready()
-            await self.streams.run_one(wanted, request.deltas, request.resume_token, send)
+            await self.streams.run_one(wanted, request.deltas, request.resume_token, send, Mailbox())
 
     async def _session(self, requests: AsyncIterator[rpc.SessionRequest], context: Context) -> None:
         opening = await _opening(requests)
         wanted = validation.stream(opening, "open.")
         writing = asyncio.Lock()
-        shown = asyncio.Event()
+        mailbox = Mailbox()
+        newest: dict[tuple[bytes, int], Position] = {}  # By topic id and partition.
 
         async def send(frame: frame_pb2.Frame) -> None:
             async with writing:
                 await context.write(rpc.SessionResponse(frame=frame))
-            shown.set()
 
         async def recorded(given: Answer) -> None:
             response = rpc.SessionResponse()
             if isinstance(given, interaction_pb2.EventToken):
                 response.recorded.CopyFrom(given)
+                newest[given.topic_id, given.partition] = Position(
+                    given.topic_id, given.partition, given.offset
+                )
             else:
                 response.refused.CopyFrom(given)
             async with writing:
@@ -118,15 +118,16 @@ class RecommendationService(RecommendationServiceServicer):
 
         async def up() -> None:
             await Upload(self.recording, self.settings, recorded, wanted.user_id).run(_interactions(requests))
-            await shown.wait()
-            raise _HalfClosed
+            # The client has ended its half. As in Recommend, its deadline bounds the wait for its events.
+            until = deadline(context.time_remaining(), self.settings).events
+            snapshot, _ = await self.read_your_writes.snapshot(wanted.user_id, list(newest.values()), until)
+            mailbox.end(snapshot.revision)
 
         with self.admission.stream(wanted.user_id):
             self.slate_service.check_ready()
-            with suppress(_HalfClosed):  # An orderly end has the status OK.
-                await run_task_group(
-                    self.streams.run_one(wanted, opening.deltas, opening.resume_token, send), up()
-                )
+            await run_task_group(
+                self.streams.run_one(wanted, opening.deltas, opening.resume_token, send, mailbox), up()
+            )
 
     async def _similar(self, request: rpc.SimilarItemsRequest) -> rpc.SimilarItemsResponse:
         with self.admission.call():

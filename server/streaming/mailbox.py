@@ -73,6 +73,7 @@ class Mailbox:
     Attributes:
         causes: The events that wait to be named by a frame.
         hurry: Set while the user waits for the effect of an action, or the stream has to end.
+        ending: Whether the stream ends after one more look at the news.
         go_away_ms: Once set, the stream ends, and its client is told to reconnect after this many milliseconds.
         revision: The revision of the profile that was read last. None: none was read yet, or it was unavailable.
         opened: Whether the first slate was made. Revisions are not checked before.
@@ -81,6 +82,7 @@ class Mailbox:
     def __init__(self) -> None:
         self.causes = Causes()
         self.hurry = asyncio.Event()
+        self.ending = False
         self.go_away_ms: int | None = None
         self.revision: int | None = None
         self.opened = False
@@ -166,6 +168,16 @@ class Mailbox:
         """Record that the profile could not be read."""
         self.revision = None
 
+    def end(self, revision: int) -> None:
+        """End the stream in order, after a last slate that is of this revision of the profile or a later one.
+
+        Args:
+            revision: The revision in the store. 0: only what the stream already knows.
+        """
+        self.ending = True
+        # The announcements of events in that profile may still be on their way. The last frame cannot wait for them.
+        self._notify(News(announced=revision, reread=True, missed=True), urgent=True)
+
     def send_away(self, after_ms: int) -> None:
         """End the stream, because the process is shutting down.
 
@@ -193,7 +205,7 @@ class Mailbox:
     def take(self) -> News:
         """Return the news, and start with empty ones."""
         news, self._news = self._news, News()
-        if self.go_away_ms is None:
+        if self.go_away_ms is None and not self.ending:
             self.hurry.clear()
             self._wake.clear()
         return news

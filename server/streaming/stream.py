@@ -86,7 +86,7 @@ class Stream:
         self._made_at = time.monotonic()
 
     async def run(self) -> None:
-        """Run until cancelled.
+        """Run until cancelled, or until the mailbox ends the stream.
 
         Raises:
             Draining: The process is shutting down. The client was sent a go-away frame.
@@ -107,10 +107,13 @@ class Stream:
             refresh = self._made_at + self._settings.refresh_seconds * random.uniform(0.8, 1.2) - now
             refreshes = self._settings.refresh_seconds > 0
             woken = await self._mailbox.wait(min(heartbeat, refresh) if refreshes else heartbeat)
+            ending = self._mailbox.ending
             if self._mailbox.go_away_ms is not None:
                 await self._go_away(self._mailbox.go_away_ms)
             elif woken:
                 await self._look()
+                if ending and self._mailbox.go_away_ms is None:
+                    return
             elif refreshes and refresh <= heartbeat:
                 self._mailbox.look_again("age")
             else:

@@ -65,20 +65,22 @@ class Streams:
     def __len__(self) -> int:
         return len(self._open)
 
-    async def run_one(self, request: ListRequest, deltas: bool, resume_token: str, send: Send) -> None:
-        """Run one stream until it is cancelled, and free its resources.
+    async def run_one(
+        self, request: ListRequest, deltas: bool, resume_token: str, send: Send, mailbox: Mailbox
+    ) -> None:
+        """Run one stream until it is cancelled or its mailbox ends it, and free its resources.
 
         Args:
             request: The request for lists.
             deltas: Whether the client accepts deltas.
             resume_token: The token of the slate that the client has. Empty: none.
             send: Writes a frame to the client.
+            mailbox: The mailbox of the stream.
 
         Raises:
             Draining: The process is shutting down.
             SlowConsumer: The client does not read.
         """
-        mailbox = Mailbox()
         self._open[mailbox] = request.user_id
         if self._leaving:
             mailbox.send_away(0)

@@ -56,7 +56,7 @@ _CALLS = PanelRow(
         ),
         Panel(
             "Read your writes",
-            "Calls that asked for events to be included. false: the deadline came first.",
+            "Calls that waited for events. false: the deadline came first.",
             "ops",
             (a_second("recstream_server_read_your_writes_total", "included"),),
         ),

@@ -103,7 +103,7 @@ class Cause(Message):
     EVENT_TIME_MS_FIELD_NUMBER: int
     RECORD_TIME_MS_FIELD_NUMBER: int
     event_id: str
-    """The event's id. Empty if only its position is known, because an announcement was missed."""
+    """The event's id. Empty if only its position is known, because no announcement of it came."""
     item_id: str
     """The item that was acted on. Empty if the event id is empty."""
     action: str

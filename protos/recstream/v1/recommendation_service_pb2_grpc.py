@@ -77,6 +77,10 @@ class RecommendationServiceServicer(object):
 
     def Session(self, request_iterator, context):
         """Sends interactions and receives lists on one stream. The first message opens the session.
+        When the client ends its half, the server answers every interaction. It sends a last list that includes the
+        recorded ones, unless an earlier list does, and ends the stream with OK. It waits for them as Recommend waits
+        for `after`: at most until the call's deadline, or for the server's default deadline. If they are not in the
+        profile by then, the stream ends with OK after the last list that there is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

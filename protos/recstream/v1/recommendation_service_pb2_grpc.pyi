@@ -139,7 +139,12 @@ class RecommendationServiceStub(typing.Generic[_RecommendationServiceRecommendTy
     """Sends a list, and a frame whenever something changes that matters to the list."""
 
     Session: _RecommendationServiceSessionType
-    """Sends interactions and receives lists on one stream. The first message opens the session."""
+    """Sends interactions and receives lists on one stream. The first message opens the session.
+    When the client ends its half, the server answers every interaction. It sends a last list that includes the
+    recorded ones, unless an earlier list does, and ends the stream with OK. It waits for them as Recommend waits
+    for `after`: at most until the call's deadline, or for the server's default deadline. If they are not in the
+    profile by then, the stream ends with OK after the last list that there is.
+    """
 
     SimilarItems: _RecommendationServiceSimilarItemsType
     """Returns items similar to an item, by the model's vectors. The result does not depend on a user."""
@@ -188,7 +193,12 @@ class RecommendationServiceServicer(metaclass=abc.ABCMeta):
         request_iterator: _MaybeAsyncIterator[recstream.v1.recommendation_service_pb2.SessionRequest],
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[recstream.v1.recommendation_service_pb2.SessionResponse], collections.abc.AsyncIterator[recstream.v1.recommendation_service_pb2.SessionResponse]]:
-        """Sends interactions and receives lists on one stream. The first message opens the session."""
+        """Sends interactions and receives lists on one stream. The first message opens the session.
+        When the client ends its half, the server answers every interaction. It sends a last list that includes the
+        recorded ones, unless an earlier list does, and ends the stream with OK. It waits for them as Recommend waits
+        for `after`: at most until the call's deadline, or for the server's default deadline. If they are not in the
+        profile by then, the stream ends with OK after the last list that there is.
+        """
 
     @abc.abstractmethod
     def SimilarItems(
