@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from profiles.actions import ProfileSettings
-from profiles.folding.events import Erasure, Position
+from profiles.folding.events import Erasure, Event, Position
 from profiles.interactions import Refusal, parse
 
 _NO_TOPIC = bytes(16)
@@ -70,10 +70,10 @@ class RecordCheck:
             examples = self.examples.setdefault(found.reason, [])
             if len(examples) < _EXAMPLES:
                 examples.append(Example(place, found.detail, _excerpt(value)))
+        elif isinstance(found, Event):
+            self.actions[found.action] += 1
         elif isinstance(found, Erasure):
             self.erasures += 1
-        else:
-            self.actions[found.action] += 1
 
     def _unknown(self, names: Sequence[str]) -> None:
         for name in names:

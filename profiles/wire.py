@@ -7,12 +7,14 @@
     CloudEvents, binary     the header `ce_specversion`; the value is the event's data in one of the forms above
     CloudEvents, structured JSON with the field `specversion`; `data` or `data_base64` holds the interaction
                             (https://github.com/cloudevents/spec, Kafka protocol binding 1.0)
+    Kafka Connect           JSON of `schema` and `payload` alone, as its JsonConverter writes; the payload is decoded
 
 Forms may be mixed on a topic. No schema registry is asked: a schema id is passed over.
 """
 
 import base64
 import json
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,7 +27,6 @@ from google.protobuf.unknown_fields import UnknownFieldSet  # type: ignore[impor
 
 from recstream.v1.interaction_pb2 import Interaction
 
-_BOM: Final = b"\xef\xbb\xbf"
 _BLANKS: Final = b" \t\r\n"
 _FRAME_BYTES: Final = 5
 _MOST_INDEXES: Final = 8
@@ -36,6 +37,7 @@ _FIELDS: Final = {
     name: field.name for field in Interaction.DESCRIPTOR.fields for name in (field.name, field.json_name)
 }
 _IDS: Final = ("user_id", "item_id", "event_id", "undo_event_id", "slate_id")
+_CONNECT: Final = {"schema", "payload"}
 # JSON may give the time in RFC 3339 instead.
 _TIME_TEXT: Final = ("event_time", "eventTime")
 
@@ -89,9 +91,11 @@ def decode(value: bytes, headers: Sequence[tuple[str, bytes]]) -> Decoded:
 def _decode(value: bytes) -> Decoded:
     if value[:1] == b"\0":
         return _framed(value)
-    text = value.removeprefix(_BOM).lstrip(_BLANKS)
+    if value.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):  # Protobuf has no tags like these.
+        return _json(value)
+    text = value.removeprefix(BOM_UTF8).lstrip(_BLANKS)
     if text[:1] not in (b"{", b"["):
-        return _protobuf(value)
+        return _protobuf(value, hint=_hint(text))
     try:
         return _json(text)
     except NotJson:
@@ -102,11 +106,20 @@ def _decode(value: bytes) -> Decoded:
         raise
 
 
-def _protobuf(value: bytes) -> Decoded:
+def _hint(text: bytes) -> str:
+    """What a value that should be protobuf looks like instead. Empty: nothing that producers are known to send."""
+    if text[:1] == b'"' and text.rstrip(_BLANKS)[-1:] == b'"':
+        return "; it looks like JSON that was encoded twice"
+    if text[:2] == b"\x1f\x8b":
+        return "; it looks like gzip: let Kafka compress, by the producer's compression.type"
+    return ""
+
+
+def _protobuf(value: bytes, hint: str = "") -> Decoded:
     try:
         interaction = Interaction.FromString(value)
     except DecodeError as cause:
-        raise NotProtobuf(f"neither an Interaction in protobuf nor in JSON: {cause}") from cause
+        raise NotProtobuf(f"neither an Interaction in protobuf nor in JSON: {cause}{hint}") from cause
     unknown = UnknownFieldSet(interaction)
     return Decoded(
         interaction, _named(f"field {field.field_number}" for field in unknown) if len(unknown) else ()
@@ -170,6 +183,8 @@ def _json(text: bytes) -> Decoded:
         raise NotJson(f"a JSON array of {len(document)} elements; send one interaction a record")
     if "specversion" in document:
         return _structured(document)
+    if document.keys() == _CONNECT and isinstance(document["payload"], dict):
+        return _from_object(document["payload"])
     return _from_object(document)
 
 
@@ -214,6 +229,8 @@ def _from_object(document: dict[str, Any]) -> Decoded:
             continue
         if field in fields:
             raise NotJson(f"the field {field} occurs twice")
+        if isinstance(value, bool):
+            raise NotJson(f"{name} is {value}, which is neither a text nor a number")
         if field in _IDS and type(value) is int:
             value = str(value)
         elif name in _TIME_TEXT and value is not None:

@@ -1,6 +1,7 @@
 """An event is the same in each wire form, and whatever else a record holds is refused with its reason."""
 
 import base64
+import gzip
 import json
 from collections.abc import Callable, Sequence
 
@@ -51,6 +52,11 @@ def encoded(event: Interaction) -> bytes:
     return json.dumps({"specversion": "1.0", "id": "other", "data_base64": data}).encode()
 
 
+def connected(event: Interaction) -> bytes:
+    schema = {"type": "struct", "fields": [{"type": "string", "field": "userId"}]}
+    return json.dumps({"schema": schema, "payload": MessageToDict(event)}).encode()
+
+
 BINARY = [("ce_specversion", b"1.0"), ("ce_id", b"other"), ("ce_source", b"/shop"), ("ce_type", b"action")]
 FORMS: dict[str, Callable[[Interaction], Form]] = {
     "protobuf": lambda event: (event.SerializeToString(), []),
@@ -65,6 +71,9 @@ FORMS: dict[str, Callable[[Interaction], Form]] = {
         [],
     ),
     "Confluent JSON Schema": lambda event: (FRAME + as_json(event), []),
+    "Kafka Connect": lambda event: (connected(event), []),
+    "JSON in UTF-16": lambda event: (MessageToJson(event).encode("utf-16-le"), []),
+    "JSON in UTF-16 with a mark": lambda event: (MessageToJson(event).encode("utf-16"), []),
     "CloudEvents, structured": lambda event: (structured(event), []),
     "CloudEvents, structured, base64": lambda event: (encoded(event), []),
     "CloudEvents, binary, JSON": lambda event: (as_json(event), BINARY),
@@ -153,6 +162,18 @@ def test_a_field_that_is_given_twice_is_refused() -> None:
             decode(twice, ())
 
 
+def test_a_time_may_be_a_whole_number_in_any_notation() -> None:
+    for number in ("1793500000000", '"1793500000000"', "1793500000000.0", "1.7935e12"):
+        assert decode(b'{"eventTimeMs":%s}' % number.encode(), ()).interaction.event_time_ms == 1793500000000
+    with pytest.raises(NotJson, match="event_time_ms"):
+        decode(b'{"eventTimeMs":1793500000000.5}', ())
+
+
+def test_a_truth_value_is_no_rating() -> None:
+    with pytest.raises(NotJson, match="value is True"):
+        decode(b'{"userId":"ann","action":"rate","value":true}', ())
+
+
 def test_unknown_fields_are_named() -> None:
     found = decode(b'{"userId":"ann","rating":1.0,"id":"c1","page":{"x":[1]}}', ())
     assert found.unknown == ("id", "page", "rating")
@@ -179,6 +200,11 @@ def test_a_refusal_names_the_unknown_fields() -> None:
         (b"\x00", [], NotProtobuf, "schema"),
         (b'[{"userId":"ann"}]', [], NotJson, "one interaction a record"),
         (b"not an event", [], NotProtobuf, "neither"),
+        (json.dumps('{"userId":"ann"}').encode(), [], NotProtobuf, "encoded twice"),
+        (b'{"userId":"ann"}\x00', [], NotJson, "Extra data"),
+        (b'{"userId":"ann"}\n{"userId":"bob"}', [], NotJson, "Extra data"),
+        (b"{'userId':'ann'}", [], NotJson, "double quotes"),
+        (gzip.compress(b'{"userId":"ann"}'), [], NotProtobuf, "gzip"),
         (b'{"specversion":"0.3","data":{}}', [], NotCloudEvent, "0.3"),
         (b'{"specversion":"1.0"}', [], NotCloudEvent, "data"),
         (b'{"specversion":"1.0","data":"text"}', [], NotCloudEvent, "data"),
