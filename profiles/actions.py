@@ -85,7 +85,10 @@ class ProfileSettings(BaseModel):
         description="Most consumed items that are kept beyond the history; 12 bytes each",
     )
     time_to_live_days: float = Field(
-        365, gt=0, description="Days after its last event after which a profile expires"
+        365,
+        gt=0,
+        description="Days after the time of a user's newest event after which the profile expires; events with older "
+        "times, such as repeats, do not prolong it",
     )
     max_skew_seconds: float = Field(
         300, ge=0, description="How far an event's time may be ahead of its record's"
