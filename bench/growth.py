@@ -18,7 +18,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -95,15 +95,17 @@ class Witness:
     def watching(self, catalog: InMemoryCatalog) -> Iterator[None]:
         """Watches the searches of every index in this process."""
         self._catalog = catalog
-        search, install = LiveIndex.search, LiveIndex.install
+        search, install = LiveIndex.search_many, LiveIndex.install
 
-        def watched(index: LiveIndex, query: Floats, count: int, mask: NDArray[np.bool_]) -> Any:
-            found = search(index, query, count, mask)
+        def watched(
+            index: LiveIndex, queries: Floats, counts: Sequence[int], mask: NDArray[np.bool_]
+        ) -> list[tuple[Any, Any]]:
+            found = search(index, queries, counts, mask)
             self.searches += 1
             if index.in_graph:
                 self.by_graph += 1
                 if self.by_graph % self._sample == 0:
-                    self._compare(index, query, count, mask, found[0])
+                    self._compare(index, queries[0], counts[0], mask, found[0][0])
             return found
 
         def counted(index: LiveIndex, merge: Any, graph: Any) -> None:
@@ -111,11 +113,11 @@ class Witness:
             install(index, merge, graph)
 
         # Replaces methods of the class, so that every index of the process is watched.
-        LiveIndex.search, LiveIndex.install = watched, counted  # type: ignore[method-assign, assignment]
+        LiveIndex.search_many, LiveIndex.install = watched, counted  # type: ignore[method-assign, assignment]
         try:
             yield
         finally:
-            LiveIndex.search, LiveIndex.install = search, install  # type: ignore[method-assign]
+            LiveIndex.search_many, LiveIndex.install = search, install  # type: ignore[method-assign]
 
     def found(self) -> dict[str, object]:
         """Returns the figures."""
@@ -190,22 +192,26 @@ async def in_process(items: int, seed: int, settings: CatalogSettings, sample: i
                 if number % 100 == 99:
                     catalog.remove_vector(VERSION, f"item-{int(rng.integers(number))}")
                 if number % ITEMS_A_SEARCH == 0 or number == items - 1:
-                    await _search(catalog, witness.vectors[rng.integers(number + 1)], witness)
+                    await _search(catalog, number + 1, witness)
                     # A server reads more slowly than this loop puts, so its index keeps up.
                     while not merging.done() and _behind(catalog, settings):
                         await asyncio.sleep(0.02)
-                        await _search(catalog, witness.vectors[rng.integers(number + 1)], witness)
+                        await _search(catalog, number + 1, witness)
                     if merging.done():
                         await merging
             for _ in range(100):
-                await _search(catalog, witness.vectors[rng.integers(items)], witness)
+                await _search(catalog, items, witness)
     finally:
         merging.cancel()
         await asyncio.gather(merging, return_exceptions=True)
     return witness
 
 
-async def _search(catalog: InMemoryCatalog, query: Floats, witness: Witness) -> None:
+async def _search(catalog: InMemoryCatalog, number: int, witness: Witness) -> None:
+    """Searches for what is near one of the first items, or, half the time, near none: the sum of five of them."""
+    query = witness.vectors[witness.rng.integers(0, number, 1 if witness.rng.random() < 0.5 else 5)].sum(
+        axis=0
+    )
     mask = catalog.eligible(0)
     rows, _ = catalog.search(VERSION, query, 100, mask)
     witness.short += len(rows) < min(100, int(np.count_nonzero(mask & catalog.has_vector(VERSION))))

@@ -121,8 +121,8 @@ class Catalog(InMemoryCatalog):
         loop = asyncio.get_running_loop()
         began, before = loop.time(), index.recall
         try:
-            graph = await asyncio.to_thread(index.make, merge, lambda: not stop.is_set())
-            index.install(merge, graph)
+            made = await asyncio.to_thread(index.make, merge, lambda: not stop.is_set())
+            index.install(merge, made)
             metrics.MERGES.observe(loop.time() - began)
             metrics.INDEX_BUILT.labels(str(version)).set_to_current_time()
             metrics.INDEX_RECALL.labels(str(version)).set(index.recall)

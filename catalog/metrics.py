@@ -29,7 +29,7 @@ INDEX_BUILT = Gauge(
 )
 INDEX_RECALL = Gauge(
     "recstream_catalog_index_recall",
-    "Share of a scan's first hundred that the version's graph finds, for some of its own vectors",
+    "Share of a scan's first hundred that the version's graph finds, for the queries of the last searches",
     ["version"],
 )
 CURRENT = Gauge(

@@ -14,7 +14,9 @@ from catalog.settings import CatalogSettings
 _CHUNK: Final = 2000
 # Rows of one array operation elsewhere: memory for copies stays small.
 _PART: Final = 65_536
-_QUERIES, _BEST, _ROUNDING = 20, 100, 1e-5
+QUERIES: Final = 40
+"""Queries that a snapshot is compared with."""
+_BEST, _ROUNDING = 100, 1e-5
 # The recall of the sample above which a graph is wide enough. The sample errs by some hundredths, so it is above the
 # recall that `LiveIndex` promises.
 _AIM: Final = 0.95
@@ -65,16 +67,6 @@ class Hnsw:
         self._nodes = nodes[order]
         self._hashes = hashes
         self._starts = np.searchsorted(self._nodes, np.arange(len(hashes) + 1))
-
-    @property
-    def candidates(self) -> int:
-        """How many nodes a search examines at least. Set it before others search the snapshot."""
-        return int(self._graph.expansion_search)
-
-    @candidates.setter
-    def candidates(self, count: int) -> None:
-        # The property has a setter, which stands apart from it in usearch.
-        self._graph.expansion_search = count  # type: ignore[misc]
 
     def nearest(self, query: Floats, count: int) -> tuple[Rows, Rows]:
         """The rows of approximately the `count` nearest nodes by dot product, in no particular order, and the node of
@@ -161,36 +153,43 @@ def _lengthened(vectors: Floats, longest: float | None) -> Floats:
     return np.concatenate([vectors, missing[:, None]], axis=1)
 
 
-def set_candidates(graph: Hnsw, vectors: Floats, rows: Rows, least: int, most: int) -> float:
-    """Gives a search `least` candidates, and half as many more until the graph finds nearly all of a scan's first
-    hundred rows.
+def needed(
+    graph: Hnsw, vectors: Floats, rows: Rows, queries: Floats, least: int, most: int
+) -> tuple[int, float]:
+    """How many nodes a search has to ask for, so that the graph finds nearly all of a scan's first hundred rows.
 
-    The queries are a sample of the vectors. It takes as long as their scans: call it in a thread, before others search
-    the graph. A graph needs more candidates as it grows, and fewer once its vectors form clusters.
+    A graph needs more as it grows, and fewer once its vectors form clusters. Queries far from all vectors, such as
+    those of users with many interests, need several times as many as queries near some of them. It takes as long as
+    the scans of forty queries: call it in a thread.
 
     Args:
         graph: A snapshot that has the `rows` of the vectors [n, d], and no others that are still valid.
-        least: Candidates of a search in a graph that finds them at once.
-        most: Candidates above which no search goes.
+        vectors: [n, d].
+        rows: The rows.
+        queries: [q, d]. The first forty are compared. If there are fewer, a sample of the vectors fills them up.
+        least: The number to begin with.
+        most: The number at which the search for it ends.
 
     Returns:
-        The share of a scan's first hundred rows that the graph finds.
+        The number, and the share of a scan's first hundred rows that the graph then finds.
     """
-    some = np.random.default_rng(0).choice(rows, min(len(rows), _QUERIES), replace=False)
-    queries = vectors[some]
+    sample = np.random.default_rng(0).choice(
+        rows, min(len(rows), max(0, QUERIES - len(queries))), replace=False
+    )
+    queries = np.concatenate([queries[:QUERIES], vectors[sample]])
     count = min(len(rows), _BEST)
     scores = np.concatenate([vectors[rows[at : at + _PART]] @ queries.T for at in range(0, len(rows), _PART)])
     lowest = np.partition(scores, len(rows) - count, axis=0)[len(rows) - count]
-    graph.candidates = least
+    asked = least
     while True:
         found = 0
         for query, score in zip(queries, lowest, strict=True):
-            nearest = np.unique(graph.nearest(query, _BEST)[0])
+            nearest = np.unique(graph.nearest(query, asked)[0])
             found += min(count, int(np.count_nonzero(vectors[nearest] @ query >= score - _ROUNDING)))
-        share = found / (count * len(some))
-        if share >= _AIM or graph.candidates >= most:
-            return share
-        graph.candidates = min(graph.candidates * 3 // 2, most)
+        share = found / (count * len(queries))
+        if share >= _AIM or asked >= most:
+            return asked, share
+        asked = min(asked * 3 // 2, most)
 
 
 def _hashes(vectors: Floats, rows: Rows) -> Hashes:

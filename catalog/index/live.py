@@ -1,6 +1,7 @@
 """An index that changes while it is searched: the vectors, a snapshot of the graph, and the rows changed since."""
 
 import math
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -8,35 +9,52 @@ import numpy as np
 
 from catalog.columns import Table
 from catalog.index.exact import best, scan
-from catalog.index.hnsw import Hnsw, build, set_candidates
+from catalog.index.hnsw import QUERIES, Hnsw, build, needed
 from catalog.index.protocol import Floats, Mask, Rows
 from catalog.settings import CatalogSettings
 
 # Costs in microseconds, for 64 x float32 on one core: a gathered row, a row in a scan of all rows, a call of the
 # graph, a node examined in the graph. Only their proportions matter.
-_GATHER, _PASS, _ASK, _NODE = 0.06, 0.01, 60.0, 0.8
+_GATHER, _PASS, _ASK, _NODE = 0.06, 0.01, 60.0, 1.3
 # Nodes to request relative to the expected need, and the factor for the next try if they were too few.
 _MARGIN, _MORE = 1.3, 2
-# A graph examines at most so many times the candidates of the settings. With the defaults, a search then costs as much
-# as a scan of a hundred thousand rows.
+# A search asks for at most so many times the candidates of the settings. With the defaults, it then costs as much as a
+# scan of a hundred and fifty thousand rows.
 _WIDEST = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """A snapshot to be made: a new graph of `rows`, or a copy of `base` with `rows` added.
+    """A snapshot to be made and compared with scans: a new graph of `rows`, or a copy of `base` with `rows` added.
 
     Attributes:
         base: The snapshot to copy. None: make a new one.
         vectors: [n, d].
-        rows: The rows to add.
+        rows: The rows to add. Empty, with a `base`: it is only compared again.
         present: All rows that have a vector. The snapshot will have them.
+        queries: [q, d]. The queries of the last searches.
     """
 
     base: Hnsw | None
     vectors: Floats
     rows: Rows
     present: Rows
+    queries: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A snapshot that was compared with scans.
+
+    Attributes:
+        graph: The snapshot.
+        candidates: How many nodes a search has to ask it for.
+        recall: The share of a scan's first hundred rows that it then finds.
+    """
+
+    graph: Hnsw
+    candidates: int
+    recall: float
 
 
 class LiveIndex:
@@ -45,19 +63,23 @@ class LiveIndex:
     Up to `exact_below` vectors are searched by a scan, which is exact. Above that, a graph is built in the background.
     Searches scan until the graph is there, and always scan the rows that it does not hold. A graph that is behind
     therefore never hides a row. The graph finds at least 0.9 of the first hundred rows of a scan on average: each new
-    snapshot is compared with scans, and examines more candidates in a search if it misses more (`bin/bench growth`).
+    snapshot is compared with scans for the queries of the last searches, and once more when there are enough of those.
+    A search asks for more candidates if it would miss more (`bin/bench growth`).
 
     Changes and searches run on the event loop's thread. Only `make` may run in another one.
 
     Attributes:
-        recall: The share of a scan's first hundred rows that the newest snapshot found when it was made. The queries
-            are a sample of its own vectors. It is below 0.9 only if eight times the candidates do not suffice.
+        recall: The share of a scan's first hundred rows that the newest snapshot found when it was compared. The
+            queries are those of the last forty calls, one of each; before there are so many, also a sample of its own
+            vectors. It is below 0.9 only if eight times the candidates do not suffice.
+        candidates: How many nodes a search asks the graph for at least.
     """
 
     def __init__(self, width: int, settings: CatalogSettings) -> None:
         self.width = width
         self.count = 0
         self.recall = 1.0
+        self.candidates = settings.expansion_search
         self._settings = settings
         self._rows = Table()
         self._vectors = self._rows.column(np.float32, 0.0, width)
@@ -66,6 +88,8 @@ class LiveIndex:
         self._graph: Hnsw | None = None
         self._in_graph = 0
         self._touched: set[int] | None = None
+        self._asked: deque[Floats] = deque(maxlen=QUERIES)
+        self._compared_queries = 0
 
     @property
     def in_graph(self) -> int:
@@ -114,6 +138,7 @@ class LiveIndex:
         counts = [max(0, min(count, matching)) for count in counts]
         found: list[tuple[Rows, Floats] | None] = [None] * len(counts)
         if self._graph is not None and any(counts):
+            self._asked.append(queries[0].copy())
             found = self._by_graph(self._graph, queries, counts, allowed, matching)
         left = [at for at, each in enumerate(found) if each is None]
         if left:
@@ -130,7 +155,7 @@ class LiveIndex:
         outside = np.flatnonzero(allowed & (self._node.array[: len(allowed)] < 0))
         # All queries share the pass over the rows outside the graph.
         left_price = scan_price - len(outside) * _GATHER / len(counts)
-        if left_price <= _ASK + graph.candidates * _NODE:
+        if left_price <= _ASK + self.candidates * _NODE:
             return [None] * len(counts)
         scores = queries @ self._vectors.array[outside].T
         found: list[tuple[Rows, Floats] | None] = []
@@ -151,8 +176,8 @@ class LiveIndex:
         """At least `count` allowed rows of the graph, approximately the nearest. None: they cost more than `price`."""
         if not count:
             return np.empty(0, np.int64)
-        nodes_wanted = math.ceil(_MARGIN * count * len(graph.rows) / matching)
-        while _ASK + max(nodes_wanted, graph.candidates) * _NODE < price:
+        nodes_wanted = max(self.candidates, math.ceil(_MARGIN * count * len(graph.rows) / matching))
+        while _ASK + nodes_wanted * _NODE < price:
             rows, nodes = graph.nearest(query, nodes_wanted)
             known = rows < len(allowed)
             rows, nodes = rows[known], nodes[known]
@@ -170,39 +195,52 @@ class LiveIndex:
         outside = self.count - self._in_graph
         graph = self._graph
         if graph is not None and outside <= self._settings.merge_share * self.count:
-            return None
+            return self._comparison(graph)
         # Searches waste time on stale nodes. If there are more than a third as many as vectors, build a new graph.
         if graph is not None and len(graph.rows) - self._in_graph > self.count // 3:
             graph = None
         present = np.flatnonzero(self._present.array)
         rows = present if graph is None else present[self._node.array[present] < 0]
-        merge = Merge(graph, self._vectors.array, rows, present)
-        self._touched = set()
-        return merge
+        return self._begin(graph, rows, present)
 
-    def make(self, merge: Merge, wanted: Callable[[], bool]) -> Hnsw:
-        """Builds the merge's snapshot. Takes seconds to minutes: call it in a thread.
+    def _comparison(self, graph: Hnsw) -> Merge | None:
+        """A comparison for the queries that were asked, if the last one was made before there were enough of them."""
+        if self._compared_queries == QUERIES or len(self._asked) < QUERIES:
+            return None
+        return self._begin(graph, np.empty(0, np.int64), np.flatnonzero(self._present.array))
+
+    def _begin(self, base: Hnsw | None, rows: Rows, present: Rows) -> Merge:
+        self._touched = set()
+        self._compared_queries = len(self._asked)
+        queries = np.array(self._asked, np.float32).reshape(-1, self.width)
+        return Merge(base, self._vectors.array, rows, present, queries)
+
+    def make(self, merge: Merge, wanted: Callable[[], bool]) -> Compared:
+        """Builds the merge's snapshot, and compares it with scans. Takes seconds to minutes: call it in a thread.
 
         A vector that changes meanwhile may be read half updated. `install` leaves its row outside the graph.
         Raises BuildStopped when `wanted()` returns false.
         """
-        if merge.base is None:
+        graph = merge.base
+        if graph is None:
             graph = build(self._settings, merge.vectors, merge.rows, wanted)
-        else:
-            graph = merge.base.extended(merge.vectors, merge.rows, self._settings.build_threads, wanted)
+        elif len(merge.rows):
+            graph = graph.extended(merge.vectors, merge.rows, self._settings.build_threads, wanted)
         least = self._settings.expansion_search
-        self.recall = set_candidates(graph, merge.vectors, merge.present, least, _WIDEST * least)
-        return graph
+        return Compared(
+            graph, *needed(graph, merge.vectors, merge.present, merge.queries, least, _WIDEST * least)
+        )
 
-    def install(self, merge: Merge, graph: Hnsw) -> None:
+    def install(self, merge: Merge, made: Compared) -> None:
         """Makes searches use the snapshot from now on."""
         touched = self._touched or set()
         self._touched = None
-        self._graph = graph
+        self._graph, self.candidates, self.recall = made.graph, made.candidates, made.recall
         if merge.base is None:
             self._node.array[:] = -1
-        rows, nodes = graph.added
-        self._node.array[rows] = nodes
+        if len(merge.rows):
+            rows, nodes = made.graph.added
+            self._node.array[rows] = nodes
         if touched:
             self._node.array[np.fromiter(touched, np.int64, len(touched))] = -1
         self._in_graph = int(np.count_nonzero(self._node.array >= 0))

@@ -257,7 +257,8 @@ _INDEX = PanelRow(
         ),
         Panel(
             "Recall of the graph",
-            "Share of a scan's first hundred that the graph finds, measured at each merge.",
+            "Share of a scan's first hundred that the graph finds for the queries of the last searches, measured at each "
+            "merge.",
             "percentunit",
             (Query("min by (version) (recstream_catalog_index_recall)", legend("version")),),
         ),
