@@ -257,8 +257,7 @@ _INDEX = PanelRow(
         ),
         Panel(
             "Recall of the graph",
-            "Share of a scan's first hundred that the graph finds for the queries of the last searches, measured at each "
-            "merge.",
+            "Share of a scan's first hundred that the graph finds for the last searches' queries. Good: above .9.",
             "percentunit",
             (Query("min by (version) (recstream_catalog_index_recall)", legend("version")),),
         ),

@@ -42,8 +42,8 @@ class ErrorDetails:
 
     Attributes:
         code: the gRPC status code; None if no call was made.
-        reason: a name of recstream.v1.ErrorReason without the prefix (ErrorInfo), such as `UNKNOWN_ITEM`; empty if there
-            is none.
+        reason: a name of recstream.v1.ErrorReason without the prefix (ErrorInfo), such as `UNKNOWN_ITEM`; empty if
+            there is none.
         metadata: facts about the cause (ErrorInfo).
         violations: the invalid fields (BadRequest).
         retry_after: seconds to wait before another try (RetryInfo); None if the server named none.
