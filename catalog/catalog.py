@@ -123,8 +123,9 @@ class Catalog(InMemoryCatalog):
         try:
             made = await asyncio.to_thread(index.make, merge, lambda: not stop.is_set())
             index.install(merge, made)
-            metrics.MERGES.observe(loop.time() - began)
-            metrics.INDEX_BUILT.labels(str(version)).set_to_current_time()
+            if len(merge.rows):
+                metrics.MERGES.observe(loop.time() - began)
+                metrics.INDEX_BUILT.labels(str(version)).set_to_current_time()
             metrics.INDEX_RECALL.labels(str(version)).set(index.recall)
             if index.recall < _LEAST_RECALL <= before:
                 log.warning("catalog_index_misses", version=version, recall=round(index.recall, 3))

@@ -178,12 +178,14 @@ def needed(
     )
     queries = np.concatenate([queries[:QUERIES], vectors[sample]])
     count = min(len(rows), _BEST)
-    scores = np.concatenate([vectors[rows[at : at + _PART]] @ queries.T for at in range(0, len(rows), _PART)])
-    lowest = np.partition(scores, len(rows) - count, axis=0)[len(rows) - count]
+    highest = np.empty((0, len(queries)), np.float32)
+    for at in range(0, len(rows), _PART):
+        highest = np.concatenate([highest, vectors[rows[at : at + _PART]] @ queries.T])
+        highest = np.partition(highest, max(0, len(highest) - count), axis=0)[-count:]
     asked = least
     while True:
         found = 0
-        for query, score in zip(queries, lowest, strict=True):
+        for query, score in zip(queries, highest.min(axis=0), strict=True):
             nearest = np.unique(graph.nearest(query, asked)[0])
             found += min(count, int(np.count_nonzero(vectors[nearest] @ query >= score - _ROUNDING)))
         share = found / (count * len(queries))

@@ -248,6 +248,7 @@ class LiveIndex:
     def abandon(self) -> None:
         """Ends a merge that failed. It becomes due again."""
         self._touched = None
+        self._compared_queries = 0
 
     def _leave_graph(self, row: int) -> None:
         if self._node.array[row] >= 0:

@@ -490,6 +490,8 @@ def test_rows_that_change_while_a_graph_is_compared_again_stay_outside_of_it() -
     everything = np.ones(5000, np.bool_)
     for query in data[:50]:
         index.search(query, 5, everything)
+    assert index.due() is not None
+    index.abandon()
     merging = index.due()
     assert merging is not None and not len(merging.rows)
     index.put(7, -data[7])
