@@ -18,7 +18,7 @@ from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from google.protobuf.json_format import ParseDict, ParseError
 from google.protobuf.message import DecodeError
@@ -181,6 +181,8 @@ def _json(text: bytes) -> Decoded:
         raise NotJson(f"not JSON: {cause}") from cause
     if isinstance(document, list):
         raise NotJson(f"a JSON array of {len(document)} elements; send one interaction a record")
+    if not isinstance(document, dict):
+        raise NotJson("JSON, but no object")
     if "specversion" in document:
         return _structured(document)
     if document.keys() == _CONNECT and isinstance(document["payload"], dict):
@@ -205,8 +207,9 @@ def _structured(document: dict[str, Any]) -> Decoded:
 def _cloud_event(attributes: Mapping[str, object], data: Decoded) -> Decoded:
     """The data, with the CloudEvent's id and time where the data has none."""
     version = attributes["specversion"]
-    if not str(version).startswith("1."):
-        raise NotCloudEvent(f"the CloudEvent has the version {str(version)[:_NAME]!r}; 1.0 is read")
+    if not isinstance(version, str) or not version.startswith("1."):
+        shown = repr(version[:_NAME]) if isinstance(version, str) else "that is no text"
+        raise NotCloudEvent(f"the CloudEvent has the version {shown}; 1.0 is read")
     interaction = data.interaction
     if not interaction.event_id and isinstance(identity := attributes.get("id"), str):
         try:
@@ -263,15 +266,12 @@ def _milliseconds(name: str, text: str, error: type[Undecodable]) -> int:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        _twice([name for name, _ in pairs])
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"the key {name[:_NAME]!r} occurs twice")
+        found[name] = value
     return found
-
-
-def _twice(names: list[str]) -> NoReturn:
-    repeated = next(name for at, name in enumerate(names) if name in names[:at])
-    raise ValueError(f"the key {repeated[:_NAME]!r} occurs twice")
 
 
 def _named(names: Iterable[str]) -> tuple[str, ...]:

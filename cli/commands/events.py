@@ -2,10 +2,13 @@
 
 import asyncio
 import json
+import os
 import sys
 import time
+from codecs import getincrementaldecoder
 from collections.abc import Callable
 from dataclasses import asdict
+from io import BufferedReader
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +20,9 @@ from rich.text import Text
 from cli.errors import CommandError
 from configuration.settings import load_settings
 from profiles.record_check import RecordCheck
+
+# Records between two messages of progress, bytes by which text is told from other files, and bytes of a record at most.
+_PROGRESS, _PEEK, _MOST_BYTES = 1000, 4096, 2_000_000
 
 events = typer.Typer(help="Check records of interactions.", no_args_is_help=True)
 
@@ -49,9 +55,11 @@ def check(
             status.update(f"Checking {source}: {records:,} records")
 
         if source == "-":
-            _check_lines(sys.stdin.buffer.read(), found)
+            with os.fdopen(sys.stdin.fileno(), "rb", closefd=False) as file:
+                _check_file(file, found, progress)
         elif Path(source).is_file():
-            _check_lines(Path(source).read_bytes(), found)
+            with Path(source).open("rb") as file:
+                _check_file(file, found, progress)
         else:
             asyncio.run(_check_topic(source, newest, found, progress))
     if as_json:
@@ -75,16 +83,24 @@ def check(
         raise typer.Exit(1)
 
 
-def _check_lines(content: bytes, found: RecordCheck) -> None:
+def _check_file(file: BufferedReader, found: RecordCheck, progress: Callable[[int], None]) -> None:
     now = int(time.time() * 1000)
-    try:
-        content.decode()
-    except UnicodeDecodeError:
-        found.add(content, (), now, "the file")
+    if not _is_text(file.peek(_PEEK)):
+        found.add(file.read(_MOST_BYTES), (), now, "the file")
         return
-    for number, line in enumerate(content.split(b"\n"), 1):
+    for number, line in enumerate(file, 1):
         if line.strip():
-            found.add(line.rstrip(b"\r"), (), now, f"line {number}")
+            found.add(line.rstrip(b"\r\n"), (), now, f"line {number}")
+        if number % _PROGRESS == 0:
+            progress(found.records)
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return b"\0" not in head
 
 
 async def _check_topic(topic: str, newest: int, found: RecordCheck, progress: Callable[[int], None]) -> None:
@@ -107,7 +123,7 @@ async def _check_topic(topic: str, newest: int, found: RecordCheck, progress: Ca
         async for record in read_to_end(consumer, partitions, newest=newest):
             place = f"partition {record.partition}, offset {record.offset}"
             found.add(record.value, record.headers, record.timestamp, place)
-            if found.records % 1000 == 0:
+            if found.records % _PROGRESS == 0:
                 progress(found.records)
 
 

@@ -152,6 +152,15 @@ def test_a_time_may_be_text_in_rfc_3339(name: str) -> None:
             decode(b'{"%s":%s}' % (name.encode(), wrong.encode()), ())
 
 
+def test_a_record_of_very_many_fields_takes_no_time() -> None:
+    """A megabyte of names, the last of them twice. Looking for it among the others took minutes."""
+    names = [f"{number:x}" for number in range(120_000)]
+    text = "{" + ",".join(f'"{name}":1' for name in [*names, names[-1]]) + "}"
+    assert len(text) > 1_000_000
+    with pytest.raises(NotJson, match="twice"):
+        decode(text.encode(), ())
+
+
 def test_a_field_that_is_given_twice_is_refused() -> None:
     for twice in (
         b'{"userId":"a","user_id":"b"}',
@@ -206,6 +215,10 @@ def test_a_refusal_names_the_unknown_fields() -> None:
         (b"{'userId':'ann'}", [], NotJson, "double quotes"),
         (gzip.compress(b'{"userId":"ann"}'), [], NotProtobuf, "gzip"),
         (b'{"specversion":"0.3","data":{}}', [], NotCloudEvent, "0.3"),
+        (b'{"specversion":1.0,"data":{}}', [], NotCloudEvent, "no text"),
+        (b'{"data":{},"specversion":' + b"[" * 900 + b"]" * 900 + b"}", [], NotCloudEvent, "no text"),
+        ("5".encode("utf-16"), [], NotJson, "no object"),
+        ('"specversion"'.encode("utf-16"), [], NotJson, "no object"),
         (b'{"specversion":"1.0"}', [], NotCloudEvent, "data"),
         (b'{"specversion":"1.0","data":"text"}', [], NotCloudEvent, "data"),
         (b'{"specversion":"1.0","data_base64":"??"}', [], NotCloudEvent, "base64"),

@@ -1,0 +1,56 @@
+"""`recstream events check` says what ingest would make of a file, line by line, before anything is sent."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from typer.testing import CliRunner
+
+from cli.app import app
+from recstream.v1.interaction_pb2 import Interaction
+
+NOW_MS = int(time.time() * 1000)
+FINE = {"user_id": "42", "item_id": "1193", "action": "like", "event_time_ms": NOW_MS, "event_id": "e-1"}
+
+
+def check(path: Path, *options: str) -> tuple[int, str]:
+    answer = CliRunner().invoke(app, ["events", "check", str(path), *options], env={"COLUMNS": "160"})
+    return answer.exit_code, answer.stdout
+
+
+def report(path: Path) -> tuple[int, dict[str, Any]]:
+    status, text = check(path, "--json")
+    return status, json.loads(text)
+
+
+def lines(path: Path, *events: object) -> Path:
+    path.write_text("".join(json.dumps(event) + "\r\n" for event in events) + "\n")
+    return path
+
+
+def test_a_file_of_good_events_is_accepted_by_action(tmp_path: Path) -> None:
+    status, found = report(
+        lines(tmp_path / "events.jsonl", FINE, FINE, {**FINE, "action": "rate", "value": 4})
+    )
+    assert status == 0
+    assert (found["records"], found["actions"], found["refused"]) == (3, {"like": 2, "rate": 1}, {})
+
+
+def test_each_reason_has_its_first_lines_and_what_to_do(tmp_path: Path) -> None:
+    wrong = {**FINE, "event_time_ms": NOW_MS // 1000, "page": "home"}
+    status, found = report(lines(tmp_path / "events.jsonl", FINE, *[wrong] * 5))
+    assert status == 1
+    assert found["refused"] == {"event_time": 5} and found["unknown_fields"] == {"page": 5}
+    examples = found["examples"]["event_time"]
+    assert [example["place"] for example in examples] == ["line 2", "line 3", "line 4"]
+    assert "looks like seconds" in examples[0]["detail"] and '"1193"' in examples[0]["value"]
+    status, text = check(tmp_path / "events.jsonl")
+    assert status == 1 and "6 records, 1 accepted, 5 refused" in text and "page (5)" in text
+
+
+def test_a_file_that_is_not_text_is_one_record(tmp_path: Path) -> None:
+    event = Interaction(user_id="ann", item_id="a", action="view", event_time_ms=NOW_MS)
+    (tmp_path / "event.bin").write_bytes(b"\0\0\0\0\7\0" + event.SerializeToString())
+    status, found = report(tmp_path / "event.bin")
+    assert (status, found["records"], found["actions"]) == (0, 1, {"view": 1})
