@@ -26,7 +26,8 @@ class CatalogSettings(BaseModel):
         128,
         ge=8,
         le=4096,
-        description="HNSW: candidates examined in a search; up to eight times as many while recall is below .95",
+        description="HNSW: candidates examined in a search at least; more while recall is below .95, up to the price "
+        "of a scan",
     )
     build_threads: int = Field(1, ge=1, le=256, description="HNSW: threads that build the index")
     versions: int = Field(

@@ -18,9 +18,9 @@ from catalog.settings import CatalogSettings
 _GATHER, _PASS, _ASK, _NODE = 0.06, 0.01, 60.0, 1.3
 # Nodes to request relative to the expected need, and the factor for the next try if they were too few.
 _MARGIN, _MORE = 1.3, 2
-# A search asks for at most so many times the candidates of the settings. With the defaults, it then costs as much as a
-# scan of a hundred and fifty thousand rows.
-_WIDEST = 8
+# A graph that finds less of a scan's first hundred, at the price of a scan, is not searched.
+_PROMISED = 0.9
+_NEVER = 2**31
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +32,14 @@ class Merge:
         vectors: [n, d].
         rows: The rows to add. Empty, with a `base`: it is only compared again.
         present: All rows that have a vector. The snapshot will have them.
-        queries: [q, d]. The queries of the last searches.
+        queries: For each kind of searches, [q, d]: the queries of the last ones.
     """
 
     base: Hnsw | None
     vectors: Floats
     rows: Rows
     present: Rows
-    queries: Floats
+    queries: tuple[Floats, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +48,27 @@ class Compared:
 
     Attributes:
         graph: The snapshot.
-        candidates: How many nodes a search has to ask it for.
-        recall: The share of a scan's first hundred rows that it then finds.
+        found: For each kind of searches: how many nodes a search has to ask for, and the share of a scan's first
+            hundred rows that the graph then finds.
     """
 
     graph: Hnsw
-    candidates: int
-    recall: float
+    found: tuple[tuple[int, float], ...]
+
+
+class Searches:
+    """Searches of one kind. Users' vectors lie between the items, and need several times the nodes that items need.
+
+    Attributes:
+        asked: The first query of each of the last calls.
+        candidates: How many nodes a search asks the graph for at least.
+        recall: The share of a scan's first hundred rows that the graph then finds.
+    """
+
+    def __init__(self, candidates: int) -> None:
+        self.asked: deque[Floats] = deque(maxlen=QUERIES)
+        self.candidates = candidates
+        self.recall = 1.0
 
 
 class LiveIndex:
@@ -64,22 +78,20 @@ class LiveIndex:
     Searches scan until the graph is there, and always scan the rows that it does not hold. A graph that is behind
     therefore never hides a row. The graph finds at least 0.9 of the first hundred rows of a scan on average: each new
     snapshot is compared with scans for the queries of the last searches, and once more when there are enough of those.
-    A search asks for more candidates if it would miss more (`bin/bench growth`).
+    Searches ask for more candidates if they would miss more, and scan if that would cost as much (`bin/bench growth`).
 
     Changes and searches run on the event loop's thread. Only `make` may run in another one.
 
     Attributes:
-        recall: The share of a scan's first hundred rows that the newest snapshot found when it was compared. The
-            queries are those of the last forty calls, one of each; before there are so many, also a sample of its own
-            vectors. It is below 0.9 only if eight times the candidates do not suffice.
-        candidates: How many nodes a search asks the graph for at least.
+        single: Searches by `search`, such as those for a user.
+        several: Searches by `search_many`, such as those for the items that a user liked.
     """
 
     def __init__(self, width: int, settings: CatalogSettings) -> None:
         self.width = width
         self.count = 0
-        self.recall = 1.0
-        self.candidates = settings.expansion_search
+        self.single = Searches(settings.expansion_search)
+        self.several = Searches(settings.expansion_search)
         self._settings = settings
         self._rows = Table()
         self._vectors = self._rows.column(np.float32, 0.0, width)
@@ -88,8 +100,15 @@ class LiveIndex:
         self._graph: Hnsw | None = None
         self._in_graph = 0
         self._touched: set[int] | None = None
-        self._asked: deque[Floats] = deque(maxlen=QUERIES)
-        self._compared_queries = 0
+        # How many queries of each kind the last comparison had.
+        self._compared = (0, 0)
+
+    @property
+    def recall(self) -> float:
+        """The share of a scan's first hundred rows that the newest snapshot found when it was compared, for the kind of
+        searches that it serves worse. The queries are those of the last forty calls; before there are so many, also a
+        sample of its own vectors. Below 0.9 the graph is not searched."""
+        return min(self.single.recall, self.several.recall)
 
     @property
     def in_graph(self) -> int:
@@ -127,19 +146,24 @@ class LiveIndex:
         return self._vectors.array[rows]
 
     def search(self, query: Floats, count: int, mask: Mask) -> tuple[Rows, Floats]:
-        return self.search_many(query[None], [count], mask)[0]
+        return self._search(query[None], [count], mask, self.single)[0]
 
     def search_many(self, queries: Floats, counts: Sequence[int], mask: Mask) -> list[tuple[Rows, Floats]]:
         """Runs `search` for each of the queries [q, d] with its count. The rows that are scanned are read once for all
         queries, so scores may differ from those of a single search in the last bit."""
+        return self._search(queries, counts, mask, self.several)
+
+    def _search(
+        self, queries: Floats, counts: Sequence[int], mask: Mask, kind: Searches
+    ) -> list[tuple[Rows, Floats]]:
         rows = min(len(mask), self._rows.capacity)
         allowed = mask[:rows] & self._present.array[:rows]
         matching = int(np.count_nonzero(allowed))
         counts = [max(0, min(count, matching)) for count in counts]
         found: list[tuple[Rows, Floats] | None] = [None] * len(counts)
         if self._graph is not None and any(counts):
-            self._asked.append(queries[0].copy())
-            found = self._by_graph(self._graph, queries, counts, allowed, matching)
+            kind.asked.append(queries[0].copy())
+            found = self._by_graph(self._graph, queries, counts, allowed, matching, kind.candidates)
         left = [at for at, each in enumerate(found) if each is None]
         if left:
             scanned = scan(self._vectors.array, allowed, queries[left], [counts[at] for at in left])
@@ -148,21 +172,27 @@ class LiveIndex:
         return [each for each in found if each is not None]
 
     def _by_graph(
-        self, graph: Hnsw, queries: Floats, counts: Sequence[int], allowed: Mask, matching: int
+        self,
+        graph: Hnsw,
+        queries: Floats,
+        counts: Sequence[int],
+        allowed: Mask,
+        matching: int,
+        candidates: int,
     ) -> list[tuple[Rows, Floats] | None]:
         """The answers of the graph together with the rows outside it. None for a query whose scan costs less."""
         scan_price = min(matching * _GATHER, len(allowed) * _PASS)
         outside = np.flatnonzero(allowed & (self._node.array[: len(allowed)] < 0))
         # All queries share the pass over the rows outside the graph.
         left_price = scan_price - len(outside) * _GATHER / len(counts)
-        if left_price <= _ASK + self.candidates * _NODE:
+        if left_price <= _ASK + candidates * _NODE:
             return [None] * len(counts)
         scores = queries @ self._vectors.array[outside].T
         found: list[tuple[Rows, Floats] | None] = []
         for query, count, score in zip(queries, counts, scores, strict=True):
-            inside = self._inside(
-                graph, query, min(count, matching - len(outside)), allowed, matching, left_price
-            )
+            wanted = min(count, matching - len(outside))
+            nodes = max(candidates, math.ceil(_MARGIN * wanted * len(graph.rows) / matching))
+            inside = self._inside(graph, query, wanted, nodes, allowed, left_price)
             if inside is None:
                 found.append(None)
                 continue
@@ -171,20 +201,20 @@ class LiveIndex:
         return found
 
     def _inside(
-        self, graph: Hnsw, query: Floats, count: int, allowed: Mask, matching: int, price: float
+        self, graph: Hnsw, query: Floats, count: int, ask: int, allowed: Mask, price: float
     ) -> Rows | None:
-        """At least `count` allowed rows of the graph, approximately the nearest. None: they cost more than `price`."""
+        """At least `count` allowed rows of the graph, approximately the nearest, by asking it for `ask` nodes or more.
+        None: they cost more than `price`."""
         if not count:
             return np.empty(0, np.int64)
-        nodes_wanted = max(self.candidates, math.ceil(_MARGIN * count * len(graph.rows) / matching))
-        while _ASK + nodes_wanted * _NODE < price:
-            rows, nodes = graph.nearest(query, nodes_wanted)
+        while _ASK + ask * _NODE < price:
+            rows, nodes = graph.nearest(query, ask)
             known = rows < len(allowed)
             rows, nodes = rows[known], nodes[known]
             found: Rows = rows[allowed[rows] & (self._node.array[rows] == nodes)]
             if len(found) >= count:
                 return found
-            nodes_wanted *= _MORE
+            ask *= _MORE
         return None
 
     def due(self) -> Merge | None:
@@ -205,14 +235,16 @@ class LiveIndex:
 
     def _comparison(self, graph: Hnsw) -> Merge | None:
         """A comparison for the queries that were asked, if the last one was made before there were enough of them."""
-        if self._compared_queries == QUERIES or len(self._asked) < QUERIES:
+        asked = (len(self.single.asked), len(self.several.asked))
+        if not any(now == QUERIES > then for now, then in zip(asked, self._compared, strict=True)):
             return None
         return self._begin(graph, np.empty(0, np.int64), np.flatnonzero(self._present.array))
 
     def _begin(self, base: Hnsw | None, rows: Rows, present: Rows) -> Merge:
         self._touched = set()
-        self._compared_queries = len(self._asked)
-        queries = np.array(self._asked, np.float32).reshape(-1, self.width)
+        kinds = (self.single, self.several)
+        self._compared = (len(self.single.asked), len(self.several.asked))
+        queries = tuple(np.array(kind.asked, np.float32).reshape(-1, self.width) for kind in kinds)
         return Merge(base, self._vectors.array, rows, present, queries)
 
     def make(self, merge: Merge, wanted: Callable[[], bool]) -> Compared:
@@ -227,15 +259,20 @@ class LiveIndex:
         elif len(merge.rows):
             graph = graph.extended(merge.vectors, merge.rows, self._settings.build_threads, wanted)
         least = self._settings.expansion_search
+        # For more, a scan would be cheaper.
+        most = max(least, int((len(merge.present) * _PASS - _ASK) / _NODE))
         return Compared(
-            graph, *needed(graph, merge.vectors, merge.present, merge.queries, least, _WIDEST * least)
+            graph,
+            tuple(needed(graph, merge.vectors, merge.present, each, least, most) for each in merge.queries),
         )
 
     def install(self, merge: Merge, made: Compared) -> None:
         """Makes searches use the snapshot from now on."""
         touched = self._touched or set()
         self._touched = None
-        self._graph, self.candidates, self.recall = made.graph, made.candidates, made.recall
+        self._graph = made.graph
+        for kind, (candidates, recall) in zip((self.single, self.several), made.found, strict=True):
+            kind.candidates, kind.recall = candidates if recall >= _PROMISED else _NEVER, recall
         if merge.base is None:
             self._node.array[:] = -1
         if len(merge.rows):
@@ -248,7 +285,7 @@ class LiveIndex:
     def abandon(self) -> None:
         """Ends a merge that failed. It becomes due again."""
         self._touched = None
-        self._compared_queries = 0
+        self._compared = (0, 0)
 
     def _leave_graph(self, row: int) -> None:
         if self._node.array[row] >= 0:

@@ -410,16 +410,26 @@ def test_vectors_of_different_lengths_are_found(spread: float, monkeypatch: pyte
     assert np.mean(hits) >= 90, hits
 
 
-@pytest.mark.parametrize(("candidates", "least"), [(128, 0.9), (8, 0.3)])
-def test_an_index_says_what_share_its_graph_finds(candidates: int, least: float) -> None:
-    """The rest is not silent: lengths that differ by ten need more candidates than eight times eight."""
+@pytest.mark.parametrize("price", [1e-6, 1.3])
+def test_a_graph_that_misses_too_much_at_the_price_of_a_scan_is_not_searched(
+    price: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One vector in a hundred is ten times as long: few candidates find a third of a scan's first hundred."""
+    monkeypatch.setattr(live, "_ASK", 0.0)
+    monkeypatch.setattr(live, "_NODE", price)
     rng = np.random.default_rng(0)
     data = unit(rng, 6000) * np.where(rng.random(6000) < 0.01, 10, 1)[:, None].astype(np.float32)
-    index = LiveIndex(32, CatalogSettings(exact_below=1000, expansion_search=candidates))
+    index = LiveIndex(32, CatalogSettings(exact_below=1000, expansion_search=8))
     for row, vector in enumerate(data):
         index.put(row, vector)
     assert index.recall == 1.0 and merge(index)
-    assert least < index.recall < 1.0 and (index.recall >= 0.9) == (candidates == 128)
+    assert (index.recall >= 0.9) == (price < 1)
+    everything = np.ones(6000, np.bool_)
+    hits = [
+        len(set(index.search(query, 100, everything)[0].tolist()) & set(exact(data, query, 100, everything)))
+        for query in data[:30]
+    ]
+    assert np.mean(hits) >= 90 and (price < 1 or min(hits) == 100)
 
 
 def test_a_graph_that_grows_keeps_finding_what_it_promises(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -451,15 +461,17 @@ def test_a_graph_that_needed_many_candidates_examines_few_again_once_they_suffic
     for row, vector in enumerate(data):
         if row == 1500:
             assert merge(index)
-            index.candidates = 1024
+            index.single.candidates = 1024
         index.put(row, vector)
     assert merge(index) and index.in_graph == 2000
-    assert index.candidates == 128 and index.recall >= 0.95
+    assert index.single.candidates == 128 and index.recall >= 0.95
 
 
-def test_a_graph_finds_what_users_ask_for_whose_interests_lie_apart() -> None:
+def test_a_graph_finds_what_users_ask_for_whose_interests_lie_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """A user's vector is near the middle of his items, and far from each. A graph found 64 of a scan's first hundred
     for such queries while it found 99 for its own vectors, by which alone it was judged."""
+    monkeypatch.setattr(live, "_ASK", 0.0)
+    monkeypatch.setattr(live, "_NODE", 1e-3)
     rng = np.random.default_rng(0)
     data = clustered(rng, 30_000, 64)
     data /= np.linalg.norm(data, axis=1, keepdims=True)
@@ -467,7 +479,7 @@ def test_a_graph_finds_what_users_ask_for_whose_interests_lie_apart() -> None:
     index = LiveIndex(64, CatalogSettings(exact_below=1000))
     for row, vector in enumerate(data):
         index.put(row, vector)
-    assert merge(index) and index.candidates == 128
+    assert merge(index) and index.single.candidates == 128
     everything = np.ones(len(data), np.bool_)
 
     def found(queries: NDArray[np.float32]) -> float:
@@ -481,7 +493,8 @@ def test_a_graph_finds_what_users_ask_for_whose_interests_lie_apart() -> None:
     before = found(users[:50])
     assert merge(index), "there are enough queries to compare again"
     assert not merge(index)
-    assert index.candidates > 128 and before < 90 < 95 <= found(users[50:])
+    assert index.single.candidates > 128 and before < 90 < 95 <= found(users[50:])
+    assert index.several.candidates == 128, "items are found as before"
 
 
 def test_rows_that_change_while_a_graph_is_compared_again_stay_outside_of_it() -> None:
