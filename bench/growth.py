@@ -8,7 +8,8 @@ process reads, while users act and request lists over gRPC. A sample of the sear
 the vectors, which this program holds itself. Vectors are in clusters of a hundred, like those of real items. While
 items arrive, one vector in twenty is replaced, and one in a hundred is removed.
 
-Prints one line of JSON for each run: seconds, lists, failures, merges, and the recall of searches that have a graph.
+Prints one line of JSON for each run: seconds, lists, failures, merges, and the recall of searches that have a graph,
+for users (single) and for the items that they liked (several).
 Exits with status 1 if a list failed, or if recall is below the promise of `LiveIndex`.
 """
 
@@ -30,7 +31,7 @@ from numpy.typing import NDArray
 
 from catalog.catalog import Catalog
 from catalog.in_memory import InMemoryCatalog
-from catalog.index.live import LiveIndex
+from catalog.index.live import LiveIndex, Searches
 from catalog.items.items import Item
 from catalog.records import vector_key
 from catalog.settings import CatalogSettings
@@ -78,13 +79,31 @@ def clustered(items: int, rng: np.random.Generator) -> Floats:
     return centres[rng.integers(0, len(centres), items)] + np.float32(0.4) * noise
 
 
+class Recall:
+    """How many of a scan's best rows searches of one kind found."""
+
+    def __init__(self) -> None:
+        self.hits = self.wanted = 0
+
+    @property
+    def share(self) -> float | None:
+        """None: none was compared."""
+        return round(self.hits / self.wanted, 4) if self.wanted else None
+
+    @property
+    def ok(self) -> bool:
+        """Whether it is what the index promises."""
+        return self.hits >= RECALL * self.wanted
+
+
 class Witness:
     """The vectors as they were sent, and counts of what searches found."""
 
     def __init__(self, items: int, seed: int, sample: int) -> None:
         self.rng = np.random.default_rng(seed)
         self.vectors = clustered(items, self.rng)
-        self.searches = self.by_graph = self.compared = self.hits = self.wanted = self.short = self.merges = 0
+        self.searches = self.by_graph = self.compared = self.short = self.merges = 0
+        self.single, self.several = Recall(), Recall()
         self._sample = sample
         self._catalog: InMemoryCatalog | None = None
         self._numbers = np.empty(0, np.int64)
@@ -95,17 +114,18 @@ class Witness:
     def watching(self, catalog: InMemoryCatalog) -> Iterator[None]:
         """Watches the searches of every index in this process."""
         self._catalog = catalog
-        search, install = LiveIndex.search_many, LiveIndex.install
+        search, install = LiveIndex._search, LiveIndex.install
 
         def watched(
-            index: LiveIndex, queries: Floats, counts: Sequence[int], mask: NDArray[np.bool_]
+            index: LiveIndex, queries: Floats, counts: Sequence[int], mask: NDArray[np.bool_], kind: Searches
         ) -> list[tuple[Any, Any]]:
-            found = search(index, queries, counts, mask)
+            found = search(index, queries, counts, mask, kind)
             self.searches += 1
             if index.in_graph:
                 self.by_graph += 1
                 if self.by_graph % self._sample == 0:
-                    self._compare(index, queries[0], counts[0], mask, found[0][0])
+                    of_kind = self.single if kind is index.single else self.several
+                    self._compare(index, queries[0], counts[0], mask, found[0][0], of_kind)
             return found
 
         def counted(index: LiveIndex, merge: Any, graph: Any) -> None:
@@ -113,11 +133,11 @@ class Witness:
             install(index, merge, graph)
 
         # Replaces methods of the class, so that every index of the process is watched.
-        LiveIndex.search_many, LiveIndex.install = watched, counted  # type: ignore[method-assign, assignment]
+        LiveIndex._search, LiveIndex.install = watched, counted  # type: ignore[method-assign, assignment]
         try:
             yield
         finally:
-            LiveIndex.search_many, LiveIndex.install = search, install  # type: ignore[method-assign]
+            LiveIndex._search, LiveIndex.install = search, install  # type: ignore[method-assign]
 
     def found(self) -> dict[str, object]:
         """Returns the figures."""
@@ -125,7 +145,8 @@ class Witness:
             "searches": self.searches,
             "with_a_graph": self.by_graph,
             "compared_with_a_scan": self.compared,
-            "recall": round(self.hits / self.wanted, 4) if self.wanted else None,
+            "recall_single": self.single.share,
+            "recall_several": self.several.share,
             "short_answers": self.short,
             "merges": self.merges,
         }
@@ -133,10 +154,16 @@ class Witness:
     @property
     def ok(self) -> bool:
         """Whether no answer was short, and recall is what the index promises."""
-        return not self.short and self.hits >= RECALL * self.wanted
+        return not self.short and self.single.ok and self.several.ok
 
     def _compare(
-        self, index: LiveIndex, query: Floats, count: int, mask: NDArray[np.bool_], rows: NDArray[np.int64]
+        self,
+        index: LiveIndex,
+        query: Floats,
+        count: int,
+        mask: NDArray[np.bool_],
+        rows: NDArray[np.int64],
+        recall: Recall,
     ) -> None:
         assert self._catalog is not None
         size = min(len(mask), self._catalog.size)
@@ -157,8 +184,8 @@ class Witness:
         best = set(allowed[np.argpartition(-scores, count - 1)[:count]].tolist()) if count else set()
         self.compared += 1
         self.short += len(rows) < count
-        self.hits += len(best & set(rows.tolist()))
-        self.wanted += count
+        recall.hits += len(best & set(rows.tolist()))
+        recall.wanted += count
 
 
 async def in_process(items: int, seed: int, settings: CatalogSettings, sample: int = 10) -> Witness:

@@ -107,7 +107,7 @@ def test_every_status_of_an_error_has_a_series_from_the_start() -> None:
 
     made = {kind: kind.__new__(kind) for kind in leaves(errors.ServerError) if kind is not errors.ServerError}
     for kind, error in made.items():
-        error.reason, error.retry_after_ms = "R", None
+        error.retry_after_ms = None
         if isinstance(error, errors.InvalidRequest):
             error.violations = ()
         assert call_status(to_status(error)).code.name in metrics.CODES, kind
