@@ -105,6 +105,7 @@ class Witness:
         self.searches = self.by_graph = self.compared = self.short = self.merges = 0
         self.single, self.several = Recall(), Recall()
         self._sample = sample
+        self._sampling = np.random.default_rng(seed + 1000)
         self._catalog: InMemoryCatalog | None = None
         self._numbers = np.empty(0, np.int64)
         self.held: dict[int, Floats] = {}
@@ -123,7 +124,8 @@ class Witness:
             self.searches += 1
             if index.in_graph:
                 self.by_graph += 1
-                if self.by_graph % self._sample == 0:
+                # At random: a list searches in a fixed order, of which every n-th search is always the same one.
+                if self._sampling.integers(self._sample) == 0:
                     of_kind = self.single if kind is index.single else self.several
                     self._compare(index, queries[0], counts[0], mask, found[0][0], of_kind)
             return found
