@@ -23,6 +23,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import grpc
 import numpy as np
@@ -31,7 +32,7 @@ from numpy.typing import NDArray
 
 from catalog.catalog import Catalog
 from catalog.in_memory import InMemoryCatalog
-from catalog.index.live import LiveIndex, Searches
+from catalog.index.live import LiveIndex
 from catalog.items.items import Item
 from catalog.records import vector_key
 from catalog.settings import CatalogSettings
@@ -115,31 +116,25 @@ class Witness:
     def watching(self, catalog: InMemoryCatalog) -> Iterator[None]:
         """Watches the searches of every index in this process."""
         self._catalog = catalog
-        search, install = LiveIndex._search, LiveIndex.install
+        search, search_many, install = LiveIndex.search, LiveIndex.search_many, LiveIndex.install
 
-        def watched(
-            index: LiveIndex, queries: Floats, counts: Sequence[int], mask: NDArray[np.bool_], kind: Searches
-        ) -> list[tuple[Any, Any]]:
-            found = search(index, queries, counts, mask, kind)
-            self.searches += 1
-            if index.in_graph:
-                self.by_graph += 1
-                # At random: a list searches in a fixed order, of which every n-th search is always the same one.
-                if self._sampling.integers(self._sample) == 0:
-                    of_kind = self.single if kind is index.single else self.several
-                    self._compare(index, queries[0], counts[0], mask, found[0][0], of_kind)
+        def single(index: LiveIndex, query: Floats, count: int, mask: NDArray[np.bool_]) -> Any:
+            found = search(index, query, count, mask)
+            self._searched(index, query, count, mask, found[0], self.single)
+            return found
+
+        def several(index: LiveIndex, queries: Floats, counts: Sequence[int], mask: NDArray[np.bool_]) -> Any:
+            found = search_many(index, queries, counts, mask)
+            self._searched(index, queries[0], counts[0], mask, found[0][0], self.several)
             return found
 
         def counted(index: LiveIndex, merge: Any, graph: Any) -> None:
             self.merges += 1
             install(index, merge, graph)
 
-        # Replaces methods of the class, so that every index of the process is watched.
-        LiveIndex._search, LiveIndex.install = watched, counted  # type: ignore[method-assign, assignment]
-        try:
+        # The methods of the class are replaced, so that every index of the process is watched.
+        with patch.multiple(LiveIndex, search=single, search_many=several, install=counted):
             yield
-        finally:
-            LiveIndex._search, LiveIndex.install = search, install  # type: ignore[method-assign]
 
     def found(self) -> dict[str, object]:
         """Returns the figures."""
@@ -157,6 +152,22 @@ class Witness:
     def ok(self) -> bool:
         """Whether no answer was short, and recall is what the index promises."""
         return not self.short and self.single.ok and self.several.ok
+
+    def _searched(
+        self,
+        index: LiveIndex,
+        query: Floats,
+        count: int,
+        mask: NDArray[np.bool_],
+        rows: NDArray[np.int64],
+        recall: Recall,
+    ) -> None:
+        self.searches += 1
+        if index.in_graph:
+            self.by_graph += 1
+            # At random: a list searches in a fixed order, of which every n-th search is always the same one.
+            if self._sampling.integers(self._sample) == 0:
+                self._compare(index, query, count, mask, rows, recall)
 
     def _compare(
         self,

@@ -48,6 +48,7 @@ def terminal_text(error: BaseException) -> tuple[str, str] | None:
     for each in _leaves(error):
         for name in (f"{kind.__module__}.{kind.__qualname__}" for kind in type(each).__mro__):
             if name in _TWO_PARTS:
+                # The classes are known by name only, so a type checker does not see these attributes.
                 return getattr(each, "what"), getattr(each, "next_step")  # noqa: B009
             if name in _NEXT_STEPS:
                 return str(each) or type(each).__name__, _NEXT_STEPS[name]
