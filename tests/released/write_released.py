@@ -49,10 +49,16 @@ Kept = tuple[str, bytes, bytes]
 
 
 def main() -> None:
-    """Writes the folder; refuses where it is there."""
+    """Writes the folder of a release. Refuses to write one again."""
     folder = RELEASED / sys.argv[1]
     if folder.exists():
         sys.exit(f"{folder} is there: what was released is not written again")
+    rows = write(folder)
+    print(f"{folder}: {len(rows)} records of {len({row['what'] for row in rows})} kinds")
+
+
+def write(folder: Path) -> list[dict[str, object]]:
+    """Writes what this version leaves behind. Returns the rows of the file of records."""
     with tempfile.TemporaryDirectory() as place:
         made = Path(place) / "release"
         made.mkdir()
@@ -65,7 +71,7 @@ def main() -> None:
         text = json.dumps(rows, indent=1, ensure_ascii=False)
         (made / RECORDS).write_text(text + "\n", encoding="utf-8")
         shutil.copytree(made, folder)
-    print(f"{folder}: {len(rows)} records of {len({row['what'] for row in rows})} kinds")
+    return rows
 
 
 def _rows(manifest: bytes) -> list[dict[str, object]]:
