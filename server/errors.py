@@ -82,12 +82,12 @@ class NotAvailable(ServerError):
 
 
 class Draining(ServerError):
-    """This process is shutting down."""
+    """This process takes no more calls, or sends a stream away."""
 
     reason = reasons.ERROR_REASON_DRAINING
 
     def __init__(self, retry_after_ms: int) -> None:
-        super().__init__("this server is shutting down; open the stream again after the delay")
+        super().__init__("this server sends its callers away; call again after the delay")
         self.retry_after_ms = retry_after_ms
 
 

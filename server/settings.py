@@ -36,6 +36,12 @@ class ServerSettings(BaseModel):
         description="Most open streams of a process; more are refused with a delay before a retry",
     )
     max_streams_per_user: int = Field(20, ge=1, description="Most open streams of a user")
+    stream_max_age_seconds: float = Field(
+        3_600,
+        gt=0,
+        description="Age, give or take a tenth, at which a stream is sent away and a connection takes no calls, so "
+        "that servers that were added later get their share",
+    )
     max_unary: int = Field(
         1_000,
         ge=1,

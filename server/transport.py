@@ -28,6 +28,8 @@ def grpc_server(settings: ServerSettings) -> grpc.aio.Server:
             ("grpc.keepalive_time_ms", int(settings.keepalive_seconds * 1000)),
             ("grpc.keepalive_timeout_ms", int(settings.keepalive_timeout_seconds * 1000)),
             ("grpc.keepalive_permit_without_calls", 1),
+            # Its streams may end in their own time, because each of them is sent away at about the same age.
+            ("grpc.max_connection_age_ms", int(settings.stream_max_age_seconds * 1000)),
             ("grpc.http2.min_ping_interval_without_data_ms", int(settings.client_ping_seconds * 1000)),
         ]
     )

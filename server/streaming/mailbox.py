@@ -179,7 +179,7 @@ class Mailbox:
         self._notify(News(announced=revision, reread=True, missed=True), urgent=True)
 
     def send_away(self, after_ms: int) -> None:
-        """End the stream, because the process is shutting down.
+        """End the stream. The client opens another one.
 
         Args:
             after_ms: Delay before the client reconnects, in milliseconds.

@@ -89,7 +89,7 @@ class Stream:
         """Run until cancelled, or until the mailbox ends the stream.
 
         Raises:
-            Draining: The process is shutting down. The client was sent a go-away frame.
+            Draining: The stream is sent away. The client was sent a go-away frame.
             SlowConsumer: The client does not read.
         """
         try:

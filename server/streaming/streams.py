@@ -78,12 +78,14 @@ class Streams:
             mailbox: The mailbox of the stream.
 
         Raises:
-            Draining: The process is shutting down.
+            Draining: The process is shutting down, or the stream is old.
             SlowConsumer: The client does not read.
         """
         self._open[mailbox] = request.user_id
         if self._leaving:
             mailbox.send_away(0)
+        age = self._settings.stream_max_age_seconds * random.uniform(0.9, 1.1)
+        aged = asyncio.get_running_loop().call_later(age, mailbox.send_away, 0)
         stream = Stream(
             request=request,
             deltas=deltas,
@@ -102,6 +104,7 @@ class Streams:
             async with self._subscriptions.subscribed(request.user_id, mailbox.on_announcement):
                 await stream.run()
         finally:
+            aged.cancel()
             del self._open[mailbox]
             self._items.remove(mailbox)
             self._tier_recovery.remove(mailbox)

@@ -1,14 +1,18 @@
 """Streams of a real server: what wakes them, what they send, and what remains after they end."""
 
 import asyncio
+from dataclasses import replace
 
 import grpc
 import pytest
 import pytest_asyncio
 
+from local.servers.ports import free_port
+from recstream.client import Client
 from recstream.client.frames import apply
 from recstream.v1 import catalog_service_pb2, item_pb2, slate_pb2
 from recstream.v1 import recommendation_service_pb2 as rpc
+from server.app import Server
 from tests.server.streams import ids, next_frame, open_stream, put, record, until
 from tests.server.world import ITEMS, World, event, eventually, now_ms, world
 from topics.closing import close_client
@@ -203,6 +207,47 @@ async def test_during_draining_a_stream_continues_until_its_turn(kafka, valkey, 
         assert [cause.event_id for cause in (await second).caused_by] == ["late"]
         cut.set()
         await asyncio.wait_for(draining, 30)
+
+
+async def test_an_old_stream_is_sent_away_and_resumes(kafka, valkey, prefix) -> None:
+    async with world(kafka, valkey, prefix, stream_max_age_seconds=1) as around:
+        call = open_stream(around, "ann")
+        first = await next_frame(call)
+        away = await next_frame(call)
+        assert away.HasField("go_away") and away.resume_token == first.resume_token
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call.read()
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        again = open_stream(around, "ann", resume_token=away.resume_token)
+        assert (await next_frame(again, beats=True)).HasField("heartbeat")
+        again.cancel()
+
+
+async def test_a_server_that_is_added_later_gets_its_share_of_the_streams(kafka, valkey, prefix) -> None:
+    port = free_port()
+    async with world(kafka, valkey, prefix, stream_max_age_seconds=1) as around:
+        config = around.server.config
+        moved = replace(config, server=config.server.model_copy(update={"port": port}))
+        lists = 0
+
+        async def watch(client: Client, user_id: str) -> None:
+            nonlocal lists
+            async for _ in client.stream(user_id, count=5):
+                lists += 1
+
+        async with Client(f"ipv4:{around.target},127.0.0.1:{port}") as client, asyncio.TaskGroup() as readers:
+            watching = [readers.create_task(watch(client, f"user-{i}")) for i in range(20)]
+            await eventually(lambda: lists >= 20)
+            added = Server(moved, around.model)
+            await added.start()
+            try:
+                await eventually(lambda: added.admission.streams >= 5)
+            finally:
+                for task in watching:
+                    task.cancel()
+                await asyncio.wait(watching)
+                await added.close()
+        assert all(task.cancelled() for task in watching)
 
 
 async def test_the_tier_falls_while_the_model_is_down_and_recovers_by_itself(kafka, valkey, prefix) -> None:

@@ -48,7 +48,7 @@ class _ErrorReasonEnumTypeWrapper(_EnumTypeWrapper[_ErrorReason.ValueType], type
     ERROR_REASON_KAFKA_UNAVAILABLE: _ErrorReason.ValueType  # 6
     """UNAVAILABLE: Kafka does not answer. Whether it has the record is unknown; send it again with the same event id."""
     ERROR_REASON_DRAINING: _ErrorReason.ValueType  # 7
-    """UNAVAILABLE: this process is shutting down. Open the stream again after the delay, on another one."""
+    """UNAVAILABLE: this process is shutting down, or the stream is old. Call again after the delay. Another process may answer."""
     ERROR_REASON_SLOW_CONSUMER: _ErrorReason.ValueType  # 8
     """ABORTED: the client of a stream did not read. Open the stream again with the resume token."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 9
@@ -76,7 +76,7 @@ ERROR_REASON_STORE_UNAVAILABLE: ErrorReason.ValueType  # 5
 ERROR_REASON_KAFKA_UNAVAILABLE: ErrorReason.ValueType  # 6
 """UNAVAILABLE: Kafka does not answer. Whether it has the record is unknown; send it again with the same event id."""
 ERROR_REASON_DRAINING: ErrorReason.ValueType  # 7
-"""UNAVAILABLE: this process is shutting down. Open the stream again after the delay, on another one."""
+"""UNAVAILABLE: this process is shutting down, or the stream is old. Call again after the delay. Another process may answer."""
 ERROR_REASON_SLOW_CONSUMER: ErrorReason.ValueType  # 8
 """ABORTED: the client of a stream did not read. Open the stream again with the resume token."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 9
