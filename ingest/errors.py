@@ -103,14 +103,14 @@ class OffsetOutOfRange(Halted):
 
 
 class TooManyDeadLetters(Halted):
-    """The limit of dead letters within a minute is exceeded."""
+    """For a minute, no record could be used, and more than the limit came."""
 
     final = True
 
-    def __init__(self, limit: int, reason: str) -> None:
+    def __init__(self, count: int, reason: str) -> None:
         super().__init__(
-            f"more than {limit} records within a minute cannot be used, the last one because of: {reason}. This looks "
-            "like a bug in a producer or in this version: fix it and restart ingest"
+            f"none of the last {count} records can be used, the last one because of: {reason}. This looks like a wrong "
+            "setting, or a bug in the producer or in this version: fix it and restart ingest"
         )
 
 

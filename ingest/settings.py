@@ -68,10 +68,10 @@ class IngestSettings(BaseModel):
     )
     store_check_ms: float = Field(1_000, gt=0, description="Time between checks of the store")
     topic_check_seconds: float = Field(5, gt=0, description="Time between checks of the topics' ids")
-    dead_letters_per_minute: int = Field(
+    dead_letters_in_a_row: int = Field(
         1_000,
         ge=0,
-        description="Most new dead letters within a minute; above it ingest stops instead of writing more",
+        description="Ingest stops if for a minute no record of a topic could be used, and more than these came",
     )
 
     stale_users: int = Field(

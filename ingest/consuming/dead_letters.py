@@ -1,7 +1,6 @@
-"""Dead letters: records that cannot be used, kept with the reason. A limit stops a flood of them."""
+"""Dead letters: records that cannot be used, kept with the reason. If no record can be used, ingest stops."""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -20,7 +19,7 @@ _KEY_LIMIT: Final = 512
 _KIND_LIMIT: Final = 64
 _ORIGINS_CACHE_SIZE: Final = 10_000
 _WRITE_SECONDS: Final = 5.0
-_WINDOW_SECONDS: Final = 60.0
+_UNUSABLE_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,10 @@ class DeadLetter:
 class DeadLetters:
     """Writes the dead letters of one source to their topic.
 
-    Call `admit` before `write`. It counts the new letters, and raises before any is written if the limit is exceeded.
+    Call `admit` before `write`. It raises before any letter is written if, for a minute, more records than the limit
+    came and none of them could be used: then a setting or this version is at fault, and later records are better left
+    in the log. A flood from one producer does not stop the events of the others.
+
     The origins of the last 10,000 letters are cached, so a batch that is tried again writes and counts none twice.
     After a restart a repeat has the same key.
 
@@ -85,7 +87,7 @@ class DeadLetters:
         producer: Writes the letters.
         topic: The dead-letter topic.
         source: The source topic without the prefix; the label of the metric.
-        per_minute: Most new letters within a minute.
+        limit: Most letters since the last record that could be used, once that was a minute ago.
         clock: Monotonic seconds.
     """
 
@@ -94,29 +96,35 @@ class DeadLetters:
         producer: AIOKafkaProducer,
         topic: str,
         source: str,
-        per_minute: int,
+        limit: int,
         clock: Callable[[], float],
     ) -> None:
         self._producer = producer
         self._topic = topic
         self._source = source
-        self._per_minute = per_minute
+        self._limit = limit
         self._clock = clock
-        self._admitted: deque[tuple[float, int]] = deque()
+        self._last_usable = clock()
+        self._since_usable = 0
         self._counted: LRUCache[bytes, None] = LRUCache(_ORIGINS_CACHE_SIZE)
         self._written: LRUCache[bytes, None] = LRUCache(_ORIGINS_CACHE_SIZE)
 
-    def admit(self, letters: Sequence[DeadLetter]) -> None:
-        """Counts the letters. Raises TooManyDeadLetters if they exceed the limit."""
+    def admit(self, letters: Sequence[DeadLetter], usable: int) -> None:
+        """Counts the letters of a batch, and its other records, which can be used.
+
+        Raises:
+            TooManyDeadLetters: No record can be used, and they are more than the limit.
+        """
+        if usable:
+            self._last_usable = self._clock()
+            self._since_usable = 0
         new = [letter for letter in letters if letter.origin not in self._counted]
         if not new:
             return
-        now = self._clock()
-        while self._admitted and self._admitted[0][0] <= now - _WINDOW_SECONDS:
-            self._admitted.popleft()
-        if sum(count for _, count in self._admitted) + len(new) > self._per_minute:
-            raise TooManyDeadLetters(self._per_minute, new[-1].reason)
-        self._admitted.append((now, len(new)))
+        since_usable = 0 if usable else self._since_usable + len(new)
+        if since_usable > self._limit and self._clock() - self._last_usable >= _UNUSABLE_SECONDS:
+            raise TooManyDeadLetters(since_usable, new[-1].reason)
+        self._since_usable = since_usable
         self._counted.update(dict.fromkeys(letter.origin for letter in new))
 
     async def write(self, letters: Sequence[DeadLetter]) -> None:

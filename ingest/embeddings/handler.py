@@ -103,7 +103,6 @@ class ItemsHandler(BatchHandler):
     async def handle(self, batch: Batch) -> Offsets:
         """Raises TooManyDeadLetters."""
         changes = self._read(batch.records)
-        self._dead_letters.admit(changes.letters)
         await batch.retry(partial(self._attempt, batch, changes), on=_PASSING)
         return {tp: OffsetAndMetadata(part[-1].offset + 1, "") for tp, part in batch.records.items()}
 
@@ -179,10 +178,14 @@ class ItemsHandler(BatchHandler):
 
     async def _write(self, changes: _Changes, embedded: Embedded) -> None:
         letters = [
-            DeadLetter(changes.items[item_id][1], self._topic_id, metrics.NOT_EMBEDDED, why)
-            for item_id, why in embedded.failures.items()
+            *changes.letters,
+            *(
+                DeadLetter(changes.items[item_id][1], self._topic_id, metrics.NOT_EMBEDDED, why)
+                for item_id, why in embedded.failures.items()
+            ),
         ]
-        self._dead_letters.admit(letters)
+        usable = len(changes.items) - len(embedded.failures) + len(changes.removed)
+        self._dead_letters.admit(letters, usable)
         values: dict[str, tuple[bytes | None, bytes | None]] = dict.fromkeys(changes.removed, (None, None))
         for item_id, vector in embedded.vectors.items():
             content_hash = changes.items[item_id][0].embedded_hash()
@@ -195,6 +198,6 @@ class ItemsHandler(BatchHandler):
             for item_id, (value, _) in values.items()
         ]
         await asyncio.gather(*sent)
-        await self._dead_letters.write([*changes.letters, *letters])
+        await self._dead_letters.write(letters)
         self._written.update({item_id: written for item_id, (_, written) in values.items()})
         metrics.EMBEDDED.inc(len(embedded.vectors))

@@ -84,7 +84,7 @@ class CatalogueWorker:
                     producer,
                     topics.items_dead_letter,
                     "items",
-                    self._settings.dead_letters_per_minute,
+                    self._settings.dead_letters_in_a_row,
                     time.monotonic,
                 ),
                 topic_id=topic_id,

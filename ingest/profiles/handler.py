@@ -143,7 +143,7 @@ class InteractionsHandler(BatchHandler):
         for tp, part in batch.records.items():
             self._lag.begin(tp.partition, part[0].offset, part[0].timestamp)
         checked = read_batch(batch.records, self._topic_id, self._profile_settings, self._unknown_fields)
-        self._dead_letters.admit(checked.letters)
+        self._dead_letters.admit(checked.letters, len(batch) - len(checked.letters))
         origins = [one.origin for one in checked.traced]
         with Followed("process interactions", SpanKind.CONSUMER, origins) as followed:
             traceparents = by_user(checked.traced, followed)

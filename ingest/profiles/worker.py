@@ -72,7 +72,7 @@ class InteractionsWorker:
                     producer,
                     topics.interactions_dead_letter,
                     "interactions",
-                    self._settings.dead_letters_per_minute,
+                    self._settings.dead_letters_in_a_row,
                     time.monotonic,
                 ),
                 health=self._health,

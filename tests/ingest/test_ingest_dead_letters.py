@@ -1,12 +1,15 @@
-"""Records that cannot be used become dead letters with their reason. Only a flood of them stops ingest."""
+"""Records that cannot be used become dead letters with their reason. Ingest stops only if no record can be used."""
 
 import json
 import time
+from collections.abc import Callable
 
+import pytest
 from aiokafka import ConsumerRecord
 from aiokafka.admin import AIOKafkaAdminClient
 
-from ingest.consuming.dead_letters import PAYLOAD_LIMIT
+from ingest.consuming.dead_letters import PAYLOAD_LIMIT, DeadLetter, DeadLetters
+from ingest.errors import TooManyDeadLetters
 from recstream.v1.interaction_pb2 import Interaction
 from tests.ingest.world import T0, MakeWorld, World, until
 
@@ -106,10 +109,66 @@ async def test_a_letter_that_is_sent_again_and_fails_again_does_not_grow(make_wo
     assert max(count for _, count in sizes) <= 10
 
 
-async def test_a_flood_of_bad_records_stops_ingest_and_later_records_are_not_committed(
+def letter(offset: int) -> DeadLetter:
+    record = ConsumerRecord("interactions", 0, offset, 0, 0, b"ann", b"\xff", None, 1, 1, ())
+    return DeadLetter(record, b"t" * 16, "not_protobuf", "")
+
+
+def limited(clock: Callable[[], float]) -> DeadLetters:
+    return DeadLetters(None, "interactions.dead-letter", "interactions", 5, clock)
+
+
+def test_ingest_stops_when_for_a_minute_no_record_could_be_used() -> None:
+    now = 100.0
+    counted = limited(lambda: now)
+    counted.admit([letter(n) for n in range(1_000)], 0)
+    now += 59.9
+    counted.admit([letter(1_000)], 0)
+    now += 0.1
+    with pytest.raises(TooManyDeadLetters, match="none of the last 1002 records"):
+        counted.admit([letter(1_001)], 0)
+
+
+def test_a_few_bad_records_stop_nothing_however_quiet_it_is() -> None:
+    now = 100.0
+    counted = limited(lambda: now)
+    for n in range(5):
+        counted.admit([letter(n)], 0)
+        counted.admit([letter(n)], 0)  # A batch that is tried again counts once.
+        now += 3600
+    with pytest.raises(TooManyDeadLetters):
+        counted.admit([letter(5)], 0)
+
+
+def test_a_flood_from_one_producer_stops_nothing_while_another_sends_usable_records() -> None:
+    now = 100.0
+    counted = limited(lambda: now)
+    for batch in range(100):
+        counted.admit([letter(batch * 1_000 + n) for n in range(1_000)], 1 if batch % 5 == 0 else 0)
+        now += 10
+
+
+async def test_between_a_flood_of_bad_records_the_events_of_others_are_applied(
     make_world: MakeWorld,
 ) -> None:
-    world = await make_world(partitions=1, dead_letters_per_minute=50, batch_records=20)
+    world = await make_world(partitions=1, dead_letters_in_a_row=50, batch_records=20)
+    for n in range(300):
+        if n % 100 == 50:
+            await world.send("bob", f"item-{n}", at=T0 + n)
+        await world.producer.send(world.kafka.topics.interactions, b"\xff", key=b"ann")
+    await world.producer.flush()
+    worker = await world.start()
+    await world.caught_up()
+    assert worker.health.ready
+    assert await world.history("bob") == ["item-50", "item-150", "item-250"]
+    assert len(await letters(world)) == 300
+
+
+async def test_while_no_record_can_be_used_later_ones_are_not_committed(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.consuming.dead_letters._UNUSABLE_SECONDS", 0.0)
+    world = await make_world(partitions=1, dead_letters_in_a_row=50, batch_records=20)
     await world.send("ann", "a")
     for _ in range(200):
         await world.producer.send(world.kafka.topics.interactions, b"\xff", key=b"ann")
@@ -118,12 +177,12 @@ async def test_a_flood_of_bad_records_stops_ingest_and_later_records_are_not_com
     worker = await world.start()
 
     async def halted() -> bool:
-        return "more than 50" in worker.health.not_ready.get("interactions", "")
+        return "none of the last" in worker.health.not_ready.get("interactions", "")
 
     await until(halted)
     assert not worker.health.ready
-    assert len(await letters(world)) <= 50
-    assert await world.lag() >= 150
+    assert len(await letters(world)) <= 70  # The limit, and the batch that had a usable record.
+    assert await world.lag() >= 130
     assert await world.history("ann") == ["a"]
 
 
