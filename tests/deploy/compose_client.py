@@ -19,7 +19,12 @@ from recstream.v1 import (
     profile_service_pb2_grpc,
 )
 from recstream.v1.item_pb2 import Item
-from recstream.v1.recommendation_service_pb2 import RecommendRequest, RecommendResponse
+from recstream.v1.recommendation_service_pb2 import (
+    RecommendRequest,
+    RecommendResponse,
+    StreamRecommendationsRequest,
+)
+from recstream.v1.recommendation_service_pb2_grpc import RecommendationServiceStub
 
 WEB, MOBILE, SERVER = 8080, 8081, 50051
 _PAGE = "http://localhost:5173"
@@ -125,6 +130,24 @@ def mobile(user: str) -> dict[str, Any]:
             return {"items": listed.item_ids, "tier": listed.tier.name, "causes": causes}
 
     return asyncio.run(work())
+
+
+def crowd(count: str) -> dict[str, int]:
+    """Opens streams of as many users on one channel through Envoy, and calls beside them. Returns the number of streams
+    that have a list, and the length of the call's list."""
+    with grpc.insecure_channel(f"127.0.0.1:{MOBILE}") as channel:
+        stub = RecommendationServiceStub(channel)
+        streams = [
+            stub.StreamRecommendations(
+                StreamRecommendationsRequest(user_id=f"crowd-{n}", count=3), timeout=60
+            )
+            for n in range(int(count))
+        ]
+        lists = sum(len(next(stream).frame.snapshot.slate.items) == 3 for stream in streams)
+        call = stub.Recommend(RecommendRequest(user_id="ann", count=3), timeout=10)
+        for stream in streams:
+            stream.cancel()
+    return {"lists": lists, "call": len(call.slate.items)}
 
 
 def refused(port: str) -> dict[str, str]:

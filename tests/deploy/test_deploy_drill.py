@@ -63,6 +63,10 @@ def test_an_app_speaks_grpc_and_sees_its_own_events(filled: World) -> None:
     assert len(answer["items"]) == 3 and "item-2" not in answer["items"] and len(answer["causes"]) == 1
 
 
+def test_one_connection_carries_more_streams_than_http_2_s_usual_hundred(filled: World) -> None:
+    assert filled.ask("crowd", "130") == {"lists": 130, "call": 3}
+
+
 def test_envoy_refuses_calls_that_are_for_backends(filled: World) -> None:
     closed = dict.fromkeys(("PutItems", "GetProfile", "EraseProfile"), "UNIMPLEMENTED")
     assert filled.ask("refused", "8080") == closed and filled.ask("refused", "8081") == closed

@@ -114,6 +114,8 @@ def test_envoy_agrees_with_the_servers_settings(config: dict[str, Any]) -> None:
         "address": "server",
         "port_value": settings.port,
     }
+    mobile = listener(config, "mobile")["http2_protocol_options"]
+    assert mobile["max_concurrent_streams"] >= settings.max_streams
     (limits,) = cluster["circuit_breakers"]["thresholds"]
     assert limits["max_requests"] > settings.max_streams + settings.max_unary
     protocol = cluster["typed_extension_protocol_options"][
