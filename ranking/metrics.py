@@ -16,7 +16,7 @@ from telemetry.labels import ANSWERING_VERSIONS, OTHER, SURFACES, LabelValues, L
 from telemetry.tracing.spans import child
 
 STAGES: Final = ("hydrate", "filter", "source", "score", "select", "slate")
-SOURCES: Final = ("nearest", "similar", "trending", "popular", "fresh")
+SOURCES: Final = ("nearest", "similar", "trending", "popular", "fresh", "given")
 ENCODED_BY: Final = ("cache", "model")
 TIERS: Final = ("ranked", "vectors", "popular")
 FALLBACKS_FROM: Final = ("ranker", "vectors", "refold", "reasons")

@@ -118,14 +118,14 @@ class Server:
         await self.probes.start()
         self._store = await ProfileStore.connect(config.store)
         self._announcements = await AnnouncementSubscriber.connect(config.store, self._reread)
-        self._runner = build(self.catalog, self._model, self.versions, config.profiles, config.ranking)
+        self._runners = build(self.catalog, self._model, self.versions, config.profiles, config.ranking)
         self._writer = LogWriter(config.kafka, settings)
         self._slate_log = SlateLog(config.kafka, settings)
         self._profile_reader = ProfileReader(self._store, settings, _now_ms)
         self._subscriptions = Subscriptions(self._announcements)
         self.items = ItemWatch(self.catalog, _now_ms)
         slate_service = SlateService(
-            runner=self._runner,
+            runners=self._runners,
             catalog=self.catalog,
             limiter=RankingLimiter(settings.ranking_concurrency),
             settings=settings,
@@ -198,7 +198,7 @@ class Server:
         await asyncio.gather(self.failed, return_exceptions=True)
         await self._subscriptions.close()
         await self._profile_reader.close()
-        await self._runner.close()
+        await self._runners.close()
         await self._announcements.close()
         await self._store.close()
         self.probes.close()
