@@ -11,6 +11,7 @@ from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha import reflection
 
 from catalog.catalog import Catalog
+from catalog.top_items import TopItems
 from inference.model import Model
 from inference.settings import TritonSettings
 from inference.triton import TritonModel
@@ -251,6 +252,7 @@ class Server:
                 slate_log=self._slate_log,
                 admission=admission,
                 settings=settings,
+                surfaces=config.ranking.surface_names,
             ),
             self._grpc,
         )
@@ -279,7 +281,10 @@ class Server:
             now_ms=_now_ms,
         )
         catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server(
-            CatalogService(item_writer, slate_service, admission, settings), self._grpc
+            CatalogService(
+                item_writer, TopItems(self.catalog, half_life), slate_service, admission, settings
+            ),
+            self._grpc,
         )
         add_HealthServicer_to_server(HealthService(self.health, SERVICES), self._grpc)
         reflection.enable_server_reflection((*SERVICES, _HEALTH, reflection.SERVICE_NAME), self._grpc)
