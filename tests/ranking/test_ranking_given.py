@@ -42,7 +42,9 @@ def shuffled(item_ids, seed=0) -> tuple[str, ...]:
     return tuple(np.random.default_rng(seed).permutation(list(item_ids)).tolist())
 
 
-@pytest.mark.parametrize("stored", [None, LIKED, user(("like", "i003"))], ids=["stranger", "state", "history"])
+@pytest.mark.parametrize(
+    "stored", [None, LIKED, user(("like", "i003"))], ids=["stranger", "state", "history"]
+)
 @pytest.mark.parametrize("trouble", [None, "raise"])
 async def test_the_order_is_that_of_a_list_without_caps_and_exploration(catalog, stored, trouble):
     model = PaperModel()
