@@ -25,7 +25,7 @@ class ListRequest:
         user_id: The user.
         count: Length of the list. It is shorter only if fewer items are allowed.
         item_ids: Distinct ids of the items to rank. Empty: the list is of items that the sources find.
-        surface: Selects the settings. A surface that is not configured gets the settings of `default`.
+        surface: A configured surface, whose settings apply.
         domain: Only items of this domain. Empty: all.
         filter: Only items that match. None: all.
         excluded: Item ids to leave out. Unknown ids are ignored.

@@ -20,7 +20,7 @@ from inference.version_routing import VersionRouting, Versions
 from profiles.announcements.subscriber import AnnouncementSubscriber
 from profiles.store.store import ProfileStore
 from ranking.build import build, build_similar_items
-from ranking.metrics import LIST_SECONDS, LISTS_BY_VERSION, Labels
+from ranking.metrics import LIST_SECONDS, LISTS_BY_VERSION
 from recstream.v1 import (
     catalog_service_pb2,
     catalog_service_pb2_grpc,
@@ -131,7 +131,7 @@ class Server:
             limiter=RankingLimiter(settings.ranking_concurrency),
             settings=settings,
             now_ms=_now_ms,
-            labels=Labels(config.ranking.surface_names, self.versions),
+            versions=self.versions,
         )
         self.streams = Streams(
             profile_reader=self._profile_reader,

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.catalog import Catalog
+from inference.version_routing import VersionRouting
 from ranking.build import Runners
-from ranking.metrics import Labels
 from ranking.query import ListRequest, Query
 from ranking.slate.ranked import Ranked
 from ranking.slate.slate_ids import SlateIds
@@ -29,7 +29,7 @@ class SlateService:
         limiter: Limits how many slates are made at the same time.
         settings: The time that a slate may take.
         now_ms: The wall clock, Unix milliseconds.
-        labels: Values of the metrics' labels.
+        versions: Returns the current routing of users to model versions.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class SlateService:
         limiter: RankingLimiter,
         settings: ServerSettings,
         now_ms: Callable[[], int],
-        labels: Labels,
+        versions: Callable[[], VersionRouting],
     ) -> None:
         self._runners = runners
         self._catalog = catalog
@@ -48,7 +48,7 @@ class SlateService:
         self.now_ms = now_ms
         self._ids = SlateIds()
         self.limiter = limiter
-        self.labels = labels
+        self.versions = versions
 
     def check_ready(self) -> None:
         """Check that the catalogue has been read.
