@@ -95,7 +95,7 @@ class Check:
             self.no("surface", f"is {name!r}, which the settings do not have: there are {', '.join(listed)}")
         return name or DEFAULT_SURFACE
 
-    def ranked(self, ids: Sequence[str]) -> tuple[str, ...]:
+    def given_items(self, ids: Sequence[str]) -> tuple[str, ...]:
         """Check the ids of items to rank, and return them."""
         if not ids:
             self.no("item_ids", f"is empty: name 1 to {MAX_RANKED} items")
@@ -216,7 +216,7 @@ def rank(request: rpc.RankRequest, surfaces: Sequence[str]) -> tuple[ListRequest
     """
     check = Check()
     check.identifier("user_id", request.user_id)
-    item_ids = check.ranked(request.item_ids)
+    item_ids = check.given_items(request.item_ids)
     surface = check.surface(request.surface, surfaces)
     check.experiments(request.experiments)
     after = check.after(request.after)
