@@ -174,7 +174,7 @@ class RankRequest(Message):
     user_id: str
     """Required, at most 256 bytes. An unknown user is one without a history."""
     surface: str
-    """As in RecommendRequest."""
+    """As in RecommendRequest. Of the surface's settings, the weights of actions apply."""
     @property
     def item_ids(self) -> RepeatedScalarFieldContainer[str]:
         """The items to order, 1 to 1,000. An id that occurs twice is refused."""
