@@ -14,6 +14,7 @@ from catalog.index.protocol import Floats, Mask, Rows
 from catalog.index.vectors import Vectors
 from catalog.items.items import Item
 from catalog.popularity.popularity import Popularity
+from catalog.popularity.stats import hour_of
 from catalog.settings import CatalogSettings
 from recstream.storage.v1 import catalog_pb2
 from recstream.v1 import filter_pb2
@@ -34,7 +35,7 @@ class InMemoryCatalog:
     have the length that `size` had when they were made, so an older one may be shorter than a newer one.
 
     Everything here runs on the event loop's thread and blocks it for a few milliseconds at most. The exception is the
-    first query with a new half-life: it takes 50 ms if 200,000 items had events recently.
+    first query with a new half-life or window: it takes 50 ms if 200,000 items had events recently.
     """
 
     def __init__(self, settings: CatalogSettings, now_ms: Callable[[], int] = wall_clock_ms) -> None:
@@ -137,6 +138,13 @@ class InMemoryCatalog:
     def positives(self) -> NDArray[np.int64]:
         """Number of all positive events, [size]. Read-only."""
         return self._popularity.positives(self.size)
+
+    def positives_since(self, time_ms: int) -> NDArray[np.float64]:
+        """Number of positive events since the start of the hour of a Unix time in milliseconds, [size].
+
+        Whole numbers, read-only. Older events are counted by day, see `catalog.popularity.stats.counted`.
+        """
+        return self._popularity.counted(hour_of(time_ms), self.size)
 
     # Vectors
 

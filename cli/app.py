@@ -20,6 +20,8 @@ COMMANDS = {
     "model": "cli.commands.model:model",
     "import": "cli.commands.import_:import_",
     "recommend": "cli.commands.recommend:recommend",
+    "rank": "cli.commands.rank:rank",
+    "top": "cli.commands.top:top",
     "watch": "cli.commands.watch:watch",
     "verify": "cli.commands.verify:verify",
     "events": "cli.commands.events:events",

@@ -13,7 +13,7 @@ from telemetry.labels import (
     ANSWERING_VERSIONS,
     LIVE_VERSIONS,
     PARTITIONS,
-    SURFACES,
+    SLATE_SURFACES,
     LabelValues,
     LabelValuesOf,
 )
@@ -217,7 +217,7 @@ LABEL_VALUES: Final[LabelValuesOf] = {
         (metric, label): values
         for metric in (SENT, IMPRESSIONS, RESPONSES)
         for label, values in (
-            ("surface", SURFACES),
+            ("surface", SLATE_SURFACES),
             ("version", ANSWERING_VERSIONS),
             ("position", _POSITIONS),
         )

@@ -102,6 +102,6 @@ class IngestSettings(BaseModel):
         20_000,
         ge=0,
         le=1_000_000,
-        description="Most slates in memory, to which online quality joins events, about 1 KB each at 20 items; 0: "
-        "online quality is not measured",
+        description="Most slates in memory, to which online quality joins events, about 1 KB each at 20 items; "
+        "a longer one counts once for each 50 items; 0: online quality is not measured",
     )

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from catalog.in_memory import InMemoryCatalog
 from inference.model import Model
@@ -18,6 +19,7 @@ from ranking.hydration.hydrate import ProfileHydrator
 from ranking.metrics import CountLists
 from ranking.popularity import Popularity
 from ranking.runner import Runner, Stages
+from ranking.score_order import ScoreOrder
 from ranking.scorers.popular import Popular as PopularScorer
 from ranking.scorers.ranker import Ranker
 from ranking.scorers.vectors import Vectors
@@ -27,11 +29,29 @@ from ranking.similar_items import SimilarItems
 from ranking.slate.reasons import Reasons
 from ranking.slate.slate_ids import SlateIds
 from ranking.sources.fresh import Fresh
+from ranking.sources.given import Given
 from ranking.sources.nearest import Nearest
 from ranking.sources.popular import Popular
 from ranking.sources.similar import Similar
 from ranking.sources.trending import Trending
 from ranking.stages import Scorer
+
+
+@dataclass(frozen=True, slots=True)
+class Runners:
+    """The two ways to make a list. They share all stages but those that find and select items.
+
+    Attributes:
+        found: Makes lists of items that its sources find.
+        given: Ranks the items that a request names, all of them, whatever filters or the surface's caps say.
+    """
+
+    found: Runner
+    given: Runner
+
+    async def close(self) -> None:
+        """Cancels calls to the model that are still in flight. Call it when no query is in progress."""
+        await self.found.close()  # The calls belong to both.
 
 
 def build(
@@ -44,8 +64,8 @@ def build(
     ranker: bool = True,
     slate_ids: SlateIds | None = None,
     clock: Callable[[], float] = time.monotonic,
-) -> Runner:
-    """Builds the runner. It needs no sockets and no wall clock, because a query carries its moment.
+) -> Runners:
+    """Builds the runners. They need no sockets and no wall clock, because a query carries its moment.
 
     Args:
         catalog: The catalogue.
@@ -71,7 +91,7 @@ def build(
     scorers: list[Scorer] = [Vectors(), PopularScorer(popularity)]
     if ranker:
         scorers.insert(0, Ranker(catalog, model, calls, popularity, actions))
-    stages = Stages(
+    found = Stages(
         query_hydrator=ProfileHydrator(catalog, encoder, calls, versions, profiles, settings),
         filters=_filters(catalog),
         sources=(
@@ -87,7 +107,17 @@ def build(
         explainer=Reasons(catalog, encoder, calls, popularity),
         side_effects=(CountLists(settings.surface_names, versions),),
     )
-    return Runner(catalog, stages, settings, calls, slate_ids or SlateIds(), clock)
+    given = replace(
+        found,
+        filters=Conjunction(()),
+        sources=(Given(catalog),),
+        selector=ScoreOrder(catalog, popularity),
+    )
+    ids = slate_ids or SlateIds()
+    return Runners(
+        Runner(catalog, found, settings, calls, ids, clock),
+        Runner(catalog, given, settings, calls, ids, clock),
+    )
 
 
 def build_similar_items(

@@ -12,11 +12,11 @@ from inference.version_routing import VersionRouting
 from ranking.query import HydratedQuery
 from ranking.slate.ranked import Ranked
 from recstream.v1 import slate_pb2
-from telemetry.labels import ANSWERING_VERSIONS, OTHER, SURFACES, LabelValues, LabelValuesOf
+from telemetry.labels import ANSWERING_VERSIONS, SURFACES, LabelValues, LabelValuesOf
 from telemetry.tracing.spans import child
 
 STAGES: Final = ("hydrate", "filter", "source", "score", "select", "slate")
-SOURCES: Final = ("nearest", "similar", "trending", "popular", "fresh")
+SOURCES: Final = ("nearest", "similar", "trending", "popular", "fresh", "given")
 ENCODED_BY: Final = ("cache", "model")
 TIERS: Final = ("ranked", "vectors", "popular")
 FALLBACKS_FROM: Final = ("ranker", "vectors", "refold", "reasons")
@@ -101,43 +101,26 @@ def timed(stage: str) -> Iterator[None]:
     _STAGE[stage].observe(time.perf_counter() - began)
 
 
-class Labels:
-    """Bounds label values that come from outside: surfaces from clients, versions from publishing."""
+class CountLists:
+    """A side effect that counts lists and their positions, and observes their time."""
 
     def __init__(self, surfaces: Collection[str], versions: Callable[[], VersionRouting]) -> None:
         """Args:
         surfaces: The configured surfaces.
         versions: Returns the current routing.
         """
-        self._surfaces = frozenset(surfaces)
         self._versions = versions
-
-    def surface(self, name: str) -> str:
-        """The surface if it is configured, otherwise `other`: clients may send any name."""
-        return name if name in self._surfaces else OTHER
-
-    def version(self, version: int) -> str:
-        """The version if it is live, `0` for none, otherwise `other`."""
-        return version_label(version, self._versions())
-
-
-class CountLists:
-    """A side effect that counts lists and their positions, and observes their time."""
-
-    def __init__(self, surfaces: Collection[str], versions: Callable[[], VersionRouting]) -> None:
-        """See `Labels`."""
-        self._labels = Labels(surfaces, versions)
         for tier in TIERS:
-            for name in (*surfaces, OTHER):
+            for name in surfaces:
                 LISTS.labels(tier, name)
 
     def ranked(self, queries: Sequence[HydratedQuery], lists: Sequence[Ranked], seconds: float) -> None:
         """See `SideEffect.ranked`."""
         for query, made in zip(queries, lists, strict=True):
-            version = self._labels.version(made.slate.model_version)
+            version = version_label(made.slate.model_version, self._versions())
             LIST_SECONDS.labels(version).observe(seconds)
             LISTS_BY_VERSION.labels(version).inc()
-            LISTS.labels(_TIER_NAMES[made.slate.tier], self._labels.surface(query.request.surface)).inc()
+            LISTS.labels(_TIER_NAMES[made.slate.tier], query.request.surface).inc()
             sources = [item.source for item in made.slate.items]
             for source in set(sources):
                 POSITIONS.labels(source).inc(sources.count(source))

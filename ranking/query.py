@@ -24,7 +24,8 @@ class ListRequest:
     Attributes:
         user_id: The user.
         count: Length of the list. It is shorter only if fewer items are allowed.
-        surface: Selects the settings. A surface that is not configured gets the settings of `default`.
+        item_ids: Distinct ids of the items to rank. Empty: the list is of items that the sources find.
+        surface: A configured surface, whose settings apply.
         domain: Only items of this domain. Empty: all.
         filter: Only items that match. None: all.
         excluded: Item ids to leave out. Unknown ids are ignored.
@@ -34,6 +35,7 @@ class ListRequest:
 
     user_id: str
     count: int
+    item_ids: tuple[str, ...] = ()
     surface: str = DEFAULT_SURFACE
     domain: str = ""
     filter: filter_pb2.Filter | None = None

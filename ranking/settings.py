@@ -74,7 +74,8 @@ class RankingSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     default: SurfaceSettings = Field(
-        default=SurfaceSettings(), description="Settings of surfaces that are not configured"
+        default=SurfaceSettings(),
+        description="Settings of the default surface, and what other surfaces do not set",
     )
     surfaces: dict[str, SurfaceSettings] = Field(
         default_factory=evaluation, description="By surface name, the settings that differ from `default`"

@@ -11,6 +11,7 @@ from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha import reflection
 
 from catalog.catalog import Catalog
+from catalog.top_items import TopItems
 from inference.model import Model
 from inference.settings import TritonSettings
 from inference.triton import TritonModel
@@ -19,7 +20,7 @@ from inference.version_routing import VersionRouting, Versions
 from profiles.announcements.subscriber import AnnouncementSubscriber
 from profiles.store.store import ProfileStore
 from ranking.build import build, build_similar_items
-from ranking.metrics import LIST_SECONDS, LISTS_BY_VERSION, Labels
+from ranking.metrics import LIST_SECONDS, LISTS_BY_VERSION
 from recstream.v1 import (
     catalog_service_pb2,
     catalog_service_pb2_grpc,
@@ -118,19 +119,19 @@ class Server:
         await self.probes.start()
         self._store = await ProfileStore.connect(config.store)
         self._announcements = await AnnouncementSubscriber.connect(config.store, self._reread)
-        self._runner = build(self.catalog, self._model, self.versions, config.profiles, config.ranking)
+        self._runners = build(self.catalog, self._model, self.versions, config.profiles, config.ranking)
         self._writer = LogWriter(config.kafka, settings)
         self._slate_log = SlateLog(config.kafka, settings)
         self._profile_reader = ProfileReader(self._store, settings, _now_ms)
         self._subscriptions = Subscriptions(self._announcements)
         self.items = ItemWatch(self.catalog, _now_ms)
         slate_service = SlateService(
-            runner=self._runner,
+            runners=self._runners,
             catalog=self.catalog,
             limiter=RankingLimiter(settings.ranking_concurrency),
             settings=settings,
             now_ms=_now_ms,
-            labels=Labels(config.ranking.surface_names, self.versions),
+            versions=self.versions,
         )
         self.streams = Streams(
             profile_reader=self._profile_reader,
@@ -198,7 +199,7 @@ class Server:
         await asyncio.gather(self.failed, return_exceptions=True)
         await self._subscriptions.close()
         await self._profile_reader.close()
-        await self._runner.close()
+        await self._runners.close()
         await self._announcements.close()
         await self._store.close()
         self.probes.close()
@@ -251,6 +252,7 @@ class Server:
                 slate_log=self._slate_log,
                 admission=admission,
                 settings=settings,
+                surfaces=config.ranking.surface_names,
             ),
             self._grpc,
         )
@@ -279,7 +281,10 @@ class Server:
             now_ms=_now_ms,
         )
         catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server(
-            CatalogService(item_writer, slate_service, admission, settings), self._grpc
+            CatalogService(
+                item_writer, TopItems(self.catalog, half_life), slate_service, admission, settings
+            ),
+            self._grpc,
         )
         add_HealthServicer_to_server(HealthService(self.health, SERVICES), self._grpc)
         reflection.enable_server_reflection((*SERVICES, _HEALTH, reflection.SERVICE_NAME), self._grpc)

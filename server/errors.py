@@ -45,6 +45,21 @@ class InvalidRequest(ServerError):
         super().__init__("; ".join(f"{v.field}: {v.problem}" for v in self.violations[:5]))
 
 
+class UnknownSurface(InvalidRequest):
+    """A request names a surface that the settings do not have. `violations` has the other problems of the request too.
+
+    Args:
+        violations: All problems of the request.
+        surface: The name.
+    """
+
+    reason = reasons.ERROR_REASON_UNKNOWN_SURFACE
+
+    def __init__(self, violations: Sequence[Violation], surface: str) -> None:
+        super().__init__(violations)
+        self.facts = {"surface": surface}
+
+
 class UnknownItem(ServerError):
     """The catalogue has no such item."""
 

@@ -12,6 +12,7 @@ from telemetry.labels import ANSWERING_VERSIONS, LIVE_VERSIONS, SURFACES, LabelV
 
 METHODS: Final = (
     "Recommend",
+    "Rank",
     "StreamRecommendations",
     "Session",
     "SimilarItems",
@@ -23,6 +24,7 @@ METHODS: Final = (
     "GetItem",
     "PutItems",
     "WithdrawItems",
+    "TopItems",
 )
 CODES: Final = (
     "OK",

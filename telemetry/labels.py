@@ -14,7 +14,7 @@ from prometheus_client.metrics import MetricWrapperBase
 NO_VERSION: Final = "0"
 """The label of a model version if no model was used."""
 OTHER: Final = "other"
-"""The label of an unknown surface or model version."""
+"""The label of an unknown model version, or of an unknown surface of a slate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,8 @@ LabelValuesOf: TypeAlias = Mapping[tuple[MetricWrapperBase, str], LabelValues]
 
 LIVE_VERSIONS: Final = LabelValues((), "live versions, two at most", r"\d+")
 ANSWERING_VERSIONS: Final = LabelValues((NO_VERSION, OTHER), "live versions, two at most", r"\d+")
-SURFACES: Final = LabelValues((OTHER,), "surfaces of the settings", r"[\w.-]+")
+SURFACES: Final = LabelValues((), "surfaces of the settings", r"[\w.-]+")
+SLATE_SURFACES: Final = LabelValues((OTHER,), SURFACES.more, SURFACES.pattern)
+"""Surfaces of slates on their topic. A server with other settings may have sent them."""
 PARTITIONS: Final = LabelValues((), "partitions that the process holds", r"\d+")
 ACTIONS: Final = LabelValues((), "actions of the settings", r"[\w.-]+")

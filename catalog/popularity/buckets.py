@@ -1,11 +1,16 @@
 """Hourly and daily counts of all counters in flat arrays, so that sums over many counters take few array operations."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from catalog.columns import Table
 from catalog.popularity.stats import DAY_HOURS, HOUR_MS, HOURS_AHEAD, MAX_DAYS, MAX_HOURS, MIDDLE_OF_DAY
 from recstream.storage.v1 import catalog_pb2
+
+Weights = Callable[[NDArray[np.int32]], NDArray[np.float64]]
+"""Returns the weight of an event of each of these hours, in a new array."""
 
 _CHUNK = 4096
 """Counters per array operation. The buckets of this many fit into a processor's cache."""
@@ -54,20 +59,15 @@ class Buckets:
             hours, counts = hours.clip(-(2**31), 2**31 - 1), counts.clip(-(2**31), 2**31 - 1)
             self._hours.array[start : start + size] = hours
             self._newest.array[counter] = hours.max()
-            self._hours.array[start + size : start + room] = hours[-1]  # near the others, see `_weights`
+            self._hours.array[start + size : start + room] = hours[-1]  # near the others, see `decaying`
             self._counts.array[start : start + size] = counts
 
     def ahead(self, counters: NDArray[np.int64], now_ms: int) -> NDArray[np.int64]:
         """Those counters that have an hour so far ahead of now that its weight is capped."""
         return counters[self._newest.array[counters] > now_ms / HOUR_MS + HOURS_AHEAD]
 
-    def sums(
-        self, counters: NDArray[np.int64], reference_ms: int, now_ms: int, half_life_s: float
-    ) -> NDArray[np.float64]:
-        """Sums of counts weighted by age, one for each counter, [len(counters)].
-
-        Weights are those of `catalog.popularity.stats.decayed` at `now_ms`, times 2^((reference - now) / half-life).
-        """
+    def sums(self, counters: NDArray[np.int64], weights_of: Weights) -> NDArray[np.float64]:
+        """Sums of weighted counts, one for each counter, [len(counters)]."""
         sums = np.zeros(len(counters))
         positions = np.flatnonzero(self._rooms.array[counters])
         for at in range(0, len(positions), _CHUNK):
@@ -77,13 +77,13 @@ class Buckets:
             # The slots of all spans, one span after the other.
             spans = np.repeat(self._starts.array[counters[some]] - firsts, rooms)
             spans += np.arange(len(spans))
-            weights = _weights(self._hours.array[spans], reference_ms, now_ms, half_life_s)
+            weights = weights_of(self._hours.array[spans])
             weights *= self._counts.array[spans]
             sums[some] = np.add.reduceat(weights, firsts)
         return sums
 
-    def all_sums(self, count: int, now_ms: int, half_life_s: float) -> NDArray[np.float64]:
-        """`sums` of the first `count` counters, [count], with now as the reference."""
+    def all_sums(self, count: int, weights_of: Weights) -> NDArray[np.float64]:
+        """`sums` of the first `count` counters, [count]."""
         sums = np.zeros(count)
         counters = np.flatnonzero(self._rooms.array[:count])
         counters = counters[np.argsort(self._starts.array[counters])]
@@ -92,22 +92,34 @@ class Buckets:
             starts = self._starts.array[some]
             # Outgrown spans between them do no harm, because their counts are 0.
             span = slice(int(starts[0]), int(starts[-1] + self._rooms.array[some[-1]]))
-            weights = _weights(self._hours.array[span], now_ms, now_ms, half_life_s)
+            weights = weights_of(self._hours.array[span])
             weights *= self._counts.array[span]
             sums[some] = np.add.reduceat(weights, starts - starts[0])
         return sums
 
 
-def _weights(
-    hours: NDArray[np.int32], reference_ms: int, now_ms: int, half_life_s: float
-) -> NDArray[np.float64]:
-    """Weights of these hours. Many buckets share few hours, so each hour is computed once unless they lie far apart."""
-    low, high = int(hours.min()), int(hours.max())
-    if high - low > len(hours):
-        return _computed(hours.astype(np.float64), reference_ms, now_ms, half_life_s)
-    table = _computed(np.arange(low, high + 1, dtype=np.float64), reference_ms, now_ms, half_life_s)
-    found: NDArray[np.float64] = table[hours - low]
-    return found
+def since(first_hour: int) -> Weights:
+    """Weights 1 from this hour on, and 0 before it, as in `catalog.popularity.stats.counted`."""
+
+    def weights(hours: NDArray[np.int32]) -> NDArray[np.float64]:
+        return (hours >= first_hour).astype(np.float64)
+
+    return weights
+
+
+def decaying(reference_ms: int, now_ms: int, half_life_s: float) -> Weights:
+    """The weights of `catalog.popularity.stats.decayed` at `now_ms`, times 2^((reference - now) / half-life)."""
+
+    def weights(hours: NDArray[np.int32]) -> NDArray[np.float64]:
+        # Many buckets share few hours, so each hour is computed once unless they lie far apart.
+        low, high = int(hours.min()), int(hours.max())
+        if high - low > len(hours):
+            return _computed(hours.astype(np.float64), reference_ms, now_ms, half_life_s)
+        table = _computed(np.arange(low, high + 1, dtype=np.float64), reference_ms, now_ms, half_life_s)
+        found: NDArray[np.float64] = table[hours - low]
+        return found
+
+    return weights
 
 
 def _computed(

@@ -2,16 +2,19 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from catalog.columns import Column, Table
-from catalog.popularity.buckets import Buckets
+from catalog.popularity.buckets import Buckets, decaying
 from catalog.popularity.counters import Counters
 from catalog.popularity.stats import HOUR_MS
+from catalog.popularity.windows import Windows
 from recstream.storage.v1 import catalog_pb2
+
+S = TypeVar("S", np.float64, np.int64)
 
 EVER: Final = 1e-6
 """What a positive event of any age adds to an item's score. It decides between items without recent events, and hardly
@@ -67,6 +70,7 @@ class Popularity:
         self._counter_positives = by_counter.column(np.int64, 0)
         self._buckets = Buckets(by_counter)
         self._decays: OrderedDict[float, _Decay] = OrderedDict()
+        self._windows = Windows(self._buckets, self._counters)
 
     def put(self, row: int, stats: catalog_pb2.ItemStats, partition: int = 0) -> None:
         """Replaces what one partition has counted for the row."""
@@ -77,10 +81,15 @@ class Popularity:
         self._buckets.put(counter, stats)
         for decay in self._decays.values():
             decay.changed.add(counter)
+        self._windows.note(counter)
 
     def positives(self, rows: int) -> NDArray[np.int64]:
         """Number of all positive events, [rows]."""
         return self._positives.view(rows)
+
+    def counted(self, first_hour: int, rows: int) -> NDArray[np.float64]:
+        """Number of positive events since an hour, [rows]. See `Windows.counted`."""
+        return self._windows.counted(first_hour, rows)
 
     def decayed(self, now_ms: int, half_life_s: float, rows: int) -> NDArray[np.float32]:
         """Positive events weighted by age, [rows], as `catalog.popularity.stats.decayed` defines it. Read-only."""
@@ -127,22 +136,14 @@ class Popularity:
         return found if len(found) == count else self._best(read, np.flatnonzero(mask), count)
 
     def _best(self, decayed: NDArray[np.float32], rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-        scores = decayed[rows] + EVER * self.positives(len(decayed))[rows]
-        if count < len(rows):
-            # Many rows may share the lowest score that is still in. The first of them are taken.
-            lowest = np.partition(scores, len(rows) - count)[len(rows) - count]
-            above = np.flatnonzero(scores > lowest)
-            chosen = np.concatenate([above, np.flatnonzero(scores == lowest)[: count - len(above)]])
-            rows, scores = rows[chosen], scores[chosen]
-        return rows[np.argsort(-scores, kind="stable")]
+        return best(decayed[rows] + EVER * self.positives(len(decayed))[rows], rows, count)
 
     def _read(self, decay: _Decay, now_ms: int, half_life_s: float, rows: int) -> NDArray[np.float32]:
         if due := decay.changed | decay.ahead:
             counters = np.fromiter(due, np.int64, len(due))
             decay.counters.reserve(len(self._counters))
-            decay.counters.array[counters] = self._buckets.sums(
-                counters, decay.reference_ms, now_ms, half_life_s
-            )
+            weights = decaying(decay.reference_ms, now_ms, half_life_s)
+            decay.counters.array[counters] = self._buckets.sums(counters, weights)
             changed = self._counters.rows(counters)
             decay.sums.reserve(self._rows)
             decay.sums.array[changed] = self._counters.totals(changed, decay.counters.array)
@@ -160,7 +161,18 @@ class Popularity:
         counters, sums = Table().column(np.float64, 0.0), Table().column(np.float64, 0.0)
         counters.reserve(count)
         sums.reserve(self._rows)
-        counters.array[:count] = self._buckets.all_sums(count, now_ms, half_life_s)
+        counters.array[:count] = self._buckets.all_sums(count, decaying(now_ms, now_ms, half_life_s))
         sums.array[: self._rows] = self._counters.all_totals(self._rows, counters.array)
         ahead = self._buckets.ahead(np.arange(count), now_ms)
         return _Decay(now_ms, now_ms, counters, sums, ahead=set(ahead.tolist()))
+
+
+def best(scores: NDArray[S], rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """The `count` of the rows [m] with the highest scores [m], best first, ties in the order of `rows`."""
+    if count < len(rows):
+        # Many rows may share the lowest score that is still in. The first of them are taken.
+        lowest = np.partition(scores, len(rows) - count)[len(rows) - count]
+        above = np.flatnonzero(scores > lowest)
+        chosen = np.concatenate([above, np.flatnonzero(scores == lowest)[: count - len(above)]])
+        rows, scores = rows[chosen], scores[chosen]
+    return rows[np.argsort(-scores, kind="stable")]

@@ -16,9 +16,11 @@ MAX_DAYS: Final = 256
 HOUR_MS: Final = 3_600_000
 HOURS_AHEAD: Final = 1.0
 """Hours further in the future than this weigh no more than an hour this far ahead."""
+MAX_WINDOW_DAYS: Final = MAX_DAYS - 1
+"""The longest window whose events are all in the hours and days that are kept. It touches one day more."""
 DAY_HOURS: Final = 24
 MIDDLE_OF_DAY: Final = 12
-"""The hour of the day from which the age of a day's events is counted."""
+"""The hour of the day from which the age of a day's events is counted, and by which the day is in a window or not."""
 
 
 def hour_of(time_ms: int) -> int:
@@ -87,6 +89,20 @@ def decayed(stats: catalog_pb2.ItemStats, now_ms: int, half_life_s: float) -> fl
         for day, count in zip(stats.days, stats.day_counts, strict=True)
     )
     return float(by_hour + by_day)
+
+
+def counted(stats: catalog_pb2.ItemStats, first_hour: int) -> int:
+    """The number of positive events from the start of an hour on.
+
+    Events that are counted by day count from the day on whose middle hour is not before the first hour.
+    """
+    by_hour = sum(bucket.count for bucket in stats.hours if bucket.hour >= first_hour)
+    by_day = sum(
+        count
+        for day, count in zip(stats.days, stats.day_counts, strict=True)
+        if day * DAY_HOURS + MIDDLE_OF_DAY >= first_hour
+    )
+    return by_hour + by_day
 
 
 def weight(age_hours: float, half_life_hours: float) -> float:

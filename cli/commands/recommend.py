@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -11,6 +12,9 @@ from rich.table import Table
 from cli.errors import CommandError
 from recstream.client import Client, Recommendations, RecstreamError
 from recstream.v1 import filter_pb2
+
+_CALLS = 100
+"""Titles that are asked for at the same time."""
 
 
 def recommend(
@@ -48,8 +52,17 @@ async def _ask(
 ) -> tuple[Recommendations, dict[str, str]]:
     async with Client(server) as client:
         answer = await client.recommend(user, count=count, surface=surface, domain=domain, filter=wanted)
-        titles = await asyncio.gather(*(title(client, item.item_id) for item in answer))
-    return answer, dict(zip((item.item_id for item in answer), titles, strict=True))
+        return answer, await titles_of(client, answer.item_ids)
+
+
+async def titles_of(client: Client, item_ids: Sequence[str]) -> dict[str, str]:
+    """Returns the titles of items by id. An item has its id for a title if it has none or does not exist."""
+    found: dict[str, str] = {}
+    for start in range(0, len(item_ids), _CALLS):
+        some = item_ids[start : start + _CALLS]
+        titles = await asyncio.gather(*(title(client, item_id) for item_id in some))
+        found.update(zip(some, titles, strict=True))
+    return found
 
 
 async def title(client: Client, item_id: str) -> str:

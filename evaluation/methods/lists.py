@@ -95,7 +95,7 @@ class RankedLists:
         routing = VersionRouting.single(model.manifest)
         self._runner = build(
             self._replay.catalog, model.model, lambda: routing, self._replay.profiles, settings.ranking
-        )
+        ).found
 
     def scores(self, queries: EvalQueries) -> Floats:
         """Makes the lists.

@@ -3,11 +3,15 @@
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from cachetools import FIFOCache
 
 from recstream.storage.v1.slate_pb2 import SlateRecord
 from recstream.v1 import slate_pb2
+
+_COUNTED_ITEMS: Final = 50
+"""A slate of more items takes as much memory as several, and counts as that many."""
 
 
 @dataclass(slots=True)
@@ -58,12 +62,14 @@ class SlateMemory:
 
     Args:
         actions: The names of the actions, in the order of `RememberedSlate.probabilities`.
-        size: Most slates in memory.
+        size: Most slates of up to 50 items in memory. One of 1,000 items counts as 20.
     """
 
     def __init__(self, actions: Sequence[str], size: int) -> None:
         self._actions = tuple(actions)
-        self._slates: FIFOCache[str, RememberedSlate] = FIFOCache(size)
+        self._slates: FIFOCache[str, RememberedSlate] = FIFOCache(
+            size, lambda slate: min(size, max(1, -(-len(slate.items) // _COUNTED_ITEMS)))
+        )
 
     def __len__(self) -> int:
         return len(self._slates)

@@ -21,7 +21,7 @@ from ranking.deadline.fallbacks import fall_back
 from ranking.hydration.history_encoder import EncodedHistory, HistoryEncoder, UserHistory
 from ranking.hydration.item_hashes import ItemHashes
 from ranking.query import HydratedQuery, Query, Rows, User
-from ranking.settings import DEFAULT_SURFACE, RankingSettings
+from ranking.settings import RankingSettings
 
 log = structlog.get_logger()
 
@@ -61,7 +61,7 @@ class ProfileHydrator:
             HydratedQuery(
                 request=query.request,
                 now_ms=query.now_ms,
-                settings=self._surfaces.get(query.request.surface) or self._surfaces[DEFAULT_SURFACE],
+                settings=self._surfaces[query.request.surface],
                 profile_unavailable=query.profile_unavailable,
                 revision=query.stored.revision if query.stored is not None else 0,
                 manifest=state.manifest,

@@ -77,11 +77,12 @@ class Reasons:
     ) -> list[slate_pb2.Reason]:
         """Returns a reason for each of the k listed items.
 
-        The reason of an explored item is that it is new. Otherwise it is the item of the history that contributed most.
-        If none contributed, it is that the item is popular now, or that it is new, or there is no reason.
+        The reason of an explored item is that it is new. Otherwise it is the other item of the history that contributed
+        most. If none contributed, it is that the item is popular now, or that it is new, or there is no reason.
         """
         rows, explored = scored.candidates.rows[selection.chosen], selection.explored
-        because = _because(query, contributions, scored.candidates.vectors[selection.chosen])
+        item_ids = [self._catalog.item_id(row) for row in rows.tolist()]
+        because = _because(query, contributions, item_ids, scored.candidates.vectors[selection.chosen])
         trend = self._popularity.trend(query.now_ms)[rows]
         fresh = is_fresh(self._catalog.published_ms[rows], query.now_ms, query.settings.fresh_days)
         reasons = []
@@ -156,8 +157,11 @@ class BegunReasons:
                 fall_back("reasons", ModelUnavailable())
 
 
-def _because(query: HydratedQuery, contributions: Contributions | None, vectors: Floats) -> Sequence[str]:
-    """For each item vector [k, d], the item of the history that contributed most to its score. Empty: none did."""
+def _because(
+    query: HydratedQuery, contributions: Contributions | None, item_ids: Sequence[str], vectors: Floats
+) -> Sequence[str]:
+    """For each of k items with vectors [k, d], the item of the history that contributed most to its score. Empty: none
+    did."""
     nothing = [""] * len(vectors)
     if contributions is None or not len(vectors) or vectors.shape[1] != contributions.vectors.shape[1]:
         return nothing
@@ -167,6 +171,11 @@ def _because(query: HydratedQuery, contributions: Contributions | None, vectors:
     if not at:
         return nothing
     terms = contributions.vectors[at] @ vectors.T
+    # No item is its own reason, though one that the user acted on may be listed.
+    listed = {item_id: column for column, item_id in enumerate(item_ids)}
+    for row, index in enumerate(at):
+        if (column := listed.get(contributions.items[index])) is not None:
+            terms[row, column] = 0
     best = terms.argmax(axis=0)
     carried = terms[best, np.arange(len(vectors))] > 0
     return [contributions.items[at[b]] if c else "" for b, c in zip(best, carried, strict=True)]

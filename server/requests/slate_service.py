@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.catalog import Catalog
-from ranking.metrics import Labels
+from inference.version_routing import VersionRouting
+from ranking.build import Runners
 from ranking.query import ListRequest, Query
-from ranking.runner import Runner
 from ranking.slate.ranked import Ranked
 from ranking.slate.slate_ids import SlateIds
 from recstream.v1 import slate_pb2
@@ -24,31 +24,31 @@ class SlateService:
     """Makes slates, for unary calls and for streams.
 
     Args:
-        runner: Ranks the candidates.
+        runners: Find and rank the items of slates, or rank those that a request names.
         catalog: The catalogue, which says which items may be shown now.
         limiter: Limits how many slates are made at the same time.
         settings: The time that a slate may take.
         now_ms: The wall clock, Unix milliseconds.
-        labels: Values of the metrics' labels.
+        versions: Returns the current routing of users to model versions.
     """
 
     def __init__(
         self,
         *,
-        runner: Runner,
+        runners: Runners,
         catalog: Catalog,
         limiter: RankingLimiter,
         settings: ServerSettings,
         now_ms: Callable[[], int],
-        labels: Labels,
+        versions: Callable[[], VersionRouting],
     ) -> None:
-        self._runner = runner
+        self._runners = runners
         self._catalog = catalog
         self._settings = settings
         self.now_ms = now_ms
         self._ids = SlateIds()
         self.limiter = limiter
-        self.labels = labels
+        self.versions = versions
 
     def check_ready(self) -> None:
         """Check that the catalogue has been read.
@@ -105,7 +105,10 @@ class SlateService:
             tail=snapshot.tail,
             profile_unavailable=snapshot.unavailable,
         )
-        [ranked] = await self._runner.rank([query], deadline=deadline)
+        if request.item_ids:
+            [ranked] = await self._runners.given.rank([query], deadline=deadline)
+            return ranked
+        [ranked] = await self._runners.found.rank([query], deadline=deadline)
         # An item may have been withdrawn after the filters had run.
         return self.prune(ranked)
 

@@ -4,14 +4,19 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from google.protobuf.duration_pb2 import Duration
+
+from catalog.popularity.stats import MAX_WINDOW_DAYS
+from catalog.top_items import ItemOrder, TopItemsQuery
 from profiles.folding.events import Position
 from ranking.query import ListRequest
 from ranking.settings import DEFAULT_SURFACE
-from recstream.v1 import filter_pb2, interaction_pb2
+from recstream.v1 import catalog_service_pb2, filter_pb2, interaction_pb2
 from recstream.v1 import recommendation_service_pb2 as rpc
-from server.errors import InvalidRequest, Violation
+from server.errors import InvalidRequest, UnknownSurface, Violation
 
 MAX_COUNT: Final = 500
+MAX_RANKED: Final = 1_000
 DEFAULT_COUNT: Final = 20
 MAX_EXCLUDED: Final = 1_000
 MAX_AFTER: Final = 32
@@ -21,6 +26,15 @@ MAX_EXPERIMENTS: Final = 32
 MAX_FILTER_PARTS: Final = 64
 MAX_TOKEN_BYTES: Final = 256 * 1024
 MAX_RESUME_TOKEN_BYTES: Final = 256
+_DAY_NS: Final = 86_400 * 10**9
+_ORDERS: Final = {
+    catalog_service_pb2.ITEM_ORDER_UNSPECIFIED: ItemOrder.POPULAR,
+    catalog_service_pb2.ITEM_ORDER_POPULAR: ItemOrder.POPULAR,
+    catalog_service_pb2.ITEM_ORDER_TRENDING: ItemOrder.TRENDING,
+    catalog_service_pb2.ITEM_ORDER_NEWEST: ItemOrder.NEWEST,
+}
+_LISTED_SURFACES: Final = 20
+"""Surfaces that an error names at most. A status with more than 8 KiB of details would not reach the client."""
 
 
 class Check:
@@ -28,6 +42,7 @@ class Check:
 
     def __init__(self) -> None:
         self.violations: list[Violation] = []
+        self._unknown_surface: str | None = None
 
     def no(self, field: str, problem: str) -> None:
         """Add a violation."""
@@ -38,8 +53,11 @@ class Check:
         """Finish the checks.
 
         Raises:
+            UnknownSurface: The surface is unknown. There may be other violations.
             InvalidRequest: There is a violation.
         """
+        if self._unknown_surface is not None:
+            raise UnknownSurface(self.violations, self._unknown_surface)
         if self.violations:
             raise InvalidRequest(self.violations)
 
@@ -66,12 +84,43 @@ class Check:
             self.no("count", f"is {value}; it must be 1 to {MAX_COUNT}, or 0 for {DEFAULT_COUNT}")
         return value or DEFAULT_COUNT
 
+    def surface(self, name: str, surfaces: Sequence[str]) -> str:
+        """Check that a surface is one of `surfaces`, and return it. Return the default surface for the empty name."""
+        before = len(self.violations)
+        self.size("surface", name, MAX_NAME_BYTES)
+        if name and name not in surfaces and len(self.violations) == before:
+            self._unknown_surface = name
+            more = len(surfaces) - _LISTED_SURFACES
+            listed = [*surfaces[:_LISTED_SURFACES], *([f"{more} more"] if more > 0 else [])]
+            self.no("surface", f"is {name!r}, which the settings do not have: there are {', '.join(listed)}")
+        return name or DEFAULT_SURFACE
+
+    def given_items(self, ids: Sequence[str]) -> tuple[str, ...]:
+        """Check the ids of items to rank, and return them."""
+        if not ids:
+            self.no("item_ids", f"is empty: name 1 to {MAX_RANKED} items")
+        if self.length("item_ids", ids, MAX_RANKED):
+            first: dict[str, int] = {}
+            for at, item_id in enumerate(ids):
+                self.identifier(f"item_ids[{at}]", item_id)
+                if (before := first.setdefault(item_id, at)) != at:
+                    self.no(f"item_ids[{at}]", f"is the same as item_ids[{before}]: name each item once")
+        return tuple(ids)
+
     def items(self, field: str, ids: Sequence[str]) -> frozenset[str]:
         """Check the ids of items to leave out, and return them."""
         if self.length(field, ids, MAX_EXCLUDED):
             for at, item_id in enumerate(ids):
                 self.size(f"{field}[{at}]", item_id, MAX_ID_BYTES)
         return frozenset(ids)
+
+    def window(self, wanted: Duration) -> int:
+        """Check a window of time, and return its milliseconds."""
+        nanoseconds = wanted.seconds * 10**9 + wanted.nanos
+        if not 0 < nanoseconds <= MAX_WINDOW_DAYS * _DAY_NS:
+            seconds = nanoseconds / 10**9
+            self.no("window", f"is {seconds:g} s; it must be above 0 and at most {MAX_WINDOW_DAYS} days")
+        return nanoseconds // 10**6
 
     def experiments(self, labels: Mapping[str, str]) -> None:
         """Check the labels of experiments."""
@@ -128,25 +177,57 @@ class Check:
 
 
 def recommend(
-    request: rpc.RecommendRequest, earlier: frozenset[int]
+    request: rpc.RecommendRequest, earlier: frozenset[int], surfaces: Sequence[str]
 ) -> tuple[ListRequest, tuple[Position, ...]]:
     """Check a request for a slate.
 
     Args:
         request: The request.
         earlier: Hashes of the items on earlier pages.
+        surfaces: The configured surfaces.
 
     Returns:
         The request for a list, and the positions of the events that the slate has to include.
 
     Raises:
         InvalidRequest: The request is not valid.
+        UnknownSurface: The settings do not have its surface.
     """
     check = Check()
-    wanted = _list(check, request, earlier)
+    wanted = _list(check, request, earlier, surfaces)
     after = check.after(request.after)
     check.done()
     return wanted, after
+
+
+def rank(request: rpc.RankRequest, surfaces: Sequence[str]) -> tuple[ListRequest, tuple[Position, ...]]:
+    """Check a request to rank items.
+
+    Args:
+        request: The request.
+        surfaces: The configured surfaces.
+
+    Returns:
+        The request for a list, and the positions of the events that the slate has to include.
+
+    Raises:
+        InvalidRequest: The request is not valid.
+        UnknownSurface: The settings do not have its surface.
+    """
+    check = Check()
+    check.identifier("user_id", request.user_id)
+    item_ids = check.given_items(request.item_ids)
+    surface = check.surface(request.surface, surfaces)
+    check.experiments(request.experiments)
+    after = check.after(request.after)
+    check.done()
+    return ListRequest(
+        user_id=request.user_id,
+        count=len(item_ids),
+        item_ids=item_ids,
+        surface=surface,
+        experiments=dict(request.experiments),
+    ), after
 
 
 def page_token(request: rpc.RecommendRequest) -> None:
@@ -160,11 +241,12 @@ def page_token(request: rpc.RecommendRequest) -> None:
     check.done()
 
 
-def stream(request: rpc.StreamRecommendationsRequest, path: str = "") -> ListRequest:
+def stream(request: rpc.StreamRecommendationsRequest, surfaces: Sequence[str], path: str = "") -> ListRequest:
     """Check a request for a stream.
 
     Args:
         request: The request.
+        surfaces: The configured surfaces.
         path: A prefix for the names of fields.
 
     Returns:
@@ -172,9 +254,10 @@ def stream(request: rpc.StreamRecommendationsRequest, path: str = "") -> ListReq
 
     Raises:
         InvalidRequest: The request is not valid.
+        UnknownSurface: The settings do not have its surface.
     """
     check = Check()
-    wanted = _list(check, request, frozenset())
+    wanted = _list(check, request, frozenset(), surfaces)
     check.size("resume_token", request.resume_token, MAX_RESUME_TOKEN_BYTES)
     check.violations[:] = [Violation(path + v.field, v.problem) for v in check.violations]
     check.done()
@@ -195,6 +278,36 @@ def similar(request: rpc.SimilarItemsRequest) -> int:
     check.items("excluded_item_ids", request.excluded_item_ids)
     check.done()
     return count
+
+
+def top_items(request: catalog_service_pb2.TopItemsRequest) -> TopItemsQuery:
+    """Check a request for top items, and return the query.
+
+    Raises:
+        InvalidRequest: The request is not valid.
+    """
+    check = Check()
+    order = _ORDERS.get(request.order)
+    if order is None:
+        check.no("order", f"is {request.order}, which this release does not know: it must be 1 to 3, or 0")
+    window_ms = None
+    if request.HasField("window"):
+        window_ms = check.window(request.window)
+        if order is not None and order is not ItemOrder.POPULAR:
+            check.no("window", f"is set, but the order is {order.name}: only POPULAR has a window")
+    count = check.count(request.count)
+    check.size("domain", request.domain, MAX_ID_BYTES)
+    check.filter(request.filter)
+    excluded = check.items("excluded_item_ids", request.excluded_item_ids)
+    check.done()
+    return TopItemsQuery(
+        order=order or ItemOrder.POPULAR,
+        count=count,
+        window_ms=window_ms,
+        domain=request.domain,
+        filter=request.filter if request.HasField("filter") else None,
+        excluded=excluded,
+    )
 
 
 def user(user_id: str, after: Sequence[interaction_pb2.EventToken] = ()) -> tuple[Position, ...]:
@@ -240,10 +353,11 @@ def _list(
     check: Check,
     request: rpc.RecommendRequest | rpc.StreamRecommendationsRequest,
     earlier: frozenset[int],
+    surfaces: Sequence[str],
 ) -> ListRequest:
     check.identifier("user_id", request.user_id)
     count = check.count(request.count)
-    check.size("surface", request.surface, MAX_NAME_BYTES)
+    surface = check.surface(request.surface, surfaces)
     check.size("domain", request.domain, MAX_ID_BYTES)
     check.filter(request.filter)
     excluded = check.items("excluded_item_ids", request.excluded_item_ids)
@@ -251,7 +365,7 @@ def _list(
     return ListRequest(
         user_id=request.user_id,
         count=count,
-        surface=request.surface or DEFAULT_SURFACE,
+        surface=surface,
         domain=request.domain,
         filter=request.filter if request.HasField("filter") else None,
         excluded=excluded,

@@ -5,6 +5,7 @@ from typing import Any
 
 import grpc
 
+from catalog.top_items import ItemOrder, TopItem, TopItems
 from recstream.v1 import catalog_service_pb2 as rpc
 from recstream.v1.catalog_service_pb2_grpc import CatalogServiceServicer
 from server.requests import validation
@@ -20,9 +21,10 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 @dataclass(frozen=True)
 class CatalogService(CatalogServiceServicer):
-    """Reads, puts and withdraws items."""
+    """Reads, puts and withdraws items, and finds the top items."""
 
     item_writer: ItemWriter
+    top_items: TopItems
     slate_service: SlateService
     admission: Admission
     settings: ServerSettings
@@ -40,6 +42,9 @@ class CatalogService(CatalogServiceServicer):
         until = writing_deadline(context, self.settings)
         return await answer("WithdrawItems", context, lambda: self._withdraw(request, until))
 
+    async def TopItems(self, request: rpc.TopItemsRequest, context: Context) -> rpc.TopItemsResponse:
+        return await answer("TopItems", context, lambda: self._top(request))
+
     async def _get(self, request: rpc.GetItemRequest) -> rpc.GetItemResponse:
         with self.admission.call():
             validation.item(request.item_id)
@@ -55,3 +60,21 @@ class CatalogService(CatalogServiceServicer):
             self.slate_service.check_ready()
             tokens, unknown = await self.item_writer.withdraw(request.item_ids, until)
             return rpc.WithdrawItemsResponse(tokens=tokens, unknown_item_ids=unknown)
+
+    async def _top(self, request: rpc.TopItemsRequest) -> rpc.TopItemsResponse:
+        with self.admission.call():
+            self.slate_service.check_ready()
+            query = validation.top_items(request)
+            found = self.top_items.find(query, self.slate_service.now_ms())
+            return rpc.TopItemsResponse(items=[_message(item, query.order) for item in found])
+
+
+def _message(item: TopItem, order: ItemOrder) -> rpc.TopItem:
+    message = rpc.TopItem(item_id=item.item_id)
+    if order is ItemOrder.POPULAR:
+        message.popularity = int(item.figure)
+    elif order is ItemOrder.TRENDING:
+        message.trend = item.figure
+    else:
+        message.published_at.FromMilliseconds(int(item.figure))
+    return message

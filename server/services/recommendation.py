@@ -35,7 +35,11 @@ _OPEN_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class RecommendationService(RecommendationServiceServicer):
-    """Serves slates, streams of slates, and similar items."""
+    """Serves slates, streams of slates, the order of given items, and similar items.
+
+    Attributes:
+        surfaces: The configured surfaces. Requests may name no others.
+    """
 
     slate_service: SlateService
     read_your_writes: ReadYourWrites
@@ -46,10 +50,15 @@ class RecommendationService(RecommendationServiceServicer):
     slate_log: SlateLog
     admission: Admission
     settings: ServerSettings
+    surfaces: tuple[str, ...]
 
     async def Recommend(self, request: rpc.RecommendRequest, context: Context) -> rpc.RecommendResponse:
         limit = deadline(context.time_remaining(), self.settings)
         return await answer("Recommend", context, lambda: self._recommend(request, limit))
+
+    async def Rank(self, request: rpc.RankRequest, context: Context) -> rpc.RankResponse:
+        limit = deadline(context.time_remaining(), self.settings)
+        return await answer("Rank", context, lambda: self._rank(request, limit))
 
     async def StreamRecommendations(  # type: ignore[override]
         self, request: rpc.StreamRecommendationsRequest, context: Context
@@ -71,9 +80,10 @@ class RecommendationService(RecommendationServiceServicer):
         with self.admission.call():
             self.slate_service.check_ready()
             validation.page_token(request)
-            wanted, after = validation.recommend(request, frozenset())
+            wanted, after = validation.recommend(request, frozenset(), self.surfaces)
             if request.page_token:
-                wanted, after = validation.recommend(request, self.pages.earlier_items(request))
+                earlier = self.pages.earlier_items(request)
+                wanted, after = validation.recommend(request, earlier, self.surfaces)
             snapshot, included = await self.read_your_writes.snapshot(wanted.user_id, after, limit.events)
             ranked = await self.slate_service.for_call(wanted, snapshot, limit.answer)
             given = [item.item_id for item in ranked.slate.items]
@@ -84,18 +94,32 @@ class RecommendationService(RecommendationServiceServicer):
                 next_page_token=self.pages.next(request, wanted.served, given, ranked.remaining),
             )
 
+    async def _rank(self, request: rpc.RankRequest, limit: Deadline) -> rpc.RankResponse:
+        with self.admission.call():
+            self.slate_service.check_ready()
+            wanted, after = validation.rank(request, self.surfaces)
+            snapshot, included = await self.read_your_writes.snapshot(wanted.user_id, after, limit.events)
+            slate = (await self.slate_service.for_call(wanted, snapshot, limit.answer)).slate
+            self.slate_log.sent(wanted, slate)
+            known = {item.item_id for item in slate.items}
+            return rpc.RankResponse(
+                slate=slate,
+                includes_events=included,
+                unknown_item_ids=[item_id for item_id in wanted.item_ids if item_id not in known],
+            )
+
     async def _stream(self, request: rpc.StreamRecommendationsRequest, context: Context) -> None:
         async def send(frame: frame_pb2.Frame) -> None:
             await context.write(rpc.StreamRecommendationsResponse(frame=frame))
 
-        wanted = validation.stream(request)
+        wanted = validation.stream(request, self.surfaces)
         with self.admission.stream(wanted.user_id):
             self.slate_service.check_ready()
             await self.streams.run_one(wanted, request.deltas, request.resume_token, send, Mailbox())
 
     async def _session(self, requests: AsyncIterator[rpc.SessionRequest], context: Context) -> None:
         opening = await _opening(requests)
-        wanted = validation.stream(opening, "open.")
+        wanted = validation.stream(opening, self.surfaces, "open.")
         writing = asyncio.Lock()
         mailbox = Mailbox()
         newest: dict[tuple[bytes, int], Position] = {}  # By topic id and partition.

@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
+from inference.version_labels import version_label
 from ranking.query import ListRequest
 from ranking.slate.ranked import Ranked
 from recstream.v1 import frame_pb2, slate_pb2
@@ -80,8 +81,7 @@ class Stream:
         self._watermarks: Mapping[Partition, int] = {}
         self._begun = False
         self._missed = False
-        self._surface = slate_service.labels.surface(request.surface)
-        self._gauge = StreamGauge(self._surface)
+        self._gauge = StreamGauge(request.surface)
         self._sent_at = time.monotonic()
         self._made_at = time.monotonic()
 
@@ -187,7 +187,7 @@ class Stream:
             self._missed = False
         slate_digest = digest(self._request.user_id, ranked.slate)
         first, self._resumed = self._resumed, None
-        version = self._slate_service.labels.version(ranked.slate.model_version)
+        version = version_label(ranked.slate.model_version, self._slate_service.versions())
         self._gauge.set(version)
         if self._held is None and first == slate_digest:
             self._held, self._digest = ranked, slate_digest
@@ -236,7 +236,7 @@ class Stream:
         if news.since:
             metrics.FRAME_SECONDS.observe(time.monotonic() - news.since)
         if named:
-            seconds = metrics.EVENT_TO_FRAME_SECONDS.labels(self._surface, version)
+            seconds = metrics.EVENT_TO_FRAME_SECONDS.labels(self._request.surface, version)
             now_ms = time.time() * 1000
             for cause in named:
                 if cause.record_time_ms:

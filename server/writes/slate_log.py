@@ -4,8 +4,9 @@ import asyncio
 import time
 from typing import Final
 
+import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from ranking.query import ListRequest
 from recstream.storage.v1 import slate_pb2 as stored_slate_pb2
@@ -18,7 +19,11 @@ from topics.errors import TopicsError
 from topics.producer import start_producer
 from topics.settings import KafkaSettings
 
-_BATCH = 200
+log = structlog.get_logger()
+
+_BATCH: Final = 200
+_QUEUE_BYTES: Final = 64 << 20
+"""Bytes of the queue at most. A slate of 20 items has a few KB, one of 1,000 items may have 1 MB."""
 
 
 class SlateLog:
@@ -36,6 +41,7 @@ class SlateLog:
     def __init__(self, kafka: KafkaSettings, settings: ServerSettings) -> None:
         self._kafka = kafka
         self._queue: asyncio.Queue[tuple[bytes, bytes]] = asyncio.Queue(settings.slate_queue)
+        self._queued_bytes = 0
 
     def sent(self, request: ListRequest, slate: slate_pb2.Slate) -> None:
         """Add a slate that was sent to the queue, unless the slate is empty."""
@@ -49,10 +55,12 @@ class SlateLog:
             experiments=request.experiments,
             sent_at_ms=int(time.time() * 1000),
         )
-        try:
-            self._queue.put_nowait((request.user_id.encode(), record.SerializeToString()))
-        except asyncio.QueueFull:
+        value = record.SerializeToString()
+        if self._queue.full() or self._queued_bytes + len(value) > _QUEUE_BYTES:
             metrics.SLATES.labels("dropped").inc()
+            return
+        self._queue.put_nowait((request.user_id.encode(), value))
+        self._queued_bytes += len(value)
 
     async def run(self) -> None:
         """Write the queue to Kafka, until cancelled. After a failure, call again. The queue is kept.
@@ -80,13 +88,21 @@ class SlateLog:
             batch = [await self._queue.get()]
             while len(batch) < _BATCH and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
+            self._queued_bytes -= sum(len(value) for _, value in batch)
+            sent = 0
             try:
-                acknowledgements = [await producer.send(topic, value, key) for key, value in batch]
+                acknowledgements = []
+                for key, value in batch:
+                    try:
+                        acknowledgements.append(await producer.send(topic, value, key))
+                    except (
+                        MessageSizeTooLargeError
+                    ):  # It must not cost the others of its batch their records.
+                        log.warning("slate_too_large", bytes=len(value))
                 await asyncio.gather(*acknowledgements)
-                metrics.SLATES.labels("sent").inc(len(batch))
-            except BaseException:
-                metrics.SLATES.labels("dropped").inc(len(batch))
-                raise
+                sent = len(acknowledgements)
             finally:
+                metrics.SLATES.labels("sent").inc(sent)
+                metrics.SLATES.labels("dropped").inc(len(batch) - sent)
                 for _ in batch:
                     self._queue.task_done()

@@ -148,7 +148,7 @@ _LISTS = PanelRow(
     (
         Panel(
             "Lists by tier and surface",
-            "Lists that were made. A surface that is not configured is `other`.",
+            "Lists that were made.",
             "ops",
             (a_second("recstream_ranking_lists_total", "tier, surface"),),
             Shape.STACK,

@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 from collections import Counter
+from typing import TypeAlias
 
 import numpy as np
 import pytest
@@ -18,6 +19,8 @@ from recstream.storage.v1 import catalog_pb2
 NOW = 1_700_000_000_000
 NOW_HOUR = NOW // HOUR_MS
 DAY_MS = 24 * HOUR_MS
+Events: TypeAlias = list[tuple[int, int]]
+"""Hours and numbers of positive events."""
 EVENTS = st.lists(st.tuples(st.integers(NOW_HOUR - 24 * 300, NOW_HOUR), st.integers(1, 5)), max_size=150)
 
 

@@ -9,6 +9,7 @@ import grpc
 
 from recstream.client import RankedItem
 from recstream.v1.frame_pb2 import Delta, Frame, GoAway, Heartbeat, PlacedItem
+from recstream.v1.recommendation_service_pb2 import RankResponse
 from tests.client.scripted_server import (
     RecommendResponse,
     RecordResponse,
@@ -57,6 +58,13 @@ async def test_recommend(compiled: Path, server: ScriptedServer):
     assert (request.user_id, request.count, list(request.filter.categories)) == ("ann", 2, ["Comedy"])
     assert (request.after[0].topic_id, request.after[0].offset) == (b"\x01\x02", 1 << 60)
     assert server.seen[0].metadata["authorization"] == "Bearer x"
+
+
+async def test_rank(compiled: Path, server: ScriptedServer):
+    server.play("Rank", answering(RankResponse(slate=slate("b", "a"), unknown_item_ids=["z"])))
+    assert await play(compiled, server, "rank") == {"ids": ["b", "a"], "unknown": ["z"]}
+    [request] = server.requests("Rank")
+    assert (request.user_id, list(request.item_ids), request.surface) == ("ann", ["a", "z", "b"], "search")
 
 
 async def test_the_golden_files_are_parsed_and_serialised_to_the_same_bytes(

@@ -35,6 +35,10 @@ const scenes = {
     });
     return { ids: ids(answer.slate), tier: answer.slate.tier, revision: String(answer.slate.profileRevision) };
   },
+  async rank() {
+    const answer = await client.rank({ userId: "ann", itemIds: ["a", "z", "b"], surface: "search" });
+    return { ids: ids(answer.slate), unknown: answer.unknownItemIds };
+  },
   async record() {
     const token = await client.record({ userId: "ann", itemId: "a", action: "view", value: 0.5 });
     return { offset: String(token.offset), partition: token.partition, topic: [...token.topicId] };

@@ -204,3 +204,19 @@ async def test_the_server_makes_the_lists_that_the_evaluation_measures(
             if list(answer.item_ids) != judged:
                 differing.append(f"{user_id}: {answer.item_ids} and {judged}")
     assert not differing, "\n".join(differing)
+
+
+@pytest.mark.drill
+@pytest.mark.timeout(600)
+async def test_items_are_ranked_in_the_order_of_the_list_that_has_them(stack: Stack) -> None:
+    """The surface `evaluation` has neither caps nor exploration. `default` has both, but moves no given items."""
+    rng = np.random.default_rng(1)
+    async with Client(stack.address("server")) as client:
+        for user_id in USERS:
+            listed = await client.recommend(user_id, count=60, surface="evaluation", timeout=30)
+            assert listed.tier is Tier.RANKED
+            for surface in ("evaluation", "default"):
+                item_ids = rng.permutation([*listed.item_ids, "unknown"]).tolist()
+                ranked = await client.rank(user_id, item_ids, surface=surface, timeout=30)
+                assert ranked.tier is Tier.RANKED and ranked.unknown_item_ids == ("unknown",)
+                assert ranked.item_ids == listed.item_ids, user_id

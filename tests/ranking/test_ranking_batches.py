@@ -163,7 +163,7 @@ async def test_users_of_two_versions_in_one_batch_have_lists_of_their_own_versio
     for item_id in numbered(120):
         catalog.put_vector(VERSION + 1, item_id, rng.normal(size=8).astype(np.float32))
     half = VersionRouting(Live(MANIFEST), Live(newer), 0.5)
-    made = build(catalog, PaperModel(), lambda: half, PROFILES, RankingSettings())
+    made = build(catalog, PaperModel(), lambda: half, PROFILES, RankingSettings()).found
     names = [f"user-{n}" for n in range(16)]
     wanted = [manifest.version for name in names if (manifest := half.chosen(name)) is not None]
     assert set(wanted) == {VERSION, VERSION + 1}
@@ -186,7 +186,7 @@ async def test_a_version_that_does_not_answer_does_not_affect_users_of_another(
     for item_id in numbered(120):
         catalog.put_vector(VERSION + 1, item_id, vector(1, 2))
     half = VersionRouting(Live(MANIFEST), Live(newer), 0.5)
-    made = build(catalog, Half(), lambda: half, PROFILES, RankingSettings())
+    made = build(catalog, Half(), lambda: half, PROFILES, RankingSettings()).found
     names = [f"user-{n}" for n in range(16)]
     ranked = await made.rank([query(liked(name, "i003", "i004"), user_id=name) for name in names])
     assert {(each.slate.model_version, each.slate.tier) for each in ranked} == {
@@ -210,7 +210,7 @@ async def test_without_the_ranker_lists_are_in_the_order_of_the_users_vector(cat
     surfaces = {"evaluation": {"nearest": 120, "similar": 0, "popular": 0, "trending": 0, "fresh": 0}}
     surfaces["evaluation"] |= {"exploration_share": 0, "category_share": 1}
     settings = RankingSettings.model_validate({"surfaces": surfaces})
-    made = build(catalog, model, lambda: routing, PROFILES, settings, ranker=False)
+    made = build(catalog, model, lambda: routing, PROFILES, settings, ranker=False).found
     taste = vector(1, -2, 3)
     [ranked] = await made.rank([query(with_state(liked("ann", "i003"), taste), count=50)])
     assert ranked.slate.tier == VECTORS and "rank" not in model.calls
@@ -238,7 +238,7 @@ def named(catalog: FilledCatalog) -> Runner:
     """A runner whose slate ids count up."""
     moments, routing = count(1_000), VersionRouting.single(MANIFEST)
     names = SlateIds(clock=lambda: next(moments), random=bytes)
-    return build(catalog, PaperModel(), lambda: routing, PROFILES, RankingSettings(), slate_ids=names)
+    return build(catalog, PaperModel(), lambda: routing, PROFILES, RankingSettings(), slate_ids=names).found
 
 
 async def test_the_same_queries_give_the_same_lists_with_the_same_ids(catalog: FilledCatalog) -> None:

@@ -195,6 +195,13 @@ async def test_the_newest_event_on_an_item_decides():
     assert ids(ranked) == ["B1", "B2", "B3", "B4", "B5"]
 
 
+async def test_no_item_is_its_own_reason():
+    ranked = await ask(runner(tastes(), PaperModel()), user(("click", "A"), ("click", "B")), count=24)
+    reasons = {each.item_id: each.reason.item_id for each in ranked.slate.items}
+    assert (reasons["A1"], reasons["B1"]) == ("A", "B")
+    assert (reasons["A"], reasons["B"]) == ("", "")
+
+
 async def test_an_unknown_user_gets_popular_and_new_items_in_the_models_order():
     catalog = catalog_of(400)
     catalog.popular({"i399": 50})

@@ -7,6 +7,7 @@ from inference.model import Candidates as RankerInput
 from profiles.folding.events import Erasure, Event, Position
 from profiles.folding.fold import fold
 from profiles.profile import Stored
+from ranking.settings import DEFAULT_SURFACE
 from recstream.storage.v1 import catalog_pb2
 from recstream.v1 import slate_pb2
 from tests.ranking.filled_catalog import FilledCatalog
@@ -158,7 +159,7 @@ async def test_items_with_lasting_popularity_are_found_beside_trending_ones():
     catalog.popular(dict.fromkeys(numbered(20), 1))
     catalog.popular({"classic": 500}, hours_ago=21 * 24)
     made = runner(catalog, PaperModel(), default={"trending": 5, "popular": 5})
-    first = (await ask(made, count=5, surface="home")).slate.items[0]
+    first = (await ask(made, count=5, surface=DEFAULT_SURFACE)).slate.items[0]
     assert (first.item_id, first.source) == ("classic", "popular")
 
 
@@ -229,7 +230,7 @@ async def test_newness_is_judged_as_of_the_moment():
     catalog.put(item("new now", published_at_ms=NOW_MS - DAY_MS), vector(1))
     made = runner(catalog, PaperModel(), default={"popular": 0, "trending": 0, "nearest": 0, "similar": 0})
     for moment, wanted in ((EARLIER_MS, "new then"), (NOW_MS, "new now")):
-        listed = (await ask(made, surface="home", count=1, now_ms=moment)).slate.items
+        listed = (await ask(made, surface=DEFAULT_SURFACE, count=1, now_ms=moment)).slate.items
         assert [each.item_id for each in listed] == [wanted]
 
 

@@ -52,7 +52,7 @@ def catalog() -> FilledCatalog:
 
 
 def made(catalog: FilledCatalog, model: Flipping) -> Runner:
-    return build(catalog, model, lambda: model.routing, PROFILES, RankingSettings())
+    return build(catalog, model, lambda: model.routing, PROFILES, RankingSettings()).found
 
 
 def with_state(stored: Stored, version: int) -> Stored:

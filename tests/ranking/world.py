@@ -12,7 +12,7 @@ from profiles.actions import ProfileSettings
 from profiles.folding.events import Event, Position
 from profiles.folding.fold import fold
 from profiles.profile import ModelState, Stored
-from ranking.build import build, build_similar_items
+from ranking.build import Runners, build, build_similar_items
 from ranking.query import ListRequest, Query
 from ranking.runner import Runner
 from ranking.settings import RankingSettings
@@ -141,13 +141,18 @@ def loop_time() -> float:
     return asyncio.get_running_loop().time()
 
 
-def runner(
+def runners(
     catalog, model: PaperModel, *, manifest: Manifest | None = MANIFEST, profiles=PROFILES, **settings
-) -> Runner:
+) -> Runners:
     routing = VersionRouting.single(manifest)
     return build(
         catalog, model, lambda: routing, profiles, RankingSettings.model_validate(settings), clock=loop_time
     )
+
+
+def runner(catalog, model: PaperModel, **settings) -> Runner:
+    """The runner of lists whose items the sources find. See `runners`."""
+    return runners(catalog, model, **settings).found
 
 
 def query(

@@ -236,7 +236,7 @@ async def test_a_foreign_page_token_is_refused(around: World) -> None:
     for request, why in (
         (rpc.RecommendRequest(user_id="other", page_token=first.next_page_token), "another user"),
         (
-            rpc.RecommendRequest(user_id="pat", surface="home", page_token=first.next_page_token),
+            rpc.RecommendRequest(user_id="pat", surface="evaluation", page_token=first.next_page_token),
             "another request",
         ),
         (rpc.RecommendRequest(user_id="pat", page_token=first.next_page_token[:-8]), "damaged"),

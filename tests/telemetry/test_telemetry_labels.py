@@ -7,7 +7,6 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from inference.bundle.bundle import Manifest
 from inference.version_labels import Retiring, version_label
 from inference.version_routing import Live, VersionRouting
-from ranking.metrics import Labels
 from server import metrics
 from server.app import SERVICES
 from server.streaming.stream_gauge import StreamGauge
@@ -28,17 +27,14 @@ def live(version: int) -> Live:
     return Live(manifest)
 
 
-@given(st.text(), st.integers())
-def test_an_unknown_surface_or_version_is_other(surface: str, version: int) -> None:
-    labels = Labels({"default", "home"}, lambda: VersionRouting(live(3), live(4), 0.5))
-    assert labels.surface(surface) in {"default", "home", "other"}
-    assert labels.version(version) in {"0", "3", "4", "other"}
+@given(st.integers())
+def test_an_unknown_version_is_other(version: int) -> None:
+    assert version_label(version, VersionRouting(live(3), live(4), 0.5)) in {"0", "3", "4", "other"}
 
 
-def test_known_surfaces_and_versions_keep_their_names() -> None:
-    labels = Labels({"default", "home"}, lambda: VersionRouting(live(3), live(4), 0.5))
-    assert [labels.surface(name) for name in ("default", "home", "player")] == ["default", "home", "other"]
-    assert [labels.version(number) for number in (0, 3, 4, 5)] == ["0", "3", "4", "other"]
+def test_known_versions_keep_their_names() -> None:
+    routing = VersionRouting(live(3), live(4), 0.5)
+    assert [version_label(number, routing) for number in (0, 3, 4, 5)] == ["0", "3", "4", "other"]
 
 
 def test_a_hundred_successive_versions_leave_the_series_of_two() -> None:

@@ -199,6 +199,18 @@ def test_events_of_another_user_do_not_count_for_a_slate(slate_comes_first: bool
     assert outcomes()["counted"] - before["counted"] == 2
 
 
+def test_long_slates_take_the_memory_of_several() -> None:
+    measured = quality(Clock(), 25)
+    for number, items in enumerate((20, 50, 51, 1000)):
+        measured.record_slate(slate(f"s{number}", items=items))
+    assert value("recstream_quality_slates_in_memory") == 4  # 1 + 1 + 2 + 20 of 25
+    measured.record_slate(slate("s4", items=100))
+    assert value("recstream_quality_slates_in_memory") == 4
+    small = quality(Clock(), 3)
+    small.record_slate(slate("longer than the memory", items=1000))
+    assert value("recstream_quality_slates_in_memory") == 1
+
+
 def test_the_oldest_lists_are_forgotten() -> None:
     clock, before = Clock(), outcomes()
     measured = quality(clock, 3)

@@ -35,7 +35,7 @@ async def watch(client: Client, user: str, surface: str) -> None:
 async def use(client: Client, user: str) -> None:
     """Requests lists, and sends impressions and actions for them."""
     while True:
-        for surface in ("", "evaluation", "no-such-surface"):
+        for surface in ("", "evaluation"):
             shown = await client.recommend(user, count=12, surface=surface)
             for place, item in enumerate(shown):
                 await client.record(
@@ -47,6 +47,8 @@ async def use(client: Client, user: str) -> None:
         token = await client.record(user, ITEMS[0], "view")
         await client.profile(user, after=[token])
         await client.similar(ITEMS[1], count=3)
+        await client.rank(user, ITEMS[:5])
+        await client.top_items()
         await asyncio.sleep(0.1)
 
 
@@ -55,6 +57,8 @@ async def misuse(client: Client, events: Events) -> None:
         await events.producer.send_and_wait(events.topic, b"{no json", key=b"nobody")
         with suppress(RecstreamError):
             await client.recommend("u", count=-1)
+        with suppress(RecstreamError):
+            await client.recommend("u", surface="no-such-surface")
         await asyncio.sleep(1.0)
 
 
@@ -76,7 +80,7 @@ async def _look(stack: Stack, folder: Path) -> Mapping[str, object]:
         Client(stack.address("server")) as client,
         Events.to(stack) as events,
         in_background(
-            *(watch(client, f"user-{n}", surface) for n, surface in enumerate(("", "", "elsewhere"))),
+            *(watch(client, f"user-{n}", surface) for n, surface in enumerate(("", "", "evaluation"))),
             *(use(client, f"user-{n}") for n in range(3)),
             misuse(client, events),
         ),
@@ -163,10 +167,10 @@ def test_every_label_has_a_value_within_its_bounds(seen: Mapping[str, dict]) -> 
             assert metric.values[label].holds(value), series
 
 
-def test_a_surface_that_a_client_invents_is_other(seen: Mapping[str, dict]) -> None:
+def test_a_surface_that_a_client_invents_has_no_series(seen: Mapping[str, dict]) -> None:
     surfaces = {
         series["surface"]
         for series in (*seen["series"]["server"], *seen["series"]["ingest"])
         if "surface" in series
     }
-    assert surfaces == {"default", "evaluation", "other"}
+    assert surfaces == {"default", "evaluation"}

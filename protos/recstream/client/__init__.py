@@ -33,6 +33,7 @@ from recstream.client.lists import Recommendations, Tier
 from recstream.client.profiles import ProfileExport
 from recstream.client.session import Session
 from recstream.client.stream import RecommendationStream
+from recstream.v1.catalog_service_pb2 import TopItem
 from recstream.v1.filter_pb2 import Filter
 from recstream.v1.frame_pb2 import Cause
 from recstream.v1.interaction_pb2 import EventToken, Interaction
@@ -68,6 +69,7 @@ __all__ = [
     "ServerError",
     "Session",
     "Tier",
+    "TopItem",
     "Unavailable",
     "interaction",
     "new_event_id",

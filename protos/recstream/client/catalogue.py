@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from typing import Literal
 
 from recstream.client.connection import Connection
 from recstream.v1.catalog_service_pb2 import (
+    ITEM_ORDER_NEWEST,
+    ITEM_ORDER_POPULAR,
+    ITEM_ORDER_TRENDING,
     GetItemRequest,
     GetItemResponse,
     PutItemsRequest,
     PutItemsResponse,
+    TopItem,
+    TopItemsRequest,
     WithdrawItemsRequest,
     WithdrawItemsResponse,
 )
+from recstream.v1.filter_pb2 import Filter
 from recstream.v1.interaction_pb2 import EventToken
 from recstream.v1.item_pb2 import Item
 
 #: The most items and bytes of a request. The bytes stay below gRPC's usual limit of 4 MiB.
 ITEMS_PER_REQUEST = 1_000
 BYTES_PER_REQUEST = 3 << 20
+
+Order = Literal["popular", "trending", "newest"]
+_ORDERS = {"popular": ITEM_ORDER_POPULAR, "trending": ITEM_ORDER_TRENDING, "newest": ITEM_ORDER_NEWEST}
 
 
 class Catalogue:
@@ -74,6 +85,52 @@ class Catalogue:
         """
         request = WithdrawItemsRequest(item_ids=item_ids)
         return await self._connection.call(self._connection.catalog.WithdrawItems, request, timeout)
+
+    async def top_items(
+        self,
+        order: Order = "popular",
+        *,
+        window: timedelta | None = None,
+        count: int = 0,
+        domain: str = "",
+        filter: Filter | None = None,
+        excluded: Iterable[str] = (),
+        timeout: float | None = None,
+    ) -> tuple[TopItem, ...]:
+        """Returns the top items of the catalogue, best first, without a user.
+
+        Args:
+            order: `popular`: most positive events first; `trending`: recent events count most; `newest`: latest
+                published first.
+            window: for `popular`, counts the events of the last so much time, at most 255 days, rounded to hours and,
+                beyond 62 hours, to days; None: all events.
+            count: how many items, 1 to 500; 0: the server's default, 20.
+            domain: only items of this domain.
+            filter: which items may be among them.
+            excluded: ids of items to leave out, at most 1,000.
+            timeout: seconds; None: the client's default.
+
+        Returns:
+            The items, each with its `popularity`, `trend` or `published_at`.
+
+        Raises:
+            ValueError: there is no such order.
+            InvalidRequest: a field is invalid.
+            RecstreamError: see `recstream.client.errors`.
+
+        Example:
+            for item in await client.top_items("popular", window=timedelta(days=1), count=10):
+                print(item.item_id, item.popularity)
+        """
+        if order not in _ORDERS:
+            raise ValueError(f"order is {order!r}; it must be {', '.join(_ORDERS)}")
+        request = TopItemsRequest(
+            order=_ORDERS[order], count=count, domain=domain, filter=filter, excluded_item_ids=excluded
+        )
+        if window is not None:
+            request.window.FromTimedelta(window)
+        answer = await self._connection.call(self._connection.catalog.TopItems, request, timeout)
+        return tuple(answer.items)
 
 
 def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:

@@ -37,6 +37,7 @@ class Recommendations(Sequence[RankedItem]):
         tier: how the list was made.
         includes_events: False: the deadline came before the events in `after` were in the profile.
         next_page_token: for `recommend(page_token=...)`; empty: there are no further items.
+        unknown_item_ids: of `rank()`, the items that the catalogue does not know, in the order in which you named them.
         profile_revision: the revision of the profile that it was made from; only compare it for equality.
         model_version: the version of the model that scored it; 0: no model.
         profile_unavailable: True: the profile could not be read, so the list does not depend on the user.
@@ -54,6 +55,7 @@ class Recommendations(Sequence[RankedItem]):
     tier: Tier = Tier.UNSPECIFIED
     includes_events: bool = True
     next_page_token: str = ""
+    unknown_item_ids: tuple[str, ...] = ()
     profile_revision: int = 0
     model_version: int = 0
     profile_unavailable: bool = False
@@ -86,6 +88,7 @@ def from_slate(
     items: Sequence[RankedItem] | None = None,
     includes_events: bool = True,
     next_page_token: str = "",
+    unknown_item_ids: Sequence[str] = (),
     causes: Sequence[Cause] = (),
     resume_token: str = "",
     sequence: int = 0,
@@ -97,6 +100,7 @@ def from_slate(
         tier=Tier(slate.tier),
         includes_events=includes_events,
         next_page_token=next_page_token,
+        unknown_item_ids=tuple(unknown_item_ids),
         profile_revision=slate.profile_revision,
         model_version=slate.model_version,
         profile_unavailable=slate.profile_unavailable,

@@ -13,6 +13,7 @@ from recstream.client.stream import RecommendationStream
 from recstream.v1.filter_pb2 import Filter
 from recstream.v1.interaction_pb2 import EventToken
 from recstream.v1.recommendation_service_pb2 import (
+    RankRequest,
     RecommendRequest,
     SimilarItemsRequest,
     StreamRecommendationsRequest,
@@ -41,7 +42,7 @@ class ListOptions(TypedDict, total=False):
 
 
 class Recommending:
-    """Lists for users, and items similar to an item."""
+    """Lists for users, the order of given items for a user, and items similar to an item."""
 
     _connection: Connection
     _idle_timeout: float | None
@@ -100,6 +101,45 @@ class Recommending:
         answer = await self._connection.call(self._connection.recommendations.Recommend, request, timeout)
         return from_slate(
             answer.slate, includes_events=answer.includes_events, next_page_token=answer.next_page_token
+        )
+
+    async def rank(
+        self,
+        user_id: str,
+        item_ids: Iterable[str],
+        *,
+        after: Iterable[EventToken] = (),
+        surface: str = "",
+        experiments: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> Recommendations:
+        """Orders items that you name, such as search results, for a user. Leaves no known item out.
+
+        Args:
+            user_id: the user.
+            item_ids: ids of the items, 1 to 1,000, each once.
+            after: tokens of events that the order must include; see `includes_events` of the answer.
+            surface: where the items are shown; selects the surface's settings.
+            experiments: experiment name to arm; stored with the list's record.
+            timeout: seconds; None: the client's default. A short timeout gives a simpler order, not an error.
+
+        Returns:
+            The items that the catalogue knows, best first; `unknown_item_ids` names the others.
+
+        Raises:
+            InvalidRequest: a field is invalid, such as an item that is named twice.
+            RecstreamError: see `recstream.client.errors`.
+
+        Example:
+            found = await client.rank("ann", search("space"))
+            show(found.item_ids, found.unknown_item_ids)
+        """
+        request = RankRequest(
+            user_id=user_id, item_ids=item_ids, surface=surface, after=after, experiments=experiments
+        )
+        answer = await self._connection.call(self._connection.recommendations.Rank, request, timeout)
+        return from_slate(
+            answer.slate, includes_events=answer.includes_events, unknown_item_ids=answer.unknown_item_ids
         )
 
     async def pages(

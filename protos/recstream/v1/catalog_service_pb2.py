@@ -23,11 +23,14 @@ _sym_db = _symbol_database.Default()
 
 
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from recstream.v1 import filter_pb2 as recstream_dot_v1_dot_filter__pb2
 from recstream.v1 import interaction_pb2 as recstream_dot_v1_dot_interaction__pb2
 from recstream.v1 import item_pb2 as recstream_dot_v1_dot_item__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"recstream/v1/catalog_service.proto\x12\x0crecstream.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1erecstream/v1/interaction.proto\x1a\x17recstream/v1/item.proto\"!\n\x0eGetItemRequest\x12\x0f\n\x07item_id\x18\x01 \x01(\t\"h\n\x0fGetItemResponse\x12 \n\x04item\x18\x01 \x01(\x0b\x32\x12.recstream.v1.Item\x12\x10\n\x08\x65mbedded\x18\x02 \x01(\x08\x12\x12\n\npopularity\x18\x03 \x01(\x03\x12\r\n\x05trend\x18\x04 \x01(\x01\"4\n\x0fPutItemsRequest\x12!\n\x05items\x18\x01 \x03(\x0b\x32\x12.recstream.v1.Item\"<\n\x10PutItemsResponse\x12(\n\x06tokens\x18\x01 \x03(\x0b\x32\x18.recstream.v1.EventToken\"(\n\x14WithdrawItemsRequest\x12\x10\n\x08item_ids\x18\x01 \x03(\t\"[\n\x15WithdrawItemsResponse\x12(\n\x06tokens\x18\x01 \x03(\x0b\x32\x18.recstream.v1.EventToken\x12\x18\n\x10unknown_item_ids\x18\x02 \x03(\t2\xcf\x02\n\x0e\x43\x61talogService\x12\x63\n\x07GetItem\x12\x1c.recstream.v1.GetItemRequest\x1a\x1d.recstream.v1.GetItemResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/items/{item_id}\x12_\n\x08PutItems\x12\x1d.recstream.v1.PutItemsRequest\x1a\x1e.recstream.v1.PutItemsResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\"\t/v1/items:\x01*\x12w\n\rWithdrawItems\x12\".recstream.v1.WithdrawItemsRequest\x1a#.recstream.v1.WithdrawItemsResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\"\x12/v1/items:withdraw:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"recstream/v1/catalog_service.proto\x12\x0crecstream.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19recstream/v1/filter.proto\x1a\x1erecstream/v1/interaction.proto\x1a\x17recstream/v1/item.proto\"!\n\x0eGetItemRequest\x12\x0f\n\x07item_id\x18\x01 \x01(\t\"h\n\x0fGetItemResponse\x12 \n\x04item\x18\x01 \x01(\x0b\x32\x12.recstream.v1.Item\x12\x10\n\x08\x65mbedded\x18\x02 \x01(\x08\x12\x12\n\npopularity\x18\x03 \x01(\x03\x12\r\n\x05trend\x18\x04 \x01(\x01\"4\n\x0fPutItemsRequest\x12!\n\x05items\x18\x01 \x03(\x0b\x32\x12.recstream.v1.Item\"<\n\x10PutItemsResponse\x12(\n\x06tokens\x18\x01 \x03(\x0b\x32\x18.recstream.v1.EventToken\"(\n\x14WithdrawItemsRequest\x12\x10\n\x08item_ids\x18\x01 \x03(\t\"[\n\x15WithdrawItemsResponse\x12(\n\x06tokens\x18\x01 \x03(\x0b\x32\x18.recstream.v1.EventToken\x12\x18\n\x10unknown_item_ids\x18\x02 \x03(\t\"\xc4\x01\n\x0fTopItemsRequest\x12&\n\x05order\x18\x01 \x01(\x0e\x32\x17.recstream.v1.ItemOrder\x12)\n\x06window\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05\x63ount\x18\x03 \x01(\x05\x12\x0e\n\x06\x64omain\x18\x04 \x01(\t\x12$\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x14.recstream.v1.Filter\x12\x19\n\x11\x65xcluded_item_ids\x18\x06 \x03(\t\"8\n\x10TopItemsResponse\x12$\n\x05items\x18\x01 \x03(\x0b\x32\x15.recstream.v1.TopItem\"\x7f\n\x07TopItem\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\x14\n\npopularity\x18\x02 \x01(\x03H\x00\x12\x0f\n\x05trend\x18\x03 \x01(\x01H\x00\x12\x32\n\x0cpublished_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x42\x08\n\x06\x66igure*o\n\tItemOrder\x12\x1a\n\x16ITEM_ORDER_UNSPECIFIED\x10\x00\x12\x16\n\x12ITEM_ORDER_POPULAR\x10\x01\x12\x17\n\x13ITEM_ORDER_TRENDING\x10\x02\x12\x15\n\x11ITEM_ORDER_NEWEST\x10\x03\x32\xc5\x03\n\x0e\x43\x61talogService\x12\x63\n\x07GetItem\x12\x1c.recstream.v1.GetItemRequest\x1a\x1d.recstream.v1.GetItemResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/items/{item_id}\x12_\n\x08PutItems\x12\x1d.recstream.v1.PutItemsRequest\x1a\x1e.recstream.v1.PutItemsResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\"\t/v1/items:\x01*\x12w\n\rWithdrawItems\x12\".recstream.v1.WithdrawItemsRequest\x1a#.recstream.v1.WithdrawItemsResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\"\x12/v1/items:withdraw:\x01*\x12t\n\x08TopItems\x12\x1d.recstream.v1.TopItemsRequest\x1a\x1e.recstream.v1.TopItemsResponse\")\x82\xd3\xe4\x93\x02#\x12\r/v1/items:topZ\x12\"\r/v1/items:top:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,18 +43,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CATALOGSERVICE'].methods_by_name['PutItems']._serialized_options = b'\202\323\344\223\002\016\"\t/v1/items:\001*'
   _globals['_CATALOGSERVICE'].methods_by_name['WithdrawItems']._loaded_options = None
   _globals['_CATALOGSERVICE'].methods_by_name['WithdrawItems']._serialized_options = b'\202\323\344\223\002\027\"\022/v1/items:withdraw:\001*'
-  _globals['_GETITEMREQUEST']._serialized_start=139
-  _globals['_GETITEMREQUEST']._serialized_end=172
-  _globals['_GETITEMRESPONSE']._serialized_start=174
-  _globals['_GETITEMRESPONSE']._serialized_end=278
-  _globals['_PUTITEMSREQUEST']._serialized_start=280
-  _globals['_PUTITEMSREQUEST']._serialized_end=332
-  _globals['_PUTITEMSRESPONSE']._serialized_start=334
-  _globals['_PUTITEMSRESPONSE']._serialized_end=394
-  _globals['_WITHDRAWITEMSREQUEST']._serialized_start=396
-  _globals['_WITHDRAWITEMSREQUEST']._serialized_end=436
-  _globals['_WITHDRAWITEMSRESPONSE']._serialized_start=438
-  _globals['_WITHDRAWITEMSRESPONSE']._serialized_end=529
-  _globals['_CATALOGSERVICE']._serialized_start=532
-  _globals['_CATALOGSERVICE']._serialized_end=867
+  _globals['_CATALOGSERVICE'].methods_by_name['TopItems']._loaded_options = None
+  _globals['_CATALOGSERVICE'].methods_by_name['TopItems']._serialized_options = b'\202\323\344\223\002#\022\r/v1/items:topZ\022\"\r/v1/items:top:\001*'
+  _globals['_ITEMORDER']._serialized_start=1009
+  _globals['_ITEMORDER']._serialized_end=1120
+  _globals['_GETITEMREQUEST']._serialized_start=231
+  _globals['_GETITEMREQUEST']._serialized_end=264
+  _globals['_GETITEMRESPONSE']._serialized_start=266
+  _globals['_GETITEMRESPONSE']._serialized_end=370
+  _globals['_PUTITEMSREQUEST']._serialized_start=372
+  _globals['_PUTITEMSREQUEST']._serialized_end=424
+  _globals['_PUTITEMSRESPONSE']._serialized_start=426
+  _globals['_PUTITEMSRESPONSE']._serialized_end=486
+  _globals['_WITHDRAWITEMSREQUEST']._serialized_start=488
+  _globals['_WITHDRAWITEMSREQUEST']._serialized_end=528
+  _globals['_WITHDRAWITEMSRESPONSE']._serialized_start=530
+  _globals['_WITHDRAWITEMSRESPONSE']._serialized_end=621
+  _globals['_TOPITEMSREQUEST']._serialized_start=624
+  _globals['_TOPITEMSREQUEST']._serialized_end=820
+  _globals['_TOPITEMSRESPONSE']._serialized_start=822
+  _globals['_TOPITEMSRESPONSE']._serialized_end=878
+  _globals['_TOPITEM']._serialized_start=880
+  _globals['_TOPITEM']._serialized_end=1007
+  _globals['_CATALOGSERVICE']._serialized_start=1123
+  _globals['_CATALOGSERVICE']._serialized_end=1576
 # @@protoc_insertion_point(module_scope)

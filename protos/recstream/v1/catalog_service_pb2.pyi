@@ -3,25 +3,45 @@
 isort:skip_file
 """
 
+import sys
+
+if sys.version_info >= (3, 10):
+    import typing as typing_extensions
+else:
+    import typing_extensions
 from builtins import (
     bool,
     float,
     int,
     str,
+    type,
 )
 from collections.abc import (
     Iterable,
 )
 from google.protobuf.descriptor import (
     Descriptor,
+    EnumDescriptor,
     FileDescriptor,
+)
+from google.protobuf.duration_pb2 import (
+    Duration,
 )
 from google.protobuf.internal.containers import (
     RepeatedCompositeFieldContainer,
     RepeatedScalarFieldContainer,
 )
+from google.protobuf.internal.enum_type_wrapper import (
+    _EnumTypeWrapper,
+)
 from google.protobuf.message import (
     Message,
+)
+from google.protobuf.timestamp_pb2 import (
+    Timestamp,
+)
+from recstream.v1.filter_pb2 import (
+    Filter,
 )
 from recstream.v1.interaction_pb2 import (
     EventToken,
@@ -31,10 +51,36 @@ from recstream.v1.item_pb2 import (
 )
 from typing import (
     Literal,
+    NewType,
     final,
 )
 
 DESCRIPTOR: FileDescriptor
+
+class _ItemOrder:
+    ValueType = NewType("ValueType", int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _ItemOrderEnumTypeWrapper(_EnumTypeWrapper[_ItemOrder.ValueType], type):
+    DESCRIPTOR: EnumDescriptor
+    ITEM_ORDER_UNSPECIFIED: _ItemOrder.ValueType  # 0
+    ITEM_ORDER_POPULAR: _ItemOrder.ValueType  # 1
+    """Most positive events first."""
+    ITEM_ORDER_TRENDING: _ItemOrder.ValueType  # 2
+    """By positive events, of which recent ones count most. The half-life is a setting, a day by default."""
+    ITEM_ORDER_NEWEST: _ItemOrder.ValueType  # 3
+    """Latest published first. Items whose time is unknown or in the future are left out."""
+
+class ItemOrder(_ItemOrder, metaclass=_ItemOrderEnumTypeWrapper):
+    """The orders of TopItems."""
+
+ITEM_ORDER_UNSPECIFIED: ItemOrder.ValueType  # 0
+ITEM_ORDER_POPULAR: ItemOrder.ValueType  # 1
+"""Most positive events first."""
+ITEM_ORDER_TRENDING: ItemOrder.ValueType  # 2
+"""By positive events, of which recent ones count most. The half-life is a setting, a day by default."""
+ITEM_ORDER_NEWEST: ItemOrder.ValueType  # 3
+"""Latest published first. Items whose time is unknown or in the future are left out."""
 
 @final
 class GetItemRequest(Message):
@@ -148,3 +194,98 @@ class WithdrawItemsResponse(Message):
         unknown_item_ids: Iterable[str] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: Literal["tokens", b"tokens", "unknown_item_ids", b"unknown_item_ids"]) -> None: ...
+
+@final
+class TopItemsRequest(Message):
+    DESCRIPTOR: Descriptor
+
+    ORDER_FIELD_NUMBER: int
+    WINDOW_FIELD_NUMBER: int
+    COUNT_FIELD_NUMBER: int
+    DOMAIN_FIELD_NUMBER: int
+    FILTER_FIELD_NUMBER: int
+    EXCLUDED_ITEM_IDS_FIELD_NUMBER: int
+    order: ItemOrder.ValueType
+    """Unspecified: POPULAR."""
+    count: int
+    """How many items: 1 to 500. 0: 20. There are fewer if fewer match."""
+    domain: str
+    """Only items of this domain. Empty: all."""
+    @property
+    def window(self) -> Duration:
+        """POPULAR only: counts the positive events of the last so much time, such as a day, instead of all. At most 255 days.
+        It begins with a whole hour: the one in which the time begins. Events are counted by hour, for the newest 64 hours
+        in which an item had any; so windows of up to 62 hours are exact. Older events are counted by day (UTC), and a day
+        counts as a whole if its noon lies in the window.
+        """
+
+    @property
+    def filter(self) -> Filter:
+        """Which items may be among them. Absent: any."""
+
+    @property
+    def excluded_item_ids(self) -> RepeatedScalarFieldContainer[str]:
+        """Items to leave out, at most 1,000. Unknown items are ignored."""
+
+    def __init__(
+        self,
+        *,
+        order: ItemOrder.ValueType = ...,
+        window: Duration | None = ...,
+        count: int = ...,
+        domain: str = ...,
+        filter: Filter | None = ...,
+        excluded_item_ids: Iterable[str] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: Literal["filter", b"filter", "window", b"window"]) -> bool: ...
+    def ClearField(self, field_name: Literal["count", b"count", "domain", b"domain", "excluded_item_ids", b"excluded_item_ids", "filter", b"filter", "order", b"order", "window", b"window"]) -> None: ...
+
+@final
+class TopItemsResponse(Message):
+    DESCRIPTOR: Descriptor
+
+    ITEMS_FIELD_NUMBER: int
+    @property
+    def items(self) -> RepeatedCompositeFieldContainer[TopItem]:
+        """Best first. No item is withdrawn or expired."""
+
+    def __init__(
+        self,
+        *,
+        items: Iterable[TopItem] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["items", b"items"]) -> None: ...
+
+@final
+class TopItem(Message):
+    """An item, and the figure by which it stands where it does."""
+
+    DESCRIPTOR: Descriptor
+
+    ITEM_ID_FIELD_NUMBER: int
+    POPULARITY_FIELD_NUMBER: int
+    TREND_FIELD_NUMBER: int
+    PUBLISHED_AT_FIELD_NUMBER: int
+    item_id: str
+    """The item."""
+    popularity: int
+    """POPULAR: the number of its positive events in the window. Items of the same number are ordered by all their
+    positive events.
+    """
+    trend: float
+    """TRENDING: the number of its positive events, each weighted by 2^(-age / half-life)."""
+    @property
+    def published_at(self) -> Timestamp:
+        """NEWEST: when it appeared."""
+
+    def __init__(
+        self,
+        *,
+        item_id: str = ...,
+        popularity: int = ...,
+        trend: float = ...,
+        published_at: Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: Literal["figure", b"figure", "popularity", b"popularity", "published_at", b"published_at", "trend", b"trend"]) -> bool: ...
+    def ClearField(self, field_name: Literal["figure", b"figure", "item_id", b"item_id", "popularity", b"popularity", "published_at", b"published_at", "trend", b"trend"]) -> None: ...
+    def WhichOneof(self, oneof_group: Literal["figure", b"figure"]) -> Literal["popularity", "trend", "published_at"] | None: ...

@@ -50,6 +50,11 @@ class CatalogServiceStub(object):
                 request_serializer=recstream_dot_v1_dot_catalog__service__pb2.WithdrawItemsRequest.SerializeToString,
                 response_deserializer=recstream_dot_v1_dot_catalog__service__pb2.WithdrawItemsResponse.FromString,
                 _registered_method=True)
+        self.TopItems = channel.unary_unary(
+                '/recstream.v1.CatalogService/TopItems',
+                request_serializer=recstream_dot_v1_dot_catalog__service__pb2.TopItemsRequest.SerializeToString,
+                response_deserializer=recstream_dot_v1_dot_catalog__service__pb2.TopItemsResponse.FromString,
+                _registered_method=True)
 
 
 class CatalogServiceServicer(object):
@@ -78,6 +83,13 @@ class CatalogServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def TopItems(self, request, context):
+        """Returns the most popular, the trending or the newest items. The answer depends on no user and no model.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CatalogServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -95,6 +107,11 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     servicer.WithdrawItems,
                     request_deserializer=recstream_dot_v1_dot_catalog__service__pb2.WithdrawItemsRequest.FromString,
                     response_serializer=recstream_dot_v1_dot_catalog__service__pb2.WithdrawItemsResponse.SerializeToString,
+            ),
+            'TopItems': grpc.unary_unary_rpc_method_handler(
+                    servicer.TopItems,
+                    request_deserializer=recstream_dot_v1_dot_catalog__service__pb2.TopItemsRequest.FromString,
+                    response_serializer=recstream_dot_v1_dot_catalog__service__pb2.TopItemsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -179,6 +196,33 @@ class CatalogService(object):
             '/recstream.v1.CatalogService/WithdrawItems',
             recstream_dot_v1_dot_catalog__service__pb2.WithdrawItemsRequest.SerializeToString,
             recstream_dot_v1_dot_catalog__service__pb2.WithdrawItemsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TopItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recstream.v1.CatalogService/TopItems',
+            recstream_dot_v1_dot_catalog__service__pb2.TopItemsRequest.SerializeToString,
+            recstream_dot_v1_dot_catalog__service__pb2.TopItemsResponse.FromString,
             options,
             channel_credentials,
             insecure,

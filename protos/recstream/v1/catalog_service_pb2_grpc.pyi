@@ -73,7 +73,23 @@ _CatalogServiceWithdrawItemsType = typing_extensions.TypeVar(
     ],
 )
 
-class CatalogServiceStub(typing.Generic[_CatalogServiceGetItemType, _CatalogServicePutItemsType, _CatalogServiceWithdrawItemsType]):
+_CatalogServiceTopItemsType = typing_extensions.TypeVar(
+    '_CatalogServiceTopItemsType',
+    grpc.UnaryUnaryMultiCallable[
+        recstream.v1.catalog_service_pb2.TopItemsRequest,
+        recstream.v1.catalog_service_pb2.TopItemsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        recstream.v1.catalog_service_pb2.TopItemsRequest,
+        recstream.v1.catalog_service_pb2.TopItemsResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        recstream.v1.catalog_service_pb2.TopItemsRequest,
+        recstream.v1.catalog_service_pb2.TopItemsResponse,
+    ],
+)
+
+class CatalogServiceStub(typing.Generic[_CatalogServiceGetItemType, _CatalogServicePutItemsType, _CatalogServiceWithdrawItemsType, _CatalogServiceTopItemsType]):
     """The catalogue: the items that can be recommended."""
 
     @typing.overload
@@ -89,6 +105,10 @@ class CatalogServiceStub(typing.Generic[_CatalogServiceGetItemType, _CatalogServ
         grpc.UnaryUnaryMultiCallable[
             recstream.v1.catalog_service_pb2.WithdrawItemsRequest,
             recstream.v1.catalog_service_pb2.WithdrawItemsResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            recstream.v1.catalog_service_pb2.TopItemsRequest,
+            recstream.v1.catalog_service_pb2.TopItemsResponse,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -106,6 +126,10 @@ class CatalogServiceStub(typing.Generic[_CatalogServiceGetItemType, _CatalogServ
             recstream.v1.catalog_service_pb2.WithdrawItemsRequest,
             recstream.v1.catalog_service_pb2.WithdrawItemsResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            recstream.v1.catalog_service_pb2.TopItemsRequest,
+            recstream.v1.catalog_service_pb2.TopItemsResponse,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     GetItem: _CatalogServiceGetItemType
@@ -119,6 +143,9 @@ class CatalogServiceStub(typing.Generic[_CatalogServiceGetItemType, _CatalogServ
     be put again. The answer names unknown items.
     """
 
+    TopItems: _CatalogServiceTopItemsType
+    """Returns the most popular, the trending or the newest items. The answer depends on no user and no model."""
+
 CatalogServiceAsyncStub: typing_extensions.TypeAlias = CatalogServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         recstream.v1.catalog_service_pb2.GetItemRequest,
@@ -131,6 +158,10 @@ CatalogServiceAsyncStub: typing_extensions.TypeAlias = CatalogServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         recstream.v1.catalog_service_pb2.WithdrawItemsRequest,
         recstream.v1.catalog_service_pb2.WithdrawItemsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        recstream.v1.catalog_service_pb2.TopItemsRequest,
+        recstream.v1.catalog_service_pb2.TopItemsResponse,
     ],
 ]
 
@@ -162,5 +193,13 @@ class CatalogServiceServicer(metaclass=abc.ABCMeta):
         """Removes items from every list, at once. They stay in the catalogue, without the contents of their media, and may
         be put again. The answer names unknown items.
         """
+
+    @abc.abstractmethod
+    def TopItems(
+        self,
+        request: recstream.v1.catalog_service_pb2.TopItemsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[recstream.v1.catalog_service_pb2.TopItemsResponse, collections.abc.Awaitable[recstream.v1.catalog_service_pb2.TopItemsResponse]]:
+        """Returns the most popular, the trending or the newest items. The answer depends on no user and no model."""
 
 def add_CatalogServiceServicer_to_server(servicer: CatalogServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -53,6 +53,10 @@ class _ErrorReasonEnumTypeWrapper(_EnumTypeWrapper[_ErrorReason.ValueType], type
     """ABORTED: the client of a stream did not read. Open the stream again with the resume token."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 9
     """INTERNAL: a fault of recstream. Metadata: `number`, by which the server's log has the cause."""
+    ERROR_REASON_UNKNOWN_SURFACE: _ErrorReason.ValueType  # 10
+    """INVALID_ARGUMENT: the settings have no such surface. Metadata: `surface`. A google.rpc.BadRequest names the surfaces
+    that there are.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed, for programs. Every status that recstream itself sends has a google.rpc.ErrorInfo with the domain
@@ -81,3 +85,7 @@ ERROR_REASON_SLOW_CONSUMER: ErrorReason.ValueType  # 8
 """ABORTED: the client of a stream did not read. Open the stream again with the resume token."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 9
 """INTERNAL: a fault of recstream. Metadata: `number`, by which the server's log has the cause."""
+ERROR_REASON_UNKNOWN_SURFACE: ErrorReason.ValueType  # 10
+"""INVALID_ARGUMENT: the settings have no such surface. Metadata: `surface`. A google.rpc.BadRequest names the surfaces
+that there are.
+"""

@@ -82,7 +82,9 @@ class RecommendRequest(Message):
     count: int
     """How many items: 1 to 500. 0: 20. The list is shorter if fewer items are left."""
     surface: str
-    """Where the list is shown; selects the surface's settings. Empty: `default`."""
+    """Where the list is shown; selects the surface's settings. Empty: the default surface. A name that the settings do not
+    have is refused with UNKNOWN_SURFACE.
+    """
     domain: str
     """Only items of this domain. Empty: all."""
     page_token: str
@@ -143,6 +145,87 @@ class RecommendResponse(Message):
     ) -> None: ...
     def HasField(self, field_name: Literal["slate", b"slate"]) -> bool: ...
     def ClearField(self, field_name: Literal["includes_events", b"includes_events", "next_page_token", b"next_page_token", "slate", b"slate"]) -> None: ...
+
+@final
+class RankRequest(Message):
+    DESCRIPTOR: Descriptor
+
+    @final
+    class ExperimentsEntry(Message):
+        DESCRIPTOR: Descriptor
+
+        KEY_FIELD_NUMBER: int
+        VALUE_FIELD_NUMBER: int
+        key: str
+        value: str
+        def __init__(
+            self,
+            *,
+            key: str = ...,
+            value: str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    USER_ID_FIELD_NUMBER: int
+    ITEM_IDS_FIELD_NUMBER: int
+    SURFACE_FIELD_NUMBER: int
+    AFTER_FIELD_NUMBER: int
+    EXPERIMENTS_FIELD_NUMBER: int
+    user_id: str
+    """Required, at most 256 bytes. An unknown user is one without a history."""
+    surface: str
+    """As in RecommendRequest. Of the surface's settings, the weights of actions apply."""
+    @property
+    def item_ids(self) -> RepeatedScalarFieldContainer[str]:
+        """The items to order, 1 to 1,000. An id that occurs twice is refused."""
+
+    @property
+    def after(self) -> RepeatedCompositeFieldContainer[EventToken]:
+        """As in RecommendRequest."""
+
+    @property
+    def experiments(self) -> ScalarMap[str, str]:
+        """As in RecommendRequest."""
+
+    def __init__(
+        self,
+        *,
+        user_id: str = ...,
+        item_ids: Iterable[str] | None = ...,
+        surface: str = ...,
+        after: Iterable[EventToken] | None = ...,
+        experiments: Mapping[str, str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["after", b"after", "experiments", b"experiments", "item_ids", b"item_ids", "surface", b"surface", "user_id", b"user_id"]) -> None: ...
+
+@final
+class RankResponse(Message):
+    DESCRIPTOR: Descriptor
+
+    SLATE_FIELD_NUMBER: int
+    INCLUDES_EVENTS_FIELD_NUMBER: int
+    UNKNOWN_ITEM_IDS_FIELD_NUMBER: int
+    includes_events: bool
+    """As in RecommendResponse."""
+    @property
+    def slate(self) -> Slate:
+        """Never absent. Best first: the scored items, then by popularity those that the model cannot score, because they have
+        no vector.
+        """
+
+    @property
+    def unknown_item_ids(self) -> RepeatedScalarFieldContainer[str]:
+        """The items that the catalogue does not know, in the request's order. They are not on the slate."""
+
+    def __init__(
+        self,
+        *,
+        slate: Slate | None = ...,
+        includes_events: bool = ...,
+        unknown_item_ids: Iterable[str] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: Literal["slate", b"slate"]) -> bool: ...
+    def ClearField(self, field_name: Literal["includes_events", b"includes_events", "slate", b"slate", "unknown_item_ids", b"unknown_item_ids"]) -> None: ...
 
 @final
 class StreamRecommendationsRequest(Message):

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class RecommendationServiceStub(object):
-    """Lists for users, and lists of items similar to an item.
+    """Lists for users, the order of given items for a user, and lists of items similar to an item.
     """
 
     def __init__(self, channel):
@@ -39,6 +39,11 @@ class RecommendationServiceStub(object):
                 '/recstream.v1.RecommendationService/Recommend',
                 request_serializer=recstream_dot_v1_dot_recommendation__service__pb2.RecommendRequest.SerializeToString,
                 response_deserializer=recstream_dot_v1_dot_recommendation__service__pb2.RecommendResponse.FromString,
+                _registered_method=True)
+        self.Rank = channel.unary_unary(
+                '/recstream.v1.RecommendationService/Rank',
+                request_serializer=recstream_dot_v1_dot_recommendation__service__pb2.RankRequest.SerializeToString,
+                response_deserializer=recstream_dot_v1_dot_recommendation__service__pb2.RankResponse.FromString,
                 _registered_method=True)
         self.StreamRecommendations = channel.unary_stream(
                 '/recstream.v1.RecommendationService/StreamRecommendations',
@@ -58,11 +63,20 @@ class RecommendationServiceStub(object):
 
 
 class RecommendationServiceServicer(object):
-    """Lists for users, and lists of items similar to an item.
+    """Lists for users, the order of given items for a user, and lists of items similar to an item.
     """
 
     def Recommend(self, request, context):
         """Returns one list.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Rank(self, request, context):
+        """Orders items that the caller names, such as search results or a fixed shelf. The same model, deadline ladder and
+        reasons as in Recommend order them. Every item that the catalogue knows is on the slate, withdrawn and expired items
+        and those that the user has taken too, because the caller chose them. Caps and positions for new items do not apply.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -101,6 +115,11 @@ def add_RecommendationServiceServicer_to_server(servicer, server):
                     request_deserializer=recstream_dot_v1_dot_recommendation__service__pb2.RecommendRequest.FromString,
                     response_serializer=recstream_dot_v1_dot_recommendation__service__pb2.RecommendResponse.SerializeToString,
             ),
+            'Rank': grpc.unary_unary_rpc_method_handler(
+                    servicer.Rank,
+                    request_deserializer=recstream_dot_v1_dot_recommendation__service__pb2.RankRequest.FromString,
+                    response_serializer=recstream_dot_v1_dot_recommendation__service__pb2.RankResponse.SerializeToString,
+            ),
             'StreamRecommendations': grpc.unary_stream_rpc_method_handler(
                     servicer.StreamRecommendations,
                     request_deserializer=recstream_dot_v1_dot_recommendation__service__pb2.StreamRecommendationsRequest.FromString,
@@ -125,7 +144,7 @@ def add_RecommendationServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RecommendationService(object):
-    """Lists for users, and lists of items similar to an item.
+    """Lists for users, the order of given items for a user, and lists of items similar to an item.
     """
 
     @staticmethod
@@ -145,6 +164,33 @@ class RecommendationService(object):
             '/recstream.v1.RecommendationService/Recommend',
             recstream_dot_v1_dot_recommendation__service__pb2.RecommendRequest.SerializeToString,
             recstream_dot_v1_dot_recommendation__service__pb2.RecommendResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Rank(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recstream.v1.RecommendationService/Rank',
+            recstream_dot_v1_dot_recommendation__service__pb2.RankRequest.SerializeToString,
+            recstream_dot_v1_dot_recommendation__service__pb2.RankResponse.FromString,
             options,
             channel_credentials,
             insecure,

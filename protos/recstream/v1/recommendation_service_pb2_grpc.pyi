@@ -41,6 +41,22 @@ _RecommendationServiceRecommendType = typing_extensions.TypeVar(
     ],
 )
 
+_RecommendationServiceRankType = typing_extensions.TypeVar(
+    '_RecommendationServiceRankType',
+    grpc.UnaryUnaryMultiCallable[
+        recstream.v1.recommendation_service_pb2.RankRequest,
+        recstream.v1.recommendation_service_pb2.RankResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        recstream.v1.recommendation_service_pb2.RankRequest,
+        recstream.v1.recommendation_service_pb2.RankResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        recstream.v1.recommendation_service_pb2.RankRequest,
+        recstream.v1.recommendation_service_pb2.RankResponse,
+    ],
+)
+
 _RecommendationServiceStreamRecommendationsType = typing_extensions.TypeVar(
     '_RecommendationServiceStreamRecommendationsType',
     grpc.UnaryStreamMultiCallable[
@@ -89,14 +105,18 @@ _RecommendationServiceSimilarItemsType = typing_extensions.TypeVar(
     ],
 )
 
-class RecommendationServiceStub(typing.Generic[_RecommendationServiceRecommendType, _RecommendationServiceStreamRecommendationsType, _RecommendationServiceSessionType, _RecommendationServiceSimilarItemsType]):
-    """Lists for users, and lists of items similar to an item."""
+class RecommendationServiceStub(typing.Generic[_RecommendationServiceRecommendType, _RecommendationServiceRankType, _RecommendationServiceStreamRecommendationsType, _RecommendationServiceSessionType, _RecommendationServiceSimilarItemsType]):
+    """Lists for users, the order of given items for a user, and lists of items similar to an item."""
 
     @typing.overload
     def __init__(self: RecommendationServiceStub[
         grpc.UnaryUnaryMultiCallable[
             recstream.v1.recommendation_service_pb2.RecommendRequest,
             recstream.v1.recommendation_service_pb2.RecommendResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            recstream.v1.recommendation_service_pb2.RankRequest,
+            recstream.v1.recommendation_service_pb2.RankResponse,
         ],
         grpc.UnaryStreamMultiCallable[
             recstream.v1.recommendation_service_pb2.StreamRecommendationsRequest,
@@ -118,6 +138,10 @@ class RecommendationServiceStub(typing.Generic[_RecommendationServiceRecommendTy
             recstream.v1.recommendation_service_pb2.RecommendRequest,
             recstream.v1.recommendation_service_pb2.RecommendResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            recstream.v1.recommendation_service_pb2.RankRequest,
+            recstream.v1.recommendation_service_pb2.RankResponse,
+        ],
         grpc.aio.UnaryStreamMultiCallable[
             recstream.v1.recommendation_service_pb2.StreamRecommendationsRequest,
             recstream.v1.recommendation_service_pb2.StreamRecommendationsResponse,
@@ -134,6 +158,12 @@ class RecommendationServiceStub(typing.Generic[_RecommendationServiceRecommendTy
 
     Recommend: _RecommendationServiceRecommendType
     """Returns one list."""
+
+    Rank: _RecommendationServiceRankType
+    """Orders items that the caller names, such as search results or a fixed shelf. The same model, deadline ladder and
+    reasons as in Recommend order them. Every item that the catalogue knows is on the slate, withdrawn and expired items
+    and those that the user has taken too, because the caller chose them. Caps and positions for new items do not apply.
+    """
 
     StreamRecommendations: _RecommendationServiceStreamRecommendationsType
     """Sends a list, and a frame whenever something changes that matters to the list."""
@@ -154,6 +184,10 @@ RecommendationServiceAsyncStub: typing_extensions.TypeAlias = RecommendationServ
         recstream.v1.recommendation_service_pb2.RecommendRequest,
         recstream.v1.recommendation_service_pb2.RecommendResponse,
     ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        recstream.v1.recommendation_service_pb2.RankRequest,
+        recstream.v1.recommendation_service_pb2.RankResponse,
+    ],
     grpc.aio.UnaryStreamMultiCallable[
         recstream.v1.recommendation_service_pb2.StreamRecommendationsRequest,
         recstream.v1.recommendation_service_pb2.StreamRecommendationsResponse,
@@ -169,7 +203,7 @@ RecommendationServiceAsyncStub: typing_extensions.TypeAlias = RecommendationServ
 ]
 
 class RecommendationServiceServicer(metaclass=abc.ABCMeta):
-    """Lists for users, and lists of items similar to an item."""
+    """Lists for users, the order of given items for a user, and lists of items similar to an item."""
 
     @abc.abstractmethod
     def Recommend(
@@ -178,6 +212,17 @@ class RecommendationServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[recstream.v1.recommendation_service_pb2.RecommendResponse, collections.abc.Awaitable[recstream.v1.recommendation_service_pb2.RecommendResponse]]:
         """Returns one list."""
+
+    @abc.abstractmethod
+    def Rank(
+        self,
+        request: recstream.v1.recommendation_service_pb2.RankRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[recstream.v1.recommendation_service_pb2.RankResponse, collections.abc.Awaitable[recstream.v1.recommendation_service_pb2.RankResponse]]:
+        """Orders items that the caller names, such as search results or a fixed shelf. The same model, deadline ladder and
+        reasons as in Recommend order them. Every item that the catalogue knows is on the slate, withdrawn and expired items
+        and those that the user has taken too, because the caller chose them. Caps and positions for new items do not apply.
+        """
 
     @abc.abstractmethod
     def StreamRecommendations(

@@ -96,7 +96,7 @@ TIER_POPULAR: Tier.ValueType  # 3
 @final
 class Slate(Message):
     """A ranked list for one user. No item is on it twice. Items that the user has already taken are not on it, unless
-    the settings of that action allow repeats.
+    the settings of that action allow repeats, or the caller of Rank named them.
     """
 
     DESCRIPTOR: Descriptor
@@ -168,7 +168,7 @@ class RankedItem(Message):
     predicted_rating: float
     """The model's predicted value of a rating, in its scale. Tier RANKED only."""
     source: str
-    """The source that retrieved it: `nearest`, `similar`, `trending`, `popular` or `fresh`."""
+    """The source that retrieved it: `nearest`, `similar`, `trending`, `popular`, `fresh`, or `given` by the caller of Rank."""
     @property
     def reason(self) -> Reason:
         """Why it is here."""

@@ -16,6 +16,8 @@ import type { Recommendations } from "./frames.js";
 import { type EventToken, Interaction } from "./gen/recstream/v1/interaction.pb.js";
 import { InteractionServiceClient, type RecordResponse } from "./gen/recstream/v1/interaction_service.pb.js";
 import {
+  RankRequest,
+  type RankResponse,
   RecommendationServiceClient,
   RecommendRequest,
   type RecommendResponse,
@@ -42,6 +44,8 @@ export interface Options {
 
 /** The fields of a request for a list. All but `userId` are optional. */
 export type RecommendFields = Partial<RecommendRequest> & Pick<RecommendRequest, "userId">;
+/** The fields of a request for an order of items. All but `userId` and `itemIds` are optional. */
+export type RankFields = Partial<RankRequest> & Pick<RankRequest, "userId" | "itemIds">;
 export type StreamFields = Partial<Omit<StreamRecommendationsRequest, "resumeToken">> &
   Pick<StreamRecommendationsRequest, "userId">;
 /** An event. Its id and time are filled in if they are missing. */
@@ -99,6 +103,12 @@ export class Client {
   async recommend(fields: RecommendFields, timeoutMs?: number): Promise<RecommendResponse> {
     const method: Method<RecommendRequest, RecommendResponse> = (...call) => this.recommendations.recommend(...call);
     return this.call(method, RecommendRequest.fromPartial(fields), timeoutMs);
+  }
+
+  /** Orders items that you name, such as search results. `unknownItemIds` names those that the catalogue does not know. */
+  async rank(fields: RankFields, timeoutMs?: number): Promise<RankResponse> {
+    const method: Method<RankRequest, RankResponse> = (...call) => this.recommendations.rank(...call);
+    return this.call(method, RankRequest.fromPartial(fields), timeoutMs);
   }
 
   /** Records an event. Resolves when Kafka has it. A repeat is safe, because the event has an id. */

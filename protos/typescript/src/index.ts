@@ -3,6 +3,7 @@ export {
   Client,
   type EventFields,
   type Options,
+  type RankFields,
   type RecommendFields,
   type StreamFields,
   type StreamOptions,
@@ -12,5 +13,5 @@ export { applyDelta, type Recommendations } from "./frames.js";
 export { type Filter } from "./gen/recstream/v1/filter.pb.js";
 export { type Cause } from "./gen/recstream/v1/frame.pb.js";
 export { EventToken, type Interaction } from "./gen/recstream/v1/interaction.pb.js";
-export { type RecommendResponse } from "./gen/recstream/v1/recommendation_service.pb.js";
+export { type RankResponse, type RecommendResponse } from "./gen/recstream/v1/recommendation_service.pb.js";
 export { type RankedItem, type Slate, Tier } from "./gen/recstream/v1/slate.pb.js";

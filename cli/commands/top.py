@@ -1,0 +1,95 @@
+"""`recstream top`: prints the top items of the catalogue, without a user."""
+
+import asyncio
+import json
+import re
+from datetime import UTC, timedelta
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cli.commands.recommend import titles_of
+from cli.errors import CommandError
+from recstream.client import Client, RecstreamError, TopItem
+
+
+class Order(StrEnum):
+    """The orders of the items."""
+
+    POPULAR = "popular"
+    TRENDING = "trending"
+    NEWEST = "newest"
+
+
+def top(
+    order: Annotated[
+        Order, typer.Argument(help="popular: most events; trending: most now; newest")
+    ] = Order.POPULAR,
+    window: Annotated[
+        str, typer.Option(help="For popular: count the events of the last hours or days, such as 24h or 30d")
+    ] = "",
+    server: Annotated[str, typer.Option(help="host:port of the gRPC server")] = "127.0.0.1:50051",
+    count: Annotated[int, typer.Option(min=1, max=500, help="Number of items")] = 10,
+    domain: Annotated[str, typer.Option(help="Only items of this domain")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the items as one JSON document")] = False,
+) -> None:
+    """Ask the server for the most popular, the trending or the newest items."""
+    span = _span(window)
+    try:
+        items, titles = asyncio.run(_ask(server, order, span, count, domain))
+    except RecstreamError as error:
+        raise CommandError(f"{server}: {error}", "`recstream doctor` says what is reachable") from error
+    if as_json:
+        listed = [
+            {"item_id": item.item_id, "title": titles[item.item_id], _name(item): _figure(item)}
+            for item in items
+        ]
+        print(json.dumps({"order": order.value, "items": listed}))
+    else:
+        Console().print(_table(order, window, items, titles))
+
+
+def _span(window: str) -> timedelta | None:
+    if not window:
+        return None
+    found = re.fullmatch(r"(\d{1,6})([hd])", window)
+    if found is None:
+        raise CommandError(f"--window {window}: no number of hours or days", "write 24h or 30d")
+    number = int(found[1])
+    return timedelta(hours=number) if found[2] == "h" else timedelta(days=number)
+
+
+async def _ask(
+    server: str, order: Order, window: timedelta | None, count: int, domain: str
+) -> tuple[tuple[TopItem, ...], dict[str, str]]:
+    async with Client(server) as client:
+        items = await client.top_items(order.value, window=window, count=count, domain=domain)
+        return items, await titles_of(client, [item.item_id for item in items])
+
+
+def _name(item: TopItem) -> str:
+    return item.WhichOneof("figure") or "figure"
+
+
+def _figure(item: TopItem) -> float | str:
+    name = _name(item)
+    if name == "published_at":
+        return item.published_at.ToDatetime(UTC).isoformat(timespec="seconds")
+    return item.popularity if name == "popularity" else item.trend
+
+
+def _table(order: Order, window: str, items: tuple[TopItem, ...], titles: dict[str, str]) -> Table:
+    span = f", last {window}" if window else ""
+    table = Table(title=f"{order.value}{span}: {len(items)} items", title_justify="left")
+    table.add_column("#", justify="right")
+    table.add_column("item")
+    table.add_column(_name(items[0]).replace("_", " ") if items else "figure", justify="right")
+    for place, item in enumerate(items, start=1):
+        figure = _figure(item)
+        table.add_row(
+            str(place), titles[item.item_id], f"{figure:.2f}" if isinstance(figure, float) else str(figure)
+        )
+    return table

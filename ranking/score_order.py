@@ -1,0 +1,36 @@
+"""The selector of items that the caller names: by score, with nothing moved."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from catalog.in_memory import InMemoryCatalog
+from ranking.candidates import Scored, Selection
+from ranking.popularity import Popularity
+from ranking.query import HydratedQuery
+from ranking.selector import by_score
+
+
+class ScoreOrder:
+    """Orders candidates by score, and then those without a score by popularity. Ties are ordered by item id."""
+
+    def __init__(self, catalog: InMemoryCatalog, popularity: Popularity) -> None:
+        self._catalog = catalog
+        self._popularity = popularity
+
+    def select(self, queries: Sequence[HydratedQuery], scored: Sequence[Scored]) -> list[Selection]:
+        """See `Selector.select`."""
+        return [self._select(query, each) for query, each in zip(queries, scored, strict=True)]
+
+    def _select(self, query: HydratedQuery, scored: Scored) -> Selection:
+        rows = scored.candidates.rows
+        ids = [self._catalog.item_id(row) for row in rows.tolist()]
+        known = np.isfinite(scored.scores.values)
+        keys = np.where(known, scored.scores.values, self._popularity.scores(query.now_ms, rows))
+        order = np.concatenate(
+            [
+                part[by_score(keys[part], [ids[at] for at in part.tolist()].__getitem__)]
+                for part in (np.flatnonzero(known), np.flatnonzero(~known))
+            ]
+        )[: query.request.count]
+        return Selection(order, np.zeros(len(order), np.bool_))
