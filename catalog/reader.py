@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
+from cachetools import TTLCache
 
 from catalog import metrics
 from catalog.errors import BadRecord
@@ -31,6 +32,10 @@ _CURRENT_SECONDS = 5.0
 # Records whose application raises are passed over up to a tenth of all that were read, and so many in any case. More
 # than that is no matter of single records.
 _FEW_FAULTS = 100
+# A record that was applied before it was read is read within milliseconds. While Kafka delivers nothing for longer than
+# this, earlier records of its key may be applied once more, until the record itself is read.
+_CLAIMED_SECONDS = 60.0
+_CLAIMS = 20_000
 _FAULTS_SHARE = 0.1
 
 
@@ -79,6 +84,7 @@ class Reader:
             metrics.RECORDS.labels(topic)
             metrics.BAD_RECORDS.labels(topic)
         self._next: dict[TopicPartition, int] = {}
+        self._claimed: TTLCache[tuple[TopicPartition, bytes], int] = TTLCache(_CLAIMS, _CLAIMED_SECONDS)
         self._read = 0
         self._faults = 0
         self._first = first
@@ -140,7 +146,8 @@ class Reader:
         began = time.monotonic()
         for record in records:
             try:
-                apply(record.key, record.value)
+                if not self._was_claimed(partition, record):
+                    apply(record.key, record.value)
             except BadRecord as error:
                 self._pass_over(record, error)
             except MemoryError:
@@ -155,6 +162,36 @@ class Reader:
                 began = time.monotonic()
         metrics.RECORDS.labels(partition.topic).inc(len(records))
         self._applied()
+
+    def claim(self, partition: TopicPartition, offset: int, key: bytes) -> bool:
+        """Claims a record that this process wrote, to apply it before it is read.
+
+        Until the reader has reached the record, it passes over the earlier ones of the key, and the record itself.
+
+        Args:
+            partition: The partition of the record.
+            offset: Its offset.
+            key: Its key.
+
+        Returns:
+            Whether the caller is to apply it now. If not, the reader has it already, or a later one is claimed.
+        """
+        if self._next.get(partition, 0) > offset or self._claimed.get((partition, key), -1) > offset:
+            return False
+        self._claimed[partition, key] = offset
+        return True
+
+    def _was_claimed(self, partition: TopicPartition, record: ConsumerRecord) -> bool:
+        if not self._claimed or record.key is None:
+            return False
+        if record.offset < self._next.get(partition, 0):
+            self._claimed.clear()  # The topic was recreated, so the claims are of records that are gone.
+        claimed: int | None = self._claimed.get((partition, record.key))
+        if claimed is None or record.offset > claimed:
+            return False
+        if record.offset == claimed:
+            self._claimed.pop((partition, record.key), None)
+        return True
 
     def _pass_over(self, record: ConsumerRecord, error: BadRecord) -> None:
         metrics.BAD_RECORDS.labels(record.topic).inc()

@@ -21,6 +21,7 @@ COMMANDS = {
     "import": "cli.commands.import_:import_",
     "recommend": "cli.commands.recommend:recommend",
     "watch": "cli.commands.watch:watch",
+    "items": "cli.commands.items:items",
     "verify": "cli.commands.verify:verify",
     "events": "cli.commands.events:events",
     "topics": "cli.commands.topics:topics",

@@ -21,8 +21,11 @@ METHODS: Final = (
     "ExportProfile",
     "EraseProfile",
     "GetItem",
+    "BatchGetItems",
+    "ListItems",
     "PutItems",
     "WithdrawItems",
+    "DeleteItems",
 )
 CODES: Final = (
     "OK",

@@ -17,6 +17,7 @@ from recstream.v1.error_reason_pb2 import ERROR_REASON_CATALOGUE_LOADING
 from server.errors import NotAvailable
 from server.profiles.profile_reader import ProfileSnapshot
 from server.requests.ranking_limiter import RankingLimiter
+from server.requests.view import View, header
 from server.settings import ServerSettings
 
 
@@ -97,6 +98,10 @@ class SlateService:
         slate = without(ranked.slate, _ids(ranked.slate, gone), self._ids.next())
         return Ranked(slate, ranked.rows[~gone], ranked.remaining)
 
+    def show(self, ranked: Ranked, view: View) -> slate_pb2.Slate:
+        """Return the slate as a client sees it, with the shown fields of its items as they are now."""
+        return view.shown(ranked, self._catalog.item)
+
     async def _rank(self, request: ListRequest, snapshot: ProfileSnapshot, deadline: float) -> Ranked:
         query = Query(
             request=request,
@@ -118,9 +123,7 @@ def without(slate: slate_pb2.Slate, item_ids: Collection[str], slate_id: str) ->
         item_ids: The items to leave out.
         slate_id: The id of the copy. A copy without items has none.
     """
-    shorter = slate_pb2.Slate()
-    shorter.CopyFrom(slate)
-    del shorter.items[:]
+    shorter = header(slate)
     shorter.items.extend(item for item in slate.items if item.item_id not in item_ids)
     shorter.slate_id = slate_id if shorter.items else ""
     return shorter

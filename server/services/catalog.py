@@ -7,6 +7,7 @@ import grpc
 
 from recstream.v1 import catalog_service_pb2 as rpc
 from recstream.v1.catalog_service_pb2_grpc import CatalogServiceServicer
+from server.items.item_reader import ItemReader
 from server.requests import validation
 from server.requests.admission import Admission
 from server.requests.slate_service import SlateService
@@ -20,8 +21,9 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 @dataclass(frozen=True)
 class CatalogService(CatalogServiceServicer):
-    """Reads, puts and withdraws items."""
+    """Reads, puts, withdraws and deletes items."""
 
+    item_reader: ItemReader
     item_writer: ItemWriter
     slate_service: SlateService
     admission: Admission
@@ -29,6 +31,14 @@ class CatalogService(CatalogServiceServicer):
 
     async def GetItem(self, request: rpc.GetItemRequest, context: Context) -> rpc.GetItemResponse:
         return await answer("GetItem", context, lambda: self._get(request))
+
+    async def BatchGetItems(
+        self, request: rpc.BatchGetItemsRequest, context: Context
+    ) -> rpc.BatchGetItemsResponse:
+        return await answer("BatchGetItems", context, lambda: self._batch_get(request))
+
+    async def ListItems(self, request: rpc.ListItemsRequest, context: Context) -> rpc.ListItemsResponse:
+        return await answer("ListItems", context, lambda: self._list(request))
 
     async def PutItems(self, request: rpc.PutItemsRequest, context: Context) -> rpc.PutItemsResponse:
         until = writing_deadline(context, self.settings)
@@ -40,11 +50,25 @@ class CatalogService(CatalogServiceServicer):
         until = writing_deadline(context, self.settings)
         return await answer("WithdrawItems", context, lambda: self._withdraw(request, until))
 
+    async def DeleteItems(self, request: rpc.DeleteItemsRequest, context: Context) -> rpc.DeleteItemsResponse:
+        until = writing_deadline(context, self.settings)
+        return await answer("DeleteItems", context, lambda: self._delete(request, until))
+
     async def _get(self, request: rpc.GetItemRequest) -> rpc.GetItemResponse:
         with self.admission.call():
             validation.item(request.item_id)
             self.slate_service.check_ready()
-            return self.item_writer.get(request.item_id)
+            return self.item_reader.get(request.item_id)
+
+    async def _batch_get(self, request: rpc.BatchGetItemsRequest) -> rpc.BatchGetItemsResponse:
+        with self.admission.call():
+            self.slate_service.check_ready()
+            return await self.item_reader.batch_get(request)
+
+    async def _list(self, request: rpc.ListItemsRequest) -> rpc.ListItemsResponse:
+        with self.admission.call():
+            self.slate_service.check_ready()
+            return await self.item_reader.list(request)
 
     async def _put(self, request: rpc.PutItemsRequest, until: float) -> rpc.PutItemsResponse:
         with self.admission.call():
@@ -55,3 +79,9 @@ class CatalogService(CatalogServiceServicer):
             self.slate_service.check_ready()
             tokens, unknown = await self.item_writer.withdraw(request.item_ids, until)
             return rpc.WithdrawItemsResponse(tokens=tokens, unknown_item_ids=unknown)
+
+    async def _delete(self, request: rpc.DeleteItemsRequest, until: float) -> rpc.DeleteItemsResponse:
+        with self.admission.call():
+            self.slate_service.check_ready()
+            tokens, unknown = await self.item_writer.delete(request.item_ids, until)
+            return rpc.DeleteItemsResponse(tokens=tokens, unknown_item_ids=unknown)

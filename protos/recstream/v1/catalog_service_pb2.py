@@ -23,11 +23,12 @@ _sym_db = _symbol_database.Default()
 
 
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from recstream.v1 import filter_pb2 as recstream_dot_v1_dot_filter__pb2
 from recstream.v1 import interaction_pb2 as recstream_dot_v1_dot_interaction__pb2
 from recstream.v1 import item_pb2 as recstream_dot_v1_dot_item__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"recstream/v1/catalog_service.proto\x12\x0crecstream.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1erecstream/v1/interaction.proto\x1a\x17recstream/v1/item.proto\"!\n\x0eGetItemRequest\x12\x0f\n\x07item_id\x18\x01 \x01(\t\"h\n\x0fGetItemResponse\x12 \n\x04item\x18\x01 \x01(\x0b\x32\x12.recstream.v1.Item\x12\x10\n\x08\x65mbedded\x18\x02 \x01(\x08\x12\x12\n\npopularity\x18\x03 \x01(\x03\x12\r\n\x05trend\x18\x04 \x01(\x01\"4\n\x0fPutItemsRequest\x12!\n\x05items\x18\x01 \x03(\x0b\x32\x12.recstream.v1.Item\"<\n\x10PutItemsResponse\x12(\n\x06tokens\x18\x01 \x03(\x0b\x32\x18.recstream.v1.EventToken\"(\n\x14WithdrawItemsRequest\x12\x10\n\x08item_ids\x18\x01 \x03(\t\"[\n\x15WithdrawItemsResponse\x12(\n\x06tokens\x18\x01 \x03(\x0b\x32\x18.recstream.v1.EventToken\x12\x18\n\x10unknown_item_ids\x18\x02 \x03(\t2\xcf\x02\n\x0e\x43\x61talogService\x12\x63\n\x07GetItem\x12\x1c.recstream.v1.GetItemRequest\x1a\x1d.recstream.v1.GetItemResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/items/{item_id}\x12_\n\x08PutItems\x12\x1d.recstream.v1.PutItemsRequest\x1a\x1e.recstream.v1.PutItemsResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\"\t/v1/items:\x01*\x12w\n\rWithdrawItems\x12\".recstream.v1.WithdrawItemsRequest\x1a#.recstream.v1.WithdrawItemsResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\"\x12/v1/items:withdraw:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"recstream/v1/catalog_service.proto\x12\x0crecstream.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x19recstream/v1/filter.proto\x1a\x1erecstream/v1/interaction.proto\x1a\x17recstream/v1/item.proto\"!\n\x0eGetItemRequest\x12\x0f\n\x07item_id\x18\x01 \x01(\t\"h\n\x0fGetItemResponse\x12 \n\x04item\x18\x01 \x01(\x0b\x32\x12.recstream.v1.Item\x12\x10\n\x08\x65mbedded\x18\x02 \x01(\x08\x12\x12\n\npopularity\x18\x03 \x01(\x03\x12\r\n\x05trend\x18\x04 \x01(\x01\"=\n\x14\x42\x61tchGetItemsRequest\x12\x10\n\x08item_ids\x18\x01 \x03(\t\x12\x13\n\x0bitem_fields\x18\x02 \x03(\t\"o\n\x15\x42\x61tchGetItemsResponse\x12!\n\x05items\x18\x01 \x03(\x0b\x32\x12.recstream.v1.Item\x12\x18\n\x10unknown_item_ids\x18\x02 \x03(\t\x12\x19\n\x11\x64\x65\x66\x65rred_item_ids\x18\x03 \x03(\t\"\x9f\x01\n\x10ListItemsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x64omain\x18\x03 \x01(\t\x12$\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x14.recstream.v1.Filter\x12\x19\n\x11include_withdrawn\x18\x05 \x01(\x08\x12\x13\n\x0bitem_fields\x18\x06 \x03(\t\"O\n\x11ListItemsResponse\x12!\n\x05items\x18\x01 \x03(\x0b\x32\x12.recstream.v1.Item\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"4\n\x0fPutItemsRequest\x12!\n\x05items\x18\x01 \x03(\x0b\x32\x12.recstream.v1.Item\"<\n\x10PutItemsResponse\x12(\n\x06tokens\x18\x01 \x03(\x0b\x32\x18.recstream.v1.EventToken\"(\n\x14WithdrawItemsRequest\x12\x10\n\x08item_ids\x18\x01 \x03(\t\"[\n\x15WithdrawItemsResponse\x12(\n\x06tokens\x18\x01 \x03(\x0b\x32\x18.recstream.v1.EventToken\x12\x18\n\x10unknown_item_ids\x18\x02 \x03(\t\"&\n\x12\x44\x65leteItemsRequest\x12\x10\n\x08item_ids\x18\x01 \x03(\t\"Y\n\x13\x44\x65leteItemsResponse\x12(\n\x06tokens\x18\x01 \x03(\x0b\x32\x18.recstream.v1.EventToken\x12\x18\n\x10unknown_item_ids\x18\x02 \x03(\t2\xaf\x05\n\x0e\x43\x61talogService\x12\x63\n\x07GetItem\x12\x1c.recstream.v1.GetItemRequest\x1a\x1d.recstream.v1.GetItemResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/items/{item_id}\x12w\n\rBatchGetItems\x12\".recstream.v1.BatchGetItemsRequest\x1a#.recstream.v1.BatchGetItemsResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\"\x12/v1/items:batchGet:\x01*\x12t\n\tListItems\x12\x1e.recstream.v1.ListItemsRequest\x1a\x1f.recstream.v1.ListItemsResponse\"&\x82\xd3\xe4\x93\x02 \x12\t/v1/itemsZ\x13\"\x0e/v1/items:list:\x01*\x12_\n\x08PutItems\x12\x1d.recstream.v1.PutItemsRequest\x1a\x1e.recstream.v1.PutItemsResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\"\t/v1/items:\x01*\x12w\n\rWithdrawItems\x12\".recstream.v1.WithdrawItemsRequest\x1a#.recstream.v1.WithdrawItemsResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\"\x12/v1/items:withdraw:\x01*\x12o\n\x0b\x44\x65leteItems\x12 .recstream.v1.DeleteItemsRequest\x1a!.recstream.v1.DeleteItemsResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/v1/items:delete:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,22 +37,40 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CATALOGSERVICE'].methods_by_name['GetItem']._loaded_options = None
   _globals['_CATALOGSERVICE'].methods_by_name['GetItem']._serialized_options = b'\202\323\344\223\002\025\022\023/v1/items/{item_id}'
+  _globals['_CATALOGSERVICE'].methods_by_name['BatchGetItems']._loaded_options = None
+  _globals['_CATALOGSERVICE'].methods_by_name['BatchGetItems']._serialized_options = b'\202\323\344\223\002\027\"\022/v1/items:batchGet:\001*'
+  _globals['_CATALOGSERVICE'].methods_by_name['ListItems']._loaded_options = None
+  _globals['_CATALOGSERVICE'].methods_by_name['ListItems']._serialized_options = b'\202\323\344\223\002 \022\t/v1/itemsZ\023\"\016/v1/items:list:\001*'
   _globals['_CATALOGSERVICE'].methods_by_name['PutItems']._loaded_options = None
   _globals['_CATALOGSERVICE'].methods_by_name['PutItems']._serialized_options = b'\202\323\344\223\002\016\"\t/v1/items:\001*'
   _globals['_CATALOGSERVICE'].methods_by_name['WithdrawItems']._loaded_options = None
   _globals['_CATALOGSERVICE'].methods_by_name['WithdrawItems']._serialized_options = b'\202\323\344\223\002\027\"\022/v1/items:withdraw:\001*'
-  _globals['_GETITEMREQUEST']._serialized_start=139
-  _globals['_GETITEMREQUEST']._serialized_end=172
-  _globals['_GETITEMRESPONSE']._serialized_start=174
-  _globals['_GETITEMRESPONSE']._serialized_end=278
-  _globals['_PUTITEMSREQUEST']._serialized_start=280
-  _globals['_PUTITEMSREQUEST']._serialized_end=332
-  _globals['_PUTITEMSRESPONSE']._serialized_start=334
-  _globals['_PUTITEMSRESPONSE']._serialized_end=394
-  _globals['_WITHDRAWITEMSREQUEST']._serialized_start=396
-  _globals['_WITHDRAWITEMSREQUEST']._serialized_end=436
-  _globals['_WITHDRAWITEMSRESPONSE']._serialized_start=438
-  _globals['_WITHDRAWITEMSRESPONSE']._serialized_end=529
-  _globals['_CATALOGSERVICE']._serialized_start=532
-  _globals['_CATALOGSERVICE']._serialized_end=867
+  _globals['_CATALOGSERVICE'].methods_by_name['DeleteItems']._loaded_options = None
+  _globals['_CATALOGSERVICE'].methods_by_name['DeleteItems']._serialized_options = b'\202\323\344\223\002\025\"\020/v1/items:delete:\001*'
+  _globals['_GETITEMREQUEST']._serialized_start=166
+  _globals['_GETITEMREQUEST']._serialized_end=199
+  _globals['_GETITEMRESPONSE']._serialized_start=201
+  _globals['_GETITEMRESPONSE']._serialized_end=305
+  _globals['_BATCHGETITEMSREQUEST']._serialized_start=307
+  _globals['_BATCHGETITEMSREQUEST']._serialized_end=368
+  _globals['_BATCHGETITEMSRESPONSE']._serialized_start=370
+  _globals['_BATCHGETITEMSRESPONSE']._serialized_end=481
+  _globals['_LISTITEMSREQUEST']._serialized_start=484
+  _globals['_LISTITEMSREQUEST']._serialized_end=643
+  _globals['_LISTITEMSRESPONSE']._serialized_start=645
+  _globals['_LISTITEMSRESPONSE']._serialized_end=724
+  _globals['_PUTITEMSREQUEST']._serialized_start=726
+  _globals['_PUTITEMSREQUEST']._serialized_end=778
+  _globals['_PUTITEMSRESPONSE']._serialized_start=780
+  _globals['_PUTITEMSRESPONSE']._serialized_end=840
+  _globals['_WITHDRAWITEMSREQUEST']._serialized_start=842
+  _globals['_WITHDRAWITEMSREQUEST']._serialized_end=882
+  _globals['_WITHDRAWITEMSRESPONSE']._serialized_start=884
+  _globals['_WITHDRAWITEMSRESPONSE']._serialized_end=975
+  _globals['_DELETEITEMSREQUEST']._serialized_start=977
+  _globals['_DELETEITEMSREQUEST']._serialized_end=1015
+  _globals['_DELETEITEMSRESPONSE']._serialized_start=1017
+  _globals['_DELETEITEMSRESPONSE']._serialized_end=1106
+  _globals['_CATALOGSERVICE']._serialized_start=1109
+  _globals['_CATALOGSERVICE']._serialized_end=1796
 # @@protoc_insertion_point(module_scope)

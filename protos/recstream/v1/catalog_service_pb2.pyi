@@ -23,6 +23,9 @@ from google.protobuf.internal.containers import (
 from google.protobuf.message import (
     Message,
 )
+from recstream.v1.filter_pb2 import (
+    Filter,
+)
 from recstream.v1.interaction_pb2 import (
     EventToken,
 )
@@ -78,6 +81,115 @@ class GetItemResponse(Message):
     ) -> None: ...
     def HasField(self, field_name: Literal["item", b"item"]) -> bool: ...
     def ClearField(self, field_name: Literal["embedded", b"embedded", "item", b"item", "popularity", b"popularity", "trend", b"trend"]) -> None: ...
+
+@final
+class BatchGetItemsRequest(Message):
+    DESCRIPTOR: Descriptor
+
+    ITEM_IDS_FIELD_NUMBER: int
+    ITEM_FIELDS_FIELD_NUMBER: int
+    @property
+    def item_ids(self) -> RepeatedScalarFieldContainer[str]:
+        """The items to read, at most 1,000. An id that occurs twice is answered once."""
+
+    @property
+    def item_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Fields of the items, as in ListView. Empty: all of them."""
+
+    def __init__(
+        self,
+        *,
+        item_ids: Iterable[str] | None = ...,
+        item_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["item_fields", b"item_fields", "item_ids", b"item_ids"]) -> None: ...
+
+@final
+class BatchGetItemsResponse(Message):
+    DESCRIPTOR: Descriptor
+
+    ITEMS_FIELD_NUMBER: int
+    UNKNOWN_ITEM_IDS_FIELD_NUMBER: int
+    DEFERRED_ITEM_IDS_FIELD_NUMBER: int
+    @property
+    def items(self) -> RepeatedCompositeFieldContainer[Item]:
+        """The known items, in the order of the request. Their media have hashes instead of contents."""
+
+    @property
+    def unknown_item_ids(self) -> RepeatedScalarFieldContainer[str]:
+        """The ids of the unknown items, in the order of the request."""
+
+    @property
+    def deferred_item_ids(self) -> RepeatedScalarFieldContainer[str]:
+        """The ids of items that an answer of 3 MiB had no room for, in the order of the request. Ask for them again."""
+
+    def __init__(
+        self,
+        *,
+        items: Iterable[Item] | None = ...,
+        unknown_item_ids: Iterable[str] | None = ...,
+        deferred_item_ids: Iterable[str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["deferred_item_ids", b"deferred_item_ids", "items", b"items", "unknown_item_ids", b"unknown_item_ids"]) -> None: ...
+
+@final
+class ListItemsRequest(Message):
+    DESCRIPTOR: Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: int
+    PAGE_TOKEN_FIELD_NUMBER: int
+    DOMAIN_FIELD_NUMBER: int
+    FILTER_FIELD_NUMBER: int
+    INCLUDE_WITHDRAWN_FIELD_NUMBER: int
+    ITEM_FIELDS_FIELD_NUMBER: int
+    page_size: int
+    """The most items of a page: 1 to 1,000. 0: 100. A page may have fewer, even none, although others follow."""
+    page_token: str
+    """The `next_page_token` of the page before, with the same domain, filter and `include_withdrawn`."""
+    domain: str
+    """Only items of this domain. Empty: all."""
+    include_withdrawn: bool
+    """True: also items that are not recommended now, because they are withdrawn or have expired."""
+    @property
+    def filter(self) -> Filter:
+        """Only items that match. Absent: all."""
+
+    @property
+    def item_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Fields of the items, as in ListView. Empty: all of them."""
+
+    def __init__(
+        self,
+        *,
+        page_size: int = ...,
+        page_token: str = ...,
+        domain: str = ...,
+        filter: Filter | None = ...,
+        include_withdrawn: bool = ...,
+        item_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: Literal["filter", b"filter"]) -> bool: ...
+    def ClearField(self, field_name: Literal["domain", b"domain", "filter", b"filter", "include_withdrawn", b"include_withdrawn", "item_fields", b"item_fields", "page_size", b"page_size", "page_token", b"page_token"]) -> None: ...
+
+@final
+class ListItemsResponse(Message):
+    DESCRIPTOR: Descriptor
+
+    ITEMS_FIELD_NUMBER: int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: int
+    next_page_token: str
+    """At most 64 bytes. Valid on every server. Empty: there are no further items."""
+    @property
+    def items(self) -> RepeatedCompositeFieldContainer[Item]:
+        """The items. Their media have hashes instead of contents."""
+
+    def __init__(
+        self,
+        *,
+        items: Iterable[Item] | None = ...,
+        next_page_token: str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["items", b"items", "next_page_token", b"next_page_token"]) -> None: ...
 
 @final
 class PutItemsRequest(Message):
@@ -140,6 +252,44 @@ class WithdrawItemsResponse(Message):
     @property
     def unknown_item_ids(self) -> RepeatedScalarFieldContainer[str]:
         """The unknown items, in order."""
+
+    def __init__(
+        self,
+        *,
+        tokens: Iterable[EventToken] | None = ...,
+        unknown_item_ids: Iterable[str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["tokens", b"tokens", "unknown_item_ids", b"unknown_item_ids"]) -> None: ...
+
+@final
+class DeleteItemsRequest(Message):
+    DESCRIPTOR: Descriptor
+
+    ITEM_IDS_FIELD_NUMBER: int
+    @property
+    def item_ids(self) -> RepeatedScalarFieldContainer[str]:
+        """The items to delete, at most 1,000."""
+
+    def __init__(
+        self,
+        *,
+        item_ids: Iterable[str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["item_ids", b"item_ids"]) -> None: ...
+
+@final
+class DeleteItemsResponse(Message):
+    DESCRIPTOR: Descriptor
+
+    TOKENS_FIELD_NUMBER: int
+    UNKNOWN_ITEM_IDS_FIELD_NUMBER: int
+    @property
+    def tokens(self) -> RepeatedCompositeFieldContainer[EventToken]:
+        """One token for each different item, known or not, in order."""
+
+    @property
+    def unknown_item_ids(self) -> RepeatedScalarFieldContainer[str]:
+        """The items that this server did not know, in order."""
 
     def __init__(
         self,

@@ -1,0 +1,63 @@
+"""What a client sees of a list."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+from catalog.items.item_fields import ItemFields
+from catalog.items.items import Item
+from ranking.slate.ranked import Ranked
+from recstream.v1 import slate_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the items of a list carry besides their id, score and reason.
+
+    Attributes:
+        key: Bytes that are equal for equal requests.
+        item_fields: The fields of the catalogue's items. None: none.
+        model_outputs: Whether the model's probabilities and predicted ratings, and the sources, are shown.
+    """
+
+    key: bytes = b""
+    item_fields: ItemFields | None = None
+    model_outputs: bool = False
+
+    @classmethod
+    def of(cls, wanted: slate_pb2.ListView) -> Self:
+        """Return the view of a request that was checked."""
+        return cls(
+            key=wanted.SerializeToString(deterministic=True),
+            item_fields=ItemFields.of(wanted.item_fields) if wanted.item_fields else None,
+            model_outputs=wanted.model_outputs,
+        )
+
+    def shown(self, ranked: Ranked, item: Callable[[int], Item]) -> slate_pb2.Slate:
+        """Return the slate as the client sees it.
+
+        Args:
+            ranked: The list. It is not changed.
+            item: Returns the item of a catalogue row, as it is now.
+        """
+        slate = header(ranked.slate)
+        for row, each in zip(ranked.rows.tolist(), ranked.slate.items, strict=True):
+            if self.model_outputs:
+                one = slate.items.add()
+                one.CopyFrom(each)
+            else:
+                one = slate.items.add(item_id=each.item_id, score=each.score, reason=each.reason)
+            if self.item_fields is not None:
+                one.item.CopyFrom(self.item_fields.keep(item(row).to_proto()))
+        return slate
+
+
+def header(slate: slate_pb2.Slate) -> slate_pb2.Slate:
+    """Return a copy of the slate without its items."""
+    return slate_pb2.Slate(
+        slate_id=slate.slate_id,
+        profile_revision=slate.profile_revision,
+        model_version=slate.model_version,
+        tier=slate.tier,
+        profile_unavailable=slate.profile_unavailable,
+    )
