@@ -35,6 +35,11 @@ const scenes = {
     });
     return { ids: ids(answer.slate), tier: answer.slate.tier, revision: String(answer.slate.profileRevision) };
   },
+  async shown() {
+    const view = { itemFields: ["title", "attributes.brand"], modelOutputs: true };
+    const { slate } = await client.recommend({ userId: "ann", view });
+    return slate.items.map(({ item, source }) => ({ title: item?.title, source }));
+  },
   async record() {
     const token = await client.record({ userId: "ann", itemId: "a", action: "view", value: 0.5 });
     return { offset: String(token.offset), partition: token.partition, topic: [...token.topicId] };
