@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 from aiokafka import TopicPartition
@@ -41,7 +42,7 @@ class WrittenItem:
 
     Attributes:
         item_id: Its key.
-        item: Its item. None: the record removes the item.
+        item: Its item, without contents. None: the record removes the item.
         partition: Its partition.
         offset: Its offset.
     """
@@ -112,12 +113,14 @@ class Catalog(InMemoryCatalog):
         may run every few milliseconds."""
         began = time.monotonic()
         for one in written:
-            partition = TopicPartition(self._items_topic, one.partition)
-            if self._reader.claim(partition, one.offset, one.item_id.encode()):
-                if one.item is None:
-                    self.remove_item(one.item_id)
-                else:
-                    self.put_item(one.item.without_contents())
+            self._reader.apply_ahead(
+                TopicPartition(self._items_topic, one.partition),
+                one.offset,
+                one.item_id.encode(),
+                partial(self.remove_item, one.item_id)
+                if one.item is None
+                else partial(self.put_item, one.item),
+            )
             if time.monotonic() - began > _SLICE_SECONDS:
                 self._applied()
                 await asyncio.sleep(0)

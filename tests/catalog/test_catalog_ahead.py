@@ -1,6 +1,7 @@
 """A record that a process applies before it reads it, and the records that it reads meanwhile."""
 
 import asyncio
+from functools import partial
 
 import pytest
 from aiokafka import ConsumerRecord, TopicPartition
@@ -36,9 +37,8 @@ class Followed:
         self.newest[key] = offset
         self.history.append((key, offset))
 
-    def claim(self, offset: int, key: bytes) -> None:
-        if self.reader.claim(PARTITION, offset, key):
-            self.set(key, offset)
+    def ahead(self, offset: int, key: bytes) -> None:
+        self.reader.apply_ahead(PARTITION, offset, key, partial(self.set, key, offset))
 
     def read(self, *records: ConsumerRecord) -> None:
         asyncio.run(self.reader._take(PARTITION, list(records)))
@@ -53,13 +53,13 @@ def test_no_item_goes_back_to_an_earlier_record_and_all_end_as_the_topic_does(
 ) -> None:
     """The process wrote some of the records. Each acknowledgement may come before or after the record is read."""
     own = data.draw(st.sets(st.integers(0, len(keys) - 1)))
-    steps = data.draw(st.permutations([*(("claim", at) for at in own), *("read" for _ in keys)]))
+    steps = data.draw(st.permutations([*(("ahead", at) for at in own), *("read" for _ in keys)]))
     followed, unread = Followed(), iter(enumerate(keys))
     for step in steps:
         if step == "read":
             followed.read(record(*next(unread)))
         else:
-            followed.claim(step[1], keys[step[1]])
+            followed.ahead(step[1], keys[step[1]])
     assert followed.newest == {key: at for at, key in enumerate(keys)}
     for key in set(keys):
         offsets = [offset for each, offset in followed.history if each == key]
@@ -71,20 +71,29 @@ def followed() -> Followed:
     return Followed()
 
 
-def test_a_claimed_record_is_not_applied_again_when_it_is_read(followed: Followed) -> None:
-    followed.claim(1, b"a")
+def test_a_record_that_was_applied_ahead_is_not_applied_again_when_it_is_read(followed: Followed) -> None:
+    followed.ahead(1, b"a")
     followed.read(record(0, b"a"), record(1, b"a"), record(2, b"b"))
     assert followed.history == [(b"a", 1), (b"b", 2)]
 
 
-def test_a_compacted_claim_ends_with_a_later_record(followed: Followed) -> None:
-    followed.claim(1, b"a")
+def test_if_the_record_is_compacted_a_later_one_takes_its_place(followed: Followed) -> None:
+    followed.ahead(1, b"a")
     followed.read(record(0, b"b"), record(7, b"a"), record(8, b"a"))
     assert followed.newest == {b"a": 8, b"b": 0}
 
 
 def test_the_records_of_a_topic_that_was_recreated_are_all_applied(followed: Followed) -> None:
     followed.read(record(500, b"b"))
-    followed.claim(900, b"a")
+    followed.ahead(900, b"a")
     followed.read(record(0, b"b"), record(1, b"a"))
     assert followed.newest == {b"a": 1, b"b": 0}
+
+
+def test_a_record_that_cannot_be_applied_ahead_is_left_to_the_reader(followed: Followed) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    followed.reader.apply_ahead(PARTITION, 1, b"a", fail)
+    followed.read(record(0, b"a"), record(1, b"a"))
+    assert followed.history == [(b"a", 0), (b"a", 1)]
