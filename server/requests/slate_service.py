@@ -17,7 +17,7 @@ from recstream.v1.error_reason_pb2 import ERROR_REASON_CATALOGUE_LOADING
 from server.errors import NotAvailable
 from server.profiles.profile_reader import ProfileSnapshot
 from server.requests.ranking_limiter import RankingLimiter
-from server.requests.view import View, header
+from server.requests.view import View
 from server.settings import ServerSettings
 
 
@@ -123,7 +123,9 @@ def without(slate: slate_pb2.Slate, item_ids: Collection[str], slate_id: str) ->
         item_ids: The items to leave out.
         slate_id: The id of the copy. A copy without items has none.
     """
-    shorter = header(slate)
+    shorter = slate_pb2.Slate()
+    shorter.CopyFrom(slate)
+    del shorter.items[:]
     shorter.items.extend(item for item in slate.items if item.item_id not in item_ids)
     shorter.slate_id = slate_id if shorter.items else ""
     return shorter

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 from catalog.items.item_fields import ItemFields
 from catalog.items.items import Item
 from ranking.slate.ranked import Ranked
 from recstream.v1 import slate_pb2
+
+_MODEL_OUTPUTS: Final = ("probabilities", "predicted_rating", "source")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,24 +42,13 @@ class View:
             ranked: The list. It is not changed.
             item: Returns the item of a catalogue row, as it is now.
         """
-        slate = header(ranked.slate)
-        for row, each in zip(ranked.rows.tolist(), ranked.slate.items, strict=True):
-            if self.model_outputs:
-                one = slate.items.add()
-                one.CopyFrom(each)
-            else:
-                one = slate.items.add(item_id=each.item_id, score=each.score, reason=each.reason)
-            if self.item_fields is not None:
-                one.item.CopyFrom(self.item_fields.keep(item(row).to_proto()))
+        slate = slate_pb2.Slate()
+        slate.CopyFrom(ranked.slate)
+        if not self.model_outputs:
+            for each in slate.items:
+                for name in _MODEL_OUTPUTS:
+                    each.ClearField(name)
+        if self.item_fields is not None:
+            for row, each in zip(ranked.rows.tolist(), slate.items, strict=True):
+                each.item.CopyFrom(self.item_fields.keep(item(row).to_proto()))
         return slate
-
-
-def header(slate: slate_pb2.Slate) -> slate_pb2.Slate:
-    """Return a copy of the slate without its items."""
-    return slate_pb2.Slate(
-        slate_id=slate.slate_id,
-        profile_revision=slate.profile_revision,
-        model_version=slate.model_version,
-        tier=slate.tier,
-        profile_unavailable=slate.profile_unavailable,
-    )

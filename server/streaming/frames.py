@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Final
 
 from recstream.v1 import frame_pb2, slate_pb2
-from server.requests.view import header
 
 _VERSION: Final = b"\x01"
 _DIGEST_BYTES: Final = 16
@@ -61,7 +60,13 @@ def delta(old: slate_pb2.Slate, new: slate_pb2.Slate) -> frame_pb2.Delta:
     same = [at for item in old.items if (at := place.get(item.item_id, -1)) >= 0 and new.items[at] == item]
     stays = set(_longest_increasing(same))
     return frame_pb2.Delta(
-        slate=header(new),
+        slate=slate_pb2.Slate(
+            slate_id=new.slate_id,
+            profile_revision=new.profile_revision,
+            model_version=new.model_version,
+            tier=new.tier,
+            profile_unavailable=new.profile_unavailable,
+        ),
         removed_item_ids=[item_id for item_id in was if item_id not in place],
         placed=[
             frame_pb2.PlacedItem(position=at, item=item)
