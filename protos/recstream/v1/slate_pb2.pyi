@@ -173,7 +173,9 @@ class RankedItem(Message):
     predicted_rating: float
     """With ListView.model_outputs: the model's predicted value of a rating, in its scale. Tier RANKED only."""
     source: str
-    """With ListView.model_outputs: the source that retrieved it: `nearest`, `similar`, `trending`, `popular` or `fresh`."""
+    """With ListView.model_outputs, and of similar items: the source that retrieved it, which is `nearest`, `similar`,
+    `trending`, `popular` or `fresh`.
+    """
     @property
     def reason(self) -> Reason:
         """Why it is here."""
