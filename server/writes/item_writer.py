@@ -17,8 +17,11 @@ from server.requests.validation import MAX_ITEMS, Check
 from server.writes.log_writer import Appending, LogWriter
 from server.writes.recording import token
 
-_RECENT_ITEMS: Final = 10_000
-_RECENT_SECONDS: Final = 10.0
+_PENDING_ITEMS: Final = 10_000
+_PENDING_SECONDS: Final = 10.0
+
+_NOT_PENDING: Final = Item("")
+"""Stands for an item without a pending change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +39,8 @@ class ItemWriter:
     When Kafka has acknowledged a change, it is applied here before its record is read. So this process recommends no
     item that it was asked to withdraw or delete, and knows each item that was put through it.
 
-    A change that is not acknowledged yet is cached for ten seconds, so that a withdrawal at the same time as a put does
-    not restore the old item.
+    Until then a change is pending. A withdrawal at the same time as a put takes the pending item, so that it does not
+    restore the old one. What is not acknowledged in time may still arrive, so it is pending for ten seconds at most.
 
     Args:
         catalog: The catalogue.
@@ -49,7 +52,7 @@ class ItemWriter:
         self._catalog = catalog
         self._writer = writer
         self._topic = topic
-        self._recent: TTLCache[str, Item | None] = TTLCache(_RECENT_ITEMS, _RECENT_SECONDS)
+        self._pending: TTLCache[str, Item | None] = TTLCache(_PENDING_ITEMS, _PENDING_SECONDS)
         self._writing = asyncio.Lock()
 
     async def put(self, items: Sequence[item_pb2.Item], until: float) -> list[interaction_pb2.EventToken]:
@@ -131,7 +134,7 @@ class ItemWriter:
         return await self._finish(started, until), unknown
 
     async def _start(self, changes: Sequence[tuple[str, Item | None]], until: float) -> list[_Started]:
-        """Pass changes to the producer. Call it in the lock, so that the cache has what is last in the log."""
+        """Pass changes to the producer. Call it in the lock, so that the pending change is the last one in the log."""
         started = []
         for at, (item_id, item) in enumerate(changes):
             value = None if item is None else item.to_proto().SerializeToString()
@@ -142,7 +145,7 @@ class ItemWriter:
                     [Violation(f"items[{at}]", v.problem) for v in error.violations]
                 ) from error
             kept = None if item is None else item.without_contents()
-            self._recent[item_id] = kept
+            self._pending[item_id] = kept
             started.append(_Started(item_id, kept, appending))
         return started
 
@@ -153,11 +156,15 @@ class ItemWriter:
             WrittenItem(one.item_id, one.item, position.partition, position.offset)
             for one, position in zip(started, positions, strict=True)
         )
+        for one in started:
+            if self._pending.get(one.item_id, _NOT_PENDING) is one.item:
+                self._pending.pop(one.item_id, None)
         return [token(position) for position in positions]
 
     def _newest(self, item_id: str) -> Item | None:
         """The newest version of the item that this process knows. None: it is unknown, or was deleted."""
-        if item_id in self._recent:
-            return self._recent.get(item_id)
+        pending = self._pending.get(item_id, _NOT_PENDING)
+        if pending is not _NOT_PENDING:
+            return pending
         row = self._catalog.row(item_id)
         return None if row is None else self._catalog.item(row)

@@ -309,6 +309,12 @@ async def test_what_another_process_puts_after_a_deletion_is_there(around: World
     await producer.stop()
     await eventually(lambda: around.server.catalog.row("item-1") is not None)
     assert around.server.catalog.item(around.server.catalog.row("item-1")).title == "Other"
+    withdrawn = await around.catalog.WithdrawItems(
+        catalog.WithdrawItemsRequest(item_ids=["item-1"]), timeout=10
+    )
+    assert len(withdrawn.tokens) == 1 and not withdrawn.unknown_item_ids
+    row = around.server.catalog.row("item-1")
+    assert around.server.catalog.item(row).title == "Other" and around.server.catalog.item(row).withdrawn
 
 
 async def test_a_put_and_a_deletion_at_the_same_time_end_as_the_log_does(around: World) -> None:
