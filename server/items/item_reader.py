@@ -82,7 +82,7 @@ class ItemReader:
             deferred_item_ids=[item.item_id for item in known[len(items) :]],
         )
 
-    async def list(self, request: rpc.ListItemsRequest) -> rpc.ListItemsResponse:
+    async def page(self, request: rpc.ListItemsRequest) -> rpc.ListItemsResponse:
         """Return a page of the catalogue.
 
         Raises:

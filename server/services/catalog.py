@@ -68,7 +68,7 @@ class CatalogService(CatalogServiceServicer):
     async def _list(self, request: rpc.ListItemsRequest) -> rpc.ListItemsResponse:
         with self.admission.call():
             self.slate_service.check_ready()
-            return await self.item_reader.list(request)
+            return await self.item_reader.page(request)
 
     async def _put(self, request: rpc.PutItemsRequest, until: float) -> rpc.PutItemsResponse:
         with self.admission.call():
