@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final, Self
 
 from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
 
 from catalog.items.item_check import MAX_NAME_BYTES
 from recstream.v1 import item_pb2
@@ -55,8 +56,9 @@ class ItemFields:
 
     def keep(self, item: item_pb2.Item) -> item_pb2.Item:
         """Clears all other fields of a message, and returns it."""
+        message: Message = item
         for name in self.cleared:
-            item.ClearField(name)
+            message.ClearField(name)
         for name, wanted in self.keys.items():
             entries = getattr(item, name)
             for key in [key for key in entries if key not in wanted]:

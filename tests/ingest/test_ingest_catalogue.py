@@ -24,6 +24,7 @@ from recstream.storage.v1.catalog_pb2 import ItemVector
 from recstream.v1.item_pb2 import Item, Media
 from telemetry.faults import FAULTS
 from telemetry.health import Health
+from tests.ingest.model import WIDTH
 from tests.ingest.world import World, until
 from topics.ids import topic_ids
 
@@ -161,7 +162,7 @@ async def test_a_vector_whose_items_removal_nobody_read_is_removed_by_the_next_w
 ) -> None:
     """Kafka drops the record of a removal after a day, so a worker that was away for longer never reads it."""
     version = read_bundle.manifest.version
-    vector = ItemVector(vector=np.ones(read_bundle.manifest.width, "<f4").tobytes(), content_hash=b"h" * 16)
+    vector = ItemVector(vector=np.ones(WIDTH, "<f4").tobytes(), content_hash=b"h" * 16)
     for item_id in ("gone", "kept"):
         await world.producer.send_and_wait(
             world.kafka.topics.item_vectors, vector.SerializeToString(), key=vector_key(version, item_id)
