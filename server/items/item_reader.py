@@ -16,9 +16,8 @@ from server.errors import UnknownItem
 from server.items import item_pages
 from server.items.item_order import ItemOrder
 from server.requests import validation
+from server.requests.view import ANSWER_BYTES
 
-_ANSWER_BYTES: Final = 3 << 20
-"""Most bytes of an answer's items. A client's gRPC library accepts 4 MiB unless it is set up otherwise."""
 _ENTRY_BYTES: Final = 8
 """The tag and the length before an item, at most."""
 _SLICE_SECONDS: Final = 0.002
@@ -113,7 +112,7 @@ class ItemReader:
         for item in items:
             message = fields.keep(item.to_proto())
             size += message.ByteSize() + _ENTRY_BYTES
-            if messages and size > _ANSWER_BYTES:
+            if messages and size > ANSWER_BYTES:
                 break
             messages.append(message)
             if time.monotonic() - began > _SLICE_SECONDS:

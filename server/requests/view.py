@@ -9,6 +9,8 @@ from catalog.items.items import Item
 from ranking.slate.ranked import Ranked
 from recstream.v1 import slate_pb2
 
+ANSWER_BYTES: Final = 3 << 20
+"""Most bytes of the items of an answer. A client's gRPC library accepts 4 MiB unless it is set up otherwise."""
 _MODEL_OUTPUTS: Final = ("probabilities", "predicted_rating", "source")
 
 
@@ -36,7 +38,7 @@ class View:
         )
 
     def shown(self, ranked: Ranked, item: Callable[[int], Item]) -> slate_pb2.Slate:
-        """Return the slate as the client sees it.
+        """Return the slate as the client sees it. From where the items' fields exceed 3 MiB on, they are left out.
 
         Args:
             ranked: The list. It is not changed.
@@ -49,6 +51,11 @@ class View:
                 for name in _MODEL_OUTPUTS:
                     each.ClearField(name)
         if self.item_fields is not None:
+            left = ANSWER_BYTES
             for row, each in zip(ranked.rows.tolist(), slate.items, strict=True):
-                each.item.CopyFrom(self.item_fields.keep(item(row).to_proto()))
+                shown = self.item_fields.keep(item(row).to_proto())
+                left -= shown.ByteSize()
+                if left < 0:
+                    break
+                each.item.CopyFrom(shown)
         return slate

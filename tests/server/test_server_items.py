@@ -190,7 +190,7 @@ async def test_items_are_read_in_order_and_unknown_ones_are_named(around: World)
 async def test_an_answer_holds_as_many_items_as_fit_and_names_the_others(
     around: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(item_reader, "_ANSWER_BYTES", 200)
+    monkeypatch.setattr(item_reader, "ANSWER_BYTES", 200)
     left, found = list(ITEMS), []
     while left:
         answer = await around.catalog.BatchGetItems(catalog.BatchGetItemsRequest(item_ids=left), timeout=10)

@@ -216,8 +216,8 @@ class ListView(Message):
     @property
     def item_fields(self) -> RepeatedScalarFieldContainer[str]:
         """Fields of Item to show, at most 32: a name such as `title`, or an attribute such as `attributes.price`. Media are
-        shown without their contents. An unknown field is refused. `item_id` is shown with any of them. Empty: the list
-        has no items' fields.
+        shown without their contents. An unknown field is refused. `item_id` is shown with any of them. From where the
+        fields of a list exceed 3 MiB on, its items come without them; BatchGetItems has them. Empty: no fields.
         """
 
     def __init__(
