@@ -2,9 +2,13 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
 
 import structlog
+from aiokafka import TopicPartition
 
 from catalog import metrics
 from catalog.changes import Change
@@ -12,6 +16,7 @@ from catalog.in_memory import InMemoryCatalog, wall_clock_ms
 from catalog.index.hnsw import BuildStopped
 from catalog.index.live import LiveIndex
 from catalog.index.measured import measure_indexes
+from catalog.items.items import Item
 from catalog.reader import Reader
 from catalog.records import appliers
 from catalog.settings import CatalogSettings
@@ -19,15 +24,33 @@ from catalog.version_watcher import VersionWatcher, decode_versions
 from telemetry.background import BackgroundTask, BackOff, OnFailure, run_background
 from topics.settings import KafkaSettings
 
-__all__ = ["Catalog", "Change"]
+__all__ = ["Catalog", "Change", "WrittenItem"]
 
 log = structlog.get_logger()
 
+_SLICE_SECONDS = 0.002
 _MERGE_LOOK_SECONDS = 0.5
 # The recall that `LiveIndex` promises. Many nearly equal vectors can make a graph miss more.
 _LEAST_RECALL = 0.9
 # A build takes up to minutes of a core, so a failed one is not retried at once.
 _MERGE_BACK_OFF = BackOff(initial=5.0, maximum=120.0, jitter=5.0, steady=300.0)
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenItem:
+    """A record on `items` that this process wrote and Kafka has acknowledged.
+
+    Attributes:
+        item_id: Its key.
+        item: Its item, without contents. None: the record removes the item.
+        partition: Its partition.
+        offset: Its offset.
+    """
+
+    item_id: str
+    item: Item | None
+    partition: int
+    offset: int
 
 
 class Catalog(InMemoryCatalog):
@@ -49,6 +72,7 @@ class Catalog(InMemoryCatalog):
         topics = kafka.topics
         self.version_watcher = VersionWatcher()
         self._ready = asyncio.Event()
+        self._items_topic = topics.items
         self._vectors_topic = topics.item_vectors
         self._measured: frozenset[int] = frozenset()
         self._reader = Reader(
@@ -83,6 +107,29 @@ class Catalog(InMemoryCatalog):
     async def wait_ready(self) -> None:
         """Waits for `ready`, without a timeout."""
         await self._ready.wait()
+
+    async def apply_written(self, written: Iterable[WrittenItem]) -> None:
+        """Applies items that this process wrote, before their records are read. Listeners are called, and other tasks
+        may run every few milliseconds."""
+        began = time.monotonic()
+        for one in written:
+            self._reader.apply_ahead(
+                TopicPartition(self._items_topic, one.partition),
+                one.offset,
+                one.item_id.encode(),
+                partial(self.remove_item, one.item_id)
+                if one.item is None
+                else partial(self.put_item, one.item),
+            )
+            if time.monotonic() - began > _SLICE_SECONDS:
+                self._applied()
+                await asyncio.sleep(0)
+                began = time.monotonic()
+        self._applied()
+
+    async def reach_items(self, ends: Mapping[int, int]) -> None:
+        """Waits until `items` is read up to these end offsets (by partition), without a timeout."""
+        await self._reader.reach(self._items_topic, ends)
 
     async def _follow_versions(self) -> None:
         await self.version_watcher.follow(self._reach_vectors)

@@ -99,6 +99,11 @@ class InMemoryCatalog:
         self._eligible = (generation, now_ms, until, mask)
         return mask
 
+    @property
+    def known(self) -> Mask:
+        """Mask [size] of the known items, including withdrawn and expired ones. Read-only."""
+        return self._known.view(self.size)
+
     def matching(self, wanted: filter_pb2.Filter | None, domain: str) -> Mask:
         """Mask [size] of the items that match a filter and a domain, eligible or not. An empty domain matches all.
         Read-only and cached."""
@@ -168,6 +173,11 @@ class InMemoryCatalog:
     def has_vector(self, version: int) -> Mask:
         """Mask [size] of the rows that have a vector. Read-only."""
         return self._vectors.has(version, self.size)
+
+    def orphaned_vectors(self, version: int) -> frozenset[str]:
+        """Ids that have a vector of the version, but no known item: it was removed, or is not read yet."""
+        rows = np.flatnonzero(self.has_vector(version) & ~self.known)
+        return frozenset(self._items[row].item_id for row in rows.tolist())
 
     def content_hash(self, version: int, item_id: str) -> bytes | None:
         """The hash of the content that the item's vector was computed from. None: it has no vector."""

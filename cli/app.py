@@ -23,6 +23,7 @@ COMMANDS = {
     "rank": "cli.commands.rank:rank",
     "top": "cli.commands.top:top",
     "watch": "cli.commands.watch:watch",
+    "items": "cli.commands.items:items",
     "verify": "cli.commands.verify:verify",
     "events": "cli.commands.events:events",
     "topics": "cli.commands.topics:topics",

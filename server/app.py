@@ -33,6 +33,7 @@ from recstream.v1 import (
 )
 from server import metrics
 from server.config import ServerConfig
+from server.items.item_reader import ItemReader
 from server.profiles.profile_reader import ProfileReader
 from server.profiles.read_your_writes import ReadYourWrites
 from server.profiles.subscriptions import Subscriptions
@@ -272,17 +273,16 @@ class Server:
             self._grpc,
         )
         half_life = config.ranking.trending_half_life_hours * 3600
-        item_writer = ItemWriter(
-            catalog=self.catalog,
-            writer=self._writer,
-            topic=topics.items,
-            version=self._version,
-            half_life_seconds=half_life,
-            now_ms=_now_ms,
-        )
         catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server(
             CatalogService(
-                item_writer, TopItems(self.catalog, half_life), slate_service, admission, settings
+                item_reader=ItemReader(
+                    self.catalog, version=self._version, half_life_seconds=half_life, now_ms=_now_ms
+                ),
+                item_writer=ItemWriter(catalog=self.catalog, writer=self._writer, topic=topics.items),
+                top_items=TopItems(self.catalog, half_life),
+                slate_service=slate_service,
+                admission=admission,
+                settings=settings,
             ),
             self._grpc,
         )

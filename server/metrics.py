@@ -22,9 +22,12 @@ METHODS: Final = (
     "ExportProfile",
     "EraseProfile",
     "GetItem",
+    "BatchGetItems",
+    "ListItems",
     "PutItems",
     "WithdrawItems",
     "TopItems",
+    "DeleteItems",
 )
 CODES: Final = (
     "OK",

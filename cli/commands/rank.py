@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cli.commands.recommend import list_table, titles_of
+from cli.commands.recommend import list_table, shown_title
 from cli.errors import CommandError
 from recstream.client import Client, Recommendations, RecstreamError
 
@@ -28,12 +28,12 @@ def rank(
     """Ask the server for the order of items for a user, such as search results."""
     item_ids = [line.strip() for line in sys.stdin if line.strip()] if items == ["-"] else items
     try:
-        answer, titles = asyncio.run(_ask(server, user, item_ids, surface))
+        answer = asyncio.run(_ask(server, user, item_ids, surface))
     except RecstreamError as error:
         raise CommandError(f"{server}: {error}", "`recstream doctor` says what is reachable") from error
     if as_json:
         ranked = [
-            {"item_id": i.item_id, "title": titles[i.item_id], "score": i.score, "reason": i.reason.text}
+            {"item_id": i.item_id, "title": shown_title(i), "score": i.score, "reason": i.reason.text}
             for i in answer
         ]
         unknown = list(answer.unknown_item_ids)
@@ -46,14 +46,11 @@ def rank(
         print(json.dumps(found))
     else:
         console = Console()
-        console.print(list_table(user, answer, titles))
+        console.print(list_table(user, answer))
         if answer.unknown_item_ids:
             console.print(f"unknown: {', '.join(answer.unknown_item_ids)}", markup=False, highlight=False)
 
 
-async def _ask(
-    server: str, user: str, item_ids: list[str], surface: str
-) -> tuple[Recommendations, dict[str, str]]:
+async def _ask(server: str, user: str, item_ids: list[str], surface: str) -> Recommendations:
     async with Client(server) as client:
-        answer = await client.rank(user, item_ids, surface=surface)
-        return answer, await titles_of(client, answer.item_ids)
+        return await client.rank(user, item_ids, surface=surface, item_fields=["title"])

@@ -11,7 +11,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cli.commands.recommend import titles_of
 from cli.errors import CommandError
 from recstream.client import Client, RecstreamError, TopItem
 
@@ -39,17 +38,16 @@ def top(
     """Ask the server for the most popular, the trending or the newest items."""
     span = _span(window)
     try:
-        items, titles = asyncio.run(_ask(server, order, span, count, domain))
+        items = asyncio.run(_ask(server, order, span, count, domain))
     except RecstreamError as error:
         raise CommandError(f"{server}: {error}", "`recstream doctor` says what is reachable") from error
     if as_json:
         listed = [
-            {"item_id": item.item_id, "title": titles[item.item_id], _name(item): _figure(item)}
-            for item in items
+            {"item_id": item.item_id, "title": _title(item), _name(item): _figure(item)} for item in items
         ]
         print(json.dumps({"order": order.value, "items": listed}))
     else:
-        Console().print(_table(order, window, items, titles))
+        Console().print(_table(order, window, items))
 
 
 def _span(window: str) -> timedelta | None:
@@ -64,10 +62,15 @@ def _span(window: str) -> timedelta | None:
 
 async def _ask(
     server: str, order: Order, window: timedelta | None, count: int, domain: str
-) -> tuple[tuple[TopItem, ...], dict[str, str]]:
+) -> tuple[TopItem, ...]:
     async with Client(server) as client:
-        items = await client.top_items(order.value, window=window, count=count, domain=domain)
-        return items, await titles_of(client, [item.item_id for item in items])
+        return await client.top_items(
+            order.value, window=window, count=count, domain=domain, item_fields=["title"]
+        )
+
+
+def _title(item: TopItem) -> str:
+    return item.item.title or item.item_id
 
 
 def _name(item: TopItem) -> str:
@@ -81,7 +84,7 @@ def _figure(item: TopItem) -> float | str:
     return item.popularity if name == "popularity" else item.trend
 
 
-def _table(order: Order, window: str, items: tuple[TopItem, ...], titles: dict[str, str]) -> Table:
+def _table(order: Order, window: str, items: tuple[TopItem, ...]) -> Table:
     span = f", last {window}" if window else ""
     table = Table(title=f"{order.value}{span}: {len(items)} items", title_justify="left")
     table.add_column("#", justify="right")
@@ -89,7 +92,5 @@ def _table(order: Order, window: str, items: tuple[TopItem, ...], titles: dict[s
     table.add_column(_name(items[0]).replace("_", " ") if items else "figure", justify="right")
     for place, item in enumerate(items, start=1):
         figure = _figure(item)
-        table.add_row(
-            str(place), titles[item.item_id], f"{figure:.2f}" if isinstance(figure, float) else str(figure)
-        )
+        table.add_row(str(place), _title(item), f"{figure:.2f}" if isinstance(figure, float) else str(figure))
     return table

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from cli.commands.recommend import title
+from cli.commands.recommend import shown_title
 from cli.errors import CommandError
 from recstream.client import Cause, Client, Recommendations, RecstreamError
 
@@ -38,14 +38,12 @@ async def _watch(server: str, user: str, count: int, console: Console, *, as_jso
     before: list[str] = []
     async with Client(server) as client:
         with Live(console=console, auto_refresh=False, transient=False) as live:
-            async for answer in client.stream(user, count=count):
+            async for answer in client.stream(user, count=count, item_fields=["title"]):
                 received_ms = time.time() * 1000
-                shown = [item.item_id for item in answer]
-                if (newest := newest_cause(answer)) is not None and newest.item_id:
-                    shown.append(newest.item_id)
-                unknown = [item_id for item_id in dict.fromkeys(shown) if item_id not in titles]
-                named = await asyncio.gather(*(title(client, item_id) for item_id in unknown))
-                titles.update(zip(unknown, named, strict=True))
+                titles.update((item.item_id, shown_title(item)) for item in answer)
+                newest = newest_cause(answer)
+                if newest is not None and newest.item_id and newest.item_id not in titles:
+                    titles[newest.item_id] = await title(client, newest.item_id)
                 ids = [item.item_id for item in answer]
                 if as_json:
                     live.stop()
@@ -60,6 +58,15 @@ async def _watch(server: str, user: str, count: int, console: Console, *, as_jso
                     console.print(_header(user, answer, received_ms, titles))
                     console.print("  " + ", ".join(titles[item_id] for item_id in ids))
                 before = ids
+
+
+async def title(client: Client, item_id: str) -> str:
+    """Returns the title of an item that is not on the list, or its id if it has no title or is unknown."""
+    try:
+        found = await client.get_items([item_id], item_fields=["title"])
+    except RecstreamError:
+        return item_id
+    return (found[item_id].title if item_id in found else "") or item_id
 
 
 def _document(user: str, answer: Recommendations, received_ms: float) -> dict[str, object]:

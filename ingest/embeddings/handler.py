@@ -1,7 +1,7 @@
 """Turns items into vectors, by content hash and model version."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -9,9 +9,10 @@ from typing import Final
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 from aiokafka.errors import KafkaError
-from aiokafka.structs import OffsetAndMetadata
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from cachetools import LRUCache
 
+from catalog.catalog import Catalog
 from catalog.errors import BadRecord
 from catalog.items.items import Item, decode
 from catalog.records import vector_key
@@ -35,9 +36,6 @@ _POSITION_SECONDS: Final = 2.0
 # Failures of Triton and Kafka, which are tried again.
 _PASSING: Final = (ModelUnavailable, DeadLetterNotWritten, KafkaError, TimeoutError)
 
-KnownHash = Callable[[str], bytes | None]
-"""Returns the content hash of an item's vector in the catalogue; None if it has no vector there."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Changes:
@@ -57,6 +55,9 @@ class _Changes:
 class ItemsHandler(BatchHandler):
     """Embeds items that are new or whose content has changed, and removes the vectors of removed items.
 
+    Kafka drops the record of a removal after a day (`delete.retention.ms`). If no worker ran meanwhile, none reads it.
+    So a new worker also removes the vectors whose items the catalogue does not have, once it has nothing else to do.
+
     While Triton is away, it waits and commits nothing. An item that is read twice is embedded once, if the catalogue
     has read its vector meanwhile. A new model version reads the topic from its start, in a group of its own.
 
@@ -67,7 +68,7 @@ class ItemsHandler(BatchHandler):
         topics: Where vectors go.
         embedding: Makes the vectors.
         version: The model version of the vectors.
-        known: The content hashes that the catalogue has read.
+        catalog: What was read of items and vectors.
         producer: Writes the vectors.
         dead_letters: Takes records that are not valid items, and items that cannot be embedded.
         topic_id: The id of the topic of items, 16 bytes.
@@ -80,7 +81,7 @@ class ItemsHandler(BatchHandler):
         topics: Topics,
         embedding: Embedding,
         version: int,
-        known: KnownHash,
+        catalog: Catalog,
         producer: AIOKafkaProducer,
         dead_letters: DeadLetters,
         topic_id: bytes,
@@ -89,11 +90,12 @@ class ItemsHandler(BatchHandler):
         self._topics = topics
         self._embedding = embedding
         self._version = version
-        self._known = known
+        self._catalog = catalog
         self._producer = producer
         self._dead_letters = dead_letters
         self._topic_id = topic_id
         self._on_started = on_started
+        self._swept = False
         # The hashes that this worker wrote. The catalogue reads them a moment later.
         self._written: LRUCache[str, bytes | None] = LRUCache(_WRITTEN_CACHE_SIZE)
 
@@ -111,12 +113,37 @@ class ItemsHandler(BatchHandler):
         where compaction has removed the last records, no record brings the offset there."""
         if records:
             return NOTHING
+        if not self._swept:
+            self._swept = await self._remove_orphans(consumer)
         try:
             async with asyncio.timeout(_POSITION_SECONDS):
                 held = assignment.partitions & consumer.assignment()
                 return {tp: OffsetAndMetadata(await consumer.position(tp), "") for tp in held}
         except (KafkaError, TimeoutError):
             return NOTHING  # Partitions are moving.
+
+    async def _remove_orphans(self, consumer: AIOKafkaConsumer) -> bool:
+        """Removes the vectors of items that are gone. Returns whether all of them are removed."""
+        orphans = self._catalog.orphaned_vectors(self._version)
+        if not orphans:
+            return True
+        topic = self._topics.items
+        try:
+            async with asyncio.timeout(_WRITE_SECONDS):
+                # A vector may be read before its item is. The item is on the topic by now.
+                partitions = [
+                    TopicPartition(topic, each) for each in consumer.partitions_for_topic(topic) or ()
+                ]
+                ends = await consumer.end_offsets(partitions)
+                await self._catalog.reach_items({tp.partition: end for tp, end in ends.items()})
+                orphans &= self._catalog.orphaned_vectors(self._version)
+                await self._send(dict.fromkeys(orphans))
+        except (KafkaError, TimeoutError) as error:
+            log.warning("orphaned_vectors_stay", vectors=len(orphans), cause=repr(error))
+            return False
+        self._written.update(dict.fromkeys(orphans))
+        log.info("orphaned_vectors_removed", vectors=len(orphans))
+        return True
 
     async def _attempt(self, batch: Batch, changes: _Changes, number: int) -> None:
         try:
@@ -174,7 +201,9 @@ class ItemsHandler(BatchHandler):
             return await self._embedding.one_by_one(changed)
 
     def _hash(self, item_id: str) -> bytes | None:
-        return self._written[item_id] if item_id in self._written else self._known(item_id)
+        if item_id in self._written:
+            return self._written[item_id]
+        return self._catalog.content_hash(self._version, item_id)
 
     async def _write(self, changes: _Changes, embedded: Embedded) -> None:
         letters = [
@@ -186,18 +215,23 @@ class ItemsHandler(BatchHandler):
         ]
         usable = len(changes.items) - len(embedded.failures) + len(changes.removed)
         self._dead_letters.admit(letters, usable)
-        values: dict[str, tuple[bytes | None, bytes | None]] = dict.fromkeys(changes.removed, (None, None))
+        values: dict[str, bytes | None] = dict.fromkeys(changes.removed)
+        hashes: dict[str, bytes | None] = dict.fromkeys(changes.removed)
         for item_id, vector in embedded.vectors.items():
             content_hash = changes.items[item_id][0].embedded_hash()
             message = ItemVector(vector=vector.astype("<f4").tobytes(), content_hash=content_hash)
-            values[item_id] = (message.SerializeToString(deterministic=True), content_hash)
+            values[item_id] = message.SerializeToString(deterministic=True)
+            hashes[item_id] = content_hash
+        await self._send(values)
+        await self._dead_letters.write(letters)
+        self._written.update(hashes)
+        metrics.EMBEDDED.inc(len(embedded.vectors))
+
+    async def _send(self, values: Mapping[str, bytes | None]) -> None:
+        """Writes vectors by item id, and waits until Kafka has them. None: the vector is removed."""
+        topic, version = self._topics.item_vectors, self._version
         sent = [
-            await self._producer.send(
-                self._topics.item_vectors, value, key=vector_key(self._version, item_id)
-            )
-            for item_id, (value, _) in values.items()
+            await self._producer.send(topic, value, key=vector_key(version, item_id))
+            for item_id, value in values.items()
         ]
         await asyncio.gather(*sent)
-        await self._dead_letters.write(letters)
-        self._written.update({item_id: written for item_id, (_, written) in values.items()})
-        metrics.EMBEDDED.inc(len(embedded.vectors))

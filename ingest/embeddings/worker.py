@@ -78,7 +78,7 @@ class CatalogueWorker:
                 topics=topics,
                 embedding=Embedding(self._model, self._bundle, self._settings.embed_timeout_ms / 1000),
                 version=version,
-                known=lambda item_id: self._catalog.content_hash(version, item_id),
+                catalog=self._catalog,
                 producer=producer,
                 dead_letters=DeadLetters(
                     producer,

@@ -17,6 +17,7 @@ from recstream.v1.error_reason_pb2 import ERROR_REASON_CATALOGUE_LOADING
 from server.errors import NotAvailable
 from server.profiles.profile_reader import ProfileSnapshot
 from server.requests.ranking_limiter import RankingLimiter
+from server.requests.view import View
 from server.settings import ServerSettings
 
 
@@ -96,6 +97,10 @@ class SlateService:
             return ranked
         slate = without(ranked.slate, _ids(ranked.slate, gone), self._ids.next())
         return Ranked(slate, ranked.rows[~gone], ranked.remaining)
+
+    def show(self, ranked: Ranked, view: View) -> slate_pb2.Slate:
+        """Return the slate as a client sees it, with the shown fields of its items as they are now."""
+        return view.shown(ranked, self._catalog.item)
 
     async def _rank(self, request: ListRequest, snapshot: ProfileSnapshot, deadline: float) -> Ranked:
         query = Query(

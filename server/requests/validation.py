@@ -6,6 +6,7 @@ from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
 
+from catalog.items import item_fields
 from catalog.popularity.stats import MAX_WINDOW_DAYS
 from catalog.top_items import ItemOrder, TopItemsQuery
 from profiles.folding.events import Position
@@ -19,12 +20,16 @@ MAX_COUNT: Final = 500
 MAX_RANKED: Final = 1_000
 DEFAULT_COUNT: Final = 20
 MAX_EXCLUDED: Final = 1_000
+MAX_ITEMS: Final = 1_000
+"""Most items of one call for the catalogue."""
+DEFAULT_PAGE: Final = 100
 MAX_AFTER: Final = 32
 MAX_ID_BYTES: Final = 256
 MAX_NAME_BYTES: Final = 128
 MAX_EXPERIMENTS: Final = 32
 MAX_FILTER_PARTS: Final = 64
 MAX_TOKEN_BYTES: Final = 256 * 1024
+MAX_LIST_TOKEN_BYTES: Final = 64
 MAX_RESUME_TOKEN_BYTES: Final = 256
 _DAY_NS: Final = 86_400 * 10**9
 _ORDERS: Final = {
@@ -121,6 +126,18 @@ class Check:
             seconds = nanoseconds / 10**9
             self.no("window", f"is {seconds:g} s; it must be above 0 and at most {MAX_WINDOW_DAYS} days")
         return nanoseconds // 10**6
+
+    def item_ids(self, ids: Sequence[str]) -> None:
+        """Check the ids of items that are to be read or changed."""
+        if self.length("item_ids", ids, MAX_ITEMS):
+            for at, item_id in enumerate(ids):
+                self.identifier(f"item_ids[{at}]", item_id)
+
+    def item_fields(self, field: str, paths: Sequence[str]) -> None:
+        """Check the fields of items that are to be shown."""
+        if self.length(field, paths, item_fields.MAX_FIELDS):
+            for at, problem in item_fields.problems(paths):
+                self.no(f"{field}[{at}]", problem)
 
     def experiments(self, labels: Mapping[str, str]) -> None:
         """Check the labels of experiments."""
@@ -219,6 +236,7 @@ def rank(request: rpc.RankRequest, surfaces: Sequence[str]) -> tuple[ListRequest
     item_ids = check.given_items(request.item_ids)
     surface = check.surface(request.surface, surfaces)
     check.experiments(request.experiments)
+    check.item_fields("view.item_fields", request.view.item_fields)
     after = check.after(request.after)
     check.done()
     return ListRequest(
@@ -299,6 +317,7 @@ def top_items(request: catalog_service_pb2.TopItemsRequest) -> TopItemsQuery:
     check.size("domain", request.domain, MAX_ID_BYTES)
     check.filter(request.filter)
     excluded = check.items("excluded_item_ids", request.excluded_item_ids)
+    check.item_fields("item_fields", request.item_fields)
     check.done()
     return TopItemsQuery(
         order=order or ItemOrder.POPULAR,
@@ -334,6 +353,46 @@ def item(item_id: str) -> None:
     check.done()
 
 
+def item_ids(ids: Sequence[str]) -> None:
+    """Check the items of a request.
+
+    Raises:
+        InvalidRequest: There are too many, or an id is not valid.
+    """
+    check = Check()
+    check.item_ids(ids)
+    check.done()
+
+
+def batch_get(request: catalog_service_pb2.BatchGetItemsRequest) -> None:
+    """Check a request for items.
+
+    Raises:
+        InvalidRequest: The request is not valid.
+    """
+    check = Check()
+    check.item_ids(request.item_ids)
+    check.item_fields("item_fields", request.item_fields)
+    check.done()
+
+
+def list_items(request: catalog_service_pb2.ListItemsRequest) -> int:
+    """Check a request for a page of the catalogue. Return the size of the page.
+
+    Raises:
+        InvalidRequest: The request is not valid.
+    """
+    check = Check()
+    if not 0 <= request.page_size <= MAX_ITEMS:
+        check.no("page_size", f"is {request.page_size}; it must be 1 to {MAX_ITEMS}, or 0 for {DEFAULT_PAGE}")
+    check.size("page_token", request.page_token, MAX_LIST_TOKEN_BYTES)
+    check.size("domain", request.domain, MAX_ID_BYTES)
+    check.filter(request.filter)
+    check.item_fields("item_fields", request.item_fields)
+    check.done()
+    return request.page_size or DEFAULT_PAGE
+
+
 def fields(problems: Iterable[tuple[str, str]], path: str) -> None:
     """Report the problems that another room found in a message.
 
@@ -362,6 +421,7 @@ def _list(
     check.filter(request.filter)
     excluded = check.items("excluded_item_ids", request.excluded_item_ids)
     check.experiments(request.experiments)
+    check.item_fields("view.item_fields", request.view.item_fields)
     return ListRequest(
         user_id=request.user_id,
         count=count,

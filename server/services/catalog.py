@@ -8,6 +8,7 @@ import grpc
 from catalog.top_items import ItemOrder, TopItem, TopItems
 from recstream.v1 import catalog_service_pb2 as rpc
 from recstream.v1.catalog_service_pb2_grpc import CatalogServiceServicer
+from server.items.item_reader import ItemReader
 from server.requests import validation
 from server.requests.admission import Admission
 from server.requests.slate_service import SlateService
@@ -21,8 +22,9 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 @dataclass(frozen=True)
 class CatalogService(CatalogServiceServicer):
-    """Reads, puts and withdraws items, and finds the top items."""
+    """Reads, puts, withdraws and deletes items, and finds the top items."""
 
+    item_reader: ItemReader
     item_writer: ItemWriter
     top_items: TopItems
     slate_service: SlateService
@@ -31,6 +33,14 @@ class CatalogService(CatalogServiceServicer):
 
     async def GetItem(self, request: rpc.GetItemRequest, context: Context) -> rpc.GetItemResponse:
         return await answer("GetItem", context, lambda: self._get(request))
+
+    async def BatchGetItems(
+        self, request: rpc.BatchGetItemsRequest, context: Context
+    ) -> rpc.BatchGetItemsResponse:
+        return await answer("BatchGetItems", context, lambda: self._batch_get(request))
+
+    async def ListItems(self, request: rpc.ListItemsRequest, context: Context) -> rpc.ListItemsResponse:
+        return await answer("ListItems", context, lambda: self._list(request))
 
     async def PutItems(self, request: rpc.PutItemsRequest, context: Context) -> rpc.PutItemsResponse:
         until = writing_deadline(context, self.settings)
@@ -42,6 +52,10 @@ class CatalogService(CatalogServiceServicer):
         until = writing_deadline(context, self.settings)
         return await answer("WithdrawItems", context, lambda: self._withdraw(request, until))
 
+    async def DeleteItems(self, request: rpc.DeleteItemsRequest, context: Context) -> rpc.DeleteItemsResponse:
+        until = writing_deadline(context, self.settings)
+        return await answer("DeleteItems", context, lambda: self._delete(request, until))
+
     async def TopItems(self, request: rpc.TopItemsRequest, context: Context) -> rpc.TopItemsResponse:
         return await answer("TopItems", context, lambda: self._top(request))
 
@@ -49,7 +63,17 @@ class CatalogService(CatalogServiceServicer):
         with self.admission.call():
             validation.item(request.item_id)
             self.slate_service.check_ready()
-            return self.item_writer.get(request.item_id)
+            return self.item_reader.get(request.item_id)
+
+    async def _batch_get(self, request: rpc.BatchGetItemsRequest) -> rpc.BatchGetItemsResponse:
+        with self.admission.call():
+            self.slate_service.check_ready()
+            return await self.item_reader.batch_get(request)
+
+    async def _list(self, request: rpc.ListItemsRequest) -> rpc.ListItemsResponse:
+        with self.admission.call():
+            self.slate_service.check_ready()
+            return await self.item_reader.page(request)
 
     async def _put(self, request: rpc.PutItemsRequest, until: float) -> rpc.PutItemsResponse:
         with self.admission.call():
@@ -61,12 +85,25 @@ class CatalogService(CatalogServiceServicer):
             tokens, unknown = await self.item_writer.withdraw(request.item_ids, until)
             return rpc.WithdrawItemsResponse(tokens=tokens, unknown_item_ids=unknown)
 
+    async def _delete(self, request: rpc.DeleteItemsRequest, until: float) -> rpc.DeleteItemsResponse:
+        with self.admission.call():
+            self.slate_service.check_ready()
+            tokens, unknown = await self.item_writer.delete(request.item_ids, until)
+            return rpc.DeleteItemsResponse(tokens=tokens, unknown_item_ids=unknown)
+
     async def _top(self, request: rpc.TopItemsRequest) -> rpc.TopItemsResponse:
         with self.admission.call():
             self.slate_service.check_ready()
             query = validation.top_items(request)
-            found = self.top_items.find(query, self.slate_service.now_ms())
-            return rpc.TopItemsResponse(items=[_message(item, query.order) for item in found])
+            found = [
+                _message(item, query.order)
+                for item in self.top_items.find(query, self.slate_service.now_ms())
+            ]
+            if request.item_fields:
+                shown = await self.item_reader.messages((each.item_id for each in found), request.item_fields)
+                for each, item in zip(found, shown, strict=False):
+                    each.item.CopyFrom(item)
+            return rpc.TopItemsResponse(items=found)
 
 
 def _message(item: TopItem, order: ItemOrder) -> rpc.TopItem:

@@ -22,6 +22,7 @@ from server.requests.pages import Pages
 from server.requests.slate_service import SlateService
 from server.requests.status import answer
 from server.requests.task_group import run_task_group
+from server.requests.view import View
 from server.settings import ServerSettings
 from server.streaming.mailbox import Mailbox
 from server.streaming.streams import Streams
@@ -89,7 +90,7 @@ class RecommendationService(RecommendationServiceServicer):
             given = [item.item_id for item in ranked.slate.items]
             self.slate_log.sent(wanted, ranked.slate)
             return rpc.RecommendResponse(
-                slate=ranked.slate,
+                slate=self.slate_service.show(ranked, View.of(request.view)),
                 includes_events=included,
                 next_page_token=self.pages.next(request, wanted.served, given, ranked.remaining),
             )
@@ -99,11 +100,11 @@ class RecommendationService(RecommendationServiceServicer):
             self.slate_service.check_ready()
             wanted, after = validation.rank(request, self.surfaces)
             snapshot, included = await self.read_your_writes.snapshot(wanted.user_id, after, limit.events)
-            slate = (await self.slate_service.for_call(wanted, snapshot, limit.answer)).slate
-            self.slate_log.sent(wanted, slate)
-            known = {item.item_id for item in slate.items}
+            ranked = await self.slate_service.for_call(wanted, snapshot, limit.answer)
+            self.slate_log.sent(wanted, ranked.slate)
+            known = {item.item_id for item in ranked.slate.items}
             return rpc.RankResponse(
-                slate=slate,
+                slate=self.slate_service.show(ranked, View.of(request.view)),
                 includes_events=included,
                 unknown_item_ids=[item_id for item_id in wanted.item_ids if item_id not in known],
             )
@@ -115,7 +116,8 @@ class RecommendationService(RecommendationServiceServicer):
         wanted = validation.stream(request, self.surfaces)
         with self.admission.stream(wanted.user_id):
             self.slate_service.check_ready()
-            await self.streams.run_one(wanted, request.deltas, request.resume_token, send, Mailbox())
+            view = View.of(request.view)
+            await self.streams.run_one(wanted, view, request.deltas, request.resume_token, send, Mailbox())
 
     async def _session(self, requests: AsyncIterator[rpc.SessionRequest], context: Context) -> None:
         opening = await _opening(requests)
@@ -149,8 +151,9 @@ class RecommendationService(RecommendationServiceServicer):
 
         with self.admission.stream(wanted.user_id):
             self.slate_service.check_ready()
+            view = View.of(opening.view)
             await run_task_group(
-                self.streams.run_one(wanted, opening.deltas, opening.resume_token, send, mailbox), up()
+                self.streams.run_one(wanted, view, opening.deltas, opening.resume_token, send, mailbox), up()
             )
 
     async def _similar(self, request: rpc.SimilarItemsRequest) -> rpc.SimilarItemsResponse:

@@ -12,16 +12,24 @@ _VERSION: Final = b"\x01"
 _DIGEST_BYTES: Final = 16
 
 
-def digest(user_id: str, slate: slate_pb2.Slate) -> bytes:
-    """Return a digest of 16 bytes of the slate's items in order, its tier and its model version.
+def digest(user_id: str, view: bytes, slate: slate_pb2.Slate) -> bytes:
+    """Return a digest of 16 bytes of what a client sees: the items in order with their shown fields, tier and version.
 
-    Scores are left out. They change with popularity every second, and are only comparable within one slate.
+    Scores and the model's outputs are left out. They change with popularity every second, and are only comparable
+    within one slate.
+
+    Args:
+        user_id: The user.
+        view: The key of the view, because a client that asks to see more has not got it yet.
+        slate: The slate as the client sees it.
     """
     state = hashlib.blake2b(digest_size=_DIGEST_BYTES)
     _add(state, user_id.encode())
+    _add(state, view)
     _add(state, b"%d/%d/%d" % (slate.tier, slate.model_version, slate.profile_unavailable))
     for item in slate.items:
         _add(state, item.item_id.encode())
+        _add(state, item.item.SerializeToString(deterministic=True))
     return state.digest()
 
 
@@ -40,7 +48,7 @@ def decode_resume_token(token: str) -> bytes | None:
 
 
 def delta(old: slate_pb2.Slate, new: slate_pb2.Slate) -> frame_pb2.Delta:
-    """Return the delta that turns the old slate into the new one, including scores and reasons.
+    """Return the delta that turns the old slate into the new one, including all that its items show.
 
     `removed_item_ids` are the items of the old slate that are not on the new one. `placed` are new, moved or changed
     items with their positions on the new slate, ascending. To apply it, remove the removed and the placed items from

@@ -14,6 +14,7 @@ from server.errors import Draining, SlowConsumer
 from server.profiles.profile_reader import ProfileReader, ProfileSnapshot
 from server.requests.ranking_limiter import Priority
 from server.requests.slate_service import SlateService
+from server.requests.view import View
 from server.settings import ServerSettings
 from server.streaming.causes import Partition
 from server.streaming.frames import decode_resume_token, delta, digest, encode_resume_token
@@ -35,6 +36,7 @@ class Stream:
 
     Args:
         request: The request for lists.
+        view: What the client sees of them.
         deltas: Whether the client accepts deltas.
         resume_token: The token of the slate that the client has. Empty: none.
         send: Writes a frame to the client.
@@ -51,6 +53,7 @@ class Stream:
         self,
         *,
         request: ListRequest,
+        view: View,
         deltas: bool,
         resume_token: str,
         send: Send,
@@ -63,6 +66,7 @@ class Stream:
         settings: ServerSettings,
     ) -> None:
         self._request = request
+        self._view = view
         self._mailbox = mailbox
         self._profile_reader = profile_reader
         self._slate_service = slate_service
@@ -76,7 +80,8 @@ class Stream:
         self._token = resume_token if self._resumed else ""
         self._sequence = 0
         self._held: Ranked | None = None  # The slate that the client has.
-        self._whole = False  # Whether this stream sent that slate. A delta needs it.
+        # The same as this stream sent it. A delta needs it. None: the client has it from an earlier stream.
+        self._shown: slate_pb2.Slate | None = None
         self._digest: bytes | None = None
         self._watermarks: Mapping[Partition, int] = {}
         self._begun = False
@@ -185,7 +190,8 @@ class Stream:
         if self._held is not None and self._mailbox.revision is not None:
             named = self._mailbox.causes.take(self._watermarks, self._missed)
             self._missed = False
-        slate_digest = digest(self._request.user_id, ranked.slate)
+        shown = self._slate_service.show(ranked, self._view)
+        slate_digest = digest(self._request.user_id, self._view.key, shown)
         first, self._resumed = self._resumed, None
         version = version_label(ranked.slate.model_version, self._slate_service.versions())
         self._gauge.set(version)
@@ -196,11 +202,11 @@ class Stream:
         if slate_digest == self._digest and not named:
             metrics.UNCHANGED.inc()
             return
-        kind, frame = self._frame(ranked.slate)
+        kind, frame = self._frame(shown)
         frame.caused_by.extend(named)
         frame.resume_token = encode_resume_token(slate_digest)
         fresh = self._held is None or self._held.slate.slate_id != ranked.slate.slate_id
-        self._held, self._digest, self._whole = ranked, slate_digest, True
+        self._held, self._shown, self._digest = ranked, shown, slate_digest
         await self._send(frame, kind)
         self._token = frame.resume_token
         self._observe(news, named, version)
@@ -208,8 +214,8 @@ class Stream:
             self._slate_log.sent(self._request, ranked.slate)
 
     def _frame(self, slate: slate_pb2.Slate) -> tuple[str, frame_pb2.Frame]:
-        if self._deltas and self._whole and self._held is not None:
-            return "delta", frame_pb2.Frame(delta=delta(self._held.slate, slate))
+        if self._deltas and self._shown is not None:
+            return "delta", frame_pb2.Frame(delta=delta(self._shown, slate))
         return "snapshot", frame_pb2.Frame(snapshot=frame_pb2.Snapshot(slate=slate))
 
     async def _go_away(self, after_ms: int) -> None:

@@ -13,6 +13,7 @@ from server import metrics
 from server.profiles.profile_reader import ProfileReader
 from server.profiles.subscriptions import Subscriptions
 from server.requests.slate_service import SlateService
+from server.requests.view import View
 from server.settings import ServerSettings
 from server.streaming.item_watch import ItemWatch
 from server.streaming.mailbox import Mailbox
@@ -66,12 +67,19 @@ class Streams:
         return len(self._open)
 
     async def run_one(
-        self, request: ListRequest, deltas: bool, resume_token: str, send: Send, mailbox: Mailbox
+        self,
+        request: ListRequest,
+        view: View,
+        deltas: bool,
+        resume_token: str,
+        send: Send,
+        mailbox: Mailbox,
     ) -> None:
         """Run one stream until it is cancelled or its mailbox ends it, and free its resources.
 
         Args:
             request: The request for lists.
+            view: What the client sees of them.
             deltas: Whether the client accepts deltas.
             resume_token: The token of the slate that the client has. Empty: none.
             send: Writes a frame to the client.
@@ -88,6 +96,7 @@ class Streams:
         aged = asyncio.get_running_loop().call_later(age, mailbox.send_away, 0)
         stream = Stream(
             request=request,
+            view=view,
             deltas=deltas,
             resume_token=resume_token,
             send=send,

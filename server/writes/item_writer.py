@@ -1,83 +1,59 @@
-"""Reads items from the catalogue in memory, and writes items to the log."""
+"""Writes items to the log, and applies them to the catalogue in memory."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
-import numpy as np
 from cachetools import TTLCache
 
-from catalog.catalog import Catalog
+from catalog.catalog import Catalog, WrittenItem
 from catalog.items.item_check import check
 from catalog.items.items import Item, from_proto
-from recstream.v1 import catalog_service_pb2 as rpc
 from recstream.v1 import interaction_pb2, item_pb2
-from server.errors import InvalidRequest, UnknownItem, Violation
-from server.requests.validation import Check
-from server.writes.log_writer import LogWriter
+from server.errors import InvalidRequest, Violation
+from server.requests import validation
+from server.requests.validation import MAX_ITEMS, Check
+from server.writes.log_writer import Appending, LogWriter
 from server.writes.recording import token
 
-MAX_ITEMS: Final = 1_000
-"""Most items of one request."""
-_RECENT_ITEMS: Final = 10_000
-_RECENT_SECONDS: Final = 10.0
+_PENDING_ITEMS: Final = 10_000
+_PENDING_SECONDS: Final = 10.0
+
+_NOT_PENDING: Final = Item("")
+"""Stands for an item without a pending change."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Started:
+    """A change that was passed to the producer. item: without contents; None: the item is removed."""
+
+    item_id: str
+    item: Item | None
+    appending: Appending
 
 
 class ItemWriter:
-    """Reads items by id, and writes changes to them.
+    """Puts, withdraws and deletes items.
 
-    Items that this process wrote in the last ten seconds are cached, so that a withdrawal right after a put does not
-    restore the old item.
+    When Kafka has acknowledged a change, it is applied here before its record is read. So this process recommends no
+    item that it was asked to withdraw or delete, and knows each item that was put through it.
+
+    Until then a change is pending. A withdrawal at the same time as a put takes the pending item, so that it does not
+    restore the old one. What is not acknowledged in time may still arrive, so it is pending for ten seconds at most.
 
     Args:
         catalog: The catalogue.
         writer: Writes to the log.
         topic: The topic of items.
-        version: Returns the model version that serves most users. 0: there is none.
-        half_life_seconds: The half-life of the trend.
-        now_ms: The wall clock, Unix milliseconds.
     """
 
-    def __init__(
-        self,
-        *,
-        catalog: Catalog,
-        writer: LogWriter,
-        topic: str,
-        version: Callable[[], int],
-        half_life_seconds: float,
-        now_ms: Callable[[], int],
-    ) -> None:
+    def __init__(self, *, catalog: Catalog, writer: LogWriter, topic: str) -> None:
         self._catalog = catalog
         self._writer = writer
         self._topic = topic
-        self._version = version
-        self._half_life_seconds = half_life_seconds
-        self._now_ms = now_ms
-        self._recent: TTLCache[str, Item] = TTLCache(_RECENT_ITEMS, _RECENT_SECONDS)
+        self._pending: TTLCache[str, Item | None] = TTLCache(_PENDING_ITEMS, _PENDING_SECONDS)
         self._writing = asyncio.Lock()
-
-    def get(self, item_id: str) -> rpc.GetItemResponse:
-        """Return an item with its popularity.
-
-        Raises:
-            UnknownItem: The catalogue has no such item.
-        """
-        row = self._catalog.row(item_id)
-        item = self._newest(item_id)
-        if item is None:
-            raise UnknownItem(item_id)
-        if row is None:
-            return rpc.GetItemResponse(item=item.to_proto())
-        rows = np.array([row])
-        trend = self._catalog.popularity(self._now_ms(), self._half_life_seconds)
-        return rpc.GetItemResponse(
-            item=item.to_proto(),
-            embedded=bool(self._catalog.has_vector(self._version())[rows][0]),
-            popularity=int(self._catalog.positives[rows][0]),
-            trend=float(trend[rows][0]),
-        )
 
     async def put(self, items: Sequence[item_pb2.Item], until: float) -> list[interaction_pb2.EventToken]:
         """Add or replace items.
@@ -99,7 +75,9 @@ class ItemWriter:
                 for field, problem in check(item):
                     checks.no(f"items[{at}].{field}", problem)
         checks.done()
-        return await self._write([from_proto(item) for item in items], until)
+        async with self._writing:
+            started = await self._start([(item.item_id, from_proto(item)) for item in items], until)
+        return await self._finish(started, until)
 
     async def withdraw(
         self, item_ids: Sequence[str], until: float
@@ -117,38 +95,76 @@ class ItemWriter:
             InvalidRequest: An id is not valid.
             NotAvailable: Kafka does not answer.
         """
-        checks = Check()
-        if checks.length("item_ids", item_ids, MAX_ITEMS):
-            for at, item_id in enumerate(item_ids):
-                checks.identifier(f"item_ids[{at}]", item_id)
-        checks.done()
-        found = {item_id: self._newest(item_id) for item_id in dict.fromkeys(item_ids)}
-        withdrawn = [replace(item, withdrawn=True) for item in found.values() if item is not None]
-        return await self._write(withdrawn, until), [
-            item_id for item_id, item in found.items() if item is None
-        ]
-
-    async def _write(self, items: Sequence[Item], until: float) -> list[interaction_pb2.EventToken]:
-        # One request at a time, so that the cache has the version of an item that is last in the log.
+        validation.item_ids(item_ids)
+        # What is known is read in the lock, so that no put comes between the reading and the writing.
         async with self._writing:
-            under_way = []
-            for at, item in enumerate(items):
-                try:
-                    value = item.to_proto().SerializeToString()
-                    under_way.append(
-                        await self._writer.start(self._topic, item.item_id.encode(), value, until)
-                    )
-                except InvalidRequest as error:
-                    raise InvalidRequest(
-                        [Violation(f"items[{at}]", v.problem) for v in error.violations]
-                    ) from error
-                self._recent[item.item_id] = item.without_contents()
-        return [token(await self._writer.position(one, until)) for one in under_way]
+            found = {item_id: self._newest(item_id) for item_id in item_ids}
+            withdrawn = [
+                (item_id, replace(item, withdrawn=True))
+                for item_id, item in found.items()
+                if item is not None
+            ]
+            started = await self._start(withdrawn, until)
+        unknown = [item_id for item_id, item in found.items() if item is None]
+        return await self._finish(started, until), unknown
+
+    async def delete(
+        self, item_ids: Sequence[str], until: float
+    ) -> tuple[list[interaction_pb2.EventToken], list[str]]:
+        """Remove items from the catalogue.
+
+        Unknown items are removed too, because this process may not have read them yet.
+
+        Args:
+            item_ids: The ids of the items.
+            until: When to stop waiting for Kafka, on `time.monotonic()`.
+
+        Returns:
+            A token for each different item, in order, and the ids that are unknown here.
+
+        Raises:
+            InvalidRequest: An id is not valid.
+            NotAvailable: Kafka does not answer.
+        """
+        validation.item_ids(item_ids)
+        async with self._writing:
+            removed = dict.fromkeys(item_ids)
+            unknown = [item_id for item_id in removed if self._newest(item_id) is None]
+            started = await self._start([(item_id, None) for item_id in removed], until)
+        return await self._finish(started, until), unknown
+
+    async def _start(self, changes: Sequence[tuple[str, Item | None]], until: float) -> list[_Started]:
+        """Pass changes to the producer. Call it in the lock, so that the pending change is the last one in the log."""
+        started = []
+        for at, (item_id, item) in enumerate(changes):
+            value = None if item is None else item.to_proto().SerializeToString()
+            try:
+                appending = await self._writer.start(self._topic, item_id.encode(), value, until)
+            except InvalidRequest as error:
+                raise InvalidRequest(
+                    [Violation(f"items[{at}]", v.problem) for v in error.violations]
+                ) from error
+            kept = None if item is None else item.without_contents()
+            self._pending[item_id] = kept
+            started.append(_Started(item_id, kept, appending))
+        return started
+
+    async def _finish(self, started: Sequence[_Started], until: float) -> list[interaction_pb2.EventToken]:
+        """Wait for the acknowledgements, and apply the changes here."""
+        positions = [await self._writer.position(one.appending, until) for one in started]
+        await self._catalog.apply_written(
+            WrittenItem(one.item_id, one.item, position.partition, position.offset)
+            for one, position in zip(started, positions, strict=True)
+        )
+        for one in started:
+            if self._pending.get(one.item_id, _NOT_PENDING) is one.item:
+                self._pending.pop(one.item_id, None)
+        return [token(position) for position in positions]
 
     def _newest(self, item_id: str) -> Item | None:
-        """The newest version of the item that this process knows."""
-        written = self._recent.get(item_id)
-        if written is not None:
-            return written
+        """The newest version of the item that this process knows. None: it is unknown, or was deleted."""
+        pending = self._pending.get(item_id, _NOT_PENDING)
+        if pending is not _NOT_PENDING:
+            return pending
         row = self._catalog.row(item_id)
         return None if row is None else self._catalog.item(row)

@@ -58,7 +58,7 @@ class LogWriter:
         self._asking = asyncio.Lock()
 
     async def start(
-        self, topic: str, key: bytes, value: bytes, until: float, headers: Headers = ()
+        self, topic: str, key: bytes, value: bytes | None, until: float, headers: Headers = ()
     ) -> Appending:
         """Pass a record to the producer, after all earlier ones.
 
@@ -68,7 +68,7 @@ class LogWriter:
         Args:
             topic: The topic's name.
             key: The record's key.
-            value: The record's value.
+            value: The record's value. None: the record removes the key from a compacted topic.
             until: When to stop waiting for Kafka, on `time.monotonic()`.
             headers: The record's headers.
 
@@ -86,7 +86,7 @@ class LogWriter:
         return Appending(topic, future)
 
     async def _send(
-        self, topic: str, key: bytes, value: bytes, until: float, headers: Headers
+        self, topic: str, key: bytes, value: bytes | None, until: float, headers: Headers
     ) -> "asyncio.Future[RecordMetadata]":
         try:
             async with asyncio.timeout(max(0.0, until - time.monotonic())):

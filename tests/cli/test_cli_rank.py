@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from cli.app import app
 from cli.errors import CommandError
-from recstream.v1.catalog_service_pb2 import GetItemResponse, ItemOrder, TopItem, TopItemsResponse
+from recstream.v1.catalog_service_pb2 import ItemOrder, TopItem, TopItemsResponse
 from recstream.v1.item_pb2 import Item
 from recstream.v1.recommendation_service_pb2 import RankResponse
 from tests.client.scripted_server import ScriptedServer, answering, bad_request, failing, slate
@@ -21,13 +21,15 @@ from tests.client.scripted_server import ScriptedServer, answering, bad_request,
 async def server() -> AsyncIterator[ScriptedServer]:
     running = ScriptedServer()
     await running.start()
-
-    async def item(request, context) -> GetItemResponse:  # type: ignore[no-untyped-def]
-        return GetItemResponse(item=Item(item_id=request.item_id, title=f"Title of {request.item_id}"))
-
-    running.play("GetItem", item)
     yield running
     await running.stop()
+
+
+def ranked() -> RankResponse:
+    answer = RankResponse(slate=slate("b", "a"), unknown_item_ids=["z"])
+    for item in answer.slate.items:
+        item.item.title = f"Title of {item.item_id}"
+    return answer
 
 
 async def run(*arguments: str, given: str = "") -> Result:
@@ -40,17 +42,18 @@ async def run(*arguments: str, given: str = "") -> Result:
 
 
 async def test_rank_prints_the_order_and_the_unknown_items(server: ScriptedServer) -> None:
-    server.play("Rank", answering(RankResponse(slate=slate("b", "a"), unknown_item_ids=["z"])))
+    server.play("Rank", answering(ranked()))
     answer = await run("rank", "ann", "a", "z", "b", "--server", server.target, "--surface", "search")
     assert answer.exit_code == 0
     assert answer.stdout.index("Title of b") < answer.stdout.index("Title of a")
     assert "unknown: z" in answer.stdout
     [request] = server.requests("Rank")
     assert (request.user_id, list(request.item_ids), request.surface) == ("ann", ["a", "z", "b"], "search")
+    assert list(request.view.item_fields) == ["title"]
 
 
 async def test_rank_reads_items_from_standard_input(server: ScriptedServer) -> None:
-    server.play("Rank", answering(RankResponse(slate=slate("b", "a"), unknown_item_ids=["z"])))
+    server.play("Rank", answering(ranked()))
     answer = await run("rank", "ann", "-", "--json", "--server", server.target, given="a\n\n z \nb\n")
     printed = json.loads(answer.stdout)
     assert [each["item_id"] for each in printed["items"]] == ["b", "a"]
@@ -77,7 +80,10 @@ async def test_a_refused_request_says_why(server: ScriptedServer) -> None:
 async def test_top_prints_items_with_their_figures(
     server: ScriptedServer, arguments: tuple[str, ...], order: int, seconds: int
 ) -> None:
-    items = [TopItem(item_id="a", popularity=31), TopItem(item_id="b", popularity=4)]
+    items = [
+        TopItem(item_id="a", popularity=31, item=Item(title="Title of a")),
+        TopItem(item_id="b", popularity=4, item=Item(title="Title of b")),
+    ]
     server.play("TopItems", answering(TopItemsResponse(items=items)))
     answer = await run("top", *arguments, "--server", server.target, "--count", "5")
     assert answer.stdout.index("Title of a") < answer.stdout.index("Title of b") and "31" in answer.stdout

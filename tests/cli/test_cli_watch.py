@@ -21,7 +21,9 @@ class OneList:
 
     async def __aexit__(self, *_: object) -> None: ...
 
-    async def stream(self, user: str, *, count: int) -> AsyncIterator[Recommendations]:
+    async def stream(
+        self, user: str, *, count: int, item_fields: list[str]
+    ) -> AsyncIterator[Recommendations]:
         causes = (
             Cause(event_id="e1", item_id="i7", action="view", record_time_ms=1_000),
             Cause(event_id="e2", item_id="i8", action="like", record_time_ms=2_000),

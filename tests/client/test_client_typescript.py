@@ -67,6 +67,18 @@ async def test_rank(compiled: Path, server: ScriptedServer):
     assert (request.user_id, list(request.item_ids), request.surface) == ("ann", ["a", "z", "b"], "search")
 
 
+async def test_a_list_shows_fields_of_items(compiled: Path, server: ScriptedServer):
+    wide = slate("a", "b")
+    wide.items[0].item.title = "A"
+    server.play("Recommend", answering(RecommendResponse(slate=wide)))
+    assert await play(compiled, server, "shown") == [
+        {"title": "A", "source": "nearest"},
+        {"source": "nearest"},
+    ]
+    [request] = server.requests("Recommend")
+    assert list(request.view.item_fields) == ["title", "attributes.brand"] and request.view.model_outputs
+
+
 async def test_the_golden_files_are_parsed_and_serialised_to_the_same_bytes(
     compiled: Path, server: ScriptedServer
 ):

@@ -39,6 +39,11 @@ const scenes = {
     const answer = await client.rank({ userId: "ann", itemIds: ["a", "z", "b"], surface: "search" });
     return { ids: ids(answer.slate), unknown: answer.unknownItemIds };
   },
+  async shown() {
+    const view = { itemFields: ["title", "attributes.brand"], modelOutputs: true };
+    const { slate } = await client.recommend({ userId: "ann", view });
+    return slate.items.map(({ item, source }) => ({ title: item?.title, source }));
+  },
   async record() {
     const token = await client.record({ userId: "ann", itemId: "a", action: "view", value: 0.5 });
     return { offset: String(token.offset), partition: token.partition, topic: [...token.topicId] };

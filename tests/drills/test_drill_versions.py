@@ -102,13 +102,13 @@ async def test_no_list_fails_or_mixes_versions_through_publishing_and_rollback(
     second, third = others
 
     async def hold(client: Client, user: str, deltas: bool) -> None:
-        async for answer in client.stream(user, count=10, deltas=deltas):
+        async for answer in client.stream(user, count=10, deltas=deltas, model_outputs=True):
             seen.look(user, answer, True)
 
     async def ask(client: Client) -> None:
         while True:
             user = rng.choice((*USERS, f"stranger-{rng.randrange(1_000_000)}"))
-            seen.look(user, await client.recommend(user, count=10, timeout=10), False)
+            seen.look(user, await client.recommend(user, count=10, model_outputs=True, timeout=10), False)
             await asyncio.sleep(0.01)
 
     async def act(events: Events) -> None:

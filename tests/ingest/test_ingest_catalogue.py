@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from aiokafka import ConsumerRecord
 
 from catalog.catalog import Catalog
 from catalog.items.items import Item as CatalogItem
 from catalog.items.items import decode
+from catalog.records import vector_key
 from catalog.settings import CatalogSettings
 from inference.bundle.bundle import Bundle, read
 from inference.model import Floats, ModelUnavailable, NotFinite, Tokens
@@ -18,9 +20,11 @@ from ingest.consuming.offsets import committed, partitions_of
 from ingest.consuming.supervise import supervise
 from ingest.embeddings.embedding import Embedding
 from ingest.embeddings.worker import CatalogueWorker
+from recstream.storage.v1.catalog_pb2 import ItemVector
 from recstream.v1.item_pb2 import Item, Media
 from telemetry.faults import FAULTS
 from telemetry.health import Health
+from tests.ingest.model import WIDTH
 from tests.ingest.world import World, until
 from topics.ids import topic_ids
 
@@ -151,6 +155,33 @@ async def test_a_removed_item_loses_its_vector_and_removing_an_unknown_item_does
     await shop.put("a")
     await shop.has_vector("a")
     assert await shop.letters() == []
+
+
+async def test_a_vector_whose_items_removal_nobody_read_is_removed_by_the_next_worker(
+    world: World, read_bundle: Bundle
+) -> None:
+    """Kafka drops the record of a removal after a day, so a worker that was away for longer never reads it."""
+    version = read_bundle.manifest.version
+    vector = ItemVector(vector=np.ones(WIDTH, "<f4").tobytes(), content_hash=b"h" * 16)
+    for item_id in ("gone", "kept"):
+        await world.producer.send_and_wait(
+            world.kafka.topics.item_vectors, vector.SerializeToString(), key=vector_key(version, item_id)
+        )
+    shop = Shop(world, read_bundle)
+    await shop.put("kept")
+    await shop.start()
+    try:
+
+        async def gone() -> bool:
+            return shop.catalog.vector(version, "gone") is None
+
+        await until(gone)
+        await shop.caught_up()
+        assert shop.catalog.vector(version, "kept") is not None
+        await shop.put("gone")
+        await shop.has_vector("gone")
+    finally:
+        await shop.close()
 
 
 async def test_bad_items_become_dead_letters_and_their_neighbours_are_embedded(shop: Shop) -> None:

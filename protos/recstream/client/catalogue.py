@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from datetime import timedelta
+from itertools import islice
 from typing import Literal
 
 from recstream.client.connection import Connection
+from recstream.client.errors import ServerError
 from recstream.v1.catalog_service_pb2 import (
     ITEM_ORDER_NEWEST,
     ITEM_ORDER_POPULAR,
     ITEM_ORDER_TRENDING,
+    BatchGetItemsRequest,
+    BatchGetItemsResponse,
+    DeleteItemsRequest,
+    DeleteItemsResponse,
     GetItemRequest,
     GetItemResponse,
+    ListItemsRequest,
     PutItemsRequest,
     PutItemsResponse,
     TopItem,
@@ -50,6 +57,88 @@ class Catalogue:
         request = GetItemRequest(item_id=item_id)
         return await self._connection.call(self._connection.catalog.GetItem, request, timeout)
 
+    async def get_items(
+        self, item_ids: Iterable[str], *, item_fields: Iterable[str] = (), timeout: float | None = None
+    ) -> dict[str, Item]:
+        """Returns any number of items by id. Unknown items are not in the result.
+
+        Args:
+            item_ids: the ids; they are sent in requests of a bounded size, one after another.
+            item_fields: fields of the items, such as `title` or `attributes.price`, at most 32; none: all of them.
+            timeout: seconds for each request; None: the client's default.
+
+        Returns:
+            The known items, in the order of the ids. Their media have hashes instead of contents.
+
+        Raises:
+            InvalidRequest: an id or a field is invalid.
+
+        Example:
+            films = await client.get_items(["tt0114709", "tt0133093"], item_fields=["title"])
+            print({item_id: film.title for item_id, film in films.items()})
+        """
+        fields = list(item_fields)
+        left = iter(dict.fromkeys(item_ids))
+        found: dict[str, Item] = {}
+        deferred: Sequence[str] = ()
+        # An answer may have no room for all items. Those that it defers are asked for again.
+        while asked := [*deferred, *islice(left, ITEMS_PER_REQUEST - len(deferred))]:
+            answer: BatchGetItemsResponse = await self._connection.call(
+                self._connection.catalog.BatchGetItems,
+                BatchGetItemsRequest(item_ids=asked, item_fields=fields),
+                timeout,
+            )
+            found.update((item.item_id, item) for item in answer.items)
+            deferred = answer.deferred_item_ids
+            if deferred and not answer.items:
+                raise ServerError("the server defers all items and answers none")
+        return found
+
+    async def list_items(
+        self,
+        *,
+        domain: str = "",
+        filter: Filter | None = None,
+        include_withdrawn: bool = False,
+        item_fields: Iterable[str] = (),
+        page_size: int = 0,
+        timeout: float | None = None,
+    ) -> AsyncGenerator[tuple[Item, ...], None]:
+        """Yields the items of the catalogue page by page, in an order that is the same on every server.
+
+        An item that is there during all pages comes exactly once. An item that is put meanwhile may be missed.
+
+        Args:
+            domain: only items of this domain.
+            filter: only items that match; see `where()`.
+            include_withdrawn: True: also items that are withdrawn or have expired.
+            item_fields: fields of the items, as in `get_items()`; none: all of them.
+            page_size: the most items of a page, 1 to 1,000; 0: the server's default, 100.
+            timeout: seconds for each page; None: the client's default.
+
+        Raises:
+            InvalidRequest: a field is invalid.
+
+        Example:
+            async for page in client.list_items(domain="video", item_fields=["title"]):
+                for film in page:
+                    print(film.item_id, film.title)
+        """
+        request = ListItemsRequest(
+            page_size=page_size,
+            domain=domain,
+            filter=filter,
+            include_withdrawn=include_withdrawn,
+            item_fields=item_fields,
+        )
+        while True:
+            answer = await self._connection.call(self._connection.catalog.ListItems, request, timeout)
+            if answer.items:
+                yield tuple(answer.items)
+            request.page_token = answer.next_page_token
+            if not request.page_token:
+                return
+
     async def put_items(self, items: Iterable[Item], *, timeout: float | None = None) -> list[EventToken]:
         """Adds or replaces any number of items. Returns when Kafka has them.
 
@@ -77,7 +166,14 @@ class Catalogue:
     async def withdraw(
         self, item_ids: Iterable[str], *, timeout: float | None = None
     ) -> WithdrawItemsResponse:
-        """Removes items from every list, at once. They stay in the catalogue, and may be put again.
+        """Takes items off every list. They stay in the catalogue, and may be put again.
+
+        Args:
+            item_ids: the ids, at most 1,000.
+            timeout: seconds; None: the client's default.
+
+        Raises:
+            InvalidRequest: an id is invalid.
 
         Example:
             answer = await client.withdraw(["tt0114709"])
@@ -85,6 +181,25 @@ class Catalogue:
         """
         request = WithdrawItemsRequest(item_ids=item_ids)
         return await self._connection.call(self._connection.catalog.WithdrawItems, request, timeout)
+
+    async def delete_items(
+        self, item_ids: Iterable[str], *, timeout: float | None = None
+    ) -> DeleteItemsResponse:
+        """Removes items from the catalogue, with their media and vectors, and from every list.
+
+        Args:
+            item_ids: the ids, at most 1,000. Deleting an item twice is not an error.
+            timeout: seconds; None: the client's default.
+
+        Raises:
+            InvalidRequest: an id is invalid.
+
+        Example:
+            answer = await client.delete_items(["tt0114709"])
+            print(answer.unknown_item_ids)
+        """
+        request = DeleteItemsRequest(item_ids=item_ids)
+        return await self._connection.call(self._connection.catalog.DeleteItems, request, timeout)
 
     async def top_items(
         self,
@@ -95,6 +210,7 @@ class Catalogue:
         domain: str = "",
         filter: Filter | None = None,
         excluded: Iterable[str] = (),
+        item_fields: Iterable[str] = (),
         timeout: float | None = None,
     ) -> tuple[TopItem, ...]:
         """Returns the top items of the catalogue, best first, without a user.
@@ -108,6 +224,7 @@ class Catalogue:
             domain: only items of this domain.
             filter: which items may be among them.
             excluded: ids of items to leave out, at most 1,000.
+            item_fields: fields of the items to show, such as `title`, at most 32. Each `TopItem.item` has them.
             timeout: seconds; None: the client's default.
 
         Returns:
@@ -125,7 +242,12 @@ class Catalogue:
         if order not in _ORDERS:
             raise ValueError(f"order is {order!r}; it must be {', '.join(_ORDERS)}")
         request = TopItemsRequest(
-            order=_ORDERS[order], count=count, domain=domain, filter=filter, excluded_item_ids=excluded
+            order=_ORDERS[order],
+            count=count,
+            domain=domain,
+            filter=filter,
+            excluded_item_ids=excluded,
+            item_fields=item_fields,
         )
         if window is not None:
             request.window.FromTimedelta(window)

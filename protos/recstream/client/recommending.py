@@ -18,7 +18,7 @@ from recstream.v1.recommendation_service_pb2 import (
     SimilarItemsRequest,
     StreamRecommendationsRequest,
 )
-from recstream.v1.slate_pb2 import RankedItem
+from recstream.v1.slate_pb2 import ListView, RankedItem
 
 
 class ListOptions(TypedDict, total=False):
@@ -31,6 +31,9 @@ class ListOptions(TypedDict, total=False):
         filter: which items the list may have; see `where()`.
         excluded: ids of items to leave out.
         experiments: experiment name to arm; stored with the list's record.
+        item_fields: fields of the items to show, such as `title` or `attributes.price`, at most 32; see
+            `RankedItem.item`.
+        model_outputs: True: each item has the model's probabilities and predicted rating, and its source.
     """
 
     count: int
@@ -39,6 +42,8 @@ class ListOptions(TypedDict, total=False):
     filter: Filter | None
     excluded: Iterable[str]
     experiments: Mapping[str, str] | None
+    item_fields: Iterable[str]
+    model_outputs: bool
 
 
 class Recommending:
@@ -59,6 +64,8 @@ class Recommending:
         excluded: Iterable[str] = (),
         page_token: str = "",
         experiments: Mapping[str, str] | None = None,
+        item_fields: Iterable[str] = (),
+        model_outputs: bool = False,
         timeout: float | None = None,
     ) -> Recommendations:
         """Returns one list. An unknown user gets popular and new items.
@@ -73,6 +80,9 @@ class Recommending:
             excluded: ids of items to leave out, at most 1,000.
             page_token: `next_page_token` of the previous list.
             experiments: experiment name to arm; stored with the list's record.
+            item_fields: fields of the items to show, such as `title` or `attributes.price`, at most 32. Each
+                `RankedItem.item` has them.
+            model_outputs: True: each item has the model's probabilities and predicted rating, and its source.
             timeout: seconds; None: the client's default. A short timeout gives a simpler list, not an error:
                 see `tier` of the answer.
 
@@ -83,9 +93,9 @@ class Recommending:
         Example:
             token = await client.record("ann", "tt0114709", "rate", value=5)
             comedies = where(categories=["Comedy"])
-            films = await client.recommend("ann", count=10, after=[token], filter=comedies)
+            films = await client.recommend("ann", after=[token], filter=comedies, item_fields=["title"])
             for film in films:
-                print(film.item_id, film.score, film.reason.text)
+                print(film.item_id, film.item.title, film.score, film.reason.text)
         """
         request = RecommendRequest(
             user_id=user_id,
@@ -97,6 +107,7 @@ class Recommending:
             page_token=page_token,
             after=after,
             experiments=experiments,
+            view=_view(item_fields, model_outputs),
         )
         answer = await self._connection.call(self._connection.recommendations.Recommend, request, timeout)
         return from_slate(
@@ -111,6 +122,8 @@ class Recommending:
         after: Iterable[EventToken] = (),
         surface: str = "",
         experiments: Mapping[str, str] | None = None,
+        item_fields: Iterable[str] = (),
+        model_outputs: bool = False,
         timeout: float | None = None,
     ) -> Recommendations:
         """Orders items that you name, such as search results, for a user. Leaves no known item out.
@@ -121,6 +134,8 @@ class Recommending:
             after: tokens of events that the order must include; see `includes_events` of the answer.
             surface: where the items are shown; selects the surface's settings.
             experiments: experiment name to arm; stored with the list's record.
+            item_fields: as in `recommend()`.
+            model_outputs: as in `recommend()`.
             timeout: seconds; None: the client's default. A short timeout gives a simpler order, not an error.
 
         Returns:
@@ -135,7 +150,12 @@ class Recommending:
             show(found.item_ids, found.unknown_item_ids)
         """
         request = RankRequest(
-            user_id=user_id, item_ids=item_ids, surface=surface, after=after, experiments=experiments
+            user_id=user_id,
+            item_ids=item_ids,
+            surface=surface,
+            after=after,
+            experiments=experiments,
+            view=_view(item_fields, model_outputs),
         )
         answer = await self._connection.call(self._connection.recommendations.Rank, request, timeout)
         return from_slate(
@@ -183,6 +203,8 @@ class Recommending:
         filter: Filter | None = None,
         excluded: Iterable[str] = (),
         experiments: Mapping[str, str] | None = None,
+        item_fields: Iterable[str] = (),
+        model_outputs: bool = False,
         deltas: bool = False,
         resume: Recommendations | None = None,
         on_retry: OnRetry | None = None,
@@ -197,6 +219,8 @@ class Recommending:
             filter: which items the list may have.
             excluded: ids of items to leave out.
             experiments: experiment name to arm.
+            item_fields: fields of the items to show, as in `recommend()`. When one of them changes, a new list comes.
+            model_outputs: True: the model's numbers and the source of each item.
             deltas: True: only changes cross the network. You still get whole lists.
             resume: the last list of an earlier stream with the same arguments. If it has not changed since, it
                 is not sent again.
@@ -215,6 +239,7 @@ class Recommending:
             filter=filter,
             excluded_item_ids=excluded,
             experiments=experiments,
+            view=_view(item_fields, model_outputs),
             deltas=deltas,
         )
         return RecommendationStream(
@@ -231,6 +256,8 @@ class Recommending:
         filter: Filter | None = None,
         excluded: Iterable[str] = (),
         experiments: Mapping[str, str] | None = None,
+        item_fields: Iterable[str] = (),
+        model_outputs: bool = False,
         deltas: bool = False,
         in_flight: int = 64,
         on_retry: OnRetry | None = None,
@@ -250,6 +277,7 @@ class Recommending:
             filter=filter,
             excluded_item_ids=excluded,
             experiments=experiments,
+            view=_view(item_fields, model_outputs),
             deltas=deltas,
         )
         return Session(
@@ -284,3 +312,7 @@ class Recommending:
         )
         answer = await self._connection.call(self._connection.recommendations.SimilarItems, request, timeout)
         return tuple(answer.items)
+
+
+def _view(item_fields: Iterable[str], model_outputs: bool) -> ListView:
+    return ListView(item_fields=item_fields, model_outputs=model_outputs)

@@ -126,6 +126,115 @@ class GetItemResponse(Message):
     def ClearField(self, field_name: Literal["embedded", b"embedded", "item", b"item", "popularity", b"popularity", "trend", b"trend"]) -> None: ...
 
 @final
+class BatchGetItemsRequest(Message):
+    DESCRIPTOR: Descriptor
+
+    ITEM_IDS_FIELD_NUMBER: int
+    ITEM_FIELDS_FIELD_NUMBER: int
+    @property
+    def item_ids(self) -> RepeatedScalarFieldContainer[str]:
+        """The items to read, at most 1,000. An id that occurs twice is answered once."""
+
+    @property
+    def item_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Fields of the items, as in ListView. Empty: all of them."""
+
+    def __init__(
+        self,
+        *,
+        item_ids: Iterable[str] | None = ...,
+        item_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["item_fields", b"item_fields", "item_ids", b"item_ids"]) -> None: ...
+
+@final
+class BatchGetItemsResponse(Message):
+    DESCRIPTOR: Descriptor
+
+    ITEMS_FIELD_NUMBER: int
+    UNKNOWN_ITEM_IDS_FIELD_NUMBER: int
+    DEFERRED_ITEM_IDS_FIELD_NUMBER: int
+    @property
+    def items(self) -> RepeatedCompositeFieldContainer[Item]:
+        """The known items, in the order of the request. Their media have hashes instead of contents."""
+
+    @property
+    def unknown_item_ids(self) -> RepeatedScalarFieldContainer[str]:
+        """The ids of the unknown items, in the order of the request."""
+
+    @property
+    def deferred_item_ids(self) -> RepeatedScalarFieldContainer[str]:
+        """The ids of items that an answer of 3 MiB had no room for, in the order of the request. Ask for them again."""
+
+    def __init__(
+        self,
+        *,
+        items: Iterable[Item] | None = ...,
+        unknown_item_ids: Iterable[str] | None = ...,
+        deferred_item_ids: Iterable[str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["deferred_item_ids", b"deferred_item_ids", "items", b"items", "unknown_item_ids", b"unknown_item_ids"]) -> None: ...
+
+@final
+class ListItemsRequest(Message):
+    DESCRIPTOR: Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: int
+    PAGE_TOKEN_FIELD_NUMBER: int
+    DOMAIN_FIELD_NUMBER: int
+    FILTER_FIELD_NUMBER: int
+    INCLUDE_WITHDRAWN_FIELD_NUMBER: int
+    ITEM_FIELDS_FIELD_NUMBER: int
+    page_size: int
+    """The most items of a page: 1 to 1,000. 0: 100. A page may have fewer, even none, although others follow."""
+    page_token: str
+    """The `next_page_token` of the page before, with the same domain, filter and `include_withdrawn`."""
+    domain: str
+    """Only items of this domain. Empty: all."""
+    include_withdrawn: bool
+    """True: also items that are not recommended now, because they are withdrawn or have expired."""
+    @property
+    def filter(self) -> Filter:
+        """Only items that match. Absent: all."""
+
+    @property
+    def item_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Fields of the items, as in ListView. Empty: all of them."""
+
+    def __init__(
+        self,
+        *,
+        page_size: int = ...,
+        page_token: str = ...,
+        domain: str = ...,
+        filter: Filter | None = ...,
+        include_withdrawn: bool = ...,
+        item_fields: Iterable[str] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: Literal["filter", b"filter"]) -> bool: ...
+    def ClearField(self, field_name: Literal["domain", b"domain", "filter", b"filter", "include_withdrawn", b"include_withdrawn", "item_fields", b"item_fields", "page_size", b"page_size", "page_token", b"page_token"]) -> None: ...
+
+@final
+class ListItemsResponse(Message):
+    DESCRIPTOR: Descriptor
+
+    ITEMS_FIELD_NUMBER: int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: int
+    next_page_token: str
+    """At most 64 bytes. Valid on every server. Empty: there are no further items."""
+    @property
+    def items(self) -> RepeatedCompositeFieldContainer[Item]:
+        """The items. Their media have hashes instead of contents."""
+
+    def __init__(
+        self,
+        *,
+        items: Iterable[Item] | None = ...,
+        next_page_token: str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["items", b"items", "next_page_token", b"next_page_token"]) -> None: ...
+
+@final
 class PutItemsRequest(Message):
     DESCRIPTOR: Descriptor
 
@@ -196,6 +305,44 @@ class WithdrawItemsResponse(Message):
     def ClearField(self, field_name: Literal["tokens", b"tokens", "unknown_item_ids", b"unknown_item_ids"]) -> None: ...
 
 @final
+class DeleteItemsRequest(Message):
+    DESCRIPTOR: Descriptor
+
+    ITEM_IDS_FIELD_NUMBER: int
+    @property
+    def item_ids(self) -> RepeatedScalarFieldContainer[str]:
+        """The items to delete, at most 1,000."""
+
+    def __init__(
+        self,
+        *,
+        item_ids: Iterable[str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["item_ids", b"item_ids"]) -> None: ...
+
+@final
+class DeleteItemsResponse(Message):
+    DESCRIPTOR: Descriptor
+
+    TOKENS_FIELD_NUMBER: int
+    UNKNOWN_ITEM_IDS_FIELD_NUMBER: int
+    @property
+    def tokens(self) -> RepeatedCompositeFieldContainer[EventToken]:
+        """One token for each different item, known or not, in order."""
+
+    @property
+    def unknown_item_ids(self) -> RepeatedScalarFieldContainer[str]:
+        """The items that this server did not know, in order."""
+
+    def __init__(
+        self,
+        *,
+        tokens: Iterable[EventToken] | None = ...,
+        unknown_item_ids: Iterable[str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["tokens", b"tokens", "unknown_item_ids", b"unknown_item_ids"]) -> None: ...
+
+@final
 class TopItemsRequest(Message):
     DESCRIPTOR: Descriptor
 
@@ -205,6 +352,7 @@ class TopItemsRequest(Message):
     DOMAIN_FIELD_NUMBER: int
     FILTER_FIELD_NUMBER: int
     EXCLUDED_ITEM_IDS_FIELD_NUMBER: int
+    ITEM_FIELDS_FIELD_NUMBER: int
     order: ItemOrder.ValueType
     """Unspecified: POPULAR."""
     count: int
@@ -227,6 +375,10 @@ class TopItemsRequest(Message):
     def excluded_item_ids(self) -> RepeatedScalarFieldContainer[str]:
         """Items to leave out, at most 1,000. Unknown items are ignored."""
 
+    @property
+    def item_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Fields of the items to show, as in ListView. Empty: none."""
+
     def __init__(
         self,
         *,
@@ -236,9 +388,10 @@ class TopItemsRequest(Message):
         domain: str = ...,
         filter: Filter | None = ...,
         excluded_item_ids: Iterable[str] | None = ...,
+        item_fields: Iterable[str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: Literal["filter", b"filter", "window", b"window"]) -> bool: ...
-    def ClearField(self, field_name: Literal["count", b"count", "domain", b"domain", "excluded_item_ids", b"excluded_item_ids", "filter", b"filter", "order", b"order", "window", b"window"]) -> None: ...
+    def ClearField(self, field_name: Literal["count", b"count", "domain", b"domain", "excluded_item_ids", b"excluded_item_ids", "filter", b"filter", "item_fields", b"item_fields", "order", b"order", "window", b"window"]) -> None: ...
 
 @final
 class TopItemsResponse(Message):
@@ -266,6 +419,7 @@ class TopItem(Message):
     POPULARITY_FIELD_NUMBER: int
     TREND_FIELD_NUMBER: int
     PUBLISHED_AT_FIELD_NUMBER: int
+    ITEM_FIELD_NUMBER: int
     item_id: str
     """The item."""
     popularity: int
@@ -278,6 +432,10 @@ class TopItem(Message):
     def published_at(self) -> Timestamp:
         """NEWEST: when it appeared."""
 
+    @property
+    def item(self) -> Item:
+        """With `item_fields`: these fields of the item. Absent where the answer, of 3 MiB at most, has no room for it."""
+
     def __init__(
         self,
         *,
@@ -285,7 +443,8 @@ class TopItem(Message):
         popularity: int = ...,
         trend: float = ...,
         published_at: Timestamp | None = ...,
+        item: Item | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: Literal["figure", b"figure", "popularity", b"popularity", "published_at", b"published_at", "trend", b"trend"]) -> bool: ...
-    def ClearField(self, field_name: Literal["figure", b"figure", "item_id", b"item_id", "popularity", b"popularity", "published_at", b"published_at", "trend", b"trend"]) -> None: ...
+    def HasField(self, field_name: Literal["figure", b"figure", "item", b"item", "popularity", b"popularity", "published_at", b"published_at", "trend", b"trend"]) -> bool: ...
+    def ClearField(self, field_name: Literal["figure", b"figure", "item", b"item", "item_id", b"item_id", "popularity", b"popularity", "published_at", b"published_at", "trend", b"trend"]) -> None: ...
     def WhichOneof(self, oneof_group: Literal["figure", b"figure"]) -> Literal["popularity", "trend", "published_at"] | None: ...

@@ -40,6 +40,16 @@ class CatalogServiceStub(object):
                 request_serializer=recstream_dot_v1_dot_catalog__service__pb2.GetItemRequest.SerializeToString,
                 response_deserializer=recstream_dot_v1_dot_catalog__service__pb2.GetItemResponse.FromString,
                 _registered_method=True)
+        self.BatchGetItems = channel.unary_unary(
+                '/recstream.v1.CatalogService/BatchGetItems',
+                request_serializer=recstream_dot_v1_dot_catalog__service__pb2.BatchGetItemsRequest.SerializeToString,
+                response_deserializer=recstream_dot_v1_dot_catalog__service__pb2.BatchGetItemsResponse.FromString,
+                _registered_method=True)
+        self.ListItems = channel.unary_unary(
+                '/recstream.v1.CatalogService/ListItems',
+                request_serializer=recstream_dot_v1_dot_catalog__service__pb2.ListItemsRequest.SerializeToString,
+                response_deserializer=recstream_dot_v1_dot_catalog__service__pb2.ListItemsResponse.FromString,
+                _registered_method=True)
         self.PutItems = channel.unary_unary(
                 '/recstream.v1.CatalogService/PutItems',
                 request_serializer=recstream_dot_v1_dot_catalog__service__pb2.PutItemsRequest.SerializeToString,
@@ -49,6 +59,11 @@ class CatalogServiceStub(object):
                 '/recstream.v1.CatalogService/WithdrawItems',
                 request_serializer=recstream_dot_v1_dot_catalog__service__pb2.WithdrawItemsRequest.SerializeToString,
                 response_deserializer=recstream_dot_v1_dot_catalog__service__pb2.WithdrawItemsResponse.FromString,
+                _registered_method=True)
+        self.DeleteItems = channel.unary_unary(
+                '/recstream.v1.CatalogService/DeleteItems',
+                request_serializer=recstream_dot_v1_dot_catalog__service__pb2.DeleteItemsRequest.SerializeToString,
+                response_deserializer=recstream_dot_v1_dot_catalog__service__pb2.DeleteItemsResponse.FromString,
                 _registered_method=True)
         self.TopItems = channel.unary_unary(
                 '/recstream.v1.CatalogService/TopItems',
@@ -68,6 +83,22 @@ class CatalogServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchGetItems(self, request, context):
+        """Returns the known ones of up to 1,000 items, and names the others.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListItems(self, request, context):
+        """Returns the items of the catalogue page by page, in an order that is the same on every server at every time: that
+        of a hash of their ids. An item that is listed during all pages comes exactly once. One that is put meanwhile
+        comes if its place is on a later page, and is missed otherwise.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def PutItems(self, request, context):
         """Adds or replaces items, at most 1,000. Answers when Kafka has them. If one item is refused, none is put.
         """
@@ -76,8 +107,18 @@ class CatalogServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def WithdrawItems(self, request, context):
-        """Removes items from every list, at once. They stay in the catalogue, without the contents of their media, and may
-        be put again. The answer names unknown items.
+        """Takes items off every list. They stay in the catalogue, without the contents of their media, and may be put again.
+        When the call is answered, this server's lists are without them; other servers follow when they have read the
+        records from Kafka. The answer names unknown items.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteItems(self, request, context):
+        """Removes items from the catalogue, with their media and vectors, and takes them off every list as WithdrawItems
+        does. The counts of their events stay, so an item that is put again has its popularity. Deleting an item twice is
+        not an error: the answer names the items that were unknown here.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -98,6 +139,16 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     request_deserializer=recstream_dot_v1_dot_catalog__service__pb2.GetItemRequest.FromString,
                     response_serializer=recstream_dot_v1_dot_catalog__service__pb2.GetItemResponse.SerializeToString,
             ),
+            'BatchGetItems': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetItems,
+                    request_deserializer=recstream_dot_v1_dot_catalog__service__pb2.BatchGetItemsRequest.FromString,
+                    response_serializer=recstream_dot_v1_dot_catalog__service__pb2.BatchGetItemsResponse.SerializeToString,
+            ),
+            'ListItems': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListItems,
+                    request_deserializer=recstream_dot_v1_dot_catalog__service__pb2.ListItemsRequest.FromString,
+                    response_serializer=recstream_dot_v1_dot_catalog__service__pb2.ListItemsResponse.SerializeToString,
+            ),
             'PutItems': grpc.unary_unary_rpc_method_handler(
                     servicer.PutItems,
                     request_deserializer=recstream_dot_v1_dot_catalog__service__pb2.PutItemsRequest.FromString,
@@ -107,6 +158,11 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     servicer.WithdrawItems,
                     request_deserializer=recstream_dot_v1_dot_catalog__service__pb2.WithdrawItemsRequest.FromString,
                     response_serializer=recstream_dot_v1_dot_catalog__service__pb2.WithdrawItemsResponse.SerializeToString,
+            ),
+            'DeleteItems': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteItems,
+                    request_deserializer=recstream_dot_v1_dot_catalog__service__pb2.DeleteItemsRequest.FromString,
+                    response_serializer=recstream_dot_v1_dot_catalog__service__pb2.DeleteItemsResponse.SerializeToString,
             ),
             'TopItems': grpc.unary_unary_rpc_method_handler(
                     servicer.TopItems,
@@ -142,6 +198,60 @@ class CatalogService(object):
             '/recstream.v1.CatalogService/GetItem',
             recstream_dot_v1_dot_catalog__service__pb2.GetItemRequest.SerializeToString,
             recstream_dot_v1_dot_catalog__service__pb2.GetItemResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recstream.v1.CatalogService/BatchGetItems',
+            recstream_dot_v1_dot_catalog__service__pb2.BatchGetItemsRequest.SerializeToString,
+            recstream_dot_v1_dot_catalog__service__pb2.BatchGetItemsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recstream.v1.CatalogService/ListItems',
+            recstream_dot_v1_dot_catalog__service__pb2.ListItemsRequest.SerializeToString,
+            recstream_dot_v1_dot_catalog__service__pb2.ListItemsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -196,6 +306,33 @@ class CatalogService(object):
             '/recstream.v1.CatalogService/WithdrawItems',
             recstream_dot_v1_dot_catalog__service__pb2.WithdrawItemsRequest.SerializeToString,
             recstream_dot_v1_dot_catalog__service__pb2.WithdrawItemsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recstream.v1.CatalogService/DeleteItems',
+            recstream_dot_v1_dot_catalog__service__pb2.DeleteItemsRequest.SerializeToString,
+            recstream_dot_v1_dot_catalog__service__pb2.DeleteItemsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,38 @@ _CatalogServiceGetItemType = typing_extensions.TypeVar(
     ],
 )
 
+_CatalogServiceBatchGetItemsType = typing_extensions.TypeVar(
+    '_CatalogServiceBatchGetItemsType',
+    grpc.UnaryUnaryMultiCallable[
+        recstream.v1.catalog_service_pb2.BatchGetItemsRequest,
+        recstream.v1.catalog_service_pb2.BatchGetItemsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        recstream.v1.catalog_service_pb2.BatchGetItemsRequest,
+        recstream.v1.catalog_service_pb2.BatchGetItemsResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        recstream.v1.catalog_service_pb2.BatchGetItemsRequest,
+        recstream.v1.catalog_service_pb2.BatchGetItemsResponse,
+    ],
+)
+
+_CatalogServiceListItemsType = typing_extensions.TypeVar(
+    '_CatalogServiceListItemsType',
+    grpc.UnaryUnaryMultiCallable[
+        recstream.v1.catalog_service_pb2.ListItemsRequest,
+        recstream.v1.catalog_service_pb2.ListItemsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        recstream.v1.catalog_service_pb2.ListItemsRequest,
+        recstream.v1.catalog_service_pb2.ListItemsResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        recstream.v1.catalog_service_pb2.ListItemsRequest,
+        recstream.v1.catalog_service_pb2.ListItemsResponse,
+    ],
+)
+
 _CatalogServicePutItemsType = typing_extensions.TypeVar(
     '_CatalogServicePutItemsType',
     grpc.UnaryUnaryMultiCallable[
@@ -73,6 +105,22 @@ _CatalogServiceWithdrawItemsType = typing_extensions.TypeVar(
     ],
 )
 
+_CatalogServiceDeleteItemsType = typing_extensions.TypeVar(
+    '_CatalogServiceDeleteItemsType',
+    grpc.UnaryUnaryMultiCallable[
+        recstream.v1.catalog_service_pb2.DeleteItemsRequest,
+        recstream.v1.catalog_service_pb2.DeleteItemsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        recstream.v1.catalog_service_pb2.DeleteItemsRequest,
+        recstream.v1.catalog_service_pb2.DeleteItemsResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        recstream.v1.catalog_service_pb2.DeleteItemsRequest,
+        recstream.v1.catalog_service_pb2.DeleteItemsResponse,
+    ],
+)
+
 _CatalogServiceTopItemsType = typing_extensions.TypeVar(
     '_CatalogServiceTopItemsType',
     grpc.UnaryUnaryMultiCallable[
@@ -89,7 +137,7 @@ _CatalogServiceTopItemsType = typing_extensions.TypeVar(
     ],
 )
 
-class CatalogServiceStub(typing.Generic[_CatalogServiceGetItemType, _CatalogServicePutItemsType, _CatalogServiceWithdrawItemsType, _CatalogServiceTopItemsType]):
+class CatalogServiceStub(typing.Generic[_CatalogServiceGetItemType, _CatalogServiceBatchGetItemsType, _CatalogServiceListItemsType, _CatalogServicePutItemsType, _CatalogServiceWithdrawItemsType, _CatalogServiceDeleteItemsType, _CatalogServiceTopItemsType]):
     """The catalogue: the items that can be recommended."""
 
     @typing.overload
@@ -99,12 +147,24 @@ class CatalogServiceStub(typing.Generic[_CatalogServiceGetItemType, _CatalogServ
             recstream.v1.catalog_service_pb2.GetItemResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
+            recstream.v1.catalog_service_pb2.BatchGetItemsRequest,
+            recstream.v1.catalog_service_pb2.BatchGetItemsResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            recstream.v1.catalog_service_pb2.ListItemsRequest,
+            recstream.v1.catalog_service_pb2.ListItemsResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
             recstream.v1.catalog_service_pb2.PutItemsRequest,
             recstream.v1.catalog_service_pb2.PutItemsResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             recstream.v1.catalog_service_pb2.WithdrawItemsRequest,
             recstream.v1.catalog_service_pb2.WithdrawItemsResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            recstream.v1.catalog_service_pb2.DeleteItemsRequest,
+            recstream.v1.catalog_service_pb2.DeleteItemsResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             recstream.v1.catalog_service_pb2.TopItemsRequest,
@@ -119,12 +179,24 @@ class CatalogServiceStub(typing.Generic[_CatalogServiceGetItemType, _CatalogServ
             recstream.v1.catalog_service_pb2.GetItemResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            recstream.v1.catalog_service_pb2.BatchGetItemsRequest,
+            recstream.v1.catalog_service_pb2.BatchGetItemsResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            recstream.v1.catalog_service_pb2.ListItemsRequest,
+            recstream.v1.catalog_service_pb2.ListItemsResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             recstream.v1.catalog_service_pb2.PutItemsRequest,
             recstream.v1.catalog_service_pb2.PutItemsResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
             recstream.v1.catalog_service_pb2.WithdrawItemsRequest,
             recstream.v1.catalog_service_pb2.WithdrawItemsResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            recstream.v1.catalog_service_pb2.DeleteItemsRequest,
+            recstream.v1.catalog_service_pb2.DeleteItemsResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
             recstream.v1.catalog_service_pb2.TopItemsRequest,
@@ -135,12 +207,28 @@ class CatalogServiceStub(typing.Generic[_CatalogServiceGetItemType, _CatalogServ
     GetItem: _CatalogServiceGetItemType
     """Returns an item with its popularity. NOT_FOUND: the item is unknown."""
 
+    BatchGetItems: _CatalogServiceBatchGetItemsType
+    """Returns the known ones of up to 1,000 items, and names the others."""
+
+    ListItems: _CatalogServiceListItemsType
+    """Returns the items of the catalogue page by page, in an order that is the same on every server at every time: that
+    of a hash of their ids. An item that is listed during all pages comes exactly once. One that is put meanwhile
+    comes if its place is on a later page, and is missed otherwise.
+    """
+
     PutItems: _CatalogServicePutItemsType
     """Adds or replaces items, at most 1,000. Answers when Kafka has them. If one item is refused, none is put."""
 
     WithdrawItems: _CatalogServiceWithdrawItemsType
-    """Removes items from every list, at once. They stay in the catalogue, without the contents of their media, and may
-    be put again. The answer names unknown items.
+    """Takes items off every list. They stay in the catalogue, without the contents of their media, and may be put again.
+    When the call is answered, this server's lists are without them; other servers follow when they have read the
+    records from Kafka. The answer names unknown items.
+    """
+
+    DeleteItems: _CatalogServiceDeleteItemsType
+    """Removes items from the catalogue, with their media and vectors, and takes them off every list as WithdrawItems
+    does. The counts of their events stay, so an item that is put again has its popularity. Deleting an item twice is
+    not an error: the answer names the items that were unknown here.
     """
 
     TopItems: _CatalogServiceTopItemsType
@@ -152,12 +240,24 @@ CatalogServiceAsyncStub: typing_extensions.TypeAlias = CatalogServiceStub[
         recstream.v1.catalog_service_pb2.GetItemResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
+        recstream.v1.catalog_service_pb2.BatchGetItemsRequest,
+        recstream.v1.catalog_service_pb2.BatchGetItemsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        recstream.v1.catalog_service_pb2.ListItemsRequest,
+        recstream.v1.catalog_service_pb2.ListItemsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
         recstream.v1.catalog_service_pb2.PutItemsRequest,
         recstream.v1.catalog_service_pb2.PutItemsResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         recstream.v1.catalog_service_pb2.WithdrawItemsRequest,
         recstream.v1.catalog_service_pb2.WithdrawItemsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        recstream.v1.catalog_service_pb2.DeleteItemsRequest,
+        recstream.v1.catalog_service_pb2.DeleteItemsResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         recstream.v1.catalog_service_pb2.TopItemsRequest,
@@ -177,6 +277,25 @@ class CatalogServiceServicer(metaclass=abc.ABCMeta):
         """Returns an item with its popularity. NOT_FOUND: the item is unknown."""
 
     @abc.abstractmethod
+    def BatchGetItems(
+        self,
+        request: recstream.v1.catalog_service_pb2.BatchGetItemsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[recstream.v1.catalog_service_pb2.BatchGetItemsResponse, collections.abc.Awaitable[recstream.v1.catalog_service_pb2.BatchGetItemsResponse]]:
+        """Returns the known ones of up to 1,000 items, and names the others."""
+
+    @abc.abstractmethod
+    def ListItems(
+        self,
+        request: recstream.v1.catalog_service_pb2.ListItemsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[recstream.v1.catalog_service_pb2.ListItemsResponse, collections.abc.Awaitable[recstream.v1.catalog_service_pb2.ListItemsResponse]]:
+        """Returns the items of the catalogue page by page, in an order that is the same on every server at every time: that
+        of a hash of their ids. An item that is listed during all pages comes exactly once. One that is put meanwhile
+        comes if its place is on a later page, and is missed otherwise.
+        """
+
+    @abc.abstractmethod
     def PutItems(
         self,
         request: recstream.v1.catalog_service_pb2.PutItemsRequest,
@@ -190,8 +309,20 @@ class CatalogServiceServicer(metaclass=abc.ABCMeta):
         request: recstream.v1.catalog_service_pb2.WithdrawItemsRequest,
         context: _ServicerContext,
     ) -> typing.Union[recstream.v1.catalog_service_pb2.WithdrawItemsResponse, collections.abc.Awaitable[recstream.v1.catalog_service_pb2.WithdrawItemsResponse]]:
-        """Removes items from every list, at once. They stay in the catalogue, without the contents of their media, and may
-        be put again. The answer names unknown items.
+        """Takes items off every list. They stay in the catalogue, without the contents of their media, and may be put again.
+        When the call is answered, this server's lists are without them; other servers follow when they have read the
+        records from Kafka. The answer names unknown items.
+        """
+
+    @abc.abstractmethod
+    def DeleteItems(
+        self,
+        request: recstream.v1.catalog_service_pb2.DeleteItemsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[recstream.v1.catalog_service_pb2.DeleteItemsResponse, collections.abc.Awaitable[recstream.v1.catalog_service_pb2.DeleteItemsResponse]]:
+        """Removes items from the catalogue, with their media and vectors, and takes them off every list as WithdrawItems
+        does. The counts of their events stay, so an item that is put again has its popularity. Deleting an item twice is
+        not an error: the answer names the items that were unknown here.
         """
 
     @abc.abstractmethod

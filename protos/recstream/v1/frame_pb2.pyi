@@ -153,7 +153,7 @@ class Delta(Message):
     """The changes since the list of the previous frame. To apply a delta, remove the items in
     `removed_item_ids` and every item that is named in `placed`. Then insert each of `placed` at its
     position, in ascending order. The result is the new list, the same that a snapshot would have. It has
-    `length` items. An item whose score, reason or figures changed is placed again, even if it did not move.
+    `length` items. An item of which anything that the list shows changed is placed again, even if it did not move.
     """
 
     DESCRIPTOR: Descriptor

@@ -38,6 +38,7 @@ from recstream.v1.interaction_pb2 import (
     Interaction,
 )
 from recstream.v1.slate_pb2 import (
+    ListView,
     RankedItem,
     Slate,
 )
@@ -77,6 +78,7 @@ class RecommendRequest(Message):
     PAGE_TOKEN_FIELD_NUMBER: int
     AFTER_FIELD_NUMBER: int
     EXPERIMENTS_FIELD_NUMBER: int
+    VIEW_FIELD_NUMBER: int
     user_id: str
     """Required, at most 256 bytes. An unknown user gets popular and new items."""
     count: int
@@ -105,6 +107,10 @@ class RecommendRequest(Message):
     def experiments(self) -> ScalarMap[str, str]:
         """Experiment name to arm. Stored in the slate's record."""
 
+    @property
+    def view(self) -> ListView:
+        """What the items of the list carry. Absent: id, score and reason."""
+
     def __init__(
         self,
         *,
@@ -117,9 +123,10 @@ class RecommendRequest(Message):
         page_token: str = ...,
         after: Iterable[EventToken] | None = ...,
         experiments: Mapping[str, str] | None = ...,
+        view: ListView | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: Literal["filter", b"filter"]) -> bool: ...
-    def ClearField(self, field_name: Literal["after", b"after", "count", b"count", "domain", b"domain", "excluded_item_ids", b"excluded_item_ids", "experiments", b"experiments", "filter", b"filter", "page_token", b"page_token", "surface", b"surface", "user_id", b"user_id"]) -> None: ...
+    def HasField(self, field_name: Literal["filter", b"filter", "view", b"view"]) -> bool: ...
+    def ClearField(self, field_name: Literal["after", b"after", "count", b"count", "domain", b"domain", "excluded_item_ids", b"excluded_item_ids", "experiments", b"experiments", "filter", b"filter", "page_token", b"page_token", "surface", b"surface", "user_id", b"user_id", "view", b"view"]) -> None: ...
 
 @final
 class RecommendResponse(Message):
@@ -171,6 +178,7 @@ class RankRequest(Message):
     SURFACE_FIELD_NUMBER: int
     AFTER_FIELD_NUMBER: int
     EXPERIMENTS_FIELD_NUMBER: int
+    VIEW_FIELD_NUMBER: int
     user_id: str
     """Required, at most 256 bytes. An unknown user is one without a history."""
     surface: str
@@ -187,6 +195,10 @@ class RankRequest(Message):
     def experiments(self) -> ScalarMap[str, str]:
         """As in RecommendRequest."""
 
+    @property
+    def view(self) -> ListView:
+        """As in RecommendRequest."""
+
     def __init__(
         self,
         *,
@@ -195,8 +207,10 @@ class RankRequest(Message):
         surface: str = ...,
         after: Iterable[EventToken] | None = ...,
         experiments: Mapping[str, str] | None = ...,
+        view: ListView | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: Literal["after", b"after", "experiments", b"experiments", "item_ids", b"item_ids", "surface", b"surface", "user_id", b"user_id"]) -> None: ...
+    def HasField(self, field_name: Literal["view", b"view"]) -> bool: ...
+    def ClearField(self, field_name: Literal["after", b"after", "experiments", b"experiments", "item_ids", b"item_ids", "surface", b"surface", "user_id", b"user_id", "view", b"view"]) -> None: ...
 
 @final
 class RankResponse(Message):
@@ -256,6 +270,7 @@ class StreamRecommendationsRequest(Message):
     DELTAS_FIELD_NUMBER: int
     RESUME_TOKEN_FIELD_NUMBER: int
     EXPERIMENTS_FIELD_NUMBER: int
+    VIEW_FIELD_NUMBER: int
     user_id: str
     """Required, at most 256 bytes."""
     count: int
@@ -280,6 +295,10 @@ class StreamRecommendationsRequest(Message):
     def experiments(self) -> ScalarMap[str, str]:
         """As in RecommendRequest."""
 
+    @property
+    def view(self) -> ListView:
+        """As in RecommendRequest. When a shown field of an item changes, the list is sent again."""
+
     def __init__(
         self,
         *,
@@ -292,9 +311,10 @@ class StreamRecommendationsRequest(Message):
         deltas: bool = ...,
         resume_token: str = ...,
         experiments: Mapping[str, str] | None = ...,
+        view: ListView | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: Literal["filter", b"filter"]) -> bool: ...
-    def ClearField(self, field_name: Literal["count", b"count", "deltas", b"deltas", "domain", b"domain", "excluded_item_ids", b"excluded_item_ids", "experiments", b"experiments", "filter", b"filter", "resume_token", b"resume_token", "surface", b"surface", "user_id", b"user_id"]) -> None: ...
+    def HasField(self, field_name: Literal["filter", b"filter", "view", b"view"]) -> bool: ...
+    def ClearField(self, field_name: Literal["count", b"count", "deltas", b"deltas", "domain", b"domain", "excluded_item_ids", b"excluded_item_ids", "experiments", b"experiments", "filter", b"filter", "resume_token", b"resume_token", "surface", b"surface", "user_id", b"user_id", "view", b"view"]) -> None: ...
 
 @final
 class StreamRecommendationsResponse(Message):

@@ -27,6 +27,7 @@ from google.protobuf.descriptor import (
 )
 from google.protobuf.internal.containers import (
     RepeatedCompositeFieldContainer,
+    RepeatedScalarFieldContainer,
     ScalarMap,
 )
 from google.protobuf.internal.enum_type_wrapper import (
@@ -34,6 +35,9 @@ from google.protobuf.internal.enum_type_wrapper import (
 )
 from google.protobuf.message import (
     Message,
+)
+from recstream.v1.item_pb2 import (
+    Item,
 )
 from typing import (
     Literal,
@@ -161,21 +165,28 @@ class RankedItem(Message):
     PROBABILITIES_FIELD_NUMBER: int
     PREDICTED_RATING_FIELD_NUMBER: int
     SOURCE_FIELD_NUMBER: int
+    ITEM_FIELD_NUMBER: int
     item_id: str
     """The item."""
     score: float
     """Only comparable within the slate."""
     predicted_rating: float
-    """The model's predicted value of a rating, in its scale. Tier RANKED only."""
+    """With ListView.model_outputs: the model's predicted value of a rating, in its scale. Tier RANKED only."""
     source: str
-    """The source that retrieved it: `nearest`, `similar`, `trending`, `popular`, `fresh`, or `given` by the caller of Rank."""
+    """With ListView.model_outputs, and of similar items: the source that retrieved it, which is `nearest`, `similar`,
+    `trending`, `popular`, `fresh`, or `given` by the caller of Rank.
+    """
     @property
     def reason(self) -> Reason:
         """Why it is here."""
 
     @property
     def probabilities(self) -> ScalarMap[str, float]:
-        """The model's probability of each action, by action name. Tier RANKED only."""
+        """With ListView.model_outputs: the model's probability of each action, by action name. Tier RANKED only."""
+
+    @property
+    def item(self) -> Item:
+        """With ListView.item_fields: these fields of the item, as the catalogue has them now."""
 
     def __init__(
         self,
@@ -186,10 +197,36 @@ class RankedItem(Message):
         probabilities: Mapping[str, float] | None = ...,
         predicted_rating: float | None = ...,
         source: str = ...,
+        item: Item | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: Literal["_predicted_rating", b"_predicted_rating", "predicted_rating", b"predicted_rating", "reason", b"reason"]) -> bool: ...
-    def ClearField(self, field_name: Literal["_predicted_rating", b"_predicted_rating", "item_id", b"item_id", "predicted_rating", b"predicted_rating", "probabilities", b"probabilities", "reason", b"reason", "score", b"score", "source", b"source"]) -> None: ...
+    def HasField(self, field_name: Literal["_predicted_rating", b"_predicted_rating", "item", b"item", "predicted_rating", b"predicted_rating", "reason", b"reason"]) -> bool: ...
+    def ClearField(self, field_name: Literal["_predicted_rating", b"_predicted_rating", "item", b"item", "item_id", b"item_id", "predicted_rating", b"predicted_rating", "probabilities", b"probabilities", "reason", b"reason", "score", b"score", "source", b"source"]) -> None: ...
     def WhichOneof(self, oneof_group: Literal["_predicted_rating", b"_predicted_rating"]) -> Literal["predicted_rating"] | None: ...
+
+@final
+class ListView(Message):
+    """What the items of a list carry besides their id, score and reason. By default nothing."""
+
+    DESCRIPTOR: Descriptor
+
+    ITEM_FIELDS_FIELD_NUMBER: int
+    MODEL_OUTPUTS_FIELD_NUMBER: int
+    model_outputs: bool
+    """True: the probabilities, the predicted rating and the source of each item."""
+    @property
+    def item_fields(self) -> RepeatedScalarFieldContainer[str]:
+        """Fields of Item to show, at most 32: a name such as `title`, or an attribute such as `attributes.price`. Media are
+        shown without their contents. An unknown field is refused. `item_id` is shown with any of them. From where the
+        fields of a list exceed 3 MiB on, its items come without them; BatchGetItems has them. Empty: no fields.
+        """
+
+    def __init__(
+        self,
+        *,
+        item_fields: Iterable[str] | None = ...,
+        model_outputs: bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["item_fields", b"item_fields", "model_outputs", b"model_outputs"]) -> None: ...
 
 @final
 class Reason(Message):

@@ -14,4 +14,5 @@ export { type Filter } from "./gen/recstream/v1/filter.pb.js";
 export { type Cause } from "./gen/recstream/v1/frame.pb.js";
 export { EventToken, type Interaction } from "./gen/recstream/v1/interaction.pb.js";
 export { type RankResponse, type RecommendResponse } from "./gen/recstream/v1/recommendation_service.pb.js";
-export { type RankedItem, type Slate, Tier } from "./gen/recstream/v1/slate.pb.js";
+export { type Item } from "./gen/recstream/v1/item.pb.js";
+export { type ListView, type RankedItem, type Slate, Tier } from "./gen/recstream/v1/slate.pb.js";

@@ -65,7 +65,9 @@ class SlateRecord(Message):
     sent_at_ms: int
     """Unix time in milliseconds."""
     @property
-    def slate(self) -> Slate: ...
+    def slate(self) -> Slate:
+        """Its items have the model's outputs and no fields of the catalogue, whatever the request's view was."""
+
     @property
     def experiments(self) -> ScalarMap[str, str]: ...
     def __init__(

@@ -1,0 +1,1 @@
+"""Reads items from the catalogue in memory."""

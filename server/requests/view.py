@@ -1,0 +1,61 @@
+"""What a client sees of a list."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Self
+
+from catalog.items.item_fields import ItemFields
+from catalog.items.items import Item
+from ranking.slate.ranked import Ranked
+from recstream.v1 import slate_pb2
+
+ANSWER_BYTES: Final = 3 << 20
+"""Most bytes of the items of an answer. A client's gRPC library accepts 4 MiB unless it is set up otherwise."""
+_MODEL_OUTPUTS: Final = ("probabilities", "predicted_rating", "source")
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the items of a list carry besides their id, score and reason.
+
+    Attributes:
+        key: Bytes that are equal for equal requests.
+        item_fields: The fields of the catalogue's items. None: none.
+        model_outputs: Whether the model's probabilities and predicted ratings, and the sources, are shown.
+    """
+
+    key: bytes = b""
+    item_fields: ItemFields | None = None
+    model_outputs: bool = False
+
+    @classmethod
+    def of(cls, wanted: slate_pb2.ListView) -> Self:
+        """Return the view of a request that was checked."""
+        return cls(
+            key=wanted.SerializeToString(deterministic=True),
+            item_fields=ItemFields.of(wanted.item_fields) if wanted.item_fields else None,
+            model_outputs=wanted.model_outputs,
+        )
+
+    def shown(self, ranked: Ranked, item: Callable[[int], Item]) -> slate_pb2.Slate:
+        """Return the slate as the client sees it. From where the items' fields exceed 3 MiB on, they are left out.
+
+        Args:
+            ranked: The list. It is not changed.
+            item: Returns the item of a catalogue row, as it is now.
+        """
+        slate = slate_pb2.Slate()
+        slate.CopyFrom(ranked.slate)
+        if not self.model_outputs:
+            for each in slate.items:
+                for name in _MODEL_OUTPUTS:
+                    each.ClearField(name)
+        if self.item_fields is not None:
+            left = ANSWER_BYTES
+            for row, each in zip(ranked.rows.tolist(), slate.items, strict=True):
+                shown = self.item_fields.keep(item(row).to_proto())
+                left -= shown.ByteSize()
+                if left < 0:
+                    break
+                each.item.CopyFrom(shown)
+        return slate

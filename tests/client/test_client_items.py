@@ -1,0 +1,119 @@
+"""The calls for the catalogue, and lists that show fields of items."""
+
+import asyncio
+
+import pytest
+
+from recstream.client import Client, Item, ServerError
+from recstream.v1 import catalog_service_pb2 as catalog
+from recstream.v1.frame_pb2 import Delta, Frame, PlacedItem
+from recstream.v1.slate_pb2 import ListView, RankedItem
+from tests.client.scripted_server import (
+    RecommendResponse,
+    ScriptedServer,
+    SessionResponse,
+    answering,
+    slate,
+    snapshot,
+    streaming,
+    take,
+    token,
+)
+
+VIEW = ListView(item_fields=["title", "attributes.price"], model_outputs=True)
+SHOWS = {"item_fields": ["title", "attributes.price"], "model_outputs": True}
+
+
+async def test_a_list_asks_for_what_it_is_to_show(server: ScriptedServer, client: Client):
+    wide = slate("a")
+    wide.items[0].item.title = "A"
+    server.play("Recommend", answering(RecommendResponse(slate=wide)))
+    films = await client.recommend("ann", **SHOWS)
+    assert films[0].item.title == "A"
+    assert [page[0].item.title async for page in client.pages("ann", **SHOWS)] == ["A"]
+    server.play("StreamRecommendations", streaming(snapshot(1, "a", token="t"), park=True))
+    assert await take(client.stream("ann", **SHOWS), 1) == [("a",)]
+
+    async def session(requests, context):
+        async for _ in requests:
+            yield SessionResponse(frame=snapshot(1, "b", token="t"))
+
+    server.play("Session", session)
+    async with client.session("ann", **SHOWS) as opened:
+        assert (await anext(opened)).item_ids == ("b",)
+    [first, page] = server.requests("Recommend")
+    [stream] = server.requests("StreamRecommendations")
+    assert first.view == page.view == stream.view == VIEW
+
+
+async def test_a_changed_field_comes_with_a_delta(server: ScriptedServer, client: Client):
+    cheaper = RankedItem(item_id="b", item=Item(item_id="b", title="Now cheaper"))
+    change = Delta(slate=slate(), placed=[PlacedItem(position=1, item=cheaper)], length=2)
+    frames = snapshot(1, "a", "b", token="t1"), Frame(sequence=2, delta=change, resume_token="t2")
+    server.play("StreamRecommendations", streaming(*frames, park=True))
+    lists = [each async for each, _ in _two(client.stream("ann", deltas=True, item_fields=["title"]))]
+    assert [item.item.title for item in lists[1]] == ["", "Now cheaper"]
+
+
+async def _two(stream):
+    count = 0
+    async for each in stream:
+        yield each, count
+        count += 1
+        if count == 2:
+            return
+
+
+async def test_any_number_of_items_is_read_in_requests_of_a_bounded_size(
+    server: ScriptedServer, client: Client
+):
+    async def read(request: catalog.BatchGetItemsRequest, context: object) -> catalog.BatchGetItemsResponse:
+        """Every third item is unknown, and an answer has room for 400."""
+        known = [item_id for item_id in request.item_ids if int(item_id) % 3]
+        return catalog.BatchGetItemsResponse(
+            items=[Item(item_id=item_id) for item_id in known[:400]],
+            unknown_item_ids=[item_id for item_id in request.item_ids if not int(item_id) % 3],
+            deferred_item_ids=known[400:],
+        )
+
+    server.play("BatchGetItems", read)
+    ids = [str(number) for number in range(2_500)]
+    found = await client.get_items(iter([*ids, *ids]), item_fields=["title"])
+    assert list(found) == [item_id for item_id in ids if int(item_id) % 3]
+    assert all(item_id == item.item_id for item_id, item in found.items())
+    requests = server.requests("BatchGetItems")
+    assert all(len(each.item_ids) <= 1_000 and list(each.item_fields) == ["title"] for each in requests)
+    assert await client.get_items([]) == {}
+
+
+async def test_a_server_that_only_defers_is_not_asked_for_ever(server: ScriptedServer, client: Client):
+    server.play("BatchGetItems", answering(catalog.BatchGetItemsResponse(deferred_item_ids=["a"])))
+    with pytest.raises(ServerError, match="defers all items"):
+        await asyncio.wait_for(client.get_items(["a"]), 10)
+
+
+async def test_the_catalogue_is_listed_until_there_is_no_further_token(
+    server: ScriptedServer, client: Client
+):
+    server.play(
+        "ListItems",
+        answering(
+            catalog.ListItemsResponse(items=[Item(item_id="a"), Item(item_id="b")], next_page_token="2")
+        ),
+        answering(catalog.ListItemsResponse(next_page_token="3")),
+        answering(catalog.ListItemsResponse(items=[Item(item_id="c")])),
+    )
+    pages = client.list_items(domain="video", include_withdrawn=True, item_fields=["title"], page_size=2)
+    assert [[item.item_id for item in page] async for page in pages] == [["a", "b"], ["c"]]
+    requests = server.requests("ListItems")
+    assert [request.page_token for request in requests] == ["", "2", "3"]
+    assert {(r.domain, r.include_withdrawn, r.page_size, *r.item_fields) for r in requests} == {
+        ("video", True, 2, "title")
+    }
+
+
+async def test_deleting_names_what_was_unknown(server: ScriptedServer, client: Client):
+    deleted = catalog.DeleteItemsResponse(tokens=[token(5), token(6)], unknown_item_ids=["b"])
+    server.play("DeleteItems", answering(deleted))
+    assert await client.delete_items(["a", "b"]) == deleted
+    assert list(server.requests("DeleteItems")[0].item_ids) == ["a", "b"]
