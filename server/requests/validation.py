@@ -15,6 +15,8 @@ MAX_COUNT: Final = 500
 DEFAULT_COUNT: Final = 20
 MAX_EXCLUDED: Final = 1_000
 MAX_AFTER: Final = 32
+MAX_BATCH: Final = 1_000
+MAX_PROBLEMS: Final = 8
 MAX_ID_BYTES: Final = 256
 MAX_NAME_BYTES: Final = 128
 MAX_EXPERIMENTS: Final = 32
@@ -221,8 +223,22 @@ def item(item_id: str) -> None:
     check.done()
 
 
+def batch(interactions: Sequence[interaction_pb2.Interaction]) -> None:
+    """Check the number of events of a batch. Each event is checked when it is recorded.
+
+    Raises:
+        InvalidRequest: There are none, or too many.
+    """
+    check = Check()
+    if not interactions:
+        check.no("interactions", f"is empty; it must have 1 to {MAX_BATCH} entries")
+    check.length("interactions", interactions, MAX_BATCH)
+    check.done()
+
+
 def fields(problems: Iterable[tuple[str, str]], path: str) -> None:
-    """Report the problems that another room found in a message.
+    """Report the first problems that another room found in a message, at most 8, so that the answer to a batch has a
+    bounded size.
 
     Args:
         problems: Pairs of field and problem. An empty field means the message itself.
@@ -232,6 +248,7 @@ def fields(problems: Iterable[tuple[str, str]], path: str) -> None:
         InvalidRequest: There is a problem.
     """
     violations = [Violation(f"{path}.{field}" if field else path, problem) for field, problem in problems]
+    del violations[MAX_PROBLEMS:]
     if violations:
         raise InvalidRequest(violations)
 
