@@ -39,7 +39,7 @@ def check(interaction: contract.Interaction, record_time_ms: int, settings: Prof
     problems += _event_id("event_id", interaction.event_id, settings)
     problems += _what(interaction, settings)
     problems += _event_time(interaction, record_time_ms, settings)
-    problems += _surroundings(interaction)
+    problems += _context(interaction)
     problems += _purchase(interaction)
     return problems
 
@@ -189,7 +189,7 @@ def _value(interaction: contract.Interaction, settings: ProfileSettings) -> list
     return []
 
 
-def _surroundings(interaction: contract.Interaction) -> list[Problem]:
+def _context(interaction: contract.Interaction) -> list[Problem]:
     problems = [
         (field, f"is longer than {_TEXT_BYTES} bytes: {shown(text)}")
         for field, text in (
