@@ -149,7 +149,7 @@ def _event_time(
     interaction: contract.Interaction, record_time_ms: int, settings: ProfileSettings
 ) -> list[Problem]:
     field = "event_time"
-    if not interaction.HasField(field):
+    if not interaction.HasField("event_time"):
         return []
     try:
         time_ms = milliseconds(interaction.event_time)

@@ -43,7 +43,7 @@ class Newest(Generic[E]):
     __slots__ = ("_capacity", "_gap", "_ids", "entries")
 
     def __init__(self, entries: tuple[E, ...], capacity: int, *, gap: bool) -> None:
-        self.entries = list(entries)
+        self.entries: list[E] = list(entries)
         self._ids = {entry.event_id for entry in entries}
         self._capacity = capacity
         self._gap = gap

@@ -29,7 +29,7 @@ def decode_revision(value: bytes) -> int:
 
 def encode(profile: Profile) -> bytes:
     """The canonical bytes of a profile, without a revision."""
-    events = (*profile.history, *profile.impressions)
+    events: list[Entry | Impression] = [*profile.history, *profile.impressions]
     topic_ids = sorted(
         {event.position.topic_id for event in events}
         | {topic_id for topic_id, _ in chain(profile.watermarks, profile.erased_before)}
