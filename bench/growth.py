@@ -300,7 +300,7 @@ class Load:
         self.tiers[tier] = self.tiers.get(tier, 0) + 1
 
     async def _act(self, user: str, item: str) -> None:
-        event = Interaction(user_id=user, item_id=item, action="like", event_time_ms=int(time.time() * 1000))
+        event = Interaction(user_id=user, item_id=item, action="like")
         try:
             await self._events.Record(interaction_service_pb2.RecordRequest(interaction=event), timeout=10)
         except grpc.aio.AioRpcError as error:

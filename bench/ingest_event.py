@@ -101,7 +101,6 @@ async def measure(events: int, pause: float, bundle_folder: Path | None, folder:
             user_id=f"u{n % 20}",
             item_id=f"item-{n % 50}",
             action="click",
-            event_time_ms=int(time.time() * 1000),
         )
         arrivals[event.event_id] = asyncio.get_running_loop().create_future()
         began = time.perf_counter()

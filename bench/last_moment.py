@@ -93,7 +93,6 @@ def events(channel: grpc.aio.Channel) -> Ask:
     def record(number: int, seconds: float) -> Awaitable[Any]:
         one = interaction_pb2.Interaction(
             user_id=f"u{number}", item_id=ITEMS[0], action="click", event_id=f"e{number}",
-            event_time_ms=time.time_ns() // 1_000_000,
         )  # fmt: skip
         request = interaction_service_pb2.RecordRequest(interaction=one)
         answer: Awaitable[Any] = stub.Record(request, timeout=seconds)

@@ -30,6 +30,7 @@ from ingest.consuming.group_lag import wait_caught_up
 from ingest.consuming.groups import interactions_group
 from local.stack import Stack
 from profiles.store.store import ProfileStore
+from profiles.times import timestamp
 from readers.messages import item_records
 from readers.packaged import movielens
 from recstream.client import Client
@@ -111,7 +112,7 @@ class Bench:
                     user_id=user,
                     item_id=item,
                     action="click",
-                    event_time_ms=now - count + n,
+                    event_time=timestamp(now - count + n),
                 )
                 yield user.encode(), event.SerializeToString()
 
@@ -178,7 +179,7 @@ class Bench:
                 user = f"user-{int(rng.integers(min(count, users)))}"
                 event = Interaction(
                     event_id=f"s{sent}", user_id=user, item_id=self._item_ids[sent % len(self._item_ids)],
-                    action="click", event_time_ms=int(time.time() * 1000),
+                    action="click",
                 )  # fmt: skip
                 await self._producer.send(
                     self._topics.interactions, event.SerializeToString(), key=user.encode()

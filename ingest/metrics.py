@@ -20,7 +20,7 @@ from telemetry.labels import (
 
 RETRY_CAUSES: Final = ("store", "contention", "dead_letter", "error")
 STAGES: Final = ("read", "fold", "model", "write", "batch")
-OUTCOMES: Final = ("applied", "no_effect", "duplicate", "rejected")
+OUTCOMES: Final = ("applied", "no_effect", "duplicate", "rejected", "later_kind")
 PROFILE_SOURCES: Final = ("cache", "store")
 STATES_HOW: Final = ("step", "fold", "stale")
 WORKERS: Final = ("store", "interactions", "catalogue", "statistics", "quality")
@@ -36,7 +36,7 @@ LETTER_REASONS: Final = {
 
 RECORDS = Counter("recstream_ingest_records_total", "Records of interactions, by outcome.", ["outcome"])
 """outcome: applied; no_effect (a known event id, too late, or erased); duplicate (at or below a watermark, so applied
-before); rejected (a dead letter)."""
+before); rejected (a dead letter); later_kind (an event of a kind that only a later release knows, passed over)."""
 RECORDS_OF = {outcome: RECORDS.labels(outcome) for outcome in OUTCOMES}
 STAGE_SECONDS = Histogram(
     "recstream_ingest_stage_seconds",
@@ -109,6 +109,10 @@ UNKNOWN_FIELDS = Counter(
     "recstream_ingest_unknown_fields_total",
     "Interactions with fields that are passed over, because the contract does not have them. The log names the fields.",
 )
+CLOCKS_AHEAD = Counter(
+    "recstream_ingest_clocks_ahead_total",
+    "Interactions whose time was ahead of their record's by more than profiles.max_skew_seconds, and was replaced.",
+)
 STATES = Counter("recstream_ingest_states_total", "Model states written, by how they were computed.", ["how"])
 """how: step, fold, stale."""
 STATES_BY = {how: STATES.labels(how) for how in STATES_HOW}
@@ -155,7 +159,7 @@ QUALITY_OUTCOMES: Final = (
 )
 QUALITY_EVENTS = Counter(
     "recstream_quality_events_total",
-    "Impressions and actions of users, by the outcome of joining them to the slate that they name.",
+    "Seen items and actions of users, by the outcome of joining them to the slate that they name.",
     ["outcome"],
 )
 """outcome: counted; duplicate (counted for this position before); no_impression (an action on a position without an

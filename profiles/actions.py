@@ -6,7 +6,9 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, Field
 
 IMPRESSION: Final = "impression"
+"""What an impression is called among the actions of totals."""
 UNDO: Final = "undo"
+"""What an undo is called among the actions of a history and of totals."""
 
 
 class Action(BaseModel):
@@ -36,11 +38,13 @@ class Action(BaseModel):
 
 
 class Actions(Mapping[str, Action]):
-    """The configured actions by name. The built-in `impression` and `undo` are not among them."""
+    """The configured actions by name. `impression` and `undo` are no actions."""
 
     def __init__(self, actions: Mapping[str, Action]) -> None:
         if clash := {IMPRESSION, UNDO} & set(actions):
-            raise ValueError(f"built-in actions cannot be configured: {', '.join(sorted(clash))}")
+            raise ValueError(
+                f"{', '.join(sorted(clash))} cannot be an action: events have it as a kind of their own"
+            )
         self._actions = dict(actions)
 
     def __getitem__(self, name: str) -> Action:
@@ -77,7 +81,10 @@ class ProfileSettings(BaseModel):
     refold_every: int = Field(
         32, ge=1, le=1024, description="K: events between refolds; the history holds N + K"
     )
-    impressions: int = Field(default=200, ge=0, le=2000, description="Most impressions in a profile")
+    impressions: int = Field(default=50, ge=0, le=500, description="Most impressions in a profile")
+    impression_items: int = Field(
+        default=20, ge=1, le=50, description="Most items of an impression that a profile holds, from the top"
+    )
     tail: int = Field(
         default=5000,
         ge=0,
@@ -91,7 +98,9 @@ class ProfileSettings(BaseModel):
         "times, such as repeats, do not prolong it",
     )
     max_skew_seconds: float = Field(
-        300, ge=0, description="How far an event's time may be ahead of its record's"
+        300,
+        ge=0,
+        description="How far an event's time may be ahead of its record's; one further ahead is replaced by it",
     )
     half_life_days: float = Field(
         7, gt=0, description="Age in days at which an event counts half in `recent`"

@@ -1,16 +1,24 @@
 """Validation of interactions."""
 
+from collections.abc import Mapping
 from math import isfinite
+from typing import Final
 
 from profiles.actions import IMPRESSION, UNDO, ProfileSettings
+from profiles.times import milliseconds, timestamp
 from recstream.v1 import interaction_pb2 as contract
 
-ID_BYTES = 256
-EVENT_ID_BYTES = 128
-_TEXT_BYTES = 256
-_EXPERIMENTS = 32
-_YEAR_MS = 31_557_600_000
-_OLDEST_MS = 20 * _YEAR_MS
+ID_BYTES: Final = 256
+EVENT_ID_BYTES: Final = 128
+IMPRESSION_ITEMS: Final = 500
+_TEXT_BYTES: Final = 256
+_LABELS: Final = 32
+_LAST_POSITION: Final = 1_000_000
+_MOST: Final = 1e12
+_YEAR_MS: Final = 31_557_600_000
+_OLDEST_MS: Final = 20 * _YEAR_MS
+# Problems of one impression that are reported.
+_PROBLEMS: Final = 5
 
 Problem = tuple[str, str]
 
@@ -29,10 +37,10 @@ def check(interaction: contract.Interaction, record_time_ms: int, settings: Prof
     problems: list[Problem] = []
     problems += check_user_id(interaction.user_id, settings)
     problems += _event_id("event_id", interaction.event_id, settings)
-    problems += _action(interaction, settings)
-    problems += _event_time(interaction.event_time_ms, record_time_ms, settings)
-    problems += _value(interaction, settings)
+    problems += _what(interaction, settings)
+    problems += _event_time(interaction, record_time_ms, settings)
     problems += _context(interaction)
+    problems += _purchase(interaction)
     return problems
 
 
@@ -66,42 +74,95 @@ def _event_id(field: str, value: str, settings: ProfileSettings) -> list[Problem
     return []
 
 
-def _action(interaction: contract.Interaction, settings: ProfileSettings) -> list[Problem]:
-    action = interaction.action
-    if action == UNDO:
-        problems = check_id("item_id", interaction.item_id) if interaction.item_id else []
-        if not interaction.undo_event_id:
-            return [*problems, ("undo_event_id", "is missing: an undo must name the event that it undoes")]
-        return problems + _event_id("undo_event_id", interaction.undo_event_id, settings)
-    problems = check_id("item_id", interaction.item_id)
-    if not action:
-        problems.append(("action", "is missing"))
-    elif action != IMPRESSION and action not in settings.actions:
-        known = ", ".join(sorted([*settings.actions, IMPRESSION, UNDO]))
-        problems.append(("action", f"{shown(action)} is not configured; known actions are {known}"))
-    if interaction.undo_event_id:
-        problems.append(("undo_event_id", f"is for the action {UNDO} only"))
-    return problems
-
-
-def _event_time(time_ms: int, record_time_ms: int, settings: ProfileSettings) -> list[Problem]:
-    field = "event_time_ms"
-    if not time_ms:
-        return [(field, "is missing: Unix time in milliseconds")]
-    oldest = record_time_ms - max(_OLDEST_MS, int(settings.time_to_live_days * 86_400_000))
-    newest = record_time_ms + int(settings.max_skew_seconds * 1000)
-    if oldest <= time_ms <= newest:
-        return []
-    for unit, per_ms in (("seconds", 1e-3), ("microseconds", 1e3), ("nanoseconds", 1e6)):
-        if oldest <= time_ms / per_ms <= newest:
-            return [(field, f"{time_ms} looks like {unit}; it must be milliseconds since 1970")]
-    if time_ms > newest:
-        ahead = (time_ms - record_time_ms) / 1000
-        allowed = f"{settings.max_skew_seconds:g} s are allowed"
-        return [(field, f"{time_ms} is {ahead:g} s after its record's time {record_time_ms}; {allowed}")]
-    return [
-        (field, f"{time_ms} is too long before its record's time {record_time_ms}; the earliest is {oldest}")
+def _what(interaction: contract.Interaction, settings: ProfileSettings) -> list[Problem]:
+    kind = interaction.WhichOneof("kind")
+    if kind is None:
+        return [
+            *check_id("item_id", interaction.item_id),
+            *_action(interaction.action, settings),
+            *_value(interaction, settings),
+            *_position(interaction),
+        ]
+    problems = [
+        (field, f"is for an action on an item; leave it empty beside `{kind}`")
+        for field, given in (
+            ("item_id", interaction.item_id),
+            ("action", interaction.action),
+            ("value", interaction.HasField("value")),
+        )
+        if given
     ]
+    if kind == "undo":
+        return problems + _position(interaction) + _undo(interaction.undo, settings)
+    if interaction.HasField("position"):
+        problems.append(("position", "is for an action on an item; use impression.first_position"))
+    return problems + _impression(interaction.impression)
+
+
+def _action(action: str, settings: ProfileSettings) -> list[Problem]:
+    if action in settings.actions:
+        return []
+    if not action:
+        return [("action", "is missing; an event without an action has `undo` or `impression`")]
+    if action in (UNDO, IMPRESSION):
+        return [("action", f"{action} is no action; set the field `{action}` instead")]
+    known = ", ".join(sorted(settings.actions))
+    return [("action", f"{shown(action)} is not configured; known actions are {known}")]
+
+
+def _undo(undo: contract.Undo, settings: ProfileSettings) -> list[Problem]:
+    if not undo.event_id:
+        return [("undo.event_id", "is missing: an undo must name the event that it undoes")]
+    return _event_id("undo.event_id", undo.event_id, settings)
+
+
+def _impression(impression: contract.SlateImpression) -> list[Problem]:
+    count = len(impression.item_ids)
+    if not 1 <= count <= IMPRESSION_ITEMS:
+        remedy = "name the items that the user saw" if not count else "send several impressions"
+        return [("impression.item_ids", f"has {count} items; 1 to {IMPRESSION_ITEMS} are allowed: {remedy}")]
+    problems: list[Problem] = []
+    seen: set[str] = set()
+    for at, item_id in enumerate(impression.item_ids):
+        field = f"impression.item_ids[{at}]"
+        problems += check_id(field, item_id)
+        if item_id in seen:
+            problems.append((field, f"names {shown(item_id)} again; name each item once"))
+        seen.add(item_id)
+    if not 0 <= impression.first_position <= _LAST_POSITION - count:
+        problems.append(
+            (
+                "impression.first_position",
+                f"{impression.first_position} is outside 0 to {_LAST_POSITION - count}; 0 is the top",
+            )
+        )
+    return problems[:_PROBLEMS]
+
+
+def _position(interaction: contract.Interaction) -> list[Problem]:
+    if not 0 <= interaction.position <= _LAST_POSITION:
+        return [("position", f"{interaction.position} is outside 0 to {_LAST_POSITION}; 0 is the top")]
+    return []
+
+
+def _event_time(
+    interaction: contract.Interaction, record_time_ms: int, settings: ProfileSettings
+) -> list[Problem]:
+    field = "event_time"
+    if not interaction.HasField("event_time"):
+        return []
+    try:
+        time_ms = milliseconds(interaction.event_time)
+    except ValueError as problem:
+        return [(field, str(problem))]
+    oldest = record_time_ms - max(_OLDEST_MS, int(settings.time_to_live_days * 86_400_000))
+    if time_ms >= oldest:
+        return []
+    text = interaction.event_time.ToJsonString()
+    if oldest <= time_ms * 1000 <= record_time_ms + int(settings.max_skew_seconds * 1000):
+        return [(field, f"is {text}: {time_ms} looks like seconds; a number must be milliseconds since 1970")]
+    earliest = timestamp(oldest).ToJsonString()
+    return [(field, f"{text} is too long before its record's time; the earliest is {earliest}")]
 
 
 def _value(interaction: contract.Interaction, settings: ProfileSettings) -> list[Problem]:
@@ -135,16 +196,43 @@ def _context(interaction: contract.Interaction) -> list[Problem]:
             ("slate_id", interaction.slate_id),
             ("surface", interaction.surface),
             ("domain", interaction.domain),
+            ("session_id", interaction.session_id),
+            ("order_id", interaction.order_id),
         )
         if _too_long(text, _TEXT_BYTES)
     ]
-    if interaction.position < 0:
-        problems.append(("position", f"{interaction.position} is negative; 0 is the top"))
-    if len(interaction.experiments) > _EXPERIMENTS:
-        count = len(interaction.experiments)
-        problems.append(("experiments", f"has {count} entries; the limit is {_EXPERIMENTS}"))
-    elif any(_too_long(text, _TEXT_BYTES) for arm in interaction.experiments.items() for text in arm):
-        problems.append(("experiments", f"has an experiment or an arm longer than {_TEXT_BYTES} bytes"))
+    problems += _labels("experiments", interaction.experiments)
+    problems += _labels("context", interaction.context)
+    return problems
+
+
+def _labels(field: str, labels: Mapping[str, str]) -> list[Problem]:
+    if len(labels) > _LABELS:
+        return [(field, f"has {len(labels)} entries; the limit is {_LABELS}")]
+    for name, text in labels.items():
+        if not name.strip():
+            return [(field, f"has {shown(text)} under a blank name; give it a name")]
+        if _too_long(name, _TEXT_BYTES) or _too_long(text, _TEXT_BYTES):
+            return [(field, f"has an entry longer than {_TEXT_BYTES} bytes: {shown(name)}, {shown(text)}")]
+    return []
+
+
+def _purchase(interaction: contract.Interaction) -> list[Problem]:
+    problems: list[Problem] = []
+    if interaction.HasField("quantity") and not 0 < interaction.quantity <= _MOST:
+        problems.append(("quantity", f"{interaction.quantity:g} is not above 0 and at most {_MOST:g}"))
+    if interaction.HasField("price") and not 0 <= interaction.price <= _MOST:
+        problems.append(("price", f"{interaction.price:g} is outside 0 to {_MOST:g}"))
+    currency = interaction.currency
+    if currency and not (
+        len(currency) == 3 and currency.isascii() and currency.isalpha() and currency.isupper()
+    ):
+        problems.append(
+            ("currency", f"{shown(currency)} is not three capital letters as in ISO 4217, such as EUR")
+        )
+    if interaction.HasField("price") != bool(currency):
+        missing, there = ("price", "currency") if currency else ("currency", "price")
+        problems.append((missing, f"is missing: the event has a {there}"))
     return problems
 
 

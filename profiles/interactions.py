@@ -1,25 +1,39 @@
 """Parses records of the topic `interactions` into records for the fold, or into refusals with a reason."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol
 
 from google.protobuf.message import DecodeError
 
-from profiles.actions import ProfileSettings
-from profiles.checks import Problem, check, check_id
-from profiles.folding.events import Erasure, Event, Position, Record
+from profiles.actions import UNDO, ProfileSettings
+from profiles.checks import Problem, check, check_id, check_user_id
+from profiles.event_time import event_time
+from profiles.folding.events import Erasure, Event, Position, Record, Skip, SlateImpression
+from profiles.times import LATEST_MS
 from profiles.wire import NotCloudEvent, NotJson, NotProtobuf, Undecodable, decode
 from recstream.storage.v1 import profile_pb2 as storage
 from recstream.v1 import interaction_pb2 as contract
 
-__all__ = ["KIND_ERASURE", "KIND_HEADER", "Problem", "Reason", "Refusal", "check", "event", "parse"]
+__all__ = [
+    "KIND_ERASURE",
+    "KIND_HEADER",
+    "LATER_KIND",
+    "Notices",
+    "Problem",
+    "Reason",
+    "Refusal",
+    "check",
+    "parse",
+]
 
 KIND_HEADER: Final = "recstream-kind"
 """The header that says what a record's value is, on the topic `interactions`. Absent: an interaction."""
 KIND_ERASURE: Final = b"erasure"
 """The value is a `recstream.storage.v1.Erasure`."""
+LATER_KIND: Final = "later_kind"
+"""The reason of a `Skip` for an event of a kind that only a later release knows."""
 
 _DETAIL = 500
 _PARTITIONS = 10_000
@@ -31,7 +45,7 @@ class Reason(StrEnum):
 
     NO_VALUE = "no_value"
     NO_TIMESTAMP = "no_timestamp"
-    UNKNOWN_KIND = "unknown_kind"
+    KIND_HEADER = "kind_header"
     NOT_PROTOBUF = "not_protobuf"
     NOT_JSON = "not_json"
     NOT_CLOUD_EVENT = "not_cloud_event"
@@ -43,17 +57,20 @@ class Reason(StrEnum):
     EVENT_TIME = "event_time"
     VALUE = "value"
     UNDO = "undo"
+    IMPRESSION = "impression"
     CONTEXT = "context"
 
 
+# By the part of the field before a dot.
 _REASONS: Final = {
     "user_id": Reason.USER_ID,
     "event_id": Reason.EVENT_ID,
     "item_id": Reason.ITEM_ID,
     "action": Reason.ACTION,
-    "event_time_ms": Reason.EVENT_TIME,
+    "event_time": Reason.EVENT_TIME,
     "value": Reason.VALUE,
-    "undo_event_id": Reason.UNDO,
+    "undo": Reason.UNDO,
+    "impression": Reason.IMPRESSION,
 }
 _UNDECODABLE: Final = {
     NotProtobuf: Reason.NOT_PROTOBUF,
@@ -81,6 +98,16 @@ class Refusal:
     user_id: str = ""
 
 
+class Notices(Protocol):
+    """Is told what is odd about interactions that are taken nevertheless."""
+
+    def unknown_fields(self, names: Sequence[str]) -> None:
+        """Takes the names of one interaction's unknown fields."""
+
+    def clock_ahead(self) -> None:
+        """Is called for an interaction whose time was too far ahead, and was replaced by its record's."""
+
+
 def parse(
     value: bytes | None,
     key: bytes | None,
@@ -88,13 +115,14 @@ def parse(
     position: Position,
     record_time_ms: int,
     settings: ProfileSettings,
-    unknown: Callable[[Sequence[str]], None] | None = None,
+    notices: Notices | None = None,
 ) -> Record | Refusal:
     """Parses a record. It raises no exception, whatever the record contains.
 
     The value is a `recstream.v1.Interaction` in one of the forms of `profiles.wire`. With the header
-    `recstream-kind: erasure` it is a `recstream.storage.v1.Erasure`. Unknown fields are passed over. The key only
-    selects the partition and may have any value. The user is in the record's value.
+    `recstream-kind: erasure` it is a `recstream.storage.v1.Erasure`. Unknown fields are passed over, and so is an
+    interaction of a kind that only a later release knows. The key only selects the partition and may have any value.
+    The user is in the record's value.
 
     Args:
         value: The record's value.
@@ -103,10 +131,10 @@ def parse(
         position: The record's position.
         record_time_ms: The record's Kafka timestamp, Unix milliseconds.
         settings: The actions and the limits.
-        unknown: Called with the names of an interaction's unknown fields, if it has any.
+        notices: Is told about unknown fields and wrong clocks.
 
     Returns:
-        A record for the fold, or why it cannot be used.
+        A record for the fold, or why it cannot be used. A `Skip` for LATER_KIND.
     """
     del key  # It is part of a record, but is not used.
 
@@ -115,14 +143,14 @@ def parse(
 
     if value is None:
         return refusal(Reason.NO_VALUE, "the record has no value; an erasure is a record with a value")
-    if record_time_ms < 0:
-        return refusal(Reason.NO_TIMESTAMP, "the record has no timestamp")
+    if not 0 <= record_time_ms <= LATEST_MS:
+        return refusal(Reason.NO_TIMESTAMP, f"the record has no timestamp that is a time: {record_time_ms}")
     kind = next((content for name, content in headers if name == KIND_HEADER), None)
     if kind == KIND_ERASURE:
         return _erasure(value, position, record_time_ms)
     if kind is not None:
         return refusal(
-            Reason.UNKNOWN_KIND, f"the header {KIND_HEADER} is {kind[:40]!r}; only {KIND_ERASURE!r} is known"
+            Reason.KIND_HEADER, f"the header {KIND_HEADER} is {kind[:40]!r}; only {KIND_ERASURE!r} is known"
         )
 
     try:
@@ -130,8 +158,10 @@ def parse(
     except Undecodable as cause:
         return refusal(_UNDECODABLE[type(cause)], str(cause))
     interaction = decoded.interaction
-    if decoded.unknown and unknown is not None:
-        unknown(decoded.unknown)
+    if decoded.unknown and notices is not None:
+        notices.unknown_fields(decoded.unknown)
+    if decoded.later_kind and not check_user_id(interaction.user_id, settings):
+        return Skip(interaction.user_id, position, record_time_ms, LATER_KIND)
 
     if problems := check(interaction, record_time_ms, settings):
         detail = "; ".join(f"{field} {problem}" for field, problem in problems)
@@ -139,22 +169,31 @@ def parse(
             detail += f"; unknown fields: {', '.join(decoded.unknown)}"
         fields = {field for field, _ in problems}
         user_id = "" if "user_id" in fields else interaction.user_id
-        return refusal(_REASONS.get(problems[0][0], Reason.CONTEXT), detail, user_id)
-    return event(interaction, position, record_time_ms)
+        return refusal(_REASONS.get(problems[0][0].partition(".")[0], Reason.CONTEXT), detail, user_id)
+    time = event_time(interaction, record_time_ms, settings)
+    if time.clock_ahead and notices is not None:
+        notices.clock_ahead()
+    return _event(interaction, position, record_time_ms, time.time_ms)
 
 
-def event(interaction: contract.Interaction, position: Position, record_time_ms: int) -> Event:
-    """The event of a validated interaction, at its position in the log."""
+def _event(
+    interaction: contract.Interaction, position: Position, record_time_ms: int, time_ms: int
+) -> Event | SlateImpression:
+    event_id = interaction.event_id or position.event_id
+    kind = interaction.WhichOneof("kind")
+    if kind == "impression":
+        item_ids = tuple(interaction.impression.item_ids)
+        return SlateImpression(interaction.user_id, position, record_time_ms, event_id, item_ids, time_ms)
     return Event(
         user_id=interaction.user_id,
         position=position,
         record_time_ms=record_time_ms,
-        event_id=interaction.event_id or position.event_id,
+        event_id=event_id,
         item_id=interaction.item_id,
-        action=interaction.action,
-        time_ms=interaction.event_time_ms,
+        action=UNDO if kind == "undo" else interaction.action,
+        time_ms=time_ms,
         value=interaction.value if interaction.HasField("value") else None,
-        undo_event_id=interaction.undo_event_id,
+        undo_event_id=interaction.undo.event_id,
     )
 
 

@@ -23,6 +23,19 @@ class Entry(NamedTuple):
         return self.time_ms, self.event_id
 
 
+class Impression(NamedTuple):
+    """Items that the user saw together: the first ones, at most `ProfileSettings.impression_items`."""
+
+    event_id: str
+    item_ids: tuple[str, ...]
+    time_ms: int
+    position: Position
+
+    @property
+    def order(self) -> tuple[int, str]:
+        return self.time_ms, self.event_id
+
+
 @dataclass(frozen=True, slots=True)
 class ModelState:
     """The state of one model version after the history. The widths S and d are those of the bundle.
@@ -49,7 +62,7 @@ class Profile:
         events: Number of all events without impressions. This is the rank of the newest event.
         history: The newest events, oldest first.
         impressions: The newest impressions, oldest first.
-        totals: Number of all events, by action.
+        totals: Number of all events, by action, and of all impressions and undo events.
         watermarks: The last applied offset, by (topic id, partition).
         erased_before: The offset before which events are erased, by (topic id, partition).
         expires_at_ms: When the profile expires, Unix milliseconds.
@@ -60,7 +73,7 @@ class Profile:
     user_id: str
     events: int = 0
     history: tuple[Entry, ...] = ()
-    impressions: tuple[Entry, ...] = ()
+    impressions: tuple[Impression, ...] = ()
     totals: Mapping[str, int] = field(default_factory=dict)
     watermarks: Mapping[tuple[bytes, int], int] = field(default_factory=dict)
     erased_before: Mapping[tuple[bytes, int], int] = field(default_factory=dict)

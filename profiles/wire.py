@@ -18,13 +18,16 @@ from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.json_format import ParseDict, ParseError
 from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.protobuf.unknown_fields import UnknownFieldSet  # type: ignore[import-not-found]  # no stub has it
 
+from profiles.times import EARLIEST_MS, LATEST_MS, timestamp
 from recstream.v1.interaction_pb2 import Interaction
 
 _BLANKS: Final = b" \t\r\n"
@@ -33,13 +36,11 @@ _MOST_INDEXES: Final = 8
 # Names of a record's unknown fields that are reported, and their length.
 _UNKNOWN, _NAME = 8, 40
 
-_FIELDS: Final = {
-    name: field.name for field in Interaction.DESCRIPTOR.fields for name in (field.name, field.json_name)
-}
-_IDS: Final = ("user_id", "item_id", "event_id", "undo_event_id", "slate_id")
+_IDS: Final = ("user_id", "item_id", "event_id", "item_ids", "slate_id", "session_id", "order_id")
+_KINDS: Final = tuple(field.name for field in Interaction.DESCRIPTOR.oneofs_by_name["kind"].fields)
 _CONNECT: Final = {"schema", "payload"}
-# JSON may give the time in RFC 3339 instead.
-_TIME_TEXT: Final = ("event_time", "eventTime")
+# The wire type of messages, texts and bytes.
+_LENGTH_DELIMITED: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +50,14 @@ class Decoded:
     Attributes:
         interaction: The interaction.
         unknown: Names of fields that it has and the contract has not, at most 8, shortened. A field of a protobuf
-            message has only a number: `field 17`.
+            message has only a number: `field 17`. A field of a kind has its path: `undo.reason`.
+        later_kind: Whether it is of a kind that only a later release knows: it has no action, no item and no known
+            kind, but an unknown field that may be a message.
     """
 
     interaction: Interaction
     unknown: tuple[str, ...] = ()
+    later_kind: bool = False
 
 
 class Undecodable(Exception):
@@ -121,9 +125,18 @@ def _protobuf(value: bytes, hint: str = "") -> Decoded:
     except DecodeError as cause:
         raise NotProtobuf(f"neither an Interaction in protobuf nor in JSON: {cause}{hint}") from cause
     unknown = UnknownFieldSet(interaction)
+    if not len(unknown):
+        return Decoded(interaction)
     return Decoded(
-        interaction, _named(f"field {field.field_number}" for field in unknown) if len(unknown) else ()
+        interaction,
+        _named(f"field {field.field_number}" for field in unknown),
+        _says_nothing(interaction) and any(field.wire_type == _LENGTH_DELIMITED for field in unknown),
     )
+
+
+def _says_nothing(interaction: Interaction) -> bool:
+    """Whether the fields that are known do not say what happened."""
+    return not (interaction.action or interaction.item_id or interaction.WhichOneof("kind"))
 
 
 def _framed(value: bytes) -> Decoded:
@@ -216,45 +229,80 @@ def _cloud_event(attributes: Mapping[str, object], data: Decoded) -> Decoded:
             interaction.event_id = identity
         except ValueError as cause:
             raise NotCloudEvent(f"the CloudEvent's id is no text: {cause}") from cause
-    if not interaction.event_time_ms and isinstance(time := attributes.get("time"), str):
-        interaction.event_time_ms = _milliseconds("time", time, NotCloudEvent)
+    if not interaction.HasField("event_time") and isinstance(time := attributes.get("time"), str):
+        interaction.event_time.CopyFrom(_rfc3339("time", time, NotCloudEvent))
     return data
 
 
 def _from_object(document: dict[str, Any]) -> Decoded:
-    """Decodes the JSON form of an Interaction. Ids may be whole numbers, and the time may be text in RFC 3339."""
-    fields: dict[str, Any] = {}
-    unknown = []
-    for name, value in document.items():
-        field = "event_time_ms" if name in _TIME_TEXT else _FIELDS.get(name)
-        if field is None:
-            unknown.append(name)
-            continue
-        if field in fields:
-            raise NotJson(f"the field {field} occurs twice")
-        if isinstance(value, bool):
-            raise NotJson(f"{name} is {value}, which is neither a text nor a number")
-        if field in _IDS and type(value) is int:
-            value = str(value)
-        elif name in _TIME_TEXT and value is not None:
-            value = _rfc3339(name, value)
-        fields[field] = value
+    """Decodes the JSON form of an Interaction. Ids may be whole numbers, and the time may be one of milliseconds."""
+    fields, unknown = _fields(document, Interaction.DESCRIPTOR, "")
+    time = fields.pop("event_time", None)
+    for kind in _KINDS:
+        if isinstance(content := fields.get(kind), dict):
+            descriptor = Interaction.DESCRIPTOR.fields_by_name[kind].message_type
+            fields[kind], inner = _fields(content, descriptor, f"{kind}.")
+            unknown |= inner
     try:
         interaction = ParseDict(fields, Interaction())
     except (ParseError, ValueError, TypeError, RecursionError) as cause:
         raise NotJson(f"not the JSON form of an Interaction: {cause}") from cause
-    return Decoded(interaction, _named(unknown))
+    if time is not None:
+        interaction.event_time.CopyFrom(_event_time(time))
+    later_kind = _says_nothing(interaction) and any(isinstance(value, dict) for value in unknown.values())
+    return Decoded(interaction, _named(unknown), later_kind)
 
 
-def _rfc3339(name: str, value: object) -> int:
-    if not isinstance(value, str):
+def _fields(
+    document: dict[str, Any], descriptor: Descriptor, path: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The fields of a message by their names, with ids as text; and what the message does not have, by its path."""
+    names = _names(descriptor)
+    fields: dict[str, Any] = {}
+    unknown: dict[str, Any] = {}
+    for name, value in document.items():
+        field = names.get(name)
+        if field is None:
+            unknown[path + name] = value
+            continue
+        if field in fields:
+            raise NotJson(f"the field {path}{field} occurs twice")
+        if isinstance(value, bool):
+            raise NotJson(f"{path}{name} is {value}, which is neither a text nor a number")
+        fields[field] = _as_text(value) if field in _IDS else value
+    return fields, unknown
+
+
+@cache
+def _names(descriptor: Descriptor) -> Mapping[str, str]:
+    """The names of a message's fields by both of their spellings in JSON."""
+    return {name: field.name for field in descriptor.fields for name in (field.name, field.json_name)}
+
+
+def _as_text(value: object) -> object:
+    """An id, or a list of ids, with whole numbers as text."""
+    if isinstance(value, list):
+        return [str(each) if type(each) is int else each for each in value]
+    return str(value) if type(value) is int else value
+
+
+def _event_time(value: object) -> Timestamp:
+    """The time of an event in JSON: a text in RFC 3339, or a number of milliseconds since 1970."""
+    if isinstance(value, str):
+        return _rfc3339("eventTime", value, NotJson)
+    if not isinstance(value, int | float):
         raise NotJson(
-            f"{name} must be a time in RFC 3339, such as 2030-01-31T12:00:00Z; eventTimeMs takes a number"
+            "eventTime must be a time in RFC 3339, such as 2030-01-31T12:00:00Z, or milliseconds since 1970"
         )
-    return _milliseconds(name, value, NotJson)
+    if not EARLIEST_MS <= value <= LATEST_MS:  # Nor is what JSON cannot write, NaN and Infinity.
+        raise NotJson(
+            f"eventTime is {str(value)[:_NAME]}, outside of the years 1 to 9999; a number must be milliseconds since "
+            "1970, not microseconds or nanoseconds"
+        )
+    return timestamp(int(value))
 
 
-def _milliseconds(name: str, text: str, error: type[Undecodable]) -> int:
+def _rfc3339(name: str, text: str, error: type[Undecodable]) -> Timestamp:
     moment = Timestamp()
     try:
         moment.FromJsonString(text)
@@ -262,7 +310,7 @@ def _milliseconds(name: str, text: str, error: type[Undecodable]) -> int:
         raise error(
             f"{name} is {text[:_NAME]!r}, not a time in RFC 3339 such as 2030-01-31T12:00:00Z"
         ) from cause
-    return moment.ToMilliseconds()
+    return moment
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

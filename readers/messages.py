@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from readers.interactions.interactions import Interactions
+from readers.interactions.interactions import IMPRESSION, Interactions
 from recstream.v1 import interaction_pb2, item_pb2
 
 
@@ -11,11 +11,13 @@ def interaction_message(rows: Interactions, row: int, domain: str) -> interactio
     message = interaction_pb2.Interaction(
         event_id=rows.event_ids[row],
         user_id=rows.user_ids[row],
-        item_id=rows.item_ids[row],
-        action=rows.actions[row],
-        event_time_ms=int(rows.time_ms[row]),
         domain=domain,
     )
+    message.event_time.FromMilliseconds(int(rows.time_ms[row]))
+    if rows.actions[row] == IMPRESSION:
+        message.impression.item_ids.append(rows.item_ids[row])
+        return message
+    message.item_id, message.action = rows.item_ids[row], rows.actions[row]
     if (value := float(rows.values[row])) == value:  # not NaN
         message.value = value
     return message

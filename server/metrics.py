@@ -17,6 +17,7 @@ METHODS: Final = (
     "Session",
     "SimilarItems",
     "Record",
+    "BatchRecord",
     "RecordStream",
     "GetProfile",
     "ExportProfile",
@@ -125,6 +126,10 @@ RECORDED = Counter("recstream_server_recorded", "Records sent to Kafka, by resul
 for _topic in RECORDED_TOPICS:
     for _result in RECORDED_RESULTS:
         RECORDED.labels(_topic, _result)
+CLOCKS_AHEAD = Counter(
+    "recstream_server_clocks_ahead",
+    "Recorded events whose time was ahead of this process's by more than profiles.max_skew_seconds, and was replaced",
+)
 SLATES = Counter(
     "recstream_server_slates", "Sent slates, by whether they reached the topic `slates`", ["result"]
 )

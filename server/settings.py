@@ -106,7 +106,7 @@ class ServerSettings(BaseModel):
     records_in_flight: int = Field(
         256,
         ge=1,
-        description="Most unanswered events of one RecordStream or Session",
+        description="Most unanswered events of one RecordStream, BatchRecord or Session",
     )
     topic_check_seconds: float = Field(5, gt=0, description="Interval at which the ids of topics are read")
 

@@ -68,12 +68,14 @@ def check(
                 {
                     "records": found.records,
                     "actions": found.actions,
+                    "passed_over": found.passed_over,
+                    "clocks_ahead": found.clocks_ahead,
                     "erasures": found.erasures,
                     "refused": found.refused,
                     "examples": {
                         why: [asdict(each) for each in some] for why, some in found.examples.items()
                     },
-                    "unknown_fields": found.unknown_fields,
+                    "unknown_fields": found.unknown,
                 }
             )
         )
@@ -129,12 +131,19 @@ async def _check_topic(topic: str, newest: int, found: RecordCheck, progress: Ca
 
 def _show(found: RecordCheck, console: Console) -> None:
     refused = sum(found.refused.values())
-    console.print(f"{found.records:,} records, {found.records - refused:,} accepted, {refused:,} refused")
+    taken = found.records - refused - found.passed_over
+    console.print(f"{found.records:,} records, {taken:,} accepted, {refused:,} refused")
     accepted = {**found.actions, **({"erasure": found.erasures} if found.erasures else {})}
     for action, count in sorted(accepted.items(), key=lambda pair: -pair[1]):
         console.print(f"  {action}: {count:,}", markup=False)
-    if found.unknown_fields:
-        names = ", ".join(f"{name} ({count:,})" for name, count in found.unknown_fields.most_common())
+    if found.passed_over:
+        console.print(f"events of a kind that this release does not know, passed over: {found.passed_over:,}")
+    if found.clocks_ahead:
+        console.print(
+            f"events from clocks that are ahead, moved to their record's time: {found.clocks_ahead:,}"
+        )
+    if found.unknown:
+        names = ", ".join(f"{name} ({count:,})" for name, count in found.unknown.most_common())
         console.print(f"fields that are passed over: {names}", markup=False)
     if not refused:
         return

@@ -79,7 +79,7 @@ def _document(user: str, answer: Recommendations, received_ms: float) -> dict[st
                 "event_id": c.event_id,
                 "item_id": c.item_id,
                 "action": c.action,
-                "ms": received_ms - c.record_time_ms,
+                "ms": received_ms - c.record_time.ToMilliseconds() if c.HasField("record_time") else None,
             }
             for c in answer.causes
         ],
@@ -90,7 +90,7 @@ def _header(user: str, answer: Recommendations, received_ms: float, titles: dict
     """Returns the user, the tier, and the newest event that the list includes."""
     text = Text.assemble((user, "bold"), f"  tier {answer.tier.name.lower()}  ")
     if (newest := newest_cause(answer)) is not None:
-        late = received_ms - newest.record_time_ms
+        late = received_ms - newest.record_time.ToMilliseconds()
         text.append(
             f"{late:.0f} ms after {newest.action} {titles.get(newest.item_id, newest.item_id)}", "green"
         )
@@ -101,8 +101,8 @@ def _header(user: str, answer: Recommendations, received_ms: float, titles: dict
 
 def newest_cause(answer: Recommendations) -> Cause | None:
     """Returns the newest event that led to the list. None: the list names no event with a time."""
-    timed = [cause for cause in answer.causes if cause.record_time_ms]
-    return max(timed, key=lambda cause: cause.record_time_ms, default=None)
+    timed = [cause for cause in answer.causes if cause.HasField("record_time")]
+    return max(timed, key=lambda cause: cause.record_time.ToMilliseconds(), default=None)
 
 
 def _list(answer: Recommendations, before: Sequence[str], titles: dict[str, str]) -> Table:

@@ -105,7 +105,7 @@ async def _one(
         answer = await client.recommend(user, count=COUNT, after=after)
         result.rates.judge(user, item, [ranked.item_id for ranked in answer])
     message = interaction_message(rows, row, "film")
-    message.event_time_ms = time.time_ns() // 1_000_000
+    message.event_time.GetCurrentTime()
     at = time.monotonic()
     record = await producer.send_and_wait(topic, key=user.encode(), value=message.SerializeToString())
     result.sent += 1

@@ -10,7 +10,7 @@ The figures are for graphs and alerts. They are not exact, and not counted again
 import math
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -18,7 +18,7 @@ from inference.version_labels import version_label
 from inference.version_routing import VersionRouting
 from ingest import metrics
 from ingest.online_quality.slate_memory import RememberedSlate, SlateMemory
-from profiles.actions import IMPRESSION, Actions
+from profiles.actions import Actions
 from recstream.storage.v1.slate_pb2 import SlateRecord
 from recstream.v1.interaction_pb2 import Interaction
 from telemetry.labels import OTHER
@@ -47,7 +47,7 @@ class OnlineQuality:
     """Joins events to slates, and counts.
 
     An event may come a moment before its slate, since slates are written after they are sent. It waits for ten seconds.
-    Then its slate counts as unknown.
+    Then its slate counts as unknown. An impression counts each of its items at the position that the slate has it at.
 
     Args:
         actions: The configured actions.
@@ -87,26 +87,26 @@ class OnlineQuality:
             metrics.SENT.labels(surface, version, label).inc(count)
         metrics.SLATES_IN_MEMORY.set(len(self._slates))
         _, waiting = self._waiting.pop(record.slate.slate_id, (0.0, []))
-        self._waiting_count -= len(waiting)
+        self._waiting_count -= _item_count(waiting)
         for event in waiting:
             self._count(event, added)
 
     def record_event(self, event: Interaction) -> None:
         """Counts an impression or an action. Other events are ignored."""
-        if event.action != IMPRESSION and event.action not in self._actions:
+        if not _items(event) or (not event.HasField("impression") and event.action not in self._actions):
             return
         if not event.slate_id:
-            metrics.QUALITY_EVENT["no_slate"].inc()
+            metrics.QUALITY_EVENT["no_slate"].inc(len(_items(event)))
             return
         slate = self._slates.get(event.slate_id)
         if slate is not None:
             self._count(event, slate)
-        elif self._waiting_count < _MAX_WAITING:
+        elif self._waiting_count + len(_items(event)) <= _MAX_WAITING:
             entry = self._waiting.setdefault(event.slate_id, (self._clock() + _WAIT_SECONDS, []))
             entry[1].append(event)
-            self._waiting_count += 1
+            self._waiting_count += len(_items(event))
         else:
-            metrics.QUALITY_EVENT["unknown_slate"].inc()
+            metrics.QUALITY_EVENT["unknown_slate"].inc(len(_items(event)))
 
     def expire_waiting(self) -> None:
         """Counts events that have waited too long as events of an unknown slate. Call it regularly."""
@@ -116,19 +116,21 @@ class OnlineQuality:
             if until > now:
                 return
             del self._waiting[slate_id]
-            self._waiting_count -= len(events)
-            metrics.QUALITY_EVENT["unknown_slate"].inc(len(events))
+            self._waiting_count -= _item_count(events)
+            metrics.QUALITY_EVENT["unknown_slate"].inc(_item_count(events))
 
     def _count(self, event: Interaction, slate: RememberedSlate) -> None:
-        position = slate.position(event.item_id)
         if not slate.is_of(event.user_id):
-            metrics.QUALITY_EVENT["other_user"].inc()
-        elif position is None:
-            metrics.QUALITY_EVENT["not_on_slate"].inc()
-        elif event.action == IMPRESSION:
-            self._seen(slate, position)
-        else:
-            self._acted(event, slate, position)
+            metrics.QUALITY_EVENT["other_user"].inc(len(_items(event)))
+            return
+        for item_id in _items(event):
+            position = slate.position(item_id)
+            if position is None:
+                metrics.QUALITY_EVENT["not_on_slate"].inc()
+            elif event.HasField("impression"):
+                self._seen(slate, position)
+            else:
+                self._acted(event, slate, position)
 
     def _seen(self, slate: RememberedSlate, position: int) -> None:
         first = position * self._bits
@@ -171,6 +173,17 @@ class OnlineQuality:
 
     def _respond(self, slate: RememberedSlate, position: int) -> None:
         metrics.RESPONSES.labels(slate.surface, self._version(slate), position_label(position)).inc()
+
+
+def _items(event: Interaction) -> Sequence[str]:
+    """The items that an impression or an action is about. None for other events."""
+    if event.HasField("impression"):
+        return event.impression.item_ids
+    return (event.item_id,) if event.item_id else ()
+
+
+def _item_count(events: Iterable[Interaction]) -> int:
+    return sum(len(_items(event)) for event in events)
 
 
 def _probability(slate: RememberedSlate, position: int, action: int, actions: int) -> float | None:

@@ -17,10 +17,10 @@ from ingest.consuming.loop import NOTHING, Assignment, Batch, BatchHandler, Offs
 from ingest.consuming.offsets import committed, offset_ranges, out_of_range, store_mark, to_metadata
 from ingest.errors import BatchFailed, OffsetOutOfRange, StoreChanged
 from ingest.profiles.apply import Apply
+from ingest.profiles.notices import CountedNotices
 from ingest.profiles.records import CheckedRecords, read_batch
 from ingest.profiles.rewind_window import RewindWindow
 from ingest.profiles.traced import by_user
-from ingest.profiles.unknown_fields import UnknownFields
 from ingest.settings import IngestSettings
 from profiles.actions import ProfileSettings
 from telemetry.health import Health
@@ -78,7 +78,7 @@ class InteractionsHandler(BatchHandler):
         self._current_identity = store_identity
         self._store_mark = store_mark(store_identity)
         self._profile_settings = profile_settings
-        self._unknown_fields = UnknownFields()
+        self._notices = CountedNotices()
         self._rewind_window = RewindWindow(settings.rewind_seconds)
         self._lag = Lag()
         self._watching: asyncio.Task[None] | None = None
@@ -142,7 +142,7 @@ class InteractionsHandler(BatchHandler):
         started = time.perf_counter()
         for tp, part in batch.records.items():
             self._lag.begin(tp.partition, part[0].offset, part[0].timestamp)
-        checked = read_batch(batch.records, self._topic_id, self._profile_settings, self._unknown_fields)
+        checked = read_batch(batch.records, self._topic_id, self._profile_settings, self._notices)
         self._dead_letters.admit(checked.letters, len(batch) - len(checked.letters))
         origins = [one.origin for one in checked.traced]
         with Followed("process interactions", SpanKind.CONSUMER, origins) as followed:
@@ -150,6 +150,7 @@ class InteractionsHandler(BatchHandler):
             await batch.retry(partial(self._attempt, checked, traceparents), unless=(StoreChanged,))
         self._succeeded()
         metrics.RECORDS_OF["rejected"].inc(len(checked.letters))
+        metrics.RECORDS_OF["later_kind"].inc(checked.later_kinds)
         metrics.BATCH_RECORDS.observe(len(batch))
         metrics.STAGE["batch"].observe(time.perf_counter() - started)
         metrics.RECORD_AGE_SECONDS.observe(max(0.0, time.time() - checked.oldest_ms / 1000))

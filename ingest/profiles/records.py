@@ -1,6 +1,6 @@
 """Checks polled records of `interactions`: valid ones go to the fold, the others become dead letters."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aiokafka import ConsumerRecord, TopicPartition
@@ -9,7 +9,7 @@ from ingest.consuming.dead_letters import DeadLetter
 from ingest.profiles.traced import Traced, traced
 from profiles.actions import ProfileSettings
 from profiles.folding.events import Position, Record, Skip
-from profiles.interactions import Refusal, parse
+from profiles.interactions import LATER_KIND, Notices, Refusal, parse
 from telemetry.tracing import spans
 
 
@@ -20,12 +20,14 @@ class CheckedRecords:
     Attributes:
         records: By user, in log order within each partition.
         letters: The records that cannot be used.
+        later_kinds: How many of them are of a kind that only a later release knows. They move watermarks only.
         oldest_ms: The oldest Kafka timestamp, Unix milliseconds.
         traced: The first traced records, at most 16.
     """
 
     records: dict[str, list[Record]]
     letters: tuple[DeadLetter, ...]
+    later_kinds: int
     oldest_ms: int
     traced: tuple[Traced, ...] = ()
 
@@ -34,16 +36,16 @@ def read_record(
     raw: ConsumerRecord,
     topic_id: bytes,
     settings: ProfileSettings,
-    unknown: Callable[[Sequence[str]], None] | None = None,
+    notices: Notices | None = None,
 ) -> tuple[Record | None, DeadLetter | None]:
-    """Parses one record. `unknown` is as in `parse`.
+    """Parses one record. `notices` is as in `parse`.
 
     Returns:
         The parsed record, its dead letter, or both. A rejected record whose user is certain still moves that user's
         watermark, so that a reader that waits for the record stops waiting.
     """
     position = Position(topic_id, raw.partition, raw.offset)
-    read = parse(raw.value, raw.key, raw.headers, position, raw.timestamp, settings, unknown)
+    read = parse(raw.value, raw.key, raw.headers, position, raw.timestamp, settings, notices)
     if not isinstance(read, Refusal):
         return read, None
     letter = DeadLetter(raw, topic_id, read.reason.value, read.detail)
@@ -56,23 +58,25 @@ def read_batch(
     polled: Mapping[TopicPartition, Sequence[ConsumerRecord]],
     topic_id: bytes,
     settings: ProfileSettings,
-    unknown: Callable[[Sequence[str]], None] | None = None,
+    notices: Notices | None = None,
 ) -> CheckedRecords:
-    """Checks polled records and groups them by user. It never raises, whatever a record holds. `unknown` is as in
+    """Checks polled records and groups them by user. It never raises, whatever a record holds. `notices` is as in
     `parse`."""
     records: dict[str, list[Record]] = {}
     letters: list[DeadLetter] = []
     followed: list[Traced] = []
     tracing = spans.on()
     oldest = 2**62
+    later_kinds = 0
     for part in polled.values():
         for raw in part:
             oldest = min(oldest, raw.timestamp)
-            record, letter = read_record(raw, topic_id, settings, unknown)
+            record, letter = read_record(raw, topic_id, settings, notices)
             if record is not None:
                 records.setdefault(record.user_id, []).append(record)
+                later_kinds += isinstance(record, Skip) and record.reason == LATER_KIND
             if letter is not None:
                 letters.append(letter)
             if tracing and len(followed) < spans.MOST and (one := traced(raw, record, letter)) is not None:
                 followed.append(one)
-    return CheckedRecords(records, tuple(letters), oldest, tuple(followed))
+    return CheckedRecords(records, tuple(letters), later_kinds, oldest, tuple(followed))

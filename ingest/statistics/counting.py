@@ -4,15 +4,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from catalog.popularity.stats import add, hour_of
-from profiles.actions import IMPRESSION, UNDO, ProfileSettings
+from profiles.actions import ProfileSettings
 from profiles.folding.events import Event
 from recstream.storage.v1.catalog_pb2 import ItemStats
 
 
 def is_counted(event: Event, settings: ProfileSettings) -> bool:
-    """Whether the event is positive. An event of an action that is no longer configured is not."""
-    if event.action in (IMPRESSION, UNDO):
-        return False
+    """Whether the event is positive. An undo is not, nor is an event of an action that is no longer configured."""
     action = settings.actions.get(event.action)
     return action is not None and action.is_positive(event.value)
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from ingest.verify.log_fold import LogFold
 from profiles.folding.tail import Tail
-from profiles.profile import Entry, Profile
+from profiles.profile import Entry, Impression, Profile
 from profiles.store.codec import encode
 
 _FIELDS = (
@@ -53,7 +53,7 @@ def differences(stored: Profile, stored_tail: Tail | None, log: LogFold) -> list
 
 
 def _partial(stored: Profile, folded: Profile, log: LogFold) -> list[str]:
-    def there(entry: Entry) -> bool:
+    def there(entry: Entry | Impression) -> bool:
         position = entry.position
         return position.topic_id == log.topic_id and position.offset >= log.first.get(position.partition, 0)
 
@@ -82,7 +82,7 @@ def _line(name: str, stored: object, folded: object) -> str:
 
 def _short(value: object) -> str:
     if isinstance(value, (tuple, list)):
-        ids = [entry.event_id for entry in value if isinstance(entry, Entry)]
+        ids = [entry.event_id for entry in value if isinstance(entry, (Entry, Impression))]
         text = f"{len(ids)} events, last {ids[-3:]}"
     else:
         text = repr(value)

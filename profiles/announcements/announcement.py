@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from profiles.actions import IMPRESSION
 from profiles.errors import ProfileCorrupt
-from profiles.folding.events import Event, Position
+from profiles.folding.events import Event, Position, SlateImpression
 from profiles.profile import Stored
 from profiles.store.codec import decode
 from recstream.storage.v1 import profile_pb2 as storage
@@ -84,10 +83,16 @@ class Announcement:
 
 
 def encode_announcement(
-    base_revision: int, revision: int, *, quiet: bool, applied: Sequence[Event], traceparent: str = ""
+    base_revision: int,
+    revision: int,
+    *,
+    quiet: bool,
+    applied: Sequence[Event | SlateImpression],
+    traceparent: str = "",
 ) -> bytes:
-    """Encodes an announcement, with the newest 32 of `applied`. A stored value may follow (`attachment_header`)."""
-    named = [event for event in applied if event.action != IMPRESSION][-_APPLIED:]
+    """Encodes an announcement, with the newest 32 of `applied` that are no impressions. A stored value may follow
+    (`attachment_header`)."""
+    named = [event for event in applied if isinstance(event, Event)][-_APPLIED:]
     return storage.Announcement(
         base_revision=base_revision,
         revision=revision,

@@ -7,8 +7,8 @@ from typing import NamedTuple
 class Position(NamedTuple):
     """A record's position in the log. `topic_id` is the topic's 16-byte id (KIP-516).
 
-    This and `profiles.profile.Entry` are named tuples because they are fast to create. A stored profile has hundreds of
-    them, and every event and every request decodes a profile.
+    This and the entries of `profiles.profile` are named tuples because they are fast to create. A stored profile has
+    hundreds of them, and every event and every request decodes a profile.
     """
 
     topic_id: bytes
@@ -23,7 +23,7 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A validated interaction. Times are Unix milliseconds.
+    """A validated action on an item, or an undo. Times are Unix milliseconds.
 
     `event_id` is never empty. If the sender gave none, it is the position's. `record_time_ms` is the record's Kafka
     timestamp. It decides whether the event is late; no clock does.
@@ -38,6 +38,18 @@ class Event:
     time_ms: int
     value: float | None = None
     undo_event_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SlateImpression:
+    """A validated impression of items that were seen together. Times and the id are as in `Event`."""
+
+    user_id: str
+    position: Position
+    record_time_ms: int
+    event_id: str
+    item_ids: tuple[str, ...]
+    time_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,4 +72,4 @@ class Skip:
     reason: str
 
 
-Record = Event | Erasure | Skip
+Record = Event | SlateImpression | Erasure | Skip

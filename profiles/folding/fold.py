@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from profiles.actions import IMPRESSION, ProfileSettings
-from profiles.folding.events import Erasure, Event, Position, Record, Skip
+from profiles.folding.events import Erasure, Event, Position, Record, Skip, SlateImpression
 from profiles.folding.folded import Folded
 from profiles.folding.history import (
     consumed,
@@ -19,7 +19,7 @@ from profiles.folding.history import (
 )
 from profiles.folding.newest import Added, Newest
 from profiles.folding.tail import hash64
-from profiles.profile import Entry, Profile
+from profiles.profile import Entry, Impression, Profile
 
 __all__ = [
     "Folded",
@@ -55,7 +55,8 @@ def fold(
     - A repeated event id counts once. If the repeat differs, the later one is kept, by event time, then by position.
     - Totals count each event once, including undo events, undone events and impressions. An event older than all of a
       full history counts only in the totals, and a repeat of it is not recognised.
-    - Impressions have a separate table of the newest ones, by the same rules. They change nothing else.
+    - Impressions have a separate table of the newest ones, by the same rules. Each counts once in the totals and takes
+      one place, however many items it has. They change nothing else.
     - The tail gets consumed items whose events leave the history or are too old for it.
     - An erasure removes the events before an offset on each partition, also those that arrive later. Totals start again
       from the events that survive in the history. The tail and the model states are dropped. The offsets stay in the
@@ -96,14 +97,14 @@ class _Work:
         self._erased_before = dict(before.erased_before)
         self._expires_at_ms = before.expires_at_ms
         self._tables(before.history, before.impressions)
-        self._applied: list[Event] = []
+        self._applied: list[Event | SlateImpression] = []
         self._dropped = self._late = self._repeated = self._erased_events = 0
         self._tail_added: list[tuple[int, int]] = []
         self._erased = False
         self._history_changed = False
         self._make_room()  # The limits may be smaller than before.
 
-    def _tables(self, history: tuple[Entry, ...], impressions: tuple[Entry, ...]) -> None:
+    def _tables(self, history: tuple[Entry, ...], impressions: tuple[Impression, ...]) -> None:
         settings = self._settings
         self._history = Newest(
             history, settings.history + settings.refold_every, gap=self._events > len(history)
@@ -121,22 +122,30 @@ class _Work:
         self._watermarks[partition] = position.offset
         match record:
             case Event():
-                self._event(record)
+                if self._counts(record):
+                    self._event(record)
+            case SlateImpression():
+                if self._counts(record):
+                    self._impression(record)
             case Erasure():
                 self._erase(record)
             case Skip():
                 self._without_effect(record)
 
-    def _event(self, event: Event) -> None:
+    def _counts(self, event: Event | SlateImpression) -> bool:
+        """Whether the event is neither late nor erased. Its watermark and its expiry count in any case."""
         if event.time_ms < event.record_time_ms - self._time_to_live_ms:
             self._late += 1
             self._without_effect(event)
-            return
+            return False
         # Done before the check for an erasure, so that the expiry does not depend on which of the two came first.
         self._live_until(event.time_ms + self._time_to_live_ms)
         if self._is_erased(event.position):
             self._erased_events += 1
-            return
+            return False
+        return True
+
+    def _event(self, event: Event) -> None:
         entry = Entry(
             event.event_id,
             event.item_id,
@@ -146,22 +155,30 @@ class _Work:
             event.value,
             event.undo_event_id,
         )
-        is_impression = event.action == IMPRESSION
-        added, replaced = (self._impressions if is_impression else self._history).add(entry)
+        added, replaced = self._history.add(entry)
         if added is Added.REPEATED or added is Added.REPLACED:
             self._repeated += 1
             if replaced is not None:
                 self._count(replaced.action, -1)
                 self._count(event.action)
-                self._history_changed |= not is_impression
+                self._history_changed = True
             return
         self._applied.append(event)
         self._count(event.action)
-        if not is_impression:
-            self._events += 1
-            self._history_changed |= added is Added.NEW
-            if added is Added.BELOW:
-                self._to_tail(entry, self._history.entries)
+        self._events += 1
+        self._history_changed |= added is Added.NEW
+        if added is Added.BELOW:
+            self._to_tail(entry, self._history.entries)
+        self._make_room()
+
+    def _impression(self, event: SlateImpression) -> None:
+        shown = event.item_ids[: self._settings.impression_items]
+        added, _ = self._impressions.add(Impression(event.event_id, shown, event.time_ms, event.position))
+        if added is Added.REPEATED or added is Added.REPLACED:
+            self._repeated += 1
+            return
+        self._applied.append(event)
+        self._count(IMPRESSION)
         self._make_room()
 
     def _make_room(self) -> None:
@@ -187,8 +204,10 @@ class _Work:
         impressions = tuple(e for e in self._impressions.entries if not self._is_erased(e.position))
         self._applied = [event for event in self._applied if not self._is_erased(event.position)]
         self._totals = {}
-        for entry in (*history, *impressions):
+        for entry in history:
             self._count(entry.action)
+        if impressions:
+            self._count(IMPRESSION, len(impressions))
         self._events = len(history)
         self._tables(history, impressions)
         self._tail_added.clear()
@@ -202,7 +221,7 @@ class _Work:
     def _is_erased(self, position: Position) -> bool:
         return position.offset < self._erased_before.get((position.topic_id, position.partition), 0)
 
-    def _without_effect(self, record: Event | Skip) -> None:
+    def _without_effect(self, record: Event | SlateImpression | Skip) -> None:
         kept_ms = min(_WATERMARKS_ONLY_MS, self._time_to_live_ms)
         self._live_until(record.record_time_ms + kept_ms)
 
@@ -257,7 +276,7 @@ class _Work:
     def _applied_as(self, entry: Entry) -> Event | None:
         """The applied event of the entry. None: a repeat in the same batch replaced it."""
         for event in reversed(self._applied):
-            if event.event_id == entry.event_id:
+            if isinstance(event, Event) and event.event_id == entry.event_id:
                 same = (event.item_id, event.action, event.time_ms, event.value) == (
                     entry.item_id,
                     entry.action,

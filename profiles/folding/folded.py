@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from profiles.folding.events import Event
+from profiles.folding.events import Event, SlateImpression
 from profiles.profile import Profile
 
 
@@ -25,7 +25,7 @@ class Folded:
     """
 
     profile: Profile
-    applied: tuple[Event, ...]
+    applied: tuple[Event | SlateImpression, ...]
     dropped: int
     late: int
     repeated: int

@@ -66,7 +66,7 @@ def newest_by_item(history: Sequence[Entry]) -> dict[str, Entry]:
 def consumes(action: str, actions: Mapping[str, Action]) -> bool:
     """Whether the action consumes its item, which is then not recommended again. Actions that are no longer configured
     consume their items."""
-    if action in (IMPRESSION, UNDO):
+    if action == UNDO:
         return False
     return action not in actions or not actions[action].repeats
 
@@ -88,11 +88,13 @@ def positives(history: Sequence[Entry], actions: Mapping[str, Action]) -> tuple[
 def recent(profile: Profile, now_ms: int, half_life_days: float) -> dict[str, float]:
     """How often each action occurred recently. Each effective event weighs 2^(-age / half-life).
 
-    Impressions count under `impression`. Undone events, undo events and events that have left the history do not count.
-    An event in the future weighs 1.
+    Impressions count under `impression`, each once. Undone events, undo events and events that have left the history do
+    not count. An event in the future weighs 1.
     """
     weights: dict[str, list[float]] = {}
-    for entry in (*effective(profile.history), *profile.impressions):
-        age = max(0, now_ms - entry.time_ms) / _DAY_MS
-        weights.setdefault(entry.action, []).append(2.0 ** (-age / half_life_days))
+    events = [(entry.action, entry.time_ms) for entry in effective(profile.history)]
+    events += [(IMPRESSION, impression.time_ms) for impression in profile.impressions]
+    for name, time_ms in events:
+        age = max(0, now_ms - time_ms) / _DAY_MS
+        weights.setdefault(name, []).append(2.0 ** (-age / half_life_days))
     return {action: fsum(each) for action, each in sorted(weights.items())}

@@ -3,9 +3,11 @@
 from bisect import bisect_left, insort
 from enum import Enum, auto
 from operator import attrgetter
+from typing import Generic, TypeVar
 
-from profiles.profile import Entry
+from profiles.profile import Entry, Impression
 
+E = TypeVar("E", Entry, Impression)
 _order = attrgetter("time_ms", "event_id")
 
 
@@ -24,7 +26,7 @@ class Added(Enum):
     REPLACED = auto()
 
 
-class Newest:
+class Newest(Generic[E]):
     """A bounded set of events in the order (event time, event id), distinct by event id.
 
     Of two events with the same id, the later one is kept, by event time, then by position. The result is the newest
@@ -40,13 +42,13 @@ class Newest:
 
     __slots__ = ("_capacity", "_gap", "_ids", "entries")
 
-    def __init__(self, entries: tuple[Entry, ...], capacity: int, *, gap: bool) -> None:
-        self.entries = list(entries)
+    def __init__(self, entries: tuple[E, ...], capacity: int, *, gap: bool) -> None:
+        self.entries: list[E] = list(entries)
         self._ids = {entry.event_id for entry in entries}
         self._capacity = capacity
         self._gap = gap
 
-    def add(self, entry: Entry) -> tuple[Added, Entry | None]:
+    def add(self, entry: E) -> tuple[Added, E | None]:
         """Adds an event. Call `overflow` afterwards.
 
         Returns:
@@ -66,7 +68,7 @@ class Newest:
         self._ids.add(entry.event_id)
         return Added.NEW, None
 
-    def overflow(self) -> list[Entry]:
+    def overflow(self) -> list[E]:
         """Removes the oldest events that exceed the capacity. Returns them, oldest first."""
         excess = len(self.entries) - self._capacity
         if excess <= 0:
@@ -76,7 +78,7 @@ class Newest:
         self._gap = True
         return left
 
-    def _repeat(self, entry: Entry) -> tuple[Added, Entry | None]:
+    def _repeat(self, entry: E) -> tuple[Added, E | None]:
         entries = self.entries
         at = next(i for i, kept in enumerate(entries) if kept.event_id == entry.event_id)
         kept = entries[at]

@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 
 from profiles.errors import ProfileCorrupt
 from profiles.folding.events import Position
-from profiles.profile import Entry, ModelState, Profile, Stored
+from profiles.profile import Entry, Impression, ModelState, Profile, Stored
 from recstream.storage.v1 import profile_pb2 as storage
 
 REVISION_BYTES = 8
@@ -29,12 +29,12 @@ def decode_revision(value: bytes) -> int:
 
 def encode(profile: Profile) -> bytes:
     """The canonical bytes of a profile, without a revision."""
-    entries = (*profile.history, *profile.impressions)
+    events: list[Entry | Impression] = [*profile.history, *profile.impressions]
     topic_ids = sorted(
-        {entry.position.topic_id for entry in entries}
+        {event.position.topic_id for event in events}
         | {topic_id for topic_id, _ in chain(profile.watermarks, profile.erased_before)}
     )
-    actions = sorted({entry.action for entry in entries})
+    actions = sorted({entry.action for entry in profile.history})
     topics = {topic_id: i for i, topic_id in enumerate(topic_ids)}
     action_index = {action: i for i, action in enumerate(actions)}
     message = storage.Profile(
@@ -57,7 +57,7 @@ def encode(profile: Profile) -> bytes:
     if profile.history:
         _fill(message.history, profile.history, topics, action_index)
     if profile.impressions:
-        _fill(message.impressions, profile.impressions, topics, action_index)
+        _fill_impressions(message.impressions, profile.impressions, topics)
     return message.SerializeToString(deterministic=True)
 
 
@@ -73,7 +73,7 @@ def decode(value: bytes) -> Stored:
             user_id=message.user_id,
             events=message.events,
             history=_entries(message.history, topic_ids, actions),
-            impressions=_entries(message.impressions, topic_ids, actions),
+            impressions=_impressions(message.impressions, topic_ids),
             totals={total.action: total.count for total in message.totals},
             watermarks={(topic_ids[w.topic], w.partition): w.offset for w in message.watermarks},
             erased_before={(topic_ids[w.topic], w.partition): w.offset for w in message.erased_before},
@@ -116,13 +116,49 @@ def _fill(
         columns.undo_event_ids.extend(undo_event_ids)
 
 
-def _own_id(entry: Entry) -> str:
+def _fill_impressions(
+    columns: storage.Impressions, impressions: tuple[Impression, ...], topics: Mapping[bytes, int]
+) -> None:
+    for impression in impressions:
+        columns.event_ids.append(_own_id(impression))
+        columns.times_ms.append(impression.time_ms)
+        columns.topics.append(topics[impression.position.topic_id])
+        columns.partitions.append(impression.position.partition)
+        columns.offsets.append(impression.position.offset)
+        columns.item_counts.append(len(impression.item_ids))
+        columns.item_ids.extend(impression.item_ids)
+
+
+def _own_id(entry: Entry | Impression) -> str:
     """The event's id. Empty if it is the one derived from the position."""
     event_id = entry.event_id
     # The position's id is costly to build, so ids that do not end like it are ruled out first.
     if event_id.endswith(f"-{entry.position.offset}") and event_id == entry.position.event_id:
         return ""
     return event_id
+
+
+def _impressions(columns: storage.Impressions, topic_ids: list[bytes]) -> tuple[Impression, ...]:
+    item_ids = columns.item_ids[:]
+    if sum(columns.item_counts) != len(item_ids):
+        raise ValueError(f"impressions have {len(item_ids)} items instead of {sum(columns.item_counts)}")
+    found = []
+    at = 0
+    rows = zip(
+        columns.event_ids,
+        columns.item_counts,
+        columns.times_ms,
+        columns.topics,
+        columns.partitions,
+        columns.offsets,
+        strict=True,
+    )
+    for event_id, count, time_ms, topic, partition, offset in rows:
+        position = Position(topic_ids[topic], partition, offset)
+        shown = tuple(item_ids[at : at + count])
+        found.append(Impression(event_id or position.event_id, shown, time_ms, position))
+        at += count
+    return tuple(found)
 
 
 def _entries(columns: storage.Entries, topic_ids: list[bytes], actions: list[str]) -> tuple[Entry, ...]:

@@ -6,7 +6,7 @@ from random import getrandbits
 from typing import Final
 
 from profiles.announcements.announcement import attachment_header, encode_announcement
-from profiles.folding.events import Event
+from profiles.folding.events import Event, SlateImpression
 from profiles.folding.tail import Tail
 from profiles.profile import Profile
 from profiles.store.codec import encode, encode_revision
@@ -46,7 +46,7 @@ class Write:
     tail: Tail | None = None
     delete_tail: bool = False
     quiet: bool = False
-    applied: Sequence[Event] = ()
+    applied: Sequence[Event | SlateImpression] = ()
     traceparent: str = ""
     revision: int = field(init=False)
     value: bytes = field(init=False, repr=False)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from readers.errors import UnreadableFile
 from readers.interactions.checks import RawInteractions
 from readers.interactions.format_options import InteractionOptions
+from readers.interactions.interactions import IMPRESSION
 from readers.report import Report
 from readers.tables.columns import Column, encode
 from readers.tables.content import first_lines
@@ -89,7 +90,7 @@ class _Rows:
         return RawInteractions(
             Column(user_names, np.array(self._users, np.int32)),
             Column(list(self._items), np.array(self._codes, np.int32)),
-            Column([click, "impression"], np.array(self._kinds, np.int32)),
+            Column([click, IMPRESSION], np.array(self._kinds, np.int32)),
             np.array(self._times, np.float64),
             lines=np.array(self._lines, np.int64),
         )

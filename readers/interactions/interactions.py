@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import overload
+from typing import Final, overload
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +13,9 @@ from readers.tables.columns import Column
 
 Int64s = NDArray[np.int64]
 Float64s = NDArray[np.float64]
+
+IMPRESSION: Final = "impression"
+"""The action of a row whose item was shown, and nothing more."""
 
 
 @dataclass(frozen=True, slots=True)

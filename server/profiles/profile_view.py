@@ -5,11 +5,12 @@ from collections.abc import Iterator, Sequence
 from profiles.actions import ProfileSettings
 from profiles.folding.history import recent, undone
 from profiles.folding.tail import Tail
-from profiles.profile import Entry, Profile
+from profiles.profile import Entry, Impression, Profile
+from profiles.times import timestamp
 from recstream.v1 import profile_pb2, profile_service_pb2
 from server.profiles.profile_reader import ProfileSnapshot
 
-# An item takes at most 14 bytes on the wire, so a message stays well below 1 MiB.
+# An item takes at most 21 bytes on the wire, so a message stays well below 1 MiB.
 _CONSUMED_A_PART = 20_000
 
 
@@ -38,9 +39,9 @@ def view(
         history=_entries(profile.history, gone),
         totals=dict(profile.totals),
         recent=recent(profile, now_ms, settings.half_life_days),
-        impressions=_entries(profile.impressions, frozenset()),
+        impressions=_impressions(profile.impressions),
         watermarks=_watermarks(profile),
-        expires_at_ms=profile.expires_at_ms,
+        expires_at=timestamp(profile.expires_at_ms),
         model_version=newest.model_version if newest else 0,
         model_state_stale=newest.stale if newest else False,
     )
@@ -52,7 +53,10 @@ def consumed(tail: Tail | None) -> Iterator[profile_service_pb2.TakenItems]:
     for at in range(0, len(records), _CONSUMED_A_PART):
         part = records[at : at + _CONSUMED_A_PART]
         yield profile_service_pb2.TakenItems(
-            seconds=[second for second, _ in part], item_hashes=[item for _, item in part]
+            items=[
+                profile_service_pb2.TakenItem(taken_at=timestamp(second * 1000), item_hash=item)
+                for second, item in part
+            ]
         )
 
 
@@ -62,12 +66,23 @@ def _entries(entries: Sequence[Entry], gone: frozenset[str]) -> list[profile_pb2
             event_id=entry.event_id,
             item_id=entry.item_id,
             action=entry.action,
-            event_time_ms=entry.time_ms,
+            event_time=timestamp(entry.time_ms),
             value=entry.value,
             undone=entry.event_id in gone,
             undo_event_id=entry.undo_event_id,
         )
         for entry in entries
+    ]
+
+
+def _impressions(impressions: Sequence[Impression]) -> list[profile_pb2.ImpressionEntry]:
+    return [
+        profile_pb2.ImpressionEntry(
+            event_id=impression.event_id,
+            item_ids=impression.item_ids,
+            event_time=timestamp(impression.time_ms),
+        )
+        for impression in impressions
     ]
 
 

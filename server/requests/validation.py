@@ -24,6 +24,8 @@ MAX_ITEMS: Final = 1_000
 """Most items of one call for the catalogue."""
 DEFAULT_PAGE: Final = 100
 MAX_AFTER: Final = 32
+MAX_BATCH: Final = 1_000
+MAX_PROBLEMS: Final = 8
 MAX_ID_BYTES: Final = 256
 MAX_NAME_BYTES: Final = 128
 MAX_EXPERIMENTS: Final = 32
@@ -393,8 +395,22 @@ def list_items(request: catalog_service_pb2.ListItemsRequest) -> int:
     return request.page_size or DEFAULT_PAGE
 
 
+def batch(interactions: Sequence[interaction_pb2.Interaction]) -> None:
+    """Check the number of events of a batch. Each event is checked when it is recorded.
+
+    Raises:
+        InvalidRequest: There are none, or too many.
+    """
+    check = Check()
+    if not interactions:
+        check.no("interactions", f"is empty; it must have 1 to {MAX_BATCH} entries")
+    check.length("interactions", interactions, MAX_BATCH)
+    check.done()
+
+
 def fields(problems: Iterable[tuple[str, str]], path: str) -> None:
-    """Report the problems that another room found in a message.
+    """Report the first problems that another room found in a message, at most 8, so that the answer to a batch has a
+    bounded size.
 
     Args:
         problems: Pairs of field and problem. An empty field means the message itself.
@@ -404,6 +420,7 @@ def fields(problems: Iterable[tuple[str, str]], path: str) -> None:
         InvalidRequest: There is a problem.
     """
     violations = [Violation(f"{path}.{field}" if field else path, problem) for field, problem in problems]
+    del violations[MAX_PROBLEMS:]
     if violations:
         raise InvalidRequest(violations)
 

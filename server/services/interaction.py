@@ -1,7 +1,7 @@
 """InteractionService."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +11,7 @@ import grpc
 from recstream.v1 import interaction_pb2
 from recstream.v1 import interaction_service_pb2 as rpc
 from recstream.v1.interaction_service_pb2_grpc import InteractionServiceServicer
+from server.requests import validation
 from server.requests.admission import Admission
 from server.requests.deadline import deadline
 from server.requests.status import answer
@@ -39,6 +40,10 @@ class InteractionService(InteractionServiceServicer):
         until = writing_deadline(context, self.settings)
         return await answer("Record", context, lambda: self._record(request, until))
 
+    async def BatchRecord(self, request: rpc.BatchRecordRequest, context: Context) -> rpc.BatchRecordResponse:
+        until = writing_deadline(context, self.settings)
+        return await answer("BatchRecord", context, lambda: self._batch_record(request, until))
+
     async def RecordStream(  # type: ignore[override]
         self, request_iterator: AsyncIterator[rpc.RecordStreamRequest], context: Context
     ) -> None:
@@ -48,16 +53,22 @@ class InteractionService(InteractionServiceServicer):
         with self.admission.call():
             return rpc.RecordResponse(token=await self.recording.record(request.interaction, until))
 
+    async def _batch_record(self, request: rpc.BatchRecordRequest, until: float) -> rpc.BatchRecordResponse:
+        response = rpc.BatchRecordResponse()
+
+        async def keep(given: Answer) -> None:
+            response.results.append(_result(given))
+
+        with self.admission.call():
+            validation.batch(request.interactions)
+            await Upload(self.recording, self.settings, keep, until=until).run(_each(request.interactions))
+        return response
+
     async def _record_stream(
         self, requests: AsyncIterator[rpc.RecordStreamRequest], context: Context
     ) -> None:
         async def respond(given: Answer) -> None:
-            response = rpc.RecordStreamResponse()
-            if isinstance(given, interaction_pb2.EventToken):
-                response.token.CopyFrom(given)
-            else:
-                response.refused.CopyFrom(given)
-            await context.write(response)
+            await context.write(rpc.RecordStreamResponse(result=_result(given)))
 
         upload = Upload(self.recording, self.settings, respond)
 
@@ -78,6 +89,19 @@ async def _interactions(
 ) -> AsyncIterator[interaction_pb2.Interaction]:
     async for request in requests:
         yield request.interaction
+
+
+async def _each(
+    interactions: Iterable[interaction_pb2.Interaction],
+) -> AsyncIterator[interaction_pb2.Interaction]:
+    for interaction in interactions:
+        yield interaction
+
+
+def _result(given: Answer) -> rpc.RecordResult:
+    if isinstance(given, interaction_pb2.EventToken):
+        return rpc.RecordResult(token=given)
+    return rpc.RecordResult(refused=given)
 
 
 def writing_deadline(context: Context, settings: ServerSettings) -> float:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from profiles.announcements.announcement import AppliedEvent
+from profiles.times import timestamp
 from recstream.v1 import frame_pb2, interaction_pb2
 from server import metrics
 
@@ -85,6 +86,6 @@ def _cause(one: AppliedEvent) -> frame_pb2.Cause:
         event_id=one.event_id,
         item_id=one.item_id,
         action=one.action,
-        event_time_ms=one.time_ms,
-        record_time_ms=one.record_time_ms,
+        event_time=timestamp(one.time_ms),
+        record_time=timestamp(one.record_time_ms),
     )

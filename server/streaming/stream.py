@@ -219,9 +219,8 @@ class Stream:
         return "snapshot", frame_pb2.Frame(snapshot=frame_pb2.Snapshot(slate=slate))
 
     async def _go_away(self, after_ms: int) -> None:
-        frame = frame_pb2.Frame(
-            go_away=frame_pb2.GoAway(reconnect_after_ms=after_ms), resume_token=self._token
-        )
+        frame = frame_pb2.Frame(go_away=frame_pb2.GoAway(), resume_token=self._token)
+        frame.go_away.reconnect_after.FromMilliseconds(after_ms)
         await self._send(frame, "go_away")
         raise Draining(after_ms)
 
@@ -245,5 +244,5 @@ class Stream:
             seconds = metrics.EVENT_TO_FRAME_SECONDS.labels(self._request.surface, version)
             now_ms = time.time() * 1000
             for cause in named:
-                if cause.record_time_ms:
-                    seconds.observe(max(0.0, now_ms - cause.record_time_ms) / 1000)
+                if cause.HasField("record_time"):
+                    seconds.observe(max(0.0, now_ms - cause.record_time.ToMilliseconds()) / 1000)

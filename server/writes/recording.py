@@ -4,9 +4,12 @@ import time
 from collections.abc import Callable
 
 from profiles.actions import ProfileSettings
+from profiles.event_time import event_time
 from profiles.folding.events import Position
 from profiles.interactions import check
+from profiles.times import timestamp
 from recstream.v1 import interaction_pb2
+from server import metrics
 from server.requests import validation
 from server.settings import ServerSettings
 from server.writes.log_writer import Appending, LogWriter
@@ -41,11 +44,18 @@ class Recording:
     async def start(self, interaction: interaction_pb2.Interaction, until: float) -> Appending:
         """Pass an event to the producer, after all earlier ones.
 
+        An event without a time, or with one too far ahead, gets the present time. So each reader of the log sees it.
+
         Raises:
             InvalidRequest: The event is not valid. The violations name its fields.
             NotAvailable: Kafka does not answer.
         """
-        validation.fields(check(interaction, self._now_ms(), self._profiles), "interaction")
+        now_ms = self._now_ms()
+        validation.fields(check(interaction, now_ms, self._profiles), "interaction")
+        time = event_time(interaction, now_ms, self._profiles)
+        if time.clock_ahead or not interaction.HasField("event_time"):
+            metrics.CLOCKS_AHEAD.inc(time.clock_ahead)
+            interaction.event_time.CopyFrom(timestamp(time.time_ms))
         key = interaction.user_id.encode()
         return await self._writer.start(self._topic, key, interaction.SerializeToString(), until)
 

@@ -1,6 +1,7 @@
-"""Uploads: a client streams events, and gets answers in order, with a bounded number of events unanswered."""
+"""Uploads: a client sends many events, and gets answers in order, with a bounded number of events unanswered."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeAlias
 
@@ -26,6 +27,7 @@ class Upload:
         settings: How many events may be unanswered, and how long a client may not read.
         answer: Sends an answer to the client.
         user_id: The user of all events. Events without a user get this one. Empty: events may be of any user.
+        until: When to stop waiting for Kafka whatever its settings allow, on `time.monotonic()`.
     """
 
     def __init__(
@@ -34,10 +36,12 @@ class Upload:
         settings: ServerSettings,
         answer: Callable[[Answer], Awaitable[None]],
         user_id: str = "",
+        until: float = math.inf,
     ) -> None:
         self._recording = recording
         self._answer = answer
         self._user_id = user_id
+        self._until = until
         self._slow_seconds = settings.slow_consumer_seconds
         self._waiting: asyncio.Queue[_Waiting | None] = asyncio.Queue(settings.records_in_flight)
         self._leaving_ms: int | None = None
@@ -79,7 +83,7 @@ class Upload:
     async def _begin(self, event: interaction_pb2.Interaction) -> _Waiting:
         if self._leaving_ms is not None:
             return to_status(Draining(self._leaving_ms))
-        until = self._recording.patience()
+        until = min(self._recording.patience(), self._until)
         try:
             if self._user_id:
                 if event.user_id not in ("", self._user_id):

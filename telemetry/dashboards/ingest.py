@@ -24,7 +24,7 @@ INGEST = Dashboard(
                 Panel(
                     "Records a second",
                     "applied: with effect; no_effect: a repeat, or too late; duplicate: applied before; rejected: a "
-                    "dead letter.",
+                    "dead letter; later_kind: passed over, because only a later release knows what it is.",
                     "ops",
                     (a_second("recstream_ingest_records_total", "outcome"),),
                     Shape.STACK,
@@ -102,11 +102,13 @@ INGEST = Dashboard(
                 Panel(
                     "Dead letters a second",
                     "Records that cannot be used, by source and reason. Good: 0. unknown fields: interactions that are "
-                    "applied without fields that the contract does not have; the log of ingest names the fields.",
+                    "applied without fields that the contract does not have; the log of ingest names the fields. "
+                    "clocks ahead: interactions that are applied with the time of their record.",
                     "ops",
                     (
                         a_second("recstream_ingest_dead_letters_total", "source, reason"),
                         Query(rate("recstream_ingest_unknown_fields_total"), "unknown fields"),
+                        Query(rate("recstream_ingest_clocks_ahead_total"), "clocks ahead"),
                     ),
                 ),
                 Panel(

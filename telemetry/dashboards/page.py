@@ -27,12 +27,12 @@ both folders; the chart renders them. [Runbooks](runbooks/README.md) has a page 
 ## Online quality
 
 Ingest's role `quality` measures click-through and calibration. It reads events and sent lists as they come, and joins
-them by `slate_id`. Clients have to send impressions (`action: impression`) of what users saw, and `slate_id` on
-impressions and actions. The position is that of the item on the list, so clients need not send `position`. The version,
-the surface and the ranker's probabilities are those of the list. Without impressions there is no click-through, and
-`recstream_quality_events_total{outcome="no_impression"}` counts the actions that were left out. An impression or an
-action counts once for a position, and an undo subtracts nothing. Events of a user who did not get the list count as
-`other_user` and not for the list. Figures start at zero with each process.
+them by `slate_id`. Clients have to send impressions of what users saw, and `slate_id` on impressions and actions. The
+position is that of the item on the list, so clients need not send `position`. The version, the surface and the ranker's
+probabilities are those of the list. Without impressions there is no click-through, and
+`recstream_quality_events_total{outcome="no_impression"}` counts the actions that were left out. An item of an
+impression or an action counts once for a position, and an undo subtracts nothing. Events of a user who did not get the
+list count as `other_user` and not for the list. Figures start at zero with each process.
 
 A single process of the role joins all events. With several, an event may miss its list, and count as `unknown_slate`,
 if its producer chooses partitions in another way than the server, as librdkafka does by default.

@@ -50,9 +50,13 @@ _CALLS = PanelRow(
         ),
         Panel(
             "Records sent to Kafka",
-            "Events and items that the server wrote, by topic and result.",
+            "Events and items that the server wrote, by topic and result. clocks ahead: events that got the "
+            "server's time.",
             "ops",
-            (a_second("recstream_server_recorded_total", "topic, result"),),
+            (
+                a_second("recstream_server_recorded_total", "topic, result"),
+                Query(rate("recstream_server_clocks_ahead_total"), "clocks ahead"),
+            ),
         ),
         Panel(
             "Read your writes",

@@ -8,10 +8,11 @@ from typing import Any
 from typer.testing import CliRunner
 
 from cli.app import app
+from profiles.times import timestamp
 from recstream.v1.interaction_pb2 import Interaction
 
 NOW_MS = int(time.time() * 1000)
-FINE = {"user_id": "42", "item_id": "1193", "action": "like", "event_time_ms": NOW_MS, "event_id": "e-1"}
+FINE = {"user_id": "42", "item_id": "1193", "action": "like", "eventTime": NOW_MS, "event_id": "e-1"}
 
 
 def check(path: Path, *options: str) -> tuple[int, str]:
@@ -38,7 +39,7 @@ def test_a_file_of_good_events_is_accepted_by_action(tmp_path: Path) -> None:
 
 
 def test_each_reason_has_its_first_lines_and_what_to_do(tmp_path: Path) -> None:
-    wrong = {**FINE, "event_time_ms": NOW_MS // 1000, "page": "home"}
+    wrong = {**FINE, "eventTime": NOW_MS // 1000, "page": "home"}
     status, found = report(lines(tmp_path / "events.jsonl", FINE, *[wrong] * 5))
     assert status == 1
     assert found["refused"] == {"event_time": 5} and found["unknown_fields"] == {"page": 5}
@@ -49,8 +50,21 @@ def test_each_reason_has_its_first_lines_and_what_to_do(tmp_path: Path) -> None:
     assert status == 1 and "6 records, 1 accepted, 5 refused" in text and "page (5)" in text
 
 
+def test_what_is_passed_over_and_which_clocks_are_ahead_is_said(tmp_path: Path) -> None:
+    ahead = {**FINE, "eventTime": NOW_MS + 86_400_000}
+    later = {"user_id": "42", "merge": {"from": "visitor-7"}}
+    seen = {"user_id": "42", "impression": {"item_ids": [1193, 1194]}}
+    path = lines(tmp_path / "events.jsonl", FINE, ahead, later, seen)
+    status, found = report(path)
+    assert status == 0 and found["actions"] == {"like": 2, "impression": 1}
+    assert (found["passed_over"], found["clocks_ahead"], found["unknown_fields"]) == (1, 1, {"merge": 1})
+    _, text = check(path)
+    assert "4 records, 3 accepted, 0 refused" in text and "does not know, passed over: 1" in text
+    assert "clocks that are ahead, moved to their record's time: 1" in text
+
+
 def test_a_file_that_is_not_text_is_one_record(tmp_path: Path) -> None:
-    event = Interaction(user_id="ann", item_id="a", action="view", event_time_ms=NOW_MS)
+    event = Interaction(user_id="ann", item_id="a", action="view", event_time=timestamp(NOW_MS))
     (tmp_path / "event.bin").write_bytes(b"\0\0\0\0\7\0" + event.SerializeToString())
     status, found = report(tmp_path / "event.bin")
     assert (status, found["records"], found["actions"]) == (0, 1, {"view": 1})

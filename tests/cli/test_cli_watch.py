@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
 
 from cli.commands import watch
@@ -25,8 +26,8 @@ class OneList:
         self, user: str, *, count: int, item_fields: list[str]
     ) -> AsyncIterator[Recommendations]:
         causes = (
-            Cause(event_id="e1", item_id="i7", action="view", record_time_ms=1_000),
-            Cause(event_id="e2", item_id="i8", action="like", record_time_ms=2_000),
+            Cause(event_id="e1", item_id="i7", action="view", record_time=Timestamp(seconds=1)),
+            Cause(event_id="e2", item_id="i8", action="like", record_time=Timestamp(seconds=2)),
         )
         yield Recommendations(items=(), tier=Tier.RANKED, causes=causes)
 

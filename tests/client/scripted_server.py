@@ -259,6 +259,8 @@ async def take(lists: AsyncIterator[Sequence[slate_pb2.RankedItem]], count: int)
 
 RecommendResponse = recommendation_service_pb2.RecommendResponse
 RecordResponse = interaction_service_pb2.RecordResponse
+BatchRecordResponse = interaction_service_pb2.BatchRecordResponse
+RecordResult = interaction_service_pb2.RecordResult
 RecordStreamResponse = interaction_service_pb2.RecordStreamResponse
 SessionResponse = recommendation_service_pb2.SessionResponse
 GetProfileResponse = profile_service_pb2.GetProfileResponse

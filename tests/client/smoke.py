@@ -15,6 +15,7 @@ from recstream.client import Backoff, Client, InvalidRequest, interaction, where
 from tests.client.scripted_server import (
     RecommendResponse,
     RecordResponse,
+    RecordResult,
     RecordStreamResponse,
     ScriptedServer,
     SessionResponse,
@@ -38,8 +39,10 @@ async def count(requests, context):
             yield SessionResponse(frame=snapshot(1, "a"))
             continue
         place += 1
-        answer = SessionResponse if hasattr(request, "open") else RecordStreamResponse
-        yield answer(recorded=token(place)) if hasattr(request, "open") else answer(token=token(place))
+        if hasattr(request, "open"):
+            yield SessionResponse(recorded=token(place))
+        else:
+            yield RecordStreamResponse(result=RecordResult(token=token(place)))
 
 
 async def main() -> None:

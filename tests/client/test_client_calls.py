@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import grpc
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from recstream.client import (
     Backoff,
@@ -18,19 +19,25 @@ from recstream.client import (
     NotFound,
     Overloaded,
     Profile,
+    ServerError,
     Tier,
     Unavailable,
+    impression,
     interaction,
     new_event_id,
+    undo,
     where,
 )
 from recstream.v1 import catalog_service_pb2, profile_service_pb2, recommendation_service_pb2
+from recstream.v1.interaction_pb2 import SlateImpression
 from recstream.v1.profile_pb2 import HistoryEntry
 from tests.client.scripted_server import (
+    BatchRecordResponse,
     GetProfileResponse,
     PutItemsResponse,
     RecommendResponse,
     RecordResponse,
+    RecordResult,
     ScriptedServer,
     answering,
     bad_request,
@@ -38,6 +45,7 @@ from tests.client.scripted_server import (
     hang,
     retry_info,
     slate,
+    status,
     token,
 )
 
@@ -111,7 +119,7 @@ async def test_a_retried_event_keeps_its_id(server: ScriptedServer, client: Clie
     assert len(events) == 3
     assert len({event.event_id for event in events}) == 1
     assert len(events[0].event_id) == 36
-    assert abs(events[0].event_time_ms - time.time() * 1000) < 60_000
+    assert abs(events[0].event_time.ToMilliseconds() - time.time() * 1000) < 60_000
     assert (events[0].value, events[0].position, events[0].HasField("position")) == (0.5, 0, True)
 
 
@@ -250,7 +258,51 @@ async def test_the_calls_for_profiles_and_items_return_their_answers(server: Scr
     assert [item.item_id for item in await client.similar("a", count=2)] == ["b", "c"]
     server.play("Record", answering(RecordResponse(token=token(6))))
     assert await client.undo("ann", "e1") == token(6)
-    assert server.requests("Record")[0].interaction.undo_event_id == "e1"
+    assert server.requests("Record")[0].interaction.undo.event_id == "e1"
+
+
+async def test_a_batch_has_an_outcome_for_each_event_and_a_retry_repeats_their_ids(
+    server: ScriptedServer, client: Client
+):
+    no = status(grpc.StatusCode.INVALID_ARGUMENT, "refused", bad_request(interaction__action="is unknown"))
+    results = [RecordResult(token=token(3)), RecordResult(refused=no)]
+    server.play(
+        "BatchRecord",
+        failing(grpc.StatusCode.UNAVAILABLE),
+        answering(BatchRecordResponse(results=results)),
+        answering(BatchRecordResponse(results=results[:1])),
+    )
+    named, nameless = interaction("ann", "a", "view"), interaction("ann", "b", "nonsense", event_id="")
+    taken, refused = await client.record_batch(iter([named, nameless]))
+    assert (taken.interaction, taken.token, taken.error) == (named, token(3), None)
+    assert refused.token is None and isinstance(refused.error, InvalidRequest)
+    assert refused.error.violations[0].field == "interaction.action"
+    first, second = server.requests("BatchRecord")
+    assert first == second and refused.interaction == first.interactions[1]
+    assert len(first.interactions[1].event_id) == 36 and not nameless.event_id
+    with pytest.raises(ServerError, match="2 events with 1 results"):
+        await client.record_batch([named, nameless])
+    assert await client.record_batch([]) == []
+
+
+async def test_what_was_seen_is_recorded_together(server: ScriptedServer, client: Client):
+    server.play("Record", answering(RecordResponse(token=token(6))))
+    seen = await client.record_impression("ann", ("a", "b"), slate_id="s", first_position=20, surface="home")
+    assert seen == token(6)
+    event = server.requests("Record")[0].interaction
+    assert event.impression == SlateImpression(item_ids=["a", "b"], first_position=20)
+    assert (event.user_id, event.slate_id, event.surface, event.action) == ("ann", "s", "home", "")
+    assert len(event.event_id) == 36 and event.HasField("event_time")
+
+
+def test_an_event_has_the_facts_that_are_given():
+    order = {"order_id": "o", "quantity": 2.0, "price": 9.5, "currency": "EUR"}
+    bought = interaction("ann", "a", "purchase", session_id="v", context={"device": "phone"}, **order)
+    assert (bought.order_id, bought.quantity, bought.price, bought.currency) == ("o", 2.0, 9.5, "EUR")
+    assert (bought.session_id, dict(bought.context)) == ("v", {"device": "phone"})
+    assert not bought.HasField("value") and not bought.HasField("position")
+    assert undo("ann", "e1", event_id="u1").undo.event_id == "e1"
+    assert not impression("ann", ["a"]).HasField("position")
 
 
 async def test_an_export_is_joined_from_its_parts_and_retried_as_a_whole(
@@ -261,7 +313,8 @@ async def test_an_export_is_joined_from_its_parts_and_retried_as_a_whole(
 
     first = part(profile=Profile(user_id="ann", history=[HistoryEntry(event_id="e1")]))
     more = part(profile=Profile(history=[HistoryEntry(event_id="e2")]))
-    taken = profile_service_pb2.TakenItems(seconds=[5], item_hashes=[2**63 + 1])
+    item = profile_service_pb2.TakenItem(taken_at=Timestamp(seconds=5), item_hash=2**63 + 1)
+    taken = profile_service_pb2.TakenItems(items=[item])
 
     async def broken(request: object, context: grpc.aio.ServicerContext):
         yield first
@@ -274,7 +327,7 @@ async def test_an_export_is_joined_from_its_parts_and_retried_as_a_whole(
     server.play("ExportProfile", broken, whole)
     export = await client.export_profile("ann")
     assert [entry.event_id for entry in export.profile.history] == ["e1", "e2"]
-    assert list(export.taken.item_hashes) == [2**63 + 1] * 2
+    assert list(export.taken.items) == [item] * 2
 
 
 def test_event_ids_ascend_and_never_repeat():
@@ -287,7 +340,9 @@ def test_an_event_time_is_milliseconds_whatever_its_zone():
     moment = datetime(2024, 5, 1, 12, 0, 0, 250_000, tzinfo=UTC)
     elsewhere = moment.astimezone(timezone(timedelta(hours=5, minutes=30)))
     for given in (moment, elsewhere, 1_714_564_800_250):
-        assert interaction("ann", "a", "view", event_time=given).event_time_ms == 1_714_564_800_250
+        assert (
+            interaction("ann", "a", "view", event_time=given).event_time.ToMilliseconds() == 1_714_564_800_250
+        )
     with pytest.raises(ValueError, match="no time zone"):
         interaction("ann", "a", "view", event_time=moment.replace(tzinfo=None))
 

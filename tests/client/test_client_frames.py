@@ -1,6 +1,7 @@
 """Frames become whole lists."""
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -111,5 +112,7 @@ def test_heartbeats_have_sequence_numbers_and_change_nothing():
 def test_after_a_go_away_before_any_list_the_next_stream_sends_one():
     reader = FrameReader()
     with pytest.raises(GoingAway):
-        reader.read(Frame(sequence=1, go_away=GoAway(reconnect_after_ms=10), resume_token="t"))
+        reader.read(
+            Frame(sequence=1, go_away=GoAway(reconnect_after=Duration(nanos=10_000_000)), resume_token="t")
+        )
     assert reader.resume_token == ""

@@ -8,7 +8,14 @@ import pytest
 
 from recstream.client import Client, Interaction, InvalidRequest, NotAllowed, Unavailable, interaction
 from recstream.v1.interaction_service_pb2 import RecordStreamRequest
-from tests.client.scripted_server import RecordStreamResponse, ScriptedServer, bad_request, status, token
+from tests.client.scripted_server import (
+    RecordResult,
+    RecordStreamResponse,
+    ScriptedServer,
+    bad_request,
+    status,
+    token,
+)
 
 Requests = AsyncIterator[RecordStreamRequest]
 Responses = AsyncIterator[RecordStreamResponse]
@@ -28,14 +35,13 @@ class Log:
             self.received += 1
             if not event.user_id:
                 details = bad_request(interaction__user_id="must not be blank")
-                yield RecordStreamResponse(
-                    refused=status(grpc.StatusCode.INVALID_ARGUMENT, "refused", details)
-                )
+                refused = status(grpc.StatusCode.INVALID_ARGUMENT, "refused", details)
+                yield RecordStreamResponse(result=RecordResult(refused=refused))
                 continue
             offset = self.offsets.setdefault(event.event_id, len(self.offsets))
             if self.received in self._breaks:  # Kafka has the event, but the answer is lost.
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "broken")
-            yield RecordStreamResponse(token=token(offset))
+            yield RecordStreamResponse(result=RecordResult(token=token(offset)))
 
 
 def events(count: int) -> list[Interaction]:

@@ -82,6 +82,15 @@ async def test_events_are_answered_in_order_and_lists_follow(server: ScriptedSer
     assert counter.opened[0].open.count == 1
 
 
+async def test_impressions_and_undo_events_are_of_the_sessions_user(server: ScriptedServer, client: Client):
+    counter = Counter()
+    server.play("Session", counter)
+    async with client.session("ann") as session:
+        await session.record_impression(["a", "b"], slate_id="s", event_id="e1")
+        await session.undo("e1")
+    assert counter.events[0] == "e1" and len(counter.events) == 2
+
+
 async def test_a_refused_event_raises_in_record_and_the_session_goes_on(
     server: ScriptedServer, client: Client
 ):

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
 from recstream.client import (
     Backoff,
@@ -117,7 +118,9 @@ async def test_a_go_away_is_honoured(server: ScriptedServer, client: Client, mon
     monkeypatch.setattr(
         "recstream.client.reconnect.asyncio", SimpleNamespace(timeout=noted, Event=asyncio.Event)
     )
-    leaving = Frame(sequence=2, go_away=GoAway(reconnect_after_ms=300), resume_token="t1-new")
+    leaving = Frame(
+        sequence=2, go_away=GoAway(reconnect_after=Duration(nanos=300_000_000)), resume_token="t1-new"
+    )
     server.play(
         STREAM,
         streaming(snapshot(1, "a", token="t1"), leaving, park=True),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from google.protobuf.duration_pb2 import Duration
 
 from recstream.client import RankedItem
 from recstream.v1.frame_pb2 import Delta, Frame, GoAway, Heartbeat, PlacedItem
@@ -98,8 +99,20 @@ async def test_record_retries_with_the_same_event(compiled: Path, server: Script
     events = [request.interaction for request in server.requests("Record")]
     assert events[0] == events[1]
     assert len(events[0].event_id) == 36
-    assert events[0].event_time_ms > 1_600_000_000_000
+    assert events[0].event_time.seconds > 1_600_000_000
     assert events[0].value == 0.5
+
+
+async def test_impressions_and_undo_events_are_recorded(compiled: Path, server: ScriptedServer):
+    server.play("Record", *(answering(RecordResponse(token=token(n))) for n in range(2)))
+    await play(compiled, server, "impression")
+    seen, undone = (request.interaction for request in server.requests("Record"))
+    assert (seen.slate_id, list(seen.impression.item_ids), seen.WhichOneof("kind")) == (
+        "s-1",
+        ["a", "b"],
+        "impression",
+    )
+    assert undone.undo.event_id == "e-1" and undone.event_time.ToMilliseconds() == 1_793_500_000_123
 
 
 async def test_a_refused_event_names_its_fields(compiled: Path, server: ScriptedServer):
@@ -122,7 +135,9 @@ async def test_the_client_does_not_wait_for_a_delay_beyond_the_deadline(
 
 
 async def test_a_stream_reopens_resumes_and_cancels_its_call(compiled: Path, server: ScriptedServer):
-    leaving = Frame(sequence=2, go_away=GoAway(reconnect_after_ms=200), resume_token="t2-new")
+    leaving = Frame(
+        sequence=2, go_away=GoAway(reconnect_after=Duration(nanos=200_000_000)), resume_token="t2-new"
+    )
     server.play(
         STREAM,
         streaming(

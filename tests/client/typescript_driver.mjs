@@ -48,6 +48,10 @@ const scenes = {
     const token = await client.record({ userId: "ann", itemId: "a", action: "view", value: 0.5 });
     return { offset: String(token.offset), partition: token.partition, topic: [...token.topicId] };
   },
+  async impression() {
+    await client.record({ userId: "ann", slateId: "s-1", impression: { itemIds: ["a", "b"] } });
+    await client.record({ userId: "ann", eventTime: new Date(1_793_500_000_123), undo: { eventId: "e-1" } });
+  },
   async refused() {
     try {
       await client.record({ userId: "", itemId: "a", action: "view" });
@@ -97,4 +101,4 @@ const scenes = {
 
 const result = await scenes[scene]();
 client.close();
-console.log(JSON.stringify(result));
+console.log(JSON.stringify(result ?? null));

@@ -9,10 +9,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from google.protobuf import any_pb2, duration_pb2, json_format, timestamp_pb2
+from google.protobuf import any_pb2, json_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2
 
 from recstream.v1 import (
@@ -80,9 +82,8 @@ def filled(kind: Descriptor, choice: str = "", depth: int = 0) -> Message:
         )
         message.Pack(error_details_pb2.BadRequest(field_violations=[violation]))
         return message
-    if isinstance(message, duration_pb2.Duration | timestamp_pb2.Timestamp):
-        # Within the range that their JSON form has.
-        message.seconds, message.nanos = (1 << 33) + depth, 120_000_000 + depth
+    if isinstance(message, Timestamp | Duration):
+        message.FromMilliseconds((1 << 40) + depth)  # Any other number may be out of its range.
         return message
     for field in kind.fields:
         if is_choice(field) and field.name != (choice or field.containing_oneof.fields[0].name):

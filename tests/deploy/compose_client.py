@@ -5,7 +5,6 @@ import asyncio
 import json
 import socket
 import sys
-import time
 from http.client import HTTPConnection, HTTPResponse
 from typing import Any
 
@@ -75,7 +74,6 @@ def json_stream(user: str) -> list[dict[str, Any]]:
     )  # fmt: skip
     frames = [json.loads(answer.readline())]
     event = {"eventId": "e-1", "userId": user, "itemId": "item-1", "action": "like"}
-    event["eventTimeMs"] = str(time.time_ns() // 1_000_000)
     sent = through_json("POST", "/v1/interactions", json.dumps(event))
     assert sent["status"] == 200, sent
     while "heartbeat" in (frame := json.loads(answer.readline()))["frame"]:

@@ -1,14 +1,29 @@
 """Envoy's configuration, as Envoy reads it, matches the contract."""
 
+import asyncio
+import copy
+import json
 import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from google.protobuf.descriptor_pb2 import FileDescriptorSet, MethodDescriptorProto
+from google.rpc.status_pb2 import Status
 
+from local.servers.ports import free_port, is_free
 from server.settings import ServerSettings
+from tests.client.scripted_server import (
+    BatchRecordResponse,
+    RecordResult,
+    ScriptedServer,
+    answering,
+    token,
+)
 from tests.deploy.dockerfile_build import CHECKOUT, TOOLS
 
 ENVOY = CHECKOUT / "deploy" / "envoy"
@@ -32,9 +47,15 @@ def methods() -> dict[str, MethodDescriptorProto]:
     }
 
 
+def listener_of(config: dict[str, Any], name: str) -> dict[str, Any]:
+    """Returns a listener."""
+    (found,) = (each for each in config["static_resources"]["listeners"] if each["name"] == name)
+    return dict(found)
+
+
 def listener(config: dict[str, Any], name: str) -> dict[str, Any]:
     """Returns the connection manager of a listener."""
-    (found,) = (each for each in config["static_resources"]["listeners"] if each["name"] == name)
+    found = listener_of(config, name)
     manager: dict[str, Any] = found["filter_chains"][0]["filters"][0]["typed_config"]
     return manager
 
@@ -126,6 +147,72 @@ def test_envoy_agrees_with_the_servers_settings(config: dict[str, Any]) -> None:
     for name in ("web", "mobile"):
         idle = float(listener(config, name)["stream_idle_timeout"].removesuffix("s"))
         assert idle > 2 * settings.heartbeat_seconds
+
+
+async def test_a_batch_of_events_is_json_over_http(tmp_path: Path, config: dict[str, Any]) -> None:
+    refused = Status(code=3, message="interaction.action: is missing")
+    results = [RecordResult(token=token(7)), RecordResult(refused=refused)]
+    server = ScriptedServer()
+    server.play("BatchRecord", answering(BatchRecordResponse(results=results)))
+    await server.start()
+    sent = [
+        {"userId": "ann", "eventTime": "2030-01-31T12:00:00Z", "undo": {"eventId": "e-1"}},
+        {"userId": "ann", "slateId": "s", "impression": {"itemIds": ["a", "b"]}, "context": {"device": "tv"}},
+    ]
+    body = json.dumps({"interactions": sent}).encode()
+    try:
+        async with running(tmp_path, config, server.port) as port:
+            status, answer = await asyncio.to_thread(post, port, "/v1/interactions:batch", body)
+    finally:
+        await server.stop()
+    assert status == 200, answer
+    found = json.loads(answer)["results"]
+    assert found[0]["token"]["offset"] == "7" and found[1]["refused"]["message"] == refused.message
+    undone, seen = server.requests("BatchRecord")[0].interactions
+    assert undone.undo.event_id == "e-1" and undone.event_time.ToSeconds() == 1896091200
+    assert list(seen.impression.item_ids) == ["a", "b"] and dict(seen.context) == {"device": "tv"}
+
+
+@asynccontextmanager
+async def running(folder: Path, config: dict[str, Any], upstream: int) -> AsyncIterator[int]:
+    """Runs Envoy with its listener for the web in front of a server. Gives the listener's port."""
+    port = free_port()
+    alone = copy.deepcopy(config)
+    alone.pop("admin")
+    web, servers = listener_of(alone, "web"), alone["static_resources"]["clusters"][0]
+    web["address"]["socket_address"] = {"address": "127.0.0.1", "port_value": port}
+    endpoint = servers["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
+    endpoint["address"]["socket_address"] = {"address": "127.0.0.1", "port_value": upstream}
+    servers.pop("health_checks")  # The scripted server has none.
+    alone["static_resources"] = {"listeners": [web], "clusters": [servers]}
+    file = folder / "envoy.yaml"
+    text = yaml.safe_dump(alone, width=1000)
+    file.write_text(text.replace("/etc/envoy/recstream.binpb", str(ENVOY / "recstream.binpb")))
+    options = ("--config-path", file, "--use-dynamic-base-id", "--concurrency", "1")
+    process = await asyncio.create_subprocess_exec(
+        TOOLS / "envoy", *options, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        async with asyncio.timeout(30):
+            while is_free(port):
+                assert process.returncode is None, "Envoy has ended"
+                await asyncio.sleep(0.05)
+        yield port
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+def post(port: int, path: str, body: bytes) -> tuple[int, bytes]:
+    """Posts a JSON document. Returns the status and the body of the answer."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request("POST", path, body, {"content-type": "application/json"})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
 
 
 def test_the_admin_interface_is_reachable_only_from_inside(config: dict[str, Any]) -> None:

@@ -22,6 +22,7 @@ from ingest.consuming.groups import interactions_group, statistics_group
 from local.stack import Stack
 from models.data.events import Events, ItemText, index_events
 from profiles.actions import Actions
+from profiles.times import timestamp
 from readers.messages import item_records
 from recstream.client import Client, RecstreamError, Tier
 from recstream.v1.interaction_pb2 import Interaction
@@ -159,7 +160,7 @@ def interaction(known: Events, row: int) -> Interaction:
         user_id=known.user_ids[known.users[row]],
         item_id=known.item_ids[known.items[row]],
         action=known.action_names[known.actions[row]],
-        event_time_ms=int(known.time_ms[row]),
+        event_time=timestamp(int(known.time_ms[row])),
     )
     if not np.isnan(known.values[row]):
         message.value = float(str(known.values[row]))

@@ -22,7 +22,9 @@ HISTORY = 96
 
 def oracle(events: Sequence[Interaction]) -> list[str]:
     """Returns the ids of the newest events, sorted independently: what a profile must hold."""
-    return [e.event_id for e in sorted(events, key=lambda e: (e.event_time_ms, e.event_id))][-HISTORY:]
+    return [e.event_id for e in sorted(events, key=lambda e: (e.event_time.ToMilliseconds(), e.event_id))][
+        -HISTORY:
+    ]
 
 
 @pytest.mark.drill

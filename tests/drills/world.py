@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from local.stack import Stack
+from profiles.times import timestamp
 from readers.messages import item_records
 from recstream.client import Client, RecstreamError
 from recstream.v1.interaction_pb2 import EventToken, Interaction
@@ -93,7 +94,11 @@ class Events:
         self.sequence += 1
         now = int(time.time() * 1000)
         return Interaction(
-            event_id=f"event-{self.sequence}", user_id=user, item_id=item_id, action=action, event_time_ms=now
+            event_id=f"event-{self.sequence}",
+            user_id=user,
+            item_id=item_id,
+            action=action,
+            event_time=timestamp(now),
         )
 
     async def send(self, event: Interaction, partition: int | None = None) -> EventToken:

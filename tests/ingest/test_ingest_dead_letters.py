@@ -10,6 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from ingest.consuming.dead_letters import PAYLOAD_LIMIT, DeadLetter, DeadLetters
 from ingest.errors import TooManyDeadLetters
+from profiles.times import timestamp
 from recstream.v1.interaction_pb2 import Interaction
 from tests.ingest.world import T0, MakeWorld, World, until
 
@@ -33,7 +34,7 @@ async def test_bad_records_are_kept_with_their_reason_and_their_neighbours_appli
     await world.send_raw(b"", key=b"ann")
     await world.send_raw(b'{"userId": ', key=b"ann")
     await world.send_raw(
-        Interaction(user_id="ann", item_id="x", action="click", event_time_ms=T0)
+        Interaction(user_id="ann", item_id="x", action="click", event_time=timestamp(T0))
         .SerializeToString()
         .replace(b"x", b"\xae"),
         key=b"ann",

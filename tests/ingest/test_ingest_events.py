@@ -2,6 +2,7 @@
 
 import random
 
+from profiles.times import timestamp
 from recstream.v1.interaction_pb2 import Interaction
 from tests.ingest.world import T0, World, until
 
@@ -48,7 +49,9 @@ async def test_events_of_one_user_on_two_partitions_are_all_counted(world: World
     await world.start()
     await world.start()
     events = [
-        Interaction(event_id=f"e{n}", user_id="ann", item_id=f"i{n}", action="click", event_time_ms=T0 + n)
+        Interaction(
+            event_id=f"e{n}", user_id="ann", item_id=f"i{n}", action="click", event_time=timestamp(T0 + n)
+        )
         for n in range(400)
     ]
     random.Random(7).shuffle(events)
@@ -63,7 +66,7 @@ async def test_events_of_one_user_on_two_partitions_are_all_counted(world: World
 
 async def test_a_null_key_event_lands_in_its_user_s_profile(world: World) -> None:
     await world.start()
-    event = Interaction(user_id="ann", item_id="a", action="click", event_time_ms=T0)
+    event = Interaction(user_id="ann", item_id="a", action="click", event_time=timestamp(T0))
     await world.send_raw(event.SerializeToString(), key=None)
     await world.send_raw(
         f'{{"userId": "ann", "itemId": "b", "action": "click", "eventTimeMs": "{T0 + 1}"}}'.encode(), key=None
@@ -100,7 +103,8 @@ async def test_taken_items_go_to_the_tail_when_the_history_is_full(world: World)
 async def test_a_very_active_user_stays_within_the_history_bound(world: World) -> None:
     await world.start()
     events = [
-        Interaction(user_id="hot", item_id=f"i{n}", action="click", event_time_ms=T0 + n) for n in range(3000)
+        Interaction(user_id="hot", item_id=f"i{n}", action="click", event_time=timestamp(T0 + n))
+        for n in range(3000)
     ]
     await world.send_many(events, lambda place: place % 2)
     await world.send("ann", "a")
@@ -118,7 +122,7 @@ async def test_an_undo_removes_its_event_from_history_and_model_state(world: Wor
     await world.caught_up()
     alone = await world.profile("ann")
     await world.send("ann", "b", event_id="e2", at=T0 + 1)
-    await world.send("ann", action="undo", item="", undo="e2", at=T0 + 2)
+    await world.send("ann", undo="e2", at=T0 + 2)
     await world.caught_up()
     profile = await world.profile("ann")
     assert alone is not None
@@ -139,7 +143,7 @@ async def test_two_members_that_join_and_leave_lose_and_repeat_nothing(world: Wo
                     user_id=f"u{n % 5}",
                     item_id=f"i{n}",
                     action="click",
-                    event_time_ms=T0 + n,
+                    event_time=timestamp(T0 + n),
                 )
                 for n in range(sent, sent + count)
             ],

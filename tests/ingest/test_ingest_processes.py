@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from profiles.times import timestamp
 from recstream.v1.interaction_pb2 import Interaction
 from tests.ingest.world import T0, MakeWorld, World
 
@@ -47,7 +48,9 @@ async def start() -> AsyncIterator[Start]:
 
 
 def click(n: int, user: str) -> Interaction:
-    return Interaction(event_id=f"e{n}", user_id=user, item_id=f"i{n}", action="click", event_time_ms=T0 + n)
+    return Interaction(
+        event_id=f"e{n}", user_id=user, item_id=f"i{n}", action="click", event_time=timestamp(T0 + n)
+    )
 
 
 @pytest.mark.drill

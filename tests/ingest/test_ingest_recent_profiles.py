@@ -13,7 +13,7 @@ from ingest.profiles.recent_profiles import RecentProfiles
 from local.servers.valkey import EmbeddedValkey
 from profiles.actions import ProfileSettings
 from profiles.errors import StoreUnavailable
-from profiles.folding.events import Erasure, Event, Position
+from profiles.folding.events import Erasure, Event, Position, SlateImpression
 from profiles.profile import Profile, Stored
 from profiles.store.store import ProfileStore, Write
 from tests.ingest.world import T0, MakeWorld, World
@@ -53,8 +53,8 @@ def click(n: int, user: str = "ann", *, partition: int = 0, action: str = "click
     return Event(user, Position(TOPIC, partition, n), at, f"{partition}-{n}", f"i{n}", action, at + n)
 
 
-async def applied(apply: Apply, world: World, *events: Event | Erasure) -> None:
-    records: dict[str, list[Event | Erasure]] = {}
+async def applied(apply: Apply, world: World, *events: Event | SlateImpression | Erasure) -> None:
+    records: dict[str, list[Event | SlateImpression | Erasure]] = {}
     for event in events:
         records.setdefault(event.user_id, []).append(event)
     await apply(records, await world.store.identity())
@@ -83,13 +83,15 @@ async def test_without_a_cache_every_profile_is_read(world: World, monkeypatch: 
 async def test_the_cache_holds_what_the_store_holds(world: World) -> None:
     remembering, reading = apply_to(world), apply_to(world, profile_cache_size=0)
     for n in range(40):
-        action = ("click", "purchase", "impression")[n % 3]
-        await applied(remembering, world, click(n, "ann", action=action))
-        await applied(reading, world, click(n, "bob", action=action))
+        for apply, user in ((remembering, "ann"), (reading, "bob")):
+            seen = SlateImpression(user, Position(TOPIC, 0, n), T0 + n, f"s{n}", (f"i{n}", "x"), T0 + n)
+            action = ("click", "purchase")[n % 2]
+            await applied(apply, world, click(n, user, action=action) if n % 3 else seen)
     ann, bob = [stored.profile if stored else None for stored in await world.store.read(["ann", "bob"])]
     assert ann is not None
     assert bob is not None
     assert (ann.history, ann.totals, ann.states) == (bob.history, bob.totals, bob.states)
+    assert len(ann.impressions) == 14 and ann.impressions == bob.impressions
     tails = await world.store.read_tails(["ann", "bob"])
     assert tails[0] is not None
     assert tails[0] == tails[1]

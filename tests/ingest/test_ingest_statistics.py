@@ -8,6 +8,7 @@ from aiokafka.client import AIOKafkaClient
 from catalog.popularity.stats import HOUR_MS
 from catalog.records import stats_key
 from ingest.statistics.reset import reset_statistics
+from profiles.times import timestamp
 from recstream.storage.v1.catalog_pb2 import ItemStats
 from recstream.v1.interaction_pb2 import Interaction
 from tests.ingest.counting import all_counted, positives, read_catalogue, start_counting
@@ -39,7 +40,7 @@ async def test_counts_are_exact_while_workers_join_leave_and_die(world: World) -
                     user_id="u",
                     item_id=f"i{n % 7}",
                     action="click",
-                    event_time_ms=T0 - n % 3 * HOUR_MS,
+                    event_time=timestamp(T0 - n % 3 * HOUR_MS),
                 )
                 for n in range(count)
             ],
@@ -114,7 +115,7 @@ async def test_a_busy_item_keeps_counts_older_than_its_newest_hours(world: World
 
     def clicks(first: int) -> list[Interaction]:
         return [
-            Interaction(user_id="u", item_id="a", action="click", event_time_ms=T0 - HOUR_MS * n)
+            Interaction(user_id="u", item_id="a", action="click", event_time=timestamp(T0 - HOUR_MS * n))
             for n in range(first, hours, 2)
         ]
 

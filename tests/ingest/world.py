@@ -32,6 +32,7 @@ from profiles.interactions import KIND_ERASURE, KIND_HEADER
 from profiles.profile import Profile
 from profiles.settings import StoreSettings
 from profiles.store.store import ProfileStore
+from profiles.times import timestamp
 from recstream.storage.v1 import profile_pb2
 from recstream.v1.interaction_pb2 import Interaction
 from telemetry.health import Health
@@ -111,15 +112,13 @@ class World:
         value: float | None = None,
         partition: int | None = None,
     ) -> RecordMetadata:
-        event = Interaction(
-            event_id=event_id,
-            user_id=user,
-            item_id=item,
-            action=action,
-            event_time_ms=at,
-            undo_event_id=undo,
-            value=value,
-        )
+        event = Interaction(event_id=event_id, user_id=user, event_time=timestamp(at), value=value)
+        if undo:
+            event.undo.event_id = undo
+        elif action == "impression":
+            event.impression.item_ids.append(item)
+        else:
+            event.item_id, event.action = item, action
         return await self.send_raw(event.SerializeToString(), key=user.encode(), partition=partition)
 
     async def send_raw(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from profiles.actions import ProfileSettings
-from profiles.folding.events import Erasure, Event, Position, Record
+from profiles.folding.events import Erasure, Event, Position, Record, SlateImpression
 
 DAY_MS = 86_400_000
 
@@ -15,7 +15,7 @@ DAY_MS = 86_400_000
 @dataclass(frozen=True)
 class Expected:
     history: list[tuple[int, str, str, str, float | None, str]]
-    impressions: list[tuple[int, str, str, str, float | None, str]]
+    impressions: list[tuple[int, str, tuple[str, ...]]]
     totals: dict[str, int]
     events: int
     watermarks: dict[tuple[bytes, int], int]
@@ -42,22 +42,28 @@ def expected(records: Sequence[Record], settings: ProfileSettings) -> Expected:
     counted = [
         record
         for position, record in unseen.items()
-        if isinstance(record, Event)
+        if isinstance(record, Event | SlateImpression)
         and record.time_ms >= record.record_time_ms - ttl
         and position.offset >= floors.get((position.topic_id, position.partition), 0)
     ]
-    tables: dict[bool, dict[str, Event]] = {True: {}, False: {}}
-    for event in sorted(counted, key=lambda e: (e.time_ms, e.position)):
-        tables[event.action == "impression"][event.event_id] = event
+    events: dict[str, Event] = {}
+    impressions: dict[str, SlateImpression] = {}
+    for each in sorted(counted, key=lambda e: (e.time_ms, e.position)):
+        if isinstance(each, SlateImpression):
+            impressions[each.event_id] = each
+        else:
+            events[each.event_id] = each
     totals: dict[str, int] = {}
-    for table in tables.values():
-        for event in table.values():
-            totals[event.action] = totals.get(event.action, 0) + 1
+    for name in [*(event.action for event in events.values()), *["impression"] * len(impressions)]:
+        totals[name] = totals.get(name, 0) + 1
+    shown = sorted(
+        (i.time_ms, i.event_id, i.item_ids[: settings.impression_items]) for i in impressions.values()
+    )
     return Expected(
-        history=newest(tables[False], settings.history + settings.refold_every),
-        impressions=newest(tables[True], settings.impressions),
+        history=newest(events, settings.history + settings.refold_every),
+        impressions=shown[max(0, len(shown) - settings.impressions) :],
         totals=totals,
-        events=len(tables[False]),
+        events=len(events),
         watermarks=watermarks,
         erased_before=floors,
     )

@@ -6,16 +6,18 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from profiles.actions import ProfileSettings
-from profiles.folding.events import Erasure, Event, Position, Record, Skip
+from profiles.folding.events import Erasure, Event, Position, Record, Skip, SlateImpression
 from profiles.folding.fold import Folded, fold
-from profiles.profile import Entry, Profile
+from profiles.profile import Entry, Impression, Profile
 
 T0 = 1_700_000_000_000
 TOPIC = bytes(range(16))
 OTHER_TOPIC = bytes(range(1, 17))
 DAY_MS = 86_400_000
 # Small limits, so that a few events exceed all of them.
-SMALL = ProfileSettings(history=4, refold_every=3, impressions=3, tail=5, time_to_live_days=10)
+SMALL = ProfileSettings(
+    history=4, refold_every=3, impressions=3, impression_items=2, tail=5, time_to_live_days=10
+)
 ROOMY = ProfileSettings(history=64, refold_every=3, impressions=64, time_to_live_days=10)
 
 
@@ -44,6 +46,26 @@ def event(
         time_ms=T0 + int(seconds * 1000),
         value=value,
         undo_event_id=undo,
+    )
+
+
+def impression(
+    item_ids: Sequence[str],
+    seconds: float,
+    *,
+    offset: int,
+    event_id: str | None = None,
+    record_seconds: float | None = None,
+) -> SlateImpression:
+    """An impression of `ann`, `seconds` after T0."""
+    position = Position(TOPIC, 0, offset)
+    return SlateImpression(
+        user_id="ann",
+        position=position,
+        record_time_ms=T0 + int((seconds if record_seconds is None else record_seconds) * 1000),
+        event_id=position.event_id if event_id is None else event_id,
+        item_ids=tuple(item_ids),
+        time_ms=T0 + int(seconds * 1000),
     )
 
 
@@ -83,16 +105,28 @@ def rows(entries: Sequence[Entry]) -> list[tuple[int, str, str, str, float | Non
     return [(e.time_ms, e.event_id, e.item_id, e.action, e.value, e.undo_event_id) for e in entries]
 
 
+def shown(impressions: Sequence[Impression]) -> list[tuple[int, str, tuple[str, ...]]]:
+    """Impressions without their positions, in the form of the oracle."""
+    return [(i.time_ms, i.event_id, i.item_ids) for i in impressions]
+
+
 @st.composite
-def contents(draw: st.DrawFn, *, repeats: bool) -> list[Event]:
-    """Events without positions. Some have the same time, some are too old, some undo others."""
+def contents(draw: st.DrawFn, *, repeats: bool) -> list[Event | SlateImpression]:
+    """Events and impressions without positions. Some have the same time, some are too old, some undo others."""
     count = draw(st.integers(0, 24))
     ids = [f"e{i}" for i in range(count)]
-    events = []
+    events: list[Event | SlateImpression] = []
     for i in range(count):
         event_id = draw(st.sampled_from(ids)) if repeats and draw(st.booleans()) else ids[i]
         action = draw(st.sampled_from(["view", "like", "dislike", "undo", "impression"]))
         seconds = draw(st.integers(0, 9)) - (20 * 86_400 if draw(st.integers(0, 9)) == 0 else 0)
+        record_seconds = draw(st.integers(9, 12))
+        if action == "impression":
+            item_ids = draw(st.lists(st.sampled_from("ABCDE"), min_size=1, max_size=5, unique=True))
+            events.append(
+                impression(item_ids, seconds, offset=0, event_id=event_id, record_seconds=record_seconds)
+            )
+            continue
         made = event(
             action,
             draw(st.sampled_from("ABCDE")),
@@ -101,13 +135,13 @@ def contents(draw: st.DrawFn, *, repeats: bool) -> list[Event]:
             event_id=event_id,
             value=draw(st.none() | st.sampled_from([1.0, 4.5])),
             undo=draw(st.sampled_from(ids)) if action == "undo" else "",
-            record_seconds=draw(st.integers(9, 12)),
+            record_seconds=record_seconds,
         )
         events.append(made)
     return events
 
 
-def placed(events: Sequence[Event], partitions: Sequence[int]) -> list[Record]:
+def placed(events: Sequence[Event | SlateImpression], partitions: Sequence[int]) -> list[Record]:
     """The events with positions, in this order on these partitions."""
     ends = dict.fromkeys(partitions, 0)
     records: list[Record] = []

@@ -9,11 +9,21 @@ from hypothesis import strategies as st
 
 from profiles.announcements.announcement import attachment_header, decode_announcement, encode_announcement
 from profiles.errors import ProfileCorrupt
-from profiles.folding.events import Event, Position, Record
+from profiles.folding.events import Event, Position, Record, SlateImpression
 from profiles.profile import ModelState, Profile, Stored
 from profiles.store.codec import decode, decode_revision, encode, encode_revision
 from recstream.storage.v1 import profile_pb2
-from tests.profiles.profile_records import OTHER_TOPIC, SMALL, TOPIC, erasure, event, logs, run
+from tests.profiles.profile_records import (
+    OTHER_TOPIC,
+    ROOMY,
+    SMALL,
+    TOPIC,
+    erasure,
+    event,
+    impression,
+    logs,
+    run,
+)
 
 states = st.lists(
     st.builds(
@@ -72,7 +82,8 @@ def test_bytes_that_are_not_a_profile_are_corrupt(value: bytes) -> None:
 @given(st.data())
 def test_a_damaged_profile_is_decoded_or_corrupt(data: st.DataObject) -> None:
     log: list[Record] = [event("like", "A", n, offset=n, value=1.0) for n in range(9)]
-    value = bytearray(encode_revision(1) + encode(run([*log, erasure((0, 3), offset=9)]).profile))
+    log += [impression("AB", n, offset=n) for n in range(20, 22)]
+    value = bytearray(encode_revision(1) + encode(run([*log, erasure((0, 3), offset=29)]).profile))
     for _ in range(data.draw(st.integers(1, 4))):
         value[data.draw(st.integers(8, len(value) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(ProfileCorrupt):
@@ -89,14 +100,20 @@ def test_an_announcement_without_a_trace_is_encoded_as_before() -> None:
 
 
 def test_an_announcement_has_the_newest_events_but_no_impressions() -> None:
-    applied: list[Event] = [event("view", f"i{n}", n, offset=n) for n in range(40)]
-    applied.append(event("impression", "shown", 99, offset=99))
+    applied: list[Event | SlateImpression] = [event("view", f"i{n}", n, offset=n) for n in range(40)]
+    applied.append(impression(["shown"], 99, offset=99))
     payload = encode_announcement(7, 8, quiet=False, applied=applied)
     heard = decode_announcement("ann", payload)
     assert (heard.user_id, heard.base_revision, heard.revision, heard.quiet) == ("ann", 7, 8, False)
     assert [each.item_id for each in heard.applied] == [f"i{n}" for n in range(8, 40)]
     assert heard.applied[-1].position == applied[39].position
     assert heard.applied[-1].record_time_ms == applied[39].record_time_ms
+
+
+def test_impressions_are_decoded_with_their_items() -> None:
+    log = [impression("ABC", 0, offset=0, event_id="s"), impression("D", 1, offset=1)]
+    profile = run([*log, event("view", "E", 2, offset=2)], ROOMY).profile
+    assert decode(bytes(8) + encode(profile)).profile == profile
 
 
 @given(st.integers(0, 2**16), st.booleans())

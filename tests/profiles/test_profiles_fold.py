@@ -15,7 +15,7 @@ from profiles.folding.fold import (
     refold_start,
 )
 from profiles.folding.tail import hash64
-from tests.profiles.profile_records import DAY_MS, ROOMY, SMALL, T0, erasure, event, rows, run
+from tests.profiles.profile_records import DAY_MS, ROOMY, SMALL, T0, erasure, event, impression, rows, run
 
 ACTIONS = ROOMY.actions
 
@@ -76,8 +76,8 @@ def test_an_event_exactly_as_old_as_the_time_to_live_still_counts() -> None:
 
 def test_impressions_displace_no_events_and_are_quiet() -> None:
     profile = run([event("click", "A", 0, offset=0)]).profile
-    shown = [event("impression", f"i{n}", n, offset=n) for n in range(1, 301)]
-    folded = run([*shown, event("impression", "i9", 500, offset=301)], profile=profile)
+    shown = [impression([f"i{n}"], n, offset=n) for n in range(1, 301)]
+    folded = run([*shown, impression(["i9"], 500, offset=301)], profile=profile)
     assert folded.quiet
     assert folded.step is None and not folded.model_history_changed
     assert [e.item_id for e in folded.profile.history] == ["A"]
@@ -91,8 +91,25 @@ def test_impressions_displace_no_events_and_are_quiet() -> None:
 
 def test_impressions_are_counted_even_if_none_are_kept() -> None:
     settings = ProfileSettings(impressions=0)
-    profile = run([event("impression", "A", n, offset=n) for n in range(3)], settings).profile
+    profile = run([impression("A", n, offset=n) for n in range(3)], settings).profile
     assert profile.impressions == () and profile.totals == {"impression": 3}
+
+
+def test_the_items_of_an_impression_count_together_and_once() -> None:
+    seen = impression("ABC", 0, offset=0, event_id="s")
+    again = impression("ABC", 0, offset=1, event_id="s")
+    folded = run([seen, again], ROOMY)
+    assert folded.applied == (seen,) and folded.repeated == 1
+    assert folded.profile.totals == {"impression": 1} and folded.profile.events == 0
+    assert [i.item_ids for i in folded.profile.impressions] == [("A", "B", "C")]
+    corrected = run([impression("AD", 1, offset=2, event_id="s")], ROOMY, folded.profile)
+    assert corrected.repeated == 1 and corrected.profile.totals == {"impression": 1}
+    assert [i.item_ids for i in corrected.profile.impressions] == [("A", "D")]
+
+
+def test_a_profile_holds_the_first_items_of_an_impression() -> None:
+    profile = run([impression("ABCDE", 0, offset=0)], SMALL).profile
+    assert [i.item_ids for i in profile.impressions] == [("A", "B")]
 
 
 def test_an_undone_dislike_has_no_effect() -> None:
@@ -152,7 +169,7 @@ def test_in_order_events_are_steps_with_a_refold_every_k() -> None:
 def test_two_new_events_need_a_refold_and_one_among_impressions_a_step() -> None:
     two = run([event("view", "A", 0, offset=0), event("view", "B", 1, offset=1)])
     assert two.step is None and two.model_history_changed
-    one = run([event("impression", "A", 0, offset=0), event("view", "B", 1, offset=1)])
+    one = run([impression("A", 0, offset=0), event("view", "B", 1, offset=1)])
     assert one.step is not None and one.step.item_id == "B"
 
 
@@ -240,7 +257,7 @@ def test_recent_counts_halve_with_every_half_life_and_leave_out_undone_events() 
             event("view", "B", 7 * 86_400, offset=1),
             event("like", "C", 0, offset=2, event_id="l"),
             event("undo", "", 1, offset=3, undo="l"),
-            event("impression", "D", 7 * 86_400, offset=4),
+            impression("DE", 7 * 86_400, offset=4),
         ],
         ROOMY,
     ).profile

@@ -4,15 +4,19 @@ from dataclasses import replace
 
 import pytest
 from google.protobuf.json_format import MessageToJson
+from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from profiles.actions import ProfileSettings
-from profiles.folding.events import Erasure, Event, Position, Record
-from profiles.interactions import KIND_HEADER, Reason, Refusal, check, parse
+from profiles.actions import Action, Actions, ProfileSettings
+from profiles.folding.events import Erasure, Event, Position, Record, Skip
+from profiles.folding.events import SlateImpression as Impression
+from profiles.interactions import KIND_HEADER, LATER_KIND, Reason, Refusal, check, parse
+from profiles.record_check import RecordCheck
+from profiles.times import milliseconds, timestamp
 from recstream.storage.v1.profile_pb2 import Erasure as ErasureMessage
 from recstream.storage.v1.profile_pb2 import TopicOffset
-from recstream.v1.interaction_pb2 import Interaction
+from recstream.v1.interaction_pb2 import Interaction, SlateImpression, Undo
 from tests.profiles.profile_records import T0, TOPIC
 
 SETTINGS = ProfileSettings()
@@ -20,9 +24,13 @@ PLACE = Position(TOPIC, 3, 42)
 
 
 def interaction(**fields: object) -> Interaction:
-    return Interaction(
-        **({"user_id": "ann", "item_id": "A", "action": "view", "event_time_ms": T0} | fields)  # type: ignore[arg-type]
-    )
+    known = {"user_id": "ann", "item_id": "A", "action": "view", "event_time": timestamp(T0)}
+    return Interaction(**(known | fields))  # type: ignore[arg-type]
+
+
+def kind(**fields: object) -> Interaction:
+    """An event that is no action on an item."""
+    return interaction(**({"item_id": "", "action": ""} | fields))
 
 
 def read(
@@ -54,33 +62,53 @@ def test_an_event_without_an_id_gets_that_of_its_position() -> None:
 
 
 def test_unknown_json_fields_are_ignored() -> None:
-    sent = b'{"userId":"ann","itemId":"A","action":"view","eventTimeMs":%d,"page":{"x":[1]}}' % T0
+    sent = b'{"userId":"ann","itemId":"A","action":"view","eventTime":%d,"page":{"x":[1]}}' % T0
     assert isinstance(read(sent), Event)
 
 
-@pytest.mark.parametrize(
-    ("time", "unit"),
-    [(T0 // 1000, "looks like seconds"), (T0 * 1000, "microseconds"), (T0 * 1_000_000, "nanoseconds")],
-)
-def test_another_unit_of_time_is_recognised_and_named(time: int, unit: str) -> None:
-    answer = refused(interaction(event_time_ms=time))
+def test_seconds_instead_of_milliseconds_are_recognised_and_named() -> None:
+    answer = refused(interaction(event_time=timestamp(T0 // 1000)))
     assert answer.reason is Reason.EVENT_TIME
-    assert unit in answer.detail
+    assert "looks like seconds" in answer.detail
 
 
-@pytest.mark.parametrize("time", [0, -1, -62_104_060_800_000, 253_402_300_800_000, 2**63 - 1, -(2**63)])
-def test_times_out_of_range_are_refused(time: int) -> None:
-    assert refused(interaction(event_time_ms=time)).reason is Reason.EVENT_TIME
+@pytest.mark.parametrize(
+    "time",
+    [
+        Timestamp(),
+        Timestamp(seconds=-1),
+        Timestamp(seconds=-62_135_596_800),
+        Timestamp(seconds=-62_135_596_801),
+        Timestamp(seconds=253_402_300_800),
+        Timestamp(seconds=2**63 - 1),
+        Timestamp(seconds=-(2**63)),
+        Timestamp(seconds=T0 // 1000, nanos=-1),
+        Timestamp(seconds=T0 // 1000, nanos=10**9),
+    ],
+)
+def test_times_out_of_range_are_refused(time: Timestamp) -> None:
+    assert refused(interaction(event_time=time)).reason is Reason.EVENT_TIME
 
 
-def test_skew_is_allowed_up_to_its_limit() -> None:
-    assert isinstance(read(interaction(event_time_ms=T0 + 300_000)), Event)
-    answer = refused(interaction(event_time_ms=T0 + 300_001))
-    assert answer.reason is Reason.EVENT_TIME and "300 s are allowed" in answer.detail
+def test_an_event_without_a_time_has_that_of_its_record() -> None:
+    untimed = interaction()
+    untimed.ClearField("event_time")
+    assert read(untimed) == Event("ann", PLACE, T0, PLACE.event_id, "A", "view", T0)
+
+
+@pytest.mark.parametrize("ahead_ms", [300_001, 86_400_000, 253_402_300_799_999 - T0])
+def test_a_clock_that_is_too_far_ahead_is_replaced_by_the_time_of_the_record(ahead_ms: int) -> None:
+    found = RecordCheck(SETTINGS)
+    for ahead in (0, 300_000, ahead_ms):
+        found.add(interaction(event_time=timestamp(T0 + ahead)).SerializeToString(), (), T0, "here")
+    assert found.actions == {"view": 3} and found.clocks_ahead == 1
+    tolerated, clamped = (read(interaction(event_time=timestamp(T0 + n))) for n in (300_000, ahead_ms))
+    assert isinstance(tolerated, Event) and tolerated.time_ms == T0 + 300_000
+    assert isinstance(clamped, Event) and clamped.time_ms == T0
 
 
 def test_times_older_than_twenty_years_are_valid_if_profiles_live_longer() -> None:
-    old = interaction(event_time_ms=T0 - 30 * 31_557_600_000)
+    old = interaction(event_time=timestamp(T0 - 30 * 31_557_600_000))
     assert check(old, T0, SETTINGS)
     assert not check(old, T0, ProfileSettings(time_to_live_days=40 * 366))
 
@@ -129,8 +157,8 @@ def test_invalid_utf8_is_refused() -> None:
         (b'{"a":' + b"[" * 100_000, Reason.NOT_JSON),
         (b'{"userId":"\\ud800"}', Reason.NOT_JSON),
         (b'{"userId":{"$gt":""}}', Reason.NOT_JSON),
-        (b'{"eventTimeMs":1e400}', Reason.NOT_JSON),
-        (b'{"eventTimeMs":' + b"9" * 5000 + b"}", Reason.NOT_JSON),
+        (b'{"eventTime":1e400}', Reason.NOT_JSON),
+        (b'{"eventTime":' + b"9" * 5000 + b"}", Reason.NOT_JSON),
         (b'{"userId":"a","userId":"b"}', Reason.NOT_JSON),
         (b'{"userId":"\xff"}', Reason.NOT_JSON),
     ],
@@ -159,16 +187,124 @@ def test_a_missing_value_is_none_and_zero_is_a_value() -> None:
     assert isinstance(zero, Event) and zero.value == 0.0
 
 
-def test_an_undo_names_an_event_and_needs_no_item() -> None:
-    answer = read(interaction(action="undo", item_id="", undo_event_id="e"))
-    assert isinstance(answer, Event) and answer.undo_event_id == "e"
-    assert refused(interaction(action="undo", item_id="")).reason is Reason.UNDO
-    assert refused(interaction(undo_event_id="e")).reason is Reason.UNDO
+def test_an_undo_names_an_event_and_no_item() -> None:
+    answer = read(kind(undo=Undo(event_id="e")))
+    assert answer == Event("ann", PLACE, T0, PLACE.event_id, "", "undo", T0, None, "e")
+    assert refused(kind(undo=Undo())).reason is Reason.UNDO
+    assert refused(kind(undo=Undo(event_id=" "))).reason is Reason.UNDO
+    with_action = refused(interaction(undo=Undo(event_id="e")))
+    assert "item_id is for an action on an item; leave it empty beside `undo`" in with_action.detail
+
+
+def test_an_impression_names_the_items_that_were_seen() -> None:
+    answer = read(kind(impression=SlateImpression(item_ids=["b", "a"], first_position=20), slate_id="s"))
+    assert answer == Impression("ann", PLACE, T0, PLACE.event_id, ("b", "a"), T0)
+
+
+@pytest.mark.parametrize(
+    ("shown", "says"),
+    [
+        (SlateImpression(), "impression.item_ids has 0 items; 1 to 500 are allowed: name the items"),
+        (SlateImpression(item_ids=map(str, range(501))), "501 items; 1 to 500 are allowed: send several"),
+        (SlateImpression(item_ids=["a", "b", "a"]), "impression.item_ids[2] names 'a' again"),
+        (SlateImpression(item_ids=["a", " "]), "impression.item_ids[1] is blank"),
+        (SlateImpression(item_ids=["a" * 257]), "impression.item_ids[0] is longer than 256 bytes"),
+        (SlateImpression(item_ids=["a"], first_position=-1), "impression.first_position -1 is outside 0"),
+        (SlateImpression(item_ids=["a"], first_position=2**31 - 1), "impression.first_position 2147483647"),
+    ],
+)
+def test_an_invalid_impression_is_refused_with_a_remedy(shown: SlateImpression, says: str) -> None:
+    answer = refused(kind(impression=shown))
+    assert answer.reason is Reason.IMPRESSION and says in answer.detail
+
+
+def test_an_impression_takes_no_action_no_value_and_no_position_of_its_own() -> None:
+    shown = SlateImpression(item_ids=["a"])
+    problems = dict(check(interaction(impression=shown, value=1, position=0), T0, SETTINGS))
+    assert set(problems) == {"item_id", "action", "value", "position"}
+
+
+@pytest.mark.parametrize("action", ["undo", "impression"])
+def test_kinds_are_no_actions(action: str) -> None:
+    answer = refused(interaction(action=action))
+    assert answer.reason is Reason.ACTION and f"set the field `{action}` instead" in answer.detail
+    with pytest.raises(ValueError, match=action):
+        Actions({action: Action()})
+
+
+def test_what_nothing_is_computed_from_is_checked_and_passed_on() -> None:
+    order = interaction(
+        session_id="s",
+        order_id="o",
+        quantity=2,
+        price=9.5,
+        currency="EUR",
+        context={"device": "phone"},
+    )
+    assert read(order) == read(interaction())
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"session_id": "s" * 257}, "session_id"),
+        ({"order_id": "o" * 257}, "order_id"),
+        ({"quantity": 0.0}, "quantity"),
+        ({"quantity": float("nan")}, "quantity"),
+        ({"quantity": 1e13}, "quantity"),
+        ({"price": -0.01, "currency": "EUR"}, "price"),
+        ({"price": float("inf"), "currency": "EUR"}, "price"),
+        ({"price": 1.0}, "currency"),
+        ({"currency": "EUR"}, "price"),
+        ({"price": 1.0, "currency": "eur"}, "currency"),
+        ({"price": 1.0, "currency": "EURO"}, "currency"),
+        ({"price": 1.0, "currency": "ÉUR"}, "currency"),
+        ({"context": {str(n): "x" for n in range(33)}}, "context"),
+        ({"context": {" ": "x"}}, "context"),
+        ({"context": {"k": "x" * 257}}, "context"),
+        ({"experiments": {"": "x"}}, "experiments"),
+        ({"position": 1_000_001}, "position"),
+    ],
+)
+def test_each_field_has_bounds_and_is_named(fields: dict[str, object], field: str) -> None:
+    answer = refused(interaction(**fields))
+    assert answer.reason is Reason.CONTEXT and answer.user_id == "ann"
+    assert answer.detail.startswith(f"{field} ")
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        kind().SerializeToString() + b"\xfa\x01\x04\x0a\x02id",
+        b'{"userId":"ann","eventTime":%d,"merge":{"from":"bob"}}' % T0,
+        b'{"specversion":"1.0","data":{"userId":"ann","merge":{"from":"bob"}}}',
+    ],
+)
+def test_an_event_of_a_later_kind_only_moves_its_users_watermark(later: bytes) -> None:
+    assert read(later) == Skip("ann", PLACE, T0, LATER_KIND)
+    found = RecordCheck(SETTINGS)
+    found.add(later, (), T0, "here")
+    assert (found.records, found.passed_over, found.refused) == (1, 1, {})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        b'{"userId":"ann","rating":5}',
+        b'{"userId":"ann","itemId":"A","merge":{"from":"bob"}}',
+        b'{"merge":{"from":"bob"}}',
+        b'{"userId":"null","merge":{"from":"bob"}}',
+        kind().SerializeToString() + b"\xf8\x01\x04",
+        kind().SerializeToString(),
+    ],
+)
+def test_what_no_later_kind_explains_is_refused(wrong: bytes) -> None:
+    refused(wrong)
 
 
 def test_all_problems_are_named_by_field() -> None:
     problems = dict(check(Interaction(position=-1, surface="s" * 300), T0, SETTINGS))
-    assert set(problems) == {"user_id", "item_id", "action", "event_time_ms", "position", "surface"}
+    assert set(problems) == {"user_id", "item_id", "action", "position", "surface"}
 
 
 def test_an_erasure_is_recognised_by_its_header() -> None:
@@ -183,13 +319,14 @@ def test_an_invalid_erasure_is_refused() -> None:
     short = ErasureMessage(user_id="ann", end_offsets=[TopicOffset(topic_id=b"x", offset=1)])
     for raw in (b"\xff", b"", short.SerializeToString()):
         assert refused(raw, header).reason is Reason.ERASURE
-    assert refused(b"", [(KIND_HEADER, b"rename")]).reason is Reason.UNKNOWN_KIND
+    assert refused(b"", [(KIND_HEADER, b"rename")]).reason is Reason.KIND_HEADER
 
 
 def test_a_record_without_a_timestamp_is_refused() -> None:
     raw = interaction().SerializeToString()
-    answer = parse(raw, None, [], PLACE, -1, SETTINGS)
-    assert isinstance(answer, Refusal) and answer.reason is Reason.NO_TIMESTAMP
+    for no_time in (-1, 253_402_300_800_000, 2**63 - 1):
+        answer = parse(raw, None, [], PLACE, no_time, SETTINGS)
+        assert isinstance(answer, Refusal) and answer.reason is Reason.NO_TIMESTAMP
 
 
 def test_headers_without_a_value_are_no_headers() -> None:
@@ -199,14 +336,24 @@ def test_headers_without_a_value_are_no_headers() -> None:
 
 @given(st.binary(max_size=200) | st.binary(max_size=200).map(lambda tail: b"{" + tail))
 def test_no_bytes_make_the_parser_raise(raw: bytes) -> None:
-    assert isinstance(read(raw), Refusal | Event)
+    assert isinstance(read(raw), Refusal | Event | Impression | Skip)
     assert isinstance(read(raw, [(KIND_HEADER, b"erasure")]), Refusal | Erasure)
 
 
-@given(st.text(max_size=100), st.text(max_size=100), st.text(max_size=20), st.integers(-(2**63), 2**63 - 1))
+@given(st.text(max_size=100), st.text(max_size=100), st.text(max_size=20), st.integers(0, T0 + 300_000))
 def test_an_accepted_event_has_the_fields_that_were_sent(
     user_id: str, item_id: str, action: str, time: int
 ) -> None:
-    answer = read(interaction(user_id=user_id, item_id=item_id, action=action, event_time_ms=time))
+    answer = read(interaction(user_id=user_id, item_id=item_id, action=action, event_time=timestamp(time)))
     if isinstance(answer, Event):
         assert replace(answer, event_id="") == Event(user_id, PLACE, T0, "", item_id, action, time)
+
+
+@given(st.integers(-62_135_596_800_000, 253_402_300_799_999))
+def test_a_time_comes_back_from_its_message(time_ms: int) -> None:
+    assert milliseconds(timestamp(time_ms)) == time_ms
+
+
+@given(st.integers(-(2**63), 2**63 - 1))
+def test_a_time_that_no_message_can_hold_is_the_nearest_one(time_ms: int) -> None:
+    assert -62_135_596_800_000 <= milliseconds(timestamp(time_ms)) <= 253_402_300_799_999

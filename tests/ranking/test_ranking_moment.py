@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from inference.model import Candidates as RankerInput
-from profiles.folding.events import Erasure, Event, Position
+from profiles.folding.events import Erasure, Event, Position, SlateImpression
 from profiles.folding.fold import fold
 from profiles.profile import Stored
 from ranking.settings import DEFAULT_SURFACE
@@ -86,7 +86,7 @@ async def test_an_undone_event_does_not_end_the_idle_time(catalog):
 
 
 async def test_impressions_do_not_end_the_idle_time(catalog):
-    seen = event(1, "i002", 5, "impression")
+    seen = SlateImpression("ann", Position(TOPIC, 0, 1), NOW_MS, "e1", ("i002", "i003"), NOW_MS - 5000)
     assert await idle(catalog, folded(event(0, "i001", 3600), seen)) == 3600
 
 

@@ -28,11 +28,12 @@ from inference.bundle.bundle import MANIFEST, read
 from profiles.announcements.announcement import attachment_header, encode_announcement
 from profiles.profile import ModelState, Profile
 from profiles.store.codec import encode, encode_revision
+from profiles.times import timestamp
 from recstream.storage.v1 import catalog_pb2, model_pb2, profile_pb2, slate_pb2
 from recstream.v1 import interaction_pb2, item_pb2
 from recstream.v1 import slate_pb2 as contract_slate_pb2
 from tests.models.tiny_bundle import build
-from tests.profiles.profile_records import OTHER_TOPIC, T0, TOPIC, erasure, event, run
+from tests.profiles.profile_records import OTHER_TOPIC, T0, TOPIC, erasure, event, impression, run
 from tests.released.forms import (
     ANSWERS,
     BUNDLE,
@@ -91,7 +92,7 @@ def _profiles() -> Iterator[Kept]:
         event("view", "a", 0, offset=0),
         event("click", "é{x}😀", 1, offset=1, event_id="chosen"),
         event("rate", "b", 2, offset=2, value=4.5),
-        event("impression", "c", 3, offset=3),
+        impression("cd", 3, offset=3),
         event("purchase", "d", 4, offset=4, partition=1, topic=OTHER_TOPIC),
         event("click", "b", 5, offset=5, undo="chosen"),
         *(event("like", f"item-{n}", 10 + n, offset=10 + n) for n in range(12)),
@@ -113,15 +114,17 @@ def _profiles() -> Iterator[Kept]:
 
 def _records() -> Iterator[Kept]:
     click = interaction_pb2.Interaction(
-        event_id="e-1", user_id="ann", item_id="a/b", action="click", event_time_ms=T0, value=0.5
+        event_id="e-1", user_id="ann", item_id="a/b", action="click", event_time=timestamp(T0), value=0.5
     )
     click.slate_id, click.position, click.surface = "s-1", 3, "home"
     yield "interaction", b"ann", click.SerializeToString(deterministic=True)
-    undo = interaction_pb2.Interaction(
-        user_id="ann", item_id="a/b", action="click", event_time_ms=T0, undo_event_id="e-1"
-    )
+    undo = interaction_pb2.Interaction(user_id="ann", event_time=timestamp(T0))
+    undo.undo.event_id = "e-1"
     yield "interaction", b"ann", undo.SerializeToString(deterministic=True)
-    text = {"userId": "ann", "itemId": "007", "action": "rate", "value": 5, "eventTimeMs": str(T0)}
+    seen = interaction_pb2.Interaction(user_id="ann", event_time=timestamp(T0), slate_id="s-1")
+    seen.impression.item_ids.extend(["a/b", "c"])
+    yield "interaction", b"ann", seen.SerializeToString(deterministic=True)
+    text = {"userId": "ann", "itemId": "007", "action": "rate", "value": 5, "eventTime": T0}
     yield "interaction", b"", json.dumps(text).encode()
     forget = profile_pb2.Erasure(
         user_id="ann", end_offsets=[profile_pb2.TopicOffset(topic_id=TOPIC, partition=1, offset=9)]

@@ -6,9 +6,11 @@ from itertools import pairwise
 import grpc
 import pytest
 import pytest_asyncio
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from google.protobuf.message import Message
-from google.rpc import error_details_pb2, status_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
 
+from profiles.times import milliseconds, timestamp
 from recstream.v1 import (
     catalog_service_pb2,
     filter_pb2,
@@ -19,8 +21,9 @@ from recstream.v1 import (
     slate_pb2,
 )
 from recstream.v1 import recommendation_service_pb2 as rpc
+from server import metrics
 from server.requests.status import DETAILS_KEY, unpack
-from tests.server.world import ITEMS, World, event, eventually, world
+from tests.server.world import ITEMS, World, event, eventually, now_ms, world
 
 
 @pytest_asyncio.fixture
@@ -102,7 +105,7 @@ async def test_invalid_events_are_refused_with_the_field_and_the_others_recorded
     code, detail = await refusal(
         around.interactions.Record(
             interaction_service_pb2.RecordRequest(
-                interaction=event("undefined", "", "fly", event_time_ms=17)
+                interaction=event("undefined", "", "fly", event_time=timestamp(17))
             ),
             timeout=10,
         ),
@@ -113,7 +116,7 @@ async def test_invalid_events_are_refused_with_the_field_and_the_others_recorded
         "interaction.user_id",
         "interaction.item_id",
         "interaction.action",
-        "interaction.event_time_ms",
+        "interaction.event_time",
     }
     events = [event("ben", f"item-{i}", event_id=f"e{i}") for i in range(300)]
     events[10].action = "fly"
@@ -127,15 +130,107 @@ async def test_invalid_events_are_refused_with_the_field_and_the_others_recorded
     sending = asyncio.create_task(send())
     answers = [answer async for answer in call]
     await sending
-    kinds = [answer.WhichOneof("result") for answer in answers]
+    results = [answer.result for answer in answers]
+    kinds = [result.WhichOneof("result") for result in results]
     assert kinds == ["refused" if i == 10 else "token" for i in range(300)]
-    tokens = [answer.token for answer in answers if answer.HasField("token")]
+    tokens = [result.token for result in results if result.HasField("token")]
     assert len({token.partition for token in tokens}) == 1
     assert all(before.offset < after.offset for before, after in pairwise(tokens))
     assert (
-        unpack(answers[10].refused, error_details_pb2.BadRequest).field_violations[0].field
+        unpack(results[10].refused, error_details_pb2.BadRequest).field_violations[0].field
         == "interaction.action"
     )
+
+
+async def test_a_batch_records_each_event_that_is_not_refused_in_order(around: World) -> None:
+    events = [event("cleo", f"item-{i % 100}", event_id=f"c{i}") for i in range(1000)]
+    events[10].action = "fly"
+    events[20].user_id = ""
+    request = interaction_service_pb2.BatchRecordRequest(interactions=events)
+    results = (await around.interactions.BatchRecord(request, timeout=30)).results
+    refused = [i for i, result in enumerate(results) if result.HasField("refused")]
+    assert len(results) == 1000 and refused == [10, 20]
+    assert results[10].refused.code == code_pb2.INVALID_ARGUMENT
+    (violation,) = unpack(results[10].refused, error_details_pb2.BadRequest).field_violations
+    assert violation.field == "interaction.action"
+    tokens = [result.token for result in results if result.HasField("token")]
+    assert all(before.offset < after.offset for before, after in pairwise(tokens))
+    answer = await around.profiles.GetProfile(
+        profile_service_pb2.GetProfileRequest(user_id="cleo", after=[tokens[-1]]), timeout=30
+    )
+    assert answer.includes_events and answer.profile.totals == {"like": 998}
+
+
+@pytest.mark.parametrize("count", [0, 1001])
+async def test_a_batch_has_1_to_1000_events(around: World, count: int) -> None:
+    request = interaction_service_pb2.BatchRecordRequest(interactions=[event("ann", "item-1")] * count)
+    code, detail = await refusal(
+        around.interactions.BatchRecord(request, timeout=10), error_details_pb2.BadRequest
+    )
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+    assert [violation.field for violation in detail.field_violations] == ["interactions"]
+
+
+async def test_an_event_without_a_time_or_from_a_wrong_clock_has_the_servers_time_in_the_log(
+    around: World,
+) -> None:
+    before, ahead = metrics.CLOCKS_AHEAD._value.get(), timestamp(now_ms() + 86_400_000)
+    began = now_ms()
+    stamped = timestamp(began - 60_000)
+    sent = [event("dora", "item-1"), event("dora", "item-2", event_time=ahead)]
+    sent.append(event("dora", "item-3", event_time=stamped))
+    request = interaction_service_pb2.BatchRecordRequest(interactions=sent)
+    results = (await around.interactions.BatchRecord(request, timeout=10)).results
+    written = [await written_at(around, result.token) for result in results]
+    assert [each.item_id for each in written] == ["item-1", "item-2", "item-3"]
+    times = [milliseconds(each.event_time) for each in written]
+    assert all(began <= time_ms <= now_ms() for time_ms in times[:2]) and written[2].event_time == stamped
+    assert metrics.CLOCKS_AHEAD._value.get() - before == 1
+    profile = await around.profiles.GetProfile(
+        profile_service_pb2.GetProfileRequest(user_id="dora", after=[r.token for r in results]), timeout=30
+    )
+    entries = {entry.item_id: entry.event_time for entry in profile.profile.history}
+    assert entries == {each.item_id: timestamp(milliseconds(each.event_time)) for each in written}
+    assert profile.profile.expires_at.ToMilliseconds() > began
+
+
+async def test_an_impression_and_an_undo_reach_the_profile(around: World) -> None:
+    seen = interaction_pb2.SlateImpression(item_ids=["item-7", "item-8"])
+    undone = interaction_pb2.Interaction(
+        user_id="eli", event_id="undone", undo=interaction_pb2.Undo(event_id="liked")
+    )
+    sent = [
+        interaction_pb2.Interaction(user_id="eli", event_id="s", impression=seen, slate_id="x"),
+        event("eli", "item-9", event_id="liked"),
+        undone,
+    ]
+    request = interaction_service_pb2.BatchRecordRequest(interactions=sent)
+    results = (await around.interactions.BatchRecord(request, timeout=10)).results
+    profile = (
+        await around.profiles.GetProfile(
+            profile_service_pb2.GetProfileRequest(user_id="eli", after=[r.token for r in results]), timeout=30
+        )
+    ).profile
+    assert profile.totals == {"impression": 1, "like": 1, "undo": 1}
+    assert [(e.event_id, list(e.item_ids)) for e in profile.impressions] == [("s", ["item-7", "item-8"])]
+    assert [(e.action, e.undone, e.undo_event_id) for e in profile.history] == [
+        ("like", True, ""),
+        ("undo", False, "liked"),
+    ]
+
+
+async def written_at(around: World, token: interaction_pb2.EventToken) -> interaction_pb2.Interaction:
+    """Returns the interaction that the log has at a token."""
+    place = TopicPartition(around.kafka.topics.interactions, token.partition)
+    consumer = AIOKafkaConsumer(**around.kafka.client_options())
+    await consumer.start()
+    try:
+        consumer.assign([place])
+        consumer.seek(place, token.offset)
+        record = await asyncio.wait_for(consumer.getone(), 20)
+        return interaction_pb2.Interaction.FromString(record.value)
+    finally:
+        await consumer.stop()
 
 
 async def test_similar_items_leave_out_the_item_and_refuse_an_unknown_one(around: World) -> None:

@@ -89,7 +89,8 @@ async def test_consumed_and_withdrawn_items_are_ranked_and_unknown_ones_named_in
     row = around.server.catalog.row("item-5")
     await eventually(lambda: not around.server.catalog.eligible(0)[row])
     asked = ["z", "item-9", "item-5", "a", "item-3"]
-    answer = await rank(around, "ann", asked, after=after, experiments={"order": "b"})
+    whole = slate_pb2.ListView(model_outputs=True)
+    answer = await rank(around, "ann", asked, after=after, experiments={"order": "b"}, view=whole)
     assert sorted(ids(answer.slate)) == ["item-3", "item-5", "item-9"]
     assert list(answer.unknown_item_ids) == ["z", "a"]
     assert answer.slate.slate_id and {item.source for item in answer.slate.items} == {"given"}

@@ -176,7 +176,7 @@ async def test_a_draining_server_ends_streams_with_a_token_and_a_delay(kafka, va
         draining = asyncio.create_task(around.server.drain())
         for call, first in zip(calls, firsts, strict=True):
             away = await next_frame(call)
-            assert away.HasField("go_away") and away.go_away.reconnect_after_ms >= 0
+            assert away.HasField("go_away") and away.go_away.HasField("reconnect_after")
             assert away.resume_token == first.resume_token and away.sequence == 2
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await call.read()

@@ -194,7 +194,10 @@ class World:
 
 
 def event(user_id: str, item_id: str, action: str = "like", **fields) -> interaction_pb2.Interaction:
-    fields.setdefault("event_time_ms", now_ms())
+    """An event; with the action `impression`, an impression of the item."""
+    if action == "impression":
+        seen = interaction_pb2.SlateImpression(item_ids=[item_id])
+        return interaction_pb2.Interaction(user_id=user_id, impression=seen, **fields)
     return interaction_pb2.Interaction(user_id=user_id, item_id=item_id, action=action, **fields)
 
 

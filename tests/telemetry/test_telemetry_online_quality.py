@@ -1,7 +1,7 @@
 """Online quality: events joined to the lists that they name."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +15,7 @@ from ingest.online_quality.online_quality import OnlineQuality, position_label
 from profiles.actions import Actions, default_actions
 from recstream.storage.v1.slate_pb2 import SlateRecord
 from recstream.v1 import slate_pb2
-from recstream.v1.interaction_pb2 import Interaction
+from recstream.v1.interaction_pb2 import Interaction, SlateImpression, Undo
 
 COUNTED = (metrics.SENT, metrics.IMPRESSIONS, metrics.RESPONSES, metrics.EXPECTED, metrics.OBSERVED)
 
@@ -93,9 +93,14 @@ def slate(slate_id: str = "s", *, surface: str = "home", version: int = 7, items
 def event(
     action: str, item: int = 0, slate_id: str = "s", rating: float | None = None, user: str = "u"
 ) -> Interaction:
-    return Interaction(
-        user_id=user, item_id=f"item-{item}", action=action, slate_id=slate_id, event_time_ms=1, value=rating
-    )
+    if action == "impression":
+        return impression([item], slate_id, user)
+    return Interaction(user_id=user, item_id=f"item-{item}", action=action, slate_id=slate_id, value=rating)
+
+
+def impression(items: Iterable[int], slate_id: str = "s", user: str = "u") -> Interaction:
+    seen = SlateImpression(item_ids=[f"item-{item}" for item in items])
+    return Interaction(user_id=user, impression=seen, slate_id=slate_id)
 
 
 def test_a_seen_position_with_an_action_counts_once_however_often_events_repeat() -> None:
@@ -134,6 +139,33 @@ def test_probabilities_are_summed_over_seen_positions_and_compared_with_actions(
     assert value("recstream_quality_expected_actions_total", action="like", **of) == pytest.approx(2.5)
     assert value("recstream_quality_observed_actions_total", action="click", **of) == 4
     assert value("recstream_quality_observed_actions_total", action="like", **of) == 0
+
+
+def test_each_item_of_an_impression_counts_at_its_position_once() -> None:
+    before, measured = outcomes(), quality()
+    measured.record_slate(slate(items=5))
+    measured.record_event(impression(range(3)))
+    measured.record_event(impression([4, 2, 99]))
+    for place in (0, 1, 2, 4):
+        labels = {"surface": "home", "version": "7", "position": str(place)}
+        assert value("recstream_quality_impressions_total", **labels) == 1
+    assert total(metrics.IMPRESSIONS) == 4
+    grown = {name: count - before[name] for name, count in outcomes().items() if count != before[name]}
+    assert grown == {"counted": 4, "duplicate": 1, "not_on_slate": 1}
+
+
+def test_impressions_that_wait_for_their_slate_are_bounded_by_their_items() -> None:
+    clock, before = Clock(), outcomes()
+    measured = quality(clock)
+    for number in range(21):
+        measured.record_event(impression(range(500), f"s{number}"))
+    assert outcomes()["unknown_slate"] - before["unknown_slate"] == 500
+    measured.record_slate(slate("s0", items=500))
+    assert total(metrics.IMPRESSIONS) == 500
+    measured.record_event(impression(range(500), "s21"))
+    clock.now = 11.0
+    measured.expire_waiting()
+    assert outcomes()["unknown_slate"] - before["unknown_slate"] == 500 + 20 * 500
 
 
 def test_a_negative_action_is_no_response() -> None:
@@ -176,7 +208,7 @@ def test_events_that_cannot_be_joined_are_counted_by_reason() -> None:
     measured.record_event(event("click", slate_id=""))
     measured.record_event(event("click", 99))
     measured.record_event(event("click", 1))
-    measured.record_event(event("undo"))
+    measured.record_event(Interaction(user_id="u", undo=Undo(event_id="e"), slate_id="s"))
     measured.record_event(event("no-such-action"))
     grown = {name: count - before[name] for name, count in outcomes().items() if count != before[name]}
     assert grown == {"no_slate": 1, "not_on_slate": 1, "no_impression": 1}

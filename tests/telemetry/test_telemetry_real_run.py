@@ -37,10 +37,7 @@ async def use(client: Client, user: str) -> None:
     while True:
         for surface in ("", "evaluation"):
             shown = await client.recommend(user, count=12, surface=surface)
-            for place, item in enumerate(shown):
-                await client.record(
-                    user, item.item_id, "impression", slate_id=shown.slate_id, position=place, surface=surface
-                )
+            await client.record_impression(user, shown.item_ids, slate_id=shown.slate_id, surface=surface)
             for item in shown[:4]:
                 for action in ("view", "click"):
                     await client.record(user, item.item_id, action, slate_id=shown.slate_id)

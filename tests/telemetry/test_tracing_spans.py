@@ -29,6 +29,7 @@ from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 
 from ingest.profiles.records import read_batch
 from profiles.actions import ProfileSettings
+from profiles.times import timestamp
 from recstream.client.tracing import trace_headers
 from recstream.v1.interaction_pb2 import Interaction
 from server.streaming.mailbox import Mailbox, News
@@ -60,7 +61,7 @@ def origin(header: str = PARENT) -> Origin:
 
 
 def record(offset: int, *headers: tuple[str, bytes]) -> ConsumerRecord:
-    event = Interaction(user_id="ann", item_id="film", action="click", event_time_ms=NOW)
+    event = Interaction(user_id="ann", item_id="film", action="click", event_time=timestamp(NOW))
     value = event.SerializeToString()
     return ConsumerRecord("interactions", 0, offset, NOW, 0, b"ann", value, None, 3, len(value), headers)
 

@@ -27,7 +27,7 @@ from recstream.client.errors import (
     ServerError,
     Unavailable,
 )
-from recstream.client.events import interaction, new_event_id
+from recstream.client.events import impression, interaction, new_event_id, undo
 from recstream.client.filters import where
 from recstream.client.lists import Recommendations, Tier
 from recstream.client.profiles import ProfileExport
@@ -71,8 +71,10 @@ __all__ = [
     "Tier",
     "TopItem",
     "Unavailable",
+    "impression",
     "interaction",
     "new_event_id",
     "tls",
+    "undo",
     "where",
 ]

@@ -1,4 +1,4 @@
-"""Records many events over one stream."""
+"""Records many events: a batch in one call, or any number over one stream."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 
 from recstream.client.connection import Connection
 from recstream.client.errors import ClientClosed, RecstreamError, ServerError
-from recstream.client.events import new_event_id
+from recstream.client.events import named
 from recstream.client.exchange import Exchange
 from recstream.client.outbox import Outbox
 from recstream.client.reconnect import Reconnect
 from recstream.client.status import from_status
 from recstream.v1.interaction_pb2 import EventToken, Interaction
-from recstream.v1.interaction_service_pb2 import RecordStreamRequest, RecordStreamResponse
+from recstream.v1.interaction_service_pb2 import BatchRecordRequest, RecordResult, RecordStreamRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,21 @@ class Recorded:
 _Queue = asyncio.Queue[tuple[Interaction, asyncio.Future[EventToken]] | None]
 
 
+async def record_batch(
+    connection: Connection, interactions: Iterable[Interaction], timeout: float | None
+) -> list[Recorded]:
+    """Returns a `Recorded` for each event, in order; see `Client.record_batch`."""
+    events = [named(event) for event in interactions]
+    if not events:
+        return []
+    answer = await connection.call(
+        connection.interactions.BatchRecord, BatchRecordRequest(interactions=events), timeout
+    )
+    if len(answer.results) != len(events):
+        raise ServerError(f"the server answered {len(events)} events with {len(answer.results)} results")
+    return [_recorded(event, _answer(result)) for event, result in zip(events, answer.results, strict=True)]
+
+
 async def record_many(
     connection: Connection,
     interactions: Iterable[Interaction] | AsyncIterable[Interaction],
@@ -50,7 +65,7 @@ async def record_many(
         dial=lambda: connection.interactions.RecordStream(metadata=connection.metadata()),
         opening=list,
         wrap=lambda event: RecordStreamRequest(interaction=event),
-        receive=lambda response: outbox.answer(_answer(response)),
+        receive=lambda response: outbox.answer(_answer(response.result)),
         outbox=outbox,
         reconnect=Reconnect(replace(connection.backoff, give_up_after=give_up_after)),
         idle_timeout=idle_timeout,
@@ -97,18 +112,20 @@ async def _feed(
 
 
 async def _send(event: Interaction, outbox: Outbox, order: _Queue) -> None:
-    if not event.event_id:  # without an id a retry would count twice
-        named = Interaction()
-        named.CopyFrom(event)
-        named.event_id = new_event_id()
-        event = named
+    event = named(event)
     await order.put((event, await outbox.put(event)))
 
 
-def _answer(response: RecordStreamResponse) -> EventToken | RecstreamError:
-    kind = response.WhichOneof("result")
+def _recorded(event: Interaction, answer: EventToken | RecstreamError) -> Recorded:
+    if isinstance(answer, RecstreamError):
+        return Recorded(event, None, answer)
+    return Recorded(event, answer, None)
+
+
+def _answer(result: RecordResult) -> EventToken | RecstreamError:
+    kind = result.WhichOneof("result")
     if kind == "token":
-        return response.token
+        return result.token
     if kind == "refused":
-        return from_status(response.refused)
+        return from_status(result.refused)
     return ServerError("the server answered an event with neither a token nor a refusal")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import TypedDict
+from typing import Any, TypedDict, Unpack
 
-from recstream.v1.interaction_pb2 import Interaction
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from recstream.v1.interaction_pb2 import Interaction, SlateImpression, Undo
 
 _lock = threading.Lock()
 _last = 0
@@ -33,49 +35,57 @@ def new_event_id() -> str:
 
 
 class EventFacts(TypedDict, total=False):
-    """The arguments of `interaction()` besides user, item and action."""
+    """What any event may say besides who did what.
 
-    event_time: datetime | int | None
-    event_id: str | None
-    value: float | None
-    undo_event_id: str
-    slate_id: str
-    position: int | None
-    surface: str
-    domain: str
-    experiments: Mapping[str, str] | None
-
-
-def interaction(
-    user_id: str,
-    item_id: str,
-    action: str,
-    *,
-    event_time: datetime | int | None = None,
-    event_id: str | None = None,
-    value: float | None = None,
-    undo_event_id: str = "",
-    slate_id: str = "",
-    position: int | None = None,
-    surface: str = "",
-    domain: str = "",
-    experiments: Mapping[str, str] | None = None,
-) -> Interaction:
-    """Returns an event that is ready to be sent.
-
-    Args:
-        user_id: the user who acted.
-        item_id: the item that was acted on; empty for an undo.
-        action: one of the server's configured actions, `impression`, or `undo`.
-        event_time: the time of the event: a datetime with a time zone, or Unix milliseconds; None: now.
+    Attributes:
+        event_time: when it happened: a datetime with a time zone, or Unix milliseconds; None: now.
         event_id: the event's id, by which a repeat is recognised; None: a new one.
-        value: a rating, a share watched or a quantity, in the action's scale.
-        undo_event_id: for `undo`, the id of the event to undo.
-        slate_id: the list that the item was seen on.
-        position: the item's position on that list; 0 is the top.
+        slate_id: the list that the item or the items were seen on.
         surface: where it happened, such as `home`.
         domain: the catalogue that the item belongs to, such as `video`.
         experiments: experiment name to arm.
+        session_id: the visit that it belongs to.
+        order_id: the order or booking that it belongs to.
+        context: anything else about the moment, such as `device` or `country`.
+    """
+
+    event_time: datetime | int | None
+    event_id: str | None
+    slate_id: str
+    surface: str
+    domain: str
+    experiments: Mapping[str, str] | None
+    session_id: str
+    order_id: str
+    context: Mapping[str, str] | None
+
+
+class ActionFacts(EventFacts, total=False):
+    """What an action on an item may say besides.
+
+    Attributes:
+        value: a rating, a share watched or a quantity, in the action's scale.
+        position: the item's position on the list; 0 is the top.
+        quantity: how many or how much.
+        price: the price of one unit; it needs a currency.
+        currency: as in ISO 4217, such as `EUR`.
+    """
+
+    value: float | None
+    position: int | None
+    quantity: float | None
+    price: float | None
+    currency: str
+
+
+def interaction(user_id: str, item_id: str, action: str, **facts: Unpack[ActionFacts]) -> Interaction:
+    """Returns an action on an item, ready to be sent.
+
+    Args:
+        user_id: the user who acted.
+        item_id: the item that was acted on.
+        action: one of the server's configured actions.
+        facts: see `ActionFacts` and `EventFacts`.
 
     Raises:
         ValueError: `event_time` is a datetime without a zone.
@@ -84,23 +94,72 @@ def interaction(
         >>> interaction("ann", "tt0114709", "rate", value=4.5).value
         4.5
     """
-    if isinstance(event_time, datetime):
-        if event_time.tzinfo is None:
-            raise ValueError(
-                f"event_time {event_time} has no time zone; give datetime.now(UTC) or milliseconds"
-            )
-        event_time = round(event_time.timestamp() * 1000)
+    return _event(user_id, facts, item_id=item_id, action=action)
+
+
+def undo(user_id: str, undone_event_id: str, **facts: Unpack[EventFacts]) -> Interaction:
+    """Returns an event that undoes an earlier one, ready to be sent.
+
+    Args:
+        user_id: the user of both events.
+        undone_event_id: the id of the event to undo.
+        facts: see `EventFacts`.
+
+    Raises:
+        ValueError: `event_time` is a datetime without a zone.
+    """
+    return _event(user_id, facts, undo=Undo(event_id=undone_event_id))
+
+
+def impression(
+    user_id: str, item_ids: Iterable[str], *, first_position: int = 0, **facts: Unpack[EventFacts]
+) -> Interaction:
+    """Returns an impression of items that the user saw together, ready to be sent.
+
+    Args:
+        user_id: the user who saw them.
+        item_ids: the items in the order in which they were shown, at most 500.
+        first_position: the first item's position on the list; 0 is the top.
+        facts: see `EventFacts`. Name the list in `slate_id`.
+
+    Raises:
+        ValueError: `event_time` is a datetime without a zone.
+
+    Example:
+        >>> list(impression("ann", ["a", "b"], slate_id="s-1").impression.item_ids)
+        ['a', 'b']
+    """
+    shown = SlateImpression(item_ids=item_ids, first_position=first_position)
+    return _event(user_id, facts, impression=shown)
+
+
+def named(event: Interaction) -> Interaction:
+    """Returns the event, or a copy with a new id if it has none. Without an id, a retry would count twice."""
+    if event.event_id:
+        return event
+    copy = Interaction()
+    copy.CopyFrom(event)
+    copy.event_id = new_event_id()
+    return copy
+
+
+def _event(user_id: str, facts: EventFacts, **what: Any) -> Interaction:
+    fields: dict[str, Any] = {**facts, **what}
+    event_id, moment = fields.pop("event_id", None), fields.pop("event_time", None)
     return Interaction(
-        event_id=new_event_id() if event_id is None else event_id,
         user_id=user_id,
-        item_id=item_id,
-        action=action,
-        event_time_ms=time.time_ns() // 1_000_000 if event_time is None else event_time,
-        value=value,
-        undo_event_id=undo_event_id,
-        slate_id=slate_id,
-        position=position,
-        surface=surface,
-        domain=domain,
-        experiments=experiments,
+        event_id=new_event_id() if event_id is None else event_id,
+        event_time=_timestamp(moment),
+        **fields,
     )
+
+
+def _timestamp(moment: datetime | int | None) -> Timestamp:
+    found = Timestamp()
+    if isinstance(moment, datetime):
+        if moment.tzinfo is None:
+            raise ValueError(f"event_time {moment} has no time zone; give datetime.now(UTC) or milliseconds")
+        found.FromDatetime(moment)
+    else:
+        found.FromMilliseconds(time.time_ns() // 1_000_000 if moment is None else moment)
+    return found

@@ -67,7 +67,7 @@ class FrameReader:
             # Its token belongs to the list that is held. Without a token, the older one still does.
             if frame.resume_token and self.held is not None:
                 self.resume_token = frame.resume_token
-            delay = frame.go_away.reconnect_after_ms / 1000
+            delay = frame.go_away.reconnect_after.ToTimedelta().total_seconds()
             raise GoingAway(
                 f"the server is about to end the stream and asks the client to reconnect in {delay:g} s",
                 ErrorDetails(retry_after=delay),

@@ -33,7 +33,7 @@ class Recommendations(Sequence[RankedItem]):
 
     Attributes:
         items: the items; an item's position is its index. `item.item` has the fields that `item_fields` named.
-        slate_id: the list's id; pass it to `record()` with clicks and impressions. Empty for an empty list.
+        slate_id: the list's id; pass it to `record()` and `record_impression()`. Empty for an empty list.
         tier: how the list was made.
         includes_events: False: the deadline came before the events in `after` were in the profile.
         next_page_token: for `recommend(page_token=...)`; empty: there are no further items.

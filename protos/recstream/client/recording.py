@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
-from datetime import datetime
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from typing import Unpack
 
-from recstream.client.bulk import Recorded, record_many
+from recstream.client.bulk import Recorded, record_batch, record_many
 from recstream.client.connection import Connection
-from recstream.client.events import interaction
+from recstream.client.events import ActionFacts, EventFacts, impression, interaction, undo
 from recstream.v1.interaction_pb2 import EventToken, Interaction
 from recstream.v1.interaction_service_pb2 import RecordRequest
 
@@ -24,26 +24,20 @@ class Recording:
         item_id: str,
         action: str,
         *,
-        event_time: datetime | int | None = None,
-        event_id: str | None = None,
-        value: float | None = None,
-        undo_event_id: str = "",
-        slate_id: str = "",
-        position: int | None = None,
-        surface: str = "",
-        domain: str = "",
-        experiments: Mapping[str, str] | None = None,
         timeout: float | None = None,
+        **facts: Unpack[ActionFacts],
     ) -> EventToken:
-        """Records an event. Returns when Kafka has it on all in-sync replicas.
+        """Records an action on an item. Returns when Kafka has it on all in-sync replicas.
 
         The call is retried while the server is unavailable and time is left. A retry does not count twice, because
         the event has an id: a new one, unless you give one.
 
         Args:
+            user_id: the user who acted.
+            item_id: the item that was acted on.
+            action: one of the server's configured actions.
             timeout: seconds for all tries together; None: the client's default.
-
-        The other arguments are those of `interaction()`.
+            facts: see `ActionFacts` and `EventFacts`.
 
         Returns:
             Where Kafka keeps the event: pass it to `after=` of `recommend()` or `profile()`.
@@ -55,24 +49,34 @@ class Recording:
         Example:
             await client.record("ann", "tt0114709", "rate", value=4.5, slate_id=films.slate_id, position=0)
         """
-        event = interaction(
-            user_id,
-            item_id,
-            action,
-            event_time=event_time,
-            event_id=event_id,
-            value=value,
-            undo_event_id=undo_event_id,
-            slate_id=slate_id,
-            position=position,
-            surface=surface,
-            domain=domain,
-            experiments=experiments,
-        )
-        answer = await self._connection.call(
-            self._connection.interactions.Record, RecordRequest(interaction=event), timeout
-        )
-        return answer.token
+        return await self._record(interaction(user_id, item_id, action, **facts), timeout)
+
+    async def record_impression(
+        self,
+        user_id: str,
+        item_ids: Iterable[str],
+        *,
+        first_position: int = 0,
+        timeout: float | None = None,
+        **facts: Unpack[EventFacts],
+    ) -> EventToken:
+        """Records that the user saw items of a list. They count together.
+
+        Args:
+            user_id: the user who saw them.
+            item_ids: the items in the order in which they were shown, at most 500.
+            first_position: the first item's position on the list; 0 is the top.
+            timeout: seconds for all tries together; None: the client's default.
+            facts: see `EventFacts`. Name the list in `slate_id`.
+
+        Raises:
+            InvalidRequest, DeadlineExceeded: as in `record()`.
+
+        Example:
+            await client.record_impression("ann", films.item_ids, slate_id=films.slate_id)
+        """
+        event = impression(user_id, item_ids, first_position=first_position, **facts)
+        return await self._record(event, timeout)
 
     async def undo(self, user_id: str, event_id: str, *, timeout: float | None = None) -> EventToken:
         """Undoes an event. `event_id` is the id that it was recorded with.
@@ -82,7 +86,34 @@ class Recording:
             await client.record("ann", "tt0114709", "like", event_id=liked)
             await client.undo("ann", liked)
         """
-        return await self.record(user_id, "", "undo", undo_event_id=event_id, timeout=timeout)
+        return await self._record(undo(user_id, event_id), timeout)
+
+    async def _record(self, event: Interaction, timeout: float | None) -> EventToken:
+        request = RecordRequest(interaction=event)
+        return (await self._connection.call(self._connection.interactions.Record, request, timeout)).token
+
+    async def record_batch(
+        self, interactions: Iterable[Interaction], *, timeout: float | None = None
+    ) -> list[Recorded]:
+        """Records up to 1,000 events in one call. Returns one outcome for each event, in order.
+
+        The outcome of a refused event has an `error`, and the others are recorded. The call is retried like
+        `record()`. Events without an id get one, so a retry counts none twice. For more events use `record_many()`.
+
+        Args:
+            interactions: the events; see `interaction()`, `impression()` and `undo()`.
+            timeout: seconds for all tries together; None: the client's default.
+
+        Raises:
+            InvalidRequest: there are too many events.
+            DeadlineExceeded: no answer came in time; events may be recorded. Try again with the same ids.
+
+        Example:
+            for outcome in await client.record_batch([interaction("ann", "tt0114709", "view")]):
+                if outcome.error:
+                    print(outcome.interaction.event_id, outcome.error)
+        """
+        return await record_batch(self._connection, interactions, timeout)
 
     def record_many(
         self,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 from types import TracebackType
 from typing import Unpack
 
 from recstream.client.connection import Connection
 from recstream.client.errors import ClientClosed, DeadlineExceeded, ProtocolViolation, RecstreamError
-from recstream.client.events import EventFacts, interaction
+from recstream.client.events import ActionFacts, EventFacts, impression, interaction, undo
 from recstream.client.exchange import Exchange
 from recstream.client.frames import FrameReader
 from recstream.client.lists import Recommendations
@@ -72,22 +72,40 @@ class Session(AsyncIterator[Recommendations]):
         return self._reconnect.count
 
     async def record(
-        self, item_id: str, action: str, *, timeout: float | None = None, **facts: Unpack[EventFacts]
+        self, item_id: str, action: str, *, timeout: float | None = None, **facts: Unpack[ActionFacts]
     ) -> EventToken:
-        """Records an event of the session's user. Returns when Kafka has it.
+        """Records an action of the session's user. Returns when Kafka has it.
 
         Args:
-            item_id: the item that was acted on; empty for an undo.
-            action: one of the server's configured actions, `impression`, or `undo`.
+            item_id: the item that was acted on.
+            action: one of the server's configured actions.
             timeout: seconds to wait for the answer; None: the client's default.
-            facts: as in `interaction()`.
+            facts: see `ActionFacts` and `EventFacts`.
 
         Raises:
             InvalidRequest: the event is refused; the session goes on.
             DeadlineExceeded: no answer came in time; the event may still be recorded.
             RecstreamError: the session has ended for this reason.
         """
-        event = interaction(self._request.user_id, item_id, action, **facts)
+        return await self._record(interaction(self._request.user_id, item_id, action, **facts), timeout)
+
+    async def record_impression(
+        self,
+        item_ids: Iterable[str],
+        *,
+        first_position: int = 0,
+        timeout: float | None = None,
+        **facts: Unpack[EventFacts],
+    ) -> EventToken:
+        """Records that the session's user saw items of a list, as `Client.record_impression` does."""
+        event = impression(self._request.user_id, item_ids, first_position=first_position, **facts)
+        return await self._record(event, timeout)
+
+    async def undo(self, event_id: str, *, timeout: float | None = None) -> EventToken:
+        """Undoes an event of the session's user. `event_id` is the id that it was recorded with."""
+        return await self._record(undo(self._request.user_id, event_id), timeout)
+
+    async def _record(self, event: Interaction, timeout: float | None) -> EventToken:
         seconds = self._connection.timeout if timeout is None else timeout
         self._running()
         try:

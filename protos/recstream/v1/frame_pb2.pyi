@@ -15,12 +15,18 @@ from google.protobuf.descriptor import (
     Descriptor,
     FileDescriptor,
 )
+from google.protobuf.duration_pb2 import (
+    Duration,
+)
 from google.protobuf.internal.containers import (
     RepeatedCompositeFieldContainer,
     RepeatedScalarFieldContainer,
 )
 from google.protobuf.message import (
     Message,
+)
+from google.protobuf.timestamp_pb2 import (
+    Timestamp,
 )
 from recstream.v1.interaction_pb2 import (
     EventToken,
@@ -100,21 +106,25 @@ class Cause(Message):
     EVENT_ID_FIELD_NUMBER: int
     ITEM_ID_FIELD_NUMBER: int
     ACTION_FIELD_NUMBER: int
-    EVENT_TIME_MS_FIELD_NUMBER: int
-    RECORD_TIME_MS_FIELD_NUMBER: int
+    EVENT_TIME_FIELD_NUMBER: int
+    RECORD_TIME_FIELD_NUMBER: int
     event_id: str
     """The event's id. Empty if only its position is known, because no announcement of it came."""
     item_id: str
-    """The item that was acted on. Empty if the event id is empty."""
+    """The item that was acted on. Empty for an undo, and if the event id is empty."""
     action: str
-    """The action. Empty if the event id is empty."""
-    event_time_ms: int
-    """The time of the event, Unix time in milliseconds."""
-    record_time_ms: int
-    """The timestamp of its record in Kafka, Unix time in milliseconds."""
+    """The action, or `undo`. Empty if the event id is empty."""
     @property
     def token(self) -> EventToken:
         """The frame includes every event of this user on this partition up to this offset."""
+
+    @property
+    def event_time(self) -> Timestamp:
+        """When it happened, in milliseconds. Absent if the event id is empty."""
+
+    @property
+    def record_time(self) -> Timestamp:
+        """The timestamp of its record in Kafka, in milliseconds. Absent if the event id is empty."""
 
     def __init__(
         self,
@@ -123,11 +133,11 @@ class Cause(Message):
         event_id: str = ...,
         item_id: str = ...,
         action: str = ...,
-        event_time_ms: int = ...,
-        record_time_ms: int = ...,
+        event_time: Timestamp | None = ...,
+        record_time: Timestamp | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: Literal["token", b"token"]) -> bool: ...
-    def ClearField(self, field_name: Literal["action", b"action", "event_id", b"event_id", "event_time_ms", b"event_time_ms", "item_id", b"item_id", "record_time_ms", b"record_time_ms", "token", b"token"]) -> None: ...
+    def HasField(self, field_name: Literal["event_time", b"event_time", "record_time", b"record_time", "token", b"token"]) -> bool: ...
+    def ClearField(self, field_name: Literal["action", b"action", "event_id", b"event_id", "event_time", b"event_time", "item_id", b"item_id", "record_time", b"record_time", "token", b"token"]) -> None: ...
 
 @final
 class Snapshot(Message):
@@ -226,12 +236,15 @@ class GoAway(Message):
 
     DESCRIPTOR: Descriptor
 
-    RECONNECT_AFTER_MS_FIELD_NUMBER: int
-    reconnect_after_ms: int
-    """Milliseconds to wait."""
+    RECONNECT_AFTER_FIELD_NUMBER: int
+    @property
+    def reconnect_after(self) -> Duration:
+        """How long to wait. Never absent."""
+
     def __init__(
         self,
         *,
-        reconnect_after_ms: int = ...,
+        reconnect_after: Duration | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: Literal["reconnect_after_ms", b"reconnect_after_ms"]) -> None: ...
+    def HasField(self, field_name: Literal["reconnect_after", b"reconnect_after"]) -> bool: ...
+    def ClearField(self, field_name: Literal["reconnect_after", b"reconnect_after"]) -> None: ...

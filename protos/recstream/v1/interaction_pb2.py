@@ -22,9 +22,10 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1erecstream/v1/interaction.proto\x12\x0crecstream.v1\"\xe9\x02\n\x0bInteraction\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0f\n\x07item_id\x18\x03 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x04 \x01(\t\x12\x15\n\revent_time_ms\x18\x05 \x01(\x03\x12\x12\n\x05value\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\rundo_event_id\x18\x07 \x01(\t\x12\x10\n\x08slate_id\x18\x08 \x01(\t\x12\x15\n\x08position\x18\t \x01(\x05H\x01\x88\x01\x01\x12\x0f\n\x07surface\x18\n \x01(\t\x12\x0e\n\x06\x64omain\x18\x0b \x01(\t\x12?\n\x0b\x65xperiments\x18\x0c \x03(\x0b\x32*.recstream.v1.Interaction.ExperimentsEntry\x1a\x32\n\x10\x45xperimentsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x08\n\x06_valueB\x0b\n\t_position\"A\n\nEventToken\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1erecstream/v1/interaction.proto\x12\x0crecstream.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaf\x05\n\x0bInteraction\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0f\n\x07item_id\x18\x03 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x04 \x01(\t\x12.\n\nevent_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\x05value\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12\"\n\x04undo\x18\x07 \x01(\x0b\x32\x12.recstream.v1.UndoH\x00\x12\x33\n\nimpression\x18\x08 \x01(\x0b\x32\x1d.recstream.v1.SlateImpressionH\x00\x12\x10\n\x08slate_id\x18\t \x01(\t\x12\x15\n\x08position\x18\n \x01(\x05H\x02\x88\x01\x01\x12\x0f\n\x07surface\x18\x0b \x01(\t\x12\x0e\n\x06\x64omain\x18\x0c \x01(\t\x12?\n\x0b\x65xperiments\x18\r \x03(\x0b\x32*.recstream.v1.Interaction.ExperimentsEntry\x12\x12\n\nsession_id\x18\x0e \x01(\t\x12\x10\n\x08order_id\x18\x0f \x01(\t\x12\x15\n\x08quantity\x18\x10 \x01(\x01H\x03\x88\x01\x01\x12\x12\n\x05price\x18\x11 \x01(\x01H\x04\x88\x01\x01\x12\x10\n\x08\x63urrency\x18\x12 \x01(\t\x12\x37\n\x07\x63ontext\x18\x13 \x03(\x0b\x32&.recstream.v1.Interaction.ContextEntry\x1a\x32\n\x10\x45xperimentsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0c\x43ontextEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x06\n\x04kindB\x08\n\x06_valueB\x0b\n\t_positionB\x0b\n\t_quantityB\x08\n\x06_price\"\x18\n\x04Undo\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\";\n\x0fSlateImpression\x12\x10\n\x08item_ids\x18\x01 \x03(\t\x12\x16\n\x0e\x66irst_position\x18\x02 \x01(\x05\"A\n\nEventToken\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,10 +34,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_INTERACTION_EXPERIMENTSENTRY']._loaded_options = None
   _globals['_INTERACTION_EXPERIMENTSENTRY']._serialized_options = b'8\001'
-  _globals['_INTERACTION']._serialized_start=49
-  _globals['_INTERACTION']._serialized_end=410
-  _globals['_INTERACTION_EXPERIMENTSENTRY']._serialized_start=337
-  _globals['_INTERACTION_EXPERIMENTSENTRY']._serialized_end=387
-  _globals['_EVENTTOKEN']._serialized_start=412
-  _globals['_EVENTTOKEN']._serialized_end=477
+  _globals['_INTERACTION_CONTEXTENTRY']._loaded_options = None
+  _globals['_INTERACTION_CONTEXTENTRY']._serialized_options = b'8\001'
+  _globals['_INTERACTION']._serialized_start=82
+  _globals['_INTERACTION']._serialized_end=769
+  _globals['_INTERACTION_EXPERIMENTSENTRY']._serialized_start=617
+  _globals['_INTERACTION_EXPERIMENTSENTRY']._serialized_end=667
+  _globals['_INTERACTION_CONTEXTENTRY']._serialized_start=669
+  _globals['_INTERACTION_CONTEXTENTRY']._serialized_end=715
+  _globals['_UNDO']._serialized_start=771
+  _globals['_UNDO']._serialized_end=795
+  _globals['_SLATEIMPRESSION']._serialized_start=797
+  _globals['_SLATEIMPRESSION']._serialized_end=856
+  _globals['_EVENTTOKEN']._serialized_start=858
+  _globals['_EVENTTOKEN']._serialized_end=923
 # @@protoc_insertion_point(module_scope)

@@ -11,6 +11,7 @@ from builtins import (
     str,
 )
 from collections.abc import (
+    Iterable,
     Mapping,
 )
 from google.protobuf.descriptor import (
@@ -18,10 +19,14 @@ from google.protobuf.descriptor import (
     FileDescriptor,
 )
 from google.protobuf.internal.containers import (
+    RepeatedScalarFieldContainer,
     ScalarMap,
 )
 from google.protobuf.message import (
     Message,
+)
+from google.protobuf.timestamp_pb2 import (
+    Timestamp,
 )
 from typing import (
     Literal,
@@ -33,10 +38,10 @@ DESCRIPTOR: FileDescriptor
 
 @final
 class Interaction(Message):
-    """One action of one user on one item. It is the value of a record on the topic `interactions`, whose key is
-    the user id: protobuf, or the message's JSON form; bare, in Confluent's wire format, or as the data of a CloudEvent.
-    In JSON, ids may be whole numbers, and `eventTime` may give the time in RFC 3339. Unknown fields are passed over and
-    counted.
+    """What a user did: one action on one item, or one of the kinds of `kind`. It is the value of a record on the topic
+    `interactions`, whose key is the user id: protobuf, or the message's JSON form; bare, in Confluent's wire format, or
+    as the data of a CloudEvent. In JSON, ids may be whole numbers, and `eventTime` may be a number of milliseconds since
+    1970. Unknown fields are passed over and counted. So is an event of a kind that only a later release knows.
     """
 
     DESCRIPTOR: Descriptor
@@ -57,18 +62,41 @@ class Interaction(Message):
         ) -> None: ...
         def ClearField(self, field_name: Literal["key", b"key", "value", b"value"]) -> None: ...
 
+    @final
+    class ContextEntry(Message):
+        DESCRIPTOR: Descriptor
+
+        KEY_FIELD_NUMBER: int
+        VALUE_FIELD_NUMBER: int
+        key: str
+        value: str
+        def __init__(
+            self,
+            *,
+            key: str = ...,
+            value: str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: Literal["key", b"key", "value", b"value"]) -> None: ...
+
     EVENT_ID_FIELD_NUMBER: int
     USER_ID_FIELD_NUMBER: int
     ITEM_ID_FIELD_NUMBER: int
     ACTION_FIELD_NUMBER: int
-    EVENT_TIME_MS_FIELD_NUMBER: int
+    EVENT_TIME_FIELD_NUMBER: int
     VALUE_FIELD_NUMBER: int
-    UNDO_EVENT_ID_FIELD_NUMBER: int
+    UNDO_FIELD_NUMBER: int
+    IMPRESSION_FIELD_NUMBER: int
     SLATE_ID_FIELD_NUMBER: int
     POSITION_FIELD_NUMBER: int
     SURFACE_FIELD_NUMBER: int
     DOMAIN_FIELD_NUMBER: int
     EXPERIMENTS_FIELD_NUMBER: int
+    SESSION_ID_FIELD_NUMBER: int
+    ORDER_ID_FIELD_NUMBER: int
+    QUANTITY_FIELD_NUMBER: int
+    PRICE_FIELD_NUMBER: int
+    CURRENCY_FIELD_NUMBER: int
+    CONTEXT_FIELD_NUMBER: int
     event_id: str
     """The event's permanent id, by which a repeat is recognised and an undo refers to it. The caller chooses
     it, at most 128 bytes. If it is empty, the record's topic id, partition and offset identify the event, and
@@ -77,28 +105,55 @@ class Interaction(Message):
     user_id: str
     """The user who acted. At most 256 bytes of UTF-8, compared byte for byte. Not blank."""
     item_id: str
-    """The item that was acted on. At most 256 bytes of UTF-8, compared byte for byte. Empty only for an undo."""
+    """The item that was acted on. At most 256 bytes of UTF-8, compared byte for byte. Empty if `kind` is set."""
     action: str
-    """One of the configured actions, such as `view` or `purchase`; or `impression`; or `undo`."""
-    event_time_ms: int
-    """The time of the event, Unix time in milliseconds."""
+    """One of the configured actions, such as `view` or `purchase`. Empty if `kind` is set."""
     value: float
     """A rating, a share watched or a quantity, in the action's own scale. Absent if the action has no value. An action
     whose value says whether the user likes the item, such as `rate`, must have one.
     """
-    undo_event_id: str
-    """For the action `undo`: the id of the event to undo."""
     slate_id: str
-    """The slate that the item was seen on, if any."""
+    """The slate that the item was seen on, if any. At most 256 bytes."""
     position: int
-    """The item's position on that slate. 0 is the top."""
+    """The item's position on that slate. 0 is the top. Not for an impression, which has positions of its own."""
     surface: str
-    """Where it happened, such as `home` or `player`."""
+    """Where it happened, such as `home` or `player`. At most 256 bytes."""
     domain: str
-    """The catalogue that the item belongs to, such as `video` or `shop`."""
+    """The catalogue that the item belongs to, such as `video` or `shop`. At most 256 bytes."""
+    session_id: str
+    """The fields below are checked and stay in the log, for those who read it. recstream computes nothing from them.
+
+    The visit that it belongs to. At most 256 bytes.
+    """
+    order_id: str
+    """The order or booking that it belongs to. At most 256 bytes."""
+    quantity: float
+    """How many or how much. Above 0."""
+    price: float
+    """The price of one unit. Not negative. It needs a currency."""
+    currency: str
+    """The currency of the price, as in ISO 4217, such as `EUR`."""
+    @property
+    def event_time(self) -> Timestamp:
+        """When it happened. Absent: when the server received it, or the timestamp of its record in Kafka. A time that is
+        more than the configured tolerance after that moment is replaced by it.
+        """
+
+    @property
+    def undo(self) -> Undo:
+        """An earlier event no longer counts."""
+
+    @property
+    def impression(self) -> SlateImpression:
+        """The user saw items of the slate `slate_id`."""
+
     @property
     def experiments(self) -> ScalarMap[str, str]:
-        """Experiment name to arm."""
+        """Experiment name to arm. At most 32, of 256 bytes each."""
+
+    @property
+    def context(self) -> ScalarMap[str, str]:
+        """Anything else about the moment, such as `device` or `country`. At most 32, of 256 bytes each."""
 
     def __init__(
         self,
@@ -107,21 +162,72 @@ class Interaction(Message):
         user_id: str = ...,
         item_id: str = ...,
         action: str = ...,
-        event_time_ms: int = ...,
+        event_time: Timestamp | None = ...,
         value: float | None = ...,
-        undo_event_id: str = ...,
+        undo: Undo | None = ...,
+        impression: SlateImpression | None = ...,
         slate_id: str = ...,
         position: int | None = ...,
         surface: str = ...,
         domain: str = ...,
         experiments: Mapping[str, str] | None = ...,
+        session_id: str = ...,
+        order_id: str = ...,
+        quantity: float | None = ...,
+        price: float | None = ...,
+        currency: str = ...,
+        context: Mapping[str, str] | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: Literal["_position", b"_position", "_value", b"_value", "position", b"position", "value", b"value"]) -> bool: ...
-    def ClearField(self, field_name: Literal["_position", b"_position", "_value", b"_value", "action", b"action", "domain", b"domain", "event_id", b"event_id", "event_time_ms", b"event_time_ms", "experiments", b"experiments", "item_id", b"item_id", "position", b"position", "slate_id", b"slate_id", "surface", b"surface", "undo_event_id", b"undo_event_id", "user_id", b"user_id", "value", b"value"]) -> None: ...
+    def HasField(self, field_name: Literal["_position", b"_position", "_price", b"_price", "_quantity", b"_quantity", "_value", b"_value", "event_time", b"event_time", "impression", b"impression", "kind", b"kind", "position", b"position", "price", b"price", "quantity", b"quantity", "undo", b"undo", "value", b"value"]) -> bool: ...
+    def ClearField(self, field_name: Literal["_position", b"_position", "_price", b"_price", "_quantity", b"_quantity", "_value", b"_value", "action", b"action", "context", b"context", "currency", b"currency", "domain", b"domain", "event_id", b"event_id", "event_time", b"event_time", "experiments", b"experiments", "impression", b"impression", "item_id", b"item_id", "kind", b"kind", "order_id", b"order_id", "position", b"position", "price", b"price", "quantity", b"quantity", "session_id", b"session_id", "slate_id", b"slate_id", "surface", b"surface", "undo", b"undo", "user_id", b"user_id", "value", b"value"]) -> None: ...
     @overload
     def WhichOneof(self, oneof_group: Literal["_position", b"_position"]) -> Literal["position"] | None: ...
     @overload
+    def WhichOneof(self, oneof_group: Literal["_price", b"_price"]) -> Literal["price"] | None: ...
+    @overload
+    def WhichOneof(self, oneof_group: Literal["_quantity", b"_quantity"]) -> Literal["quantity"] | None: ...
+    @overload
     def WhichOneof(self, oneof_group: Literal["_value", b"_value"]) -> Literal["value"] | None: ...
+    @overload
+    def WhichOneof(self, oneof_group: Literal["kind", b"kind"]) -> Literal["undo", "impression"] | None: ...
+
+@final
+class Undo(Message):
+    """Undoes an event. The undo is an event itself, and may be undone."""
+
+    DESCRIPTOR: Descriptor
+
+    EVENT_ID_FIELD_NUMBER: int
+    event_id: str
+    """The id of the event to undo. Not blank."""
+    def __init__(
+        self,
+        *,
+        event_id: str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["event_id", b"event_id"]) -> None: ...
+
+@final
+class SlateImpression(Message):
+    """Items that were on the user's screen. They count together or not at all, and a repeat of the event counts none again."""
+
+    DESCRIPTOR: Descriptor
+
+    ITEM_IDS_FIELD_NUMBER: int
+    FIRST_POSITION_FIELD_NUMBER: int
+    first_position: int
+    """The first item's position on the slate. Each further item is one position below. 0 is the top."""
+    @property
+    def item_ids(self) -> RepeatedScalarFieldContainer[str]:
+        """The items in the order in which they were shown. 1 to 500, none twice."""
+
+    def __init__(
+        self,
+        *,
+        item_ids: Iterable[str] | None = ...,
+        first_position: int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["first_position", b"first_position", "item_ids", b"item_ids"]) -> None: ...
 
 @final
 class EventToken(Message):

@@ -7,9 +7,15 @@ from builtins import (
     bool,
     int,
 )
+from collections.abc import (
+    Iterable,
+)
 from google.protobuf.descriptor import (
     Descriptor,
     FileDescriptor,
+)
+from google.protobuf.internal.containers import (
+    RepeatedCompositeFieldContainer,
 )
 from google.protobuf.message import (
     Message,
@@ -63,24 +69,41 @@ class RecordResponse(Message):
     def ClearField(self, field_name: Literal["token", b"token"]) -> None: ...
 
 @final
-class RecordStreamRequest(Message):
+class BatchRecordRequest(Message):
     DESCRIPTOR: Descriptor
 
-    INTERACTION_FIELD_NUMBER: int
+    INTERACTIONS_FIELD_NUMBER: int
     @property
-    def interaction(self) -> Interaction:
-        """The event."""
+    def interactions(self) -> RepeatedCompositeFieldContainer[Interaction]:
+        """The events, 1 to 1,000. If each has an event id, the request may be repeated safely."""
 
     def __init__(
         self,
         *,
-        interaction: Interaction | None = ...,
+        interactions: Iterable[Interaction] | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: Literal["interaction", b"interaction"]) -> bool: ...
-    def ClearField(self, field_name: Literal["interaction", b"interaction"]) -> None: ...
+    def ClearField(self, field_name: Literal["interactions", b"interactions"]) -> None: ...
 
 @final
-class RecordStreamResponse(Message):
+class BatchRecordResponse(Message):
+    DESCRIPTOR: Descriptor
+
+    RESULTS_FIELD_NUMBER: int
+    @property
+    def results(self) -> RepeatedCompositeFieldContainer[RecordResult]:
+        """The result of each event, in the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        results: Iterable[RecordResult] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["results", b"results"]) -> None: ...
+
+@final
+class RecordResult(Message):
+    """What became of an event."""
+
     DESCRIPTOR: Descriptor
 
     TOKEN_FIELD_NUMBER: int
@@ -102,3 +125,37 @@ class RecordStreamResponse(Message):
     def HasField(self, field_name: Literal["refused", b"refused", "result", b"result", "token", b"token"]) -> bool: ...
     def ClearField(self, field_name: Literal["refused", b"refused", "result", b"result", "token", b"token"]) -> None: ...
     def WhichOneof(self, oneof_group: Literal["result", b"result"]) -> Literal["token", "refused"] | None: ...
+
+@final
+class RecordStreamRequest(Message):
+    DESCRIPTOR: Descriptor
+
+    INTERACTION_FIELD_NUMBER: int
+    @property
+    def interaction(self) -> Interaction:
+        """The event."""
+
+    def __init__(
+        self,
+        *,
+        interaction: Interaction | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: Literal["interaction", b"interaction"]) -> bool: ...
+    def ClearField(self, field_name: Literal["interaction", b"interaction"]) -> None: ...
+
+@final
+class RecordStreamResponse(Message):
+    DESCRIPTOR: Descriptor
+
+    RESULT_FIELD_NUMBER: int
+    @property
+    def result(self) -> RecordResult:
+        """What became of the oldest event that has no result yet."""
+
+    def __init__(
+        self,
+        *,
+        result: RecordResult | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: Literal["result", b"result"]) -> bool: ...
+    def ClearField(self, field_name: Literal["result", b"result"]) -> None: ...

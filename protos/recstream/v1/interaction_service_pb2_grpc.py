@@ -40,6 +40,11 @@ class InteractionServiceStub(object):
                 request_serializer=recstream_dot_v1_dot_interaction__service__pb2.RecordRequest.SerializeToString,
                 response_deserializer=recstream_dot_v1_dot_interaction__service__pb2.RecordResponse.FromString,
                 _registered_method=True)
+        self.BatchRecord = channel.unary_unary(
+                '/recstream.v1.InteractionService/BatchRecord',
+                request_serializer=recstream_dot_v1_dot_interaction__service__pb2.BatchRecordRequest.SerializeToString,
+                response_deserializer=recstream_dot_v1_dot_interaction__service__pb2.BatchRecordResponse.FromString,
+                _registered_method=True)
         self.RecordStream = channel.stream_stream(
                 '/recstream.v1.InteractionService/RecordStream',
                 request_serializer=recstream_dot_v1_dot_interaction__service__pb2.RecordStreamRequest.SerializeToString,
@@ -53,6 +58,14 @@ class InteractionServiceServicer(object):
 
     def Record(self, request, context):
         """Records an event. Answers when Kafka has it on all in-sync replicas.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchRecord(self, request, context):
+        """Records up to 1,000 events, with one result for each, in order. A refused event does not stop the others. Answers
+        when Kafka has each of the others on all in-sync replicas, or at the deadline.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -73,6 +86,11 @@ def add_InteractionServiceServicer_to_server(servicer, server):
                     servicer.Record,
                     request_deserializer=recstream_dot_v1_dot_interaction__service__pb2.RecordRequest.FromString,
                     response_serializer=recstream_dot_v1_dot_interaction__service__pb2.RecordResponse.SerializeToString,
+            ),
+            'BatchRecord': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchRecord,
+                    request_deserializer=recstream_dot_v1_dot_interaction__service__pb2.BatchRecordRequest.FromString,
+                    response_serializer=recstream_dot_v1_dot_interaction__service__pb2.BatchRecordResponse.SerializeToString,
             ),
             'RecordStream': grpc.stream_stream_rpc_method_handler(
                     servicer.RecordStream,
@@ -108,6 +126,33 @@ class InteractionService(object):
             '/recstream.v1.InteractionService/Record',
             recstream_dot_v1_dot_interaction__service__pb2.RecordRequest.SerializeToString,
             recstream_dot_v1_dot_interaction__service__pb2.RecordResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchRecord(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recstream.v1.InteractionService/BatchRecord',
+            recstream_dot_v1_dot_interaction__service__pb2.BatchRecordRequest.SerializeToString,
+            recstream_dot_v1_dot_interaction__service__pb2.BatchRecordResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,22 @@ _InteractionServiceRecordType = typing_extensions.TypeVar(
     ],
 )
 
+_InteractionServiceBatchRecordType = typing_extensions.TypeVar(
+    '_InteractionServiceBatchRecordType',
+    grpc.UnaryUnaryMultiCallable[
+        recstream.v1.interaction_service_pb2.BatchRecordRequest,
+        recstream.v1.interaction_service_pb2.BatchRecordResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        recstream.v1.interaction_service_pb2.BatchRecordRequest,
+        recstream.v1.interaction_service_pb2.BatchRecordResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        recstream.v1.interaction_service_pb2.BatchRecordRequest,
+        recstream.v1.interaction_service_pb2.BatchRecordResponse,
+    ],
+)
+
 _InteractionServiceRecordStreamType = typing_extensions.TypeVar(
     '_InteractionServiceRecordStreamType',
     grpc.StreamStreamMultiCallable[
@@ -57,7 +73,7 @@ _InteractionServiceRecordStreamType = typing_extensions.TypeVar(
     ],
 )
 
-class InteractionServiceStub(typing.Generic[_InteractionServiceRecordType, _InteractionServiceRecordStreamType]):
+class InteractionServiceStub(typing.Generic[_InteractionServiceRecordType, _InteractionServiceBatchRecordType, _InteractionServiceRecordStreamType]):
     """Records events, for backends without a Kafka client."""
 
     @typing.overload
@@ -65,6 +81,10 @@ class InteractionServiceStub(typing.Generic[_InteractionServiceRecordType, _Inte
         grpc.UnaryUnaryMultiCallable[
             recstream.v1.interaction_service_pb2.RecordRequest,
             recstream.v1.interaction_service_pb2.RecordResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            recstream.v1.interaction_service_pb2.BatchRecordRequest,
+            recstream.v1.interaction_service_pb2.BatchRecordResponse,
         ],
         grpc.StreamStreamMultiCallable[
             recstream.v1.interaction_service_pb2.RecordStreamRequest,
@@ -78,6 +98,10 @@ class InteractionServiceStub(typing.Generic[_InteractionServiceRecordType, _Inte
             recstream.v1.interaction_service_pb2.RecordRequest,
             recstream.v1.interaction_service_pb2.RecordResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            recstream.v1.interaction_service_pb2.BatchRecordRequest,
+            recstream.v1.interaction_service_pb2.BatchRecordResponse,
+        ],
         grpc.aio.StreamStreamMultiCallable[
             recstream.v1.interaction_service_pb2.RecordStreamRequest,
             recstream.v1.interaction_service_pb2.RecordStreamResponse,
@@ -86,6 +110,11 @@ class InteractionServiceStub(typing.Generic[_InteractionServiceRecordType, _Inte
 
     Record: _InteractionServiceRecordType
     """Records an event. Answers when Kafka has it on all in-sync replicas."""
+
+    BatchRecord: _InteractionServiceBatchRecordType
+    """Records up to 1,000 events, with one result for each, in order. A refused event does not stop the others. Answers
+    when Kafka has each of the others on all in-sync replicas, or at the deadline.
+    """
 
     RecordStream: _InteractionServiceRecordStreamType
     """Records events, with one answer for each, in order. A bounded number is in flight. A refused event does not end
@@ -96,6 +125,10 @@ InteractionServiceAsyncStub: typing_extensions.TypeAlias = InteractionServiceStu
     grpc.aio.UnaryUnaryMultiCallable[
         recstream.v1.interaction_service_pb2.RecordRequest,
         recstream.v1.interaction_service_pb2.RecordResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        recstream.v1.interaction_service_pb2.BatchRecordRequest,
+        recstream.v1.interaction_service_pb2.BatchRecordResponse,
     ],
     grpc.aio.StreamStreamMultiCallable[
         recstream.v1.interaction_service_pb2.RecordStreamRequest,
@@ -113,6 +146,16 @@ class InteractionServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[recstream.v1.interaction_service_pb2.RecordResponse, collections.abc.Awaitable[recstream.v1.interaction_service_pb2.RecordResponse]]:
         """Records an event. Answers when Kafka has it on all in-sync replicas."""
+
+    @abc.abstractmethod
+    def BatchRecord(
+        self,
+        request: recstream.v1.interaction_service_pb2.BatchRecordRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[recstream.v1.interaction_service_pb2.BatchRecordResponse, collections.abc.Awaitable[recstream.v1.interaction_service_pb2.BatchRecordResponse]]:
+        """Records up to 1,000 events, with one result for each, in order. A refused event does not stop the others. Answers
+        when Kafka has each of the others on all in-sync replicas, or at the deadline.
+        """
 
     @abc.abstractmethod
     def RecordStream(

@@ -20,10 +20,14 @@ from google.protobuf.descriptor import (
 )
 from google.protobuf.internal.containers import (
     RepeatedCompositeFieldContainer,
+    RepeatedScalarFieldContainer,
     ScalarMap,
 )
 from google.protobuf.message import (
     Message,
+)
+from google.protobuf.timestamp_pb2 import (
+    Timestamp,
 )
 from typing import (
     Literal,
@@ -77,15 +81,13 @@ class Profile(Message):
     RECENT_FIELD_NUMBER: int
     IMPRESSIONS_FIELD_NUMBER: int
     WATERMARKS_FIELD_NUMBER: int
-    EXPIRES_AT_MS_FIELD_NUMBER: int
+    EXPIRES_AT_FIELD_NUMBER: int
     MODEL_VERSION_FIELD_NUMBER: int
     MODEL_STATE_STALE_FIELD_NUMBER: int
     user_id: str
     """The user."""
     revision: int
     """Only compare it for equality. 0: there is no profile."""
-    expires_at_ms: int
-    """Unix time in milliseconds at which the profile is deleted, unless events come."""
     model_version: int
     """The version of the stored model state. 0: there is no state."""
     model_state_stale: bool
@@ -96,19 +98,25 @@ class Profile(Message):
 
     @property
     def totals(self) -> ScalarMap[str, int]:
-        """The number of all events by action, including those that have left the history."""
+        """The number of all events by action, including those that have left the history. Beside the actions there are
+        `undo` and `impression`. An impression counts once, however many items it has.
+        """
 
     @property
     def recent(self) -> ScalarMap[str, float]:
         """The same events, each weighted by 2^(-age / half-life) at the time of the read."""
 
     @property
-    def impressions(self) -> RepeatedCompositeFieldContainer[HistoryEntry]:
-        """A bounded number of the newest impressions, newest last."""
+    def impressions(self) -> RepeatedCompositeFieldContainer[ImpressionEntry]:
+        """A bounded number of the newest impressions, newest last, in the same order."""
 
     @property
     def watermarks(self) -> RepeatedCompositeFieldContainer[Watermark]:
         """The offsets up to which each partition's events are included."""
+
+    @property
+    def expires_at(self) -> Timestamp:
+        """When the profile is deleted, unless events come. Absent: there is no profile."""
 
     def __init__(
         self,
@@ -118,13 +126,14 @@ class Profile(Message):
         history: Iterable[HistoryEntry] | None = ...,
         totals: Mapping[str, int] | None = ...,
         recent: Mapping[str, float] | None = ...,
-        impressions: Iterable[HistoryEntry] | None = ...,
+        impressions: Iterable[ImpressionEntry] | None = ...,
         watermarks: Iterable[Watermark] | None = ...,
-        expires_at_ms: int = ...,
+        expires_at: Timestamp | None = ...,
         model_version: int = ...,
         model_state_stale: bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: Literal["expires_at_ms", b"expires_at_ms", "history", b"history", "impressions", b"impressions", "model_state_stale", b"model_state_stale", "model_version", b"model_version", "recent", b"recent", "revision", b"revision", "totals", b"totals", "user_id", b"user_id", "watermarks", b"watermarks"]) -> None: ...
+    def HasField(self, field_name: Literal["expires_at", b"expires_at"]) -> bool: ...
+    def ClearField(self, field_name: Literal["expires_at", b"expires_at", "history", b"history", "impressions", b"impressions", "model_state_stale", b"model_state_stale", "model_version", b"model_version", "recent", b"recent", "revision", b"revision", "totals", b"totals", "user_id", b"user_id", "watermarks", b"watermarks"]) -> None: ...
 
 @final
 class HistoryEntry(Message):
@@ -135,7 +144,7 @@ class HistoryEntry(Message):
     EVENT_ID_FIELD_NUMBER: int
     ITEM_ID_FIELD_NUMBER: int
     ACTION_FIELD_NUMBER: int
-    EVENT_TIME_MS_FIELD_NUMBER: int
+    EVENT_TIME_FIELD_NUMBER: int
     VALUE_FIELD_NUMBER: int
     UNDONE_FIELD_NUMBER: int
     UNDO_EVENT_ID_FIELD_NUMBER: int
@@ -144,29 +153,60 @@ class HistoryEntry(Message):
     item_id: str
     """The item that was acted on. Empty for an undo."""
     action: str
-    """The action."""
-    event_time_ms: int
-    """The time of the event, Unix time in milliseconds."""
+    """The action, or `undo`."""
     value: float
     """As in Interaction."""
     undone: bool
     """True: the event was undone."""
     undo_event_id: str
-    """For the action `undo`: the id of the event that it undoes."""
+    """For an undo: the id of the event that it undoes."""
+    @property
+    def event_time(self) -> Timestamp:
+        """When it happened, in milliseconds."""
+
     def __init__(
         self,
         *,
         event_id: str = ...,
         item_id: str = ...,
         action: str = ...,
-        event_time_ms: int = ...,
+        event_time: Timestamp | None = ...,
         value: float | None = ...,
         undone: bool = ...,
         undo_event_id: str = ...,
     ) -> None: ...
-    def HasField(self, field_name: Literal["_value", b"_value", "value", b"value"]) -> bool: ...
-    def ClearField(self, field_name: Literal["_value", b"_value", "action", b"action", "event_id", b"event_id", "event_time_ms", b"event_time_ms", "item_id", b"item_id", "undo_event_id", b"undo_event_id", "undone", b"undone", "value", b"value"]) -> None: ...
+    def HasField(self, field_name: Literal["_value", b"_value", "event_time", b"event_time", "value", b"value"]) -> bool: ...
+    def ClearField(self, field_name: Literal["_value", b"_value", "action", b"action", "event_id", b"event_id", "event_time", b"event_time", "item_id", b"item_id", "undo_event_id", b"undo_event_id", "undone", b"undone", "value", b"value"]) -> None: ...
     def WhichOneof(self, oneof_group: Literal["_value", b"_value"]) -> Literal["value"] | None: ...
+
+@final
+class ImpressionEntry(Message):
+    """Items that the user saw together."""
+
+    DESCRIPTOR: Descriptor
+
+    EVENT_ID_FIELD_NUMBER: int
+    ITEM_IDS_FIELD_NUMBER: int
+    EVENT_TIME_FIELD_NUMBER: int
+    event_id: str
+    """The event's id. If its sender gave none, it is made from the topic id, partition and offset."""
+    @property
+    def item_ids(self) -> RepeatedScalarFieldContainer[str]:
+        """The first items of the impression, at most the configured number."""
+
+    @property
+    def event_time(self) -> Timestamp:
+        """When it happened, in milliseconds."""
+
+    def __init__(
+        self,
+        *,
+        event_id: str = ...,
+        item_ids: Iterable[str] | None = ...,
+        event_time: Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: Literal["event_time", b"event_time"]) -> bool: ...
+    def ClearField(self, field_name: Literal["event_id", b"event_id", "event_time", b"event_time", "item_ids", b"item_ids"]) -> None: ...
 
 @final
 class Watermark(Message):

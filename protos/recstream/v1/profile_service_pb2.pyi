@@ -17,10 +17,12 @@ from google.protobuf.descriptor import (
 )
 from google.protobuf.internal.containers import (
     RepeatedCompositeFieldContainer,
-    RepeatedScalarFieldContainer,
 )
 from google.protobuf.message import (
     Message,
+)
+from google.protobuf.timestamp_pb2 import (
+    Timestamp,
 )
 from recstream.v1.interaction_pb2 import (
     EventToken,
@@ -116,27 +118,44 @@ class ExportProfileResponse(Message):
 
 @final
 class TakenItems(Message):
-    """Items that the user took before the history begins. Each is stored as a second and a hash of the item id."""
+    """Items that the user took before the history begins."""
 
     DESCRIPTOR: Descriptor
 
-    SECONDS_FIELD_NUMBER: int
-    ITEM_HASHES_FIELD_NUMBER: int
+    ITEMS_FIELD_NUMBER: int
     @property
-    def seconds(self) -> RepeatedScalarFieldContainer[int]:
-        """Unix time in seconds."""
-
-    @property
-    def item_hashes(self) -> RepeatedScalarFieldContainer[int]:
-        """The first 8 bytes of the BLAKE2b-64 hash of the item id, big-endian."""
+    def items(self) -> RepeatedCompositeFieldContainer[TakenItem]:
+        """Newest first."""
 
     def __init__(
         self,
         *,
-        seconds: Iterable[int] | None = ...,
-        item_hashes: Iterable[int] | None = ...,
+        items: Iterable[TakenItem] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: Literal["item_hashes", b"item_hashes", "seconds", b"seconds"]) -> None: ...
+    def ClearField(self, field_name: Literal["items", b"items"]) -> None: ...
+
+@final
+class TakenItem(Message):
+    """An item that the user took, stored as a second and a hash of the item id."""
+
+    DESCRIPTOR: Descriptor
+
+    TAKEN_AT_FIELD_NUMBER: int
+    ITEM_HASH_FIELD_NUMBER: int
+    item_hash: int
+    """The BLAKE2b-64 hash of the item id in UTF-8, big-endian."""
+    @property
+    def taken_at(self) -> Timestamp:
+        """The newest time at which the user took it, in whole seconds."""
+
+    def __init__(
+        self,
+        *,
+        taken_at: Timestamp | None = ...,
+        item_hash: int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: Literal["taken_at", b"taken_at"]) -> bool: ...
+    def ClearField(self, field_name: Literal["item_hash", b"item_hash", "taken_at", b"taken_at"]) -> None: ...
 
 @final
 class EraseProfileRequest(Message):

@@ -13,7 +13,7 @@ import {
 import { type Backoff, DEFAULT_BACKOFF, pauseMs, sleep } from "./backoff.js";
 import { fromServiceError, RecstreamError } from "./errors.js";
 import type { Recommendations } from "./frames.js";
-import { type EventToken, Interaction } from "./gen/recstream/v1/interaction.pb.js";
+import { type DeepPartial, type EventToken, Interaction } from "./gen/recstream/v1/interaction.pb.js";
 import { InteractionServiceClient, type RecordResponse } from "./gen/recstream/v1/interaction_service.pb.js";
 import {
   RankRequest,
@@ -48,8 +48,11 @@ export type RecommendFields = Partial<RecommendRequest> & Pick<RecommendRequest,
 export type RankFields = Partial<RankRequest> & Pick<RankRequest, "userId" | "itemIds">;
 export type StreamFields = Partial<Omit<StreamRecommendationsRequest, "resumeToken">> &
   Pick<StreamRecommendationsRequest, "userId">;
-/** An event. Its id and time are filled in if they are missing. */
-export type EventFields = Partial<Interaction> & Pick<Interaction, "userId" | "action">;
+/**
+ * An event: an action on an item, or what `undo` or `impression` says. Its id and time are filled in if they are
+ * missing.
+ */
+export type EventFields = DeepPartial<Interaction> & Pick<Interaction, "userId">;
 
 export interface StreamOptions {
   /** The last list of an earlier stream with the same fields. */
@@ -113,7 +116,7 @@ export class Client {
 
   /** Records an event. Resolves when Kafka has it. A repeat is safe, because the event has an id. */
   async record(fields: EventFields, timeoutMs?: number): Promise<EventToken> {
-    const event: Partial<Interaction> = { eventId: randomUUID(), eventTimeMs: BigInt(Date.now()), ...fields };
+    const event: EventFields = { eventId: randomUUID(), eventTime: new Date(), ...fields };
     const answer = await this.call<{ interaction?: Interaction | undefined }, RecordResponse>(
       (...call) => this.interactions.record(...call),
       { interaction: Interaction.fromPartial(event) },

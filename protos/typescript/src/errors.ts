@@ -1,5 +1,6 @@
 import { Metadata, type ServiceError, status as Code } from "@grpc/grpc-js";
 
+import type { Duration } from "./gen/google/protobuf/duration.pb.js";
 import { BadRequest, RetryInfo } from "./gen/google/rpc/error_details.pb.js";
 import { Status } from "./gen/google/rpc/status.pb.js";
 
@@ -51,10 +52,15 @@ export function fromServiceError(error: ServiceError): RecstreamError {
       }
     } else if (detail.typeUrl.endsWith("/google.rpc.RetryInfo")) {
       const delay = RetryInfo.decode(detail.value).retryDelay;
-      if (delay) retryAfterMs = Number(delay.seconds) * 1000 + delay.nanos / 1e6;
+      if (delay) retryAfterMs = milliseconds(delay);
     }
   }
   return new RecstreamError(error.details || error.message, error.code, violations, retryAfterMs);
+}
+
+/** Returns a duration in milliseconds. */
+export function milliseconds(duration: Duration | undefined): number {
+  return duration ? Number(duration.seconds) * 1000 + duration.nanos / 1e6 : 0;
 }
 
 function details(metadata: Metadata | undefined): Status["details"] {

@@ -1,6 +1,6 @@
 import { status as Code } from "@grpc/grpc-js";
 
-import { RecstreamError } from "./errors.js";
+import { milliseconds, RecstreamError } from "./errors.js";
 import type { Cause, Delta, Frame } from "./gen/recstream/v1/frame.pb.js";
 import { type RankedItem, Slate } from "./gen/recstream/v1/slate.pb.js";
 
@@ -52,7 +52,7 @@ export class FrameReader {
     this.expected += 1n;
     if (frame.goAway) {
       if (frame.resumeToken && this.held) this.resumeToken = frame.resumeToken;
-      const delay = Number(frame.goAway.reconnectAfterMs);
+      const delay = milliseconds(frame.goAway.reconnectAfter);
       throw new RecstreamError("the server is about to end the stream", Code.UNAVAILABLE, [], delay);
     }
     const change = frame.snapshot ?? frame.delta;

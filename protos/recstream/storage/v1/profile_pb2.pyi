@@ -63,7 +63,7 @@ class Profile(Message):
         """The newest events by (time_ms, event id), oldest first."""
 
     @property
-    def impressions(self) -> Entries:
+    def impressions(self) -> Impressions:
         """The newest impressions in the same order."""
 
     @property
@@ -96,7 +96,7 @@ class Profile(Message):
         user_id: str = ...,
         events: int = ...,
         history: Entries | None = ...,
-        impressions: Entries | None = ...,
+        impressions: Impressions | None = ...,
         totals: Iterable[Total] | None = ...,
         watermarks: Iterable[Watermark] | None = ...,
         erased_before: Iterable[Watermark] | None = ...,
@@ -168,6 +168,54 @@ class Entries(Message):
         undo_event_ids: Iterable[str] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: Literal["actions", b"actions", "event_ids", b"event_ids", "item_ids", b"item_ids", "offsets", b"offsets", "partitions", b"partitions", "times_ms", b"times_ms", "topics", b"topics", "undo_event_ids", b"undo_event_ids", "values", b"values"]) -> None: ...
+
+@final
+class Impressions(Message):
+    """Impressions by column, in the same way."""
+
+    DESCRIPTOR: Descriptor
+
+    EVENT_IDS_FIELD_NUMBER: int
+    TIMES_MS_FIELD_NUMBER: int
+    TOPICS_FIELD_NUMBER: int
+    PARTITIONS_FIELD_NUMBER: int
+    OFFSETS_FIELD_NUMBER: int
+    ITEM_COUNTS_FIELD_NUMBER: int
+    ITEM_IDS_FIELD_NUMBER: int
+    @property
+    def event_ids(self) -> RepeatedScalarFieldContainer[str]:
+        """Empty: the event has no id, and its position identifies it."""
+
+    @property
+    def times_ms(self) -> RepeatedScalarFieldContainer[int]: ...
+    @property
+    def topics(self) -> RepeatedScalarFieldContainer[int]:
+        """Index into `Profile.topic_ids`."""
+
+    @property
+    def partitions(self) -> RepeatedScalarFieldContainer[int]: ...
+    @property
+    def offsets(self) -> RepeatedScalarFieldContainer[int]: ...
+    @property
+    def item_counts(self) -> RepeatedScalarFieldContainer[int]:
+        """How many of `item_ids` belong to each event."""
+
+    @property
+    def item_ids(self) -> RepeatedScalarFieldContainer[str]:
+        """The items of all events, one event after the other."""
+
+    def __init__(
+        self,
+        *,
+        event_ids: Iterable[str] | None = ...,
+        times_ms: Iterable[int] | None = ...,
+        topics: Iterable[int] | None = ...,
+        partitions: Iterable[int] | None = ...,
+        offsets: Iterable[int] | None = ...,
+        item_counts: Iterable[int] | None = ...,
+        item_ids: Iterable[str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["event_ids", b"event_ids", "item_counts", b"item_counts", "item_ids", b"item_ids", "offsets", b"offsets", "partitions", b"partitions", "times_ms", b"times_ms", "topics", b"topics"]) -> None: ...
 
 @final
 class Total(Message):
