@@ -31,6 +31,8 @@ def fingerprint(request: rpc.RecommendRequest) -> bytes:
     same.excluded_item_ids.extend(sorted(request.excluded_item_ids))
     if request.HasField("filter"):
         same.filter.CopyFrom(request.filter)
+    if request.HasField("rules"):
+        same.rules.CopyFrom(request.rules)
     return hashlib.blake2b(same.SerializeToString(deterministic=True), digest_size=8).digest()
 
 
@@ -70,7 +72,7 @@ class Pages:
             raise _refused("belongs to another user")
         if asked != fingerprint(request):
             raise _refused(
-                "belongs to another request: surface, domain, filter and excluded_item_ids must stay the same"
+                "belongs to another request: surface, domain, filter, rules and excluded_item_ids must stay the same"
             )
         if self.now() > expires:
             raise _refused(

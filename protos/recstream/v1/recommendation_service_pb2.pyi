@@ -37,6 +37,9 @@ from recstream.v1.interaction_pb2 import (
     EventToken,
     Interaction,
 )
+from recstream.v1.rules_pb2 import (
+    ListRules,
+)
 from recstream.v1.slate_pb2 import (
     RankedItem,
     Slate,
@@ -77,6 +80,7 @@ class RecommendRequest(Message):
     PAGE_TOKEN_FIELD_NUMBER: int
     AFTER_FIELD_NUMBER: int
     EXPERIMENTS_FIELD_NUMBER: int
+    RULES_FIELD_NUMBER: int
     user_id: str
     """Required, at most 256 bytes. An unknown user gets popular and new items."""
     count: int
@@ -103,6 +107,10 @@ class RecommendRequest(Message):
     def experiments(self) -> ScalarMap[str, str]:
         """Experiment name to arm. Stored in the slate's record."""
 
+    @property
+    def rules(self) -> ListRules:
+        """Rules of this list, added to those of the surface. Absent: only those of the surface."""
+
     def __init__(
         self,
         *,
@@ -115,9 +123,10 @@ class RecommendRequest(Message):
         page_token: str = ...,
         after: Iterable[EventToken] | None = ...,
         experiments: Mapping[str, str] | None = ...,
+        rules: ListRules | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: Literal["filter", b"filter"]) -> bool: ...
-    def ClearField(self, field_name: Literal["after", b"after", "count", b"count", "domain", b"domain", "excluded_item_ids", b"excluded_item_ids", "experiments", b"experiments", "filter", b"filter", "page_token", b"page_token", "surface", b"surface", "user_id", b"user_id"]) -> None: ...
+    def HasField(self, field_name: Literal["filter", b"filter", "rules", b"rules"]) -> bool: ...
+    def ClearField(self, field_name: Literal["after", b"after", "count", b"count", "domain", b"domain", "excluded_item_ids", b"excluded_item_ids", "experiments", b"experiments", "filter", b"filter", "page_token", b"page_token", "rules", b"rules", "surface", b"surface", "user_id", b"user_id"]) -> None: ...
 
 @final
 class RecommendResponse(Message):
@@ -173,6 +182,7 @@ class StreamRecommendationsRequest(Message):
     DELTAS_FIELD_NUMBER: int
     RESUME_TOKEN_FIELD_NUMBER: int
     EXPERIMENTS_FIELD_NUMBER: int
+    RULES_FIELD_NUMBER: int
     user_id: str
     """Required, at most 256 bytes."""
     count: int
@@ -197,6 +207,10 @@ class StreamRecommendationsRequest(Message):
     def experiments(self) -> ScalarMap[str, str]:
         """As in RecommendRequest."""
 
+    @property
+    def rules(self) -> ListRules:
+        """As in RecommendRequest."""
+
     def __init__(
         self,
         *,
@@ -209,9 +223,10 @@ class StreamRecommendationsRequest(Message):
         deltas: bool = ...,
         resume_token: str = ...,
         experiments: Mapping[str, str] | None = ...,
+        rules: ListRules | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: Literal["filter", b"filter"]) -> bool: ...
-    def ClearField(self, field_name: Literal["count", b"count", "deltas", b"deltas", "domain", b"domain", "excluded_item_ids", b"excluded_item_ids", "experiments", b"experiments", "filter", b"filter", "resume_token", b"resume_token", "surface", b"surface", "user_id", b"user_id"]) -> None: ...
+    def HasField(self, field_name: Literal["filter", b"filter", "rules", b"rules"]) -> bool: ...
+    def ClearField(self, field_name: Literal["count", b"count", "deltas", b"deltas", "domain", b"domain", "excluded_item_ids", b"excluded_item_ids", "experiments", b"experiments", "filter", b"filter", "resume_token", b"resume_token", "rules", b"rules", "surface", b"surface", "user_id", b"user_id"]) -> None: ...
 
 @final
 class StreamRecommendationsResponse(Message):
