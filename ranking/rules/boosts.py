@@ -31,23 +31,30 @@ def boosted(scores: Scores, boosts: Sequence[Boost], rotation: Scores | None = N
     Returns:
         The scores, float64 [m]. Scores that are not finite stay as they are.
     """
+    if not boosts and rotation is None:
+        return scores
     moves = np.zeros(len(scores)) if rotation is None else -rotation
-    for boost in boosts:
-        moves[boost.mask] += boost.strength
+    if boosts:
+        moves = moves + _by_boost(boosts, [boost.mask for boost in boosts]).sum(axis=0)
     # A score that stays is exactly as it was.
     return np.where(moves == 0, scores, scores + moves * _unit(scores))
 
 
 def strongest(boosts: Sequence[Boost], candidates: NDArray[np.int64]) -> list[str]:
     """For each of the candidates [k], the name of the boost that moved it most. Empty: none did."""
-    names = [""] * len(candidates)
-    most = np.zeros(len(candidates))
-    for boost in boosts:
-        strength = abs(boost.strength) * boost.mask[candidates]
-        for at in np.flatnonzero(strength > most).tolist():
-            names[at] = boost.name
-        most = np.maximum(most, strength)
-    return names
+    if not boosts:
+        return [""] * len(candidates)
+    moves = np.abs(_by_boost(boosts, [boost.mask[candidates] for boost in boosts]))
+    return [
+        boosts[index].name if moved else ""
+        for index, moved in zip(moves.argmax(axis=0).tolist(), moves.any(axis=0).tolist(), strict=True)
+    ]
+
+
+def _by_boost(boosts: Sequence[Boost], masks: Sequence[Mask]) -> Scores:
+    """Standard deviations that each boost moves each candidate, float64 [boosts, m], for masks [m]."""
+    moves: Scores = np.array([boost.strength for boost in boosts])[:, None] * np.stack(masks)
+    return moves
 
 
 def _unit(scores: Scores) -> float:

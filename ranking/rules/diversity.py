@@ -36,13 +36,19 @@ def diversified(
     if not diversity or not steps or not vectors.shape[1]:
         return order
     value = ((1 - diversity) * _scaled(scores[:pool])).astype(np.float32)
-    likeness = diversity * _cosines(vectors[:pool])
-    penalty = np.zeros(pool, np.float32)
+    likeness = _cosines(vectors[:pool])
+    likeness *= diversity
+    penalty, marginal = np.zeros(pool, np.float32), np.empty(pool, np.float32)
     picked = np.empty(steps, np.int64)
     for step in range(steps):
-        at = picked[step] = int(np.argmax(value - penalty))
+        # Written in place: this loop is most of the cost.
+        np.subtract(value, penalty, out=marginal)
+        at = picked[step] = int(marginal.argmax())
         value[at] = -np.inf
-        penalty = np.maximum(penalty, likeness[at]) if step else likeness[at]
+        if step:
+            np.maximum(penalty, likeness[at], out=penalty)
+        else:
+            penalty[:] = likeness[at]
     return np.concatenate([picked, np.delete(order, picked)])
 
 

@@ -5,7 +5,6 @@ as far as it must, and the list stays full. Where all candidates that are left w
 the fewest caps is taken.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -92,14 +91,14 @@ def place(
     pinned = {
         position: int(np.flatnonzero(order == pin.candidate)[0]) for pin, position in _positions(pins, length)
     }
-    caps = [Cap(cap.codes[order], cap.most) for cap in caps]
+    values = _Values(caps, order)
     quotas = [Quota(quota.mask[order], quota.positions) for quota in quotas]
 
-    draft = _Draft(len(order), length, pinned.values(), caps)
-    draft.fill()
+    draft = _Draft(length, pinned.values(), values)
+    draft.fill_with(())
     moved: list[tuple[float, int, int]] = []
     if any(draft.missing(quota) > 0 for quota in quotas):
-        plain, draft = draft, _Draft(len(order), length, pinned.values(), caps)
+        plain, draft = draft, _Draft(length, pinned.values(), values)
         for index, brought in enumerate(draft.fill_with(quotas)):
             new = [at for at in brought if not plain.taken[at]]
             # The quotas take turns, and each is spread as evenly as it would be alone.
@@ -136,27 +135,56 @@ def _positions(pins: Sequence[Pin], length: int) -> list[tuple[Pin, int]]:
     return found
 
 
+class _Values:
+    """What caps count: the values of candidates, each a number of its own.
+
+    Args:
+        caps: The caps.
+        order: The candidates in their order, int64 [n].
+
+    Attributes:
+        of: The values of each candidate, one for each cap, int64 [n, caps]. -1: it has none.
+        listed: The same as tuples, without -1.
+        most: How many candidates of each value may be listed.
+        cap: The index of each value's cap.
+    """
+
+    def __init__(self, caps: Sequence[Cap], order: Indices) -> None:
+        self.of = np.full((len(order), len(caps)), -1, np.int64)
+        self.most: list[int] = []
+        self.cap: list[int] = []
+        for index, cap in enumerate(caps):
+            codes = cap.codes[order]
+            known = codes >= 0
+            values, numbers = np.unique(codes[known], return_inverse=True)
+            self.of[known, index] = numbers + len(self.most)
+            self.most += [cap.most] * len(values)
+            self.cap += [index] * len(values)
+        self.listed: list[tuple[int, ...]] = [()] * len(order)
+        if caps:
+            self.listed = [tuple(value for value in row if value >= 0) for row in self.of.tolist()]
+
+
 class _Draft:
     """A list that is being filled. It has no order yet.
 
     Args:
-        size: Number of candidates.
         length: Length of the list.
         pinned: The pinned candidates.
-        caps: The caps.
+        values: The values that caps count.
 
     Attributes:
-        taken: Whether the candidate is listed, bool [m].
-        exceeding: Whether it exceeded a cap when it was taken, bool [m].
+        taken: Whether the candidate is listed, bool [n].
+        exceeding: Whether it exceeded a cap when it was taken, bool [n].
     """
 
-    def __init__(self, size: int, length: int, pinned: Iterable[int], caps: Sequence[Cap]) -> None:
-        self.taken = np.zeros(size, np.bool_)
-        self.exceeding = np.zeros(size, np.bool_)
+    def __init__(self, length: int, pinned: Iterable[int], values: _Values) -> None:
+        self.taken = np.zeros(len(values.of), np.bool_)
+        self.exceeding = np.zeros(len(values.of), np.bool_)
         self._free = length
-        self._caps = [(cap, Counter[int]()) for cap in caps]
-        # How many caps the candidate would exceed.
-        self._excess = np.zeros(size, np.int64)
+        self._values = values
+        # How many more candidates of each value may be listed.
+        self._room = list(values.most)
         for at in pinned:
             self._take(at)
 
@@ -166,49 +194,64 @@ class _Draft:
 
     def exceeded(self) -> int:
         """How many caps do not hold."""
-        return sum(max(counts.values(), default=0) > cap.most for cap, counts in self._caps)
-
-    def fill(self) -> None:
-        """Takes the best candidates for all free positions."""
-        self._take_best(None, self._free, within_caps=False)
+        return len({cap for cap, room in zip(self._values.cap, self._room, strict=True) if room < 0})
 
     def fill_with(self, quotas: Sequence[Quota]) -> list[list[int]]:
-        """Takes candidates for the quotas, and then the best for all other positions. Returns those of each quota."""
+        """Takes candidates for the quotas, and then the best for all other positions.
+
+        Those that exceed no cap come first, for the quotas and for the rest.
+
+        Returns:
+            The candidates of each quota.
+        """
         brought: list[list[int]] = [[] for _ in quotas]
-        for within_caps in (True, False) if self._caps else (False,):
+        everything = np.ones(len(self.taken), np.bool_)
+        for take in (self._take_within_caps, self._take_beyond_caps):
             for quota, mine in zip(quotas, brought, strict=True):
-                mine += self._take_best(quota.mask, self.missing(quota), within_caps)
-            self._take_best(None, self._free, within_caps)
+                mine += take(quota.mask, min(self.missing(quota), self._free))
+            take(everything, self._free)
         return brought
 
-    def _take_best(self, mask: Mask | None, count: int, within_caps: bool) -> list[int]:
-        """Takes up to `count` candidates: those that exceed the fewest caps, best first. `within_caps`: only those that
-        exceed none."""
-        count = max(0, min(count, self._free))
-        if not self._caps:
-            among = ~self.taken if mask is None else mask & ~self.taken
-            found = np.flatnonzero(among)[:count]
-            self.taken[found] = True
-            self._free -= len(found)
-            return found.tolist()
+    def _take_within_caps(self, mask: Mask, count: int) -> list[int]:
+        """Takes up to `count` candidates of the mask that exceed no cap, best first."""
+        candidates = np.flatnonzero(mask & ~self.taken) if count > 0 else np.empty(0, np.int64)
+        if not self._room:
+            taken: list[int] = candidates[:count].tolist()
+            self.taken[taken] = True
+            self._free -= len(taken)
+            return taken
+        taken, room, values = [], self._room, self._values.listed
+        for at in candidates.tolist():
+            if len(taken) == count:
+                break
+            if all(room[value] > 0 for value in values[at]):
+                self._take(at)
+                taken.append(at)
+        return taken
+
+    def _take_beyond_caps(self, mask: Mask, count: int) -> list[int]:
+        """Takes up to `count` candidates of the mask, those that exceed the fewest caps first."""
+        among = mask & ~self.taken
+        count = min(count, int(np.count_nonzero(among)))
+        if count <= 0:
+            return []
+        of = self._values.of
+        full = np.array([*(room <= 0 for room in self._room), False])  # The last one is for -1.
+        excess = np.where(among, full[of].sum(axis=1), _TAKEN)
         taken: list[int] = []
         while len(taken) < count:
-            excess = self._excess if mask is None else np.where(mask, self._excess, _TAKEN)
             at = int(excess.argmin())
-            if excess[at] >= _TAKEN or (within_caps and excess[at] > 0):
-                break
+            self.exceeding[at] = excess[at] > 0
+            excess[at] = _TAKEN
             self._take(at)
             taken.append(at)
+            for value in self._values.listed[at]:
+                if self._room[value] == 0:
+                    excess += (of == value).any(axis=1)
         return taken
 
     def _take(self, at: int) -> None:
-        self.taken[at], self.exceeding[at] = True, self._excess[at] > 0
-        self._excess[at] += _TAKEN
+        self.taken[at] = True
         self._free -= 1
-        for cap, counts in self._caps:
-            code = int(cap.codes[at])
-            if code < 0:
-                continue
-            counts[code] += 1
-            if counts[code] == cap.most:
-                self._excess[cap.codes == code] += 1
+        for value in self._values.listed[at]:
+            self._room[value] -= 1

@@ -11,8 +11,10 @@ from pathlib import Path
 
 from google.protobuf import any_pb2, json_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2
 
 from recstream.v1 import (
@@ -25,6 +27,7 @@ from recstream.v1 import (
     profile_pb2,
     profile_service_pb2,
     recommendation_service_pb2,
+    rules_pb2,
     slate_pb2,
 )
 
@@ -41,6 +44,7 @@ FILES: tuple[FileDescriptor, ...] = tuple(
         profile_pb2,
         profile_service_pb2,
         recommendation_service_pb2,
+        rules_pb2,
         slate_pb2,
     )
 )
@@ -79,6 +83,9 @@ def filled(kind: Descriptor, choice: str = "", depth: int = 0) -> Message:
             field="interaction.user_id", description="is blank"
         )
         message.Pack(error_details_pb2.BadRequest(field_violations=[violation]))
+        return message
+    if isinstance(message, Timestamp | Duration):
+        message.FromMilliseconds((1 << 40) + depth)  # Any other number may be out of its range.
         return message
     for field in kind.fields:
         if is_choice(field) and field.name != (choice or field.containing_oneof.fields[0].name):

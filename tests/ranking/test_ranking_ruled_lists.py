@@ -243,7 +243,7 @@ async def test_a_promotion_finds_items_that_no_source_brings(stored):
     catalog = assorted()
     for n in range(5):
         catalog.put(item(f"own{n}", categories=["own"]), vector(-9, 9, -9) if n else None)
-    sources = {"nearest": 20, "popular": 20, "trending": 20, "fresh": 0, "similar": 0, "exploration_share": 0}
+    sources = {"nearest": 20, "popular": 60, "trending": 60, "fresh": 0, "similar": 0, "exploration_share": 0}
     made = runner(catalog, PaperModel(), default=sources)
     catalog.popular({f"i{n:03}": 5 for n in range(60)})
     rules = ListRules(promotions=[Promotion(name="own brand", filter=category("own"), share=0.2)])

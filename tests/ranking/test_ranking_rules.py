@@ -286,6 +286,7 @@ def test_each_position_has_the_largest_marginal_relevance(pool):
     steps = min(length, len(scores))
     # Beyond the list nothing moves.
     assert order[steps:] == sorted(order[steps:])
+    scores = scores[: 8 * length]  # The others are not in the pool.
     span = scores[0] - scores[-1]
     relevance = (scores - scores[-1]) / span if span > 0 else np.zeros(len(scores))
     lengths = np.linalg.norm(vectors, axis=1)
@@ -295,7 +296,8 @@ def test_each_position_has_the_largest_marginal_relevance(pool):
         return float(vectors[one] @ vectors[other] / product) if product > 0 else 0.0
 
     for at in range(steps):
-        above, left = order[:at], order[at:]
+        above = order[:at]
+        left = [each for each in order[at:] if each < len(scores)]
         marginal = {
             each: (1 - diversity) * relevance[each]
             - diversity * max((cosine(each, other) for other in above), default=0.0)

@@ -17,6 +17,7 @@ from recstream.v1.recommendation_service_pb2 import (
     SimilarItemsRequest,
     StreamRecommendationsRequest,
 )
+from recstream.v1.rules_pb2 import ListRules
 from recstream.v1.slate_pb2 import RankedItem
 
 
@@ -30,6 +31,7 @@ class ListOptions(TypedDict, total=False):
         filter: which items the list may have; see `where()`.
         excluded: ids of items to leave out.
         experiments: experiment name to arm; stored with the list's record.
+        rules: rules of the list, on top of the surface's.
     """
 
     count: int
@@ -38,6 +40,7 @@ class ListOptions(TypedDict, total=False):
     filter: Filter | None
     excluded: Iterable[str]
     experiments: Mapping[str, str] | None
+    rules: ListRules | None
 
 
 class Recommending:
@@ -58,6 +61,7 @@ class Recommending:
         excluded: Iterable[str] = (),
         page_token: str = "",
         experiments: Mapping[str, str] | None = None,
+        rules: ListRules | None = None,
         timeout: float | None = None,
     ) -> Recommendations:
         """Returns one list. An unknown user gets popular and new items.
@@ -72,6 +76,7 @@ class Recommending:
             excluded: ids of items to leave out, at most 1,000.
             page_token: `next_page_token` of the previous list.
             experiments: experiment name to arm; stored with the list's record.
+            rules: rules of the list, on top of the surface's: boosts, pins, promotions, caps, diversity, rotation.
             timeout: seconds; None: the client's default. A short timeout gives a simpler list, not an error:
                 see `tier` of the answer.
 
@@ -96,6 +101,7 @@ class Recommending:
             page_token=page_token,
             after=after,
             experiments=experiments,
+            rules=rules,
         )
         answer = await self._connection.call(self._connection.recommendations.Recommend, request, timeout)
         return from_slate(
@@ -143,6 +149,7 @@ class Recommending:
         filter: Filter | None = None,
         excluded: Iterable[str] = (),
         experiments: Mapping[str, str] | None = None,
+        rules: ListRules | None = None,
         deltas: bool = False,
         resume: Recommendations | None = None,
         on_retry: OnRetry | None = None,
@@ -157,6 +164,7 @@ class Recommending:
             filter: which items the list may have.
             excluded: ids of items to leave out.
             experiments: experiment name to arm.
+            rules: rules of the lists, on top of the surface's.
             deltas: True: only changes cross the network. You still get whole lists.
             resume: the last list of an earlier stream with the same arguments. If it has not changed since, it
                 is not sent again.
@@ -175,6 +183,7 @@ class Recommending:
             filter=filter,
             excluded_item_ids=excluded,
             experiments=experiments,
+            rules=rules,
             deltas=deltas,
         )
         return RecommendationStream(
@@ -191,6 +200,7 @@ class Recommending:
         filter: Filter | None = None,
         excluded: Iterable[str] = (),
         experiments: Mapping[str, str] | None = None,
+        rules: ListRules | None = None,
         deltas: bool = False,
         in_flight: int = 64,
         on_retry: OnRetry | None = None,
@@ -210,6 +220,7 @@ class Recommending:
             filter=filter,
             excluded_item_ids=excluded,
             experiments=experiments,
+            rules=rules,
             deltas=deltas,
         )
         return Session(

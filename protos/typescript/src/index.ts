@@ -13,4 +13,13 @@ export { type Filter } from "./gen/recstream/v1/filter.pb.js";
 export { type Cause } from "./gen/recstream/v1/frame.pb.js";
 export { EventToken, type Interaction } from "./gen/recstream/v1/interaction.pb.js";
 export { type RecommendResponse } from "./gen/recstream/v1/recommendation_service.pb.js";
+export {
+  type Boost,
+  type Cap,
+  type ListRules,
+  type Pin,
+  type Promotion,
+  type Rotation,
+  type TimeWindow,
+} from "./gen/recstream/v1/rules.pb.js";
 export { type RankedItem, type Slate, Tier } from "./gen/recstream/v1/slate.pb.js";
