@@ -108,8 +108,8 @@ class Selection:
         scores: What they were ordered by: their scores, moved by boosts and rotation, float64 [k].
         placed_by: Why a candidate has its position, [k]: `PINNED`, `PROMOTED`, `FRESH` (a position for new items), or
             `UNSPECIFIED` (the order).
-        rules: The name of the promotion that placed a candidate, or else of the boost that moved it most, [k]. Empty:
-            there is none.
+        rules: The name of the promotion that placed a candidate, or of the boost that moved it most if the order did,
+            [k]. Empty: there is none.
         missed: How many rules of a kind could not hold, by the kinds of `ranking.metrics.RULES`.
     """
 

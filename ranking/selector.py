@@ -18,7 +18,7 @@ from ranking.query import HydratedQuery, Mask
 from ranking.rules.boosts import boosted, strongest
 from ranking.rules.candidate_rules import NO_CANDIDATE_RULES, CandidateRules, candidate_rules
 from ranking.rules.diversity import diversified
-from ranking.rules.placement import BY_ORDER, BY_PIN, Quota, place
+from ranking.rules.placement import BY_PIN, Quota, place
 from ranking.settings import SurfaceSettings
 from ranking.sources.fresh import is_fresh
 from recstream.v1 import slate_pb2
@@ -88,18 +88,20 @@ def select(
         caps=rules.caps,
         quotas=(*rules.promotions, exploration),
     )
-    chosen, placed_by = placement.chosen, placement.placed_by.tolist()
-    kinds = {BY_ORDER: slate_pb2.REASON_KIND_UNSPECIFIED, BY_PIN: slate_pb2.REASON_KIND_PINNED}
-    kinds |= dict.fromkeys(range(len(rules.promotions)), slate_pb2.REASON_KIND_PROMOTED)
-    names = strongest(rules.boosts, chosen)
+    chosen = placement.chosen
+    by_rule = {BY_PIN: (slate_pb2.REASON_KIND_PINNED, "")}
+    for index, name in enumerate(rules.promotion_names):
+        by_rule[index] = (slate_pb2.REASON_KIND_PROMOTED, name)
+    by_rule[len(rules.promotions)] = (slate_pb2.REASON_KIND_FRESH, "")
+    placed = [
+        by_rule.get(by, (slate_pb2.REASON_KIND_UNSPECIFIED, boost))
+        for by, boost in zip(placement.placed_by.tolist(), strongest(rules.boosts, chosen), strict=True)
+    ]
     return Selection(
         chosen,
         values[chosen],
-        tuple(kinds.get(each, slate_pb2.REASON_KIND_FRESH) for each in placed_by),
-        tuple(
-            rules.promotion_names[by] if 0 <= by < len(rules.promotions) else name
-            for by, name in zip(placed_by, names, strict=True)
-        ),
+        tuple(kind for kind, _ in placed),
+        tuple(name for _, name in placed),
         {
             "pin": rules.pins_missed,
             "cap": placement.exceeded,

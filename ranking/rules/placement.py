@@ -2,7 +2,7 @@
 
 The rules hold in this order: pins, caps, the quotas one after the other, the order. One that cannot hold gives way only
 as far as it must, and the list stays full. Where all candidates that are left would exceed a cap, the one that exceeds
-the fewest caps is taken.
+the fewest caps is selected.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ Indices = NDArray[np.int64]
 
 BY_ORDER: Final = -1
 BY_PIN: Final = -2
-_TAKEN: Final = 1 << 32
+_NEVER: Final = 1 << 32
 """More than the number of caps that there are."""
 
 
@@ -100,7 +100,7 @@ def place(
     if any(draft.missing(quota) > 0 for quota in quotas):
         plain, draft = draft, _Draft(length, pinned.values(), values)
         for index, brought in enumerate(draft.fill_with(quotas)):
-            new = [at for at in brought if not plain.taken[at]]
+            new = [at for at in brought if not plain.selected[at]]
             # The quotas take turns, and each is spread as evenly as it would be alone.
             moved += [((turn + 1) / len(new), index, at) for turn, at in enumerate(new)]
         moved.sort()
@@ -111,7 +111,7 @@ def place(
     free = np.flatnonzero(listed < 0)
     spread = free[np.arange(1, len(moved) + 1) * len(free) // max(1, len(moved)) - 1]
     listed[spread], placed_by[spread] = [at for _, _, at in moved], [index for _, index, _ in moved]
-    rest = draft.taken.copy()
+    rest = draft.selected.copy()
     rest[listed[listed >= 0]] = False
     # What exceeds a cap comes last.
     by_order = np.flatnonzero(rest)
@@ -144,7 +144,7 @@ class _Values:
 
     Attributes:
         of: The values of each candidate, one for each cap, int64 [n, caps]. -1: it has none.
-        listed: The same as tuples, without -1.
+        by_candidate: The same as a tuple for each candidate, without -1.
         most: How many candidates of each value may be listed.
         cap: The index of each value's cap.
     """
@@ -160,9 +160,9 @@ class _Values:
             self.of[known, index] = numbers + len(self.most)
             self.most += [cap.most] * len(values)
             self.cap += [index] * len(values)
-        self.listed: list[tuple[int, ...]] = [()] * len(order)
+        self.by_candidate: list[tuple[int, ...]] = [()] * len(order)
         if caps:
-            self.listed = [tuple(value for value in row if value >= 0) for row in self.of.tolist()]
+            self.by_candidate = [tuple(value for value in row if value >= 0) for row in self.of.tolist()]
 
 
 class _Draft:
@@ -174,30 +174,30 @@ class _Draft:
         values: The values that caps count.
 
     Attributes:
-        taken: Whether the candidate is listed, bool [n].
-        exceeding: Whether it exceeded a cap when it was taken, bool [n].
+        selected: Whether the candidate is listed, bool [n].
+        exceeding: Whether it exceeded a cap when it was selected, bool [n].
     """
 
     def __init__(self, length: int, pinned: Iterable[int], values: _Values) -> None:
-        self.taken = np.zeros(len(values.of), np.bool_)
+        self.selected = np.zeros(len(values.of), np.bool_)
         self.exceeding = np.zeros(len(values.of), np.bool_)
         self._free = length
         self._values = values
         # How many more candidates of each value may be listed.
         self._room = list(values.most)
         for at in pinned:
-            self._take(at)
+            self._select(at)
 
     def missing(self, quota: Quota) -> int:
         """How many positions the quota has too few."""
-        return quota.positions - int(np.count_nonzero(self.taken & quota.mask))
+        return quota.positions - int(np.count_nonzero(self.selected & quota.mask))
 
     def exceeded(self) -> int:
         """How many caps do not hold."""
         return len({cap for cap, room in zip(self._values.cap, self._room, strict=True) if room < 0})
 
     def fill_with(self, quotas: Sequence[Quota]) -> list[list[int]]:
-        """Takes candidates for the quotas, and then the best for all other positions.
+        """Selects candidates for the quotas, and then the best for all other positions.
 
         Those that exceed no cap come first, for the quotas and for the rest.
 
@@ -205,53 +205,53 @@ class _Draft:
             The candidates of each quota.
         """
         brought: list[list[int]] = [[] for _ in quotas]
-        everything = np.ones(len(self.taken), np.bool_)
-        for take in (self._take_within_caps, self._take_beyond_caps):
+        everything = np.ones(len(self.selected), np.bool_)
+        for select in (self._select_within_caps, self._select_beyond_caps):
             for quota, mine in zip(quotas, brought, strict=True):
-                mine += take(quota.mask, min(self.missing(quota), self._free))
-            take(everything, self._free)
+                mine += select(quota.mask, min(self.missing(quota), self._free))
+            select(everything, self._free)
         return brought
 
-    def _take_within_caps(self, mask: Mask, count: int) -> list[int]:
-        """Takes up to `count` candidates of the mask that exceed no cap, best first."""
-        candidates = np.flatnonzero(mask & ~self.taken) if count > 0 else np.empty(0, np.int64)
+    def _select_within_caps(self, mask: Mask, count: int) -> list[int]:
+        """Selects up to `count` candidates of the mask that exceed no cap, best first."""
+        candidates = np.flatnonzero(mask & ~self.selected) if count > 0 else np.empty(0, np.int64)
         if not self._room:
-            taken: list[int] = candidates[:count].tolist()
-            self.taken[taken] = True
-            self._free -= len(taken)
-            return taken
-        taken, room, values = [], self._room, self._values.listed
+            selected: list[int] = candidates[:count].tolist()
+            self.selected[selected] = True
+            self._free -= len(selected)
+            return selected
+        selected, room, values = [], self._room, self._values.by_candidate
         for at in candidates.tolist():
-            if len(taken) == count:
+            if len(selected) == count:
                 break
             if all(room[value] > 0 for value in values[at]):
-                self._take(at)
-                taken.append(at)
-        return taken
+                self._select(at)
+                selected.append(at)
+        return selected
 
-    def _take_beyond_caps(self, mask: Mask, count: int) -> list[int]:
-        """Takes up to `count` candidates of the mask, those that exceed the fewest caps first."""
-        among = mask & ~self.taken
+    def _select_beyond_caps(self, mask: Mask, count: int) -> list[int]:
+        """Selects up to `count` candidates of the mask, those that exceed the fewest caps first."""
+        among = mask & ~self.selected
         count = min(count, int(np.count_nonzero(among)))
         if count <= 0:
             return []
         of = self._values.of
         full = np.array([*(room <= 0 for room in self._room), False])  # The last one is for -1.
-        excess = np.where(among, full[of].sum(axis=1), _TAKEN)
-        taken: list[int] = []
-        while len(taken) < count:
+        excess = np.where(among, full[of].sum(axis=1), _NEVER)
+        selected: list[int] = []
+        while len(selected) < count:
             at = int(excess.argmin())
             self.exceeding[at] = excess[at] > 0
-            excess[at] = _TAKEN
-            self._take(at)
-            taken.append(at)
-            for value in self._values.listed[at]:
+            excess[at] = _NEVER
+            self._select(at)
+            selected.append(at)
+            for value in self._values.by_candidate[at]:
                 if self._room[value] == 0:
                     excess += (of == value).any(axis=1)
-        return taken
+        return selected
 
-    def _take(self, at: int) -> None:
-        self.taken[at] = True
+    def _select(self, at: int) -> None:
+        self.selected[at] = True
         self._free -= 1
-        for value in self._values.listed[at]:
+        for value in self._values.by_candidate[at]:
             self._room[value] -= 1

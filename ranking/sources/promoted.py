@@ -42,11 +42,11 @@ class Promoted:
         self, query: HydratedQuery, promotion: rules_pb2.Promotion, allowed: Mask, count: int
     ) -> Rows:
         mask = allowed & self._catalog.matching(promotion.filter, "")[: len(allowed)]
-        near = np.empty(0, np.int64)
+        nearest = np.empty(0, np.int64)
         if query.user is not None and query.model_history:
-            near, _ = self._catalog.search(query.user.version, query.user.vector, count, mask)
-        if len(near) == count:
-            return near
-        mask[near] = False
-        popular = self._popularity.lasting(query.now_ms, query.manifest, mask, count - len(near))
-        return np.concatenate([near, popular])
+            nearest, _ = self._catalog.search(query.user.version, query.user.vector, count, mask)
+        if len(nearest) == count:
+            return nearest
+        mask[nearest] = False
+        popular = self._popularity.lasting(query.now_ms, query.manifest, mask, count - len(nearest))
+        return np.concatenate([nearest, popular])

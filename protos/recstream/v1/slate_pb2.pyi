@@ -216,7 +216,9 @@ class Reason(Message):
     text: str
     """An English text: `Because of Toy Story (1995)`."""
     rule: str
-    """For PROMOTED: the name of the promotion. Otherwise the name of the boost that moved the item most, if any did."""
+    """For PROMOTED: the name of the promotion. If no rule placed the item: the name of the boost that moved it most, if any
+    did.
+    """
     def __init__(
         self,
         *,
