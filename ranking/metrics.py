@@ -10,7 +10,7 @@ from prometheus_client import Counter, Histogram
 from inference.version_labels import version_label
 from inference.version_routing import VersionRouting
 from ranking.query import HydratedQuery
-from ranking.rules.active import NO_RULES, ActiveRules
+from ranking.rules.active import NO_RULES
 from ranking.slate.ranked import Ranked
 from recstream.v1 import slate_pb2
 from telemetry.labels import ANSWERING_VERSIONS, OTHER, SURFACES, LabelValues, LabelValuesOf
@@ -115,18 +115,19 @@ def timed(stage: str) -> Iterator[None]:
     _STAGE[stage].observe(time.perf_counter() - began)
 
 
-def count_rules(rules: ActiveRules, missed: Mapping[str, int]) -> None:
+def count_rules(query: HydratedQuery, missed: Mapping[str, int]) -> None:
     """Counts the rules of one list.
 
     Args:
-        rules: The rules.
+        query: The query of the list.
         missed: How many of a kind could not hold.
     """
+    rules = query.rules
     if rules is NO_RULES:
         return
     for kind, count in (
         ("boost", len(rules.boosts)),
-        ("pin", len(rules.pins)),
+        ("pin", len(query.pins)),
         ("promotion", len(rules.promotions)),
         ("cap", len(rules.caps)),
         ("diversity", int(rules.diversity > 0)),

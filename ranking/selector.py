@@ -47,7 +47,7 @@ class TopSelector:
             query.settings,
             candidate_rules(self._catalog, query, scored.candidates),
         )
-        count_rules(query.rules, selection.missed)
+        count_rules(query, selection.missed)
         return selection
 
 

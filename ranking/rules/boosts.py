@@ -45,10 +45,8 @@ def strongest(boosts: Sequence[Boost], candidates: NDArray[np.int64]) -> list[st
     if not boosts:
         return [""] * len(candidates)
     moves = np.abs(_by_boost(boosts, [boost.mask[candidates] for boost in boosts]))
-    return [
-        boosts[index].name if moved else ""
-        for index, moved in zip(moves.argmax(axis=0).tolist(), moves.any(axis=0).tolist(), strict=True)
-    ]
+    largest = moves.argmax(axis=0).tolist()
+    return [boosts[index].name if moves[index, at] else "" for at, index in enumerate(largest)]
 
 
 def _by_boost(boosts: Sequence[Boost], masks: Sequence[Mask]) -> Scores:

@@ -126,10 +126,9 @@ def _text(field: str, value: str, limit: int) -> Iterator[Problem]:
 def _window(rule: rules_pb2.Boost | rules_pb2.Pin | rules_pb2.Promotion | rules_pb2.Cap) -> Iterator[Problem]:
     """The problems of a rule's window."""
     window = rule.window
-    for end in ("start_time", "end_time"):
-        moment = getattr(window, end)
+    for name, moment in (("start_time", window.start_time), ("end_time", window.end_time)):
         if moment.seconds not in _SECONDS or not 0 <= moment.nanos < 1_000_000_000:
-            yield f"window.{end}", "is not a time of the years 1 to 9999"
+            yield f"window.{name}", "is not a time of the years 1 to 9999"
             return
     start, end = _ends(window)
     if start >= end:

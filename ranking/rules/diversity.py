@@ -63,7 +63,7 @@ def _scaled(scores: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _cosines(vectors: Floats) -> Floats:
     """The cosines [n, n] of vectors [n, d]."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit = vectors / np.where(lengths > 0, lengths, 1)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True).astype(np.float32)
+    unit = vectors / np.where(lengths > 0, lengths, np.float32(1))
     cosines: Floats = unit @ unit.T
     return cosines

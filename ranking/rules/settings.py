@@ -143,11 +143,13 @@ def _to_message(settings: RulesSettings) -> rules_pb2.ListRules:
             )
             for each in settings.promotions
         ],
-        caps=[
-            rules_pb2.Cap(field=each.field, most=each.most, share=each.share, window=each.window())
-            for each in settings.caps
-        ],
+        caps=[rules_pb2.Cap(field=each.field, window=each.window()) for each in settings.caps],
     )
+    for cap, given in zip(message.caps, settings.caps, strict=True):
+        if given.most is not None:
+            cap.most = given.most
+        if given.share is not None:
+            cap.share = given.share
     if settings.diversity:
         message.diversity = settings.diversity
     if settings.rotation.strength:

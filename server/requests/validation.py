@@ -108,13 +108,14 @@ class Check:
         """Check the rules of a list of `count` items, with their filters."""
         for field, problem in problems(rules, count):
             self.no(f"rules.{field}", problem)
-        for kind, some in (("boosts", rules.boosts), ("promotions", rules.promotions)):
-            for at, rule in enumerate(some[:MAX_RULES]):
-                if rule.HasField("filter"):
-                    inner = Check()
-                    inner.filter(rule.filter)
-                    for violation in inner.violations:
-                        self.no(f"rules.{kind}[{at}].{violation.field}", violation.problem)
+        boosts = {f"boosts[{at}]": boost for at, boost in enumerate(rules.boosts[:MAX_RULES])}
+        promotions = {f"promotions[{at}]": each for at, each in enumerate(rules.promotions[:MAX_RULES])}
+        for path, rule in (*boosts.items(), *promotions.items()):
+            if rule.HasField("filter"):
+                inner = Check()
+                inner.filter(rule.filter)
+                for violation in inner.violations:
+                    self.no(f"rules.{path}.{violation.field}", violation.problem)
 
     def after(self, tokens: Sequence[interaction_pb2.EventToken]) -> tuple[Position, ...]:
         """Check the tokens of the events to wait for, and return their positions."""
