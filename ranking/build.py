@@ -31,7 +31,9 @@ from ranking.slate.slate_ids import SlateIds
 from ranking.sources.fresh import Fresh
 from ranking.sources.given import Given
 from ranking.sources.nearest import Nearest
+from ranking.sources.pinned import Pinned
 from ranking.sources.popular import Popular
+from ranking.sources.promoted import Promoted
 from ranking.sources.similar import Similar
 from ranking.sources.trending import Trending
 from ranking.stages import Scorer
@@ -100,6 +102,8 @@ def build(
             Trending(popularity),
             Popular(popularity),
             Fresh(catalog),
+            Pinned(),
+            Promoted(catalog, popularity),
         ),
         candidate_hydrator=CandidateVectors(catalog),
         scorers=scorers,

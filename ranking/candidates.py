@@ -1,6 +1,6 @@
 """Candidates: the sources' retrievals, their union, and their scores."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,8 +105,16 @@ class Selection:
 
     Attributes:
         chosen: Indices of candidates in the order of the list, int64 [k].
-        explored: Whether the candidate got its position because it is new, bool [k].
+        scores: What they were ordered by: their scores, moved by boosts and rotation, float64 [k].
+        placed_by: Why a candidate has its position, [k]: `PINNED`, `PROMOTED`, `FRESH` (a position for new items), or
+            `UNSPECIFIED` (the order).
+        rules: The name of the promotion that placed a candidate, or of the boost that moved it most if the order did,
+            [k]. Empty: there is none.
+        missed: How many rules of a kind could not hold, by the kinds of `ranking.metrics.RULES`.
     """
 
     chosen: NDArray[np.int64]
-    explored: Mask
+    scores: NDArray[np.float64]
+    placed_by: tuple["slate_pb2.ReasonKind.ValueType", ...]
+    rules: tuple[str, ...]
+    missed: Mapping[str, int]

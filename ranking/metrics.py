@@ -1,7 +1,7 @@
 """Metrics of ranking. Labels are bounded: names in this file, configured surfaces, live versions, `other`."""
 
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -10,17 +10,20 @@ from prometheus_client import Counter, Histogram
 from inference.version_labels import version_label
 from inference.version_routing import VersionRouting
 from ranking.query import HydratedQuery
+from ranking.rules.active import NO_RULES
 from ranking.slate.ranked import Ranked
 from recstream.v1 import slate_pb2
 from telemetry.labels import ANSWERING_VERSIONS, SURFACES, LabelValues, LabelValuesOf
 from telemetry.tracing.spans import child
 
 STAGES: Final = ("hydrate", "filter", "source", "score", "select", "slate")
-SOURCES: Final = ("nearest", "similar", "trending", "popular", "fresh", "given")
+SOURCES: Final = ("nearest", "similar", "trending", "popular", "fresh", "pinned", "promoted", "given")
 ENCODED_BY: Final = ("cache", "model")
 TIERS: Final = ("ranked", "vectors", "popular")
 FALLBACKS_FROM: Final = ("ranker", "vectors", "refold", "reasons")
 FALLBACK_REASONS: Final = ("unavailable", "fault", "late")
+RULES: Final = ("boost", "pin", "promotion", "cap", "diversity", "rotation")
+RULE_RESULTS: Final = ("held", "missed")
 
 _TIER_NAMES: Final = {value: name.removeprefix("TIER_").lower() for name, value in slate_pb2.Tier.items()}
 _BUCKETS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
@@ -67,6 +70,12 @@ DROPPED_LATE: Final = Counter(
     "recstream_ranking_dropped_late_total",
     "Candidates that stopped being eligible while they were scored",
 )
+RULES_APPLIED: Final = Counter(
+    "recstream_ranking_rules_total",
+    "Rules of lists, by kind; missed: it could not hold, such as a pin of a withdrawn item, or a promotion or cap for "
+    "which there were too few items",
+    ["kind", "result"],
+)
 LABEL_VALUES: Final[LabelValuesOf] = {
     (STAGE_SECONDS, "stage"): LabelValues(STAGES),
     (LIST_SECONDS, "version"): ANSWERING_VERSIONS,
@@ -79,6 +88,8 @@ LABEL_VALUES: Final[LabelValuesOf] = {
     (FALLBACKS, "why"): LabelValues(FALLBACK_REASONS),
     (SOURCE_FAILURES, "source"): LabelValues(SOURCES),
     (HISTORIES, "from"): LabelValues(ENCODED_BY),
+    (RULES_APPLIED, "kind"): LabelValues(RULES),
+    (RULES_APPLIED, "result"): LabelValues(RULE_RESULTS),
 }
 # All series exist from the start, at zero.
 for _what in FALLBACKS_FROM:
@@ -90,6 +101,9 @@ for _source in SOURCES:
     POSITIONS.labels(_source)
 for _from in ENCODED_BY:
     HISTORIES.labels(_from)
+for _rule in RULES:
+    RULES_APPLIED.labels(_rule, "held")
+    RULES_APPLIED.labels(_rule, "missed")
 
 
 @contextmanager
@@ -99,6 +113,29 @@ def timed(stage: str) -> Iterator[None]:
     with child(stage):
         yield
     _STAGE[stage].observe(time.perf_counter() - began)
+
+
+def count_rules(query: HydratedQuery, missed: Mapping[str, int]) -> None:
+    """Counts the rules of one list.
+
+    Args:
+        query: The query of the list.
+        missed: How many of a kind could not hold.
+    """
+    rules = query.rules
+    if rules is NO_RULES:
+        return
+    for kind, count in (
+        ("boost", len(rules.boosts)),
+        ("pin", len(query.pins)),
+        ("promotion", len(rules.promotions)),
+        ("cap", len(rules.caps)),
+        ("diversity", int(rules.diversity > 0)),
+        ("rotation", int(rules.rotation > 0)),
+    ):
+        if count:
+            RULES_APPLIED.labels(kind, "missed").inc(missed.get(kind, 0))
+            RULES_APPLIED.labels(kind, "held").inc(count - missed.get(kind, 0))
 
 
 class CountLists:

@@ -10,8 +10,9 @@ from inference.bundle.bundle import Manifest
 from inference.model import Floats, States
 from profiles.folding.tail import Tail
 from profiles.profile import Entry, Stored
+from ranking.rules.active import NO_RULES, ActiveRules
 from ranking.settings import DEFAULT_SURFACE, SurfaceSettings
-from recstream.v1 import filter_pb2
+from recstream.v1 import filter_pb2, rules_pb2
 
 Rows = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -31,6 +32,7 @@ class ListRequest:
         excluded: Item ids to leave out. Unknown ids are ignored.
         served: `profiles.folding.tail.hash64` of the ids on earlier pages of the session. They are left out too.
         experiments: Experiment name to arm. They go to the slate's record and change nothing here.
+        rules: Rules of this list, added to the surface's. None: only the surface's.
     """
 
     user_id: str
@@ -42,6 +44,7 @@ class ListRequest:
     excluded: frozenset[str] = frozenset()
     served: frozenset[int] = frozenset()
     experiments: Mapping[str, str] = field(default_factory=dict)
+    rules: rules_pb2.ListRules | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,7 +101,11 @@ class HydratedQuery:
         model_history: The entries that the model state covers, oldest first.
         positives: Items whose newest event by the user is positive, newest first, without duplicates.
         consumed: Catalogue rows that must not be listed: items that the user consumed (unless their action is
-            repeatable), that the request excludes, or that earlier pages served.
+            repeatable), that the request excludes, or that earlier pages served. Pinned items are not among them.
+        rules: The rules that hold for the list.
+        pins: Catalogue rows and positions of the pinned items. The row of an unknown item is -1. Items that the request
+            excludes, or that earlier pages served, are not pinned.
+        shown: Number of impressions by catalogue row, for rotation. Empty without rotation.
     """
 
     request: ListRequest
@@ -111,3 +118,6 @@ class HydratedQuery:
     model_history: tuple[Entry, ...] = ()
     positives: tuple[str, ...] = ()
     consumed: Rows = field(default_factory=lambda: np.empty(0, np.int64))
+    rules: ActiveRules = NO_RULES
+    pins: tuple[tuple[int, int], ...] = ()
+    shown: Mapping[int, int] = field(default_factory=dict)

@@ -9,6 +9,7 @@ from ranking.candidates import Scored, Selection
 from ranking.popularity import Popularity
 from ranking.query import HydratedQuery
 from ranking.selector import by_score
+from recstream.v1 import slate_pb2
 
 
 class ScoreOrder:
@@ -33,4 +34,10 @@ class ScoreOrder:
                 for part in (np.flatnonzero(known), np.flatnonzero(~known))
             ]
         )[: query.request.count]
-        return Selection(order, np.zeros(len(order), np.bool_))
+        return Selection(
+            chosen=order,
+            scores=scored.scores.values[order],
+            placed_by=(slate_pb2.REASON_KIND_UNSPECIFIED,) * len(order),
+            rules=("",) * len(order),
+            missed={},
+        )

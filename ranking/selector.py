@@ -1,8 +1,8 @@
 """The selector: from scores to positions.
 
-It orders candidates by score, limits the share of one main category, and gives a few positions to new items. Each of
-these moves items but never shortens a list. Nothing is random, so the same scores give the same list. Scores that are
-not finite come last, as in xai-org/x-algorithm's selector.
+It orders candidates by score, limits the share of one main category, applies the rules, and gives a few positions to
+new items. Each of these moves items but never shortens a list. Nothing is random, so the same scores give the same
+list. Scores that are not finite come last, as in xai-org/x-algorithm's selector.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,15 +13,21 @@ from numpy.typing import NDArray
 
 from catalog.in_memory import InMemoryCatalog
 from ranking.candidates import Scored, Selection
+from ranking.metrics import count_rules
 from ranking.query import HydratedQuery, Mask
+from ranking.rules.boosts import boosted, strongest
+from ranking.rules.candidate_rules import NO_CANDIDATE_RULES, CandidateRules, candidate_rules
+from ranking.rules.diversity import diversified
+from ranking.rules.placement import BY_PIN, Quota, place
 from ranking.settings import SurfaceSettings
 from ranking.sources.fresh import is_fresh
+from recstream.v1 import slate_pb2
 
 Order = NDArray[np.int64]
 
 
 class TopSelector:
-    """Selects by the surface's `category_share` and `exploration_share`."""
+    """Selects by the surface's `category_share` and `exploration_share`, and by the rules."""
 
     def __init__(self, catalog: InMemoryCatalog) -> None:
         self._catalog = catalog
@@ -32,14 +38,17 @@ class TopSelector:
 
     def _select(self, query: HydratedQuery, scored: Scored) -> Selection:
         rows = scored.candidates.rows
-        return select(
+        selection = select(
             scored.scores.values,
             lambda index: self._catalog.item_id(rows[index]),
             self._catalog.main_category(rows),
             is_fresh(self._catalog.published_ms[rows], query.now_ms, query.settings.fresh_days),
             query.request.count,
             query.settings,
+            candidate_rules(self._catalog, query, scored.candidates),
         )
+        count_rules(query, selection.missed)
+        return selection
 
 
 def select(
@@ -49,6 +58,7 @@ def select(
     fresh: Mask,
     count: int,
     settings: SurfaceSettings,
+    rules: CandidateRules = NO_CANDIDATE_RULES,
 ) -> Selection:
     """Selects min(count, m) of m candidates.
 
@@ -59,15 +69,45 @@ def select(
         fresh: Whether the item is new and may get an exploration position, bool [m].
         count: Length of the list.
         settings: The settings of the surface.
+        rules: The rules of the list.
     """
-    order = by_score(scores, item_id)
+    values = boosted(scores, rules.boosts, rules.rotation)
+    order = by_score(values, item_id)
     length = min(count, len(order))
+    finite = int(np.isfinite(values).sum())
+    head, rest = order[:finite], order[finite:]
+    if rules.diversity:
+        head = head[diversified(values[head], rules.vectors[head], rules.diversity, length)]
     if settings.category_share < 1:
-        finite = int(np.isfinite(scores).sum())
-        head = capped(order[:finite], categories, max(1, ceil(settings.category_share * length)))
-        order = np.concatenate([head, order[finite:]])
-    positions = floor(settings.exploration_share * length)
-    return explored(order, fresh & np.isfinite(scores), length, positions)
+        head = capped(head, categories, max(1, ceil(settings.category_share * length)))
+    exploration = Quota(fresh & np.isfinite(values), floor(settings.exploration_share * length))
+    placement = place(
+        np.concatenate([head, rest]),
+        length,
+        pins=rules.pins,
+        caps=rules.caps,
+        quotas=(*rules.promotions, exploration),
+    )
+    chosen = placement.chosen
+    by_rule = {BY_PIN: (slate_pb2.REASON_KIND_PINNED, "")}
+    for index, name in enumerate(rules.promotion_names):
+        by_rule[index] = (slate_pb2.REASON_KIND_PROMOTED, name)
+    by_rule[len(rules.promotions)] = (slate_pb2.REASON_KIND_FRESH, "")
+    placed = [
+        by_rule.get(by, (slate_pb2.REASON_KIND_UNSPECIFIED, boost))
+        for by, boost in zip(placement.placed_by.tolist(), strongest(rules.boosts, chosen), strict=True)
+    ]
+    return Selection(
+        chosen,
+        values[chosen],
+        tuple(kind for kind, _ in placed),
+        tuple(name for _, name in placed),
+        {
+            "pin": rules.pins_missed,
+            "cap": placement.exceeded,
+            "promotion": sum(index < len(rules.promotions) for index in placement.missed),
+        },
+    )
 
 
 def by_score(scores: NDArray[np.float64], item_id: Callable[[int], str]) -> Order:
@@ -94,24 +134,3 @@ def capped(order: Order, categories: NDArray[np.int64], cap: int) -> Order:
     rank[grouped] = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
     within = (rank < cap) | (codes < 0)
     return np.concatenate([order[within], order[~within]])
-
-
-def explored(order: Order, fresh: Mask, length: int, positions: int) -> Selection:
-    """Takes the first `length` of the order, and makes sure that at least `positions` of them are fresh, if enough are.
-
-    Fresh items that the order brings by itself count. If there are too few, the next best fresh items replace the last
-    items that are not fresh, and are spread evenly over the list.
-    """
-    listed, rest = order[:length], order[length:]
-    missing = positions - int(fresh[listed].sum())
-    chosen = rest[fresh[rest]][: max(0, missing)]
-    if not len(chosen):
-        return Selection(listed, np.zeros(length, np.bool_))
-    # Only items that are not fresh give way.
-    gives_way = np.flatnonzero(~fresh[listed])[-len(chosen) :]
-    kept = np.delete(listed, gives_way)
-    spread = np.zeros(length, np.bool_)
-    spread[(np.arange(1, len(chosen) + 1) * length) // len(chosen) - 1] = True
-    result = np.empty(length, np.int64)
-    result[spread], result[~spread] = chosen, kept
-    return Selection(result, spread)

@@ -5,6 +5,8 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from ranking.rules.settings import RulesSettings
+
 DEFAULT_SURFACE: Final = "default"
 """The surface whose settings apply where another surface sets nothing."""
 
@@ -61,11 +63,16 @@ class SurfaceSettings(BaseModel):
     action_weights: dict[str, float] = Field(
         default_factory=dict, description="Weights that differ from those of the profiles' actions"
     )
+    rules: RulesSettings = Field(
+        default=RulesSettings(),
+        description="Rules of its lists; a surface that sets any has none of `default`",
+    )
 
 
 def evaluation() -> dict[str, SurfaceSettings]:
-    """The surface of evaluations: the model's order, unchanged by exploration or caps."""
-    return {"evaluation": SurfaceSettings(trending=0, fresh=0, exploration_share=0, category_share=1)}
+    """The surface of evaluations: the model's order, unchanged by exploration, caps or rules."""
+    plain = SurfaceSettings(trending=0, fresh=0, exploration_share=0, category_share=1, rules=RulesSettings())
+    return {"evaluation": plain}
 
 
 class RankingSettings(BaseModel):

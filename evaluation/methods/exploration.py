@@ -4,7 +4,7 @@ import numpy as np
 
 from evaluation.method import EvalQueries, Method
 from models.data.events import Floats, Ints
-from ranking.selector import explored
+from ranking.rules.placement import Quota, place
 
 
 class WithExploration:
@@ -36,8 +36,8 @@ class WithExploration:
             order = np.argsort(-own, kind="stable")
             order = order[np.isfinite(own[order])]
             length = min(self._length, len(order))
-            chosen = explored(order, new, length, min(self._positions, length)).chosen
-            listed[chosen] = np.arange(length, 0, -1)
+            exploration = Quota(new, min(self._positions, length))
+            listed[place(order, length, quotas=[exploration]).chosen] = np.arange(length, 0, -1)
         return found
 
 

@@ -21,6 +21,7 @@ from profiles.folding.history import model_history
 from profiles.profile import Entry
 from ranking.build import build
 from ranking.query import ListRequest, Query
+from ranking.rules.settings import RulesSettings
 from ranking.settings import DEFAULT_SURFACE, RankingSettings
 from recstream.v1 import slate_pb2
 
@@ -42,12 +43,14 @@ class ListSettings:
 
     def all_items(self, count: int) -> "ListSettings":
         """The same settings with all `count` items as candidates, listed in the order of their scores."""
-        return self._with(nearest=count, popular=count, exploration_share=0.0, category_share=1.0)
+        return self._with(
+            nearest=count, popular=count, exploration_share=0.0, category_share=1.0, rules=RulesSettings()
+        )
 
     def all_candidates(self) -> "ListSettings":
-        """The same settings with the surface's candidates in the order of their scores: no exploration, and no cap on
-        categories."""
-        return self._with(exploration_share=0.0, category_share=1.0)
+        """The same settings with the surface's candidates in the order of their scores: no exploration, no cap on
+        categories, and no rules."""
+        return self._with(exploration_share=0.0, category_share=1.0, rules=RulesSettings())
 
     def as_key(self) -> dict[str, object]:
         """The settings that change a list, as JSON values."""
@@ -60,7 +63,7 @@ class ListSettings:
     def _with(self, **values: object) -> "ListSettings":
         surface = self.ranking.surface(self.surface).model_copy(update=values)
         # A surface takes unset fields from `default`, so all fields are set.
-        whole = surface.model_copy(update=surface.model_dump())
+        whole = surface.model_copy(update=dict(surface))
         if self.surface == DEFAULT_SURFACE:
             return replace(self, ranking=self.ranking.model_copy(update={"default": whole}))
         surfaces = {**self.ranking.surfaces, self.surface: whole}

@@ -14,14 +14,17 @@ from inference.refold import states_of
 from inference.version_routing import VersionRouting
 from profiles.actions import Actions, ProfileSettings
 from profiles.folding.history import consumed, model_history, positives
+from profiles.folding.tail import hash64
 from profiles.profile import ModelState, Profile
 from ranking.deadline.budget import Budget
 from ranking.deadline.calls import Calls
 from ranking.deadline.fallbacks import fall_back
 from ranking.hydration.history_encoder import EncodedHistory, HistoryEncoder, UserHistory
 from ranking.hydration.item_hashes import ItemHashes
-from ranking.query import HydratedQuery, Query, Rows, User
-from ranking.settings import RankingSettings
+from ranking.query import HydratedQuery, ListRequest, Query, Rows, User
+from ranking.rules.active import NO_RULES, ActiveRules, active
+from ranking.rules.rotation import shown
+from ranking.settings import DEFAULT_SURFACE, RankingSettings
 
 log = structlog.get_logger()
 
@@ -48,6 +51,7 @@ class ProfileHydrator:
         self._profiles = profiles
         self._actions = Actions(profiles.actions)
         self._surfaces = {name: settings.surface(name) for name in settings.surface_names}
+        self._rules = {name: surface.rules.message() for name, surface in self._surfaces.items()}
         self._hashes = ItemHashes(catalog)
 
     async def hydrate(self, queries: Sequence[Query], budget: Budget) -> list[HydratedQuery]:
@@ -57,6 +61,8 @@ class ProfileHydrator:
         routing = self._versions()
         states = [_State.of(query, routing, self._profiles) for query in queries]
         encoded = await self._encoded(states, budget)
+        rules = [self._active(query) for query in queries]
+        pins = [self._pins(query.request, each) for query, each in zip(queries, rules, strict=True)]
         return [
             HydratedQuery(
                 request=query.request,
@@ -68,7 +74,10 @@ class ProfileHydrator:
                 user=self._user(state, encoded.get(index), query.now_ms),
                 model_history=state.history.entries,
                 positives=self._positives(state.profile),
-                consumed=await self._consumed(query, state.profile),
+                consumed=_without(await self._consumed(query, state.profile), pins[index]),
+                rules=rules[index],
+                pins=pins[index],
+                shown=self._shown(state.profile, query.now_ms, rules[index]),
             )
             for index, (query, state) in enumerate(zip(queries, states, strict=True))
         ]
@@ -86,6 +95,30 @@ class ProfileHydrator:
         if query.tail is not None:
             hashes = query.request.served.union(query.tail.hashes())
         return np.concatenate([rows, await self._hashes.rows(hashes)]) if hashes else rows
+
+    def _active(self, query: Query) -> ActiveRules:
+        if query.request.item_ids:
+            return NO_RULES  # Rank orders what the caller chose.
+        surface = query.request.surface
+        rules = self._rules[surface if surface in self._rules else DEFAULT_SURFACE]
+        return active(rules, query.request.rules, query.now_ms)
+
+    def _pins(self, request: ListRequest, rules: ActiveRules) -> tuple[tuple[int, int], ...]:
+        """See `HydratedQuery.pins`."""
+        pins = []
+        for pin in rules.pins:
+            left_out = pin.item_id in request.excluded or hash64(pin.item_id) in request.served
+            if pin.position < request.count and not left_out:
+                row = self._catalog.row(pin.item_id)
+                pins.append((row if row is not None else -1, pin.position))
+        return tuple(pins)
+
+    def _shown(self, profile: Profile | None, now_ms: int, rules: ActiveRules) -> Mapping[int, int]:
+        """See `HydratedQuery.shown`."""
+        if profile is None or not rules.rotation:
+            return {}
+        counts = shown(profile, now_ms - rules.rotation_ms)
+        return {row: count for each, count in counts.items() if (row := self._catalog.row(each)) is not None}
 
     async def _encoded(self, states: "Sequence[_State]", budget: Budget) -> Mapping[int, EncodedHistory]:
         """Encoded histories, by index of the query, for queries whose stored state is missing or stale. They come from
@@ -170,6 +203,11 @@ class _State:
             log.error("model_state_unusable", model_version=manifest.version, state_bytes=len(kept.state))
             kept = None
         return cls(profile, history, manifest, kept)
+
+
+def _without(consumed: Rows, pins: Sequence[tuple[int, int]]) -> Rows:
+    """The consumed rows without the pinned ones, which are listed though the user consumed them."""
+    return consumed[~np.isin(consumed, [row for row, _ in pins])] if pins else consumed
 
 
 def _usable(state: ModelState, manifest: Manifest) -> bool:

@@ -22,8 +22,8 @@ def assemble(
 ) -> Ranked:
     """Makes the list of the k chosen candidates.
 
-    The source of an explored item is `fresh`. A score that is not finite becomes the lowest finite one of the list. A
-    list without items has no id.
+    The source of an item in a position for new items is `fresh`. A score that is not finite becomes the lowest finite
+    one of the list. A list without items has no id.
 
     Args:
         catalog: The catalogue, for item ids.
@@ -42,18 +42,18 @@ def assemble(
         tier=scores.tier,
         profile_unavailable=query.profile_unavailable,
     )
-    values = scores.values[chosen]
+    values = selection.scores
     finite = np.isfinite(values)
     lowest = values[finite].min() if finite.any() else 0.0
-    for row, source, explored, score, reason in zip(
+    for row, source, placed_by, score, reason in zip(
         rows.tolist(),
         candidates.sources[chosen].tolist(),
-        selection.explored.tolist(),
+        selection.placed_by,
         np.where(finite, values, lowest).tolist(),
         reasons,
         strict=True,
     ):
-        name = Fresh.name if explored else candidates.names[source]
+        name = Fresh.name if placed_by == slate_pb2.REASON_KIND_FRESH else candidates.names[source]
         slate.items.append(
             slate_pb2.RankedItem(item_id=catalog.item_id(row), score=score, reason=reason, source=name)
         )
@@ -73,4 +73,4 @@ def assemble(
             if known:
                 item.probabilities.update(zip(actions, probabilities, strict=True))
                 item.predicted_rating = rating
-    return Ranked(slate, rows, max(0, scored.allowed - len(rows)))
+    return Ranked(slate, rows, max(0, scored.allowed - len(rows)), query.rules.until_ms)

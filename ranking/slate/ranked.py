@@ -16,8 +16,10 @@ class Ranked:
         slate: The list as a message.
         rows: The catalogue rows of the slate's items, in order, int64 [len(slate.items)].
         remaining: Number of items that could follow these. 0: the paging session has ended.
+        until_ms: The moment at which other rules hold, Unix milliseconds. None: the same rules hold for ever.
     """
 
     slate: slate_pb2.Slate
     rows: NDArray[np.int64]
     remaining: int
+    until_ms: int | None = None

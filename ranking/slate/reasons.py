@@ -29,6 +29,8 @@ from recstream.v1 import slate_pb2
 _TITLE_LIMIT: Final = 200
 _TRENDING_FROM: Final = 0.5
 """An item with at least this many positive events, weighted by age, is `Popular now`."""
+_PLACED: Final = {slate_pb2.REASON_KIND_PINNED: "Pinned", slate_pb2.REASON_KIND_PROMOTED: "Promoted"}
+"""The texts for items that a rule placed."""
 
 
 class Reasons:
@@ -77,27 +79,32 @@ class Reasons:
     ) -> list[slate_pb2.Reason]:
         """Returns a reason for each of the k listed items.
 
-        The reason of an explored item is that it is new. Otherwise it is the other item of the history that contributed
-        most. If none contributed, it is that the item is popular now, or that it is new, or there is no reason.
+        The reason of an item that a rule placed, or that has a position for new items, is just that. Otherwise it is
+        the other item of the history that contributed most. If none contributed, it is that the item is popular now, or
+        that it is new, or there is no reason.
         """
-        rows, explored = scored.candidates.rows[selection.chosen], selection.explored
+        rows = scored.candidates.rows[selection.chosen]
         item_ids = [self._catalog.item_id(row) for row in rows.tolist()]
         because = _because(query, contributions, item_ids, scored.candidates.vectors[selection.chosen])
         trend = self._popularity.trend(query.now_ms)[rows]
         fresh = is_fresh(self._catalog.published_ms[rows], query.now_ms, query.settings.fresh_days)
         reasons = []
-        for at, item_id in enumerate(because):
-            if item_id and not explored[at]:
+        for at, (item_id, placed_by) in enumerate(zip(because, selection.placed_by, strict=True)):
+            by_order = placed_by == slate_pb2.REASON_KIND_UNSPECIFIED
+            if placed_by in _PLACED:
+                reasons.append(slate_pb2.Reason(kind=placed_by, text=_PLACED[placed_by]))
+            elif item_id and by_order:
                 text = f"Because of {self._title(item_id)}"
                 reasons.append(
                     slate_pb2.Reason(kind=slate_pb2.REASON_KIND_BECAUSE_OF, item_id=item_id, text=text)
                 )
-            elif trend[at] >= _TRENDING_FROM and not explored[at]:
+            elif trend[at] >= _TRENDING_FROM and by_order:
                 reasons.append(slate_pb2.Reason(kind=slate_pb2.REASON_KIND_TRENDING, text="Popular now"))
             elif fresh[at]:
                 reasons.append(slate_pb2.Reason(kind=slate_pb2.REASON_KIND_FRESH, text="New"))
             else:
                 reasons.append(slate_pb2.Reason())
+            reasons[at].rule = selection.rules[at]
         return reasons
 
     def _title(self, item_id: str) -> str:

@@ -26,6 +26,8 @@ def fingerprint(request: rpc.RecommendRequest) -> bytes:
     same.excluded_item_ids.extend(sorted(request.excluded_item_ids))
     if request.HasField("filter"):
         same.filter.CopyFrom(request.filter)
+    if request.HasField("rules"):
+        same.rules.CopyFrom(request.rules)
     return hash8(same.SerializeToString(deterministic=True))
 
 
@@ -59,7 +61,7 @@ class Pages:
             raise refused("belongs to another user")
         if asked != fingerprint(request):
             raise refused(
-                "belongs to another request: surface, domain, filter and excluded_item_ids must stay the same"
+                "belongs to another request: surface, domain, filter, rules and excluded_item_ids must stay the same"
             )
         if self.now() > expires:
             raise refused(

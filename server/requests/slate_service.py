@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,7 +97,7 @@ class SlateService:
         if not gone.any():
             return ranked
         slate = without(ranked.slate, _ids(ranked.slate, gone), self._ids.next())
-        return Ranked(slate, ranked.rows[~gone], ranked.remaining)
+        return replace(ranked, slate=slate, rows=ranked.rows[~gone])
 
     def show(self, ranked: Ranked, view: View) -> slate_pb2.Slate:
         """Return the slate as a client sees it, with the shown fields of its items as they are now."""

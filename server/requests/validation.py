@@ -11,8 +11,9 @@ from catalog.popularity.stats import MAX_WINDOW_DAYS
 from catalog.top_items import ItemOrder, TopItemsQuery
 from profiles.folding.events import Position
 from ranking.query import ListRequest
+from ranking.rules.check import MAX_RULES, problems
 from ranking.settings import DEFAULT_SURFACE
-from recstream.v1 import catalog_service_pb2, filter_pb2, interaction_pb2
+from recstream.v1 import catalog_service_pb2, filter_pb2, interaction_pb2, rules_pb2
 from recstream.v1 import recommendation_service_pb2 as rpc
 from server.errors import InvalidRequest, UnknownSurface, Violation
 
@@ -170,6 +171,19 @@ class Check:
         if self.length("filter.ranges", wanted.ranges, MAX_FILTER_PARTS):
             for at, bounds in enumerate(wanted.ranges):
                 self._range(f"filter.ranges[{at}]", bounds)
+
+    def rules(self, rules: rules_pb2.ListRules, count: int) -> None:
+        """Check the rules of a list of `count` items, with their filters."""
+        for field, problem in problems(rules, count):
+            self.no(f"rules.{field}", problem)
+        boosts = {f"boosts[{at}]": boost for at, boost in enumerate(rules.boosts[:MAX_RULES])}
+        promotions = {f"promotions[{at}]": each for at, each in enumerate(rules.promotions[:MAX_RULES])}
+        for path, rule in (*boosts.items(), *promotions.items()):
+            if rule.HasField("filter"):
+                inner = Check()
+                inner.filter(rule.filter)
+                for violation in inner.violations:
+                    self.no(f"rules.{path}.{violation.field}", violation.problem)
 
     def after(self, tokens: Sequence[interaction_pb2.EventToken]) -> tuple[Position, ...]:
         """Check the tokens of the events to wait for, and return their positions."""
@@ -439,6 +453,8 @@ def _list(
     excluded = check.items("excluded_item_ids", request.excluded_item_ids)
     check.experiments(request.experiments)
     check.item_fields("view.item_fields", request.view.item_fields)
+    if request.HasField("rules"):
+        check.rules(request.rules, count if 0 < count <= MAX_COUNT else MAX_COUNT)
     return ListRequest(
         user_id=request.user_id,
         count=count,
@@ -448,4 +464,5 @@ def _list(
         excluded=excluded,
         served=earlier,
         experiments=dict(request.experiments),
+        rules=request.rules if request.HasField("rules") else None,
     )

@@ -1,6 +1,7 @@
 """One open stream: makes a slate, sends it if it changed, and waits for news."""
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -89,6 +90,7 @@ class Stream:
         self._gauge = StreamGauge(request.surface)
         self._sent_at = time.monotonic()
         self._made_at = time.monotonic()
+        self._rules_until_ms: int | None = None  # When other rules hold than for the slate.
 
     async def run(self) -> None:
         """Run until cancelled, or until the mailbox ends the stream.
@@ -110,8 +112,9 @@ class Stream:
             now = time.monotonic()
             heartbeat = self._sent_at + self._settings.heartbeat_seconds - now
             refresh = self._made_at + self._settings.refresh_seconds * random.uniform(0.8, 1.2) - now
-            refreshes = self._settings.refresh_seconds > 0
-            woken = await self._mailbox.wait(min(heartbeat, refresh) if refreshes else heartbeat)
+            refresh = refresh if self._settings.refresh_seconds > 0 else math.inf
+            rules = self._until_other_rules()
+            woken = await self._mailbox.wait(min(heartbeat, refresh, rules))
             ending = self._mailbox.ending
             if self._mailbox.go_away_ms is not None:
                 await self._go_away(self._mailbox.go_away_ms)
@@ -119,10 +122,19 @@ class Stream:
                 await self._look()
                 if ending and self._mailbox.go_away_ms is None:
                     return
-            elif refreshes and refresh <= heartbeat:
+            elif rules <= min(heartbeat, refresh):
+                self._rules_until_ms = None
+                self._mailbox.look_again("rules")
+            elif refresh <= heartbeat:
                 self._mailbox.look_again("age")
             else:
                 await self._send(frame_pb2.Frame(heartbeat=frame_pb2.Heartbeat()), "heartbeat")
+
+    def _until_other_rules(self) -> float:
+        """Seconds until a rule begins or ends to hold. Infinity: none does."""
+        if self._rules_until_ms is None:
+            return math.inf
+        return (self._rules_until_ms - self._slate_service.now_ms()) / 1000
 
     async def _look(self) -> None:
         """Process the news, including those that arrive while waiting for a slot."""
@@ -181,7 +193,9 @@ class Stream:
                     self._missed = (
                         True  # The first slate had no profile, so all events in the profile are news.
                     )
-        return snapshot, await self._slate_service.for_stream(self._request, snapshot, late)
+        ranked = await self._slate_service.for_stream(self._request, snapshot, late)
+        self._rules_until_ms = ranked.until_ms
+        return snapshot, ranked
 
     async def _show(self, ranked: Ranked, news: News) -> None:
         """Send the slate if it differs from the client's, or if there are events to name."""

@@ -203,6 +203,12 @@ _LISTS = PanelRow(
             ),
         ),
         Panel(
+            "Rules",
+            "Rules of lists a second. missed: rules that could not hold, such as a pin of a withdrawn item.",
+            "ops",
+            (a_second("recstream_ranking_rules_total", "kind, result"),),
+        ),
+        Panel(
             "Histories",
             "Encoded by the model, or from the cache. dropped late: candidates that became ineligible meanwhile.",
             "ops",

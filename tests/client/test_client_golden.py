@@ -63,5 +63,9 @@ def test_every_field_of_the_contract_is_in_a_golden_file():
 
 
 def _contract() -> list[str]:
+    """Returns the files of the contract. All are in the pool, also those that no other imports."""
     protos = Path(recommendation_service_pb2.__file__).parents[2]
-    return [str(path.relative_to(protos)) for path in sorted((protos / "recstream" / "v1").glob("*.proto"))]
+    files = [path.relative_to(protos) for path in sorted((protos / "recstream" / "v1").glob("*.proto"))]
+    for file in files:
+        import_module(".".join(file.with_name(f"{file.stem}_pb2").parts))
+    return [str(file) for file in files]

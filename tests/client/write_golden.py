@@ -27,6 +27,7 @@ from recstream.v1 import (
     profile_pb2,
     profile_service_pb2,
     recommendation_service_pb2,
+    rules_pb2,
     slate_pb2,
 )
 
@@ -43,6 +44,7 @@ FILES: tuple[FileDescriptor, ...] = tuple(
         profile_pb2,
         profile_service_pb2,
         recommendation_service_pb2,
+        rules_pb2,
         slate_pb2,
     )
 )

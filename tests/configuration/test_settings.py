@@ -110,6 +110,45 @@ def test_a_child_process_gets_the_settings_that_it_is_given(monkeypatch: pytest.
     assert received.ranking.surface("home").nearest == given.ranking.surface("home").nearest == 12
 
 
+@pytest.mark.usefixtures("_restored")
+def test_rules_come_from_the_file_and_the_environment_and_reach_child_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text(
+        """
+        ranking:
+          default:
+            rules:
+              boosts: [{name: drama, filter: '{"categories": ["Drama"]}', strength: 0.5}]
+              rotation: {strength: 0.5}
+          surfaces:
+            home: {rules: {caps: [{field: category, most: 2, end_time: "2030-01-01T00:00:00Z"}]}}
+        """
+    )
+    monkeypatch.setenv("RECSTREAM_RANKING__DEFAULT__RULES__PINS", '[{"item_id": "a", "position": 3}]')
+    set_from_flags([], file)
+    given = load_settings()
+    rules = given.ranking.default.rules
+    assert [each.name for each in rules.boosts] == ["drama"]
+    assert [(each.item_id, each.position) for each in rules.pins] == [("a", 3)]
+    # A surface with rules takes none from `default`, and one without takes all.
+    assert not given.ranking.surface("home").rules.boosts
+    assert given.ranking.surface("other").rules == rules
+    assert given.ranking.surface("evaluation").rules.message() is None
+    environment = environment_of(given)
+    monkeypatch.delenv("RECSTREAM_CONFIG")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert load_settings() == given
+
+
+def test_a_wrong_rule_is_named_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECSTREAM_RANKING__DEFAULT__RULES__PINS", '[{"item_id": "a", "position": -1}]')
+    with pytest.raises(ConfigurationError, match=r"ranking\.default\.rules.*pins\[0\]\.position"):
+        load_settings()
+
+
 def test_every_setting_has_a_meaning() -> None:
     assert [setting.name for setting in settings_of(Settings) if not setting.meaning] == []
 

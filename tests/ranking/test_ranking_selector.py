@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ranking.selector import by_score, capped, explored, select
+from ranking.rules.placement import Quota, place
+from ranking.selector import by_score, capped, select
 from ranking.settings import SurfaceSettings
 
 scores = st.lists(
@@ -114,6 +115,6 @@ def test_new_items_are_spread_and_the_last_of_the_others_give_way():
     fresh = np.zeros(20, np.bool_)
     fresh[[3, 15, 17, 19]] = True
     # The order itself fills one of the three positions.
-    selection = explored(np.arange(20), fresh, 10, 3)
-    assert selection.chosen.tolist() == [0, 1, 2, 3, 15, 4, 5, 6, 7, 17]
-    assert np.flatnonzero(selection.explored).tolist() == [4, 9]
+    placement = place(np.arange(20), 10, quotas=[Quota(fresh, 3)])
+    assert placement.chosen.tolist() == [0, 1, 2, 3, 15, 4, 5, 6, 7, 17]
+    assert np.flatnonzero(placement.placed_by == 0).tolist() == [4, 9]

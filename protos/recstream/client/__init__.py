@@ -39,10 +39,13 @@ from recstream.v1.frame_pb2 import Cause
 from recstream.v1.interaction_pb2 import EventToken, Interaction
 from recstream.v1.item_pb2 import Item
 from recstream.v1.profile_pb2 import Profile
+from recstream.v1.rules_pb2 import Boost, Cap, ListRules, Pin, Promotion, Rotation, TimeWindow
 from recstream.v1.slate_pb2 import RankedItem
 
 __all__ = [
     "Backoff",
+    "Boost",
+    "Cap",
     "Cause",
     "Client",
     "ClientClosed",
@@ -55,20 +58,25 @@ __all__ = [
     "Interaction",
     "InvalidRequest",
     "Item",
+    "ListRules",
     "NotAllowed",
     "NotFound",
     "Overloaded",
+    "Pin",
     "Profile",
     "ProfileExport",
+    "Promotion",
     "ProtocolViolation",
     "RankedItem",
     "RecommendationStream",
     "Recommendations",
     "Recorded",
     "RecstreamError",
+    "Rotation",
     "ServerError",
     "Session",
     "Tier",
+    "TimeWindow",
     "TopItem",
     "Unavailable",
     "impression",

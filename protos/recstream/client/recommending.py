@@ -18,6 +18,7 @@ from recstream.v1.recommendation_service_pb2 import (
     SimilarItemsRequest,
     StreamRecommendationsRequest,
 )
+from recstream.v1.rules_pb2 import ListRules
 from recstream.v1.slate_pb2 import ListView, RankedItem
 
 
@@ -34,6 +35,7 @@ class ListOptions(TypedDict, total=False):
         item_fields: fields of the items to show, such as `title` or `attributes.price`, at most 32; see
             `RankedItem.item`.
         model_outputs: True: each item has the model's probabilities and predicted rating, and its source.
+        rules: rules of the list, on top of the surface's.
     """
 
     count: int
@@ -44,6 +46,7 @@ class ListOptions(TypedDict, total=False):
     experiments: Mapping[str, str] | None
     item_fields: Iterable[str]
     model_outputs: bool
+    rules: ListRules | None
 
 
 class Recommending:
@@ -66,6 +69,7 @@ class Recommending:
         experiments: Mapping[str, str] | None = None,
         item_fields: Iterable[str] = (),
         model_outputs: bool = False,
+        rules: ListRules | None = None,
         timeout: float | None = None,
     ) -> Recommendations:
         """Returns one list. An unknown user gets popular and new items.
@@ -83,6 +87,7 @@ class Recommending:
             item_fields: fields of the items to show, such as `title` or `attributes.price`, at most 32. Each
                 `RankedItem.item` has them.
             model_outputs: True: each item has the model's probabilities and predicted rating, and its source.
+            rules: rules of the list, on top of the surface's: boosts, pins, promotions, caps, diversity, rotation.
             timeout: seconds; None: the client's default. A short timeout gives a simpler list, not an error:
                 see `tier` of the answer.
 
@@ -108,6 +113,7 @@ class Recommending:
             after=after,
             experiments=experiments,
             view=_view(item_fields, model_outputs),
+            rules=rules,
         )
         answer = await self._connection.call(self._connection.recommendations.Recommend, request, timeout)
         return from_slate(
@@ -205,6 +211,7 @@ class Recommending:
         experiments: Mapping[str, str] | None = None,
         item_fields: Iterable[str] = (),
         model_outputs: bool = False,
+        rules: ListRules | None = None,
         deltas: bool = False,
         resume: Recommendations | None = None,
         on_retry: OnRetry | None = None,
@@ -221,6 +228,7 @@ class Recommending:
             experiments: experiment name to arm.
             item_fields: fields of the items to show, as in `recommend()`. When one of them changes, a new list comes.
             model_outputs: True: the model's numbers and the source of each item.
+            rules: rules of the lists, on top of the surface's.
             deltas: True: only changes cross the network. You still get whole lists.
             resume: the last list of an earlier stream with the same arguments. If it has not changed since, it
                 is not sent again.
@@ -240,6 +248,7 @@ class Recommending:
             excluded_item_ids=excluded,
             experiments=experiments,
             view=_view(item_fields, model_outputs),
+            rules=rules,
             deltas=deltas,
         )
         return RecommendationStream(
@@ -258,6 +267,7 @@ class Recommending:
         experiments: Mapping[str, str] | None = None,
         item_fields: Iterable[str] = (),
         model_outputs: bool = False,
+        rules: ListRules | None = None,
         deltas: bool = False,
         in_flight: int = 64,
         on_retry: OnRetry | None = None,
@@ -278,6 +288,7 @@ class Recommending:
             excluded_item_ids=excluded,
             experiments=experiments,
             view=_view(item_fields, model_outputs),
+            rules=rules,
             deltas=deltas,
         )
         return Session(

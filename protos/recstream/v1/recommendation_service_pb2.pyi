@@ -37,6 +37,9 @@ from recstream.v1.interaction_pb2 import (
     EventToken,
     Interaction,
 )
+from recstream.v1.rules_pb2 import (
+    ListRules,
+)
 from recstream.v1.slate_pb2 import (
     ListView,
     RankedItem,
@@ -78,6 +81,7 @@ class RecommendRequest(Message):
     PAGE_TOKEN_FIELD_NUMBER: int
     AFTER_FIELD_NUMBER: int
     EXPERIMENTS_FIELD_NUMBER: int
+    RULES_FIELD_NUMBER: int
     VIEW_FIELD_NUMBER: int
     user_id: str
     """Required, at most 256 bytes. An unknown user gets popular and new items."""
@@ -108,6 +112,10 @@ class RecommendRequest(Message):
         """Experiment name to arm. Stored in the slate's record."""
 
     @property
+    def rules(self) -> ListRules:
+        """Rules of this list, added to those of the surface. Absent: only those of the surface."""
+
+    @property
     def view(self) -> ListView:
         """What the items of the list carry. Absent: id, score and reason."""
 
@@ -123,10 +131,11 @@ class RecommendRequest(Message):
         page_token: str = ...,
         after: Iterable[EventToken] | None = ...,
         experiments: Mapping[str, str] | None = ...,
+        rules: ListRules | None = ...,
         view: ListView | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: Literal["filter", b"filter", "view", b"view"]) -> bool: ...
-    def ClearField(self, field_name: Literal["after", b"after", "count", b"count", "domain", b"domain", "excluded_item_ids", b"excluded_item_ids", "experiments", b"experiments", "filter", b"filter", "page_token", b"page_token", "surface", b"surface", "user_id", b"user_id", "view", b"view"]) -> None: ...
+    def HasField(self, field_name: Literal["filter", b"filter", "rules", b"rules", "view", b"view"]) -> bool: ...
+    def ClearField(self, field_name: Literal["after", b"after", "count", b"count", "domain", b"domain", "excluded_item_ids", b"excluded_item_ids", "experiments", b"experiments", "filter", b"filter", "page_token", b"page_token", "rules", b"rules", "surface", b"surface", "user_id", b"user_id", "view", b"view"]) -> None: ...
 
 @final
 class RecommendResponse(Message):
@@ -270,6 +279,7 @@ class StreamRecommendationsRequest(Message):
     DELTAS_FIELD_NUMBER: int
     RESUME_TOKEN_FIELD_NUMBER: int
     EXPERIMENTS_FIELD_NUMBER: int
+    RULES_FIELD_NUMBER: int
     VIEW_FIELD_NUMBER: int
     user_id: str
     """Required, at most 256 bytes."""
@@ -296,6 +306,10 @@ class StreamRecommendationsRequest(Message):
         """As in RecommendRequest."""
 
     @property
+    def rules(self) -> ListRules:
+        """As in RecommendRequest."""
+
+    @property
     def view(self) -> ListView:
         """As in RecommendRequest. When a shown field of an item changes, the list is sent again."""
 
@@ -311,10 +325,11 @@ class StreamRecommendationsRequest(Message):
         deltas: bool = ...,
         resume_token: str = ...,
         experiments: Mapping[str, str] | None = ...,
+        rules: ListRules | None = ...,
         view: ListView | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: Literal["filter", b"filter", "view", b"view"]) -> bool: ...
-    def ClearField(self, field_name: Literal["count", b"count", "deltas", b"deltas", "domain", b"domain", "excluded_item_ids", b"excluded_item_ids", "experiments", b"experiments", "filter", b"filter", "resume_token", b"resume_token", "surface", b"surface", "user_id", b"user_id", "view", b"view"]) -> None: ...
+    def HasField(self, field_name: Literal["filter", b"filter", "rules", b"rules", "view", b"view"]) -> bool: ...
+    def ClearField(self, field_name: Literal["count", b"count", "deltas", b"deltas", "domain", b"domain", "excluded_item_ids", b"excluded_item_ids", "experiments", b"experiments", "filter", b"filter", "resume_token", b"resume_token", "rules", b"rules", "surface", b"surface", "user_id", b"user_id", "view", b"view"]) -> None: ...
 
 @final
 class StreamRecommendationsResponse(Message):

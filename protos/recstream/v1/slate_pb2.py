@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from recstream.v1 import item_pb2 as recstream_dot_v1_dot_item__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18recstream/v1/slate.proto\x12\x0crecstream.v1\x1a\x17recstream/v1/item.proto\"\xb2\x01\n\x05Slate\x12\x10\n\x08slate_id\x18\x01 \x01(\t\x12\'\n\x05items\x18\x02 \x03(\x0b\x32\x18.recstream.v1.RankedItem\x12\x18\n\x10profile_revision\x18\x03 \x01(\x03\x12\x15\n\rmodel_version\x18\x04 \x01(\x03\x12 \n\x04tier\x18\x05 \x01(\x0e\x32\x12.recstream.v1.Tier\x12\x1b\n\x13profile_unavailable\x18\x06 \x01(\x08\"\xb2\x02\n\nRankedItem\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12$\n\x06reason\x18\x03 \x01(\x0b\x32\x14.recstream.v1.Reason\x12\x42\n\rprobabilities\x18\x04 \x03(\x0b\x32+.recstream.v1.RankedItem.ProbabilitiesEntry\x12\x1d\n\x10predicted_rating\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06source\x18\x06 \x01(\t\x12 \n\x04item\x18\x07 \x01(\x0b\x32\x12.recstream.v1.Item\x1a\x34\n\x12ProbabilitiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x13\n\x11_predicted_rating\"6\n\x08ListView\x12\x13\n\x0bitem_fields\x18\x01 \x03(\t\x12\x15\n\rmodel_outputs\x18\x02 \x01(\x08\"O\n\x06Reason\x12&\n\x04kind\x18\x01 \x01(\x0e\x32\x18.recstream.v1.ReasonKind\x12\x0f\n\x07item_id\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t*v\n\nReasonKind\x12\x1b\n\x17REASON_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16REASON_KIND_BECAUSE_OF\x10\x01\x12\x18\n\x14REASON_KIND_TRENDING\x10\x02\x12\x15\n\x11REASON_KIND_FRESH\x10\x03*Q\n\x04Tier\x12\x14\n\x10TIER_UNSPECIFIED\x10\x00\x12\x0f\n\x0bTIER_RANKED\x10\x01\x12\x10\n\x0cTIER_VECTORS\x10\x02\x12\x10\n\x0cTIER_POPULAR\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18recstream/v1/slate.proto\x12\x0crecstream.v1\x1a\x17recstream/v1/item.proto\"\xb2\x01\n\x05Slate\x12\x10\n\x08slate_id\x18\x01 \x01(\t\x12\'\n\x05items\x18\x02 \x03(\x0b\x32\x18.recstream.v1.RankedItem\x12\x18\n\x10profile_revision\x18\x03 \x01(\x03\x12\x15\n\rmodel_version\x18\x04 \x01(\x03\x12 \n\x04tier\x18\x05 \x01(\x0e\x32\x12.recstream.v1.Tier\x12\x1b\n\x13profile_unavailable\x18\x06 \x01(\x08\"\xb2\x02\n\nRankedItem\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12$\n\x06reason\x18\x03 \x01(\x0b\x32\x14.recstream.v1.Reason\x12\x42\n\rprobabilities\x18\x04 \x03(\x0b\x32+.recstream.v1.RankedItem.ProbabilitiesEntry\x12\x1d\n\x10predicted_rating\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06source\x18\x06 \x01(\t\x12 \n\x04item\x18\x07 \x01(\x0b\x32\x12.recstream.v1.Item\x1a\x34\n\x12ProbabilitiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x13\n\x11_predicted_rating\"6\n\x08ListView\x12\x13\n\x0bitem_fields\x18\x01 \x03(\t\x12\x15\n\rmodel_outputs\x18\x02 \x01(\x08\"]\n\x06Reason\x12&\n\x04kind\x18\x01 \x01(\x0e\x32\x18.recstream.v1.ReasonKind\x12\x0f\n\x07item_id\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0c\n\x04rule\x18\x04 \x01(\t*\xa8\x01\n\nReasonKind\x12\x1b\n\x17REASON_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16REASON_KIND_BECAUSE_OF\x10\x01\x12\x18\n\x14REASON_KIND_TRENDING\x10\x02\x12\x15\n\x11REASON_KIND_FRESH\x10\x03\x12\x16\n\x12REASON_KIND_PINNED\x10\x04\x12\x18\n\x14REASON_KIND_PROMOTED\x10\x05*Q\n\x04Tier\x12\x14\n\x10TIER_UNSPECIFIED\x10\x00\x12\x0f\n\x0bTIER_RANKED\x10\x01\x12\x10\n\x0cTIER_VECTORS\x10\x02\x12\x10\n\x0cTIER_POPULAR\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,10 +34,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_RANKEDITEM_PROBABILITIESENTRY']._loaded_options = None
   _globals['_RANKEDITEM_PROBABILITIESENTRY']._serialized_options = b'8\001'
-  _globals['_REASONKIND']._serialized_start=694
-  _globals['_REASONKIND']._serialized_end=812
-  _globals['_TIER']._serialized_start=814
-  _globals['_TIER']._serialized_end=895
+  _globals['_REASONKIND']._serialized_start=709
+  _globals['_REASONKIND']._serialized_end=877
+  _globals['_TIER']._serialized_start=879
+  _globals['_TIER']._serialized_end=960
   _globals['_SLATE']._serialized_start=68
   _globals['_SLATE']._serialized_end=246
   _globals['_RANKEDITEM']._serialized_start=249
@@ -47,5 +47,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTVIEW']._serialized_start=557
   _globals['_LISTVIEW']._serialized_end=611
   _globals['_REASON']._serialized_start=613
-  _globals['_REASON']._serialized_end=692
+  _globals['_REASON']._serialized_end=706
 # @@protoc_insertion_point(module_scope)

@@ -60,6 +60,10 @@ class _ReasonKindEnumTypeWrapper(_EnumTypeWrapper[_ReasonKind.ValueType], type):
     """Many users act on the item now."""
     REASON_KIND_FRESH: _ReasonKind.ValueType  # 3
     """The item is new in the catalogue."""
+    REASON_KIND_PINNED: _ReasonKind.ValueType  # 4
+    """A rule pins the item to its position."""
+    REASON_KIND_PROMOTED: _ReasonKind.ValueType  # 5
+    """A promotion placed the item."""
 
 class ReasonKind(_ReasonKind, metaclass=_ReasonKindEnumTypeWrapper):
     """The kinds of reason."""
@@ -71,6 +75,10 @@ REASON_KIND_TRENDING: ReasonKind.ValueType  # 2
 """Many users act on the item now."""
 REASON_KIND_FRESH: ReasonKind.ValueType  # 3
 """The item is new in the catalogue."""
+REASON_KIND_PINNED: ReasonKind.ValueType  # 4
+"""A rule pins the item to its position."""
+REASON_KIND_PROMOTED: ReasonKind.ValueType  # 5
+"""A promotion placed the item."""
 
 class _Tier:
     ValueType = NewType("ValueType", int)
@@ -100,7 +108,7 @@ TIER_POPULAR: Tier.ValueType  # 3
 @final
 class Slate(Message):
     """A ranked list for one user. No item is on it twice. Items that the user has already taken are not on it, unless
-    the settings of that action allow repeats, or the caller of Rank named them.
+    the settings of that action allow repeats, a rule pins them, or the caller of Rank named them.
     """
 
     DESCRIPTOR: Descriptor
@@ -169,12 +177,12 @@ class RankedItem(Message):
     item_id: str
     """The item."""
     score: float
-    """Only comparable within the slate."""
+    """What the item was ordered by, with its boosts. Only comparable within the slate."""
     predicted_rating: float
     """With ListView.model_outputs: the model's predicted value of a rating, in its scale. Tier RANKED only."""
     source: str
     """With ListView.model_outputs, and of similar items: the source that retrieved it, which is `nearest`, `similar`,
-    `trending`, `popular`, `fresh`, or `given` by the caller of Rank.
+    `trending`, `popular`, `fresh`, `pinned`, `promoted`, or `given` by the caller of Rank.
     """
     @property
     def reason(self) -> Reason:
@@ -237,17 +245,23 @@ class Reason(Message):
     KIND_FIELD_NUMBER: int
     ITEM_ID_FIELD_NUMBER: int
     TEXT_FIELD_NUMBER: int
+    RULE_FIELD_NUMBER: int
     kind: ReasonKind.ValueType
     """For programs."""
     item_id: str
     """For BECAUSE_OF: the item of the user's history that contributed most to the score."""
     text: str
     """An English text: `Because of Toy Story (1995)`."""
+    rule: str
+    """For PROMOTED: the name of the promotion. If no rule placed the item: the name of the boost that moved it most, if any
+    did.
+    """
     def __init__(
         self,
         *,
         kind: ReasonKind.ValueType = ...,
         item_id: str = ...,
         text: str = ...,
+        rule: str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: Literal["item_id", b"item_id", "kind", b"kind", "text", b"text"]) -> None: ...
+    def ClearField(self, field_name: Literal["item_id", b"item_id", "kind", b"kind", "rule", b"rule", "text", b"text"]) -> None: ...

@@ -1,0 +1,1 @@
+"""Rules of a list: boosts, pins, promotions, caps, diversity and rotation."""
