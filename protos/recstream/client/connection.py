@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -13,8 +15,9 @@ import grpc
 import grpc.aio
 
 from recstream.client.backoff import Backoff
-from recstream.client.errors import ClientClosed, RecstreamError, Unavailable
-from recstream.client.status import from_cancellation, from_rpc_error
+from recstream.client.deadline import within
+from recstream.client.errors import ClientClosed, DeadlineExceeded, RecstreamError, Unavailable, fresh
+from recstream.client.status import outcome
 from recstream.client.tracing import trace_headers
 from recstream.v1 import (
     catalog_service_pb2_grpc,
@@ -31,11 +34,18 @@ if TYPE_CHECKING:
 
 _Request = TypeVar("_Request", contravariant=True)
 _Response = TypeVar("_Response", covariant=True)
+_Call = TypeVar("_Call", bound=grpc.aio.Call)
 _T = TypeVar("_T")
 
-#: Sent with every call. A function is called for each call, so that a token can be renewed.
-Metadata = Mapping[str, str] | Callable[[], Mapping[str, str]]
+#: Sent with every call. A function is called for each try of a call, so that a token can be renewed.
+Metadata = Mapping[str, str] | Callable[[], Mapping[str, str] | Awaitable[Mapping[str, str]]]
 ChannelOptions = Sequence[tuple[str, str | int]]
+
+#: The share of the time that is left that a try may take if another one may follow, so that a server that hangs leaves
+#: time for another server.
+TRY_SHARE = 0.5
+#: But a try may take this many seconds. The server makes a simpler list if it has less time than it needs.
+SHORTEST_TRY = 0.5
 
 CHANNEL_OPTIONS: dict[str, str | int] = {
     # Pings detect a dead peer of an idle stream. The server allows one every 10 s.
@@ -88,10 +98,13 @@ def tls(
 
 
 class _Stubs:
-    """A channel with its stubs."""
+    """A channel with its stubs, and the event loop that it belongs to."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self.channel = channel
+        self.loop = asyncio.get_running_loop()
+        #: The open streams. `Channel.close()` of grpcio 1.74 does not end a call that waits for its next message.
+        self.calls: weakref.WeakSet[grpc.aio.Call] = weakref.WeakSet()
         self.recommendations: RecommendationServiceAsyncStub = (
             recommendation_service_pb2_grpc.RecommendationServiceStub(channel)
         )
@@ -103,7 +116,11 @@ class _Stubs:
 
 
 class Connection:
-    """A channel with its stubs. It is made at the first use, on the event loop that runs then."""
+    """A channel with its stubs. It is made at the first use on an event loop.
+
+    A channel can only be used on the loop that it was made on. If another loop runs at the next use, a new channel is
+    made. If the loop of the channel runs at the same time, in another thread, the use is refused.
+    """
 
     def __init__(
         self,
@@ -129,13 +146,25 @@ class Connection:
     def _open(self) -> _Stubs:
         if self._closed:
             raise ClientClosed(f"the client of {self.target} is closed; make a new one")
-        if self._stubs is None:
+        stubs = self._of_this_loop()
+        if stubs is None:
             if self._credentials is None:
                 channel = grpc.aio.insecure_channel(self.target, options=self._options)
             else:
                 channel = grpc.aio.secure_channel(self.target, self._credentials, options=self._options)
-            self._stubs = _Stubs(channel)
-        return self._stubs
+            self._stubs = stubs = _Stubs(channel)
+        return stubs
+
+    def _of_this_loop(self) -> _Stubs | None:
+        stubs = self._stubs
+        if stubs is None or stubs.loop is asyncio.get_running_loop():
+            return stubs
+        if stubs.loop.is_running():
+            raise RecstreamError(
+                f"the client of {self.target} is in use on another event loop; make one client for each loop"
+            )
+        self._stubs = None  # grpc closes a channel to which nothing refers
+        return None
 
     @property
     def recommendations(self) -> RecommendationServiceAsyncStub:
@@ -157,14 +186,39 @@ class Connection:
         """The stub of CatalogService."""
         return self._open().catalog
 
-    def metadata(self) -> grpc.aio.Metadata | None:
-        """Returns the metadata of a call, with `traceparent` if the caller is traced."""
+    def opened(self, call: _Call) -> _Call:
+        """Notes an open stream, which `close()` ends. Returns it."""
+        self._open().calls.add(call)
+        return call
+
+    async def metadata(self, seconds: float) -> grpc.aio.Metadata | None:
+        """Returns the metadata of a call, with `traceparent` if the caller is traced.
+
+        Args:
+            seconds: how long the caller's function may take.
+
+        Raises:
+            DeadlineExceeded: the function takes longer.
+            Exception: what the function raises.
+        """
         given = self._metadata() if callable(self._metadata) else self._metadata or {}
+        if isinstance(given, Awaitable):
+            awaited = await within(seconds, given)
+            if awaited is None:
+                raise DeadlineExceeded(
+                    "the function that returns the metadata did not end within the deadline"
+                )
+            given = awaited
         pairs = {**trace_headers(), **{key.lower(): value for key, value in given.items()}}
         return grpc.aio.Metadata(*pairs.items()) if pairs else None
 
     async def call(
-        self, method: UnaryMethod[_Request, _Response], request: _Request, timeout: float | None
+        self,
+        method: UnaryMethod[_Request, _Response],
+        request: _Request,
+        timeout: float | None,
+        *,
+        waits: bool = False,
     ) -> _Response:
         """Makes a unary call. Retries while the server is unavailable and time is left.
 
@@ -174,42 +228,54 @@ class Connection:
             method: a method of a stub.
             request: the request.
             timeout: seconds for all tries together; None: the client's default.
+            waits: whether the server waits for events before it answers. It waits for as long as a try may take, so
+                that each try may take all the time that is left.
 
         Raises:
             RecstreamError: its class says what to do; see `recstream.client.errors`.
         """
 
-        async def attempt(left: float) -> _Response:
-            return await method(request, timeout=left, metadata=self.metadata())
+        def attempt(seconds: float, metadata: grpc.aio.Metadata | None) -> Awaitable[_Response]:
+            return method(request, timeout=seconds, metadata=metadata)
 
-        return await self.retrying(attempt, timeout)
+        return await self.retrying(attempt, timeout, share=1.0 if waits else TRY_SHARE)
 
-    async def retrying(self, attempt: Callable[[float], Awaitable[_T]], timeout: float | None) -> _T:
-        """Calls `attempt` with the seconds that are left, and returns its result. Retries like `call`."""
+    async def retrying(
+        self,
+        attempt: Callable[[float, grpc.aio.Metadata | None], Awaitable[_T]],
+        timeout: float | None,
+        *,
+        share: float,
+    ) -> _T:
+        """Makes a call, and retries it as `call` does.
+
+        Args:
+            attempt: makes a try with the given deadline in seconds, and the metadata.
+            timeout: seconds for all tries together; None: the client's default.
+            share: the share of the time that is left that a try may take if another one may follow.
+        """
         limit = time.monotonic() + (self.timeout if timeout is None else timeout)
         for tries in range(self._retries + 1):
+            metadata = await self.metadata(limit - time.monotonic())
             left = max(limit - time.monotonic(), 0.0)
-            try:
-                return await attempt(left)
-            except grpc.aio.AioRpcError as failure:
-                error, cause = from_rpc_error(failure), failure
-            except asyncio.CancelledError:
-                error, cause = from_cancellation(), None
-            pause = self._pause(error, tries, limit)
-            if pause is None:
-                raise error from cause
+            seconds = left if tries == self._retries else min(left, max(left * share, SHORTEST_TRY))
+            answer = await outcome(partial(attempt, seconds, metadata), self.target)
+            if not isinstance(answer, RecstreamError):
+                return answer
+            again = isinstance(answer, Unavailable) or (
+                isinstance(answer, DeadlineExceeded) and seconds < left
+            )
+            pause = self.backoff.delay(tries, answer.details.retry_after)
+            if tries == self._retries or not again or time.monotonic() + pause >= limit:
+                raise fresh(answer)
             await asyncio.sleep(pause)
         raise AssertionError("unreachable: the last try returns or raises")
-
-    def _pause(self, error: RecstreamError, tries: int, limit: float) -> float | None:
-        if not isinstance(error, Unavailable) or tries >= self._retries:
-            return None
-        pause = self.backoff.delay(tries, error.retry_after)
-        return pause if time.monotonic() + pause < limit else None
 
     async def close(self) -> None:
         """Ends every open call, and closes the channel. May be called twice."""
         self._closed = True
-        stubs, self._stubs = self._stubs, None
+        stubs, self._stubs = self._of_this_loop(), None
         if stubs is not None:
+            for call in list(stubs.calls):
+                call.cancel()
             await stubs.channel.close()

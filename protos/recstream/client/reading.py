@@ -8,8 +8,8 @@ from typing import Any, Protocol, TypeVar, cast
 
 import grpc.aio
 
-from recstream.client.errors import Unavailable
-from recstream.client.status import from_cancellation, from_rpc_error
+from recstream.client.errors import RecstreamError, Unavailable
+from recstream.client.status import outcome
 
 _Response = TypeVar("_Response", covariant=True)
 
@@ -21,27 +21,36 @@ class Readable(Protocol[_Response]):
         """Returns the next answer, or grpc.aio.EOF."""
         ...
 
+    def cancel(self) -> bool:
+        """Cancels the call."""
+        ...
 
-async def read(call: Readable[_Response], idle_timeout: float | None) -> _Response:
-    """Returns the next message.
+
+async def read(
+    call: Readable[_Response], idle_timeout: float | None, target: str
+) -> _Response | RecstreamError:
+    """Returns the next message, or the error that ended the call.
+
+    If nothing comes in time, or the caller is cancelled, the call is cancelled.
 
     Args:
         call: an open call.
         idle_timeout: seconds of silence after which the server counts as gone. Proxies answer pings on behalf of
             dead servers, so only a message shows that the server lives. None: wait forever.
-
-    Raises:
-        RecstreamError: the call has ended. `asyncio.CancelledError` is raised only if the caller is cancelled.
+        target: what the client calls, for errors.
     """
+    reading = asyncio.ensure_future(outcome(call.read, target))
     try:
-        async with asyncio.timeout(idle_timeout):
-            response = await call.read()
-    except TimeoutError:
-        raise Unavailable(f"nothing came for {idle_timeout:g} s, not even a heartbeat") from None
-    except asyncio.CancelledError:
-        raise from_cancellation() from None
-    except grpc.aio.AioRpcError as failure:
-        raise from_rpc_error(failure) from failure
+        done, _ = await asyncio.wait([reading], timeout=idle_timeout)
+    finally:
+        if not reading.done():
+            # The call is cancelled, and not the read, so that the read ends when gRPC has ended the call. Otherwise
+            # gRPC might report that end to an event loop that is closed by then, which is logged as an error.
+            call.cancel()
+            await asyncio.wait([reading])
+    if not done:
+        return Unavailable(f"nothing came from {target} for {idle_timeout:g} s, not even a heartbeat")
+    response = reading.result()
     if response is grpc.aio.EOF:
-        raise Unavailable("the server ended the stream")
+        return Unavailable(f"{target} ended the stream")
     return cast(_Response, response)

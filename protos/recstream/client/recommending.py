@@ -97,7 +97,9 @@ class Recommending:
             after=after,
             experiments=experiments,
         )
-        answer = await self._connection.call(self._connection.recommendations.Recommend, request, timeout)
+        answer = await self._connection.call(
+            self._connection.recommendations.Recommend, request, timeout, waits=bool(request.after)
+        )
         return from_slate(
             answer.slate, includes_events=answer.includes_events, next_page_token=answer.next_page_token
         )
