@@ -1,4 +1,4 @@
-"""Deadlines: a server that hangs leaves time for another one, and a dead address says what to check."""
+"""Deadlines: a slow server may take its time, one that hangs leaves time for another, a dead one is named."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -9,7 +9,9 @@ import pytest
 from recstream.client import (
     Backoff,
     Client,
+    ClientClosed,
     DeadlineExceeded,
+    InvalidRequest,
     RecstreamError,
     Unavailable,
     interaction,
@@ -17,10 +19,10 @@ from recstream.client import (
 from recstream.v1.profile_service_pb2 import EraseProfileResponse
 from tests.client.conftest import QUICK
 from tests.client.scripted_server import (
-    GetProfileResponse,
     RecommendResponse,
     ScriptedServer,
     answering,
+    failing,
     hang,
     slate,
     token,
@@ -62,39 +64,103 @@ async def test_a_server_that_hangs_leaves_time_for_another_one(server: ScriptedS
     assert server.requests("Recommend")
 
 
-async def test_the_last_try_may_take_all_the_time(server: ScriptedServer):
+class Slow:
+    """Answers a call after 80 % of its time."""
+
+    def __init__(self) -> None:
+        self.cancelled = asyncio.Semaphore(0)
+
+    async def __call__(self, request: object, context: grpc.aio.ServicerContext) -> RecommendResponse:
+        try:
+            await asyncio.sleep(0.8 * context.time_remaining())
+        except asyncio.CancelledError:
+            self.cancelled.release()
+            raise
+        return RecommendResponse(slate=slate("slow"))
+
+
+async def test_a_slow_server_answers_and_has_one_more_try_to_bear(server: ScriptedServer, client: Client):
+    slow = Slow()
+    server.play("Recommend", slow)
+    assert (await client.recommend("ann", timeout=3)).item_ids == ("slow",)
+    await asyncio.wait_for(slow.cancelled.acquire(), 10)
+    assert len(server.seen) == 2
+
+
+async def test_a_try_that_fails_leaves_the_one_beside_it_its_time(server: ScriptedServer, client: Client):
+    server.play("Recommend", Slow(), failing(grpc.StatusCode.UNAVAILABLE))
+    assert (await client.recommend("ann", timeout=3)).item_ids == ("slow",)
+    assert len(server.seen) == 2
+
+
+async def test_a_try_that_is_refused_ends_the_one_beside_it(server: ScriptedServer, client: Client):
+    server.play("Recommend", hang, failing(grpc.StatusCode.INVALID_ARGUMENT))
+    with pytest.raises(InvalidRequest):
+        await client.recommend("ann", timeout=10)
+    assert len(server.seen) == 2
+
+
+async def test_cancelling_the_task_cancels_both_tries(server: ScriptedServer, client: Client):
+    slow = Slow()
+    server.play("Recommend", slow)
+    task = asyncio.create_task(client.recommend("ann", timeout=2))
+    while len(server.seen) < 2:
+        await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    for _ in range(2):
+        await asyncio.wait_for(slow.cancelled.acquire(), 10)
+
+
+async def test_every_try_may_take_all_the_time_that_is_left(server: ScriptedServer, client: Client):
     clock = Clock(RecommendResponse(slate=slate("a")))
-    server.play("Recommend", clock)
-    async with Client(server.target, retries=0) as client:
-        await client.recommend("ann", timeout=40)
-    async with Client(server.target) as client:
-        await client.recommend("ann", timeout=40)
-        await client.recommend("ann", timeout=0.4)
-    alone, first, short = clock.left
-    assert 20 < alone <= 40
-    assert 10 < first <= 20
-    assert short > 0.2  # so short a time is not divided: the server would make a simpler list of it
+    server.play("Recommend", failing(grpc.StatusCode.UNAVAILABLE), clock)
+    await client.recommend("ann", timeout=40)
+    [left] = clock.left
+    assert 20 < left <= 40
 
 
-async def test_a_call_that_waits_for_events_may_wait_all_the_time(server: ScriptedServer, client: Client):
-    lists = Clock(RecommendResponse(slate=slate("a"), includes_events=True))
-    profiles = Clock(GetProfileResponse(includes_events=True))
-    server.play("Recommend", lists)
-    server.play("GetProfile", profiles)
-    assert (await client.recommend("ann", after=[token(1)], timeout=40)).includes_events
-    assert (await client.profile("ann", after=iter([token(1)]), timeout=40)).includes_events
-    assert [page.item_ids async for page in client.pages("ann", after=iter([token(1)]), timeout=40)] == [
-        ("a",)
-    ]
-    assert all(left > 20 for left in (*lists.left, *profiles.left))
-
-
-async def test_servers_that_all_hang_are_a_deadline_error_that_names_the_target(server: ScriptedServer):
+async def test_a_call_that_waits_for_events_makes_one_try(server: ScriptedServer, client: Client):
     server.play("Recommend", hang)
-    async with Client(server.target, backoff=QUICK) as client:
-        with pytest.raises(DeadlineExceeded, match=server.target):
-            await client.recommend("ann", timeout=1.2)
-    assert len(server.seen) >= 2
+    server.play("GetProfile", hang)
+    for call in (
+        client.recommend("ann", after=iter([token(1)]), timeout=1.2),
+        client.profile("ann", after=iter([token(1)]), timeout=1.2),
+        anext(client.pages("ann", after=iter([token(1)]), timeout=1.2)),
+    ):
+        with pytest.raises(DeadlineExceeded):
+            await call
+    assert len(server.seen) == 3
+
+
+async def test_a_call_without_retries_or_with_a_short_timeout_makes_one_try(server: ScriptedServer):
+    server.play("Recommend", hang)
+    for retries, timeout in ((0, 1.2), (4, 0.3)):
+        async with Client(server.target, retries=retries) as client:
+            with pytest.raises(DeadlineExceeded):
+                await client.recommend("ann", timeout=timeout)
+    assert len(server.seen) == 2
+
+
+async def test_servers_that_all_hang_are_a_deadline_error_that_names_the_target(
+    server: ScriptedServer, client: Client
+):
+    server.play("Recommend", hang)
+    with pytest.raises(DeadlineExceeded, match=server.target):
+        await client.recommend("ann", timeout=1.2)
+    assert len(server.seen) == 2
+
+
+async def test_closing_the_client_ends_its_waiting_calls(server: ScriptedServer, client: Client):
+    server.play("Recommend", hang)
+    waiting = asyncio.create_task(client.recommend("ann", timeout=60))
+    while not server.seen:
+        await asyncio.sleep(0.01)
+    await client.close()
+    with pytest.raises(ClientClosed, match="make a new one"):
+        await asyncio.wait_for(waiting, 10)
+    assert len(server.seen) == 1
 
 
 @pytest.mark.parametrize(

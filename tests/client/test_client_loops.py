@@ -2,22 +2,39 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
 
-from recstream.client import Client, RecstreamError
+from recstream.client import Client, RecstreamError, interaction
 from tests.client.conftest import QUICK
 from tests.client.relay import Relay, relaying
 from tests.client.scripted_server import (
     RecommendResponse,
+    RecordStreamResponse,
     ScriptedServer,
+    SessionResponse,
     answering,
+    hang,
     slate,
     snapshot,
     streaming,
+    token,
 )
+
+
+async def session(requests: AsyncIterator[object], context: object) -> AsyncIterator[SessionResponse]:
+    """Opens a session with a list."""
+    yield SessionResponse(frame=snapshot(1, "a"))
+    async for _ in requests:
+        pass
+
+
+async def recorded(requests: AsyncIterator[object], context: object) -> AsyncIterator[RecordStreamResponse]:
+    """Records events."""
+    async for _ in requests:
+        yield RecordStreamResponse(token=token(1))
 
 
 @dataclass(frozen=True)
@@ -44,6 +61,9 @@ def elsewhere() -> Iterator[Elsewhere]:
         server = ScriptedServer()
         server.play("Recommend", answering(RecommendResponse(slate=slate("a"))))
         server.play("StreamRecommendations", streaming(snapshot(1, "a"), park=True))
+        server.play("GetProfile", hang)
+        server.play("Session", session)
+        server.play("RecordStream", recorded)
         await server.start()
         loop, stopped = asyncio.get_running_loop(), asyncio.Event()
         async with relaying(server.port) as relay:
@@ -77,17 +97,53 @@ def test_a_client_works_on_one_event_loop_after_another(elsewhere: Elsewhere):
     elsewhere.closed()
 
 
-def test_an_open_stream_of_an_earlier_event_loop_keeps_no_connection(elsewhere: Elsewhere):
-    client = Client(elsewhere.relay.target, backoff=QUICK)
+async def stream_left_open(client: Client) -> object:
     stream = client.stream("ann")
+    await anext(stream)
+    return stream
 
-    async def begin() -> None:
-        assert (await anext(stream)).item_ids == ("a",)
 
-    asyncio.run(begin())
+async def session_left_open(client: Client) -> object:
+    session = client.session("ann")
+    await session.__aenter__()
+    await anext(session)
+    return session
+
+
+async def events_left_open(client: Client) -> object:
+    outcomes = client.record_many(interaction("ann", "a", "view") for _ in range(1_000))
+    await anext(outcomes)
+    return outcomes
+
+
+async def cancelled_call(client: Client) -> object:
+    task = asyncio.create_task(client.profile("ann"))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.wait([task])
+    return task
+
+
+async def call_left_running(client: Client) -> object:
+    task = asyncio.create_task(client.profile("ann"))
+    await asyncio.sleep(0.01)
+    return task
+
+
+@pytest.mark.parametrize(
+    "use", [stream_left_open, session_left_open, events_left_open, cancelled_call, call_left_running]
+)
+def test_what_an_earlier_event_loop_left_open_is_freed_and_logs_nothing(
+    elsewhere: Elsewhere, caplog: pytest.LogCaptureFixture, use: Callable[[Client], Awaitable[object]]
+):
+    client = Client(elsewhere.relay.target, backoff=QUICK)
+    for _ in range(20):
+        kept = asyncio.run(use(client))
     assert asyncio.run(client.recommend("ann")).item_ids == ("a",)
     asyncio.run(client.close())
+    del kept
     elsewhere.closed()
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
 
 
 def test_a_client_that_is_closed_on_another_event_loop_keeps_no_connection(elsewhere: Elsewhere):

@@ -22,10 +22,10 @@ class Client(Recommending, Recording, Profiles, Catalogue):
     loops that run at the same time, in two threads: a call on the second one raises RecstreamError. Make one client for
     each of them.
 
-    A call takes at most its timeout, including its retries. A try takes at most half of the time that is left, but may
-    take half a second, so that a server that hangs leaves time for a try that another one may answer. Three kinds of
-    tries may take all the time that is left: the last one, those of a call that waits for events (`after`), because the
-    server waits for as long as the try may take, and those of `export_profile()`, whose answer may be long.
+    A call takes at most its timeout, including its retries. Halfway through it, and after half a second at least, a
+    call without an answer makes one more try beside the one that runs, and the first answer counts: a slow server may
+    use all the time, and one that hangs leaves time for another. Calls that wait for events (`after`) and
+    `export_profile()` make no such try, because they may take long on a healthy server.
 
     Example:
         async with Client("localhost:50051") as client:
@@ -56,7 +56,7 @@ class Client(Recommending, Recording, Profiles, Catalogue):
                 each try of a call, and may be async. Its time is part of the call's timeout (on streams it may take
                 `timeout` seconds), and what it raises is raised as it is.
             timeout: seconds that a call may take, including its retries, unless the call says otherwise.
-            retries: most retries of a call while the server is unavailable or hangs.
+            retries: most retries of a call while the server is unavailable; 0: one try, and none beside it.
             backoff: pauses between tries and before a stream is opened again.
             idle_timeout: seconds without even a heartbeat after which a stream is opened again; None: never.
                 It must be longer than the server's heartbeat interval.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ import grpc.aio
 from recstream.client.backoff import Backoff
 from recstream.client.deadline import within
 from recstream.client.errors import ClientClosed, DeadlineExceeded, RecstreamError, Unavailable, fresh
+from recstream.client.hedging import hedged
 from recstream.client.status import outcome
 from recstream.client.tracing import trace_headers
 from recstream.v1 import (
@@ -41,11 +43,15 @@ _T = TypeVar("_T")
 Metadata = Mapping[str, str] | Callable[[], Mapping[str, str] | Awaitable[Mapping[str, str]]]
 ChannelOptions = Sequence[tuple[str, str | int]]
 
-#: The share of the time that is left that a try may take if another one may follow, so that a server that hangs leaves
-#: time for another server.
-TRY_SHARE = 0.5
-#: But a try may take this many seconds. The server makes a simpler list if it has less time than it needs.
-SHORTEST_TRY = 0.5
+#: A call that has no answer after this share of its timeout makes one more try, beside the one that runs.
+HEDGE_SHARE = 0.5
+#: But not before so many seconds: a server makes a simpler list if it has less time than it needs.
+HEDGE_AFTER = 0.5
+#: The longest wait (seconds) for gRPC's reports on ended calls. They take less than a millisecond.
+SETTLE_TIMEOUT = 1.0
+
+#: The process that first made a channel. gRPC does not survive a fork: calls in another process would hang.
+_process: int | None = None
 
 CHANNEL_OPTIONS: dict[str, str | int] = {
     # Pings detect a dead peer of an idle stream. The server allows one every 10 s.
@@ -103,7 +109,7 @@ class _Stubs:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self.channel = channel
         self.loop = asyncio.get_running_loop()
-        #: The open streams. `Channel.close()` of grpcio 1.74 does not end a call that waits for its next message.
+        #: The running calls. `Channel.close()` of grpcio 1.74 does not end a call that waits for its next message.
         self.calls: weakref.WeakSet[grpc.aio.Call] = weakref.WeakSet()
         self.recommendations: RecommendationServiceAsyncStub = (
             recommendation_service_pb2_grpc.RecommendationServiceStub(channel)
@@ -113,6 +119,11 @@ class _Stubs:
         )
         self.profiles: ProfileServiceAsyncStub = profile_service_pb2_grpc.ProfileServiceStub(channel)
         self.catalog: CatalogServiceAsyncStub = catalog_service_pb2_grpc.CatalogServiceStub(channel)
+
+    async def settle(self) -> None:
+        """See `Connection.settle`."""
+        # No open channel is in this state, so gRPC answers at once.
+        await within(SETTLE_TIMEOUT, self.channel.wait_for_state_change(grpc.ChannelConnectivity.SHUTDOWN))
 
 
 class Connection:
@@ -145,7 +156,8 @@ class Connection:
 
     def _open(self) -> _Stubs:
         if self._closed:
-            raise ClientClosed(f"the client of {self.target} is closed; make a new one")
+            raise self._closed_error()
+        _claim_process()
         stubs = self._of_this_loop()
         if stubs is None:
             if self._credentials is None:
@@ -154,6 +166,9 @@ class Connection:
                 channel = grpc.aio.secure_channel(self.target, self._credentials, options=self._options)
             self._stubs = stubs = _Stubs(channel)
         return stubs
+
+    def _closed_error(self) -> ClientClosed:
+        return ClientClosed(f"the client of {self.target} is closed; make a new one")
 
     def _of_this_loop(self) -> _Stubs | None:
         stubs = self._stubs
@@ -187,9 +202,26 @@ class Connection:
         return self._open().catalog
 
     def opened(self, call: _Call) -> _Call:
-        """Notes an open stream, which `close()` ends. Returns it."""
+        """Notes a running call, which `close()` ends. Returns it."""
         self._open().calls.add(call)
         return call
+
+    async def outcome(self, make: Callable[[], Awaitable[_T]]) -> _T | RecstreamError:
+        """Awaits a call, or a message of it. Returns its result or its error; see `status.outcome`."""
+        answer = await outcome(make, self.target)
+        if isinstance(answer, RecstreamError) and self._closed:
+            return self._closed_error()  # and not that the call was cancelled
+        return answer
+
+    async def settle(self) -> None:
+        """Waits until gRPC has reported the ends of cancelled calls to this event loop. Call it after cancelling one.
+
+        gRPC reports everything over one queue, so the answer to a question that is asked now comes after them. If the
+        loop were closed before, gRPC would log "Event loop is closed" on the next one.
+        """
+        stubs = self._stubs
+        if stubs is not None and stubs.loop is asyncio.get_running_loop():
+            await stubs.settle()
 
     async def metadata(self, seconds: float) -> grpc.aio.Metadata | None:
         """Returns the metadata of a call, with `traceparent` if the caller is traced.
@@ -228,45 +260,54 @@ class Connection:
             method: a method of a stub.
             request: the request.
             timeout: seconds for all tries together; None: the client's default.
-            waits: whether the server waits for events before it answers. It waits for as long as a try may take, so
-                that each try may take all the time that is left.
+            waits: whether the server waits for events before it answers. A late answer then says nothing about the
+                server, so there is no try beside the first one.
 
         Raises:
             RecstreamError: its class says what to do; see `recstream.client.errors`.
         """
 
-        def attempt(seconds: float, metadata: grpc.aio.Metadata | None) -> Awaitable[_Response]:
-            return method(request, timeout=seconds, metadata=metadata)
+        async def attempt(seconds: float, metadata: grpc.aio.Metadata | None) -> _Response:
+            return await self.opened(method(request, timeout=seconds, metadata=metadata))
 
-        return await self.retrying(attempt, timeout, share=1.0 if waits else TRY_SHARE)
+        return await self.retrying(attempt, timeout, hedge=not waits)
 
     async def retrying(
         self,
         attempt: Callable[[float, grpc.aio.Metadata | None], Awaitable[_T]],
         timeout: float | None,
         *,
-        share: float,
+        hedge: bool,
     ) -> _T:
         """Makes a call, and retries it as `call` does.
 
         Args:
             attempt: makes a try with the given deadline in seconds, and the metadata.
             timeout: seconds for all tries together; None: the client's default.
-            share: the share of the time that is left that a try may take if another one may follow.
+            hedge: whether to make one more try beside one that is late. The first answer counts.
         """
-        limit = time.monotonic() + (self.timeout if timeout is None else timeout)
-        for tries in range(self._retries + 1):
+        seconds = self.timeout if timeout is None else timeout
+        start = time.monotonic()
+        limit = start + seconds
+        late = start + max(seconds * HEDGE_SHARE, HEDGE_AFTER) if hedge and self._retries else limit
+
+        async def once() -> _T | RecstreamError:
             metadata = await self.metadata(limit - time.monotonic())
             left = max(limit - time.monotonic(), 0.0)
-            seconds = left if tries == self._retries else min(left, max(left * share, SHORTEST_TRY))
-            answer = await outcome(partial(attempt, seconds, metadata), self.target)
+            try:
+                return await self.outcome(partial(attempt, left, metadata))
+            except asyncio.CancelledError as cancellation:
+                await self.settle()
+                raise cancellation.with_traceback(None) from None
+
+        for tries in range(self._retries + 1):
+            now = time.monotonic()
+            answer = await (hedged(once, late - now) if now < late < limit else once())
             if not isinstance(answer, RecstreamError):
                 return answer
-            again = isinstance(answer, Unavailable) or (
-                isinstance(answer, DeadlineExceeded) and seconds < left
-            )
             pause = self.backoff.delay(tries, answer.details.retry_after)
-            if tries == self._retries or not again or time.monotonic() + pause >= limit:
+            again = isinstance(answer, Unavailable) and time.monotonic() + pause < limit
+            if tries == self._retries or not again:
                 raise fresh(answer)
             await asyncio.sleep(pause)
         raise AssertionError("unreachable: the last try returns or raises")
@@ -274,8 +315,26 @@ class Connection:
     async def close(self) -> None:
         """Ends every open call, and closes the channel. May be called twice."""
         self._closed = True
+        if _is_forked():
+            return  # the channel is the other process's
         stubs, self._stubs = self._of_this_loop(), None
         if stubs is not None:
             for call in list(stubs.calls):
                 call.cancel()
+            await stubs.settle()
             await stubs.channel.close()
+
+
+def _is_forked() -> bool:
+    return _process is not None and _process != os.getpid()
+
+
+def _claim_process() -> None:
+    global _process
+    if _is_forked():
+        raise RecstreamError(
+            f"process {_process} used a client and then forked into this one, which gRPC does not survive; make the "
+            "first call after the fork, as in gunicorn's post_fork and Celery's worker_process_init, or start "
+            "processes with `spawn`"
+        )
+    _process = os.getpid()

@@ -9,8 +9,8 @@ from typing import TypeVar
 _T = TypeVar("_T")
 
 
-async def within(seconds: float, work: Awaitable[_T]) -> _T | None:
-    """Awaits `work` for at most so many seconds. Returns its result; None: the time is up.
+async def within(seconds: float | None, work: Awaitable[_T]) -> _T | None:
+    """Awaits `work` for at most so many seconds; None: without end. Returns its result; None: the time is up.
 
     A TimeoutError that `work` itself raises is raised.
     """

@@ -9,8 +9,8 @@ from typing import Any, Generic, TypeVar
 import grpc.aio
 
 from recstream.client.connection import Connection
-from recstream.client.errors import RecstreamError, fresh
-from recstream.client.reading import read
+from recstream.client.deadline import within
+from recstream.client.errors import RecstreamError, Unavailable, fresh
 from recstream.client.reconnect import Reconnect
 
 _Call = TypeVar("_Call", bound=grpc.aio.StreamStreamCall[Any, Any] | grpc.aio.UnaryStreamCall[Any, Any])
@@ -75,11 +75,17 @@ class Exchange(Generic[_Call, _Response]):
         writer = None if self._send is None else asyncio.ensure_future(self._send(call))
         try:
             while True:
-                response: _Response | RecstreamError = await read(
-                    call, self._idle_timeout, self._connection.target
-                )
+                response = await within(self._idle_timeout, self._connection.outcome(call.read))
                 if isinstance(response, RecstreamError):
                     return response
+                if response is None:
+                    # Proxies answer pings on behalf of dead servers, so only a message shows that the server lives.
+                    return Unavailable(
+                        f"nothing came from {self._connection.target} for {self._idle_timeout:g} s, "
+                        "not even a heartbeat"
+                    )
+                if response is grpc.aio.EOF:
+                    return Unavailable(f"{self._connection.target} ended the stream")
                 self._reconnect.connected()
                 self._receive(response)
         finally:
@@ -87,3 +93,4 @@ class Exchange(Generic[_Call, _Response]):
             if writer is not None:
                 writer.cancel()
                 await asyncio.gather(writer, return_exceptions=True)
+            await self._connection.settle()

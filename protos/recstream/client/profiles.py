@@ -67,14 +67,14 @@ class Profiles:
             profile, taken = Profile(), TakenItems()
             request = ExportProfileRequest(user_id=user_id)
             call = self._connection.profiles.ExportProfile(request, timeout=seconds, metadata=metadata)
-            async for part in call:
+            async for part in self._connection.opened(call):
                 if part.WhichOneof("part") == "profile":
                     profile.MergeFrom(part.profile)
                 else:
                     taken.MergeFrom(part.taken)
             return ProfileExport(profile, taken)
 
-        return await self._connection.retrying(attempt, timeout, share=1.0)
+        return await self._connection.retrying(attempt, timeout, hedge=False)
 
     async def erase(self, user_id: str, *, timeout: float | None = None) -> EventToken:
         """Erases every event of the user that Kafka has now. A replay of the topic does not bring them back.
