@@ -1,84 +1,13 @@
 """A client is used on one event loop after another, and says so if it is used on two at the same time."""
 
 import asyncio
-import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 
 import pytest
 
 from recstream.client import Client, RecstreamError, interaction
 from tests.client.conftest import QUICK
-from tests.client.relay import Relay, relaying
-from tests.client.scripted_server import (
-    RecommendResponse,
-    RecordStreamResponse,
-    ScriptedServer,
-    SessionResponse,
-    answering,
-    hang,
-    slate,
-    snapshot,
-    streaming,
-    token,
-)
-
-
-async def session(requests: AsyncIterator[object], context: object) -> AsyncIterator[SessionResponse]:
-    """Opens a session with a list."""
-    yield SessionResponse(frame=snapshot(1, "a"))
-    async for _ in requests:
-        pass
-
-
-async def recorded(requests: AsyncIterator[object], context: object) -> AsyncIterator[RecordStreamResponse]:
-    """Records events."""
-    async for _ in requests:
-        yield RecordStreamResponse(token=token(1))
-
-
-@dataclass(frozen=True)
-class Elsewhere:
-    """A server whose event loop runs in a thread."""
-
-    server: ScriptedServer
-    relay: Relay
-    loop: asyncio.AbstractEventLoop
-
-    def closed(self) -> None:
-        """Waits until the clients have closed every connection."""
-        asyncio.run_coroutine_threadsafe(self.relay.closed(), self.loop).result(20)
-
-
-@pytest.fixture
-def elsewhere() -> Iterator[Elsewhere]:
-    """A running server on an event loop of its own."""
-    ready: list[Elsewhere] = []
-    started = threading.Event()
-    stop: list[Callable[[], object]] = []
-
-    async def serve() -> None:
-        server = ScriptedServer()
-        server.play("Recommend", answering(RecommendResponse(slate=slate("a"))))
-        server.play("StreamRecommendations", streaming(snapshot(1, "a"), park=True))
-        server.play("GetProfile", hang)
-        server.play("Session", session)
-        server.play("RecordStream", recorded)
-        await server.start()
-        loop, stopped = asyncio.get_running_loop(), asyncio.Event()
-        async with relaying(server.port) as relay:
-            ready.append(Elsewhere(server, relay, loop))
-            stop.append(lambda: loop.call_soon_threadsafe(stopped.set))
-            started.set()
-            await stopped.wait()
-            await server.stop()
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
-    thread.start()
-    assert started.wait(20)
-    yield ready[0]
-    stop[0]()
-    thread.join(20)
+from tests.client.elsewhere import Elsewhere
 
 
 async def first(client: Client) -> tuple[str, ...]:

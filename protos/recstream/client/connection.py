@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import time
 import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ import grpc.aio
 from recstream.client.backoff import Backoff
 from recstream.client.deadline import within
 from recstream.client.errors import ClientClosed, DeadlineExceeded, RecstreamError, Unavailable, fresh
+from recstream.client.forking import claim_process, is_forked
 from recstream.client.hedging import hedged
 from recstream.client.status import outcome
 from recstream.client.tracing import trace_headers
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from recstream.v1.profile_service_pb2_grpc import ProfileServiceAsyncStub
     from recstream.v1.recommendation_service_pb2_grpc import RecommendationServiceAsyncStub
 
-_Request = TypeVar("_Request", contravariant=True)
-_Response = TypeVar("_Response", covariant=True)
+_Request = TypeVar("_Request")
+_Response = TypeVar("_Response")
 _Call = TypeVar("_Call", bound=grpc.aio.Call)
 _T = TypeVar("_T")
 
@@ -49,9 +49,6 @@ HEDGE_SHARE = 0.5
 HEDGE_AFTER = 0.5
 #: The longest wait (seconds) for gRPC's reports on ended calls. They take less than a millisecond.
 SETTLE_TIMEOUT = 1.0
-
-#: The process that first made a channel. gRPC does not survive a fork: calls in another process would hang.
-_process: int | None = None
 
 CHANNEL_OPTIONS: dict[str, str | int] = {
     # Pings detect a dead peer of an idle stream. The server allows one every 10 s.
@@ -78,7 +75,7 @@ class UnaryMethod(Protocol[_Request, _Response]):
 
     def __call__(
         self, request: _Request, *, timeout: float | None = ..., metadata: grpc.aio.Metadata | None = ...
-    ) -> Awaitable[_Response]: ...
+    ) -> grpc.aio.UnaryUnaryCall[_Request, _Response]: ...
 
 
 def tls(
@@ -157,7 +154,7 @@ class Connection:
     def _open(self) -> _Stubs:
         if self._closed:
             raise self._closed_error()
-        _claim_process()
+        claim_process()
         stubs = self._of_this_loop()
         if stubs is None:
             if self._credentials is None:
@@ -315,7 +312,7 @@ class Connection:
     async def close(self) -> None:
         """Ends every open call, and closes the channel. May be called twice."""
         self._closed = True
-        if _is_forked():
+        if is_forked():
             return  # the channel is the other process's
         stubs, self._stubs = self._of_this_loop(), None
         if stubs is not None:
@@ -323,18 +320,3 @@ class Connection:
                 call.cancel()
             await stubs.settle()
             await stubs.channel.close()
-
-
-def _is_forked() -> bool:
-    return _process is not None and _process != os.getpid()
-
-
-def _claim_process() -> None:
-    global _process
-    if _is_forked():
-        raise RecstreamError(
-            f"process {_process} used a client and then forked into this one, which gRPC does not survive; make the "
-            "first call after the fork, as in gunicorn's post_fork and Celery's worker_process_init, or start "
-            "processes with `spawn`"
-        )
-    _process = os.getpid()

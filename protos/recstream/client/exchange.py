@@ -75,7 +75,7 @@ class Exchange(Generic[_Call, _Response]):
         writer = None if self._send is None else asyncio.ensure_future(self._send(call))
         try:
             while True:
-                response = await within(self._idle_timeout, self._connection.outcome(call.read))
+                response: Any = await within(self._idle_timeout, self._connection.outcome(call.read))
                 if isinstance(response, RecstreamError):
                     return response
                 if response is None:
