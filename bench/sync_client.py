@@ -1,6 +1,6 @@
 """Latency of unary calls with the asyncio client and with the synchronous one, in turn.
 
-    bin/bench sync_client [--calls 2000] [--together 16]
+    bin/bench sync_client [--calls 2000] [--concurrency 16]
 
 The server is a process of its own, which answers each call at once with a list of ten items, so the time is that of the
 clients, gRPC and the loopback. Each client makes its calls one after another, and then from many tasks or threads
@@ -72,32 +72,34 @@ def sync_calls(client: sync.Client, count: int) -> list[float]:
     return seconds
 
 
-async def asyncio_round(target: str, calls: int, together: int) -> tuple[list[float], list[float]]:
+async def asyncio_round(target: str, calls: int, concurrency: int) -> tuple[list[float], list[float]]:
     """Returns the seconds of calls one after another, and of as many from several tasks."""
     async with Client(target) as client:
         await asyncio_calls(client, WARM_UP)
         alone = await asyncio_calls(client, calls)
-        runs = await asyncio.gather(*(asyncio_calls(client, calls // together) for _ in range(together)))
+        runs = await asyncio.gather(
+            *(asyncio_calls(client, calls // concurrency) for _ in range(concurrency))
+        )
     return alone, list(chain.from_iterable(runs))
 
 
-def sync_round(target: str, calls: int, together: int) -> tuple[list[float], list[float]]:
+def sync_round(target: str, calls: int, concurrency: int) -> tuple[list[float], list[float]]:
     """Returns the seconds of calls one after another, and of as many from several threads."""
-    with sync.Client(target) as client, ThreadPoolExecutor(together) as threads:
+    with sync.Client(target) as client, ThreadPoolExecutor(concurrency) as threads:
         sync_calls(client, WARM_UP)
         alone = sync_calls(client, calls)
-        runs = list(threads.map(lambda _: sync_calls(client, calls // together), range(together)))
+        runs = list(threads.map(lambda _: sync_calls(client, calls // concurrency), range(concurrency)))
     return alone, list(chain.from_iterable(runs))
 
 
-def measure(target: str, calls: int, together: int) -> dict[str, list[float]]:
+def measure(target: str, calls: int, concurrency: int) -> dict[str, list[float]]:
     """Returns the seconds that calls took, by client and by whether they run together."""
     taken: dict[str, list[float]] = {}
     for _ in range(ROUNDS):
         # Each round has a client of its own, because gRPC wakes all event loops that exist.
         for name, (alone, many) in (
-            ("asyncio", asyncio.run(asyncio_round(target, calls // ROUNDS, together))),
-            ("sync", sync_round(target, calls // ROUNDS, together)),
+            ("asyncio", asyncio.run(asyncio_round(target, calls // ROUNDS, concurrency))),
+            ("sync", sync_round(target, calls // ROUNDS, concurrency)),
         ):
             taken.setdefault(name, []).extend(alone)
             taken.setdefault(f"{name}, together", []).extend(many)
@@ -109,14 +111,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--calls", type=int, default=2_000, help="of each client, one after another")
-    parser.add_argument("--together", type=int, default=16, help="tasks or threads")
+    parser.add_argument("--concurrency", type=int, default=16, help="tasks or threads")
     arguments = parser.parse_args()
     spawn = multiprocessing.get_context("spawn")
     here, there = spawn.Pipe()
     server = spawn.Process(target=serve, args=(there,), daemon=True)
     server.start()
     try:
-        taken = measure(f"127.0.0.1:{here.recv()}", arguments.calls, arguments.together)
+        taken = measure(f"127.0.0.1:{here.recv()}", arguments.calls, arguments.concurrency)
     finally:
         server.terminate()
     figures: dict[str, object] = {"machine": platform.processor() or platform.machine()}

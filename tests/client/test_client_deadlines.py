@@ -11,7 +11,6 @@ from recstream.client import (
     Client,
     ClientClosed,
     DeadlineExceeded,
-    InvalidRequest,
     RecstreamError,
     Unavailable,
     interaction,
@@ -87,19 +86,6 @@ async def test_a_slow_server_answers_and_has_one_more_try_to_bear(server: Script
     assert len(server.seen) == 2
 
 
-async def test_a_try_that_fails_leaves_the_one_beside_it_its_time(server: ScriptedServer, client: Client):
-    server.play("Recommend", Slow(), failing(grpc.StatusCode.UNAVAILABLE))
-    assert (await client.recommend("ann", timeout=3)).item_ids == ("slow",)
-    assert len(server.seen) == 2
-
-
-async def test_a_try_that_is_refused_ends_the_one_beside_it(server: ScriptedServer, client: Client):
-    server.play("Recommend", hang, failing(grpc.StatusCode.INVALID_ARGUMENT))
-    with pytest.raises(InvalidRequest):
-        await client.recommend("ann", timeout=10)
-    assert len(server.seen) == 2
-
-
 async def test_cancelling_the_task_cancels_both_tries(server: ScriptedServer, client: Client):
     slow = Slow()
     server.play("Recommend", slow)
@@ -132,15 +118,6 @@ async def test_a_call_that_waits_for_events_makes_one_try(server: ScriptedServer
         with pytest.raises(DeadlineExceeded):
             await call
     assert len(server.seen) == 3
-
-
-async def test_a_call_without_retries_or_with_a_short_timeout_makes_one_try(server: ScriptedServer):
-    server.play("Recommend", hang)
-    for retries, timeout in ((0, 1.2), (4, 0.3)):
-        async with Client(server.target, retries=retries) as client:
-            with pytest.raises(DeadlineExceeded):
-                await client.recommend("ann", timeout=timeout)
-    assert len(server.seen) == 2
 
 
 async def test_servers_that_all_hang_are_a_deadline_error_that_names_the_target(

@@ -186,17 +186,6 @@ async def test_a_gap_in_sequence_numbers_opens_the_stream_again(server: Scripted
     assert server.resume_tokens() == ["", "t1"]
 
 
-async def test_silence_past_the_idle_timeout_opens_the_stream_again(server: ScriptedServer):
-    server.play(
-        STREAM,
-        streaming(snapshot(1, "a", token="t1"), park=True),
-        streaming(snapshot(1, "b", token="t2"), park=True),
-    )
-    async with Client(server.target, idle_timeout=0.2, backoff=Backoff(0.01, 0.02)) as client:
-        assert await take(client.stream("ann"), 2) == [("a",), ("b",)]
-    assert server.resume_tokens() == ["", "t1"]
-
-
 async def test_heartbeats_keep_a_silent_stream_open(server: ScriptedServer):
     async def beating(request: object, context: object) -> AsyncIterator[StreamRecommendationsResponse]:
         for sequence in range(1, 9):

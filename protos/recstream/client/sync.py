@@ -261,14 +261,16 @@ class Client(_Blocking[asynchronous.Client]):
                     print(outcome.interaction.event_id, outcome.error)
         """
         source = iter(interactions)
-        # What the client's thread says: an outcome, that it wants an event, or that it has ended. It wants one event at
-        # a time, and says so after the outcomes that it has, so these are at most `in_flight`.
-        said: queue.SimpleQueue[Recorded | asyncio.Future[Interaction | None] | None] = queue.SimpleQueue()
+        # Of the client's thread: an outcome, a wish for an event, or None at the end. It has one wish at a time, and it
+        # comes after the outcomes until then, so these are at most `in_flight`.
+        messages: queue.SimpleQueue[Recorded | asyncio.Future[Interaction | None] | None] = (
+            queue.SimpleQueue()
+        )
 
         async def events() -> AsyncIterator[Interaction]:
             while True:
                 wanted: asyncio.Future[Interaction | None] = asyncio.get_running_loop().create_future()
-                said.put(wanted)
+                messages.put(wanted)
                 event = await wanted
                 if event is None:
                     return
@@ -278,16 +280,16 @@ class Client(_Blocking[asynchronous.Client]):
             async for outcome in self._async.record_many(
                 events(), in_flight=in_flight, give_up_after=give_up_after
             ):
-                said.put(outcome)
+                messages.put(outcome)
 
         recording = self._portal.start(record())
-        recording.add_done_callback(lambda _: said.put(None))
+        recording.add_done_callback(lambda _: messages.put(None))
         try:
-            while (heard := said.get()) is not None:
-                if isinstance(heard, Recorded):
-                    yield heard
+            while (message := messages.get()) is not None:
+                if isinstance(message, Recorded):
+                    yield message
                 else:
-                    _give(heard, source)
+                    _give(message, source)
             self._portal.wait(recording)
         finally:
             recording.cancel()
