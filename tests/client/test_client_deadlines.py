@@ -11,6 +11,7 @@ from recstream.client import (
     Client,
     ClientClosed,
     DeadlineExceeded,
+    Item,
     RecstreamError,
     Unavailable,
     interaction,
@@ -107,17 +108,21 @@ async def test_every_try_may_take_all_the_time_that_is_left(server: ScriptedServ
     assert 20 < left <= 40
 
 
-async def test_a_call_that_waits_for_events_makes_one_try(server: ScriptedServer, client: Client):
-    server.play("Recommend", hang)
-    server.play("GetProfile", hang)
+async def test_a_call_that_waits_for_events_or_writes_items_makes_one_try(
+    server: ScriptedServer, client: Client
+):
+    for method in ("Recommend", "GetProfile", "PutItems", "WithdrawItems"):
+        server.play(method, hang)
     for call in (
         client.recommend("ann", after=iter([token(1)]), timeout=1.2),
         client.profile("ann", after=iter([token(1)]), timeout=1.2),
         anext(client.pages("ann", after=iter([token(1)]), timeout=1.2)),
+        client.put_items([Item(item_id="a")], timeout=1.2),
+        client.withdraw(["a"], timeout=1.2),
     ):
         with pytest.raises(DeadlineExceeded):
             await call
-    assert len(server.seen) == 3
+    assert len(server.seen) == 5
 
 
 async def test_servers_that_all_hang_are_a_deadline_error_that_names_the_target(

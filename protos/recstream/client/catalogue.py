@@ -58,7 +58,7 @@ class Catalogue:
         tokens: list[EventToken] = []
         for batch in _batches(items):
             answer: PutItemsResponse = await self._connection.call(
-                self._connection.catalog.PutItems, PutItemsRequest(items=batch), timeout
+                self._connection.catalog.PutItems, PutItemsRequest(items=batch), timeout, hedge=False
             )
             tokens.extend(answer.tokens)
         return tokens
@@ -73,7 +73,9 @@ class Catalogue:
             print(answer.unknown_item_ids)
         """
         request = WithdrawItemsRequest(item_ids=item_ids)
-        return await self._connection.call(self._connection.catalog.WithdrawItems, request, timeout)
+        return await self._connection.call(
+            self._connection.catalog.WithdrawItems, request, timeout, hedge=False
+        )
 
 
 def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:

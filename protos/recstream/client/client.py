@@ -24,8 +24,8 @@ class Client(Recommending, Recording, Profiles, Catalogue):
 
     A call takes at most its timeout, including its retries. Halfway through it, and after half a second at least, a
     call without an answer makes one more try beside the one that runs, and the first answer counts: a slow server may
-    use all the time, and one that hangs leaves time for another. Calls that wait for events (`after`) and
-    `export_profile()` make no such try, because they may take long on a healthy server.
+    use all the time, and one that hangs leaves time for another. Calls that wait for events (`after`), writes to the
+    catalogue and `export_profile()` make no such try.
 
     Example:
         async with Client("localhost:50051") as client:

@@ -247,7 +247,7 @@ class Connection:
         request: _Request,
         timeout: float | None,
         *,
-        waits: bool = False,
+        hedge: bool = True,
     ) -> _Response:
         """Makes a unary call. Retries while the server is unavailable and time is left.
 
@@ -257,8 +257,9 @@ class Connection:
             method: a method of a stub.
             request: the request.
             timeout: seconds for all tries together; None: the client's default.
-            waits: whether the server waits for events before it answers. A late answer then says nothing about the
-                server, so there is no try beside the first one.
+            hedge: whether to make one more try beside one that is late, of which the first answer counts. False if the
+                server waits for events, because a late answer then says nothing about it. False for writes to the
+                catalogue, because the try that is not needed any more could still write, after a later write.
 
         Raises:
             RecstreamError: its class says what to do; see `recstream.client.errors`.
@@ -267,7 +268,7 @@ class Connection:
         async def attempt(seconds: float, metadata: grpc.aio.Metadata | None) -> _Response:
             return await self.opened(method(request, timeout=seconds, metadata=metadata))
 
-        return await self.retrying(attempt, timeout, hedge=not waits)
+        return await self.retrying(attempt, timeout, hedge=hedge)
 
     async def retrying(
         self,
@@ -281,7 +282,7 @@ class Connection:
         Args:
             attempt: makes a try with the given deadline in seconds, and the metadata.
             timeout: seconds for all tries together; None: the client's default.
-            hedge: whether to make one more try beside one that is late. The first answer counts.
+            hedge: as in `call`.
         """
         seconds = self.timeout if timeout is None else timeout
         start = time.monotonic()

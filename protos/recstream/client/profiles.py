@@ -53,7 +53,7 @@ class Profiles:
         """
         request = GetProfileRequest(user_id=user_id, after=after)
         return await self._connection.call(
-            self._connection.profiles.GetProfile, request, timeout, waits=bool(request.after)
+            self._connection.profiles.GetProfile, request, timeout, hedge=not request.after
         )
 
     async def export_profile(self, user_id: str, *, timeout: float | None = None) -> ProfileExport:

@@ -98,7 +98,7 @@ class Recommending:
             experiments=experiments,
         )
         answer = await self._connection.call(
-            self._connection.recommendations.Recommend, request, timeout, waits=bool(request.after)
+            self._connection.recommendations.Recommend, request, timeout, hedge=not request.after
         )
         return from_slate(
             answer.slate, includes_events=answer.includes_events, next_page_token=answer.next_page_token
