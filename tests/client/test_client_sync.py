@@ -363,6 +363,24 @@ def test_a_client_that_is_used_before_a_fork_says_what_to_do_in_the_child(elsewh
     assert parent == "('a',) 0", err
 
 
+def test_an_asyncio_client_that_is_used_before_a_fork_says_so_as_well(elsewhere: Elsewhere):
+    script = f"""
+    import asyncio
+    from recstream.client import Client as AsyncClient
+    client.recommend("ann")
+    if os.fork() == 0:
+        try:
+            asyncio.run(AsyncClient({elsewhere.target!r}).recommend("ann"))
+        except Exception as error:
+            print(error)
+        sys.stdout.flush()
+        os._exit(0)
+    os.wait()
+    """
+    out, err = run(elsewhere, script).communicate(timeout=30)
+    assert "make the first call after the fork" in out, err
+
+
 @pytest.mark.parametrize(
     "use",
     [
