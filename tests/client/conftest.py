@@ -1,14 +1,15 @@
-"""The scripted server and a client of it, with pauses short enough for tests."""
+"""The scripted server, here and elsewhere, and a client of it, with pauses short enough for tests."""
 
 import os
 import shutil
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from recstream.client import Backoff, Client
+from tests.client.elsewhere import Elsewhere, serving
 from tests.client.scripted_server import ScriptedServer
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +30,13 @@ async def client(server: ScriptedServer) -> AsyncIterator[Client]:
     """A client of the server."""
     async with Client(server.target, backoff=QUICK) as connected:
         yield connected
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Elsewhere]:
+    """A running server on an event loop of its own."""
+    with serving() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -134,6 +134,8 @@ def _handlers(server: ScriptedServer) -> Callable[[str], Any]:
             try:
                 async for response in server._next(method, request, context)(request, context):
                     yield response
+                # If the client cancels, its requests end as well, perhaps before the cancellation comes.
+                await asyncio.sleep(0.02)
             except (asyncio.CancelledError, GeneratorExit):  # where it waited, or had just answered
                 how = "cancelled"
                 raise

@@ -11,7 +11,7 @@ import grpc
 from google.protobuf.descriptor_pool import Default
 from google.protobuf.message_factory import GetMessageClass
 
-from recstream.client import Backoff, Client, InvalidRequest, interaction, where
+from recstream.client import Backoff, Client, InvalidRequest, interaction, sync, where
 from tests.client.scripted_server import (
     RecommendResponse,
     RecordResponse,
@@ -43,6 +43,17 @@ async def count(requests, context):
             yield SessionResponse(recorded=token(place))
         else:
             yield RecordStreamResponse(result=RecordResult(token=token(place)))
+
+
+def block(target: str) -> None:
+    """Makes calls with the synchronous client."""
+    with sync.Client(target) as client:
+        assert client.recommend("ann").item_ids == ("a", "b")
+        assert next(iter(client.stream("ann"))).item_ids == ("b",)
+        with client.session("ann") as session:
+            assert next(session).item_ids == ("a",)
+            assert session.record("a", "view") == token(1)
+        assert len(list(client.record_many(interaction("ann", "a", "view") for _ in range(20)))) == 20
 
 
 async def main() -> None:
@@ -84,6 +95,7 @@ async def main() -> None:
         events = [interaction("ann", "a", "view") for _ in range(20)]
         offsets = [each.token.offset async for each in client.record_many(events) if each.token]
         assert offsets == list(range(1, 21))
+    await asyncio.to_thread(block, server.target)
     await server.stop()
     golden = sorted((Path(__file__).parent / "golden").glob("*.binpb"))
     for wire in golden:

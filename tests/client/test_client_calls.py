@@ -9,15 +9,12 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from recstream.client import (
-    Backoff,
     Client,
     ClientClosed,
-    DeadlineExceeded,
     Interaction,
     InvalidRequest,
     Item,
     NotFound,
-    Overloaded,
     Profile,
     ServerError,
     Tier,
@@ -86,13 +83,6 @@ async def test_recommend_sends_what_it_is_given_and_returns_a_list(server: Scrip
     assert dict(request.experiments) == {"rank": "b"}
 
 
-async def test_a_tier_that_only_a_newer_server_has_is_unspecified(server: ScriptedServer, client: Client):
-    later = slate("a")
-    later.tier = 9
-    server.play("Recommend", answering(RecommendResponse(slate=later)))
-    assert (await client.recommend("ann")).tier is Tier.UNSPECIFIED
-
-
 async def test_pages_continue_until_there_is_no_further_token(server: ScriptedServer, client: Client):
     server.play(
         "Recommend",
@@ -144,24 +134,6 @@ async def test_the_client_waits_for_the_requested_delay(
     assert pause >= 3
 
 
-async def test_the_client_does_not_wait_for_a_delay_beyond_the_timeout(
-    server: ScriptedServer, client: Client
-):
-    server.play("Recommend", failing(grpc.StatusCode.RESOURCE_EXHAUSTED, "full", retry_info(60)))
-    with pytest.raises(Overloaded) as caught:
-        await client.recommend("ann", timeout=5)
-    assert caught.value.retry_after == 60
-    assert len(server.seen) == 1
-
-
-async def test_the_number_of_tries_is_bounded(server: ScriptedServer):
-    server.play("Recommend", failing(grpc.StatusCode.UNAVAILABLE, "draining"))
-    async with Client(server.target, retries=2, backoff=Backoff(initial=0.001, maximum=0.001)) as client:
-        with pytest.raises(Unavailable, match="draining"):
-            await client.recommend("ann")
-    assert len(server.seen) == 3
-
-
 async def test_an_invalid_request_names_its_fields_and_is_not_retried(server: ScriptedServer, client: Client):
     details = bad_request(interaction__user_id="must not be blank", interaction__value="must be finite")
     server.play("Record", failing(grpc.StatusCode.INVALID_ARGUMENT, "the event is refused", details))
@@ -173,27 +145,10 @@ async def test_an_invalid_request_names_its_fields_and_is_not_retried(server: Sc
     assert len(server.seen) == 1
 
 
-async def test_no_answer_in_time_is_a_deadline_error(server: ScriptedServer, client: Client):
-    server.play("Recommend", hang)
-    with pytest.raises(DeadlineExceeded):
-        await client.recommend("ann", timeout=0.2)
-
-
 async def test_a_missing_server_is_unavailable(server: ScriptedServer, client: Client):
     await server.stop()
     with pytest.raises(Unavailable):
         await client.recommend("ann", timeout=2)
-
-
-async def test_a_cancelled_status_from_the_server_does_not_cancel_the_caller(
-    server: ScriptedServer, client: Client
-):
-    server.play(
-        "Recommend",
-        failing(grpc.StatusCode.CANCELLED, "the queue is full"),
-        answering(RecommendResponse(slate=slate("a"))),
-    )
-    assert (await client.recommend("ann")).item_ids == ("a",)
 
 
 async def test_cancelling_the_task_cancels_the_call_and_nothing_else(server: ScriptedServer, client: Client):

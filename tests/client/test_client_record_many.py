@@ -153,3 +153,13 @@ async def test_an_error_that_ends_the_stream_is_raised_and_not_assigned_to_an_ev
 async def test_recording_no_events_is_no_error(server: ScriptedServer, client: Client):
     server.play("RecordStream", Log())
     assert [each async for each in client.record_many([])] == []
+
+
+async def test_closing_the_outcomes_ends_everything_at_once(server: ScriptedServer, client: Client):
+    server.play("RecordStream", Log())
+    outcomes = client.record_many(events(1_000), in_flight=4)
+    await anext(outcomes)
+    await asyncio.sleep(0.1)  # as many events are answered as may wait for the reader
+    await asyncio.wait_for(outcomes.aclose(), 10)
+    assert await server.end() == "cancelled"
+    assert not [task for task in asyncio.all_tasks() if "recstream" in task.get_name()]

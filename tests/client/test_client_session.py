@@ -201,3 +201,16 @@ async def test_a_failed_session_raises_its_reason_everywhere(server: ScriptedSer
 async def test_a_session_outside_async_with_says_what_to_do(client: Client):
     with pytest.raises(RecstreamError, match="async with"):
         await client.session("ann").record("a", "view")
+
+
+async def test_a_dropped_session_ends_its_call_and_warns(server: ScriptedServer, client: Client):
+    async def parked(requests: Requests, context: object) -> Responses:
+        yield Counter.frame(1, "start")
+        await asyncio.Event().wait()
+
+    server.play("Session", parked)
+    session = await client.session("ann").__aenter__()
+    await anext(session)
+    with pytest.warns(ResourceWarning, match="session of 'ann' was dropped"):
+        del session
+    assert await asyncio.wait_for(server.ended.get(), 10) == ("Session", "cancelled")

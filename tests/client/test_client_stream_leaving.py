@@ -142,3 +142,31 @@ async def test_many_abandoned_streams_leave_nothing_behind(server: ScriptedServe
     gc.collect()
     ours = [task for task in asyncio.all_tasks() if "recstream" in repr(task.get_coro())]
     assert ours == []
+
+
+async def test_a_dropped_stream_ends_its_call_and_warns(server: ScriptedServer, client: Client):
+    server.play(STREAM, streaming(snapshot(1, "a"), park=True))
+    for _ in range(21):
+        with pytest.warns(ResourceWarning, match="stream of 'ann' was dropped"):
+            await anext(client.stream("ann"))
+        assert await server.end() == "cancelled"
+
+
+async def test_a_stream_that_was_left_or_closed_does_not_warn(server: ScriptedServer, client: Client):
+    server.play(STREAM, streaming(snapshot(1, "a"), park=True))
+    await take(client.stream("ann"), 1)
+    async with client.stream("ann") as stream:
+        await anext(stream)
+    del stream
+    assert [await server.end() for _ in range(2)] == ["cancelled"] * 2
+
+
+async def test_a_stream_that_is_dropped_on_another_thread_ends_its_call(
+    server: ScriptedServer, client: Client
+):
+    server.play(STREAM, streaming(snapshot(1, "a"), park=True))
+    held = [client.stream("ann")]
+    await anext(held[0])
+    with pytest.warns(ResourceWarning):
+        await asyncio.to_thread(held.clear)
+    assert await server.end() == "cancelled"

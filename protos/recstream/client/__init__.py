@@ -6,6 +6,8 @@ async with Client("localhost:50051") as client:
     await client.record("ann", "tt0114709", "view")
     async for films in client.stream("ann", count=10):
         print(films.item_ids)
+
+`recstream.client.sync` has the same client for code that blocks.
 """
 
 from recstream.client.backoff import Backoff

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from recstream.client.connection import Connection
-from recstream.client.errors import ClientClosed, RecstreamError, ServerError
+from recstream.client.errors import RecstreamError, ServerError, fresh
 from recstream.client.events import named
 from recstream.client.exchange import Exchange
-from recstream.client.outbox import Outbox
+from recstream.client.outbox import Answer, Outbox
 from recstream.client.reconnect import Reconnect
 from recstream.client.status import from_status
 from recstream.v1.interaction_pb2 import EventToken, Interaction
@@ -32,7 +33,14 @@ class Recorded:
     error: RecstreamError | None
 
 
-_Queue = asyncio.Queue[tuple[Interaction, asyncio.Future[EventToken]] | None]
+if TYPE_CHECKING:
+    import grpc.aio
+
+    from recstream.v1.interaction_service_pb2 import RecordStreamResponse
+
+    _Call = grpc.aio.StreamStreamCall[RecordStreamRequest, RecordStreamResponse]
+
+_Queue = asyncio.Queue[tuple[Interaction, asyncio.Future[Answer]] | None]
 
 
 async def record_batch(
@@ -61,40 +69,35 @@ async def record_many(
     """Yields a `Recorded` for each event, in order; see `Client.record_many`."""
     outbox = Outbox(in_flight)
     order: _Queue = asyncio.Queue(maxsize=in_flight)
-    exchange = Exchange(
-        dial=lambda: connection.interactions.RecordStream(metadata=connection.metadata()),
-        opening=list,
-        wrap=lambda event: RecordStreamRequest(interaction=event),
+    exchange: Exchange[_Call, RecordStreamResponse] = Exchange(
+        connection=connection,
+        dial=lambda metadata: connection.interactions.RecordStream(metadata=metadata),
         receive=lambda response: outbox.answer(_answer(response.result)),
-        outbox=outbox,
+        send=lambda call: outbox.send(call, lambda event: RecordStreamRequest(interaction=event)),
         reconnect=Reconnect(replace(connection.backoff, give_up_after=give_up_after)),
         idle_timeout=idle_timeout,
     )
     sender = asyncio.create_task(exchange.run(), name="recstream-record-many")
     feeder = asyncio.create_task(_feed(interactions, outbox, order), name="recstream-feed")
     # However the sender ends, no event must wait for an answer that cannot come.
-    sender.add_done_callback(lambda _: outbox.close(ClientClosed("the stream of events has ended")))
+    sender.add_done_callback(outbox.sender_ended)
     try:
         while (sent := await order.get()) is not None:
-            yield await _outcome(sender, *sent)
+            yield await _outcome(*sent)
         await feeder
     finally:
         feeder.cancel()
         sender.cancel()
         await asyncio.gather(feeder, sender, return_exceptions=True)
+        del feeder  # an error of it holds this frame, which would be a cycle
 
 
-async def _outcome(
-    sender: asyncio.Task[None], event: Interaction, answer: asyncio.Future[EventToken]
-) -> Recorded:
-    try:
-        return Recorded(event, await answer, None)
-    except RecstreamError as error:
-        if sender.done() and not sender.cancelled():
-            failure = sender.exception()
-            if failure is not None:
-                raise failure from None  # the stream has ended, so the error is not about the event
-        return Recorded(event, None, error)
+async def _outcome(event: Interaction, answer: asyncio.Future[Answer]) -> Recorded:
+    await asyncio.wait([answer])
+    failure = answer.exception()
+    if failure is not None:
+        raise fresh(failure)  # the stream has ended, so the error is not about the event
+    return _recorded(event, answer.result())
 
 
 async def _feed(
@@ -107,8 +110,10 @@ async def _feed(
         else:
             for event in interactions:
                 await _send(event, outbox, order)
-    finally:
+    except Exception:
         await order.put(None)
+        raise
+    await order.put(None)
 
 
 async def _send(event: Interaction, outbox: Outbox, order: _Queue) -> None:
@@ -116,13 +121,13 @@ async def _send(event: Interaction, outbox: Outbox, order: _Queue) -> None:
     await order.put((event, await outbox.put(event)))
 
 
-def _recorded(event: Interaction, answer: EventToken | RecstreamError) -> Recorded:
+def _recorded(event: Interaction, answer: Answer) -> Recorded:
     if isinstance(answer, RecstreamError):
         return Recorded(event, None, answer)
     return Recorded(event, answer, None)
 
 
-def _answer(result: RecordResult) -> EventToken | RecstreamError:
+def _answer(result: RecordResult) -> Answer:
     kind = result.WhichOneof("result")
     if kind == "token":
         return result.token

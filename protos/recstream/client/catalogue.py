@@ -158,7 +158,7 @@ class Catalogue:
         tokens: list[EventToken] = []
         for batch in _batches(items):
             answer: PutItemsResponse = await self._connection.call(
-                self._connection.catalog.PutItems, PutItemsRequest(items=batch), timeout
+                self._connection.catalog.PutItems, PutItemsRequest(items=batch), timeout, hedge=False
             )
             tokens.extend(answer.tokens)
         return tokens
@@ -180,7 +180,9 @@ class Catalogue:
             print(answer.unknown_item_ids)
         """
         request = WithdrawItemsRequest(item_ids=item_ids)
-        return await self._connection.call(self._connection.catalog.WithdrawItems, request, timeout)
+        return await self._connection.call(
+            self._connection.catalog.WithdrawItems, request, timeout, hedge=False
+        )
 
     async def delete_items(
         self, item_ids: Iterable[str], *, timeout: float | None = None
@@ -199,7 +201,9 @@ class Catalogue:
             print(answer.unknown_item_ids)
         """
         request = DeleteItemsRequest(item_ids=item_ids)
-        return await self._connection.call(self._connection.catalog.DeleteItems, request, timeout)
+        return await self._connection.call(
+            self._connection.catalog.DeleteItems, request, timeout, hedge=False
+        )
 
     async def top_items(
         self,

@@ -17,7 +17,15 @@ from recstream.client.recording import Recording
 class Client(Recommending, Recording, Profiles, Catalogue):
     """An asyncio client of recstream. One client per process is enough, and tasks can share it.
 
-    The channel opens at the first call, on the event loop that runs then.
+    The channel opens at the first call, on the event loop that runs then. The client may be used on one event loop
+    after another, such as in several calls of `asyncio.run`, and opens a new channel on each. It cannot be used on two
+    loops that run at the same time, in two threads: a call on the second one raises RecstreamError. Make one client for
+    each of them.
+
+    A call takes at most its timeout, including its retries. Halfway through it, and after half a second at least, a
+    call without an answer makes one more try beside the one that runs, and the first answer counts: a slow server may
+    use all the time, and one that hangs leaves time for another. Calls that wait for events (`after`), writes to the
+    catalogue and `export_profile()` make no such try.
 
     Example:
         async with Client("localhost:50051") as client:
@@ -44,10 +52,11 @@ class Client(Recommending, Recording, Profiles, Catalogue):
         Args:
             target: `host:port`, or any name that gRPC resolves, such as `dns:///recstream:50051`.
             credentials: for TLS, see `tls()`; None: plain text.
-            metadata: sent with every call, such as `{"authorization": "Bearer ..."}`; a function is called
-                for each call.
+            metadata: sent with every call, such as `{"authorization": "Bearer ..."}`. A function is called for
+                each try of a call, and may be async. Its time is part of the call's timeout (on streams it may take
+                `timeout` seconds), and what it raises is raised as it is.
             timeout: seconds that a call may take, including its retries, unless the call says otherwise.
-            retries: most retries of a call while the server is unavailable.
+            retries: most retries of a call while the server is unavailable; 0: one try, and none beside it.
             backoff: pauses between tries and before a stream is opened again.
             idle_timeout: seconds without even a heartbeat after which a stream is opened again; None: never.
                 It must be longer than the server's heartbeat interval.

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import TypeVar
 
 import grpc
 
@@ -133,3 +134,19 @@ class ProtocolViolation(RecstreamError):
 
 class ClientClosed(RecstreamError):
     """The client was used after it was closed."""
+
+
+_Error = TypeVar("_Error", bound=BaseException)
+
+
+def fresh(error: _Error) -> _Error:
+    """Returns an error to raise for one that is kept: a copy without its frames.
+
+    A raised error holds the frames that it passes. If one of them, or the owner of one, kept the error, they would be
+    a cycle, and a frame that holds a call would hold its connection. An error of another package is returned as it is.
+    """
+    if not isinstance(error, RecstreamError):
+        return error
+    copy = type(error)(error.message, error.details)
+    copy.__cause__ = error.__cause__
+    return copy

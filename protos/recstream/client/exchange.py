@@ -1,90 +1,96 @@
-"""A bidirectional stream that sends events and receives answers. It is opened again when it breaks."""
+"""A stream of answers, and of events if it sends any. It is opened again when it breaks."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, TypeVar
 
 import grpc.aio
 
-from recstream.client.errors import RecstreamError
-from recstream.client.outbox import Outbox
-from recstream.client.reading import read
+from recstream.client.connection import Connection
+from recstream.client.deadline import within
+from recstream.client.errors import RecstreamError, Unavailable, fresh
 from recstream.client.reconnect import Reconnect
-from recstream.v1.interaction_pb2 import Interaction
 
-_Request = TypeVar("_Request")
+_Call = TypeVar("_Call", bound=grpc.aio.StreamStreamCall[Any, Any] | grpc.aio.UnaryStreamCall[Any, Any])
 _Response = TypeVar("_Response")
 
 
-class Exchange(Generic[_Request, _Response]):
-    """Sends the events of an outbox over a call, and over a new call after each break.
+class Exchange(Generic[_Call, _Response]):
+    """Receives answers over a call, and over a new call after each break.
 
     Args:
-        dial: opens a call.
-        opening: makes the first messages of a call.
-        wrap: makes the message for an event.
+        connection: where the calls go.
+        dial: opens a call with the given metadata.
         receive: called with each answer; a RecstreamError that it raises ends the call, but not the exchange.
-        outbox: the events.
         reconnect: decides when to try again.
         idle_timeout: seconds of silence after which a call is given up; None: never.
+        send: writes to the call until it ends; None: the call only receives.
     """
 
     def __init__(
         self,
         *,
-        dial: Callable[[], grpc.aio.StreamStreamCall[_Request, _Response]],
-        opening: Callable[[], list[_Request]],
-        wrap: Callable[[Interaction], _Request],
+        connection: Connection,
+        dial: Callable[[grpc.aio.Metadata | None], _Call],
         receive: Callable[[_Response], None],
-        outbox: Outbox,
         reconnect: Reconnect,
         idle_timeout: float | None,
+        send: Callable[[_Call], Awaitable[None]] | None = None,
     ) -> None:
+        self._connection = connection
         self._dial = dial
-        self._opening = opening
-        self._wrap = wrap
         self._receive = receive
-        self._outbox = outbox
         self._reconnect = reconnect
         self._idle_timeout = idle_timeout
+        self._send = send
 
-    async def run(self) -> None:
-        """Runs until it is cancelled.
+    async def run(self) -> Exception:
+        """Runs until it is cancelled, or until another try cannot help.
 
-        Raises:
-            RecstreamError: the call failed, and another try cannot help. The outbox is closed with this error.
+        Returns:
+            Why it ended: a RecstreamError, or what a function of the caller raised. It is returned, because it is
+            raised where answers are awaited.
         """
-        while True:
-            try:
-                await self._one_call()
-            except RecstreamError as error:
-                try:
-                    await self._reconnect.pause(error)
-                except RecstreamError as final:
-                    self._outbox.close(final)
-                    raise
-
-    async def _one_call(self) -> None:
-        call = self._dial()
-        self._outbox.rewind()
-        writer = asyncio.create_task(self._write(call), name="recstream-write")
         try:
             while True:
-                response: _Response = await read(call, self._idle_timeout)
+                metadata = await self._connection.metadata(self._connection.timeout)
+                error = await self._one_call(metadata)
+                if not await self._reconnect.pause(error):
+                    return error
+        except asyncio.CancelledError as cancellation:
+            # Without its frames, because they hold the call, and a call holds its connection.
+            raise cancellation.with_traceback(None) from None
+        except Exception as failure:
+            return failure
+
+    async def _one_call(self, metadata: grpc.aio.Metadata | None) -> RecstreamError:
+        try:
+            return await self._converse(self._connection.opened(self._dial(metadata)))
+        except RecstreamError as error:
+            return fresh(error)
+
+    async def _converse(self, call: _Call) -> RecstreamError:
+        writer = None if self._send is None else asyncio.ensure_future(self._send(call))
+        try:
+            while True:
+                response: Any = await within(self._idle_timeout, self._connection.outcome(call.read))
+                if isinstance(response, RecstreamError):
+                    return response
+                if response is None:
+                    # Proxies answer pings on behalf of dead servers, so only a message shows that the server lives.
+                    return Unavailable(
+                        f"nothing came from {self._connection.target} for {self._idle_timeout:g} s, "
+                        "not even a heartbeat"
+                    )
+                if response is grpc.aio.EOF:
+                    return Unavailable(f"{self._connection.target} ended the stream")
                 self._reconnect.connected()
                 self._receive(response)
         finally:
             call.cancel()
-            writer.cancel()
-            await asyncio.gather(writer, return_exceptions=True)
-
-    async def _write(self, call: grpc.aio.StreamStreamCall[_Request, _Response]) -> None:
-        try:
-            for message in self._opening():
-                await call.write(message)
-            while True:
-                await call.write(self._wrap(await self._outbox.take()))
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            return  # the call has ended; the reader gets its status
+            if writer is not None:
+                writer.cancel()
+                await asyncio.gather(writer, return_exceptions=True)
+            await self._connection.settle()

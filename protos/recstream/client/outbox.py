@@ -4,30 +4,43 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Protocol, TypeVar
 
-from recstream.client.errors import ProtocolViolation, RecstreamError
+import grpc.aio
+
+from recstream.client.errors import ClientClosed, ProtocolViolation, RecstreamError, fresh
 from recstream.v1.interaction_pb2 import EventToken, Interaction
+
+_Request = TypeVar("_Request", contravariant=True)
+
+#: Where Kafka keeps an event, or why it was refused.
+Answer = EventToken | RecstreamError
+
+
+class Writable(Protocol[_Request]):
+    """A call that takes requests."""
+
+    def write(self, request: _Request) -> Awaitable[None]:
+        """Sends a request."""
+        ...
 
 
 class Outbox:
-    """A bounded number of events that have no answer yet.
-
-    After a break, `rewind()` makes all of them due again. This is safe, because a repeated event is recognised by its
-    id and changes nothing.
-    """
+    """A bounded number of events that have no answer yet."""
 
     def __init__(self, bound: int) -> None:
-        self._waiting: deque[tuple[Interaction, asyncio.Future[EventToken]]] = deque()
+        self._waiting: deque[tuple[Interaction, asyncio.Future[Answer]]] = deque()
         self._sent = 0
         self._room = asyncio.Semaphore(bound)
         self._due = asyncio.Event()
-        self._failure: RecstreamError | None = None
+        self._failure: Exception | None = None
 
-    async def put(self, event: Interaction) -> asyncio.Future[EventToken]:
+    async def put(self, event: Interaction) -> asyncio.Future[Answer]:
         """Queues an event. Waits while the outbox is full.
 
         Returns:
-            A future for the event's answer.
+            A future for the event's answer. It fails if the outbox is closed.
 
         Raises:
             RecstreamError: the outbox was closed for this reason.
@@ -35,14 +48,37 @@ class Outbox:
         await self._room.acquire()
         if self._failure is not None:
             self._room.release()
-            raise self._failure
-        answer: asyncio.Future[EventToken] = asyncio.get_running_loop().create_future()
+            raise fresh(self._failure)
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((event, answer))
         self._due.set()
         return answer
 
-    async def take(self) -> Interaction:
-        """Waits for the next event to send, and returns it."""
+    async def send(
+        self,
+        call: Writable[_Request],
+        wrap: Callable[[Interaction], _Request],
+        opening: Iterable[_Request] = (),
+    ) -> None:
+        """Writes to a new call until it ends: its first messages, all unanswered events, and each new one.
+
+        To send an event again is safe, because a repeated event is recognised by its id and changes nothing.
+
+        Args:
+            call: the call.
+            wrap: makes the message for an event.
+            opening: the first messages.
+        """
+        self._sent = 0
+        try:
+            for message in opening:
+                await call.write(message)
+            while True:
+                await call.write(wrap(await self._next()))
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            return  # the call has ended; the reader gets its status
+
+    async def _next(self) -> Interaction:
         while self._sent >= len(self._waiting):
             self._due.clear()
             await self._due.wait()
@@ -50,11 +86,7 @@ class Outbox:
         self._sent += 1
         return event
 
-    def rewind(self) -> None:
-        """Makes all unanswered events due again, in order."""
-        self._sent = 0
-
-    def answer(self, answer: EventToken | RecstreamError) -> None:
+    def answer(self, answer: Answer) -> None:
         """Passes the answer to the oldest sent event.
 
         Raises:
@@ -65,24 +97,17 @@ class Outbox:
         _, future = self._waiting.popleft()
         self._sent -= 1
         self._room.release()
-        _settle(future, answer)
+        if not future.done():  # its waiter was cancelled or timed out
+            future.set_result(answer)
 
-    def close(self, reason: RecstreamError) -> None:
-        """Refuses further events, and fails the unanswered ones. If it is called again, the first reason stays."""
-        if self._failure is None:
-            self._failure = reason
+    def sender_ended(self, task: asyncio.Task[Exception]) -> None:
+        """Refuses further events, and fails the unanswered ones, for the reason that the sender's task returned."""
+        reason = ClientClosed("the stream of events has ended") if task.cancelled() else task.result()
+        self._failure = reason
         while self._waiting:
             _, future = self._waiting.popleft()
             self._room.release()
-            _settle(future, self._failure)
+            if not future.done():
+                future.set_exception(fresh(reason))
+                future.exception()  # marks it as retrieved, so that asyncio does not warn if no waiter is left
         self._sent = 0
-
-
-def _settle(future: asyncio.Future[EventToken], answer: EventToken | RecstreamError) -> None:
-    if future.done():  # its waiter was cancelled or timed out
-        return
-    if isinstance(answer, RecstreamError):
-        future.set_exception(answer)
-        future.exception()  # marks it as retrieved, so that asyncio does not warn if no waiter is left
-    else:
-        future.set_result(answer)

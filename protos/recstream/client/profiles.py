@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import grpc.aio
+
 from recstream.client.connection import Connection
 from recstream.v1.interaction_pb2 import EventToken
 from recstream.v1.profile_pb2 import Profile
@@ -50,7 +52,9 @@ class Profiles:
             print(answer.profile.totals["view"], len(answer.profile.history))
         """
         request = GetProfileRequest(user_id=user_id, after=after)
-        return await self._connection.call(self._connection.profiles.GetProfile, request, timeout)
+        return await self._connection.call(
+            self._connection.profiles.GetProfile, request, timeout, hedge=not request.after
+        )
 
     async def export_profile(self, user_id: str, *, timeout: float | None = None) -> ProfileExport:
         """Returns all stored data of a user.
@@ -59,20 +63,18 @@ class Profiles:
             Path("ann.binpb").write_bytes((await client.export_profile("ann")).profile.SerializeToString())
         """
 
-        async def attempt(left: float) -> ProfileExport:
+        async def attempt(seconds: float, metadata: grpc.aio.Metadata | None) -> ProfileExport:
             profile, taken = Profile(), TakenItems()
             request = ExportProfileRequest(user_id=user_id)
-            call = self._connection.profiles.ExportProfile(
-                request, timeout=left, metadata=self._connection.metadata()
-            )
-            async for part in call:
+            call = self._connection.profiles.ExportProfile(request, timeout=seconds, metadata=metadata)
+            async for part in self._connection.opened(call):
                 if part.WhichOneof("part") == "profile":
                     profile.MergeFrom(part.profile)
                 else:
                     taken.MergeFrom(part.taken)
             return ProfileExport(profile, taken)
 
-        return await self._connection.retrying(attempt, timeout)
+        return await self._connection.retrying(attempt, timeout, hedge=False)
 
     async def erase(self, user_id: str, *, timeout: float | None = None) -> EventToken:
         """Erases every event of the user that Kafka has now. A replay of the topic does not bring them back.

@@ -115,7 +115,9 @@ class Recommending:
             view=_view(item_fields, model_outputs),
             rules=rules,
         )
-        answer = await self._connection.call(self._connection.recommendations.Recommend, request, timeout)
+        answer = await self._connection.call(
+            self._connection.recommendations.Recommend, request, timeout, hedge=not request.after
+        )
         return from_slate(
             answer.slate, includes_events=answer.includes_events, next_page_token=answer.next_page_token
         )
@@ -163,7 +165,9 @@ class Recommending:
             experiments=experiments,
             view=_view(item_fields, model_outputs),
         )
-        answer = await self._connection.call(self._connection.recommendations.Rank, request, timeout)
+        answer = await self._connection.call(
+            self._connection.recommendations.Rank, request, timeout, hedge=not request.after
+        )
         return from_slate(
             answer.slate, includes_events=answer.includes_events, unknown_item_ids=answer.unknown_item_ids
         )

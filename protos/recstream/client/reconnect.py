@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -29,7 +28,6 @@ class Reconnect:
         self._attempt = 0
         self._connected_at: float | None = None
         self._broken_since: float | None = None
-        self._stopped = asyncio.Event()
         #: How many times the stream was opened again.
         self.count = 0
 
@@ -39,22 +37,18 @@ class Reconnect:
             self._connected_at = time.monotonic()
         self._broken_since = None
 
-    def stop(self) -> None:
-        """Ends the current pause, and every later one at once."""
-        self._stopped.set()
-
-    async def pause(self, error: RecstreamError) -> None:
+    async def pause(self, error: RecstreamError) -> bool:
         """Waits before the next try.
 
         Args:
             error: what ended the connection; a delay that it names is waited for in addition to the back-off's jitter.
 
-        Raises:
-            RecstreamError: `error` itself, if another try cannot help or it is time to give up.
+        Returns:
+            False, at once, if another try cannot help or it is time to give up.
         """
         now = time.monotonic()
         if not may_heal(error):
-            raise error
+            return False
         if self._connected_at is not None and now - self._connected_at >= self._backoff.steady_after:
             self._attempt = 0
         self._connected_at = None
@@ -64,15 +58,14 @@ class Reconnect:
         requested = error.retry_after if isinstance(error, Unavailable) else None
         delay = self._backoff.delay(self._attempt, requested)
         if limit is not None and now + delay - self._broken_since > limit:
-            raise error
+            return False
         self._attempt += 1
         self.count += 1
         log.info("stream broke (%s: %s); opening it again in %.2f s", type(error).__name__, error, delay)
         if self._on_retry is not None:
             self._on_retry(error, delay)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(delay):
-                await self._stopped.wait()
+        await asyncio.sleep(delay)
+        return True
 
 
 def may_heal(error: RecstreamError) -> bool:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import replace
 from types import TracebackType
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from recstream.client.connection import Connection
-from recstream.client.errors import ClientClosed, DeadlineExceeded, ProtocolViolation, RecstreamError
+from recstream.client.deadline import within
+from recstream.client.errors import (
+    ClientClosed,
+    DeadlineExceeded,
+    ProtocolViolation,
+    RecstreamError,
+    fresh,
+)
 from recstream.client.events import ActionFacts, EventFacts, impression, interaction, undo
 from recstream.client.exchange import Exchange
-from recstream.client.frames import FrameReader
 from recstream.client.lists import Recommendations
-from recstream.client.outbox import Outbox
+from recstream.client.mailbox import Mailbox
+from recstream.client.outbox import Answer, Outbox
 from recstream.client.reconnect import OnRetry, Reconnect
 from recstream.client.status import from_status
+from recstream.client.subscription import Subscription
 from recstream.v1.interaction_pb2 import EventToken, Interaction
 from recstream.v1.recommendation_service_pb2 import (
     SessionRequest,
@@ -24,8 +30,10 @@ from recstream.v1.recommendation_service_pb2 import (
     StreamRecommendationsRequest,
 )
 
-#: Most causes that a list takes over from an unread list that it replaces.
-CAUSES_KEPT = 256
+if TYPE_CHECKING:
+    import grpc.aio
+
+    _Call = grpc.aio.StreamStreamCall[SessionRequest, SessionResponse]
 
 
 class Session(AsyncIterator[Recommendations]):
@@ -33,7 +41,8 @@ class Session(AsyncIterator[Recommendations]):
 
     A task of its own reads the stream, so events are answered even if you do not iterate. A list that is unread when
     the next one comes is dropped, and the next one takes over its causes. A broken stream is opened again as in
-    `stream()`, and events without an answer are sent again.
+    `stream()`, and events without an answer are sent again. A session that is dropped without leaving its `async with`
+    cancels its call and warns with ResourceWarning.
 
     Example:
         async with client.session("ann", count=10) as session:
@@ -51,20 +60,45 @@ class Session(AsyncIterator[Recommendations]):
         idle_timeout: float | None,
         on_retry: OnRetry | None,
     ) -> None:
-        self._connection = connection
-        self._request = request
-        self._reader = FrameReader()
-        self._outbox = Outbox(in_flight)
+        mailbox = Mailbox()
+        outbox = Outbox(in_flight)
+
+        def dial(metadata: grpc.aio.Metadata | None) -> _Call:
+            return connection.recommendations.Session(metadata=metadata)
+
+        async def send(call: _Call) -> None:
+            request.resume_token = mailbox.connected()
+            await outbox.send(call, _wrap, opening=[SessionRequest(open=request)])
+
+        def receive(response: SessionResponse) -> None:
+            kind = response.WhichOneof("kind")
+            if kind == "recorded":
+                outbox.answer(response.recorded)
+            elif kind == "refused":
+                outbox.answer(from_status(response.refused))
+            elif kind == "frame":
+                mailbox.receive(response.frame)
+
+        self._user_id = request.user_id
+        self._timeout = connection.timeout
+        self._mailbox = mailbox
+        self._outbox = outbox
         self._reconnect = Reconnect(connection.backoff, on_retry)
-        self._idle_timeout = idle_timeout
-        self._unread: Recommendations | None = None
-        self._changed = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        exchange = Exchange(
+            connection=connection,
+            dial=dial,
+            receive=receive,
+            reconnect=self._reconnect,
+            idle_timeout=idle_timeout,
+            send=send,
+        )
+        self._subscription = Subscription(f"session of {request.user_id!r}", exchange, mailbox)
+        self._entered = False
 
     @property
     def latest(self) -> Recommendations | None:
         """The newest list, even if it is unread."""
-        return self._reader.held
+        return self._mailbox.newest
 
     @property
     def reconnects(self) -> int:
@@ -87,7 +121,7 @@ class Session(AsyncIterator[Recommendations]):
             DeadlineExceeded: no answer came in time; the event may still be recorded.
             RecstreamError: the session has ended for this reason.
         """
-        return await self._record(interaction(self._request.user_id, item_id, action, **facts), timeout)
+        return await self._record(interaction(self._user_id, item_id, action, **facts), timeout)
 
     async def record_impression(
         self,
@@ -98,98 +132,47 @@ class Session(AsyncIterator[Recommendations]):
         **facts: Unpack[EventFacts],
     ) -> EventToken:
         """Records that the session's user saw items of a list, as `Client.record_impression` does."""
-        event = impression(self._request.user_id, item_ids, first_position=first_position, **facts)
+        event = impression(self._user_id, item_ids, first_position=first_position, **facts)
         return await self._record(event, timeout)
 
     async def undo(self, event_id: str, *, timeout: float | None = None) -> EventToken:
         """Undoes an event of the session's user. `event_id` is the id that it was recorded with."""
-        return await self._record(undo(self._request.user_id, event_id), timeout)
+        return await self._record(undo(self._user_id, event_id), timeout)
 
     async def _record(self, event: Interaction, timeout: float | None) -> EventToken:
-        seconds = self._connection.timeout if timeout is None else timeout
-        self._running()
-        try:
-            async with asyncio.timeout(seconds):
-                return await (await self._outbox.put(event))
-        except TimeoutError:
-            raise DeadlineExceeded(f"event {event.event_id} was not answered within {seconds:g} s") from None
+        self._check_entered()
+        seconds = self._timeout if timeout is None else timeout
+        answer = await within(seconds, self._answered(event))
+        if answer is None:
+            raise DeadlineExceeded(f"event {event.event_id} was not answered within {seconds:g} s")
+        if isinstance(answer, RecstreamError):
+            raise fresh(answer)
+        return answer
+
+    async def _answered(self, event: Interaction) -> Answer:
+        return await (await self._outbox.put(event))
 
     async def __anext__(self) -> Recommendations:
-        task = self._running()
-        while self._unread is None:
-            if task.done():
-                self._raise_end(task)
-            self._changed.clear()
-            await self._changed.wait()
-        unread, self._unread = self._unread, None
-        return unread
-
-    def _running(self) -> asyncio.Task[None]:
-        if self._task is None:
-            raise ClientClosed("a session can only be used inside `async with`")
-        return self._task
-
-    def _raise_end(self, task: asyncio.Task[None]) -> None:
-        error = None if task.cancelled() else task.exception()
-        if error is None:
+        self._check_entered()
+        recommendations = await self._subscription.next()
+        if recommendations is None:
             raise StopAsyncIteration
-        raise error
+        return recommendations
 
-    def _receive(self, response: SessionResponse) -> None:
-        kind = response.WhichOneof("kind")
-        if kind == "recorded":
-            self._outbox.answer(response.recorded)
-        elif kind == "refused":
-            self._outbox.answer(from_status(response.refused))
-        elif kind == "frame":
-            recommendations = self._reader.read(response.frame)
-            if recommendations is not None:
-                self._keep(recommendations)
-
-    def _keep(self, newest: Recommendations) -> None:
-        if self._unread is not None:
-            causes = (*self._unread.causes, *newest.causes)
-            newest = replace(newest, causes=causes[-CAUSES_KEPT:])
-        self._unread = newest
-        self._changed.set()
-
-    def _opening(self) -> list[SessionRequest]:
-        self._reader.connected()
-        self._request.resume_token = self._reader.resume_token
-        return [SessionRequest(open=self._request)]
-
-    @staticmethod
-    def _wrap(event: Interaction) -> SessionRequest:
-        return SessionRequest(interaction=event)
+    def _check_entered(self) -> None:
+        if not self._entered:
+            raise ClientClosed("a session can only be used inside `async with`")
 
     async def __aenter__(self) -> Session:
-        if self._task is not None:
+        if self._entered:
             raise ProtocolViolation("a session can be entered only once; make a new one")
-        exchange = Exchange(
-            dial=lambda: self._connection.recommendations.Session(metadata=self._connection.metadata()),
-            opening=self._opening,
-            wrap=self._wrap,
-            receive=self._receive,
-            outbox=self._outbox,
-            reconnect=self._reconnect,
-            idle_timeout=self._idle_timeout,
-        )
-        self._task = asyncio.create_task(exchange.run(), name="recstream-session")
-        self._task.add_done_callback(self._ended)
+        self._entered = True
+        self._subscription.start().add_done_callback(self._outbox.sender_ended)
         return self
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        error = None if task.cancelled() else task.exception()
-        self._outbox.close(
-            error if isinstance(error, RecstreamError) else ClientClosed("the session has ended")
-        )
-        self._changed.set()
 
     async def aclose(self) -> None:
         """Cancels the call. Events without an answer fail with ClientClosed. May be called twice."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._subscription.aclose()
 
     async def __aexit__(
         self,
@@ -198,3 +181,7 @@ class Session(AsyncIterator[Recommendations]):
         trace: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+
+def _wrap(event: Interaction) -> SessionRequest:
+    return SessionRequest(interaction=event)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from types import MappingProxyType
+from typing import TypeVar
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from recstream.client import errors
+
+_T = TypeVar("_T")
 
 _KINDS: dict[grpc.StatusCode, type[errors.RecstreamError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: errors.InvalidRequest,
@@ -57,7 +61,7 @@ def from_status(status: status_pb2.Status) -> errors.RecstreamError:
 
 
 def from_rpc_error(error: grpc.aio.AioRpcError) -> errors.RecstreamError:
-    """Returns the error for a failed call."""
+    """Returns the error for a failed call, with the message of its status."""
     try:
         status = rpc_status.from_call(error)  # type: ignore[arg-type]  # it has the methods that are called
     except Exception:  # details that do not parse, or that contradict the status, must not hide the status
@@ -67,15 +71,49 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> errors.RecstreamError:
     return from_status(status)
 
 
-def from_cancellation() -> errors.RecstreamError:
-    """Returns the error for an `asyncio.CancelledError` from a call. Raises CancelledError if the task is cancelled.
+async def outcome(make: Callable[[], Awaitable[_T]], target: str) -> _T | errors.RecstreamError:
+    """Awaits a call, or a message of it. Returns its result or its error.
 
-    grpc.aio also raises CancelledError if the server or a proxy ended the call with CANCELLED. The caller must not
-    mistake that for the cancellation of its own task.
+    The error is without its frames, because they hold the call, and a call holds its connection.
+
+    Args:
+        make: makes what is awaited.
+        target: what the client calls, for errors.
+
+    Raises:
+        asyncio.CancelledError: the caller is cancelled. grpc.aio also raises it if the server or a proxy ended the call
+            with CANCELLED, which must not be mistaken for that, and is returned as an error.
     """
+    try:
+        return await make()
+    except grpc.aio.AioRpcError as failure:
+        error = _with_target(from_rpc_error(failure), target)
+        error.__cause__ = failure.with_traceback(None)
+        return error
+    except asyncio.CancelledError as cancellation:
+        if _is_cancelled():
+            raise cancellation.with_traceback(None) from None
+        return errors.Unavailable(
+            f"{target}, or a proxy before it, cancelled the call",
+            errors.ErrorDetails(code=grpc.StatusCode.CANCELLED),
+        )
+
+
+def _with_target(error: errors.RecstreamError, target: str) -> errors.RecstreamError:
+    """Says what an error is about that the channel made itself. A server of recstream gives its errors a reason."""
+    if error.reason:
+        return error
+    if error.code is grpc.StatusCode.UNAVAILABLE:
+        return errors.Unavailable(
+            f"{target} cannot be reached: {error.message}; check the host name and the port, that the server runs, and "
+            "whether it expects TLS",
+            error.details,
+        )
+    if error.code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return errors.DeadlineExceeded(f"{target} did not answer within the deadline", error.details)
+    return error
+
+
+def _is_cancelled() -> bool:
     task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
-    return errors.Unavailable(
-        "the server or a proxy cancelled the call", errors.ErrorDetails(code=grpc.StatusCode.CANCELLED)
-    )
+    return task is not None and task.cancelling() > 0

@@ -4,34 +4,37 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from types import TracebackType
-
-import grpc.aio
+from typing import TYPE_CHECKING
 
 from recstream.client.connection import Connection
-from recstream.client.errors import RecstreamError
-from recstream.client.frames import FrameReader
+from recstream.client.exchange import Exchange
 from recstream.client.lists import Recommendations
-from recstream.client.reading import read
+from recstream.client.mailbox import Mailbox
 from recstream.client.reconnect import OnRetry, Reconnect
+from recstream.client.subscription import Subscription
 from recstream.v1.recommendation_service_pb2 import (
     StreamRecommendationsRequest,
     StreamRecommendationsResponse,
 )
 
-_Call = grpc.aio.UnaryStreamCall[StreamRecommendationsRequest, StreamRecommendationsResponse]
+if TYPE_CHECKING:
+    import grpc.aio
+
+    _Call = grpc.aio.UnaryStreamCall[StreamRecommendationsRequest, StreamRecommendationsResponse]
 
 
 class RecommendationStream(AsyncIterator[Recommendations]):
     """Whole lists: a new one whenever something changes that matters to the list.
 
-    The stream is opened when the first list is requested. A broken stream is opened again, after a back-off or the
-    delay that the server named. It resumes with its token, so that an unchanged list does not come twice.
+    The stream is opened when the first list is requested. A task of its own then reads it. A list that is unread when
+    the next one comes is dropped, and the next one takes over its causes, so a slow reader gets the newest list. A
+    broken stream is opened again, after a back-off or the delay that the server named. It resumes with its token, so
+    that an unchanged list does not come twice.
 
     The call is cancelled when you leave a loop over the stream in any way (break, exception, cancelled task), by
     `aclose()`, and at the end of an `async with`. If you iterate again after leaving a loop, the stream resumes. After
-    `aclose()` it has ended.
-
-    The client does not read ahead. A slow reader gets the newest list, and skips those in between.
+    `aclose()` it has ended. A stream that is dropped while it is open, after a bare `anext()`, cancels its call and
+    warns with ResourceWarning.
 
     Example:
         async for recommendations in client.stream("ann", count=10):
@@ -47,18 +50,31 @@ class RecommendationStream(AsyncIterator[Recommendations]):
         idle_timeout: float | None = None,
         on_retry: OnRetry | None = None,
     ) -> None:
-        self._connection = connection
-        self._request = request
-        self._reader = FrameReader(resume)
-        self._idle_timeout = idle_timeout
+        mailbox = Mailbox(resume)
+
+        def dial(metadata: grpc.aio.Metadata | None) -> _Call:
+            request.resume_token = mailbox.connected()
+            return connection.recommendations.StreamRecommendations(request, metadata=metadata)
+
+        def receive(response: StreamRecommendationsResponse) -> None:
+            mailbox.receive(response.frame)
+
+        self._latest = resume
         self._reconnect = Reconnect(connection.backoff, on_retry)
-        self._call: _Call | None = None
+        exchange = Exchange(
+            connection=connection,
+            dial=dial,
+            receive=receive,
+            reconnect=self._reconnect,
+            idle_timeout=idle_timeout,
+        )
+        self._subscription = Subscription(f"stream of {request.user_id!r}", exchange, mailbox)
         self._closed = False
 
     @property
     def latest(self) -> Recommendations | None:
-        """The newest list, even after the end, for `stream(resume=...)`."""
-        return self._reader.held
+        """The last list that the stream returned, even after the end, for `stream(resume=...)`."""
+        return self._latest
 
     @property
     def reconnects(self) -> int:
@@ -68,18 +84,13 @@ class RecommendationStream(AsyncIterator[Recommendations]):
     async def __anext__(self) -> Recommendations:
         try:
             while not self._closed:
-                try:
-                    recommendations = await self._read()
-                except RecstreamError as error:
-                    if self._closed:
-                        break
-                    self._hang_up()
-                    await self._reconnect.pause(error)
-                    continue
+                self._subscription.start()
+                recommendations = await self._subscription.next()
                 if recommendations is not None:
+                    self._latest = recommendations
                     return recommendations
         except BaseException:
-            self._hang_up()
+            self._subscription.stop()
             raise
         raise StopAsyncIteration
 
@@ -97,29 +108,12 @@ class RecommendationStream(AsyncIterator[Recommendations]):
                     return
                 yield recommendations
         finally:
-            self._hang_up()
-
-    async def _read(self) -> Recommendations | None:
-        if self._call is None:
-            self._request.resume_token = self._reader.resume_token
-            self._reader.connected()
-            self._call = self._connection.recommendations.StreamRecommendations(
-                self._request, metadata=self._connection.metadata()
-            )
-        response: StreamRecommendationsResponse = await read(self._call, self._idle_timeout)
-        self._reconnect.connected()
-        return self._reader.read(response.frame)
-
-    def _hang_up(self) -> None:
-        call, self._call = self._call, None
-        if call is not None:
-            call.cancel()
+            self._subscription.stop()
 
     async def aclose(self) -> None:
         """Cancels the call and ends the iteration. May be called twice."""
         self._closed = True
-        self._reconnect.stop()
-        self._hang_up()
+        await self._subscription.aclose()
 
     async def __aenter__(self) -> RecommendationStream:
         return self
