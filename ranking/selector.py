@@ -106,6 +106,7 @@ def select(
             "pin": rules.pins_missed,
             "cap": placement.exceeded,
             "promotion": sum(index < len(rules.promotions) for index in placement.missed),
+            "diversity": int(rules.diversity > 0 and not rules.vectors.shape[1]),
         },
     )
 

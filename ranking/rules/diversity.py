@@ -65,5 +65,5 @@ def _cosines(vectors: Floats) -> Floats:
     """The cosines [n, n] of vectors [n, d]."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True).astype(np.float32)
     unit = vectors / np.where(lengths > 0, lengths, np.float32(1))
-    cosines: Floats = unit @ unit.T
+    cosines: Floats = np.matmul(unit, unit.T, dtype=np.float32)
     return cosines

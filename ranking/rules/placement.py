@@ -18,8 +18,8 @@ Indices = NDArray[np.int64]
 
 BY_ORDER: Final = -1
 BY_PIN: Final = -2
-_NEVER: Final = 1 << 32
-"""More than the number of caps that there are."""
+_INFINITE: Final = 1 << 32
+"""More than there are candidates or caps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ class _Values:
 
     Attributes:
         of: The values of each candidate, one for each cap, int64 [n, caps]. -1: it has none.
-        by_candidate: The same as a tuple for each candidate, without -1.
+        by_candidate: The same as lists.
         most: How many candidates of each value may be listed.
         cap: The index of each value's cap.
     """
@@ -160,9 +160,7 @@ class _Values:
             self.of[known, index] = numbers + len(self.most)
             self.most += [cap.most] * len(values)
             self.cap += [index] * len(values)
-        self.by_candidate: list[tuple[int, ...]] = [()] * len(order)
-        if caps:
-            self.by_candidate = [tuple(value for value in row if value >= 0) for row in self.of.tolist()]
+        self.by_candidate: list[list[int]] = self.of.tolist()
 
 
 class _Draft:
@@ -183,8 +181,8 @@ class _Draft:
         self.exceeding = np.zeros(len(values.of), np.bool_)
         self._free = length
         self._values = values
-        # How many more candidates of each value may be listed.
-        self._room = list(values.most)
+        # How many more candidates of each value may be listed. The last one is for -1, of which there is always room.
+        self._room = [*values.most, _INFINITE]
         for at in pinned:
             self._select(at)
 
@@ -194,7 +192,7 @@ class _Draft:
 
     def exceeded(self) -> int:
         """How many caps do not hold."""
-        return len({cap for cap, room in zip(self._values.cap, self._room, strict=True) if room < 0})
+        return len({cap for cap, room in zip(self._values.cap, self._room[:-1], strict=True) if room < 0})
 
     def fill_with(self, quotas: Sequence[Quota]) -> list[list[int]]:
         """Selects candidates for the quotas, and then the best for all other positions.
@@ -215,7 +213,7 @@ class _Draft:
     def _select_within_caps(self, mask: Mask, count: int) -> list[int]:
         """Selects up to `count` candidates of the mask that exceed no cap, best first."""
         candidates = np.flatnonzero(mask & ~self.selected) if count > 0 else np.empty(0, np.int64)
-        if not self._room:
+        if not self._values.most:
             selected: list[int] = candidates[:count].tolist()
             self.selected[selected] = True
             self._free -= len(selected)
@@ -236,13 +234,13 @@ class _Draft:
         if count <= 0:
             return []
         of = self._values.of
-        full = np.array([*(room <= 0 for room in self._room), False])  # The last one is for -1.
-        excess = np.where(among, full[of].sum(axis=1), _NEVER)
+        full = np.array(self._room) <= 0
+        excess = np.where(among, full[of].sum(axis=1), _INFINITE)
         selected: list[int] = []
         while len(selected) < count:
             at = int(excess.argmin())
             self.exceeding[at] = excess[at] > 0
-            excess[at] = _NEVER
+            excess[at] = _INFINITE
             self._select(at)
             selected.append(at)
             for value in self._values.by_candidate[at]:

@@ -176,9 +176,11 @@ class Check:
         """Check the rules of a list of `count` items, with their filters."""
         for field, problem in problems(rules, count):
             self.no(f"rules.{field}", problem)
-        boosts = {f"boosts[{at}]": boost for at, boost in enumerate(rules.boosts[:MAX_RULES])}
-        promotions = {f"promotions[{at}]": each for at, each in enumerate(rules.promotions[:MAX_RULES])}
-        for path, rule in (*boosts.items(), *promotions.items()):
+        filtered: list[tuple[str, rules_pb2.Boost | rules_pb2.Promotion]] = [
+            *((f"boosts[{at}]", boost) for at, boost in enumerate(rules.boosts[:MAX_RULES])),
+            *((f"promotions[{at}]", each) for at, each in enumerate(rules.promotions[:MAX_RULES])),
+        ]
+        for path, rule in filtered:
             if rule.HasField("filter"):
                 inner = Check()
                 inner.filter(rule.filter)

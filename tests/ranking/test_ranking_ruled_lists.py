@@ -288,7 +288,13 @@ async def test_diversity_lists_items_that_differ():
         return sum(each.startswith("near") for each in ids(await ask(made, stored, rules=rules)))
 
     assert await near(None) == await near(0) == 10
+    missed = metrics.RULES_APPLIED.labels("diversity", "missed")._value
+    before = missed.get()
     assert await near(0.7) == 5
+    assert missed.get() == before
+    # Without a profile there is no model version, and so there are no vectors.
+    await ask(made, stored, unavailable=True, rules=ListRules(diversity=0.7))
+    assert missed.get() == before + 1
 
 
 async def test_an_item_that_was_shown_and_not_acted_on_sinks():

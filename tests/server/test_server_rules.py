@@ -5,11 +5,11 @@ import pytest
 import pytest_asyncio
 
 from ranking.settings import RankingSettings
-from recstream.v1 import filter_pb2, rules_pb2, slate_pb2
+from recstream.v1 import filter_pb2, frame_pb2, rules_pb2, slate_pb2
 from recstream.v1 import recommendation_service_pb2 as rpc
 from server.errors import InvalidRequest
 from server.requests import validation
-from tests.server.streams import ids, next_frame, open_stream, record, until
+from tests.server.streams import next_frame, open_stream, record, until
 from tests.server.world import ITEMS, World, now_ms, world
 
 SURFACE = {"rules": {"promotions": [{"name": "c7", "filter": '{"categories": ["c7"]}', "share": 0.5}]}}
@@ -68,17 +68,27 @@ async def test_pages_with_rules_repeat_no_item(around: World) -> None:
         )
 
 
-async def test_a_window_that_opens_and_closes_reaches_an_open_stream(around: World) -> None:
-    now = now_ms()
-    pin = rules_pb2.Pin(item_id="item-90", window=window(now + 1500, now + 3000))
-    call = open_stream(around, "ann", rules=rules_pb2.ListRules(pins=[pin]))
-    assert ids(await next_frame(call))[0] != "item-90"
-    opened = await until(call, lambda frame: ids(frame)[0] == "item-90")
-    assert opened.snapshot.slate.items[0].reason.kind == slate_pb2.REASON_KIND_PINNED
-    assert now_ms() >= now + 1500
-    await until(call, lambda frame: ids(frame)[0] != "item-90")
-    assert now_ms() >= now + 3000
-    call.cancel()
+async def test_a_window_that_opens_or_closes_reaches_an_open_stream(around: World) -> None:
+    edge = now_ms() + 4000
+    calls = [
+        open_stream(
+            around,
+            "ann",
+            rules=rules_pb2.ListRules(pins=[rules_pb2.Pin(item_id="item-90", window=window(*ends))]),
+        )
+        for ends in ((edge, None), (None, edge))
+    ]
+
+    def pinned(frame: frame_pb2.Frame) -> bool:
+        first = frame.snapshot.slate.items[0]
+        return first.item_id == "item-90" and first.reason.kind == slate_pb2.REASON_KIND_PINNED
+
+    assert [pinned(await next_frame(call)) for call in calls] == [False, True]
+    await until(calls[0], pinned)
+    await until(calls[1], lambda frame: not pinned(frame))
+    assert now_ms() >= edge
+    for call in calls:
+        call.cancel()
 
 
 @pytest.mark.parametrize(
