@@ -38,7 +38,7 @@ async def session(requests: AsyncIterator[Any], context: object) -> AsyncIterato
 async def recorded(requests: AsyncIterator[Any], context: object) -> AsyncIterator[RecordStreamResponse]:
     """Records events."""
     async for _ in requests:
-        yield RecordStreamResponse(token=token(1))
+        yield RecordStreamResponse(result=RecordResult(token=token(1)))
 
 
 @dataclass(frozen=True)

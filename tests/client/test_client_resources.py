@@ -48,7 +48,8 @@ async def refusing(requests: AsyncIterator[object], context: object) -> AsyncIte
     """Refuses each event."""
     details = bad_request(interaction__action="is not configured")
     async for _ in requests:
-        yield RecordStreamResponse(refused=status(grpc.StatusCode.INVALID_ARGUMENT, "refused", details))
+        refusal = status(grpc.StatusCode.INVALID_ARGUMENT, "refused", details)
+        yield RecordStreamResponse(result=RecordResult(refused=refusal))
 
 
 async def opening(requests: AsyncIterator[object], context: object) -> AsyncIterator[SessionResponse]:
