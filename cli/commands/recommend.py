@@ -10,7 +10,6 @@ from rich.table import Table
 
 from cli.errors import CommandError
 from recstream.client import Client, Recommendations, RecstreamError
-from recstream.v1 import filter_pb2
 
 
 def recommend(
@@ -21,16 +20,17 @@ def recommend(
         str, typer.Option(help="Surface on which the list is shown. Default: the default surface")
     ] = "",
     domain: Annotated[str, typer.Option(help="Only items of this domain")] = "",
-    category: Annotated[
-        list[str] | None,
-        typer.Option(help="Only items of this category. May be repeated: items of any of them"),
+    filter_text: Annotated[
+        str | None,
+        typer.Option(
+            "--filter", help="Which items, such as 'category = \"shoes\" AND attributes.price <= 20'"
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the list as one JSON document")] = False,
 ) -> None:
     """Ask the server for one list of a user."""
-    wanted = filter_pb2.Filter(categories=category or [])
     try:
-        answer, titles = asyncio.run(_ask(server, user, count, surface, domain, wanted))
+        answer, titles = asyncio.run(_ask(server, user, count, surface, domain, filter_text))
     except RecstreamError as error:
         raise CommandError(f"{server}: {error}", "`recstream doctor` says what is reachable") from error
     if as_json:
@@ -44,10 +44,10 @@ def recommend(
 
 
 async def _ask(
-    server: str, user: str, count: int, surface: str, domain: str, wanted: filter_pb2.Filter
+    server: str, user: str, count: int, surface: str, domain: str, filter_text: str | None
 ) -> tuple[Recommendations, dict[str, str]]:
     async with Client(server) as client:
-        answer = await client.recommend(user, count=count, surface=surface, domain=domain, filter=wanted)
+        answer = await client.recommend(user, count=count, surface=surface, domain=domain, filter=filter_text)
         titles = await asyncio.gather(*(title(client, item.item_id) for item in answer))
     return answer, dict(zip((item.item_id for item in answer), titles, strict=True))
 

@@ -22,23 +22,31 @@ def watch(
     user: Annotated[str, typer.Argument(help="User id")],
     server: Annotated[str, typer.Option(help="host:port of the gRPC server")] = "127.0.0.1:50051",
     count: Annotated[int, typer.Option(min=1, max=500, help="Number of items")] = 10,
+    filter_text: Annotated[
+        str | None,
+        typer.Option(
+            "--filter", help="Which items, such as 'category = \"shoes\" AND attributes.price <= 20'"
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document for each list")] = False,
 ) -> None:
     """Open a user's stream, and show each new list: what moved, why, and how long after the event."""
     console = Console()
     try:
         with suppress(KeyboardInterrupt):
-            asyncio.run(_watch(server, user, count, console, as_json=as_json))
+            asyncio.run(_watch(server, user, count, filter_text, console, as_json=as_json))
     except RecstreamError as error:
         raise CommandError(f"{server}: {error}", "`recstream doctor` says what is reachable") from error
 
 
-async def _watch(server: str, user: str, count: int, console: Console, *, as_json: bool) -> None:
+async def _watch(
+    server: str, user: str, count: int, filter_text: str | None, console: Console, *, as_json: bool
+) -> None:
     titles: dict[str, str] = {}
     before: list[str] = []
     async with Client(server) as client:
         with Live(console=console, auto_refresh=False, transient=False) as live:
-            async for answer in client.stream(user, count=count):
+            async for answer in client.stream(user, count=count, filter=filter_text):
                 received_ms = time.time() * 1000
                 shown = [item.item_id for item in answer]
                 if (newest := newest_cause(answer)) is not None and newest.item_id:

@@ -55,7 +55,8 @@ class _Changes:
 
 
 class ItemsHandler(BatchHandler):
-    """Embeds items that are new or whose content has changed, and removes the vectors of removed items.
+    """Embeds items that are new or whose content has changed, and removes the vectors of removed items. Content is what
+    the model reads: a change of any other attribute embeds nothing.
 
     While Triton is away, it waits and commits nothing. An item that is read twice is embedded once, if the catalogue
     has read its vector meanwhile. A new model version reads the topic from its start, in a group of its own.
@@ -156,11 +157,12 @@ class ItemsHandler(BatchHandler):
         return _Changes(items, frozenset(removed), tuple(letters))
 
     async def _embed(self, changes: _Changes, attempt: int) -> Embedded:
+        read = self._embedding.text_attributes
         changed = [
             item
             for item, _ in changes.items.values()
             # A vector made from all of the item's media, or from all whose contents are at hand, cannot get better.
-            if self._hash(item.item_id) not in (item.content_hash(), item.embedded_hash())
+            if self._hash(item.item_id) not in (item.content_hash(read), item.embedded_hash(read))
         ]
         metrics.UNCHANGED.inc(len(changes.items) - len(changed) if attempt == 0 else 0)
         # A batch that keeps failing although the model is ready has an item that the model cannot embed.
@@ -185,7 +187,7 @@ class ItemsHandler(BatchHandler):
         self._dead_letters.admit(letters)
         values: dict[str, tuple[bytes | None, bytes | None]] = dict.fromkeys(changes.removed, (None, None))
         for item_id, vector in embedded.vectors.items():
-            content_hash = changes.items[item_id][0].embedded_hash()
+            content_hash = changes.items[item_id][0].embedded_hash(self._embedding.text_attributes)
             message = ItemVector(vector=vector.astype("<f4").tobytes(), content_hash=content_hash)
             values[item_id] = (message.SerializeToString(deterministic=True), content_hash)
         sent = [

@@ -27,7 +27,9 @@ def fingerprint(request: rpc.RecommendRequest) -> bytes:
 
     The count, `after` and experiments may change.
     """
-    same = rpc.RecommendRequest(surface=request.surface, domain=request.domain)
+    same = rpc.RecommendRequest(
+        surface=request.surface, domain=request.domain, filter_text=request.filter_text
+    )
     same.excluded_item_ids.extend(sorted(request.excluded_item_ids))
     if request.HasField("filter"):
         same.filter.CopyFrom(request.filter)
@@ -70,7 +72,8 @@ class Pages:
             raise _refused("belongs to another user")
         if asked != fingerprint(request):
             raise _refused(
-                "belongs to another request: surface, domain, filter and excluded_item_ids must stay the same"
+                "belongs to another request: surface, domain, filter, filter_text and excluded_item_ids must stay the "
+                "same"
             )
         if self.now() > expires:
             raise _refused(

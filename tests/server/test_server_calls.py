@@ -84,9 +84,16 @@ async def test_a_recorded_event_is_included_in_the_answer_that_names_it(around: 
         (
             rpc.RecommendRequest(
                 user_id="u",
-                filter=filter_pb2.Filter(ranges=[filter_pb2.RangeFilter(name="price", min=2, max=1)]),
+                filter=filter_pb2.Filter(
+                    range=filter_pb2.RangeFilter(field="attributes.price", min=2, max=1)
+                ),
             ),
-            "filter.ranges[0]",
+            "filter.range",
+        ),
+        (rpc.RecommendRequest(user_id="u", filter=filter_pb2.Filter()), "filter"),
+        (
+            rpc.RecommendRequest(user_id="u", filter_text="price < 20"),
+            "filter_text",
         ),
     ],
 )
@@ -155,7 +162,7 @@ async def test_similar_items_leave_out_the_item_and_refuse_an_unknown_one(around
 async def test_items_are_put_read_and_withdrawn(around: World) -> None:
     put = await around.catalog.PutItems(
         catalog_service_pb2.PutItemsRequest(
-            items=[item_pb2.Item(item_id="new", title="New", numbers={"price": 3})]
+            items=[item_pb2.Item(item_id="new", title="New", attributes={"price": {"numbers": [3]}})]
         ),
         timeout=10,
     )

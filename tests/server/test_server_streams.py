@@ -11,6 +11,7 @@ from recstream.v1 import catalog_service_pb2, item_pb2, slate_pb2
 from recstream.v1 import recommendation_service_pb2 as rpc
 from tests.server.streams import ids, next_frame, open_stream, put, record, until
 from tests.server.world import ITEMS, World, event, eventually, now_ms, world
+from tests.timestamps import timestamp
 from topics.closing import close_client
 from topics.producer import start_producer
 
@@ -134,12 +135,13 @@ async def test_if_many_streams_show_an_item_it_is_removed_first_and_lists_are_fi
 
 async def test_an_expiring_item_leaves_the_list(around: World) -> None:
     first = await next_frame(open_stream(around, "ann"))
-    expiring = item_pb2.Item(item_id=ids(first)[0], title="soon gone", expires_at_ms=now_ms() + 1500)
+    expires_ms = now_ms() + 1500
+    expiring = item_pb2.Item(item_id=ids(first)[0], title="soon gone", expires_at=timestamp(expires_ms))
     call = open_stream(around, "ann", excluded_item_ids=[ids(first)[1]])
     assert expiring.item_id in ids(await next_frame(call))
     await put(around, expiring)
     frame = await until(call, lambda frame: expiring.item_id not in ids(frame))
-    late = now_ms() - expiring.expires_at_ms
+    late = now_ms() - expires_ms
     print(f"expired {late} ms after its date")
     assert late >= 0 and not frame.caused_by and len(ids(frame)) == 10
 

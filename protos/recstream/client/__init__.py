@@ -28,7 +28,16 @@ from recstream.client.errors import (
     Unavailable,
 )
 from recstream.client.events import interaction, new_event_id
-from recstream.client.filters import where
+from recstream.client.filters import (
+    Condition,
+    Filterable,
+    attribute,
+    attribute_between,
+    category,
+    domain,
+    has_attribute,
+    item_ids,
+)
 from recstream.client.lists import Recommendations, Tier
 from recstream.client.profiles import ProfileExport
 from recstream.client.session import Session
@@ -36,20 +45,23 @@ from recstream.client.stream import RecommendationStream
 from recstream.v1.filter_pb2 import Filter
 from recstream.v1.frame_pb2 import Cause
 from recstream.v1.interaction_pb2 import EventToken, Interaction
-from recstream.v1.item_pb2 import Item
+from recstream.v1.item_pb2 import Attribute, Item
 from recstream.v1.profile_pb2 import Profile
 from recstream.v1.slate_pb2 import RankedItem
 
 __all__ = [
+    "Attribute",
     "Backoff",
     "Cause",
     "Client",
     "ClientClosed",
+    "Condition",
     "DeadlineExceeded",
     "EventToken",
     "FailedPrecondition",
     "FieldViolation",
     "Filter",
+    "Filterable",
     "GoingAway",
     "Interaction",
     "InvalidRequest",
@@ -69,8 +81,13 @@ __all__ = [
     "Session",
     "Tier",
     "Unavailable",
+    "attribute",
+    "attribute_between",
+    "category",
+    "domain",
+    "has_attribute",
     "interaction",
+    "item_ids",
     "new_event_id",
     "tls",
-    "where",
 ]
