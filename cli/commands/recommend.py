@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.errors import CommandError
-from recstream.client import Client, Recommendations, RecstreamError
+from recstream.client import Client, InvalidRequest, Recommendations, RecstreamError
 
 
 def recommend(
@@ -31,6 +31,8 @@ def recommend(
     """Ask the server for one list of a user."""
     try:
         answer, titles = asyncio.run(_ask(server, user, count, surface, domain, filter_text))
+    except InvalidRequest as error:
+        raise CommandError(str(error), "docs/filters.md has the form of --filter") from error
     except RecstreamError as error:
         raise CommandError(f"{server}: {error}", "`recstream doctor` says what is reachable") from error
     if as_json:

@@ -2,9 +2,11 @@
 
 import contextlib
 import math
+import re
+from pathlib import Path
 
 import pytest
-from google.protobuf import text_format
+from google.protobuf import json_format, text_format
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +14,7 @@ from catalog.errors import BadFilterText
 from catalog.filters.filter_check import problems
 from catalog.filters.filter_text import parse
 from recstream.v1.filter_pb2 import Filter, RangeFilter, TextFilter
+from recstream.v1.recommendation_service_pb2 import RecommendRequest
 from tests.catalog.filter_trees import trees, written
 
 anything = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -89,6 +92,17 @@ def test_or_binds_tighter_than_and() -> None:
 def test_each_form_says_what_it_says(text: str, wanted: str) -> None:
     assert parse(text) == says(wanted)
     assert problems(parse(text)) == []
+
+
+def test_the_text_and_the_message_of_the_documentation_say_the_same() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "filters.md").read_text(encoding="utf-8")
+    text = next(line for line in page.splitlines() if line.startswith("    category ="))
+    message = next(part for part in page.split("\n\n") if part.startswith('    {"filter"'))
+    request = json_format.Parse(message, RecommendRequest())
+    assert parse(text) == request.filter
+    for form in re.findall(r"^\| `(.*?)`", page, re.MULTILINE):
+        if form not in ("NOT a", "a AND b"):
+            assert parse(form)
 
 
 @pytest.mark.parametrize(("comparator", "number"), [("<", 20.0), (">", -0.1), ("<", 0.0)])
