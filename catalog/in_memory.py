@@ -214,6 +214,7 @@ class InMemoryCatalog:
         self._shown.array[row] = not item.withdrawn
         expires = _NEVER if item.expires_at_ms is None else item.expires_at_ms
         self._expires.array[row] = expires
+        # An item of the very start of 1970 counts as one of unknown age: sources often write that for "unknown".
         self._published.array[row] = item.published_at_ms or 0
         self._main_category.array[row] = self._category(item)
         self._replace(row, item)

@@ -48,7 +48,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 def test_what_breaks_a_text_is_named_by_its_column(wanted: Filter, data: st.DataObject) -> None:
     text = written(wanted)
     kept = data.draw(st.integers(0, len(text)))
-    broken = f"{text[:kept]} )"
+    broken = f"{text[:kept]} ="
     with pytest.raises(BadFilterText) as refused:
         parse(broken)
     assert 1 <= refused.value.column <= len(broken) + 1

@@ -20,6 +20,7 @@ from recstream.v1 import (
 )
 from recstream.v1 import recommendation_service_pb2 as rpc
 from server.requests.status import DETAILS_KEY, unpack
+from tests.server.streams import next_frame, open_stream
 from tests.server.world import ITEMS, World, event, eventually, world
 
 
@@ -218,6 +219,20 @@ async def test_an_erased_user_has_no_history_and_no_totals(around: World) -> Non
     assert after.includes_events and not after.profile.history and not after.profile.totals
 
 
+async def test_a_filter_in_either_form_chooses_the_items(around: World) -> None:
+    wanted = filter_pb2.Filter(item_ids=filter_pb2.ItemIds(values=["item-3", "item-4", "unknown"]))
+    for asked in ({"filter": wanted}, {"filter_text": 'item_id = ("item-3" OR "item-4" OR "unknown")'}):
+        answer = await around.recommendations.Recommend(
+            rpc.RecommendRequest(user_id="new here", **asked), timeout=10
+        )
+        similar = await around.recommendations.SimilarItems(
+            rpc.SimilarItemsRequest(item_id="item-1", **asked), timeout=10
+        )
+        frame = await next_frame(open_stream(around, "new here", **asked))
+        for items in (answer.slate.items, similar.items, frame.snapshot.slate.items):
+            assert {item.item_id for item in items} == {"item-3", "item-4"}
+
+
 async def test_pages_repeat_no_item_and_end(around: World) -> None:
     seen: list[str] = []
     token, pages = "", 0
@@ -244,6 +259,10 @@ async def test_a_foreign_page_token_is_refused(around: World) -> None:
         (rpc.RecommendRequest(user_id="other", page_token=first.next_page_token), "another user"),
         (
             rpc.RecommendRequest(user_id="pat", surface="home", page_token=first.next_page_token),
+            "another request",
+        ),
+        (
+            rpc.RecommendRequest(user_id="pat", filter_text="domain:*", page_token=first.next_page_token),
             "another request",
         ),
         (rpc.RecommendRequest(user_id="pat", page_token=first.next_page_token[:-8]), "damaged"),
