@@ -73,11 +73,11 @@ class RecommendRequest(Message):
     SURFACE_FIELD_NUMBER: int
     DOMAIN_FIELD_NUMBER: int
     FILTER_FIELD_NUMBER: int
-    FILTER_TEXT_FIELD_NUMBER: int
     EXCLUDED_ITEM_IDS_FIELD_NUMBER: int
     PAGE_TOKEN_FIELD_NUMBER: int
     AFTER_FIELD_NUMBER: int
     EXPERIMENTS_FIELD_NUMBER: int
+    FILTER_TEXT_FIELD_NUMBER: int
     user_id: str
     """Required, at most 256 bytes. An unknown user gets popular and new items."""
     count: int
@@ -86,12 +86,12 @@ class RecommendRequest(Message):
     """Where the list is shown; selects the surface's settings. Empty: `default`."""
     domain: str
     """Only items of this domain. Empty: all."""
-    filter_text: str
-    """The filter as text, such as `category = "shoes" AND attributes.price <= 20` (https://google.aip.dev/160). Instead of
-    `filter`. Both are refused.
-    """
     page_token: str
     """The `next_page_token` of the previous list, to get the next items of the same paging session."""
+    filter_text: str
+    """The filter as text, such as `category = "shoes" AND attributes.price <= 20` (https://google.aip.dev/160). Instead of
+    `filter`; both are refused.
+    """
     @property
     def filter(self) -> Filter:
         """Which items the list may have. Absent: any."""
@@ -116,11 +116,11 @@ class RecommendRequest(Message):
         surface: str = ...,
         domain: str = ...,
         filter: Filter | None = ...,
-        filter_text: str = ...,
         excluded_item_ids: Iterable[str] | None = ...,
         page_token: str = ...,
         after: Iterable[EventToken] | None = ...,
         experiments: Mapping[str, str] | None = ...,
+        filter_text: str = ...,
     ) -> None: ...
     def HasField(self, field_name: Literal["filter", b"filter"]) -> bool: ...
     def ClearField(self, field_name: Literal["after", b"after", "count", b"count", "domain", b"domain", "excluded_item_ids", b"excluded_item_ids", "experiments", b"experiments", "filter", b"filter", "filter_text", b"filter_text", "page_token", b"page_token", "surface", b"surface", "user_id", b"user_id"]) -> None: ...
@@ -175,11 +175,11 @@ class StreamRecommendationsRequest(Message):
     SURFACE_FIELD_NUMBER: int
     DOMAIN_FIELD_NUMBER: int
     FILTER_FIELD_NUMBER: int
-    FILTER_TEXT_FIELD_NUMBER: int
     EXCLUDED_ITEM_IDS_FIELD_NUMBER: int
     DELTAS_FIELD_NUMBER: int
     RESUME_TOKEN_FIELD_NUMBER: int
     EXPERIMENTS_FIELD_NUMBER: int
+    FILTER_TEXT_FIELD_NUMBER: int
     user_id: str
     """Required, at most 256 bytes."""
     count: int
@@ -188,12 +188,12 @@ class StreamRecommendationsRequest(Message):
     """As in RecommendRequest."""
     domain: str
     """As in RecommendRequest."""
-    filter_text: str
-    """As in RecommendRequest."""
     deltas: bool
     """True: after the first snapshot, changes come as deltas."""
     resume_token: str
     """The last resume token of the previous stream."""
+    filter_text: str
+    """As in RecommendRequest."""
     @property
     def filter(self) -> Filter:
         """As in RecommendRequest."""
@@ -214,11 +214,11 @@ class StreamRecommendationsRequest(Message):
         surface: str = ...,
         domain: str = ...,
         filter: Filter | None = ...,
-        filter_text: str = ...,
         excluded_item_ids: Iterable[str] | None = ...,
         deltas: bool = ...,
         resume_token: str = ...,
         experiments: Mapping[str, str] | None = ...,
+        filter_text: str = ...,
     ) -> None: ...
     def HasField(self, field_name: Literal["filter", b"filter"]) -> bool: ...
     def ClearField(self, field_name: Literal["count", b"count", "deltas", b"deltas", "domain", b"domain", "excluded_item_ids", b"excluded_item_ids", "experiments", b"experiments", "filter", b"filter", "filter_text", b"filter_text", "resume_token", b"resume_token", "surface", b"surface", "user_id", b"user_id"]) -> None: ...
@@ -302,8 +302,8 @@ class SimilarItemsRequest(Message):
     COUNT_FIELD_NUMBER: int
     DOMAIN_FIELD_NUMBER: int
     FILTER_FIELD_NUMBER: int
-    FILTER_TEXT_FIELD_NUMBER: int
     EXCLUDED_ITEM_IDS_FIELD_NUMBER: int
+    FILTER_TEXT_FIELD_NUMBER: int
     item_id: str
     """Required."""
     count: int
@@ -327,8 +327,8 @@ class SimilarItemsRequest(Message):
         count: int = ...,
         domain: str = ...,
         filter: Filter | None = ...,
-        filter_text: str = ...,
         excluded_item_ids: Iterable[str] | None = ...,
+        filter_text: str = ...,
     ) -> None: ...
     def HasField(self, field_name: Literal["filter", b"filter"]) -> bool: ...
     def ClearField(self, field_name: Literal["count", b"count", "domain", b"domain", "excluded_item_ids", b"excluded_item_ids", "filter", b"filter", "filter_text", b"filter_text", "item_id", b"item_id"]) -> None: ...
