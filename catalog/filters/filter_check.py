@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from google.protobuf.message import Message
-from google.protobuf.unknown_fields import UnknownFieldSet
+from google.protobuf.unknown_fields import UnknownFieldSet  # type: ignore[import-not-found]  # no stub has it
 
 from catalog.filters.conditions import ATTRIBUTE_PREFIX, CATEGORY, DOMAIN
 from catalog.items.item_check import MAX_ID_BYTES, MAX_NAME_BYTES, MAX_VALUE_BYTES
