@@ -27,7 +27,7 @@ from catalog.items.items import check, from_proto
 from configuration.settings import load_settings
 from evaluation.baselines.comparison import POPULARITY, tuned
 from evaluation.baselines.fit import fit
-from evaluation.data import MODEL_SURFACE, item_texts, list_settings
+from evaluation.data import MODEL_SURFACE, item_texts, list_settings, text_attributes
 from evaluation.method import Method
 from evaluation.methods.evaluated_model import EvaluatedModel
 from evaluation.methods.lists import RankedLists, Retrieval
@@ -75,7 +75,10 @@ class Bench:
             FILMS: namespaced_items(movielens.items(), FILMS),
             GROCERIES: namespaced_items(catalogue, GROCERIES),
         }
-        self.items = {name: item_texts(Files(rows, messages[name], [])) for name, rows in self.rows.items()}
+        read = text_attributes([item for some in messages.values() for item in some])
+        self.items = {
+            name: item_texts(Files(rows, messages[name], []), read) for name, rows in self.rows.items()
+        }
         self.catalogue = [from_proto(item) for some in messages.values() for item in some if not check(item)]
         department = {item.item_id: next(iter(item.categories), "") for item in messages[GROCERIES]}
         self.third = {item_id for item_id, name in department.items() if name == asked.third}
@@ -85,6 +88,7 @@ class Bench:
                 "history": profiles.history, "refold_every": profiles.refold_every, "actions": profiles.actions,
                 "epochs": asked.epochs, "final_epochs": max(1, asked.epochs // 2), "negatives": 8192,
                 "cache": asked.folder / "item-vectors", "threads": asked.threads, "seed": asked.seed, "device": "cpu",
+                "text_attributes": read,
             }
         )  # fmt: skip
         torch.set_num_threads(asked.threads)

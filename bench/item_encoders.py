@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from catalog.items.items import from_proto
+from evaluation.data import text_attributes
 from models.encoders.load import Encoders, load_encoders
 from models.encoders.media import ImageEncoder
 from models.encoders.settings import EncoderSettings
@@ -37,7 +38,9 @@ def main() -> None:
     table = Table(
         "encoder", "width", "load s", "torch items/s", "ONNX MB", "ONNX load s", "ONNX items/s", "apart"
     )
-    texts = [from_proto(item).text() for item in movielens.items()]
+    films = movielens.items()
+    read = text_attributes(films)
+    texts = [from_proto(film).text(read) for film in films]
     rng = np.random.default_rng(0)
     sample = [texts[i] for i in rng.choice(len(texts), TEXTS, replace=False)]
     with tempfile.TemporaryDirectory() as folder:

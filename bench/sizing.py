@@ -80,7 +80,7 @@ class Bench:
 
         def records() -> Iterator[tuple[bytes, bytes]]:
             for place, (key, value) in enumerate(item_records(items)):
-                digest = decode(key, value).embedded_hash()
+                digest = decode(key, value).embedded_hash(())
                 message = ItemVector(vector=vectors[place].astype("<f4").tobytes(), content_hash=digest)
                 yield vector_key(version, items[place].item_id), message.SerializeToString()
 

@@ -81,12 +81,12 @@ async def main(server: str, streams: int) -> None:
         item = (await client.item(expiring)).item
         kept = (await client.item(withdrawn)).item
         date = int(time.time() * 1000) + EXPIRES_IN_MS
-        item.expires_at_ms = date
+        item.expires_at.FromMilliseconds(date)
         await client.put_items([item])
         await asyncio.sleep(EXPIRES_IN_MS / 1000 + 3)
         result["expiry"] = figures(holders, on, expiring, date / 1000)
 
-        item.expires_at_ms = 0
+        item.ClearField("expires_at")
         kept.withdrawn = False
         await client.put_items([item, kept])
         for task in tasks:

@@ -51,7 +51,7 @@ class InMemoryCatalog:
         self._categories: dict[str, int] = {}
         self._count = 0
         self._change_log = ChangeLog()
-        self._matching = Matching(self._items, self._change_log, settings.cached_filters)
+        self._matching = Matching(self._items, self._rows, self._change_log, settings.cached_filters)
         self._popularity = Popularity(settings.popularity_seconds * 1000)
         self._vectors = Vectors(settings)
         self._listeners = Listeners()
@@ -230,11 +230,13 @@ class InMemoryCatalog:
         self._count += not self._known.array[row]
         self._known.array[row] = True
         self._shown.array[row] = not item.withdrawn
-        self._expires.array[row] = item.expires_at_ms or _NEVER
-        self._published.array[row] = item.published_at_ms
+        expires = _NEVER if item.expires_at_ms is None else item.expires_at_ms
+        self._expires.array[row] = expires
+        # An item of the very start of 1970 counts as one of unknown age: sources often write that for "unknown".
+        self._published.array[row] = item.published_at_ms or 0
         self._main_category.array[row] = self._category(item)
         self._replace(row, item)
-        gone = item.withdrawn or 0 < item.expires_at_ms <= self._now_ms()
+        gone = item.withdrawn or expires <= self._now_ms()
         self._listeners.note(Change.WITHDRAWN if gone else Change.CHANGED, row)
 
     def remove_item(self, item_id: str) -> None:

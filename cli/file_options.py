@@ -69,6 +69,10 @@ class FileOptions:
     tie_seed: Annotated[
         int, typer.Option(help="Seed of the hash that orders events with equal timestamps")
     ] = 0
+    value_separator: Annotated[
+        str | None,
+        typer.Option(help="What separates several values of an attribute. Default: a cell is one value"),
+    ] = None
     domain: Annotated[str, typer.Option(help="Domain of all items and events, such as `video`")] = ""
 
     @property
@@ -103,7 +107,12 @@ class FileOptions:
     def of_items(self) -> ItemOptions:
         """Returns the options for the reader of items. The separator of a file of sequences does not apply to items."""
         separator = None if self.format == "sequences" else self.separator
-        return ItemOptions(Layout(separator, self.encoding), domain=self.domain, columns=self.columns)
+        return ItemOptions(
+            Layout(separator, self.encoding),
+            domain=self.domain,
+            value_separator=self.value_separator,
+            columns=self.columns,
+        )
 
 
 def with_file_options(command: Callable[Concatenate[FileOptions, P], R]) -> Callable[P, R]:

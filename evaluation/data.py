@@ -1,6 +1,7 @@
 """Prepares data sets and settings for evaluations."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,7 +15,7 @@ from evaluation.method import Method
 from evaluation.methods.lists import ListSettings
 from evaluation.methods.teacher import TeacherMethod
 from evaluation.protocols.split import Split
-from inference.bundle.bundle import Bundle
+from inference.bundle.bundle import MAX_TEXT_ATTRIBUTES, Bundle
 from models.data.events import Events, Floats, ItemText, Media, index_events, texts_fingerprint
 from models.training.distillation import load_teacher, teacher_file
 from profiles.actions import Actions
@@ -36,25 +37,44 @@ class Data:
         items: The items as the model reads them.
         catalogue: The same items as the catalogue holds them. For an item that is missing here, the catalogue only has
             its id.
+        text_attributes: The attributes whose texts are part of the texts of `items`.
     """
 
     known: Events
     items: Sequence[ItemText]
     catalogue: Sequence[Item] = ()
+    text_attributes: tuple[str, ...] = ()
 
 
-def item_texts(files: Files) -> list[ItemText]:
-    """The items as the model reads them, with their images. Items that a server would reject are left out."""
+def text_attributes(items: Sequence[item_pb2.Item]) -> tuple[str, ...]:
+    """The attributes in which the items have texts, sorted: the most frequent ones, as many as a bundle may name."""
+    counts = Counter(name for item in items for name, attribute in item.attributes.items() if attribute.texts)
+    frequent = sorted(counts, key=lambda name: (-counts[name], name))[:MAX_TEXT_ATTRIBUTES]
+    return tuple(sorted(frequent))
+
+
+def item_texts(files: Files, text_attributes: Collection[str]) -> list[ItemText]:
+    """The items as the model reads them, with their images. Items that a server would reject are left out.
+
+    Args:
+        files: The items, and their images.
+        text_attributes: The attributes whose texts the model reads.
+    """
+    read = frozenset(text_attributes)
     return [
         ItemText(
             item.item_id,
-            from_proto(item).text(),
-            item.published_at_ms or None,
+            item.text(read),
+            item.published_at_ms,
             tuple(Media("image", content) for content in local_image(files.images.get(item.item_id))),
         )
-        for item in files.items
-        if not check(item)
+        for item in catalogue_items(files)
     ]
+
+
+def catalogue_items(files: Files) -> list[Item]:
+    """The items as the catalogue holds them. Items that a server would reject are left out."""
+    return [from_proto(item) for item in files.items if not check(item)]
 
 
 def labelled(items: Sequence[item_pb2.Item]) -> bool:
@@ -63,15 +83,28 @@ def labelled(items: Sequence[item_pb2.Item]) -> bool:
     return (
         bool(labels)
         and all(map(str.isdecimal, labels))
-        and not any(item.title or item.description or item.attributes or item.media for item in items)
+        and not any(item.title or item.description or item.media for item in items)
+        and not text_attributes(items)
     )
 
 
-def data_of(files: Files, settings: Settings) -> Data:
-    """The data set of these files. Raises NothingToLearn if no event has a configured action."""
-    texts = item_texts(files)
+def data_of(files: Files, settings: Settings, bundle: Bundle | None = None) -> Data:
+    """The data set of these files.
+
+    Args:
+        files: The events and items.
+        settings: The actions that count, and the attributes whose texts a training reads.
+        bundle: Whose reading of items is taken. None: a training's on these files.
+
+    Raises:
+        NothingToLearn: No event has a configured action.
+    """
+    read = bundle.manifest.text_attributes if bundle is not None else settings.train.text_attributes
+    if read is None:
+        read = text_attributes(files.items)
+    texts = item_texts(files, read)
     known = index_events([files.interactions], texts, Actions(settings.profiles.actions))
-    return Data(known, texts, [from_proto(item) for item in files.items if not check(item)])
+    return Data(known, texts, catalogue_items(files), read)
 
 
 def list_settings(settings: Settings, surface: str = DEFAULT_SURFACE) -> ListSettings:

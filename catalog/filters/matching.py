@@ -1,13 +1,13 @@
 """Cached masks of the items that match a filter."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from catalog.change_log import ChangeLog
-from catalog.filters.filters import Criteria
+from catalog.filters.conditions import Condition, ItemIndex, condition_of, fields_of
 from catalog.filters.postings import Mask, Numbers, Postings, Term
 from catalog.items.items import Item
 from recstream.v1 import filter_pb2
@@ -18,7 +18,7 @@ _PATCHED = 1000
 
 @dataclass(slots=True)
 class _Cached:
-    criteria: Criteria
+    condition: Condition
     generation: int
     mask: Mask
 
@@ -29,12 +29,16 @@ class Matching:
 
     Args:
         items: The catalogue's items by row. The catalogue changes this list.
+        rows: The catalogue's rows by item id. The catalogue changes this mapping.
         change_log: The catalogue's changes.
         cached: How many masks are kept at most.
     """
 
-    def __init__(self, items: Sequence[Item], change_log: ChangeLog, cached: int) -> None:
+    def __init__(
+        self, items: Sequence[Item], rows: Mapping[str, int], change_log: ChangeLog, cached: int
+    ) -> None:
         self._items = items
+        self._rows = rows
         self._change_log = change_log
         self._limit = cached
         self._cache: OrderedDict[tuple[str, bytes], _Cached] = OrderedDict()
@@ -49,18 +53,16 @@ class Matching:
             self._postings.discard(term, row)
         for term in has - had:
             self._postings.add(term, row, rows)
-        for name in old.numbers.keys() - new.numbers.keys():
-            self._numbers.discard(name, row)
-        for name, value in new.numbers.items():
-            self._numbers.put(name, row, value, rows)
+        for name in old.numbers.keys() | new.numbers.keys():
+            self._numbers.put(name, row, new.numbers.get(name, ()), rows)
 
     def mask(self, wanted: filter_pb2.Filter | None, domain: str) -> Mask:
         """The mask [rows] of the rows that match. It is read-only and never changes."""
         key = (domain, wanted.SerializeToString(deterministic=True) if wanted is not None else b"")
         cached = self._cache.get(key)
         if cached is None:
-            criteria = Criteria.of(wanted, domain)
-            cached = _Cached(criteria, self._change_log.generation, _frozen(self._build(criteria)))
+            condition = condition_of(wanted, domain)
+            cached = _Cached(condition, self._change_log.generation, _frozen(self._build(condition)))
             self._cache[key] = cached
             if len(self._cache) > self._limit:
                 self._cache.popitem(last=False)
@@ -74,34 +76,22 @@ class Matching:
     def _refreshed(self, cached: _Cached) -> Mask:
         changed = self._change_log.since(cached.generation)
         if changed is None or len(changed) > _PATCHED:
-            return self._build(cached.criteria)
+            return self._build(cached.condition)
         mask = np.zeros(len(self._items), dtype=np.bool_)
         mask[: len(cached.mask)] = cached.mask
         for row in changed:
-            mask[row] = cached.criteria.matches(self._items[row])
+            mask[row] = cached.condition.matches(self._items[row])
         return mask
 
-    def _build(self, criteria: Criteria) -> Mask:
-        rows = len(self._items)
-        mask = np.ones(rows, dtype=np.bool_)
-        if criteria.domain:
-            mask &= self._postings.any_of([("domain", criteria.domain)], rows)
-        if criteria.categories:
-            mask &= self._postings.any_of((("category", name) for name in criteria.categories), rows)
-        if criteria.excluded:
-            mask &= ~self._postings.any_of((("category", name) for name in criteria.excluded), rows)
-        for name, values in criteria.attributes:
-            mask &= self._postings.any_of((("attribute", name, value) for value in values), rows)
-        for part in criteria.ranges:
-            mask &= self._numbers.between(part.name, part.low, part.high, rows)
-        return mask
+    def _build(self, condition: Condition) -> Mask:
+        return condition.mask(ItemIndex(self._postings, self._numbers, self._rows, len(self._items)))
 
 
 def _terms(item: Item) -> set[Term]:
-    terms: set[Term] = {("category", name) for name in item.categories}
-    terms |= {("attribute", name, value) for name, value in item.attributes.items()}
-    if item.domain:
-        terms.add(("domain", item.domain))
+    terms: set[Term] = set()
+    for field, texts in fields_of(item):
+        terms.add((field,))
+        terms.update((field, text) for text in texts)
     return terms
 
 

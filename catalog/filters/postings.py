@@ -1,12 +1,12 @@
-"""Rows by term, and numbers by name."""
+"""Rows by term and by number."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-Term = tuple[str, ...]
-"""("category", name), ("attribute", name, value) or ("domain", name)."""
+Term = tuple[str, str] | tuple[str]
+"""(field, text), or (field,) for rows that have any value in the field."""
 
 Mask = NDArray[np.bool_]
 
@@ -72,14 +72,43 @@ class Postings:
 
 
 class Numbers:
-    """Values by name and row: a dict if few rows have the number, a dense array if many do."""
+    """Numbers by name and row. A row may have several. The first numbers of all rows are kept together, then the second
+    ones, and so on: in a dict if few rows have one, in a dense array if many do."""
 
     def __init__(self) -> None:
-        self._values: dict[str, dict[int, float] | NDArray[np.float64]] = {}
+        # By name and place among the row's numbers. A row with a place has all places before it.
+        self._values: dict[tuple[str, int], dict[int, float] | NDArray[np.float64]] = {}
 
-    def put(self, name: str, row: int, value: float, rows: int) -> None:
-        """Sets the row's number. `rows` is the size of the catalogue."""
-        held = self._values.setdefault(name, {})
+    def put(self, name: str, row: int, values: Sequence[float], rows: int) -> None:
+        """Replaces the row's numbers. `rows` is the size of the catalogue."""
+        for place, value in enumerate(values):
+            self._put((name, place), row, value, rows)
+        place = len(values)
+        while (held := self._values.get((name, place))) is not None:
+            if isinstance(held, dict):
+                held.pop(row, None)
+                if not held:
+                    del self._values[name, place]
+            elif row < len(held):
+                held[row] = np.nan
+            place += 1
+
+    def between(self, name: str, low: float, high: float, rows: int) -> Mask:
+        """A new mask [rows] of the rows that have a number in [low, high]."""
+        mask = np.zeros(rows, dtype=np.bool_)
+        place = 0
+        while (held := self._values.get((name, place))) is not None:
+            if isinstance(held, dict):
+                values = np.fromiter(held.values(), np.float64, len(held))
+                mask[np.fromiter(held, np.int64, len(held))] |= (values >= low) & (values <= high)
+            else:
+                part = held[:rows]
+                mask[: len(part)] |= (part >= low) & (part <= high)
+            place += 1
+        return mask
+
+    def _put(self, key: tuple[str, int], row: int, value: float, rows: int) -> None:
+        held = self._values.setdefault(key, {})
         if isinstance(held, dict):
             held[row] = value
             if len(held) > max(_DENSE_FROM, rows // _DENSE_SHARE):
@@ -87,31 +116,9 @@ class Numbers:
                 dense[np.fromiter(held, np.int64, len(held))] = np.fromiter(
                     held.values(), np.float64, len(held)
                 )
-                self._values[name] = dense
+                self._values[key] = dense
         else:
             if row >= len(held):
                 held = np.concatenate([held, np.full(row + 1 + row // 2 - len(held), np.nan)])
-                self._values[name] = held
+                self._values[key] = held
             held[row] = value
-
-    def discard(self, name: str, row: int) -> None:
-        """Removes the row's number."""
-        held = self._values.get(name)
-        if isinstance(held, dict):
-            held.pop(row, None)
-            if not held:
-                del self._values[name]
-        elif held is not None and row < len(held):
-            held[row] = np.nan
-
-    def between(self, name: str, low: float, high: float, rows: int) -> Mask:
-        """A new mask [rows] of the rows whose number lies in [low, high]."""
-        mask = np.zeros(rows, dtype=np.bool_)
-        held = self._values.get(name)
-        if isinstance(held, dict):
-            values = np.fromiter(held.values(), np.float64, len(held))
-            mask[np.fromiter(held, np.int64, len(held))] = (values >= low) & (values <= high)
-        elif held is not None:
-            part = held[:rows]
-            mask[: len(part)] = (part >= low) & (part <= high)
-        return mask

@@ -1,8 +1,10 @@
 """The limits of an item, and the check against them."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
+
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from catalog.items import media
 from recstream.v1 import item_pb2
@@ -11,14 +13,17 @@ MAX_ID_BYTES: Final = 256
 MAX_TITLE_BYTES: Final = 4096
 MAX_DESCRIPTION_BYTES: Final = 32_768
 MAX_CATEGORIES: Final = 64
-MAX_ATTRIBUTES: Final = 64
-MAX_NUMBERS: Final = 64
+MAX_ATTRIBUTES: Final = 128
+MAX_VALUES: Final = 64
+"""Most values of one attribute."""
+MAX_ATTRIBUTES_BYTES: Final = 131_072
+"""Most bytes of all attributes together, so that the largest item with media fits into a record."""
 MAX_NAME_BYTES: Final = 256
 MAX_VALUE_BYTES: Final = 1024
 
-_YEAR_10000_MS: Final = 253_402_300_800_000
-# Milliseconds until March 1973. A smaller time that is not 0 was most likely given in seconds.
-_LOOKS_LIKE_SECONDS: Final = 100_000_000_000
+# The range of Timestamp and of datetime, in Unix seconds.
+_YEAR_1: Final = -62_135_596_800
+_YEAR_10000: Final = 253_402_300_800
 
 
 def check(item: item_pb2.Item, *, stored: bool = False) -> list[tuple[str, str]]:
@@ -32,26 +37,16 @@ def check(item: item_pb2.Item, *, stored: bool = False) -> list[tuple[str, str]]
     found += _too_long("title", item.title, MAX_TITLE_BYTES)
     found += _too_long("description", item.description, MAX_DESCRIPTION_BYTES)
     found += _too_long("domain", item.domain, MAX_NAME_BYTES)
-    for field, size, limit in (
-        ("categories", len(item.categories), MAX_CATEGORIES),
-        ("attributes", len(item.attributes), MAX_ATTRIBUTES),
-        ("numbers", len(item.numbers), MAX_NUMBERS),
-    ):
-        if size > limit:
-            found.append((field, f"has {size} entries; the limit is {limit}"))
+    found += _too_many("categories", len(item.categories), MAX_CATEGORIES)
     for i, category in enumerate(item.categories[:MAX_CATEGORIES]):
         found += _name(f"categories[{i}]", category)
-    if len(item.attributes) <= MAX_ATTRIBUTES:
-        for name, value in sorted(item.attributes.items()):
-            found += _name("attributes", name)
-            found += _too_long(f"attributes[{name[:64]}]", value, MAX_VALUE_BYTES)
-    if len(item.numbers) <= MAX_NUMBERS:
-        for name, number in sorted(item.numbers.items()):
-            found += _name("numbers", name)
-            if not math.isfinite(number):
-                found.append((f"numbers[{name[:64]}]", f"is {number}, not a finite number"))
+    found += _attributes_problems(item.attributes)
     found += media.problems(item.media, stored)
-    found += _time_problems(item)
+    if item.HasField("expires_at"):
+        found += _time_problems("expires_at", item.expires_at, earliest=0)
+    if item.HasField("published_at"):
+        # Films and books may be older than 1970.
+        found += _time_problems("published_at", item.published_at, earliest=_YEAR_1)
     return found
 
 
@@ -62,21 +57,48 @@ def id_problems(field: str, item_id: str) -> Iterable[tuple[str, str]]:
     yield from _too_long(field, item_id, MAX_ID_BYTES)
 
 
-def _time_problems(item: item_pb2.Item) -> Iterable[tuple[str, str]]:
-    expires, published = item.expires_at_ms, item.published_at_ms
-    if not 0 <= expires < _YEAR_10000_MS:
-        yield "expires_at_ms", f"is {expires}, not Unix time in milliseconds (0: never expires)"
-    elif 0 < expires < _LOOKS_LIKE_SECONDS:
-        yield "expires_at_ms", f"is {expires}, which looks like seconds; use milliseconds"
-    # Films and books that were published before 1970 have negative times.
-    if not -_YEAR_10000_MS < published < _YEAR_10000_MS:
-        yield "published_at_ms", f"is {published}, not Unix time in milliseconds (0: unknown)"
+def _attributes_problems(attributes: Mapping[str, item_pb2.Attribute]) -> Iterable[tuple[str, str]]:
+    if len(attributes) > MAX_ATTRIBUTES:
+        yield from _too_many("attributes", len(attributes), MAX_ATTRIBUTES)
+        return
+    size = 0
+    for name, attribute in sorted(attributes.items()):
+        yield from _name("attributes", name)
+        yield from _attribute_problems(f"attributes[{name[:64]}]", attribute)
+        size += len(name.encode()) + attribute.ByteSize()
+    if size > MAX_ATTRIBUTES_BYTES:
+        yield "attributes", f"has {size} bytes in all names and values; the limit is {MAX_ATTRIBUTES_BYTES}"
+
+
+def _attribute_problems(field: str, attribute: item_pb2.Attribute) -> Iterable[tuple[str, str]]:
+    if attribute.texts and attribute.numbers:
+        yield field, "has texts and numbers; give it one of the two"
+    yield from _too_many(f"{field}.texts", len(attribute.texts), MAX_VALUES)
+    yield from _too_many(f"{field}.numbers", len(attribute.numbers), MAX_VALUES)
+    for i, text in enumerate(attribute.texts[:MAX_VALUES]):
+        yield from _too_long(f"{field}.texts[{i}]", text, MAX_VALUE_BYTES)
+    for i, number in enumerate(attribute.numbers[:MAX_VALUES]):
+        if not math.isfinite(number):
+            yield f"{field}.numbers[{i}]", f"is {number}, not a finite number"
+
+
+def _time_problems(field: str, time: Timestamp, earliest: int) -> Iterable[tuple[str, str]]:
+    if not 0 <= time.nanos < 1_000_000_000:
+        yield field, f"has {time.nanos} nanoseconds; a second has 0 to 999,999,999"
+    if not earliest <= time.seconds < _YEAR_10000:
+        first = "1970" if earliest == 0 else "the year 1"
+        yield field, f"is {time.seconds} s of Unix time; it must be from {first} to the year 9999"
 
 
 def _name(field: str, name: str) -> Iterable[tuple[str, str]]:
     if not name.strip():
         yield field, "has a blank name"
     yield from _too_long(field, name, MAX_NAME_BYTES)
+
+
+def _too_many(field: str, size: int, limit: int) -> Iterable[tuple[str, str]]:
+    if size > limit:
+        yield field, f"has {size} entries; the limit is {limit}"
 
 
 def _too_long(field: str, text: str, limit: int) -> Iterable[tuple[str, str]]:

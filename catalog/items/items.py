@@ -1,12 +1,13 @@
 """An item as the catalogue holds it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from sys import intern
 from types import MappingProxyType
 
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from catalog.errors import BadRecord
 from catalog.items.item_check import check
@@ -17,38 +18,53 @@ from recstream.v1 import item_pb2
 
 __all__ = ["Item", "check", "decode", "from_proto"]
 
-_NOTHING: Mapping[str, str] = MappingProxyType({})
-_NO_NUMBERS: Mapping[str, float] = MappingProxyType({})
+_NO_TEXTS: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+_NO_NUMBERS: Mapping[str, tuple[float, ...]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A checked item. The fields are those of `recstream.v1.Item`, without duplicate categories."""
+    """A checked item: the fields of `recstream.v1.Item`, without duplicate categories and values.
+
+    Attributes:
+        texts: The attributes with texts, by name. None of them is empty.
+        numbers: The attributes with numbers, by name. None of them is empty.
+        expires_at_ms: Unix milliseconds. None: never.
+        published_at_ms: Unix milliseconds. None: unknown.
+    """
 
     item_id: str
     title: str = ""
     description: str = ""
     categories: tuple[str, ...] = ()
-    attributes: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
-    numbers: Mapping[str, float] = field(default_factory=lambda: _NO_NUMBERS)
+    texts: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: _NO_TEXTS)
+    numbers: Mapping[str, tuple[float, ...]] = field(default_factory=lambda: _NO_NUMBERS)
     domain: str = ""
     withdrawn: bool = False
-    expires_at_ms: int = 0
-    published_at_ms: int = 0
+    expires_at_ms: int | None = None
+    published_at_ms: int | None = None
     media: tuple[Media, ...] = ()
 
-    def text(self) -> str:
-        """The text that is embedded: title, categories, attributes and description as plain text."""
-        return item_text(self.title, self.categories, self.attributes, self.description)
+    def text(self, text_attributes: Collection[str]) -> str:
+        """The text that is embedded: title, categories, these attributes' texts and description as plain text.
 
-    def content_hash(self) -> bytes:
-        """A hash of 16 bytes over `text()` and all media. It is the same with and without the media's contents."""
-        return content_hash(self.text(), ((m.modality, m.content_hash) for m in self.media))
+        Args:
+            text_attributes: The attributes that the model reads, `Manifest.text_attributes`.
+        """
+        read = {name: texts for name, texts in self.texts.items() if name in text_attributes}
+        return item_text(self.title, self.categories, read, self.description)
 
-    def embedded_hash(self) -> bytes:
-        """A hash of 16 bytes over `text()` and the media whose contents are present: the input of a vector that is
-        computed now."""
-        return content_hash(self.text(), ((m.modality, m.content_hash) for m in self.media if m.content))
+    def content_hash(self, text_attributes: Collection[str]) -> bytes:
+        """A hash of 16 bytes over `text(text_attributes)` and all media. It is the same with and without the media's
+        contents."""
+        return content_hash(self.text(text_attributes), ((m.modality, m.content_hash) for m in self.media))
+
+    def embedded_hash(self, text_attributes: Collection[str]) -> bytes:
+        """A hash of 16 bytes over `text(text_attributes)` and the media whose contents are present: the input of a
+        vector that is computed now."""
+        return content_hash(
+            self.text(text_attributes), ((m.modality, m.content_hash) for m in self.media if m.content)
+        )
 
     def without_contents(self) -> "Item":
         """The item with hashes in place of its media's contents, as it is kept in memory and returned to clients."""
@@ -63,12 +79,14 @@ class Item:
             title=self.title,
             description=self.description,
             categories=self.categories,
-            attributes=self.attributes,
-            numbers=self.numbers,
+            attributes={
+                **{name: item_pb2.Attribute(texts=texts) for name, texts in self.texts.items()},
+                **{name: item_pb2.Attribute(numbers=numbers) for name, numbers in self.numbers.items()},
+            },
             domain=self.domain,
             withdrawn=self.withdrawn,
-            expires_at_ms=self.expires_at_ms,
-            published_at_ms=self.published_at_ms,
+            expires_at=_timestamp(self.expires_at_ms),
+            published_at=_timestamp(self.published_at_ms),
             media=(m.to_proto() for m in self.media),
         )
 
@@ -81,12 +99,22 @@ def from_proto(message: item_pb2.Item) -> Item:
         title=message.title,
         description=message.description,
         categories=tuple(dict.fromkeys(intern(c) for c in message.categories)),
-        attributes={intern(name): value for name, value in message.attributes.items()} or _NOTHING,
-        numbers={intern(name): value for name, value in message.numbers.items()} or _NO_NUMBERS,
+        texts={
+            intern(name): tuple(dict.fromkeys(attribute.texts))
+            for name, attribute in message.attributes.items()
+            if attribute.texts
+        }
+        or _NO_TEXTS,
+        numbers={
+            intern(name): tuple(dict.fromkeys(attribute.numbers))
+            for name, attribute in message.attributes.items()
+            if attribute.numbers
+        }
+        or _NO_NUMBERS,
         domain=intern(message.domain),
         withdrawn=message.withdrawn,
-        expires_at_ms=message.expires_at_ms,
-        published_at_ms=message.published_at_ms,
+        expires_at_ms=message.expires_at.ToMilliseconds() if message.HasField("expires_at") else None,
+        published_at_ms=message.published_at.ToMilliseconds() if message.HasField("published_at") else None,
         media=media_from_proto(message.media),
     )
 
@@ -109,3 +137,11 @@ def decode(key: bytes | None, value: bytes) -> Item:
     if key != message.item_id.encode():
         raise BadRecord(f"its key is not its item id {message.item_id!r}")
     return from_proto(message)
+
+
+def _timestamp(time_ms: int | None) -> Timestamp | None:
+    if time_ms is None:
+        return None
+    made = Timestamp()
+    made.FromMilliseconds(time_ms)
+    return made

@@ -23,10 +23,12 @@ def plain(text: str) -> str:
     return _UNPRINTABLE.sub(" ", text).strip()
 
 
-def item_text(title: str, categories: Iterable[str], attributes: Mapping[str, str], description: str) -> str:
+def item_text(
+    title: str, categories: Iterable[str], attributes: Mapping[str, Iterable[str]], description: str
+) -> str:
     """Title, categories, attributes sorted by name, and description as one plain text."""
     parts = [plain(title), ", ".join(filter(None, map(plain, categories)))]
-    parts += [f"{plain(name)}: {plain(value)}" for name, value in sorted(attributes.items())]
+    parts += [f"{plain(name)}: {', '.join(map(plain, texts))}" for name, texts in sorted(attributes.items())]
     parts.append(plain(description))
     return ". ".join(filter(None, parts))
 

@@ -159,8 +159,8 @@ def _measured(protocol: _Protocol, arguments: _Arguments) -> "Result | ColdResul
     settings, show = load_settings(), arguments.progress
     threads = settings.train.threads
     try:
-        data = data_of(arguments.files, settings)
         bundle, lists = read(arguments.bundle), list_settings(settings, arguments.surface)
+        data = data_of(arguments.files, settings, bundle)
         if warning := texts_warning(bundle, data.items):
             arguments.console.print(f"warning: {warning}", style="yellow", highlight=False, markup=False)
         if protocol == "cold-items":

@@ -55,7 +55,7 @@ def compress(
     settings = load_settings()
     try:
         float32 = read(bundle)
-        data = data_of(options.read(interactions, items or ()), settings)
+        data = data_of(options.read(interactions, items or ()), settings, float32)
         test, lists = split(data.known, protocol), list_settings(settings, MODEL_SURFACE)
         with progress_on(console) as show:
             task = show.add_task("Graphs to int8", total=len(float32.manifest.graphs()))

@@ -9,8 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.errors import CommandError
-from recstream.client import Client, RankedItem, Recommendations, RecstreamError
-from recstream.v1 import filter_pb2
+from recstream.client import Client, InvalidRequest, RankedItem, Recommendations, RecstreamError
 
 
 def recommend(
@@ -21,16 +20,19 @@ def recommend(
         str, typer.Option(help="Surface on which the list is shown. Default: the default surface")
     ] = "",
     domain: Annotated[str, typer.Option(help="Only items of this domain")] = "",
-    category: Annotated[
-        list[str] | None,
-        typer.Option(help="Only items of this category. May be repeated: items of any of them"),
+    filter_text: Annotated[
+        str | None,
+        typer.Option(
+            "--filter", help="Which items, such as 'category = \"shoes\" AND attributes.price <= 20'"
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the list as one JSON document")] = False,
 ) -> None:
     """Ask the server for one list of a user."""
-    wanted = filter_pb2.Filter(categories=category or [])
     try:
-        answer = asyncio.run(_ask(server, user, count, surface, domain, wanted))
+        answer = asyncio.run(_ask(server, user, count, surface, domain, filter_text))
+    except InvalidRequest as error:
+        raise CommandError(str(error), "docs/filters.md has the form of --filter") from error
     except RecstreamError as error:
         raise CommandError(f"{server}: {error}", "`recstream doctor` says what is reachable") from error
     if as_json:
@@ -44,11 +46,11 @@ def recommend(
 
 
 async def _ask(
-    server: str, user: str, count: int, surface: str, domain: str, wanted: filter_pb2.Filter
+    server: str, user: str, count: int, surface: str, domain: str, filter_text: str | None
 ) -> Recommendations:
     async with Client(server) as client:
         return await client.recommend(
-            user, count=count, surface=surface, domain=domain, filter=wanted, item_fields=["title"]
+            user, count=count, surface=surface, domain=domain, filter=filter_text, item_fields=["title"]
         )
 
 

@@ -17,6 +17,7 @@ from cli.file_options import FileOptions, with_file_options
 from cli.terminal.progress import progress_on
 from cli.terminal.reports import preparation_table, report_table
 from configuration.settings import load_settings
+from inference.bundle.bundle import read
 from inference.errors import BundleRefused
 from models.training.distributed.torchrun import torchrun_rank
 from profiles.actions import Actions
@@ -158,9 +159,17 @@ class _Source:
     continued: bool
 
 
+def _text_attributes(bundle: Path) -> tuple[str, ...]:
+    """The attributes whose texts the bundle reads. Raises CommandError."""
+    try:
+        return read(bundle).manifest.text_attributes
+    except BundleRefused as error:
+        raise CommandError(f"{bundle}: {error}", "train without --continue") from error
+
+
 def _train(rows: Interactions, files: Files, source: _Source, bundle: Path, console: Console) -> None:
     try:
-        from evaluation.data import item_texts, labelled
+        from evaluation.data import item_texts, labelled, text_attributes
         from evaluation.protocols.split import training_part
         from models.data.events import index_events
         from models.data.preparation import prepare
@@ -186,7 +195,12 @@ def _train(rows: Interactions, files: Files, source: _Source, bundle: Path, cons
             "cache": settings.train.cache or bundle.with_name("item-vectors"),
         }
     )
-    texts = item_texts(files)
+    read_texts = settings.train.text_attributes
+    if read_texts is None:
+        # The weights of a continued training fit what it has read so far.
+        read_texts = _text_attributes(bundle) if source.continued else text_attributes(files.items)
+    wanted = wanted.model_copy(update={"text_attributes": read_texts})
+    texts = item_texts(files, read_texts)
     has_content = any(item.text or item.media for item in texts)
     wanted, better = with_data_defaults(
         wanted, timed=files.interactions.timed, has_content=has_content, labels=labelled(files.items)

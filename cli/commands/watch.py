@@ -15,30 +15,40 @@ from rich.text import Text
 
 from cli.commands.recommend import shown_title
 from cli.errors import CommandError
-from recstream.client import Cause, Client, Recommendations, RecstreamError
+from recstream.client import Cause, Client, InvalidRequest, Recommendations, RecstreamError
 
 
 def watch(
     user: Annotated[str, typer.Argument(help="User id")],
     server: Annotated[str, typer.Option(help="host:port of the gRPC server")] = "127.0.0.1:50051",
     count: Annotated[int, typer.Option(min=1, max=500, help="Number of items")] = 10,
+    filter_text: Annotated[
+        str | None,
+        typer.Option(
+            "--filter", help="Which items, such as 'category = \"shoes\" AND attributes.price <= 20'"
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document for each list")] = False,
 ) -> None:
     """Open a user's stream, and show each new list: what moved, why, and how long after the event."""
     console = Console()
     try:
         with suppress(KeyboardInterrupt):
-            asyncio.run(_watch(server, user, count, console, as_json=as_json))
+            asyncio.run(_watch(server, user, count, filter_text, console, as_json=as_json))
+    except InvalidRequest as error:
+        raise CommandError(str(error), "docs/filters.md has the form of --filter") from error
     except RecstreamError as error:
         raise CommandError(f"{server}: {error}", "`recstream doctor` says what is reachable") from error
 
 
-async def _watch(server: str, user: str, count: int, console: Console, *, as_json: bool) -> None:
+async def _watch(
+    server: str, user: str, count: int, filter_text: str | None, console: Console, *, as_json: bool
+) -> None:
     titles: dict[str, str] = {}
     before: list[str] = []
     async with Client(server) as client:
         with Live(console=console, auto_refresh=False, transient=False) as live:
-            async for answer in client.stream(user, count=count, item_fields=["title"]):
+            async for answer in client.stream(user, count=count, filter=filter_text, item_fields=["title"]):
                 received_ms = time.time() * 1000
                 titles.update((item.item_id, shown_title(item)) for item in answer)
                 newest = newest_cause(answer)

@@ -66,6 +66,9 @@ def _row(film: item_pb2.Item) -> dict[str, object]:
         "item_id": film.item_id,
         "title": film.title,
         "categories": list(film.categories),
-        **dict(film.numbers),
-        **dict(film.attributes),
+        **{name: _cell(attribute.texts or attribute.numbers) for name, attribute in film.attributes.items()},
     }
+
+
+def _cell(values: Sequence[str] | Sequence[float]) -> object:
+    return values[0] if len(values) == 1 else list(values)

@@ -144,6 +144,7 @@ class Trainer:
                 "refold_every": profiles.refold_every,
                 "actions": profiles.actions,
                 "seed": seed,
+                "text_attributes": self.data.text_attributes,
             }
         )
 

@@ -31,6 +31,8 @@ from inference.model import Tokens
 MANIFEST: Final = "manifest.json"
 TOKENIZER: Final = "tokenizer.json"
 ITEMS: Final = "items.json"
+MAX_TEXT_ATTRIBUTES: Final = 1_000
+"""Most attributes that a model reads."""
 
 
 class Manifest(BaseModel):
@@ -56,6 +58,11 @@ class Manifest(BaseModel):
     history: int = Field(ge=1, description="N: events that a state always covers")
     refold_every: int = Field(ge=1, description="K: events between refolds")
     text_tokens: int = Field(ge=2, description="Maximum number of tokens of an item's text")
+    text_attributes: tuple[str, ...] = Field(
+        (),
+        max_length=MAX_TEXT_ATTRIBUTES,
+        description="Attributes whose texts are part of an item's text, beside title, categories and description",
+    )
     modalities: tuple[Modality, ...] = Field(
         (), description="Modalities of items besides text, in the order in which they are added"
     )

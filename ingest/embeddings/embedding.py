@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import structlog
@@ -43,6 +44,8 @@ class Embedding:
         self._model = model
         self._bundle = bundle
         self._timeout = timeout
+        self.text_attributes: Final = frozenset(bundle.manifest.text_attributes)
+        """The attributes whose texts the model reads."""
 
     async def __call__(self, items: Sequence[Item]) -> Embedded:
         """Embeds all items in one call. An item whose vector is not finite fails by itself.
@@ -90,7 +93,7 @@ class Embedding:
 
     async def _encode(self, items: Sequence[Item]) -> dict[str, Floats]:
         ids = [item.item_id for item in items]
-        texts = [item.text() for item in items]
+        texts = [item.text(self.text_attributes) for item in items]
         # The tokenizer takes milliseconds for a long text, and releases the interpreter's lock.
         tokens = await asyncio.to_thread(self._bundle.tokens, ids, texts)
         until = time.monotonic() + self._timeout

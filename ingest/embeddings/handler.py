@@ -53,7 +53,8 @@ class _Changes:
 
 
 class ItemsHandler(BatchHandler):
-    """Embeds items that are new or whose content has changed, and removes the vectors of removed items.
+    """Embeds items that are new or whose content has changed, and removes the vectors of removed items. Content is what
+    the model reads: a change of any other attribute embeds nothing.
 
     Kafka drops the record of a removal after a day (`delete.retention.ms`). If no worker ran meanwhile, none reads it.
     So a new worker also removes the vectors whose items the catalogue does not have, once it has nothing else to do.
@@ -182,11 +183,12 @@ class ItemsHandler(BatchHandler):
         return _Changes(items, frozenset(removed), tuple(letters))
 
     async def _embed(self, changes: _Changes, attempt: int) -> Embedded:
+        read = self._embedding.text_attributes
         changed = [
             item
             for item, _ in changes.items.values()
             # A vector made from all of the item's media, or from all whose contents are at hand, cannot get better.
-            if self._hash(item.item_id) not in (item.content_hash(), item.embedded_hash())
+            if self._hash(item.item_id) not in (item.content_hash(read), item.embedded_hash(read))
         ]
         metrics.UNCHANGED.inc(len(changes.items) - len(changed) if attempt == 0 else 0)
         # A batch that keeps failing although the model is ready has an item that the model cannot embed.
@@ -218,7 +220,7 @@ class ItemsHandler(BatchHandler):
         values: dict[str, bytes | None] = dict.fromkeys(changes.removed)
         hashes: dict[str, bytes | None] = dict.fromkeys(changes.removed)
         for item_id, vector in embedded.vectors.items():
-            content_hash = changes.items[item_id][0].embedded_hash()
+            content_hash = changes.items[item_id][0].embedded_hash(self._embedding.text_attributes)
             message = ItemVector(vector=vector.astype("<f4").tobytes(), content_hash=content_hash)
             values[item_id] = message.SerializeToString(deterministic=True)
             hashes[item_id] = content_hash

@@ -36,6 +36,7 @@ class BundleMetadata:
         metrics: figures of the training, by name.
         data_fingerprint: fingerprint of the events.
         texts_fingerprint: fingerprint of the items' texts; empty if they do not matter.
+        text_attributes: attributes whose texts are part of the items' texts.
     """
 
     version: int | None
@@ -47,6 +48,7 @@ class BundleMetadata:
     metrics: Mapping[str, float]
     data_fingerprint: str
     texts_fingerprint: str = ""
+    text_attributes: tuple[str, ...] = ()
 
 
 def write_bundle(
@@ -105,6 +107,7 @@ def write_bundle(
             history=metadata.history,
             refold_every=metadata.refold_every,
             text_tokens=sizes.tokens,
+            text_attributes=metadata.text_attributes,
             popularity_half_lives_days=metadata.popularity_half_lives_days,
             modalities=tuple(encoder.modality for encoder in encoders.media),
             metrics=dict(metadata.metrics),

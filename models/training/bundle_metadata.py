@@ -25,4 +25,5 @@ def bundle_metadata(
         metrics=metrics,
         data_fingerprint=data_fingerprint,
         texts_fingerprint=texts_fingerprint,
+        text_attributes=settings.text_attributes or (),
     )

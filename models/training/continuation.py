@@ -50,6 +50,7 @@ _FIXED = (
     "history",
     "refold_every",
     "popularity_half_lives_days",
+    "text_attributes",
 )
 
 

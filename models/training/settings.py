@@ -106,6 +106,12 @@ class TrainSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     encoders: EncoderSettings = Field(EncoderSettings(), description="Pretrained encoders of items")
+    text_attributes: tuple[str, ...] | None = Field(
+        None,
+        max_length=1_000,
+        description="Attributes of items whose texts the model reads; none: those of the training items, the most "
+        "frequent 1,000",
+    )
     preparation: PreparationSettings = Field(
         PreparationSettings(), description="Events that are left out of the training"
     )

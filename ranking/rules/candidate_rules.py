@@ -102,8 +102,9 @@ def _codes(catalog: InMemoryCatalog, rows: Rows, field: str) -> Indices:
 
 
 def _value(item: Item, name: str) -> Hashable | None:
-    """The item's value of an attribute. None: it has none."""
-    return item.attributes.get(name)
+    """The item's first value of an attribute. None: it has none."""
+    values = item.texts.get(name) or item.numbers.get(name)
+    return values[0] if values else None
 
 
 def _coded(values: Iterable[Hashable | None]) -> Indices:

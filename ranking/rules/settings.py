@@ -4,13 +4,20 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from catalog.errors import BadFilterText
+from catalog.filters import filter_check
+from catalog.filters.filter_text import parse
 from ranking.rules.check import problems
-from ranking.rules.filter_text import parse
 from recstream.v1 import rules_pb2
 
 
 def _parseable(text: str) -> str:
-    parse(text)
+    try:
+        wrong = filter_check.problems(parse(text))
+    except BadFilterText as error:
+        raise ValueError(f"{text!r} is not a filter: {error}") from error
+    if wrong:
+        raise ValueError(f"{text!r}: {'; '.join(f'{path} {problem}' for path, problem in wrong)}")
     return text
 
 
@@ -45,7 +52,7 @@ class BoostSettings(_Windowed):
     """See `recstream.v1.Boost`."""
 
     name: str = Field(description="Its name, which reasons give")
-    filter: FilterText = Field(description="Which items it moves, as a text")
+    filter: FilterText = Field(description="Which items it moves, such as `category = drama`")
     strength: float = Field(description="Standard deviations of the scores, -10 to 10; negative: down")
 
 
@@ -60,7 +67,7 @@ class PromotionSettings(_Windowed):
     """See `recstream.v1.Promotion`."""
 
     name: str = Field(description="Its name, which reasons give")
-    filter: FilterText = Field(description="Which items it promotes, as a text")
+    filter: FilterText = Field(description="Which items it promotes, such as `attributes.brand = ours`")
     share: float = Field(description="Share of the list that they have at least, 0 to 1")
 
 

@@ -62,7 +62,7 @@ def _item(
     if (own := latest.get((item_id, "categoryid"))) is not None:
         item.categories.extend(_upwards(own[1], parents))
     if (available := latest.get((item_id, "available"))) is not None:
-        item.attributes["available"] = available[1]
+        item.attributes["available"].texts.append(available[1])
     truncate(item)
     return item
 

@@ -32,6 +32,15 @@ def words(cell: object) -> str:
     return "" if cell is None or isinstance(cell, bytes | dict) else str(cell)
 
 
+def parts(cell: object, separator: str | None) -> list[object]:
+    """The values of a cell: the elements of a list, or what is between separators. None: a cell is one value."""
+    if isinstance(cell, list):
+        return cell
+    if separator is None or not isinstance(cell, str):
+        return [cell]
+    return [part.strip() for part in cell.split(separator)]
+
+
 def categories(cell: object, separator: str | None) -> list[str]:
     """Distinct names of categories. `separator`: between names in one string; None: `|`, else `,`."""
     names = list(_names(cell, separator))

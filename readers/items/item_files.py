@@ -9,7 +9,7 @@ from pathlib import Path
 from readers.errors import UnreadableFile
 from readers.formats import attributes, properties
 from readers.interactions.format_options import ITEM
-from readers.items.items import ItemOptions, ItemRow, read_item_table
+from readers.items.items import ItemOptions, ItemRow, drop_attributes, read_item_table
 from readers.report import Report
 from readers.tables.content import decoded, detect_encoding, first_lines, suffix
 from readers.tables.text import Layout
@@ -87,19 +87,17 @@ def _flags(films: dict[str, ItemRow]) -> dict[str, ItemRow]:
     """Turns columns of 0 and 1 into genres."""
     for film in films.values():
         facts = film.item.attributes
-        film.item.categories.extend(genre for genre in GENRES[1:] if facts.get(genre) == "1")
-        for name in GENRES:
-            facts.pop(name, None)
-        for name in ("imdb_url", "video_release_date"):
-            facts.pop(name, None)
+        film.item.categories.extend(
+            genre for genre in GENRES[1:] if genre in facts and list(facts[genre].texts) == ["1"]
+        )
+        drop_attributes(film.item, *GENRES, "imdb_url", "video_release_date")
     return films
 
 
 def _news(news: dict[str, ItemRow]) -> dict[str, ItemRow]:
     """Drops URLs and linked entities, which are not text."""
     for one in news.values():
-        for name in ("url", "title_entities", "abstract_entities"):
-            one.item.attributes.pop(name, None)
+        drop_attributes(one.item, "url", "title_entities", "abstract_entities")
     return news
 
 

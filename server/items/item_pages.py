@@ -43,5 +43,7 @@ def decode(request: rpc.ListItemsRequest) -> int | None:
     last: int
     _, last, asked = _BODY.unpack(body)
     if asked != fingerprint(request):
-        raise refused("belongs to another request: domain, filter and include_withdrawn must stay the same")
+        raise refused(
+            "belongs to another request: domain, filter, filter_text and include_withdrawn must stay the same"
+        )
     return last

@@ -87,12 +87,12 @@ class ItemReader:
         Raises:
             InvalidRequest: A field is not valid, or the token belongs to another request.
         """
-        size = validation.list_items(request)
+        size, wanted = validation.list_items(request)
         last = item_pages.decode(request)
         await self._order.follow()
-        mask = self._catalog.matching(
-            request.filter if request.HasField("filter") else None, request.domain
-        ) & (self._catalog.known if request.include_withdrawn else self._catalog.eligible(self._now_ms()))
+        mask = self._catalog.matching(wanted, request.domain) & (
+            self._catalog.known if request.include_withdrawn else self._catalog.eligible(self._now_ms())
+        )
         # One more than a page shows whether others follow.
         rows, hashes = self._order.following(last, mask, size + 1)
         listed = [self._catalog.item(row) for row in rows[:size].tolist()]

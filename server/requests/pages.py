@@ -22,7 +22,9 @@ def fingerprint(request: rpc.RecommendRequest) -> bytes:
 
     The count, `after`, experiments and the view may change.
     """
-    same = rpc.RecommendRequest(surface=request.surface, domain=request.domain)
+    same = rpc.RecommendRequest(
+        surface=request.surface, domain=request.domain, filter_text=request.filter_text
+    )
     same.excluded_item_ids.extend(sorted(request.excluded_item_ids))
     if request.HasField("filter"):
         same.filter.CopyFrom(request.filter)
@@ -61,7 +63,8 @@ class Pages:
             raise refused("belongs to another user")
         if asked != fingerprint(request):
             raise refused(
-                "belongs to another request: surface, domain, filter, rules and excluded_item_ids must stay the same"
+                "belongs to another request: surface, domain, filter, filter_text, rules and excluded_item_ids "
+                "must stay the same"
             )
         if self.now() > expires:
             raise refused(

@@ -1,11 +1,12 @@
 """Checks requests. All problems of a request are reported together, by field."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
 
+from catalog.errors import BadFilterText
+from catalog.filters import filter_check, filter_text
 from catalog.items import item_fields
 from catalog.popularity.stats import MAX_WINDOW_DAYS
 from catalog.top_items import ItemOrder, TopItemsQuery
@@ -30,7 +31,6 @@ MAX_PROBLEMS: Final = 8
 MAX_ID_BYTES: Final = 256
 MAX_NAME_BYTES: Final = 128
 MAX_EXPERIMENTS: Final = 32
-MAX_FILTER_PARTS: Final = 64
 MAX_TOKEN_BYTES: Final = 256 * 1024
 MAX_LIST_TOKEN_BYTES: Final = 64
 MAX_RESUME_TOKEN_BYTES: Final = 256
@@ -43,6 +43,16 @@ _ORDERS: Final = {
 }
 _LISTED_SURFACES: Final = 20
 """Surfaces that an error names at most. A status with more than 8 KiB of details would not reach the client."""
+
+
+Filtered = (
+    rpc.RecommendRequest
+    | rpc.StreamRecommendationsRequest
+    | rpc.SimilarItemsRequest
+    | catalog_service_pb2.TopItemsRequest
+    | catalog_service_pb2.ListItemsRequest
+)
+"""A request that may have a filter."""
 
 
 class Check:
@@ -75,10 +85,12 @@ class Check:
             self.no(field, "is required and must not be blank")
         self.size(field, value, MAX_ID_BYTES)
 
-    def size(self, field: str, value: str, limit: int) -> None:
-        """Check that a text has at most `limit` bytes in UTF-8."""
-        if len(value.encode()) > limit:
-            self.no(field, f"is {len(value.encode())} bytes long, the limit is {limit}")
+    def size(self, field: str, value: str, limit: int) -> bool:
+        """Check that a text has at most `limit` bytes in UTF-8, and return whether it has."""
+        size = len(value.encode())
+        if size > limit:
+            self.no(field, f"is {size} bytes long, the limit is {limit}")
+        return size <= limit
 
     def length(self, field: str, values: Sequence[object], limit: int) -> bool:
         """Check that there are at most `limit` entries, and return whether there are."""
@@ -150,27 +162,27 @@ class Check:
             self.size("experiments", name, MAX_NAME_BYTES)
             self.size("experiments", arm, MAX_NAME_BYTES)
 
-    def filter(self, wanted: filter_pb2.Filter) -> None:
-        """Check a filter. Each part may have 64 entries, and each attribute 64 values."""
-        for field, names in (
-            ("filter.categories", wanted.categories),
-            ("filter.excluded_categories", wanted.excluded_categories),
-        ):
-            if self.length(field, names, MAX_FILTER_PARTS):
-                for name in names:
-                    self.size(field, name, MAX_ID_BYTES)
-        if self.length("filter.attributes", wanted.attributes, MAX_FILTER_PARTS):
-            for at, attribute in enumerate(wanted.attributes):
-                path = f"filter.attributes[{at}]"
-                self.identifier(f"{path}.name", attribute.name)
-                if not attribute.values:
-                    self.no(f"{path}.values", "is empty: name at least one value")
-                if self.length(f"{path}.values", attribute.values, MAX_FILTER_PARTS):
-                    for value in attribute.values:
-                        self.size(f"{path}.values", value, 4 * MAX_ID_BYTES)
-        if self.length("filter.ranges", wanted.ranges, MAX_FILTER_PARTS):
-            for at, bounds in enumerate(wanted.ranges):
-                self._range(f"filter.ranges[{at}]", bounds)
+    def filter(self, request: Filtered) -> filter_pb2.Filter | None:
+        """Check the filter of a request, and return it. None: every item matches."""
+        if not request.filter_text:
+            if not request.HasField("filter"):
+                return None
+            for path, problem in filter_check.problems(request.filter):
+                self.no(path, problem)
+            return request.filter
+        field = "filter_text"
+        if request.HasField("filter"):
+            self.no(field, "is given beside filter; give one of the two")
+        if not self.size(field, request.filter_text, filter_text.MAX_TEXT_BYTES):
+            return None
+        try:
+            wanted = filter_text.parse(request.filter_text)
+        except BadFilterText as error:
+            self.no(field, f"cannot be read: {error}")
+            return None
+        for path, problem in filter_check.problems(wanted):
+            self.no(field, f"{problem} ({path})")
+        return wanted
 
     def rules(self, rules: rules_pb2.ListRules, count: int) -> None:
         """Check the rules of a list of `count` items, with their filters."""
@@ -182,10 +194,8 @@ class Check:
         ]
         for path, rule in filtered:
             if rule.HasField("filter"):
-                inner = Check()
-                inner.filter(rule.filter)
-                for violation in inner.violations:
-                    self.no(f"rules.{path}.{violation.field}", violation.problem)
+                for place, problem in filter_check.problems(rule.filter):
+                    self.no(f"rules.{path}.{place}", problem)
 
     def after(self, tokens: Sequence[interaction_pb2.EventToken]) -> tuple[Position, ...]:
         """Check the tokens of the events to wait for, and return their positions."""
@@ -199,16 +209,6 @@ class Check:
             if token.offset < 0:
                 self.no(f"after[{at}].offset", "must not be negative")
         return tuple(Position(token.topic_id, token.partition, token.offset) for token in tokens)
-
-    def _range(self, path: str, bounds: filter_pb2.RangeFilter) -> None:
-        self.identifier(f"{path}.name", bounds.name)
-        ends = [getattr(bounds, end) for end in ("min", "max") if bounds.HasField(end)]
-        if not ends:
-            self.no(path, "has neither min nor max")
-        if any(math.isnan(end) for end in ends):
-            self.no(path, "has an end that is not a number")
-        elif len(ends) == 2 and ends[0] > ends[1]:
-            self.no(path, "min is above max")
 
 
 def recommend(
@@ -300,8 +300,8 @@ def stream(request: rpc.StreamRecommendationsRequest, surfaces: Sequence[str], p
     return wanted
 
 
-def similar(request: rpc.SimilarItemsRequest) -> int:
-    """Check a request for similar items. Return the requested number.
+def similar(request: rpc.SimilarItemsRequest) -> tuple[int, filter_pb2.Filter | None]:
+    """Check a request for similar items. Return the requested number, and the filter.
 
     Raises:
         InvalidRequest: The request is not valid.
@@ -310,10 +310,10 @@ def similar(request: rpc.SimilarItemsRequest) -> int:
     check.identifier("item_id", request.item_id)
     count = check.count(request.count)
     check.size("domain", request.domain, MAX_ID_BYTES)
-    check.filter(request.filter)
+    wanted = check.filter(request)
     check.items("excluded_item_ids", request.excluded_item_ids)
     check.done()
-    return count
+    return count, wanted
 
 
 def top_items(request: catalog_service_pb2.TopItemsRequest) -> TopItemsQuery:
@@ -333,7 +333,7 @@ def top_items(request: catalog_service_pb2.TopItemsRequest) -> TopItemsQuery:
             check.no("window", f"is set, but the order is {order.name}: only POPULAR has a window")
     count = check.count(request.count)
     check.size("domain", request.domain, MAX_ID_BYTES)
-    check.filter(request.filter)
+    wanted = check.filter(request)
     excluded = check.items("excluded_item_ids", request.excluded_item_ids)
     check.item_fields("item_fields", request.item_fields)
     check.done()
@@ -342,7 +342,7 @@ def top_items(request: catalog_service_pb2.TopItemsRequest) -> TopItemsQuery:
         count=count,
         window_ms=window_ms,
         domain=request.domain,
-        filter=request.filter if request.HasField("filter") else None,
+        filter=wanted,
         excluded=excluded,
     )
 
@@ -394,8 +394,8 @@ def batch_get(request: catalog_service_pb2.BatchGetItemsRequest) -> None:
     check.done()
 
 
-def list_items(request: catalog_service_pb2.ListItemsRequest) -> int:
-    """Check a request for a page of the catalogue. Return the size of the page.
+def list_items(request: catalog_service_pb2.ListItemsRequest) -> tuple[int, filter_pb2.Filter | None]:
+    """Check a request for a page of the catalogue. Return the size of the page, and the filter.
 
     Raises:
         InvalidRequest: The request is not valid.
@@ -405,10 +405,10 @@ def list_items(request: catalog_service_pb2.ListItemsRequest) -> int:
         check.no("page_size", f"is {request.page_size}; it must be 1 to {MAX_ITEMS}, or 0 for {DEFAULT_PAGE}")
     check.size("page_token", request.page_token, MAX_LIST_TOKEN_BYTES)
     check.size("domain", request.domain, MAX_ID_BYTES)
-    check.filter(request.filter)
+    wanted = check.filter(request)
     check.item_fields("item_fields", request.item_fields)
     check.done()
-    return request.page_size or DEFAULT_PAGE
+    return request.page_size or DEFAULT_PAGE, wanted
 
 
 def batch(interactions: Sequence[interaction_pb2.Interaction]) -> None:
@@ -451,7 +451,7 @@ def _list(
     count = check.count(request.count)
     surface = check.surface(request.surface, surfaces)
     check.size("domain", request.domain, MAX_ID_BYTES)
-    check.filter(request.filter)
+    wanted = check.filter(request)
     excluded = check.items("excluded_item_ids", request.excluded_item_ids)
     check.experiments(request.experiments)
     check.item_fields("view.item_fields", request.view.item_fields)
@@ -462,7 +462,7 @@ def _list(
         count=count,
         surface=surface,
         domain=request.domain,
-        filter=request.filter if request.HasField("filter") else None,
+        filter=wanted,
         excluded=excluded,
         served=earlier,
         experiments=dict(request.experiments),

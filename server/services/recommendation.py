@@ -159,13 +159,13 @@ class RecommendationService(RecommendationServiceServicer):
     async def _similar(self, request: rpc.SimilarItemsRequest) -> rpc.SimilarItemsResponse:
         with self.admission.call():
             self.slate_service.check_ready()
-            count = validation.similar(request)
+            count, wanted = validation.similar(request)
             try:
                 found = self.similar_items.find(
                     request.item_id,
                     count=count,
                     now_ms=self.slate_service.now_ms(),
-                    filter=request.filter if request.HasField("filter") else None,
+                    filter=wanted,
                     domain=request.domain,
                     excluded=frozenset(request.excluded_item_ids),
                 )

@@ -252,7 +252,7 @@ json_values = st.recursive(
     max_leaves=6,
 )
 item_fields = st.sampled_from(
-    ["item_id", "title", "categories", "attributes", "numbers", "media", "expires_at_ms", "withdrawn", "x"]
+    ["item_id", "title", "categories", "attributes", "media", "expires_at", "published_at", "withdrawn", "x"]
 )
 json_items = st.dictionaries(item_fields, json_values, max_size=5).map(
     lambda found: json.dumps(found).encode()

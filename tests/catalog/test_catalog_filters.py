@@ -1,57 +1,44 @@
 """Filters: after any changes of the catalogue, a mask equals a test of every item."""
 
-import math
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from catalog.filters.conditions import condition_of
 from catalog.in_memory import InMemoryCatalog
 from catalog.items.items import Item
 from catalog.settings import CatalogSettings
-from recstream.v1 import filter_pb2
+from recstream.v1.filter_pb2 import Filter, RangeFilter, TextFilter
+from tests.catalog.filter_trees import naive, trees
 
 NAMES = ["a", "b", "c", "d"]
 NUMBERS = [-1.0, 0.0, 1.0, 2.5]
+IDS = [f"i{i}" for i in range(12)]
 names = st.sampled_from(NAMES)
-bounds = st.none() | st.sampled_from([*NUMBERS, -math.inf, math.inf])
+several_texts = st.lists(names, min_size=1, max_size=3, unique=True).map(tuple)
+several_numbers = st.lists(st.sampled_from(NUMBERS), min_size=1, max_size=3, unique=True).map(tuple)
 
 items = st.builds(
     Item,
-    item_id=st.sampled_from([f"i{i}" for i in range(12)]),
+    item_id=st.sampled_from(IDS),
     categories=st.lists(names, unique=True, max_size=3).map(tuple),
-    attributes=st.dictionaries(names, names, max_size=2),
-    numbers=st.dictionaries(names, st.sampled_from(NUMBERS), max_size=2),
+    texts=st.dictionaries(st.sampled_from(["a", "b"]), several_texts, max_size=2),
+    numbers=st.dictionaries(st.sampled_from(["c", "d"]), several_numbers, max_size=2),
     domain=st.sampled_from(["", "shop", "video"]),
 )
-filters = st.none() | st.builds(
-    filter_pb2.Filter,
-    categories=st.lists(names, max_size=2),
-    excluded_categories=st.lists(names, max_size=2),
-    attributes=st.lists(
-        st.builds(filter_pb2.AttributeFilter, name=names, values=st.lists(names, max_size=3)), max_size=2
-    ),
-    ranges=st.lists(st.builds(filter_pb2.RangeFilter, name=names, min=bounds, max=bounds), max_size=2),
+attributes = names.map(lambda name: f"attributes.{name}")
+filters = st.none() | trees(
+    fields=st.sampled_from(["category", "domain"]) | attributes,
+    attributes=attributes,
+    texts=st.sampled_from([*NAMES, "shop", "video"]),
+    numbers=st.sampled_from(NUMBERS),
+    ids=st.sampled_from([*IDS, "x0", "unknown"]),
 )
 domains = st.sampled_from(["", "shop", "video", "none"])
 
 
-def naive(item: Item, wanted: filter_pb2.Filter | None, domain: str) -> bool:
-    if domain and item.domain != domain:
-        return False
-    if wanted is None:
-        return True
-    return (
-        (not wanted.categories or any(c in item.categories for c in wanted.categories))
-        and not any(c in item.categories for c in wanted.excluded_categories)
-        and all(item.attributes.get(a.name) in list(a.values) for a in wanted.attributes)
-        and all(
-            r.name in item.numbers
-            and (not r.HasField("min") or item.numbers[r.name] >= r.min)
-            and (not r.HasField("max") or item.numbers[r.name] <= r.max)
-            for r in wanted.ranges
-        )
-    )
+def wanted_by(item: Item, wanted: Filter | None, domain: str) -> bool:
+    return domain in ("", item.domain) and (wanted is None or naive(item, wanted))
 
 
 @given(
@@ -60,7 +47,7 @@ def naive(item: Item, wanted: filter_pb2.Filter | None, domain: str) -> bool:
     st.integers(1, 3),
 )
 def test_masks_follow_every_put_and_removal(
-    steps: list[tuple[Item, bool]], asked: list[tuple[filter_pb2.Filter | None, str]], cached: int
+    steps: list[tuple[Item, bool]], asked: list[tuple[Filter | None, str]], cached: int
 ) -> None:
     catalog = InMemoryCatalog(CatalogSettings(cached_filters=cached))
     held: dict[str, Item] = {}
@@ -74,13 +61,18 @@ def test_masks_follow_every_put_and_removal(
         for wanted, domain in asked:
             mask = catalog.matching(wanted, domain) & catalog.eligible(0)
             found = {catalog.item_id(int(row)) for row in mask.nonzero()[0]}
-            assert found == {item_id for item_id, each in held.items() if naive(each, wanted, domain)}
+            assert found == {item_id for item_id, each in held.items() if wanted_by(each, wanted, domain)}
+
+
+@given(items, filters, domains)
+def test_a_test_of_one_item_is_what_the_contract_says(item: Item, wanted: Filter | None, domain: str) -> None:
+    assert condition_of(wanted, domain).matches(item) == wanted_by(item, wanted, domain)
 
 
 @settings(max_examples=20)
 @given(st.lists(st.tuples(st.integers(0, 399), items), max_size=300), filters, domains)
 def test_masks_from_dense_postings_and_numbers_are_right(
-    changes: list[tuple[int, Item]], wanted: filter_pb2.Filter | None, domain: str
+    changes: list[tuple[int, Item]], wanted: Filter | None, domain: str
 ) -> None:
     catalog = InMemoryCatalog(CatalogSettings())
     for i in range(400):
@@ -88,15 +80,32 @@ def test_masks_from_dense_postings_and_numbers_are_right(
             Item(
                 f"x{i}",
                 categories=("a",),
-                attributes={"a": "a", "own": str(i)},
-                numbers={"a": i % 3},
+                texts={"a": ("a", "b"), "own": (str(i),)},
+                numbers={"c": (i % 3, 2.5) if i % 2 else (i % 3,)},
                 domain="shop",
             )
         )
     for i, item in changes:
-        catalog.put_item(Item(f"x{i}", "", "", item.categories, item.attributes, item.numbers, item.domain))
+        catalog.put_item(Item(f"x{i}", "", "", item.categories, item.texts, item.numbers, item.domain))
     mask = catalog.matching(wanted, domain)
-    assert mask.tolist() == [naive(catalog.item(row), wanted, domain) for row in range(catalog.size)]
+    assert mask.tolist() == [wanted_by(catalog.item(row), wanted, domain) for row in range(catalog.size)]
+
+
+def test_an_item_that_loses_one_of_its_numbers_is_no_longer_found_by_it() -> None:
+    catalog = InMemoryCatalog(CatalogSettings())
+    second = Filter(range=RangeFilter(field="attributes.size", min=2, max=2))
+    # Enough rows for the second numbers to be in a dense array.
+    for i in range(200):
+        catalog.put_item(Item(f"i{i}", numbers={"size": (1.0, 2.0)}))
+    assert catalog.matching(second, "").all()
+    catalog.put_item(Item("i7", numbers={"size": (1.0,)}))
+    catalog.put_item(Item("i8"))
+    catalog.remove_item("i9")
+    fresh = Filter(range=RangeFilter(field="attributes.size", min=2, max=2.5))
+    for wanted in (second, fresh):
+        assert catalog.matching(wanted, "").nonzero()[0].tolist() == [
+            i for i in range(200) if i not in (7, 8, 9)
+        ]
 
 
 def test_a_returned_mask_never_changes() -> None:
@@ -119,7 +128,7 @@ def test_the_mask_of_a_repeated_filter_is_cached() -> None:
 
 def test_a_mask_that_is_thousands_of_changes_behind_is_updated() -> None:
     catalog = InMemoryCatalog(CatalogSettings())
-    wanted = filter_pb2.Filter(categories=["even"])
+    wanted = Filter(text=TextFilter(field="category", values=["even"]))
     catalog.matching(wanted, "")
     for i in range(10_000):
         catalog.put_item(Item(f"i{i}", categories=("odd" if i % 2 else "even",)))

@@ -25,7 +25,7 @@ from catalog.popularity.popularity import EVER, Popularity
 from catalog.popularity.stats import HOUR_MS, add, decayed, merged
 from catalog.settings import CatalogSettings
 from recstream.storage.v1 import catalog_pb2
-from recstream.v1 import filter_pb2
+from recstream.v1.filter_pb2 import Filter, FilterList, RangeFilter, TextFilter
 
 WIDTH = 8
 NOW_HOUR = 472_222
@@ -317,10 +317,10 @@ class CatalogueMachine(RuleBasedStateMachine):
         item = Item(
             self._note(f"i{number}"),
             categories=(f"c{kind % 3}",) if kind % 4 else (),
-            attributes={"colour": f"x{number if kind % 5 == 0 else kind % 2}"},
-            numbers={"price": float(kind)} if kind % 3 else {},
+            texts={"colour": (f"x{number if kind % 5 == 0 else kind % 2}", "all")},
+            numbers={"price": (-1.0, float(kind))} if kind % 3 else {},
             withdrawn=kind % 7 == 1,
-            expires_at_ms=self.now + 1000 * (kind % 5 - 2) if kind % 6 == 0 else 0,
+            expires_at_ms=self.now + 1000 * (kind % 5 - 2) if kind % 6 == 0 else None,
             published_at_ms=self.now - kind,
         )
         self.items[item.item_id] = item
@@ -380,19 +380,21 @@ class CatalogueMachine(RuleBasedStateMachine):
         eligible = [
             item.item_id
             for item in self.items.values()
-            if not item.withdrawn and not 0 < item.expires_at_ms <= self.now
+            if not item.withdrawn and (item.expires_at_ms is None or item.expires_at_ms > self.now)
         ]
         assert self._named(catalogue.eligible(self.now)) == set(eligible)
         assert self._named(catalogue.has_vector(1)) == set(self.vectors)
-        wanted = filter_pb2.Filter(
-            categories=[f"c{category}"], ranges=[filter_pb2.RangeFilter(name="price", min=low)]
+        parts = (
+            Filter(text=TextFilter(field="category", values=[f"c{category}"])),
+            Filter(range=RangeFilter(field="attributes.price", min=low)),
         )
+        wanted = Filter(all=FilterList(filters=parts))
         matching = catalogue.matching(wanted, "") & catalogue.eligible(self.now)
         fitting = [
             item_id
             for item_id in eligible
             if f"c{category}" in self.items[item_id].categories
-            and self.items[item_id].numbers.get("price", -1) >= low
+            and max(self.items[item_id].numbers.get("price", (-1.0,))) >= low
         ]
         assert self._named(matching) == set(fitting)
         assert catalogue.positives.tolist() == [self.positives.get(each, 0) for each in self.ids]

@@ -6,8 +6,12 @@ import pytest
 from catalog.in_memory import InMemoryCatalog
 from catalog.items.items import Item
 from catalog.settings import CatalogSettings
-from recstream.v1 import filter_pb2
+from recstream.v1.filter_pb2 import Filter, TextFilter
 from tests.catalog.vectors import clustered, exact, merge
+
+
+def in_categories(*names: str) -> Filter:
+    return Filter(text=TextFilter(field="category", values=names))
 
 
 @pytest.mark.drill
@@ -25,11 +29,11 @@ def test_rare_categories_among_120_000_items_are_the_exact_scan() -> None:
     assert merge(index)
     fifty = [f"r{i}" for i in range(100, 150)]
     cases = {
-        "rare": (filter_pb2.Filter(categories=["rare"]), 5),
-        "rarest": (filter_pb2.Filter(categories=["rarest"]), 1),
-        "none": (filter_pb2.Filter(categories=["none"]), 0),
-        "a union of 50": (filter_pb2.Filter(categories=fifty), 1500),
-        "all but 0.01 % excluded": (filter_pb2.Filter(excluded_categories=["common"]), 12),
+        "rare": (in_categories("rare"), 5),
+        "rarest": (in_categories("rarest"), 1),
+        "none": (in_categories("none"), 0),
+        "a union of 50": (in_categories(*fifty), 1500),
+        "all but 0.01 % excluded": (Filter(exclude=in_categories("common")), 12),
     }
     for name, (wanted, matching) in cases.items():
         mask = catalog.matching(wanted, "") & catalog.eligible(0)

@@ -1,5 +1,6 @@
 """`recstream train` survives Ctrl-C, and continues with newer events."""
 
+import json
 import os
 import signal
 import threading
@@ -138,3 +139,25 @@ def test_the_training_of_a_bundle_continues_with_newer_events(command: Command) 
     assert f"version {second.version}" in said and "encoder_loss" in said
     with pytest.raises(CommandError, match="takes one process"):
         command.run("--continue", "--protocol", "future")
+
+
+def test_the_bundle_names_the_attributes_that_its_model_reads(command: Command) -> None:
+    items = command.folder / "items.jsonl"
+    lines = [
+        {"item_id": f"i{n}", "title": f"film {n}", "brand": "Acme", "stock": "few", "price": n}
+        for n in range(15)
+    ]
+    items.write_text("\n".join(map(json.dumps, lines)))
+    command.set("TRAIN__EPOCHS", "1")
+    command.run("--items", str(items))
+    assert read(command.folder / "bundle").manifest.text_attributes == ("brand", "stock")
+    # Later events of items with other attributes: the weights fit what was read before.
+    items.write_text("\n".join(json.dumps({**line, "color": "red"}) for line in lines))
+    command.events([*rows(0, 12, 10**9), *rows(0, 6, 10**9 + 10**6)])
+    command.run("--continue", "--items", str(items))
+    assert read(command.folder / "bundle").manifest.text_attributes == ("brand", "stock")
+    command.set("TRAIN__TEXT_ATTRIBUTES", '["brand"]')
+    with pytest.raises(
+        CommandError, match=r"train\.text_attributes \(\('brand', 'stock'\) then, \('brand',\) now\)"
+    ):
+        command.run("--continue", "--items", str(items))

@@ -23,8 +23,9 @@ class OneList:
     async def __aexit__(self, *_: object) -> None: ...
 
     async def stream(
-        self, user: str, *, count: int, item_fields: list[str]
+        self, user: str, *, count: int, filter: str | None, item_fields: list[str]
     ) -> AsyncIterator[Recommendations]:
+        assert filter == "category = drama"
         causes = (
             Cause(event_id="e1", item_id="i7", action="view", record_time=Timestamp(seconds=1)),
             Cause(event_id="e2", item_id="i8", action="like", record_time=Timestamp(seconds=2)),
@@ -42,7 +43,7 @@ def test_the_newest_event_is_named_by_the_title_of_its_item(
     """It is not on the list that it led to, so its title has to be looked up."""
     monkeypatch.setattr(watch, "Client", OneList)
     monkeypatch.setattr(watch, "title", title_of)
-    asyncio.run(watch._watch("nowhere", "ann", 10, Console(width=200), as_json=False))
+    asyncio.run(watch._watch("nowhere", "ann", 10, "category = drama", Console(width=200), as_json=False))
     printed = capsys.readouterr().out
     assert "after like title of i8 and 1 more event\n" in printed
 
@@ -50,6 +51,6 @@ def test_the_newest_event_is_named_by_the_title_of_its_item(
 def test_each_list_is_a_document(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(watch, "Client", OneList)
     monkeypatch.setattr(watch, "title", title_of)
-    asyncio.run(watch._watch("nowhere", "ann", 10, Console(), as_json=True))
+    asyncio.run(watch._watch("nowhere", "ann", 10, "category = drama", Console(), as_json=True))
     document = json.loads(capsys.readouterr().out)
     assert [cause["item_id"] for cause in document["caused_by"]] == ["i7", "i8"]

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from tests.client.relay import Relay, relaying
 from tests.client.scripted_server import (
     RecommendResponse,
+    RecordResult,
     RecordStreamResponse,
     ScriptedServer,
     SessionResponse,

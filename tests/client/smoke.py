@@ -11,7 +11,7 @@ import grpc
 from google.protobuf.descriptor_pool import Default
 from google.protobuf.message_factory import GetMessageClass
 
-from recstream.client import Backoff, Client, InvalidRequest, interaction, sync, where
+from recstream.client import Backoff, Client, InvalidRequest, attribute_between, interaction, sync
 from tests.client.scripted_server import (
     RecommendResponse,
     RecordResponse,
@@ -75,7 +75,7 @@ async def main() -> None:
     server.play("Session", count)
     server.play("RecordStream", count)
     async with Client(server.target, backoff=Backoff(0.01, 0.05)) as client:
-        films = await client.recommend("ann", filter=where(ranges={"year": (1990, None)}), after=[token(1)])
+        films = await client.recommend("ann", filter=attribute_between("year", min=1990), after=[token(1)])
         assert films.item_ids == ("a", "b")
         assert await client.record("ann", "a", "view", value=0.5) == token(7)
         [refused] = await asyncio.gather(client.record("ann", "a", "nonsense"), return_exceptions=True)

@@ -19,13 +19,16 @@ from recstream.client import (
     ServerError,
     Tier,
     Unavailable,
+    attribute,
+    attribute_between,
+    category,
     impression,
     interaction,
     new_event_id,
     undo,
-    where,
 )
 from recstream.v1 import catalog_service_pb2, profile_service_pb2, recommendation_service_pb2
+from recstream.v1.filter_pb2 import Filter, RangeFilter, TextFilter
 from recstream.v1.interaction_pb2 import SlateImpression
 from recstream.v1.profile_pb2 import HistoryEntry
 from tests.client.scripted_server import (
@@ -56,7 +59,7 @@ async def test_recommend_sends_what_it_is_given_and_returns_a_list(server: Scrip
         after=[token(5)],
         surface="home",
         domain="video",
-        filter=where(categories=["Comedy"], attributes={"brand": "Acme"}, ranges={"year": (1990, None)}),
+        filter=category("Comedy") & ~attribute("brand", "Acme", "Ajax") & attribute_between("year", min=1990),
         excluded=["c"],
         experiments={"rank": "b"},
     )
@@ -76,10 +79,11 @@ async def test_recommend_sends_what_it_is_given_and_returns_a_list(server: Scrip
     assert request.count == 2
     assert list(request.after) == [token(5)]
     assert (request.surface, request.domain, list(request.excluded_item_ids)) == ("home", "video", ["c"])
-    assert list(request.filter.categories) == ["Comedy"]
-    assert list(request.filter.attributes[0].values) == ["Acme"]
-    assert request.filter.ranges[0].min == 1990
-    assert not request.filter.ranges[0].HasField("max")
+    comedy, brand, year = request.filter.all.filters
+    assert comedy == Filter(text=TextFilter(field="category", values=["Comedy"]))
+    assert brand.exclude.text == TextFilter(field="attributes.brand", values=["Acme", "Ajax"])
+    assert year.range == RangeFilter(field="attributes.year", min=1990)
+    assert not request.filter_text
     assert dict(request.experiments) == {"rank": "b"}
 
 

@@ -6,7 +6,7 @@ import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from recstream.client import Client, InvalidRequest, Tier, TopItem, where
+from recstream.client import Client, InvalidRequest, Tier, TopItem, category
 from recstream.v1.catalog_service_pb2 import ItemOrder, TopItemsResponse
 from recstream.v1.recommendation_service_pb2 import RankResponse
 from tests.client.scripted_server import ScriptedServer, answering, bad_request, failing, slate, token
@@ -47,7 +47,7 @@ async def test_top_items_sends_what_it_is_given_and_returns_items_with_figures(
     ]
     server.play("TopItems", answering(TopItemsResponse(items=items)))
     assert await client.top_items() == tuple(items)
-    comedies = where(categories=["Comedy"])
+    comedies = category("Comedy")
     await client.top_items(
         "popular", window=timedelta(hours=36), count=5, domain="video", filter=comedies, excluded=["x"]
     )
@@ -57,7 +57,7 @@ async def test_top_items_sends_what_it_is_given_and_returns_items_with_figures(
     assert plain.order == ItemOrder.ITEM_ORDER_POPULAR and not plain.HasField("window")
     assert windowed.window.ToTimedelta() == timedelta(hours=36)
     assert (windowed.count, windowed.domain, list(windowed.excluded_item_ids)) == (5, "video", ["x"])
-    assert windowed.filter == comedies
+    assert windowed.filter == comedies.filter
     assert [each.order for each in others] == [ItemOrder.ITEM_ORDER_TRENDING, ItemOrder.ITEM_ORDER_NEWEST]
     with pytest.raises(ValueError, match="popular, trending, newest"):
         await client.top_items("latest")  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from recstream.client import Client, ClientClosed, RecstreamError, interaction
 from tests.client.conftest import QUICK
 from tests.client.relay import relaying
 from tests.client.scripted_server import (
+    RecordResult,
     RecordStreamResponse,
     ScriptedServer,
     SessionResponse,

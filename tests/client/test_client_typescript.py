@@ -9,6 +9,7 @@ import grpc
 from google.protobuf.duration_pb2 import Duration
 
 from recstream.client import RankedItem
+from recstream.v1.filter_pb2 import TextFilter
 from recstream.v1.frame_pb2 import Delta, Frame, GoAway, Heartbeat, PlacedItem
 from recstream.v1.recommendation_service_pb2 import RankResponse
 from tests.client.scripted_server import (
@@ -56,7 +57,8 @@ async def test_recommend(compiled: Path, server: ScriptedServer):
     server.play("Recommend", answering(RecommendResponse(slate=slate("a", "b"))))
     assert await play(compiled, server, "recommend") == {"ids": ["a", "b"], "tier": 1, "revision": "7"}
     [request] = server.requests("Recommend")
-    assert (request.user_id, request.count, list(request.filter.categories)) == ("ann", 2, ["Comedy"])
+    assert (request.user_id, request.count) == ("ann", 2)
+    assert request.filter.exclude.text == TextFilter(field="category", values=["Comedy"])
     assert (request.after[0].topic_id, request.after[0].offset) == (b"\x01\x02", 1 << 60)
     assert server.seen[0].metadata["authorization"] == "Bearer x"
 

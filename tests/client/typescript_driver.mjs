@@ -31,7 +31,7 @@ const scenes = {
       userId: "ann",
       count: 2,
       after: [token],
-      filter: { categories: ["Comedy"], excludedCategories: [], attributes: [], ranges: [] },
+      filter: { exclude: { text: { field: "category", values: ["Comedy"] } } },
     });
     return { ids: ids(answer.slate), tier: answer.slate.tier, revision: String(answer.slate.profileRevision) };
   },

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from google.protobuf import any_pb2, json_format
-from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor, OneofDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
@@ -67,6 +67,12 @@ def is_choice(field: FieldDescriptor) -> bool:
     return oneof is not None and not oneof.name.startswith("_")
 
 
+def first_choice(oneof: OneofDescriptor) -> str:
+    """Returns the first field that is not a message: a message may contain the oneof again."""
+    plain = (field for field in oneof.fields if field.message_type is None)
+    return next(plain, oneof.fields[0]).name
+
+
 def variants(kind: Descriptor) -> dict[str, Message]:
     """Returns the messages by file name, with every field set, one for each choice of the oneof."""
     choices = [field.name for field in kind.fields if is_choice(field)]
@@ -88,12 +94,16 @@ def filled(kind: Descriptor, choice: str = "", depth: int = 0) -> Message:
         message.FromMilliseconds((1 << 40) + depth)  # Any other number may be out of its range.
         return message
     for field in kind.fields:
-        if is_choice(field) and field.name != (choice or field.containing_oneof.fields[0].name):
+        if is_choice(field) and field.name != (choice or first_choice(field.containing_oneof)):
             continue
         if is_map(field):
             # One entry, because the wire order of several is not defined.
             value = field.message_type.fields_by_name["value"]
-            getattr(message, field.name)[f"{field.name}-key"] = scalar(value, depth)
+            entries = getattr(message, field.name)
+            if value.message_type is not None:
+                entries[f"{field.name}-key"].CopyFrom(filled(value.message_type, depth=depth + 1))
+            else:
+                entries[f"{field.name}-key"] = scalar(value, depth)
         elif field.message_type is not None:
             target = getattr(message, field.name)
             for place in range(2 if field.is_repeated else 1):

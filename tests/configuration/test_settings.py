@@ -120,7 +120,7 @@ def test_rules_come_from_the_file_and_the_environment_and_reach_child_processes(
         ranking:
           default:
             rules:
-              boosts: [{name: drama, filter: '{"categories": ["Drama"]}', strength: 0.5}]
+              boosts: [{name: drama, filter: category = Drama, strength: 0.5}]
               rotation: {strength: 0.5}
           surfaces:
             home: {rules: {caps: [{field: category, most: 2, end_time: "2030-01-01T00:00:00Z"}]}}

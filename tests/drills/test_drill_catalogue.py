@@ -5,6 +5,7 @@ import time
 import pytest
 
 from local.stack import Stack
+from profiles.times import timestamp
 from recstream.client import Client, Recommendations
 from tests.drills.world import ITEMS, eventually, in_background, item
 
@@ -43,7 +44,7 @@ async def test_withdrawn_and_expired_items_leave_open_lists(stack: Stack) -> Non
 
         await eventually("the withdrawn item is gone", withdrawn_held, seconds=10)
         assert await holders(expiring) == STREAMS
-        await client.put_items([item(expiring, expires_at_ms=int(time.time() * 1000) + 1500)])
+        await client.put_items([item(expiring, expires_at=timestamp(int(time.time() * 1000) + 1500))])
 
         async def expired_held() -> str | None:
             count = await holders(expiring)

@@ -65,7 +65,7 @@ def catalogue(now_ms: int) -> list[Item]:
                 item_id=item_id,
                 title=f"film {number % 7} of the {number // 7} song",
                 categories=[category],
-                published_at_ms=now_ms - age,
+                published_at=timestamp(now_ms - age),
             )
         )
     return [*items, *(Item(item_id=item_id) for item_id in ITEMS[110:])]
@@ -103,7 +103,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def data() -> Data:
     now_ms = int(time.time() * 1000)
     items = [from_proto(item) for item in catalogue(now_ms)]
-    texts = [ItemText(item.item_id, item.text(), item.published_at_ms or None) for item in items]
+    texts = [ItemText(item.item_id, item.text(()), item.published_at_ms) for item in items]
     known = index_events([Rows(interactions(now_ms))], texts, Actions(SETTINGS.profiles.actions))
     return Data(known, texts, items)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,9 @@ from ingest.consuming.offsets import committed, partitions_of
 from ingest.consuming.supervise import supervise
 from ingest.embeddings.embedding import Embedding
 from ingest.embeddings.worker import CatalogueWorker
+from profiles.times import timestamp
 from recstream.storage.v1.catalog_pb2 import ItemVector
-from recstream.v1.item_pb2 import Item, Media
+from recstream.v1.item_pb2 import Attribute, Item, Media
 from telemetry.faults import FAULTS
 from telemetry.health import Health
 from tests.ingest.model import WIDTH
@@ -31,7 +33,9 @@ from topics.ids import topic_ids
 
 @pytest.fixture
 def read_bundle(bundle: Path) -> Bundle:
-    return read(bundle)
+    """A bundle whose model reads the attribute `brand`."""
+    found = read(bundle)
+    return replace(found, manifest=found.manifest.model_copy(update={"text_attributes": ("brand",)}))
 
 
 class Shop:
@@ -107,12 +111,30 @@ async def test_an_item_is_embedded_once_until_its_text_changes(shop: Shop) -> No
     await shop.has_vector("a")
     before = sum(shop.world.model.encoded)
     await shop.put("a")
-    await shop.put("a", withdrawn=True, expires_at_ms=9_999_999_999_999)
+    await shop.put("a", withdrawn=True, expires_at=timestamp(9_999_999_999_999))
     await shop.caught_up()
     assert sum(shop.world.model.encoded) == before == 1
     await shop.put("a", "other title")
     await shop.caught_up()
     assert sum(shop.world.model.encoded) == 2
+
+
+async def test_a_change_of_what_the_model_does_not_read_costs_no_call(shop: Shop) -> None:
+    acme, few, none = Attribute(texts=["Acme"]), Attribute(texts=["few"]), Attribute(texts=["none"])
+    await shop.put("a", attributes={"brand": acme, "stock": few, "price": Attribute(numbers=[12.5])})
+    await shop.has_vector("a")
+    vector = shop.catalog.vector(shop.version, "a")
+    await shop.put("a", attributes={"brand": acme, "stock": none, "price": Attribute(numbers=[9, 8])})
+    await shop.caught_up()
+    assert sum(shop.world.model.encoded) == 1
+    assert np.array_equal(shop.catalog.vector(shop.version, "a"), vector)
+    # Only an item that is read differently is embedded again.
+    await shop.put("a", attributes={"brand": Attribute(texts=["Acme", "Ajax"]), "stock": none})
+    await shop.caught_up()
+    assert sum(shop.world.model.encoded) == 2
+    await shop.put("a", "another title", attributes={"brand": Attribute(texts=["Acme", "Ajax"])})
+    await shop.caught_up()
+    assert sum(shop.world.model.encoded) == 3
 
 
 async def test_a_picture_is_part_of_the_vector_and_dropping_its_content_keeps_the_vector(shop: Shop) -> None:

@@ -16,7 +16,7 @@ from ranking.runner import Runner
 from ranking.settings import DEFAULT_SURFACE, RankingSettings
 from ranking.slate.ranked import Ranked
 from ranking.slate.slate_ids import SlateIds
-from recstream.v1 import filter_pb2, slate_pb2
+from recstream.v1 import slate_pb2
 from tests.ranking.filled_catalog import FilledCatalog
 from tests.ranking.world import (
     DAY_MS,
@@ -26,6 +26,7 @@ from tests.ranking.world import (
     VERSION,
     PaperModel,
     ids,
+    in_categories,
     item,
     numbered,
     query,
@@ -60,10 +61,10 @@ def mixed() -> list[Query]:
         query(liked("bob", "i004"), user_id="bob", count=3, surface=DEFAULT_SURFACE),
         query(None, user_id="stranger", count=25),
         query(None, user_id="unread", unavailable=True),
-        query(liked("eve", *numbered(9)), user_id="eve", filter=filter_pb2.Filter(categories=["c1"])),
+        query(liked("eve", *numbered(9)), user_id="eve", filter=in_categories("c1")),
         query(liked("dan", "i050"), user_id="dan", now_ms=NOW_MS - 20 * DAY_MS, surface=DEFAULT_SURFACE),
         query(liked("kim", "i001"), user_id="kim", excluded=frozenset({"i002"}), tail=tail_of("i007")),
-        query(liked("leo", "i001"), user_id="leo", filter=filter_pb2.Filter(categories=["none"])),
+        query(liked("leo", "i001"), user_id="leo", filter=in_categories("none")),
     ]
 
 

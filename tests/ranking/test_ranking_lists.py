@@ -5,7 +5,7 @@ import pytest
 
 from profiles.folding.tail import Tail, hash64
 from ranking.settings import DEFAULT_SURFACE
-from recstream.v1 import filter_pb2, item_pb2, slate_pb2
+from recstream.v1 import item_pb2, slate_pb2
 from tests.ranking.filled_catalog import FilledCatalog
 from tests.ranking.world import (
     DAY_MS,
@@ -15,6 +15,7 @@ from tests.ranking.world import (
     PaperModel,
     ask,
     ids,
+    in_categories,
     item,
     numbered,
     runner,
@@ -73,7 +74,8 @@ async def test_a_list_stays_full_however_strict_its_filter(wanted, expected, tro
     model = PaperModel()
     model.trouble = trouble
     stored = with_state(user(("like", "i001")), vector(1))
-    ranked = await ask(runner(catalog, model), stored, filter=filter_pb2.Filter(categories=wanted))
+    asked = in_categories(*wanted) if wanted else None
+    ranked = await ask(runner(catalog, model), stored, filter=asked)
     assert len(ids(ranked)) == expected
     assert all(not wanted or catalog.item(row).categories[0] in wanted for row in ranked.rows.tolist())
 
@@ -259,7 +261,7 @@ async def test_similar_items_are_the_nearest_and_never_the_item_itself():
     found = similar(catalog, "B", 3, excluded=frozenset({"B2"}))
     assert [i.item_id for i in found.items] == ["B1", "B3", "B4"]
     assert found.model_version == 5
-    assert [i.item_id for i in similar(catalog, "B", 2, filter=filter_pb2.Filter(categories=["A"])).items]
+    assert [i.item_id for i in similar(catalog, "B", 2, filter=in_categories("A")).items]
 
 
 async def test_similar_items_of_one_without_a_vector_are_popular_ones_of_its_category():

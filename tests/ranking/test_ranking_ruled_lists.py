@@ -11,6 +11,8 @@ from profiles.profile import Impression, Stored
 from ranking import metrics
 from ranking.settings import DEFAULT_SURFACE
 from recstream.v1 import filter_pb2, rules_pb2, slate_pb2
+from recstream.v1.filter_pb2 import TextFilter
+from recstream.v1.item_pb2 import Attribute
 from tests.ranking.filled_catalog import FilledCatalog
 from tests.ranking.world import (
     DAY_MS,
@@ -39,7 +41,7 @@ BRANDS = [f"b{n}" for n in range(4)]
 
 
 def category(*names: str) -> filter_pb2.Filter:
-    return filter_pb2.Filter(categories=names)
+    return filter_pb2.Filter(text=TextFilter(field="category", values=names))
 
 
 def assorted(count: int = 150) -> FilledCatalog:
@@ -51,7 +53,7 @@ def assorted(count: int = 150) -> FilledCatalog:
         if n % 11:
             fields["categories"] = [CATEGORIES[int(rng.integers(len(CATEGORIES)))]]
         if n % 7:
-            fields["attributes"] = {"brand": BRANDS[int(rng.integers(len(BRANDS)))]}
+            fields["attributes"] = {"brand": Attribute(texts=[BRANDS[int(rng.integers(len(BRANDS)))]])}
         catalog.put(item(item_id, **fields), rng.normal(size=8).astype(np.float32) if n % 13 else None)
     return catalog
 
@@ -63,8 +65,7 @@ def random_rules(rng: np.random.Generator, count: int) -> ListRules:
     def wanted() -> filter_pb2.Filter:
         if rng.random() < 0.5:
             return category(*rng.choice(CATEGORIES, 2))
-        brand = filter_pb2.AttributeFilter(name="brand", values=[rng.choice(BRANDS)])
-        return filter_pb2.Filter(attributes=[brand])
+        return filter_pb2.Filter(text=TextFilter(field="attributes.brand", values=[rng.choice(BRANDS)]))
 
     items = rng.permutation(150)
     positions = rng.permutation(count)
@@ -260,7 +261,7 @@ async def test_promotions_retrieve_a_bounded_number_of_items():
     catalog = assorted()
     made = runner(catalog, PaperModel(), default={"nearest": 0, "popular": 0, "fresh": 0, "similar": 0})
     rules = ListRules(
-        promotions=[Promotion(name=f"p{n}", filter=filter_pb2.Filter(), share=1) for n in range(32)]
+        promotions=[Promotion(name=f"p{n}", filter=category(*CATEGORIES), share=1) for n in range(32)]
     )
     [scored] = await made.score([query(None, count=5, rules=rules)])
     assert len(scored.candidates) <= 3 * 5

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from catalog.filters.filter_text import parse
 from profiles.folding.events import Position
 from profiles.profile import Entry, Impression, Profile
 from ranking.rules.active import NO_RULES, active
@@ -19,7 +20,7 @@ from ranking.rules.rotation import rotated, shown
 from ranking.rules.settings import RulesSettings
 from ranking.selector import select
 from ranking.settings import SurfaceSettings
-from recstream.v1 import filter_pb2, rules_pb2
+from recstream.v1 import rules_pb2
 
 # Placement
 
@@ -341,7 +342,7 @@ def window(start: int | None = None, end: int | None = None) -> rules_pb2.TimeWi
     return made
 
 
-ANY = filter_pb2.Filter()
+ANY = parse("category:*")
 
 
 def test_a_rule_holds_from_its_start_until_just_before_its_end():
@@ -438,13 +439,13 @@ def test_the_rules_of_settings_are_those_of_a_request():
             "boosts": [
                 {
                     "name": "sale",
-                    "filter": '{"categories": ["a"]}',
+                    "filter": "category = a",
                     "strength": 2,
                     "start_time": "2030-01-01T00:00:00+01:00",
                 }
             ],
             "pins": [{"item_id": "i", "position": 3}],
-            "promotions": [{"name": "own", "filter": "{}", "share": 0.2}],
+            "promotions": [{"name": "own", "filter": "category:*", "share": 0.2}],
             "caps": [{"field": "category", "most": 2}, {"field": "attributes.brand", "share": 0.25}],
             "diversity": 0.3,
             "rotation": {"strength": 1, "hours": 48},
@@ -453,11 +454,7 @@ def test_the_rules_of_settings_are_those_of_a_request():
     starts = rules_pb2.TimeWindow()
     starts.start_time.FromJsonString("2029-12-31T23:00:00Z")
     expected = rules_pb2.ListRules(
-        boosts=[
-            rules_pb2.Boost(
-                name="sale", filter=filter_pb2.Filter(categories=["a"]), strength=2, window=starts
-            )
-        ],
+        boosts=[rules_pb2.Boost(name="sale", filter=parse("category = a"), strength=2, window=starts)],
         pins=[rules_pb2.Pin(item_id="i", position=3)],
         promotions=[rules_pb2.Promotion(name="own", filter=ANY, share=0.2)],
         caps=[rules_pb2.Cap(field="category", most=2), rules_pb2.Cap(field="attributes.brand", share=0.25)],
@@ -473,7 +470,7 @@ def test_the_rules_of_settings_are_those_of_a_request():
     ("rules", "problem"),
     [
         ({"boosts": [{"name": "x", "filter": "nonsense", "strength": 1}]}, "is not a filter"),
-        ({"boosts": [{"name": "x", "filter": "{}", "strength": 11}]}, r"boosts\[0\].strength is 11"),
+        ({"boosts": [{"name": "x", "filter": "category:*", "strength": 11}]}, r"boosts\[0\].strength is 11"),
         ({"caps": [{"field": "category", "most": 1, "share": 0.5}]}, "either most or share"),
         ({"pins": [{"item_id": "a", "position": 0, "end_time": "2030-01-01T00:00:00"}]}, "timezone"),
     ],

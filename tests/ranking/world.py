@@ -12,12 +12,14 @@ from profiles.actions import ProfileSettings
 from profiles.folding.events import Event, Position
 from profiles.folding.fold import fold
 from profiles.profile import ModelState, Stored
+from profiles.times import timestamp
 from ranking.build import Runners, build, build_similar_items
 from ranking.query import ListRequest, Query
 from ranking.runner import Runner
 from ranking.settings import RankingSettings
 from ranking.slate.ranked import Ranked
 from recstream.v1 import item_pb2
+from recstream.v1.filter_pb2 import Filter, TextFilter
 
 NOW = 1_800_000_000.0
 NOW_MS = int(NOW * 1000)
@@ -96,8 +98,22 @@ class PaperModel:
     async def close(self) -> None: ...
 
 
-def item(item_id: str, **fields) -> item_pb2.Item:
-    return item_pb2.Item(item_id=item_id, title=f"Title of {item_id}", **fields)
+def item(
+    item_id: str, *, published_at_ms: int | None = None, expires_at_ms: int | None = None, **fields
+) -> item_pb2.Item:
+    """An item. Times are in Unix milliseconds."""
+    return item_pb2.Item(
+        item_id=item_id,
+        title=f"Title of {item_id}",
+        published_at=None if published_at_ms is None else timestamp(published_at_ms),
+        expires_at=None if expires_at_ms is None else timestamp(expires_at_ms),
+        **fields,
+    )
+
+
+def in_categories(*names: str) -> Filter:
+    """Items of at least one of these categories."""
+    return Filter(text=TextFilter(field="category", values=names))
 
 
 def vector(*numbers: float) -> np.ndarray:

@@ -84,7 +84,8 @@ def test_purchases_are_read_from_the_named_folder(tmp_path: Path, monkeypatch: p
     assert found.time_ms.tolist()[:2] == [1_483_275_206_000] * 2 and set(found.actions) == {"purchase"}
     bread, ice = completejourney.items()
     assert bread.title == "RYE BREAD" and list(bread.categories) == ["PASTRY", "BREAD"]
-    assert dict(ice.attributes) == {"brand": "National", "package_size": "22 LB"} and ice.domain == "grocery"
+    attributes = {name: list(found.texts) for name, found in ice.attributes.items()}
+    assert attributes == {"brand": ["National"], "package_size": ["22 LB"]} and ice.domain == "grocery"
 
 
 def test_the_error_names_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -146,7 +146,7 @@ def _catalogue(manifest: bytes) -> Iterator[Kept]:
         return what, key, message.SerializeToString(deterministic=True)
 
     item = item_pb2.Item(
-        item_id="a/b", domain="films", title="Ünder", categories=["drama"], published_at_ms=T0
+        item_id="a/b", domain="films", title="Ünder", categories=["drama"], published_at=timestamp(T0)
     )
     yield kept("item", b"a/b", item)
     vector = catalog_pb2.ItemVector(vector=np.arange(8, dtype="<f4").tobytes(), content_hash=b"\x01" * 16)

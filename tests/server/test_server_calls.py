@@ -23,6 +23,7 @@ from recstream.v1 import (
 from recstream.v1 import recommendation_service_pb2 as rpc
 from server import metrics
 from server.requests.status import DETAILS_KEY, unpack
+from tests.server.streams import next_frame, open_stream
 from tests.server.world import ITEMS, World, event, eventually, now_ms, world
 
 
@@ -87,9 +88,16 @@ async def test_a_recorded_event_is_included_in_the_answer_that_names_it(around: 
         (
             rpc.RecommendRequest(
                 user_id="u",
-                filter=filter_pb2.Filter(ranges=[filter_pb2.RangeFilter(name="price", min=2, max=1)]),
+                filter=filter_pb2.Filter(
+                    range=filter_pb2.RangeFilter(field="attributes.price", min=2, max=1)
+                ),
             ),
-            "filter.ranges[0]",
+            "filter.range",
+        ),
+        (rpc.RecommendRequest(user_id="u", filter=filter_pb2.Filter()), "filter"),
+        (
+            rpc.RecommendRequest(user_id="u", filter_text="price < 20"),
+            "filter_text",
         ),
     ],
 )
@@ -250,7 +258,7 @@ async def test_similar_items_leave_out_the_item_and_refuse_an_unknown_one(around
 async def test_items_are_put_read_and_withdrawn(around: World) -> None:
     put = await around.catalog.PutItems(
         catalog_service_pb2.PutItemsRequest(
-            items=[item_pb2.Item(item_id="new", title="New", numbers={"price": 3})]
+            items=[item_pb2.Item(item_id="new", title="New", attributes={"price": {"numbers": [3]}})]
         ),
         timeout=10,
     )
@@ -306,6 +314,20 @@ async def test_an_erased_user_has_no_history_and_no_totals(around: World) -> Non
     assert after.includes_events and not after.profile.history and not after.profile.totals
 
 
+async def test_a_filter_in_either_form_chooses_the_items(around: World) -> None:
+    wanted = filter_pb2.Filter(item_ids=filter_pb2.ItemIds(values=["item-3", "item-4", "unknown"]))
+    for asked in ({"filter": wanted}, {"filter_text": 'item_id = ("item-3" OR "item-4" OR "unknown")'}):
+        answer = await around.recommendations.Recommend(
+            rpc.RecommendRequest(user_id="new here", **asked), timeout=10
+        )
+        similar = await around.recommendations.SimilarItems(
+            rpc.SimilarItemsRequest(item_id="item-1", **asked), timeout=10
+        )
+        frame = await next_frame(open_stream(around, "new here", **asked))
+        for items in (answer.slate.items, similar.items, frame.snapshot.slate.items):
+            assert {item.item_id for item in items} == {"item-3", "item-4"}
+
+
 async def test_pages_repeat_no_item_and_end(around: World) -> None:
     seen: list[str] = []
     token, pages = "", 0
@@ -332,6 +354,10 @@ async def test_a_foreign_page_token_is_refused(around: World) -> None:
         (rpc.RecommendRequest(user_id="other", page_token=first.next_page_token), "another user"),
         (
             rpc.RecommendRequest(user_id="pat", surface="evaluation", page_token=first.next_page_token),
+            "another request",
+        ),
+        (
+            rpc.RecommendRequest(user_id="pat", filter_text="domain:*", page_token=first.next_page_token),
             "another request",
         ),
         (rpc.RecommendRequest(user_id="pat", page_token=first.next_page_token[:-8]), "damaged"),

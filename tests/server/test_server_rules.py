@@ -4,6 +4,7 @@ import grpc
 import pytest
 import pytest_asyncio
 
+from catalog.filters.filter_text import parse
 from ranking.settings import RankingSettings
 from recstream.v1 import filter_pb2, frame_pb2, rules_pb2, slate_pb2
 from recstream.v1 import recommendation_service_pb2 as rpc
@@ -12,7 +13,7 @@ from server.requests import validation
 from tests.server.streams import next_frame, open_stream, record, until
 from tests.server.world import ITEMS, World, now_ms, world
 
-SURFACE = {"rules": {"promotions": [{"name": "c7", "filter": '{"categories": ["c7"]}', "share": 0.5}]}}
+SURFACE = {"rules": {"promotions": [{"name": "c7", "filter": "category = c7", "share": 0.5}]}}
 
 
 @pytest_asyncio.fixture
@@ -97,17 +98,17 @@ async def test_a_window_that_opens_or_closes_reaches_an_open_stream(around: Worl
         (
             rules_pb2.ListRules(
                 boosts=[
-                    *[rules_pb2.Boost(name="x", filter=filter_pb2.Filter(categories=["a"]))] * 2,
-                    rules_pb2.Boost(name="x", filter=filter_pb2.Filter(categories=["a"]), strength=11),
+                    *[rules_pb2.Boost(name="x", filter=parse("category = a"))] * 2,
+                    rules_pb2.Boost(name="x", filter=parse("category = a"), strength=11),
                 ]
             ),
             "rules.boosts[2].strength",
         ),
         (
             rules_pb2.ListRules(
-                promotions=[rules_pb2.Promotion(name="x", filter=filter_pb2.Filter(ranges=[{}]))]
+                promotions=[rules_pb2.Promotion(name="x", filter=filter_pb2.Filter(range={}))]
             ),
-            "rules.promotions[0].filter.ranges[0]",
+            "rules.promotions[0].filter.range",
         ),
         (rules_pb2.ListRules(pins=[rules_pb2.Pin(item_id="a", position=10)]), "rules.pins[0].position"),
         (rules_pb2.ListRules(caps=[rules_pb2.Cap(field="category")]), "rules.caps[0]"),

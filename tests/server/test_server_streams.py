@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 
 from local.servers.ports import free_port
+from profiles.times import timestamp
 from recstream.client import Client
 from recstream.client.frames import apply
 from recstream.v1 import catalog_service_pb2, item_pb2, slate_pb2
@@ -138,12 +139,13 @@ async def test_if_many_streams_show_an_item_it_is_removed_first_and_lists_are_fi
 
 async def test_an_expiring_item_leaves_the_list(around: World) -> None:
     first = await next_frame(open_stream(around, "ann"))
-    expiring = item_pb2.Item(item_id=ids(first)[0], title="soon gone", expires_at_ms=now_ms() + 1500)
+    expires_ms = now_ms() + 1500
+    expiring = item_pb2.Item(item_id=ids(first)[0], title="soon gone", expires_at=timestamp(expires_ms))
     call = open_stream(around, "ann", excluded_item_ids=[ids(first)[1]])
     assert expiring.item_id in ids(await next_frame(call))
     await put(around, expiring)
     frame = await until(call, lambda frame: expiring.item_id not in ids(frame))
-    late = now_ms() - expiring.expires_at_ms
+    late = now_ms() - expires_ms
     print(f"expired {late} ms after its date")
     assert late >= 0 and not frame.caused_by and len(ids(frame)) == 10
 

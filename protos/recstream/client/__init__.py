@@ -30,7 +30,16 @@ from recstream.client.errors import (
     Unavailable,
 )
 from recstream.client.events import impression, interaction, new_event_id, undo
-from recstream.client.filters import where
+from recstream.client.filters import (
+    Condition,
+    Filterable,
+    attribute,
+    attribute_between,
+    category,
+    domain,
+    has_attribute,
+    item_ids,
+)
 from recstream.client.lists import Recommendations, Tier
 from recstream.client.profiles import ProfileExport
 from recstream.client.session import Session
@@ -39,23 +48,26 @@ from recstream.v1.catalog_service_pb2 import TopItem
 from recstream.v1.filter_pb2 import Filter
 from recstream.v1.frame_pb2 import Cause
 from recstream.v1.interaction_pb2 import EventToken, Interaction
-from recstream.v1.item_pb2 import Item
+from recstream.v1.item_pb2 import Attribute, Item
 from recstream.v1.profile_pb2 import Profile
 from recstream.v1.rules_pb2 import Boost, Cap, ListRules, Pin, Promotion, Rotation, TimeWindow
 from recstream.v1.slate_pb2 import RankedItem
 
 __all__ = [
+    "Attribute",
     "Backoff",
     "Boost",
     "Cap",
     "Cause",
     "Client",
     "ClientClosed",
+    "Condition",
     "DeadlineExceeded",
     "EventToken",
     "FailedPrecondition",
     "FieldViolation",
     "Filter",
+    "Filterable",
     "GoingAway",
     "Interaction",
     "InvalidRequest",
@@ -81,10 +93,15 @@ __all__ = [
     "TimeWindow",
     "TopItem",
     "Unavailable",
+    "attribute",
+    "attribute_between",
+    "category",
+    "domain",
+    "has_attribute",
     "impression",
     "interaction",
+    "item_ids",
     "new_event_id",
     "tls",
     "undo",
-    "where",
 ]

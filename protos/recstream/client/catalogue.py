@@ -9,6 +9,7 @@ from typing import Literal
 
 from recstream.client.connection import Connection
 from recstream.client.errors import ServerError
+from recstream.client.filters import Filterable, filter_fields
 from recstream.v1.catalog_service_pb2 import (
     ITEM_ORDER_NEWEST,
     ITEM_ORDER_POPULAR,
@@ -27,7 +28,6 @@ from recstream.v1.catalog_service_pb2 import (
     WithdrawItemsRequest,
     WithdrawItemsResponse,
 )
-from recstream.v1.filter_pb2 import Filter
 from recstream.v1.interaction_pb2 import EventToken
 from recstream.v1.item_pb2 import Item
 
@@ -98,7 +98,7 @@ class Catalogue:
         self,
         *,
         domain: str = "",
-        filter: Filter | None = None,
+        filter: Filterable | None = None,
         include_withdrawn: bool = False,
         item_fields: Iterable[str] = (),
         page_size: int = 0,
@@ -110,7 +110,7 @@ class Catalogue:
 
         Args:
             domain: only items of this domain.
-            filter: only items that match; see `where()`.
+            filter: only items that match; see `Filterable`.
             include_withdrawn: True: also items that are withdrawn or have expired.
             item_fields: fields of the items, as in `get_items()`; none: all of them.
             page_size: the most items of a page, 1 to 1,000; 0: the server's default, 100.
@@ -127,7 +127,7 @@ class Catalogue:
         request = ListItemsRequest(
             page_size=page_size,
             domain=domain,
-            filter=filter,
+            **filter_fields(filter),
             include_withdrawn=include_withdrawn,
             item_fields=item_fields,
         )
@@ -212,7 +212,7 @@ class Catalogue:
         window: timedelta | None = None,
         count: int = 0,
         domain: str = "",
-        filter: Filter | None = None,
+        filter: Filterable | None = None,
         excluded: Iterable[str] = (),
         item_fields: Iterable[str] = (),
         timeout: float | None = None,
@@ -249,7 +249,7 @@ class Catalogue:
             order=_ORDERS[order],
             count=count,
             domain=domain,
-            filter=filter,
+            **filter_fields(filter),
             excluded_item_ids=excluded,
             item_fields=item_fields,
         )

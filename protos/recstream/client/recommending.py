@@ -6,11 +6,11 @@ from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import TypedDict, Unpack
 
 from recstream.client.connection import Connection
+from recstream.client.filters import Filterable, filter_fields
 from recstream.client.lists import Recommendations, from_slate
 from recstream.client.reconnect import OnRetry
 from recstream.client.session import Session
 from recstream.client.stream import RecommendationStream
-from recstream.v1.filter_pb2 import Filter
 from recstream.v1.interaction_pb2 import EventToken
 from recstream.v1.recommendation_service_pb2 import (
     RankRequest,
@@ -29,7 +29,7 @@ class ListOptions(TypedDict, total=False):
         count: how many items, 1 to 500; 0: the server's default, 20.
         surface: where the list is shown; selects the surface's settings.
         domain: only items of this domain.
-        filter: which items the list may have; see `where()`.
+        filter: which items the list may have, such as `category("Comedy")`; see `Filterable`.
         excluded: ids of items to leave out.
         experiments: experiment name to arm; stored with the list's record.
         item_fields: fields of the items to show, such as `title` or `attributes.price`, at most 32; see
@@ -41,7 +41,7 @@ class ListOptions(TypedDict, total=False):
     count: int
     surface: str
     domain: str
-    filter: Filter | None
+    filter: Filterable | None
     excluded: Iterable[str]
     experiments: Mapping[str, str] | None
     item_fields: Iterable[str]
@@ -63,7 +63,7 @@ class Recommending:
         after: Iterable[EventToken] = (),
         surface: str = "",
         domain: str = "",
-        filter: Filter | None = None,
+        filter: Filterable | None = None,
         excluded: Iterable[str] = (),
         page_token: str = "",
         experiments: Mapping[str, str] | None = None,
@@ -80,7 +80,7 @@ class Recommending:
             after: tokens of events that the list must include; see `includes_events` of the answer.
             surface: where the list is shown; selects the surface's settings.
             domain: only items of this domain.
-            filter: which items the list may have; see `where()`.
+            filter: which items the list may have, such as `category("Comedy")`; see `Filterable`.
             excluded: ids of items to leave out, at most 1,000.
             page_token: `next_page_token` of the previous list.
             experiments: experiment name to arm; stored with the list's record.
@@ -97,7 +97,7 @@ class Recommending:
 
         Example:
             token = await client.record("ann", "tt0114709", "rate", value=5)
-            comedies = where(categories=["Comedy"])
+            comedies = category("Comedy") & attribute_between("year", min=1990)
             films = await client.recommend("ann", after=[token], filter=comedies, item_fields=["title"])
             for film in films:
                 print(film.item_id, film.item.title, film.score, film.reason.text)
@@ -107,11 +107,11 @@ class Recommending:
             count=count,
             surface=surface,
             domain=domain,
-            filter=filter,
             excluded_item_ids=excluded,
             page_token=page_token,
             after=after,
             experiments=experiments,
+            **filter_fields(filter),
             view=_view(item_fields, model_outputs),
             rules=rules,
         )
@@ -210,7 +210,7 @@ class Recommending:
         count: int = 0,
         surface: str = "",
         domain: str = "",
-        filter: Filter | None = None,
+        filter: Filterable | None = None,
         excluded: Iterable[str] = (),
         experiments: Mapping[str, str] | None = None,
         item_fields: Iterable[str] = (),
@@ -248,12 +248,12 @@ class Recommending:
             count=count,
             surface=surface,
             domain=domain,
-            filter=filter,
             excluded_item_ids=excluded,
             experiments=experiments,
             view=_view(item_fields, model_outputs),
             rules=rules,
             deltas=deltas,
+            **filter_fields(filter),
         )
         return RecommendationStream(
             self._connection, request, resume=resume, idle_timeout=self._idle_timeout, on_retry=on_retry
@@ -266,7 +266,7 @@ class Recommending:
         count: int = 0,
         surface: str = "",
         domain: str = "",
-        filter: Filter | None = None,
+        filter: Filterable | None = None,
         excluded: Iterable[str] = (),
         experiments: Mapping[str, str] | None = None,
         item_fields: Iterable[str] = (),
@@ -288,12 +288,12 @@ class Recommending:
             count=count,
             surface=surface,
             domain=domain,
-            filter=filter,
             excluded_item_ids=excluded,
             experiments=experiments,
             view=_view(item_fields, model_outputs),
             rules=rules,
             deltas=deltas,
+            **filter_fields(filter),
         )
         return Session(
             self._connection,
@@ -309,7 +309,7 @@ class Recommending:
         *,
         count: int = 0,
         domain: str = "",
-        filter: Filter | None = None,
+        filter: Filterable | None = None,
         excluded: Iterable[str] = (),
         timeout: float | None = None,
     ) -> tuple[RankedItem, ...]:
@@ -323,7 +323,11 @@ class Recommending:
                 print(film.item_id, film.score)
         """
         request = SimilarItemsRequest(
-            item_id=item_id, count=count, domain=domain, filter=filter, excluded_item_ids=excluded
+            item_id=item_id,
+            count=count,
+            domain=domain,
+            excluded_item_ids=excluded,
+            **filter_fields(filter),
         )
         answer = await self._connection.call(self._connection.recommendations.SimilarItems, request, timeout)
         return tuple(answer.items)

@@ -183,6 +183,7 @@ class ListItemsRequest(Message):
     PAGE_TOKEN_FIELD_NUMBER: int
     DOMAIN_FIELD_NUMBER: int
     FILTER_FIELD_NUMBER: int
+    FILTER_TEXT_FIELD_NUMBER: int
     INCLUDE_WITHDRAWN_FIELD_NUMBER: int
     ITEM_FIELDS_FIELD_NUMBER: int
     page_size: int
@@ -191,6 +192,8 @@ class ListItemsRequest(Message):
     """The `next_page_token` of the page before, with the same domain, filter and `include_withdrawn`."""
     domain: str
     """Only items of this domain. Empty: all."""
+    filter_text: str
+    """The filter as text, as in RecommendRequest."""
     include_withdrawn: bool
     """True: also items that are not recommended now, because they are withdrawn or have expired."""
     @property
@@ -208,11 +211,12 @@ class ListItemsRequest(Message):
         page_token: str = ...,
         domain: str = ...,
         filter: Filter | None = ...,
+        filter_text: str = ...,
         include_withdrawn: bool = ...,
         item_fields: Iterable[str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: Literal["filter", b"filter"]) -> bool: ...
-    def ClearField(self, field_name: Literal["domain", b"domain", "filter", b"filter", "include_withdrawn", b"include_withdrawn", "item_fields", b"item_fields", "page_size", b"page_size", "page_token", b"page_token"]) -> None: ...
+    def ClearField(self, field_name: Literal["domain", b"domain", "filter", b"filter", "filter_text", b"filter_text", "include_withdrawn", b"include_withdrawn", "item_fields", b"item_fields", "page_size", b"page_size", "page_token", b"page_token"]) -> None: ...
 
 @final
 class ListItemsResponse(Message):
@@ -352,6 +356,7 @@ class TopItemsRequest(Message):
     DOMAIN_FIELD_NUMBER: int
     FILTER_FIELD_NUMBER: int
     EXCLUDED_ITEM_IDS_FIELD_NUMBER: int
+    FILTER_TEXT_FIELD_NUMBER: int
     ITEM_FIELDS_FIELD_NUMBER: int
     order: ItemOrder.ValueType
     """Unspecified: POPULAR."""
@@ -359,6 +364,8 @@ class TopItemsRequest(Message):
     """How many items: 1 to 500. 0: 20. There are fewer if fewer match."""
     domain: str
     """Only items of this domain. Empty: all."""
+    filter_text: str
+    """The filter as text, as in RecommendRequest."""
     @property
     def window(self) -> Duration:
         """POPULAR only: counts the positive events of the last so much time, such as a day, instead of all. At most 255 days.
@@ -388,10 +395,11 @@ class TopItemsRequest(Message):
         domain: str = ...,
         filter: Filter | None = ...,
         excluded_item_ids: Iterable[str] | None = ...,
+        filter_text: str = ...,
         item_fields: Iterable[str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: Literal["filter", b"filter", "window", b"window"]) -> bool: ...
-    def ClearField(self, field_name: Literal["count", b"count", "domain", b"domain", "excluded_item_ids", b"excluded_item_ids", "filter", b"filter", "item_fields", b"item_fields", "order", b"order", "window", b"window"]) -> None: ...
+    def ClearField(self, field_name: Literal["count", b"count", "domain", b"domain", "excluded_item_ids", b"excluded_item_ids", "filter", b"filter", "filter_text", b"filter_text", "item_fields", b"item_fields", "order", b"order", "window", b"window"]) -> None: ...
 
 @final
 class TopItemsResponse(Message):

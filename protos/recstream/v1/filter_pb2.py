@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19recstream/v1/filter.proto\x12\x0crecstream.v1\"\x97\x01\n\x06\x46ilter\x12\x12\n\ncategories\x18\x01 \x03(\t\x12\x1b\n\x13\x65xcluded_categories\x18\x02 \x03(\t\x12\x31\n\nattributes\x18\x03 \x03(\x0b\x32\x1d.recstream.v1.AttributeFilter\x12)\n\x06ranges\x18\x04 \x03(\x0b\x32\x19.recstream.v1.RangeFilter\"/\n\x0f\x41ttributeFilter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x03(\t\"O\n\x0bRangeFilter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x03min\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x03max\x18\x03 \x01(\x01H\x01\x88\x01\x01\x42\x06\n\x04_minB\x06\n\x04_maxb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19recstream/v1/filter.proto\x12\x0crecstream.v1\"\xa3\x02\n\x06\x46ilter\x12\'\n\x03\x61ll\x18\x01 \x01(\x0b\x32\x18.recstream.v1.FilterListH\x00\x12\'\n\x03\x61ny\x18\x02 \x01(\x0b\x32\x18.recstream.v1.FilterListH\x00\x12\'\n\x07\x65xclude\x18\x03 \x01(\x0b\x32\x14.recstream.v1.FilterH\x00\x12(\n\x04text\x18\x04 \x01(\x0b\x32\x18.recstream.v1.TextFilterH\x00\x12*\n\x05range\x18\x05 \x01(\x0b\x32\x19.recstream.v1.RangeFilterH\x00\x12\x10\n\x06\x65xists\x18\x06 \x01(\tH\x00\x12)\n\x08item_ids\x18\x07 \x01(\x0b\x32\x15.recstream.v1.ItemIdsH\x00\x42\x0b\n\tcondition\"3\n\nFilterList\x12%\n\x07\x66ilters\x18\x01 \x03(\x0b\x32\x14.recstream.v1.Filter\"+\n\nTextFilter\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x03(\t\"P\n\x0bRangeFilter\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x10\n\x03min\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x03max\x18\x03 \x01(\x01H\x01\x88\x01\x01\x42\x06\n\x04_minB\x06\n\x04_max\"\x19\n\x07ItemIds\x12\x0e\n\x06values\x18\x01 \x03(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,9 +32,13 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'recstream.v1.filter_pb2', _
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_FILTER']._serialized_start=44
-  _globals['_FILTER']._serialized_end=195
-  _globals['_ATTRIBUTEFILTER']._serialized_start=197
-  _globals['_ATTRIBUTEFILTER']._serialized_end=244
-  _globals['_RANGEFILTER']._serialized_start=246
-  _globals['_RANGEFILTER']._serialized_end=325
+  _globals['_FILTER']._serialized_end=335
+  _globals['_FILTERLIST']._serialized_start=337
+  _globals['_FILTERLIST']._serialized_end=388
+  _globals['_TEXTFILTER']._serialized_start=390
+  _globals['_TEXTFILTER']._serialized_end=433
+  _globals['_RANGEFILTER']._serialized_start=435
+  _globals['_RANGEFILTER']._serialized_end=515
+  _globals['_ITEMIDS']._serialized_start=517
+  _globals['_ITEMIDS']._serialized_end=542
 # @@protoc_insertion_point(module_scope)

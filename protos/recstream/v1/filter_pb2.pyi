@@ -33,89 +33,147 @@ DESCRIPTOR: FileDescriptor
 
 @final
 class Filter(Message):
-    """A filter for the items of a list. An item must match every given part. If enough items match, the list has the
-    requested length.
+    """A condition on the items of a list, as a tree. If enough items match, the list has the requested length.
+
+    A field is `category`, `domain`, or an attribute's name after `attributes.`, such as `attributes.brand`.
+
+    A filter has at most 16 levels, 256 conditions and 1,000 values. A condition without content, and a field that the
+    server does not know, are refused with their path, such as `filter.all[1].range`.
     """
 
     DESCRIPTOR: Descriptor
 
-    CATEGORIES_FIELD_NUMBER: int
-    EXCLUDED_CATEGORIES_FIELD_NUMBER: int
-    ATTRIBUTES_FIELD_NUMBER: int
-    RANGES_FIELD_NUMBER: int
+    ALL_FIELD_NUMBER: int
+    ANY_FIELD_NUMBER: int
+    EXCLUDE_FIELD_NUMBER: int
+    TEXT_FIELD_NUMBER: int
+    RANGE_FIELD_NUMBER: int
+    EXISTS_FIELD_NUMBER: int
+    ITEM_IDS_FIELD_NUMBER: int
+    exists: str
+    """Items that have a value in this field."""
     @property
-    def categories(self) -> RepeatedScalarFieldContainer[str]:
-        """At least one of these categories. Empty: any."""
+    def all(self) -> FilterList:
+        """Items that match all of these filters, at least one."""
 
     @property
-    def excluded_categories(self) -> RepeatedScalarFieldContainer[str]:
-        """None of these categories."""
+    def any(self) -> FilterList:
+        """Items that match at least one of these filters."""
 
     @property
-    def attributes(self) -> RepeatedCompositeFieldContainer[AttributeFilter]:
-        """For each name, the attribute must equal one of the values."""
+    def exclude(self) -> Filter:
+        """Items that do not match this filter."""
 
     @property
-    def ranges(self) -> RepeatedCompositeFieldContainer[RangeFilter]:
-        """For each name, the number must be in the range. An item without the number does not match."""
+    def text(self) -> TextFilter:
+        """Items that have a text."""
+
+    @property
+    def range(self) -> RangeFilter:
+        """Items that have a number in a range."""
+
+    @property
+    def item_ids(self) -> ItemIds:
+        """Items by id."""
 
     def __init__(
         self,
         *,
-        categories: Iterable[str] | None = ...,
-        excluded_categories: Iterable[str] | None = ...,
-        attributes: Iterable[AttributeFilter] | None = ...,
-        ranges: Iterable[RangeFilter] | None = ...,
+        all: FilterList | None = ...,
+        any: FilterList | None = ...,
+        exclude: Filter | None = ...,
+        text: TextFilter | None = ...,
+        range: RangeFilter | None = ...,
+        exists: str = ...,
+        item_ids: ItemIds | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: Literal["attributes", b"attributes", "categories", b"categories", "excluded_categories", b"excluded_categories", "ranges", b"ranges"]) -> None: ...
+    def HasField(self, field_name: Literal["all", b"all", "any", b"any", "condition", b"condition", "exclude", b"exclude", "exists", b"exists", "item_ids", b"item_ids", "range", b"range", "text", b"text"]) -> bool: ...
+    def ClearField(self, field_name: Literal["all", b"all", "any", b"any", "condition", b"condition", "exclude", b"exclude", "exists", b"exists", "item_ids", b"item_ids", "range", b"range", "text", b"text"]) -> None: ...
+    def WhichOneof(self, oneof_group: Literal["condition", b"condition"]) -> Literal["all", "any", "exclude", "text", "range", "exists", "item_ids"] | None: ...
 
 @final
-class AttributeFilter(Message):
-    """An attribute that must equal one of several values."""
+class FilterList(Message):
+    """Several filters."""
 
     DESCRIPTOR: Descriptor
 
-    NAME_FIELD_NUMBER: int
-    VALUES_FIELD_NUMBER: int
-    name: str
-    """The attribute's name, such as `brand`."""
+    FILTERS_FIELD_NUMBER: int
     @property
-    def values(self) -> RepeatedScalarFieldContainer[str]:
-        """The values, at least one. The item must have one of them."""
+    def filters(self) -> RepeatedCompositeFieldContainer[Filter]:
+        """At least one."""
 
     def __init__(
         self,
         *,
-        name: str = ...,
+        filters: Iterable[Filter] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["filters", b"filters"]) -> None: ...
+
+@final
+class TextFilter(Message):
+    """A field that must have one of several texts."""
+
+    DESCRIPTOR: Descriptor
+
+    FIELD_FIELD_NUMBER: int
+    VALUES_FIELD_NUMBER: int
+    field: str
+    """The field, such as `category` or `attributes.brand`."""
+    @property
+    def values(self) -> RepeatedScalarFieldContainer[str]:
+        """At least one, compared byte for byte. The item must have at least one of them."""
+
+    def __init__(
+        self,
+        *,
+        field: str = ...,
         values: Iterable[str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: Literal["name", b"name", "values", b"values"]) -> None: ...
+    def ClearField(self, field_name: Literal["field", b"field", "values", b"values"]) -> None: ...
 
 @final
 class RangeFilter(Message):
-    """A number that must be in a range, ends included. An absent end is open."""
+    """An attribute that must have a number in a range, ends included. An absent end is open. One end is required."""
 
     DESCRIPTOR: Descriptor
 
-    NAME_FIELD_NUMBER: int
+    FIELD_FIELD_NUMBER: int
     MIN_FIELD_NUMBER: int
     MAX_FIELD_NUMBER: int
-    name: str
-    """The number's name, such as `price`."""
+    field: str
+    """The field, such as `attributes.price`."""
     min: float
-    """The smallest value that matches."""
+    """The smallest number that matches."""
     max: float
-    """The largest value that matches."""
+    """The largest number that matches."""
     def __init__(
         self,
         *,
-        name: str = ...,
+        field: str = ...,
         min: float | None = ...,
         max: float | None = ...,
     ) -> None: ...
     def HasField(self, field_name: Literal["_max", b"_max", "_min", b"_min", "max", b"max", "min", b"min"]) -> bool: ...
-    def ClearField(self, field_name: Literal["_max", b"_max", "_min", b"_min", "max", b"max", "min", b"min", "name", b"name"]) -> None: ...
+    def ClearField(self, field_name: Literal["_max", b"_max", "_min", b"_min", "field", b"field", "max", b"max", "min", b"min"]) -> None: ...
     @overload
     def WhichOneof(self, oneof_group: Literal["_max", b"_max"]) -> Literal["max"] | None: ...
     @overload
     def WhichOneof(self, oneof_group: Literal["_min", b"_min"]) -> Literal["min"] | None: ...
+
+@final
+class ItemIds(Message):
+    """Ids of items."""
+
+    DESCRIPTOR: Descriptor
+
+    VALUES_FIELD_NUMBER: int
+    @property
+    def values(self) -> RepeatedScalarFieldContainer[str]:
+        """At least one. Unknown ids match nothing."""
+
+    def __init__(
+        self,
+        *,
+        values: Iterable[str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["values", b"values"]) -> None: ...

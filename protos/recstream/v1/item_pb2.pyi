@@ -19,12 +19,15 @@ from google.protobuf.descriptor import (
     FileDescriptor,
 )
 from google.protobuf.internal.containers import (
+    MessageMap,
     RepeatedCompositeFieldContainer,
     RepeatedScalarFieldContainer,
-    ScalarMap,
 )
 from google.protobuf.message import (
     Message,
+)
+from google.protobuf.timestamp_pb2 import (
+    Timestamp,
 )
 from typing import (
     Literal,
@@ -48,29 +51,15 @@ class Item(Message):
         KEY_FIELD_NUMBER: int
         VALUE_FIELD_NUMBER: int
         key: str
-        value: str
+        @property
+        def value(self) -> Attribute: ...
         def __init__(
             self,
             *,
             key: str = ...,
-            value: str = ...,
+            value: Attribute | None = ...,
         ) -> None: ...
-        def ClearField(self, field_name: Literal["key", b"key", "value", b"value"]) -> None: ...
-
-    @final
-    class NumbersEntry(Message):
-        DESCRIPTOR: Descriptor
-
-        KEY_FIELD_NUMBER: int
-        VALUE_FIELD_NUMBER: int
-        key: str
-        value: float
-        def __init__(
-            self,
-            *,
-            key: str = ...,
-            value: float = ...,
-        ) -> None: ...
+        def HasField(self, field_name: Literal["value", b"value"]) -> bool: ...
         def ClearField(self, field_name: Literal["key", b"key", "value", b"value"]) -> None: ...
 
     ITEM_ID_FIELD_NUMBER: int
@@ -78,11 +67,10 @@ class Item(Message):
     DESCRIPTION_FIELD_NUMBER: int
     CATEGORIES_FIELD_NUMBER: int
     ATTRIBUTES_FIELD_NUMBER: int
-    NUMBERS_FIELD_NUMBER: int
     DOMAIN_FIELD_NUMBER: int
     WITHDRAWN_FIELD_NUMBER: int
-    EXPIRES_AT_MS_FIELD_NUMBER: int
-    PUBLISHED_AT_MS_FIELD_NUMBER: int
+    EXPIRES_AT_FIELD_NUMBER: int
+    PUBLISHED_AT_FIELD_NUMBER: int
     MEDIA_FIELD_NUMBER: int
     item_id: str
     """At most 256 bytes of UTF-8, compared byte for byte. Not blank."""
@@ -94,21 +82,24 @@ class Item(Message):
     """The catalogue that it belongs to, such as `video` or `shop`."""
     withdrawn: bool
     """True: the item is known, but must not be recommended now (sold out, hidden)."""
-    expires_at_ms: int
-    """Unix time in milliseconds from which it is no longer recommended. 0: never."""
-    published_at_ms: int
-    """Unix time in milliseconds at which it appeared. 0: unknown."""
     @property
     def categories(self) -> RepeatedScalarFieldContainer[str]:
         """The names of its categories, in the owner's order. The first one is the main category, to which caps apply."""
 
     @property
-    def attributes(self) -> ScalarMap[str, str]:
-        """Attributes with text values, such as `brand` to `Acme`. Filters match them exactly."""
+    def attributes(self) -> MessageMap[str, Attribute]:
+        """At most 128 attributes by name, such as `brand` to the text `Acme`, `colors` to the texts `red` and `blue`, or
+        `price` to the number 12.5. Names are not blank and have at most 256 bytes. All names and values together have at
+        most 128 KiB. Filters match them. A model reads the texts of the attributes that its bundle names, and no others.
+        """
 
     @property
-    def numbers(self) -> ScalarMap[str, float]:
-        """Attributes with numbers, such as `price` to 12.5 or `year` to 1997. Filters match them by range."""
+    def expires_at(self) -> Timestamp:
+        """From when it is no longer recommended, to the millisecond. Absent: never. Before 1970 is refused."""
+
+    @property
+    def published_at(self) -> Timestamp:
+        """When it appeared, to the millisecond. Absent: unknown."""
 
     @property
     def media(self) -> RepeatedCompositeFieldContainer[Media]:
@@ -123,15 +114,39 @@ class Item(Message):
         title: str = ...,
         description: str = ...,
         categories: Iterable[str] | None = ...,
-        attributes: Mapping[str, str] | None = ...,
-        numbers: Mapping[str, float] | None = ...,
+        attributes: Mapping[str, Attribute] | None = ...,
         domain: str = ...,
         withdrawn: bool = ...,
-        expires_at_ms: int = ...,
-        published_at_ms: int = ...,
+        expires_at: Timestamp | None = ...,
+        published_at: Timestamp | None = ...,
         media: Iterable[Media] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: Literal["attributes", b"attributes", "categories", b"categories", "description", b"description", "domain", b"domain", "expires_at_ms", b"expires_at_ms", "item_id", b"item_id", "media", b"media", "numbers", b"numbers", "published_at_ms", b"published_at_ms", "title", b"title", "withdrawn", b"withdrawn"]) -> None: ...
+    def HasField(self, field_name: Literal["expires_at", b"expires_at", "published_at", b"published_at"]) -> bool: ...
+    def ClearField(self, field_name: Literal["attributes", b"attributes", "categories", b"categories", "description", b"description", "domain", b"domain", "expires_at", b"expires_at", "item_id", b"item_id", "media", b"media", "published_at", b"published_at", "title", b"title", "withdrawn", b"withdrawn"]) -> None: ...
+
+@final
+class Attribute(Message):
+    """The values of an attribute: texts or numbers, not both. An attribute without values is the same as none."""
+
+    DESCRIPTOR: Descriptor
+
+    TEXTS_FIELD_NUMBER: int
+    NUMBERS_FIELD_NUMBER: int
+    @property
+    def texts(self) -> RepeatedScalarFieldContainer[str]:
+        """At most 64 texts of at most 1,024 bytes each, without duplicates."""
+
+    @property
+    def numbers(self) -> RepeatedScalarFieldContainer[float]:
+        """At most 64 finite numbers, without duplicates."""
+
+    def __init__(
+        self,
+        *,
+        texts: Iterable[str] | None = ...,
+        numbers: Iterable[float] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["numbers", b"numbers", "texts", b"texts"]) -> None: ...
 
 @final
 class Media(Message):

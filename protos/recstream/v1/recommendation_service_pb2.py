@@ -31,7 +31,7 @@ from recstream.v1 import rules_pb2 as recstream_dot_v1_dot_rules__pb2
 from recstream.v1 import slate_pb2 as recstream_dot_v1_dot_slate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)recstream/v1/recommendation_service.proto\x12\x0crecstream.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/rpc/status.proto\x1a\x19recstream/v1/filter.proto\x1a\x18recstream/v1/frame.proto\x1a\x1erecstream/v1/interaction.proto\x1a\x18recstream/v1/rules.proto\x1a\x18recstream/v1/slate.proto\"\xa5\x03\n\x10RecommendRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x0f\n\x07surface\x18\x03 \x01(\t\x12\x0e\n\x06\x64omain\x18\x04 \x01(\t\x12$\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x14.recstream.v1.Filter\x12\x19\n\x11\x65xcluded_item_ids\x18\x06 \x03(\t\x12\x12\n\npage_token\x18\x07 \x01(\t\x12\'\n\x05\x61\x66ter\x18\x08 \x03(\x0b\x32\x18.recstream.v1.EventToken\x12\x44\n\x0b\x65xperiments\x18\t \x03(\x0b\x32/.recstream.v1.RecommendRequest.ExperimentsEntry\x12&\n\x05rules\x18\x0e \x01(\x0b\x32\x17.recstream.v1.ListRules\x12$\n\x04view\x18\x0b \x01(\x0b\x32\x16.recstream.v1.ListView\x1a\x32\n\x10\x45xperimentsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01J\x04\x08\n\x10\x0bR\x04text\"i\n\x11RecommendResponse\x12\"\n\x05slate\x18\x01 \x01(\x0b\x32\x13.recstream.v1.Slate\x12\x17\n\x0fincludes_events\x18\x02 \x01(\x08\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"\x85\x02\n\x0bRankRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08item_ids\x18\x02 \x03(\t\x12\x0f\n\x07surface\x18\x03 \x01(\t\x12\'\n\x05\x61\x66ter\x18\x04 \x03(\x0b\x32\x18.recstream.v1.EventToken\x12?\n\x0b\x65xperiments\x18\x05 \x03(\x0b\x32*.recstream.v1.RankRequest.ExperimentsEntry\x12$\n\x04view\x18\x06 \x01(\x0b\x32\x16.recstream.v1.ListView\x1a\x32\n\x10\x45xperimentsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"e\n\x0cRankResponse\x12\"\n\x05slate\x18\x01 \x01(\x0b\x32\x13.recstream.v1.Slate\x12\x17\n\x0fincludes_events\x18\x02 \x01(\x08\x12\x18\n\x10unknown_item_ids\x18\x03 \x03(\t\"\xa6\x03\n\x1cStreamRecommendationsRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x0f\n\x07surface\x18\x03 \x01(\t\x12\x0e\n\x06\x64omain\x18\x04 \x01(\t\x12$\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x14.recstream.v1.Filter\x12\x19\n\x11\x65xcluded_item_ids\x18\x06 \x03(\t\x12\x0e\n\x06\x64\x65ltas\x18\x07 \x01(\x08\x12\x14\n\x0cresume_token\x18\x08 \x01(\t\x12P\n\x0b\x65xperiments\x18\t \x03(\x0b\x32;.recstream.v1.StreamRecommendationsRequest.ExperimentsEntry\x12&\n\x05rules\x18\x0e \x01(\x0b\x32\x17.recstream.v1.ListRules\x12$\n\x04view\x18\x0b \x01(\x0b\x32\x16.recstream.v1.ListView\x1a\x32\n\x10\x45xperimentsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01J\x04\x08\n\x10\x0bR\x04text\"C\n\x1dStreamRecommendationsResponse\x12\"\n\x05\x66rame\x18\x01 \x01(\x0b\x32\x13.recstream.v1.Frame\"\x86\x01\n\x0eSessionRequest\x12:\n\x04open\x18\x01 \x01(\x0b\x32*.recstream.v1.StreamRecommendationsRequestH\x00\x12\x30\n\x0binteraction\x18\x02 \x01(\x0b\x32\x19.recstream.v1.InteractionH\x00\x42\x06\n\x04kind\"\x94\x01\n\x0fSessionResponse\x12$\n\x05\x66rame\x18\x01 \x01(\x0b\x32\x13.recstream.v1.FrameH\x00\x12,\n\x08recorded\x18\x02 \x01(\x0b\x32\x18.recstream.v1.EventTokenH\x00\x12%\n\x07refused\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x06\n\x04kind\"\x86\x01\n\x13SimilarItemsRequest\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x0e\n\x06\x64omain\x18\x03 \x01(\t\x12$\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x14.recstream.v1.Filter\x12\x19\n\x11\x65xcluded_item_ids\x18\x05 \x03(\t\"V\n\x14SimilarItemsResponse\x12\'\n\x05items\x18\x01 \x03(\x0b\x32\x18.recstream.v1.RankedItem\x12\x15\n\rmodel_version\x18\x02 \x01(\x03\x32\xe9\x04\n\x15RecommendationService\x12v\n\tRecommend\x12\x1e.recstream.v1.RecommendRequest\x1a\x1f.recstream.v1.RecommendResponse\"(\x82\xd3\xe4\x93\x02\"\"\x1d/v1/users/{user_id}:recommend:\x01*\x12\x62\n\x04Rank\x12\x19.recstream.v1.RankRequest\x1a\x1a.recstream.v1.RankResponse\"#\x82\xd3\xe4\x93\x02\x1d\"\x18/v1/users/{user_id}:rank:\x01*\x12\xa8\x01\n\x15StreamRecommendations\x12*.recstream.v1.StreamRecommendationsRequest\x1a+.recstream.v1.StreamRecommendationsResponse\"4\x82\xd3\xe4\x93\x02.\")/v1/users/{user_id}:streamRecommendations:\x01*0\x01\x12J\n\x07Session\x12\x1c.recstream.v1.SessionRequest\x1a\x1d.recstream.v1.SessionResponse(\x01\x30\x01\x12}\n\x0cSimilarItems\x12!.recstream.v1.SimilarItemsRequest\x1a\".recstream.v1.SimilarItemsResponse\"&\x82\xd3\xe4\x93\x02 \"\x1b/v1/items/{item_id}:similar:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)recstream/v1/recommendation_service.proto\x12\x0crecstream.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/rpc/status.proto\x1a\x19recstream/v1/filter.proto\x1a\x18recstream/v1/frame.proto\x1a\x1erecstream/v1/interaction.proto\x1a\x18recstream/v1/rules.proto\x1a\x18recstream/v1/slate.proto\"\xba\x03\n\x10RecommendRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x0f\n\x07surface\x18\x03 \x01(\t\x12\x0e\n\x06\x64omain\x18\x04 \x01(\t\x12$\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x14.recstream.v1.Filter\x12\x19\n\x11\x65xcluded_item_ids\x18\x06 \x03(\t\x12\x12\n\npage_token\x18\x07 \x01(\t\x12\'\n\x05\x61\x66ter\x18\x08 \x03(\x0b\x32\x18.recstream.v1.EventToken\x12\x44\n\x0b\x65xperiments\x18\t \x03(\x0b\x32/.recstream.v1.RecommendRequest.ExperimentsEntry\x12&\n\x05rules\x18\r \x01(\x0b\x32\x17.recstream.v1.ListRules\x12\x13\n\x0b\x66ilter_text\x18\x0b \x01(\t\x12$\n\x04view\x18\x0c \x01(\x0b\x32\x16.recstream.v1.ListView\x1a\x32\n\x10\x45xperimentsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01J\x04\x08\n\x10\x0bR\x04text\"i\n\x11RecommendResponse\x12\"\n\x05slate\x18\x01 \x01(\x0b\x32\x13.recstream.v1.Slate\x12\x17\n\x0fincludes_events\x18\x02 \x01(\x08\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"\x85\x02\n\x0bRankRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08item_ids\x18\x02 \x03(\t\x12\x0f\n\x07surface\x18\x03 \x01(\t\x12\'\n\x05\x61\x66ter\x18\x04 \x03(\x0b\x32\x18.recstream.v1.EventToken\x12?\n\x0b\x65xperiments\x18\x05 \x03(\x0b\x32*.recstream.v1.RankRequest.ExperimentsEntry\x12$\n\x04view\x18\x06 \x01(\x0b\x32\x16.recstream.v1.ListView\x1a\x32\n\x10\x45xperimentsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"e\n\x0cRankResponse\x12\"\n\x05slate\x18\x01 \x01(\x0b\x32\x13.recstream.v1.Slate\x12\x17\n\x0fincludes_events\x18\x02 \x01(\x08\x12\x18\n\x10unknown_item_ids\x18\x03 \x03(\t\"\xbb\x03\n\x1cStreamRecommendationsRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x0f\n\x07surface\x18\x03 \x01(\t\x12\x0e\n\x06\x64omain\x18\x04 \x01(\t\x12$\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x14.recstream.v1.Filter\x12\x19\n\x11\x65xcluded_item_ids\x18\x06 \x03(\t\x12\x0e\n\x06\x64\x65ltas\x18\x07 \x01(\x08\x12\x14\n\x0cresume_token\x18\x08 \x01(\t\x12P\n\x0b\x65xperiments\x18\t \x03(\x0b\x32;.recstream.v1.StreamRecommendationsRequest.ExperimentsEntry\x12&\n\x05rules\x18\r \x01(\x0b\x32\x17.recstream.v1.ListRules\x12\x13\n\x0b\x66ilter_text\x18\x0b \x01(\t\x12$\n\x04view\x18\x0c \x01(\x0b\x32\x16.recstream.v1.ListView\x1a\x32\n\x10\x45xperimentsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01J\x04\x08\n\x10\x0bR\x04text\"C\n\x1dStreamRecommendationsResponse\x12\"\n\x05\x66rame\x18\x01 \x01(\x0b\x32\x13.recstream.v1.Frame\"\x86\x01\n\x0eSessionRequest\x12:\n\x04open\x18\x01 \x01(\x0b\x32*.recstream.v1.StreamRecommendationsRequestH\x00\x12\x30\n\x0binteraction\x18\x02 \x01(\x0b\x32\x19.recstream.v1.InteractionH\x00\x42\x06\n\x04kind\"\x94\x01\n\x0fSessionResponse\x12$\n\x05\x66rame\x18\x01 \x01(\x0b\x32\x13.recstream.v1.FrameH\x00\x12,\n\x08recorded\x18\x02 \x01(\x0b\x32\x18.recstream.v1.EventTokenH\x00\x12%\n\x07refused\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x06\n\x04kind\"\x9b\x01\n\x13SimilarItemsRequest\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x0e\n\x06\x64omain\x18\x03 \x01(\t\x12$\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x14.recstream.v1.Filter\x12\x19\n\x11\x65xcluded_item_ids\x18\x05 \x03(\t\x12\x13\n\x0b\x66ilter_text\x18\x06 \x01(\t\"V\n\x14SimilarItemsResponse\x12\'\n\x05items\x18\x01 \x03(\x0b\x32\x18.recstream.v1.RankedItem\x12\x15\n\rmodel_version\x18\x02 \x01(\x03\x32\xe9\x04\n\x15RecommendationService\x12v\n\tRecommend\x12\x1e.recstream.v1.RecommendRequest\x1a\x1f.recstream.v1.RecommendResponse\"(\x82\xd3\xe4\x93\x02\"\"\x1d/v1/users/{user_id}:recommend:\x01*\x12\x62\n\x04Rank\x12\x19.recstream.v1.RankRequest\x1a\x1a.recstream.v1.RankResponse\"#\x82\xd3\xe4\x93\x02\x1d\"\x18/v1/users/{user_id}:rank:\x01*\x12\xa8\x01\n\x15StreamRecommendations\x12*.recstream.v1.StreamRecommendationsRequest\x1a+.recstream.v1.StreamRecommendationsResponse\"4\x82\xd3\xe4\x93\x02.\")/v1/users/{user_id}:streamRecommendations:\x01*0\x01\x12J\n\x07Session\x12\x1c.recstream.v1.SessionRequest\x1a\x1d.recstream.v1.SessionResponse(\x01\x30\x01\x12}\n\x0cSimilarItems\x12!.recstream.v1.SimilarItemsRequest\x1a\".recstream.v1.SimilarItemsResponse\"&\x82\xd3\xe4\x93\x02 \"\x1b/v1/items/{item_id}:similar:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -53,31 +53,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RECOMMENDATIONSERVICE'].methods_by_name['SimilarItems']._loaded_options = None
   _globals['_RECOMMENDATIONSERVICE'].methods_by_name['SimilarItems']._serialized_options = b'\202\323\344\223\002 \"\033/v1/items/{item_id}:similar:\001*'
   _globals['_RECOMMENDREQUEST']._serialized_start=252
-  _globals['_RECOMMENDREQUEST']._serialized_end=673
-  _globals['_RECOMMENDREQUEST_EXPERIMENTSENTRY']._serialized_start=611
-  _globals['_RECOMMENDREQUEST_EXPERIMENTSENTRY']._serialized_end=661
-  _globals['_RECOMMENDRESPONSE']._serialized_start=675
-  _globals['_RECOMMENDRESPONSE']._serialized_end=780
-  _globals['_RANKREQUEST']._serialized_start=783
-  _globals['_RANKREQUEST']._serialized_end=1044
-  _globals['_RANKREQUEST_EXPERIMENTSENTRY']._serialized_start=611
-  _globals['_RANKREQUEST_EXPERIMENTSENTRY']._serialized_end=661
-  _globals['_RANKRESPONSE']._serialized_start=1046
-  _globals['_RANKRESPONSE']._serialized_end=1147
-  _globals['_STREAMRECOMMENDATIONSREQUEST']._serialized_start=1150
-  _globals['_STREAMRECOMMENDATIONSREQUEST']._serialized_end=1572
-  _globals['_STREAMRECOMMENDATIONSREQUEST_EXPERIMENTSENTRY']._serialized_start=611
-  _globals['_STREAMRECOMMENDATIONSREQUEST_EXPERIMENTSENTRY']._serialized_end=661
-  _globals['_STREAMRECOMMENDATIONSRESPONSE']._serialized_start=1574
-  _globals['_STREAMRECOMMENDATIONSRESPONSE']._serialized_end=1641
-  _globals['_SESSIONREQUEST']._serialized_start=1644
-  _globals['_SESSIONREQUEST']._serialized_end=1778
-  _globals['_SESSIONRESPONSE']._serialized_start=1781
-  _globals['_SESSIONRESPONSE']._serialized_end=1929
-  _globals['_SIMILARITEMSREQUEST']._serialized_start=1932
-  _globals['_SIMILARITEMSREQUEST']._serialized_end=2066
-  _globals['_SIMILARITEMSRESPONSE']._serialized_start=2068
-  _globals['_SIMILARITEMSRESPONSE']._serialized_end=2154
-  _globals['_RECOMMENDATIONSERVICE']._serialized_start=2157
-  _globals['_RECOMMENDATIONSERVICE']._serialized_end=2774
+  _globals['_RECOMMENDREQUEST']._serialized_end=694
+  _globals['_RECOMMENDREQUEST_EXPERIMENTSENTRY']._serialized_start=632
+  _globals['_RECOMMENDREQUEST_EXPERIMENTSENTRY']._serialized_end=682
+  _globals['_RECOMMENDRESPONSE']._serialized_start=696
+  _globals['_RECOMMENDRESPONSE']._serialized_end=801
+  _globals['_RANKREQUEST']._serialized_start=804
+  _globals['_RANKREQUEST']._serialized_end=1065
+  _globals['_RANKREQUEST_EXPERIMENTSENTRY']._serialized_start=632
+  _globals['_RANKREQUEST_EXPERIMENTSENTRY']._serialized_end=682
+  _globals['_RANKRESPONSE']._serialized_start=1067
+  _globals['_RANKRESPONSE']._serialized_end=1168
+  _globals['_STREAMRECOMMENDATIONSREQUEST']._serialized_start=1171
+  _globals['_STREAMRECOMMENDATIONSREQUEST']._serialized_end=1614
+  _globals['_STREAMRECOMMENDATIONSREQUEST_EXPERIMENTSENTRY']._serialized_start=632
+  _globals['_STREAMRECOMMENDATIONSREQUEST_EXPERIMENTSENTRY']._serialized_end=682
+  _globals['_STREAMRECOMMENDATIONSRESPONSE']._serialized_start=1616
+  _globals['_STREAMRECOMMENDATIONSRESPONSE']._serialized_end=1683
+  _globals['_SESSIONREQUEST']._serialized_start=1686
+  _globals['_SESSIONREQUEST']._serialized_end=1820
+  _globals['_SESSIONRESPONSE']._serialized_start=1823
+  _globals['_SESSIONRESPONSE']._serialized_end=1971
+  _globals['_SIMILARITEMSREQUEST']._serialized_start=1974
+  _globals['_SIMILARITEMSREQUEST']._serialized_end=2129
+  _globals['_SIMILARITEMSRESPONSE']._serialized_start=2131
+  _globals['_SIMILARITEMSRESPONSE']._serialized_end=2217
+  _globals['_RECOMMENDATIONSERVICE']._serialized_start=2220
+  _globals['_RECOMMENDATIONSERVICE']._serialized_end=2837
 # @@protoc_insertion_point(module_scope)

@@ -82,6 +82,7 @@ class RecommendRequest(Message):
     AFTER_FIELD_NUMBER: int
     EXPERIMENTS_FIELD_NUMBER: int
     RULES_FIELD_NUMBER: int
+    FILTER_TEXT_FIELD_NUMBER: int
     VIEW_FIELD_NUMBER: int
     user_id: str
     """Required, at most 256 bytes. An unknown user gets popular and new items."""
@@ -95,6 +96,10 @@ class RecommendRequest(Message):
     """Only items of this domain. Empty: all."""
     page_token: str
     """The `next_page_token` of the previous list, to get the next items of the same paging session."""
+    filter_text: str
+    """The filter as text, such as `category = "shoes" AND attributes.price <= 20` (https://google.aip.dev/160). Instead of
+    `filter`; both are refused.
+    """
     @property
     def filter(self) -> Filter:
         """Which items the list may have. Absent: any."""
@@ -132,10 +137,11 @@ class RecommendRequest(Message):
         after: Iterable[EventToken] | None = ...,
         experiments: Mapping[str, str] | None = ...,
         rules: ListRules | None = ...,
+        filter_text: str = ...,
         view: ListView | None = ...,
     ) -> None: ...
     def HasField(self, field_name: Literal["filter", b"filter", "rules", b"rules", "view", b"view"]) -> bool: ...
-    def ClearField(self, field_name: Literal["after", b"after", "count", b"count", "domain", b"domain", "excluded_item_ids", b"excluded_item_ids", "experiments", b"experiments", "filter", b"filter", "page_token", b"page_token", "rules", b"rules", "surface", b"surface", "user_id", b"user_id", "view", b"view"]) -> None: ...
+    def ClearField(self, field_name: Literal["after", b"after", "count", b"count", "domain", b"domain", "excluded_item_ids", b"excluded_item_ids", "experiments", b"experiments", "filter", b"filter", "filter_text", b"filter_text", "page_token", b"page_token", "rules", b"rules", "surface", b"surface", "user_id", b"user_id", "view", b"view"]) -> None: ...
 
 @final
 class RecommendResponse(Message):
@@ -280,6 +286,7 @@ class StreamRecommendationsRequest(Message):
     RESUME_TOKEN_FIELD_NUMBER: int
     EXPERIMENTS_FIELD_NUMBER: int
     RULES_FIELD_NUMBER: int
+    FILTER_TEXT_FIELD_NUMBER: int
     VIEW_FIELD_NUMBER: int
     user_id: str
     """Required, at most 256 bytes."""
@@ -293,6 +300,8 @@ class StreamRecommendationsRequest(Message):
     """True: after the first snapshot, changes come as deltas."""
     resume_token: str
     """The last resume token of the previous stream."""
+    filter_text: str
+    """As in RecommendRequest."""
     @property
     def filter(self) -> Filter:
         """As in RecommendRequest."""
@@ -326,10 +335,11 @@ class StreamRecommendationsRequest(Message):
         resume_token: str = ...,
         experiments: Mapping[str, str] | None = ...,
         rules: ListRules | None = ...,
+        filter_text: str = ...,
         view: ListView | None = ...,
     ) -> None: ...
     def HasField(self, field_name: Literal["filter", b"filter", "rules", b"rules", "view", b"view"]) -> bool: ...
-    def ClearField(self, field_name: Literal["count", b"count", "deltas", b"deltas", "domain", b"domain", "excluded_item_ids", b"excluded_item_ids", "experiments", b"experiments", "filter", b"filter", "resume_token", b"resume_token", "rules", b"rules", "surface", b"surface", "user_id", b"user_id", "view", b"view"]) -> None: ...
+    def ClearField(self, field_name: Literal["count", b"count", "deltas", b"deltas", "domain", b"domain", "excluded_item_ids", b"excluded_item_ids", "experiments", b"experiments", "filter", b"filter", "filter_text", b"filter_text", "resume_token", b"resume_token", "rules", b"rules", "surface", b"surface", "user_id", b"user_id", "view", b"view"]) -> None: ...
 
 @final
 class StreamRecommendationsResponse(Message):
@@ -411,12 +421,15 @@ class SimilarItemsRequest(Message):
     DOMAIN_FIELD_NUMBER: int
     FILTER_FIELD_NUMBER: int
     EXCLUDED_ITEM_IDS_FIELD_NUMBER: int
+    FILTER_TEXT_FIELD_NUMBER: int
     item_id: str
     """Required."""
     count: int
     """1 to 500. 0: 20."""
     domain: str
     """Only items of this domain. Empty: all."""
+    filter_text: str
+    """As in RecommendRequest."""
     @property
     def filter(self) -> Filter:
         """Which items may be among them. Absent: any."""
@@ -433,9 +446,10 @@ class SimilarItemsRequest(Message):
         domain: str = ...,
         filter: Filter | None = ...,
         excluded_item_ids: Iterable[str] | None = ...,
+        filter_text: str = ...,
     ) -> None: ...
     def HasField(self, field_name: Literal["filter", b"filter"]) -> bool: ...
-    def ClearField(self, field_name: Literal["count", b"count", "domain", b"domain", "excluded_item_ids", b"excluded_item_ids", "filter", b"filter", "item_id", b"item_id"]) -> None: ...
+    def ClearField(self, field_name: Literal["count", b"count", "domain", b"domain", "excluded_item_ids", b"excluded_item_ids", "filter", b"filter", "filter_text", b"filter_text", "item_id", b"item_id"]) -> None: ...
 
 @final
 class SimilarItemsResponse(Message):

@@ -205,7 +205,7 @@ class Cap(Message):
     SHARE_FIELD_NUMBER: int
     WINDOW_FIELD_NUMBER: int
     field: str
-    """Required. `category`: an item's first category. `attributes.NAME`: that attribute."""
+    """Required. `category`: an item's first category. `attributes.NAME`: the first value of that attribute."""
     most: int
     """At most this many items of one value, 1 to 500."""
     share: float
