@@ -83,12 +83,13 @@ class Reasons:
         rows, explored = scored.candidates.rows[selection.chosen], selection.explored
         item_ids = [self._catalog.item_id(row) for row in rows.tolist()]
         because = _because(query, contributions, item_ids, scored.candidates.vectors[selection.chosen])
+        titles = {item_id: self._title(item_id) for item_id in set(because) if item_id}
         trend = self._popularity.trend(query.now_ms)[rows]
         fresh = is_fresh(self._catalog.published_ms[rows], query.now_ms, query.settings.fresh_days)
         reasons = []
         for at, item_id in enumerate(because):
             if item_id and not explored[at]:
-                text = f"Because of {self._title(item_id)}"
+                text = f"Because of {titles[item_id]}"
                 reasons.append(
                     slate_pb2.Reason(kind=slate_pb2.REASON_KIND_BECAUSE_OF, item_id=item_id, text=text)
                 )
