@@ -81,8 +81,8 @@ def filled(kind: Descriptor, choice: str = "", depth: int = 0) -> Message:
         message.Pack(error_details_pb2.BadRequest(field_violations=[violation]))
         return message
     if isinstance(message, duration_pb2.Duration | timestamp_pb2.Timestamp):
-        # Within the range that their JSON form has.
-        message.seconds, message.nanos = (1 << 33) + depth, 120_000_000 + depth
+        # Within the range of their JSON form, and in whole milliseconds, because a Date of TypeScript has no more.
+        message.seconds, message.nanos = (1 << 33) + depth, (120 + depth) * 1_000_000
         return message
     for field in kind.fields:
         if is_choice(field) and field.name != (choice or field.containing_oneof.fields[0].name):
