@@ -86,6 +86,7 @@ class Reasons:
         rows = scored.candidates.rows[selection.chosen]
         item_ids = [self._catalog.item_id(row) for row in rows.tolist()]
         because = _because(query, contributions, item_ids, scored.candidates.vectors[selection.chosen])
+        titles = {item_id: self._title(item_id) for item_id in set(because) if item_id}
         trend = self._popularity.trend(query.now_ms)[rows]
         fresh = is_fresh(self._catalog.published_ms[rows], query.now_ms, query.settings.fresh_days)
         reasons = []
@@ -94,7 +95,7 @@ class Reasons:
             if placed_by in _PLACED:
                 reasons.append(slate_pb2.Reason(kind=placed_by, text=_PLACED[placed_by]))
             elif item_id and by_order:
-                text = f"Because of {self._title(item_id)}"
+                text = f"Because of {titles[item_id]}"
                 reasons.append(
                     slate_pb2.Reason(kind=slate_pb2.REASON_KIND_BECAUSE_OF, item_id=item_id, text=text)
                 )

@@ -82,6 +82,8 @@ def build(
     items: Sequence[str] = DEFAULT_ITEMS,
     width: int = 16,
     *,
+    channels: int | None = None,
+    hidden: int = 32,
     version: int = 1,
     seed: int = 0,
     history: int = 64,
@@ -105,14 +107,15 @@ def build(
     from models.training.bundle_metadata import bundle_metadata
     from models.training.settings import TrainSettings
 
+    channels = channels or 2 * width
     source = text_model(folder.with_name(f"{folder.name}-text"))
     torch.manual_seed(seed)
     settings = TrainSettings(
         version=version,
         seed=seed,
         width=width,
-        channels=2 * width,
-        hidden=32,
+        channels=channels,
+        hidden=hidden,
         history=history,
         refold_every=refold_every,
     )
@@ -122,8 +125,8 @@ def build(
     shape = Shape(
         text_width=text.width,
         width=width,
-        channels=2 * width,
-        hidden=32,
+        channels=channels,
+        hidden=hidden,
         items=len(items),
         actions=actions,
         value_mean=(3.0,) * actions,
