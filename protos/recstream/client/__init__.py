@@ -27,7 +27,7 @@ from recstream.client.errors import (
     ServerError,
     Unavailable,
 )
-from recstream.client.events import impression, interaction, new_event_id, undo
+from recstream.client.events import ActionFacts, EventFacts, impression, interaction, new_event_id, undo
 from recstream.client.filters import where
 from recstream.client.lists import Recommendations, Tier
 from recstream.client.profiles import ProfileExport
@@ -41,11 +41,13 @@ from recstream.v1.profile_pb2 import Profile
 from recstream.v1.slate_pb2 import RankedItem
 
 __all__ = [
+    "ActionFacts",
     "Backoff",
     "Cause",
     "Client",
     "ClientClosed",
     "DeadlineExceeded",
+    "EventFacts",
     "EventToken",
     "FailedPrecondition",
     "FieldViolation",
