@@ -9,6 +9,7 @@ from readers.errors import UnreadableFile
 from readers.interactions.format_options import InteractionOptions
 from readers.interactions.interactions import Interactions
 from readers.interactions.reading import read_interactions
+from readers.messages import interaction_message
 from readers.report import Report
 from readers.tables.text import Layout
 
@@ -157,6 +158,11 @@ def test_a_mind_history_is_read_once_and_precedes_the_clicks(tmp_path: Path) -> 
         [("N7", "click"), ("N456", "click"), ("N123", "impression"), ("N8", "impression"), ("N9", "click")]
     )
     assert [(i, a) for u, i, a in rows(table) if u == "U2"] == [("N8", "click")]
+    sent = [interaction_message(table, row, "news") for row in range(len(table))]
+    seen = [list(each.impression.item_ids) for each in sent if each.HasField("impression")]
+    assert sorted(seen) == [["N123"], ["N8"]]
+    assert all(each.event_id and each.HasField("event_time") for each in sent)
+    assert all(each.HasField("impression") != bool(each.item_id and each.action) for each in sent)
 
 
 def test_a_mind_file_without_labels_or_with_a_missing_column_is_reported(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from google.rpc import error_details_pb2, status_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
@@ -112,6 +112,11 @@ async def test_without_kafka_writes_are_refused_in_time_and_lists_are_served(
                 assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
                 status = status_pb2.Status.FromString(dict(caught.value.trailing_metadata())[DETAILS_KEY])
                 assert unpack(status, error_details_pb2.RetryInfo) is not None
+            # More events than may be unanswered at once: each has its result before the deadline.
+            many = [event("ann", "item-1", event_id=f"b{n}") for n in range(600)]
+            batch = interaction_service_pb2.BatchRecordRequest(interactions=many)
+            results = (await around.interactions.BatchRecord(batch, timeout=3)).results
+            assert [result.refused.code for result in results] == [code_pb2.UNAVAILABLE] * 600
             answer = await around.recommendations.Recommend(rpc.RecommendRequest(user_id="ann"), timeout=5)
             assert len(answer.slate.items) == 20
             assert (await http(around.server.probes.port, "/readyz"))[0] == 200

@@ -29,7 +29,7 @@ from recstream.client.errors import (
     ServerError,
     Unavailable,
 )
-from recstream.client.events import impression, interaction, new_event_id, undo
+from recstream.client.events import ActionFacts, EventFacts, impression, interaction, new_event_id, undo
 from recstream.client.filters import (
     Condition,
     Filterable,
@@ -54,6 +54,7 @@ from recstream.v1.rules_pb2 import Boost, Cap, ListRules, Pin, Promotion, Rotati
 from recstream.v1.slate_pb2 import RankedItem
 
 __all__ = [
+    "ActionFacts",
     "Attribute",
     "Backoff",
     "Boost",
@@ -63,6 +64,7 @@ __all__ = [
     "ClientClosed",
     "Condition",
     "DeadlineExceeded",
+    "EventFacts",
     "EventToken",
     "FailedPrecondition",
     "FieldViolation",
