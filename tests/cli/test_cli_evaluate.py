@@ -236,10 +236,13 @@ def test_a_picture_that_cannot_be_written_is_refused_before_anything_is_read(
         )  # fmt: skip
 
 
-def test_a_measurement_that_fails_leaves_no_picture(tmp_path: Path) -> None:
+def test_a_measurement_that_fails_leaves_no_picture(tmp_path: Path, bundle: Path) -> None:
     empty = tmp_path / "empty.csv"
     empty.write_text("user,item,time\n")
-    asked = ("--interactions", str(empty), "--protocol", "next-item", "--picture", str(tmp_path / "new.svg"))
+    asked = (
+        "--interactions", str(empty), "--protocol", "next-item", "--bundle", str(bundle),
+        "--picture", str(tmp_path / "new.svg"),
+    )  # fmt: skip
     with pytest.raises(Exception, match="no event"):
         recstream("evaluate", *asked)
     assert not (tmp_path / "new.svg").exists()
