@@ -25,7 +25,7 @@ import uvloop
 from catalog.items.items import decode
 from catalog.records import vector_key
 from configuration.settings import load_settings
-from inference.bundle.bundle import Bundle, read
+from inference.bundle.bundle import Bundle, Manifest, read
 from inference.model import Candidates, Floats, States
 from inference.triton import TritonModel
 from local.service import http_get
@@ -45,16 +45,17 @@ EVENTS = 20
 WARM_UP = 20
 
 
-async def fill(stack: Stack, client: Client, items: list[Item], vectors: Floats, version: int) -> None:
+async def fill(stack: Stack, client: Client, items: list[Item], vectors: Floats, manifest: Manifest) -> None:
     """Sends items whose vectors exist already, and waits until the server has them all."""
     topics = Topics(stack.settings.kafka.topic_prefix)
     producer = await start_producer(stack.settings.kafka)
     try:
         records = [
             (
-                vector_key(version, item.item_id),
+                vector_key(manifest.version, item.item_id),
                 ItemVector(
-                    vector=vector.astype("<f4").tobytes(), content_hash=decode(key, value).embedded_hash()
+                    vector=vector.astype("<f4").tobytes(),
+                    content_hash=decode(key, value).embedded_hash(manifest.text_attributes),
                 ).SerializeToString(),
             )
             for item, vector, (key, value) in zip(items, vectors, item_records(items), strict=True)
@@ -102,7 +103,7 @@ async def run(asked: argparse.Namespace, bundle: Bundle, folder: Path) -> dict[s
     tiers: dict[str, int] = {}
     size = 0
     async with Stack(settings, folder / "stack") as stack, Client(stack.address("server")) as client:
-        await fill(stack, client, items, vectors, manifest.version)
+        await fill(stack, client, items, vectors, manifest)
         tokens = [await client.record(USER, item.item_id, "view") for item in items[:EVENTS]]
         triton = TritonModel(stack.settings.triton, [manifest])
         half_lives = len(manifest.popularity_half_lives_days)
