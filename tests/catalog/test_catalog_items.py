@@ -1,6 +1,7 @@
 """Items as they come from the topic."""
 
 import math
+from pathlib import Path
 
 import pytest
 from google.protobuf import json_format
@@ -103,6 +104,14 @@ def test_an_item_that_exceeds_a_limit_is_refused_with_the_field(
     assert list(found) == [field] and says in found[field]
     with pytest.raises(BadRecord):
         decode(message.item_id.encode(), message.SerializeToString())
+
+
+def test_the_item_of_the_documentation_is_valid() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "producers.md").read_text(encoding="utf-8")
+    example = page[page.index('    {"itemId"') :].strip()
+    item = decode(b"shoe-17", example.encode())
+    assert item.texts["colors"] == ("red", "blue") and item.numbers["price"] == (89.5,)
+    assert item.expires_at_ms == 1_896_091_200_000
 
 
 def test_publication_dates_before_1970_are_valid() -> None:
