@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.errors import CommandError
-from recstream.client import Client, RecstreamError, TopItem
+from recstream.client import Client, InvalidRequest, RecstreamError, TopItem
 
 
 class Order(StrEnum):
@@ -33,12 +33,20 @@ def top(
     server: Annotated[str, typer.Option(help="host:port of the gRPC server")] = "127.0.0.1:50051",
     count: Annotated[int, typer.Option(min=1, max=500, help="Number of items")] = 10,
     domain: Annotated[str, typer.Option(help="Only items of this domain")] = "",
+    filter_text: Annotated[
+        str | None,
+        typer.Option(
+            "--filter", help="Which items, such as 'category = \"shoes\" AND attributes.price <= 20'"
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the items as one JSON document")] = False,
 ) -> None:
     """Ask the server for the most popular, the trending or the newest items."""
     span = _span(window)
     try:
-        items = asyncio.run(_ask(server, order, span, count, domain))
+        items = asyncio.run(_ask(server, order, span, count, domain, filter_text))
+    except InvalidRequest as error:
+        raise CommandError(str(error), "docs/filters.md has the form of --filter") from error
     except RecstreamError as error:
         raise CommandError(f"{server}: {error}", "`recstream doctor` says what is reachable") from error
     if as_json:
@@ -61,11 +69,11 @@ def _span(window: str) -> timedelta | None:
 
 
 async def _ask(
-    server: str, order: Order, window: timedelta | None, count: int, domain: str
+    server: str, order: Order, window: timedelta | None, count: int, domain: str, filter_text: str | None
 ) -> tuple[TopItem, ...]:
     async with Client(server) as client:
         return await client.top_items(
-            order.value, window=window, count=count, domain=domain, item_fields=["title"]
+            order.value, window=window, count=count, domain=domain, filter=filter_text, item_fields=["title"]
         )
 
 

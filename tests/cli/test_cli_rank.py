@@ -85,10 +85,12 @@ async def test_top_prints_items_with_their_figures(
         TopItem(item_id="b", popularity=4, item=Item(title="Title of b")),
     ]
     server.play("TopItems", answering(TopItemsResponse(items=items)))
-    answer = await run("top", *arguments, "--server", server.target, "--count", "5")
+    wanted = "category = comedy"
+    answer = await run("top", *arguments, "--server", server.target, "--count", "5", "--filter", wanted)
     assert answer.stdout.index("Title of a") < answer.stdout.index("Title of b") and "31" in answer.stdout
     [request] = server.requests("TopItems")
     assert (request.order, request.window.seconds, request.count) == (order, seconds, 5)
+    assert request.filter_text == wanted
     printed = json.loads((await run("top", "--json", "--server", server.target)).stdout)
     assert printed["items"][0] == {"item_id": "a", "title": "Title of a", "popularity": 31}
 

@@ -24,13 +24,14 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19recstream/v1/filter.proto\x12\x0crecstream.v1\"\xa3\x02\n\x06\x46ilter\x12\'\n\x03\x61ll\x18\x01 \x01(\x0b\x32\x18.recstream.v1.FilterListH\x00\x12\'\n\x03\x61ny\x18\x02 \x01(\x0b\x32\x18.recstream.v1.FilterListH\x00\x12\'\n\x07\x65xclude\x18\x03 \x01(\x0b\x32\x14.recstream.v1.FilterH\x00\x12(\n\x04text\x18\x04 \x01(\x0b\x32\x18.recstream.v1.TextFilterH\x00\x12*\n\x05range\x18\x05 \x01(\x0b\x32\x19.recstream.v1.RangeFilterH\x00\x12\x10\n\x06\x65xists\x18\x06 \x01(\tH\x00\x12)\n\x08item_ids\x18\x07 \x01(\x0b\x32\x15.recstream.v1.ItemIdsH\x00\x42\x0b\n\tcondition\"3\n\nFilterList\x12%\n\x07\x66ilters\x18\x01 \x03(\x0b\x32\x14.recstream.v1.Filter\"+\n\nTextFilter\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x03(\t\"P\n\x0bRangeFilter\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x10\n\x03min\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x03max\x18\x03 \x01(\x01H\x01\x88\x01\x01\x42\x06\n\x04_minB\x06\n\x04_max\"\x19\n\x07ItemIds\x12\x0e\n\x06values\x18\x01 \x03(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19recstream/v1/filter.proto\x12\x0crecstream.v1\"\xa3\x02\n\x06\x46ilter\x12\'\n\x03\x61ll\x18\x01 \x01(\x0b\x32\x18.recstream.v1.FilterListH\x00\x12\'\n\x03\x61ny\x18\x02 \x01(\x0b\x32\x18.recstream.v1.FilterListH\x00\x12\'\n\x07\x65xclude\x18\x03 \x01(\x0b\x32\x14.recstream.v1.FilterH\x00\x12(\n\x04text\x18\x04 \x01(\x0b\x32\x18.recstream.v1.TextFilterH\x00\x12*\n\x05range\x18\x05 \x01(\x0b\x32\x19.recstream.v1.RangeFilterH\x00\x12\x10\n\x06\x65xists\x18\x06 \x01(\tH\x00\x12)\n\x08item_ids\x18\x07 \x01(\x0b\x32\x15.recstream.v1.ItemIdsH\x00\x42\x0b\n\tcondition\"3\n\nFilterList\x12%\n\x07\x66ilters\x18\x01 \x03(\x0b\x32\x14.recstream.v1.Filter\"+\n\nTextFilter\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x03(\t\"P\n\x0bRangeFilter\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x10\n\x03min\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x03max\x18\x03 \x01(\x01H\x01\x88\x01\x01\x42\x06\n\x04_minB\x06\n\x04_max\"\x19\n\x07ItemIds\x12\x0e\n\x06values\x18\x01 \x03(\tB9\n\x0crecstream.v1P\x01Z\x18recstream/v1;recstreamv1\xaa\x02\x0cRecstream.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'recstream.v1.filter_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\014recstream.v1P\001Z\030recstream/v1;recstreamv1\252\002\014Recstream.V1'
   _globals['_FILTER']._serialized_start=44
   _globals['_FILTER']._serialized_end=335
   _globals['_FILTERLIST']._serialized_start=337
