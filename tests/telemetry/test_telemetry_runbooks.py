@@ -157,7 +157,7 @@ def test_sentences_that_the_runbooks_quote_from_readyz_exist() -> None:
         FOLDER / "RecstreamServerNotReady.md"
     ).read_text()
     for said in ("was recreated", "were deleted before they were read", "the profile store is empty",
-                 "within a minute cannot be used", "the bundle of model version", "a batch is tried again",
+                 "records can be used", "the bundle of model version", "a batch is tried again",
                  "is being read", "is shutting down"):  # fmt: skip
         assert said in text and said in SOURCE, said
 
