@@ -125,7 +125,7 @@ class RankingSettings(BaseModel):
         return (DEFAULT_SURFACE, *(name for name in self.surfaces if name != DEFAULT_SURFACE))
 
     def surface(self, name: str) -> SurfaceSettings:
-        """The settings of a surface. Where it sets nothing, or if it is not configured, those of `default`."""
+        """The settings of a surface. Where it sets nothing, those of `default`. Servers refuse others by name."""
         own = self.surfaces.get(name) if name != DEFAULT_SURFACE else None
         return self.default if own is None else self.default.model_copy(update=_set(own))
 

@@ -13,7 +13,8 @@ NAMES = st.sampled_from(sorted(FIELDS))
 
 def whole() -> item_pb2.Item:
     item = item_pb2.Item(item_id="a", title="A", description="long", categories=["x", "y"], domain="video")
-    item.attributes["price.net"] = item.attributes["brand"] = "v"
+    item.attributes["price.net"].numbers.append(9)
+    item.attributes["brand"].texts.append("v")
     item.media.add(modality="image", content_hash=b"h" * 16)
     return item
 

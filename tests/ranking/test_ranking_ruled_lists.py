@@ -98,7 +98,7 @@ def values_of(catalog: FilledCatalog, rows, field: str) -> list[str | None]:
     items = [catalog.item(row) for row in rows]
     if field == "category":
         return [each.categories[0] if each.categories else None for each in items]
-    return [each.attributes.get("brand") for each in items]
+    return [next(iter(each.texts.get("brand", ())), None) for each in items]
 
 
 def check_list(catalog: FilledCatalog, rules: ListRules, count: int, ranked, consumed: set[str]) -> None:
@@ -326,7 +326,7 @@ async def test_the_rules_of_a_surface_hold_at_the_moment_of_the_query():
         "start_time": "2027-01-15T08:00:00Z",
         "end_time": "2027-01-15T09:00:00Z",
     }
-    made = runner(catalog, PaperModel(), default={"rules": {"pins": [pin]}})
+    made = runner(catalog, PaperModel(), default={"rules": {"pins": [pin]}}, surfaces={"home": {}})
     start = 1_800_000_000_000
     firsts = [
         await ask(made, surface="home", now_ms=start + moved) for moved in (-1, 0, 3_599_999, 3_600_000)

@@ -8,6 +8,7 @@ import pytest_asyncio
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from google.rpc import error_details_pb2
 
+from profiles.times import timestamp
 from recstream.client.frames import apply
 from recstream.storage.v1.slate_pb2 import SlateRecord
 from recstream.v1 import catalog_service_pb2 as catalog
@@ -18,6 +19,10 @@ from tests.server.streams import ids, next_frame, open_stream, put, record, unti
 from tests.server.test_server_calls import refusal
 from tests.server.world import ITEMS, World, eventually, world
 from topics.producer import start_producer
+
+
+def numbers(*values: float) -> item_pb2.Attribute:
+    return item_pb2.Attribute(numbers=values)
 
 
 @pytest_asyncio.fixture
@@ -119,18 +124,18 @@ async def test_the_record_of_a_slate_has_the_models_outputs_and_no_items_whateve
 
 
 async def test_a_new_price_reaches_the_list_that_shows_it_as_a_delta(around: World) -> None:
-    shows = view("title", "numbers.price")
+    shows = view("title", "attributes.price")
     parts = open_stream(around, "ann", deltas=True, view=shows)
     plain = open_stream(around, "ann", deltas=True)
     held = list((await next_frame(parts)).snapshot.slate.items)
     first = await next_frame(plain)
     cheaper = held[4].item_id
-    await put(around, changed(cheaper, title="Now", numbers={"price": 12.5, "stock": 3}))
+    await put(around, changed(cheaper, title="Now", attributes={"price": numbers(12.5), "stock": numbers(3)}))
     frame = await until(parts, lambda frame: any(p.item.item_id == cheaper for p in frame.delta.placed))
     assert not frame.caused_by and frame.resume_token
     held = list(apply(frame.delta, held))
     item = next(item.item for item in held if item.item_id == cheaper)
-    assert (item.title, dict(item.numbers)) == ("Now", {"price": 12.5})
+    assert (item.title, dict(item.attributes)) == ("Now", {"price": numbers(12.5)})
     # The list without the price is as it was, so its next frame is the one of an event.
     await record(around, "ann", "item-99", "view", event_id="e1")
     assert [cause.event_id for cause in (await next_frame(plain)).caused_by] == ["e1"]
@@ -140,7 +145,7 @@ async def test_a_new_price_reaches_the_list_that_shows_it_as_a_delta(around: Wor
 async def test_a_change_of_a_field_that_is_not_shown_sends_nothing(around: World) -> None:
     call = open_stream(around, "ann", view=view("title"))
     shown = ids(await next_frame(call))
-    await put(around, changed(shown[0], numbers={"price": 1}))
+    await put(around, changed(shown[0], attributes={"price": numbers(1)}))
     await record(around, "ann", "item-99", "view", event_id="e1")
     assert [cause.event_id for cause in (await next_frame(call)).caused_by] == ["e1"]
 
@@ -206,7 +211,7 @@ async def test_the_catalogue_is_listed_page_by_page(around: World) -> None:
         around,
         item_pb2.Item(item_id="v-1", domain="video"),
         item_pb2.Item(item_id="v-2", domain="video", withdrawn=True),
-        item_pb2.Item(item_id="v-3", domain="video", expires_at_ms=1_600_000_000_000),
+        item_pb2.Item(item_id="v-3", domain="video", expires_at=timestamp(1_600_000_000_000)),
     )
     found = [item.item_id for item in await listed(around, page_size=7)]
     assert len(found) == len(set(found)) and set(found) == {*ITEMS, "v-1"}

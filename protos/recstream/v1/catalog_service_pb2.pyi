@@ -355,8 +355,8 @@ class TopItemsRequest(Message):
     COUNT_FIELD_NUMBER: int
     DOMAIN_FIELD_NUMBER: int
     FILTER_FIELD_NUMBER: int
-    EXCLUDED_ITEM_IDS_FIELD_NUMBER: int
     FILTER_TEXT_FIELD_NUMBER: int
+    EXCLUDED_ITEM_IDS_FIELD_NUMBER: int
     ITEM_FIELDS_FIELD_NUMBER: int
     order: ItemOrder.ValueType
     """Unspecified: POPULAR."""
@@ -394,8 +394,8 @@ class TopItemsRequest(Message):
         count: int = ...,
         domain: str = ...,
         filter: Filter | None = ...,
-        excluded_item_ids: Iterable[str] | None = ...,
         filter_text: str = ...,
+        excluded_item_ids: Iterable[str] | None = ...,
         item_fields: Iterable[str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: Literal["filter", b"filter", "window", b"window"]) -> bool: ...

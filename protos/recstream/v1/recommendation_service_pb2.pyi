@@ -77,12 +77,12 @@ class RecommendRequest(Message):
     SURFACE_FIELD_NUMBER: int
     DOMAIN_FIELD_NUMBER: int
     FILTER_FIELD_NUMBER: int
+    FILTER_TEXT_FIELD_NUMBER: int
+    RULES_FIELD_NUMBER: int
     EXCLUDED_ITEM_IDS_FIELD_NUMBER: int
     PAGE_TOKEN_FIELD_NUMBER: int
     AFTER_FIELD_NUMBER: int
     EXPERIMENTS_FIELD_NUMBER: int
-    RULES_FIELD_NUMBER: int
-    FILTER_TEXT_FIELD_NUMBER: int
     VIEW_FIELD_NUMBER: int
     user_id: str
     """Required, at most 256 bytes. An unknown user gets popular and new items."""
@@ -94,15 +94,19 @@ class RecommendRequest(Message):
     """
     domain: str
     """Only items of this domain. Empty: all."""
-    page_token: str
-    """The `next_page_token` of the previous list, to get the next items of the same paging session."""
     filter_text: str
     """The filter as text, such as `category = "shoes" AND attributes.price <= 20` (https://google.aip.dev/160). Instead of
     `filter`; both are refused.
     """
+    page_token: str
+    """The `next_page_token` of the previous list, to get the next items of the same paging session."""
     @property
     def filter(self) -> Filter:
         """Which items the list may have. Absent: any."""
+
+    @property
+    def rules(self) -> ListRules:
+        """Rules of this list, added to those of the surface. Absent: only those of the surface."""
 
     @property
     def excluded_item_ids(self) -> RepeatedScalarFieldContainer[str]:
@@ -117,10 +121,6 @@ class RecommendRequest(Message):
         """Experiment name to arm. Stored in the slate's record."""
 
     @property
-    def rules(self) -> ListRules:
-        """Rules of this list, added to those of the surface. Absent: only those of the surface."""
-
-    @property
     def view(self) -> ListView:
         """What the items of the list carry. Absent: id, score and reason."""
 
@@ -132,12 +132,12 @@ class RecommendRequest(Message):
         surface: str = ...,
         domain: str = ...,
         filter: Filter | None = ...,
+        filter_text: str = ...,
+        rules: ListRules | None = ...,
         excluded_item_ids: Iterable[str] | None = ...,
         page_token: str = ...,
         after: Iterable[EventToken] | None = ...,
         experiments: Mapping[str, str] | None = ...,
-        rules: ListRules | None = ...,
-        filter_text: str = ...,
         view: ListView | None = ...,
     ) -> None: ...
     def HasField(self, field_name: Literal["filter", b"filter", "rules", b"rules", "view", b"view"]) -> bool: ...
@@ -281,12 +281,12 @@ class StreamRecommendationsRequest(Message):
     SURFACE_FIELD_NUMBER: int
     DOMAIN_FIELD_NUMBER: int
     FILTER_FIELD_NUMBER: int
+    FILTER_TEXT_FIELD_NUMBER: int
+    RULES_FIELD_NUMBER: int
     EXCLUDED_ITEM_IDS_FIELD_NUMBER: int
     DELTAS_FIELD_NUMBER: int
     RESUME_TOKEN_FIELD_NUMBER: int
     EXPERIMENTS_FIELD_NUMBER: int
-    RULES_FIELD_NUMBER: int
-    FILTER_TEXT_FIELD_NUMBER: int
     VIEW_FIELD_NUMBER: int
     user_id: str
     """Required, at most 256 bytes."""
@@ -296,14 +296,18 @@ class StreamRecommendationsRequest(Message):
     """As in RecommendRequest."""
     domain: str
     """As in RecommendRequest."""
+    filter_text: str
+    """As in RecommendRequest."""
     deltas: bool
     """True: after the first snapshot, changes come as deltas."""
     resume_token: str
     """The last resume token of the previous stream."""
-    filter_text: str
-    """As in RecommendRequest."""
     @property
     def filter(self) -> Filter:
+        """As in RecommendRequest."""
+
+    @property
+    def rules(self) -> ListRules:
         """As in RecommendRequest."""
 
     @property
@@ -312,10 +316,6 @@ class StreamRecommendationsRequest(Message):
 
     @property
     def experiments(self) -> ScalarMap[str, str]:
-        """As in RecommendRequest."""
-
-    @property
-    def rules(self) -> ListRules:
         """As in RecommendRequest."""
 
     @property
@@ -330,12 +330,12 @@ class StreamRecommendationsRequest(Message):
         surface: str = ...,
         domain: str = ...,
         filter: Filter | None = ...,
+        filter_text: str = ...,
+        rules: ListRules | None = ...,
         excluded_item_ids: Iterable[str] | None = ...,
         deltas: bool = ...,
         resume_token: str = ...,
         experiments: Mapping[str, str] | None = ...,
-        rules: ListRules | None = ...,
-        filter_text: str = ...,
         view: ListView | None = ...,
     ) -> None: ...
     def HasField(self, field_name: Literal["filter", b"filter", "rules", b"rules", "view", b"view"]) -> bool: ...
@@ -420,8 +420,8 @@ class SimilarItemsRequest(Message):
     COUNT_FIELD_NUMBER: int
     DOMAIN_FIELD_NUMBER: int
     FILTER_FIELD_NUMBER: int
-    EXCLUDED_ITEM_IDS_FIELD_NUMBER: int
     FILTER_TEXT_FIELD_NUMBER: int
+    EXCLUDED_ITEM_IDS_FIELD_NUMBER: int
     item_id: str
     """Required."""
     count: int
@@ -445,8 +445,8 @@ class SimilarItemsRequest(Message):
         count: int = ...,
         domain: str = ...,
         filter: Filter | None = ...,
-        excluded_item_ids: Iterable[str] | None = ...,
         filter_text: str = ...,
+        excluded_item_ids: Iterable[str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: Literal["filter", b"filter"]) -> bool: ...
     def ClearField(self, field_name: Literal["count", b"count", "domain", b"domain", "excluded_item_ids", b"excluded_item_ids", "filter", b"filter", "filter_text", b"filter_text", "item_id", b"item_id"]) -> None: ...
