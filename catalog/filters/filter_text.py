@@ -42,6 +42,8 @@ _ESCAPES: Final = {'"': '"', "'": "'", "\\": "\\", "n": "\n", "r": "\r", "t": "\
 _NUMBER: Final = re.compile(r"-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _BETWEEN: Final = re.compile(r"between\s*\(")
 _COMPARATOR: Final = re.compile(r"!=|<=|>=|[=<>:]")
+# What word processors and other query languages write for quotes. As part of a value they would match nothing.
+_OTHER_QUOTES: Final = frozenset("“”„‟‘’‚«»`´")
 _KEYWORDS: Final = frozenset({"AND", "OR", "NOT"})
 
 Value = str | float
@@ -149,6 +151,8 @@ class _Parser:
         word = self._word()
         if not word or word in _KEYWORDS or word == "*":
             raise self._expected("a value", start)
+        if word[0] in _OTHER_QUOTES:
+            raise self._expected("a value, or straight quotes around it", start)
         if field.startswith(ATTRIBUTE_PREFIX) and _NUMBER.fullmatch(word):
             return self._finite(word, start)
         return word

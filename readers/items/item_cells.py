@@ -26,10 +26,16 @@ class Image:
 
 
 def words(cell: object) -> str:
-    """The text of a cell; elements of a list are joined by spaces. Markup stays, and is dropped where text is used."""
+    """The text of a cell; elements of a list are joined by spaces. Markup stays, and is dropped where text is used.
+
+    A truth value is `true` or `false`, as JSON and CSV write it, so that a filter finds it whatever the file's format.
+    """
     if isinstance(cell, list):
         return " ".join(filter(None, map(words, cell)))
-    return "" if cell is None or isinstance(cell, bytes | dict) else str(cell)
+    if isinstance(cell, bool):
+        return "true" if cell else "false"
+    missing = cell is None or isinstance(cell, bytes | dict) or cell != cell  # not a number
+    return "" if missing else str(cell)
 
 
 def parts(cell: object, separator: str | None) -> list[object]:

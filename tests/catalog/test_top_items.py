@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from catalog.popularity.stats import HOUR_MS
 from catalog.top_items import ItemOrder, TopItems, TopItemsQuery
+from profiles.times import timestamp
 from recstream.storage.v1 import catalog_pb2
 from recstream.v1 import item_pb2
 from tests.ranking.filled_catalog import FilledCatalog
@@ -87,10 +88,11 @@ def test_the_newest_items_have_appeared_already() -> None:
         ("old", 5),
         ("now", NOW_MS),
         ("later", NOW_MS + 1),
-        ("unknown", 0),
+        ("unknown", None),
         ("new", 900),
     ):
-        catalog.put(item_pb2.Item(item_id=item_id, published_at_ms=published))
+        at = None if published is None else timestamp(published)
+        catalog.put(item_pb2.Item(item_id=item_id, published_at=at))
     assert top(catalog, ItemOrder.NEWEST) == [("now", NOW_MS), ("new", 900), ("old", 5)]
     assert top(catalog, ItemOrder.NEWEST, 1) == [("now", NOW_MS)]
 
@@ -101,12 +103,13 @@ def test_items_that_must_not_be_recommended_or_do_not_match_are_left_out(order: 
     for item_id, fields in (
         ("shown", {}),
         ("withdrawn", {"withdrawn": True}),
-        ("expired", {"expires_at_ms": NOW_MS}),
+        ("expired", {"expires_at": timestamp(NOW_MS)}),
         ("removed", {}),
         ("excluded", {}),
         ("elsewhere", {"domain": "shop"}),
     ):
-        catalog.put(item_pb2.Item(**{"item_id": item_id, "domain": "video", "published_at_ms": 7, **fields}))
+        given = {"domain": "video", "published_at": timestamp(7), **fields}
+        catalog.put(item_pb2.Item(item_id=item_id, **given))
     catalog.popular(
         dict.fromkeys(("withdrawn", "expired", "removed", "excluded", "elsewhere", "never put"), 9)
     )

@@ -1,6 +1,7 @@
 """Item files in the forms that users have."""
 
 import json
+import math
 from pathlib import Path
 
 import pyarrow as pa
@@ -64,6 +65,17 @@ def test_several_values_from_lists_and_from_one_cell(tmp_path: Path) -> None:
         assert attributes(row.item) == {"colors": ["red", "blue"], "year": [1997, 2001]}
     [whole] = items_of(tmp_path / "items.csv").values()
     assert attributes(whole.item)["colors"] == ["red| blue|red"], "without a separator, a cell is one text"
+
+
+def test_a_truth_value_is_the_same_text_in_each_format(tmp_path: Path) -> None:
+    rows = [{"itemId": "a", "in_stock": True, "grade": math.nan}, {"itemId": "b", "in_stock": False}]
+    (tmp_path / "items.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    (tmp_path / "items.csv").write_text("itemId,in_stock\na,true\nb,false\n")
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "items.parquet")
+    for name in ("items.jsonl", "items.csv", "items.parquet"):
+        found = items_of(tmp_path / name)
+        assert attributes(found["a"].item) == {"in_stock": ["true"]}, name
+        assert attributes(found["b"].item) == {"in_stock": ["false"]}, name
 
 
 def test_a_column_of_numbers_is_not_mixed_with_texts_of_its_name(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest_asyncio
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2
 
+from profiles.times import timestamp
 from recstream.v1 import catalog_service_pb2 as rpc
 from recstream.v1 import item_pb2
 from server.requests.status import DETAILS_KEY, unpack
@@ -41,7 +42,9 @@ async def test_each_order_names_the_figure_that_it_sorts_by(around: World) -> No
     assert await top(around, order=rpc.ITEM_ORDER_NEWEST) == []
     then = now_ms() - 5_000
     await around.catalog.PutItems(
-        rpc.PutItemsRequest(items=[item_pb2.Item(item_id="new", domain="shop", published_at_ms=then)]),
+        rpc.PutItemsRequest(
+            items=[item_pb2.Item(item_id="new", domain="shop", published_at=timestamp(then))]
+        ),
         timeout=10,
     )
     await eventually(lambda: around.server.catalog.row("new") is not None)
