@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from readers.tables.table import cell as table_cell
+
 # Words that some data sets write where an item has no category.
 NO_CATEGORY = frozenset({"", "(no genres listed)", "unknown", "none", "null", "nan", "0", "n/a"})
 # Amounts as shops write them: `$1,299.00`, `from 4.99`.
@@ -26,16 +28,11 @@ class Image:
 
 
 def words(cell: object) -> str:
-    """The text of a cell; elements of a list are joined by spaces. Markup stays, and is dropped where text is used.
-
-    A truth value is `true` or `false`, as JSON and CSV write it, so that a filter finds it whatever the file's format.
-    """
+    """The text of a cell; elements of a list are joined by spaces. Markup stays, and is dropped where text is used."""
     if isinstance(cell, list):
         return " ".join(filter(None, map(words, cell)))
-    if isinstance(cell, bool):
-        return "true" if cell else "false"
-    missing = cell is None or isinstance(cell, bytes | dict) or cell != cell  # not a number
-    return "" if missing else str(cell)
+    text = table_cell(cell)
+    return text if isinstance(text, str) else ""
 
 
 def parts(cell: object, separator: str | None) -> list[object]:

@@ -117,9 +117,14 @@ def _cells(column: Cells) -> list[object]:
 
 
 def cell(value: object) -> object:
-    """A string, bytes, a list, a dictionary or None. Numbers become strings, whole ones without a decimal point."""
+    """A string, bytes, a list, a dictionary or None. Numbers become strings, whole ones without a decimal point. Truth
+    values become `true` and `false`, as JSON and CSV write them, so that a filter finds them whatever the format."""
     if value is None or isinstance(value, str | bytes | list | dict):
         return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value != value:
+        return None  # not a number
     if isinstance(value, float) and value.is_integer():
         return str(int(value))  # a Parquet id or time that is stored as a float
     return str(value)
