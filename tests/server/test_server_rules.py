@@ -13,6 +13,7 @@ from server.requests import validation
 from tests.server.streams import next_frame, open_stream, record, until
 from tests.server.world import ITEMS, World, now_ms, world
 
+SURFACES = ("default",)
 SURFACE = {"rules": {"promotions": [{"name": "c7", "filter": "category = c7", "share": 0.5}]}}
 
 
@@ -116,8 +117,12 @@ async def test_a_window_that_opens_or_closes_reaches_an_open_stream(around: Worl
 )
 def test_a_wrong_rule_is_refused_with_its_place(rules: rules_pb2.ListRules, field: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        validation.recommend(rpc.RecommendRequest(user_id="ann", count=10, rules=rules), frozenset())
+        validation.recommend(
+            rpc.RecommendRequest(user_id="ann", count=10, rules=rules), frozenset(), SURFACES
+        )
     assert field in [violation.field for violation in refused.value.violations]
     with pytest.raises(InvalidRequest) as refused:
-        validation.stream(rpc.StreamRecommendationsRequest(user_id="ann", count=10, rules=rules), "open.")
+        validation.stream(
+            rpc.StreamRecommendationsRequest(user_id="ann", count=10, rules=rules), SURFACES, "open."
+        )
     assert f"open.{field}" in [violation.field for violation in refused.value.violations]
