@@ -39,9 +39,10 @@ def items() -> list[item_pb2.Item]:
     rows, _ = read_items([folder() / "ml-100k.item"], ItemOptions(domain="film", category_separator=" "))
     films = [row.item for row in rows]
     for film in films:
-        years = film.attributes["release_year"].numbers if "release_year" in film.attributes else ()
-        if film.title and any(years):
-            film.title = f"{film.title} ({years[0]:.0f})"
-            film.attributes["year"].numbers.append(years[0])
-            drop_attributes(film, "release_year")
+        if film.title and "release_year" in film.attributes:
+            year = film.attributes["release_year"].numbers[0]
+            if year:
+                film.title = f"{film.title} ({year:.0f})"
+                film.attributes["year"].numbers.append(year)
+                drop_attributes(film, "release_year")
     return films
