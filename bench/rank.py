@@ -117,7 +117,7 @@ async def run(asked: argparse.Namespace, bundle: Bundle, folder: Path) -> dict[s
             rng.standard_normal((1, manifest.state_width), np.float32),
             rng.standard_normal((1, manifest.width), np.float32),
         )
-        port = stack.parts["server"].health_port  # type: ignore[attr-defined]
+        port = stack.parts["server"].health_port  # type: ignore[attr-defined]  # the server's part has one
         try:
             await client.rank(USER, ["item-00000"], after=tokens)
             before: dict[str, tuple[float, float]] = {}

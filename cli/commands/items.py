@@ -13,7 +13,8 @@ from google.protobuf import json_format
 
 from catalog.items.item_check import check
 from cli.errors import CommandError
-from recstream.client import Client, InvalidRequest, Item, RecstreamError
+from cli.server_error import server_error
+from recstream.client import Client, Item, RecstreamError
 from recstream.v1.catalog_service_pb2 import DeleteItemsResponse, WithdrawItemsResponse
 
 T = TypeVar("T")
@@ -96,10 +97,8 @@ def _ask(server: str, work: Callable[[Client], Awaitable[T]]) -> T:
 
     try:
         return asyncio.run(run())
-    except InvalidRequest as error:
-        raise CommandError(f"{server} refuses the request: {error}") from error
     except RecstreamError as error:
-        raise CommandError(f"{server}: {error}", "`recstream doctor` says what is reachable") from error
+        raise server_error(server, error) from error
 
 
 def _change(

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from cli.commands.recommend import list_table, shown_title
-from cli.errors import CommandError
+from cli.server_error import server_error
 from recstream.client import Client, Recommendations, RecstreamError
 
 
@@ -30,7 +30,7 @@ def rank(
     try:
         answer = asyncio.run(_ask(server, user, item_ids, surface))
     except RecstreamError as error:
-        raise CommandError(f"{server}: {error}", "`recstream doctor` says what is reachable") from error
+        raise server_error(server, error) from error
     if as_json:
         ranked = [
             {"item_id": i.item_id, "title": shown_title(i), "score": i.score, "reason": i.reason.text}

@@ -8,8 +8,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cli.errors import CommandError
-from recstream.client import Client, InvalidRequest, RankedItem, Recommendations, RecstreamError
+from cli.server_error import server_error
+from recstream.client import Client, RankedItem, Recommendations, RecstreamError
 
 
 def recommend(
@@ -31,10 +31,8 @@ def recommend(
     """Ask the server for one list of a user."""
     try:
         answer = asyncio.run(_ask(server, user, count, surface, domain, filter_text))
-    except InvalidRequest as error:
-        raise CommandError(str(error), "docs/filters.md has the form of --filter") from error
     except RecstreamError as error:
-        raise CommandError(f"{server}: {error}", "`recstream doctor` says what is reachable") from error
+        raise server_error(server, error) from error
     if as_json:
         items = [
             {"item_id": i.item_id, "title": shown_title(i), "score": i.score, "reason": i.reason.text}

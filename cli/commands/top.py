@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.errors import CommandError
-from recstream.client import Client, InvalidRequest, RecstreamError, TopItem
+from cli.server_error import server_error
+from recstream.client import Client, RecstreamError, TopItem
 
 
 class Order(StrEnum):
@@ -45,10 +46,8 @@ def top(
     span = _span(window)
     try:
         items = asyncio.run(_ask(server, order, span, count, domain, filter_text))
-    except InvalidRequest as error:
-        raise CommandError(str(error), "docs/filters.md has the form of --filter") from error
     except RecstreamError as error:
-        raise CommandError(f"{server}: {error}", "`recstream doctor` says what is reachable") from error
+        raise server_error(server, error) from error
     if as_json:
         listed = [
             {"item_id": item.item_id, "title": _title(item), _name(item): _figure(item)} for item in items

@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.commands.recommend import shown_title
-from cli.errors import CommandError
-from recstream.client import Cause, Client, InvalidRequest, Recommendations, RecstreamError
+from cli.server_error import server_error
+from recstream.client import Cause, Client, Recommendations, RecstreamError
 
 
 def watch(
@@ -35,10 +35,8 @@ def watch(
     try:
         with suppress(KeyboardInterrupt):
             asyncio.run(_watch(server, user, count, filter_text, console, as_json=as_json))
-    except InvalidRequest as error:
-        raise CommandError(str(error), "docs/filters.md has the form of --filter") from error
     except RecstreamError as error:
-        raise CommandError(f"{server}: {error}", "`recstream doctor` says what is reachable") from error
+        raise server_error(server, error) from error
 
 
 async def _watch(

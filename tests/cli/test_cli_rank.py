@@ -64,8 +64,17 @@ async def test_rank_reads_items_from_standard_input(server: ScriptedServer) -> N
 async def test_a_refused_request_says_why(server: ScriptedServer) -> None:
     detail = bad_request(surface="is 'x', which the settings do not have")
     server.play("Rank", failing(grpc.StatusCode.INVALID_ARGUMENT, "no", detail))
-    with pytest.raises(CommandError, match="settings do not have"):
+    with pytest.raises(CommandError, match="settings do not have") as refused:
         await run("rank", "ann", "a", "--surface", "x", "--server", server.target)
+    assert not refused.value.next_step
+    problem = bad_request(filter_text="cannot be read: column 1")
+    server.play(
+        "TopItems",
+        failing(grpc.StatusCode.INVALID_ARGUMENT, "filter_text: cannot be read: column 1", problem),
+    )
+    with pytest.raises(CommandError, match="docs/filters.md") as refused:
+        await run("top", "--filter", "x", "--server", server.target)
+    assert refused.value.what.count("cannot be read") == 1
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,8 @@ class InvalidRequest(RecstreamError):
         return self.details.violations
 
     def __str__(self) -> str:
-        if not self.violations:
+        # recstream's own messages list them.
+        if all(each.description in self.message for each in self.violations):
             return self.message
         listed = "; ".join(f"{each.field}: {each.description}" for each in self.violations)
         return f"{self.message} ({listed})"
