@@ -8,7 +8,6 @@ from typing import Final
 from cachetools import FIFOCache
 
 from recstream.storage.v1.slate_pb2 import SlateRecord
-from recstream.v1 import slate_pb2
 
 _COUNTED_ITEMS: Final = 50
 """A slate of more items takes as much memory as several, and counts as that many."""
@@ -89,17 +88,19 @@ class SlateMemory:
             surface=surface,
             version=slate.model_version,
             items=hashes,
-            probabilities=self._probabilities(slate),
+            probabilities=self._probabilities(record),
         )
         self._slates[slate.slate_id] = remembered
         return remembered
 
-    def _probabilities(self, slate: slate_pb2.Slate) -> "array[float] | None":
-        if slate.tier != slate_pb2.TIER_RANKED:
+    def _probabilities(self, record: SlateRecord) -> "array[float] | None":
+        width, flat = len(record.actions), record.probabilities
+        if not width or len(flat) != width * len(record.slate.items):
             return None
+        places = {action: place for place, action in enumerate(record.actions)}
+        columns = [places.get(action) for action in self._actions]
         absent = float("nan")
         found = array("f")
-        for item in slate.items:
-            known = dict(item.probabilities)
-            found.extend(known.get(action, absent) for action in self._actions)
+        for start in range(0, len(flat), width):
+            found.extend(absent if column is None else flat[start + column] for column in columns)
         return found

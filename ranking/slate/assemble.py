@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from catalog.in_memory import InMemoryCatalog
-from ranking.candidates import Scored, Selection
+from ranking.candidates import Scored, Scores, Selection
 from ranking.query import HydratedQuery
-from ranking.slate.ranked import Ranked
+from ranking.slate.ranked import ModelOutputs, Ranked
 from ranking.sources.fresh import Fresh
 from recstream.v1 import slate_pb2
 
@@ -57,21 +58,15 @@ def assemble(
         slate.items.append(
             slate_pb2.RankedItem(item_id=catalog.item_id(row), score=score, reason=reason, source=name)
         )
-    if (
-        scores.probabilities is not None
-        and scores.predicted_values is not None
-        and query.manifest is not None
-    ):
-        actions = query.manifest.actions
-        for item, probabilities, rating, known in zip(
-            slate.items,
-            scores.probabilities[chosen].tolist(),
-            scores.predicted_values[chosen].tolist(),
-            finite.tolist(),
-            strict=True,
-        ):
-            if known:
-                for action, probability in zip(actions, probabilities, strict=True):
-                    item.probabilities[action] = probability  # A third faster than the map's `update`.
-                item.predicted_rating = rating
-    return Ranked(slate, rows, max(0, scored.allowed - len(rows)), query.rules.until_ms)
+    remaining = max(0, scored.allowed - len(rows))
+    return Ranked(slate, rows, remaining, query.rules.until_ms, _outputs(query, scores, chosen, finite))
+
+
+def _outputs(
+    query: HydratedQuery, scores: Scores, chosen: NDArray[np.int64], finite: NDArray[np.bool_]
+) -> ModelOutputs | None:
+    if scores.probabilities is None or scores.predicted_values is None or query.manifest is None:
+        return None
+    probabilities, values = scores.probabilities[chosen], scores.predicted_values[chosen]
+    probabilities[~finite] = values[~finite] = np.nan
+    return ModelOutputs(query.manifest.actions, probabilities, values)

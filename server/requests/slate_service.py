@@ -97,7 +97,8 @@ class SlateService:
         if not gone.any():
             return ranked
         slate = without(ranked.slate, _ids(ranked.slate, gone), self._ids.next())
-        return replace(ranked, slate=slate, rows=ranked.rows[~gone])
+        outputs = ranked.outputs.where(~gone) if ranked.outputs is not None else None
+        return replace(ranked, slate=slate, rows=ranked.rows[~gone], outputs=outputs)
 
     def show(self, ranked: Ranked, view: View) -> slate_pb2.Slate:
         """Return the slate as a client sees it, with the shown fields of its items as they are now."""

@@ -1,17 +1,17 @@
 """What a client sees of a list."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Self
 
 from catalog.items.item_fields import ItemFields
 from catalog.items.items import Item
-from ranking.slate.ranked import Ranked
+from ranking.slate.ranked import ModelOutputs, Ranked
 from recstream.v1 import slate_pb2
 
 ANSWER_BYTES: Final = 3 << 20
 """Most bytes of the items of an answer. A client's gRPC library accepts 4 MiB unless it is set up otherwise."""
-_MODEL_OUTPUTS: Final = ("probabilities", "predicted_rating", "source")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,9 @@ class View:
         slate.CopyFrom(ranked.slate)
         if not self.model_outputs:
             for each in slate.items:
-                for name in _MODEL_OUTPUTS:
-                    each.ClearField(name)
+                each.ClearField("source")
+        elif ranked.outputs is not None:
+            _fill(slate, ranked.outputs)
         if self.item_fields is not None:
             left = ANSWER_BYTES
             for row, each in zip(ranked.rows.tolist(), slate.items, strict=True):
@@ -59,3 +60,12 @@ class View:
                     break
                 each.item.CopyFrom(shown)
         return slate
+
+
+def _fill(slate: slate_pb2.Slate, outputs: ModelOutputs) -> None:
+    for item, probabilities, value in zip(
+        slate.items, outputs.probabilities.tolist(), outputs.predicted_values.tolist(), strict=True
+    ):
+        if not math.isnan(value):
+            item.probabilities.update(zip(outputs.actions, probabilities, strict=True))
+            item.predicted_rating = value

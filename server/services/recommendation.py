@@ -88,7 +88,7 @@ class RecommendationService(RecommendationServiceServicer):
             snapshot, included = await self.read_your_writes.snapshot(wanted.user_id, after, limit.events)
             ranked = await self.slate_service.for_call(wanted, snapshot, limit.answer)
             given = [item.item_id for item in ranked.slate.items]
-            self.slate_log.sent(wanted, ranked.slate)
+            self.slate_log.sent(wanted, ranked)
             return rpc.RecommendResponse(
                 slate=self.slate_service.show(ranked, View.of(request.view)),
                 includes_events=included,
@@ -101,7 +101,7 @@ class RecommendationService(RecommendationServiceServicer):
             wanted, after = validation.rank(request, self.surfaces)
             snapshot, included = await self.read_your_writes.snapshot(wanted.user_id, after, limit.events)
             ranked = await self.slate_service.for_call(wanted, snapshot, limit.answer)
-            self.slate_log.sent(wanted, ranked.slate)
+            self.slate_log.sent(wanted, ranked)
             known = {item.item_id for item in ranked.slate.items}
             return rpc.RankResponse(
                 slate=self.slate_service.show(ranked, View.of(request.view)),

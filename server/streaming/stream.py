@@ -225,7 +225,7 @@ class Stream:
         self._token = frame.resume_token
         self._observe(news, named, version)
         if fresh:
-            self._slate_log.sent(self._request, ranked.slate)
+            self._slate_log.sent(self._request, ranked)
 
     def _frame(self, slate: slate_pb2.Slate) -> tuple[str, frame_pb2.Frame]:
         if self._deltas and self._shown is not None:

@@ -110,7 +110,8 @@ async def test_candidates_without_a_finite_score_come_last(catalog):
     assert ranked.slate.tier == RANKED
     assert len(ids(ranked)) == 29
     assert all(np.isfinite(i.score) for i in ranked.slate.items)
-    assert [bool(i.probabilities) for i in ranked.slate.items] == [True] * 14 + [False] * 15
+    assert np.isfinite(ranked.outputs.predicted_values).tolist() == [True] * 14 + [False] * 15
+    assert np.isnan(ranked.outputs.probabilities[14:]).all()
 
 
 async def test_without_the_profile_the_list_is_popular_and_marked(catalog):

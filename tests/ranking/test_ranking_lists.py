@@ -237,23 +237,21 @@ async def test_an_item_without_a_vector_is_listed_last_and_has_no_probabilities(
     catalog = catalog_of(3)
     catalog.put(item("blank"))
     catalog.popular({"blank": 99})
-    items = (await ask(runner(catalog, PaperModel()))).slate.items
+    ranked = await ask(runner(catalog, PaperModel()))
+    items = ranked.slate.items
     assert items[-1].item_id == "blank"
-    assert not items[-1].probabilities
-    assert not items[-1].HasField("predicted_rating")
+    assert np.isnan(ranked.outputs.probabilities[-1]).all() and np.isnan(ranked.outputs.predicted_values[-1])
     assert items[-1].score == items[-2].score
 
 
 async def test_a_ranked_list_has_the_models_predictions_and_a_sortable_id():
     made = runner(catalog_of(5), PaperModel())
-    first, second = (await ask(made)).slate, (await ask(made)).slate
-    assert first.slate_id < second.slate_id
-    for each in first.items:
-        assert set(each.probabilities) == {"like", "dislike", "click"}
-        assert each.score == pytest.approx(
-            each.probabilities["like"] - each.probabilities["dislike"], abs=1e-6
-        )
-        assert each.HasField("predicted_rating")
+    first, second = await ask(made), await ask(made)
+    assert first.slate.slate_id < second.slate.slate_id
+    assert first.outputs.actions == ("like", "dislike", "click")
+    for each, (like, dislike, _) in zip(first.slate.items, first.outputs.probabilities, strict=True):
+        assert each.score == pytest.approx(like - dislike, abs=1e-6)
+    assert np.isfinite(first.outputs.predicted_values).all()
 
 
 async def test_similar_items_are_the_nearest_and_never_the_item_itself():

@@ -118,9 +118,12 @@ async def test_the_record_of_a_slate_has_the_models_outputs_and_no_items_whateve
     finally:
         await consumer.stop()
     for slate in shown:
-        for item in stored[slate.slate_id].slate.items:
-            assert set(item.probabilities) == {"like", "dislike", "click"} and item.source
-            assert not item.HasField("item")
+        kept = stored[slate.slate_id]
+        assert list(kept.actions) == ["like", "dislike", "click"]
+        assert len(kept.probabilities) == 3 * len(slate.items) and len(kept.predicted_values) == len(
+            slate.items
+        )
+        assert all(item.source and not item.HasField("item") for item in kept.slate.items)
 
 
 async def test_a_new_price_reaches_the_list_that_shows_it_as_a_delta(around: World) -> None:

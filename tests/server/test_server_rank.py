@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 import grpc
+import numpy as np
 import pytest
 import pytest_asyncio
 from aiokafka import AIOKafkaConsumer
@@ -11,6 +12,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from ranking.query import ListRequest
 from ranking.settings import RankingSettings, SurfaceSettings
+from ranking.slate.ranked import Ranked
 from recstream.storage.v1 import slate_pb2 as stored_slate_pb2
 from recstream.v1 import catalog_service_pb2, interaction_service_pb2, slate_pb2
 from recstream.v1 import recommendation_service_pb2 as rpc
@@ -96,6 +98,11 @@ async def test_consumed_and_withdrawn_items_are_ranked_and_unknown_ones_named_in
     assert answer.slate.slate_id and {item.source for item in answer.slate.items} == {"given"}
     [record] = await slates(around, 1)
     assert (record.user_id, record.surface, record.experiments) == ("ann", "default", {"order": "b"})
+    # The record has the model's outputs beside the slate.
+    assert record.actions and len(record.probabilities) == len(record.actions) * len(answer.slate.items)
+    for shown in answer.slate.items:
+        shown.ClearField("probabilities")
+        shown.ClearField("predicted_rating")
     assert record.slate == answer.slate
 
 
@@ -177,7 +184,7 @@ async def test_a_slate_too_large_for_a_record_costs_no_other_slate_its_record(ar
     item = slate_pb2.RankedItem(item_id="x" * MAX_RECORD_BYTES)
     first = await rank(around, "ann", ["item-1"])
     request = ListRequest(user_id="ann", count=1)
-    log.sent(request, slate_pb2.Slate(slate_id="large", items=[item]))
-    log.sent(request, slate_pb2.Slate(slate_id="small", items=[slate_pb2.RankedItem(item_id="y")]))
+    for slate_id, each in (("large", item), ("small", slate_pb2.RankedItem(item_id="y"))):
+        log.sent(request, Ranked(slate_pb2.Slate(slate_id=slate_id, items=[each]), np.zeros(1, np.int64), 0))
     assert [r.slate.slate_id for r in await slates(around, 2)] == [first.slate.slate_id, "small"]
     assert dropped._value.get() == before + 1

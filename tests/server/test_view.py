@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from catalog.items.items import Item
-from ranking.slate.ranked import Ranked
+from ranking.slate.ranked import ModelOutputs, Ranked
 from recstream.v1 import slate_pb2
 from server.requests import view
 from server.requests.view import View
@@ -15,10 +15,10 @@ CATALOGUE = [Item(f"i{n}", title=f"Title {n}", description="x" * 100) for n in r
 def ranked() -> Ranked:
     slate = slate_pb2.Slate(slate_id="s", profile_revision=7, model_version=3, tier=slate_pb2.TIER_RANKED)
     for item in CATALOGUE:
-        one = slate.items.add(item_id=item.item_id, score=0.5, source="nearest", predicted_rating=4)
-        one.probabilities["like"] = 0.25
-        one.reason.text = "New"
-    return Ranked(slate, np.arange(len(CATALOGUE)), 0)
+        slate.items.add(item_id=item.item_id, score=0.5, source="nearest").reason.text = "New"
+    probabilities, ratings = np.full((4, 1), 0.25, np.float32), np.full(4, 4, np.float32)
+    probabilities[3] = ratings[3] = np.nan  # The model could not score the last item.
+    return Ranked(slate, np.arange(4), 0, outputs=ModelOutputs(("like",), probabilities, ratings))
 
 
 def shown(of: Ranked, **wanted) -> slate_pb2.Slate:
@@ -32,7 +32,11 @@ def test_a_view_changes_no_other_field_and_not_the_list_itself() -> None:
         item == slate_pb2.RankedItem(item_id=item.item_id, score=0.5, reason={"text": "New"})
         for item in plain.items
     )
-    assert shown(of, model_outputs=True) == of.slate == ranked().slate
+    assert of.slate == ranked().slate
+    whole = shown(of, model_outputs=True)
+    assert [dict(item.probabilities) for item in whole.items] == [{"like": 0.25}] * 3 + [{}]
+    assert [item.HasField("predicted_rating") for item in whole.items] == [True, True, True, False]
+    assert {item.source for item in whole.items} == {"nearest"}
     titles = shown(of, item_fields=["title"])
     assert [item.item.title for item in titles.items] == [item.title for item in CATALOGUE]
     for item in titles.items:

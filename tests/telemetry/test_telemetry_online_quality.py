@@ -80,14 +80,13 @@ def quality(clock: Clock | None = None, slates: int = 100, *live: int) -> Online
 
 def slate(slate_id: str = "s", *, surface: str = "home", version: int = 7, items: int = 20) -> SlateRecord:
     tier = slate_pb2.TIER_RANKED if version else slate_pb2.TIER_POPULAR
-    ranked = [
-        slate_pb2.RankedItem(
-            item_id=f"item-{n}", probabilities={"click": 0.5, "like": 0.25} if version else {}
-        )
-        for n in range(items)
-    ]
+    ranked = [slate_pb2.RankedItem(item_id=f"item-{n}") for n in range(items)]
     made = slate_pb2.Slate(slate_id=slate_id, items=ranked, model_version=version, tier=tier)
-    return SlateRecord(user_id="u", slate=made, surface=surface, sent_at_ms=1)
+    record = SlateRecord(user_id="u", slate=made, surface=surface, sent_at_ms=1)
+    if version:
+        record.actions[:] = ["click", "like"]
+        record.probabilities[:] = [0.5, 0.25] * items
+    return record
 
 
 def event(
@@ -290,8 +289,16 @@ def test_a_list_that_outlives_its_version_does_not_recreate_its_series() -> None
 
 def test_a_probability_that_is_not_finite_is_left_out() -> None:
     measured, record = quality(), slate(items=1)
-    record.slate.items[0].probabilities["click"] = math.nan
-    record.slate.items[0].probabilities["like"] = -1.0
+    record.probabilities[:] = [math.nan, -1.0]
+    measured.record_slate(record)
+    measured.record_event(event("impression"))
+    assert total(metrics.EXPECTED) == 0
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 39, 41])
+def test_probabilities_that_do_not_fit_the_items_are_left_out(count: int) -> None:
+    measured, record = quality(), slate()
+    record.probabilities[:] = [0.5] * count
     measured.record_slate(record)
     measured.record_event(event("impression"))
     assert total(metrics.EXPECTED) == 0

@@ -5,10 +5,12 @@ isort:skip_file
 
 from builtins import (
     bool,
+    float,
     int,
     str,
 )
 from collections.abc import (
+    Iterable,
     Mapping,
 )
 from google.protobuf.descriptor import (
@@ -16,6 +18,7 @@ from google.protobuf.descriptor import (
     FileDescriptor,
 )
 from google.protobuf.internal.containers import (
+    RepeatedScalarFieldContainer,
     ScalarMap,
 )
 from google.protobuf.message import (
@@ -59,6 +62,9 @@ class SlateRecord(Message):
     DOMAIN_FIELD_NUMBER: int
     EXPERIMENTS_FIELD_NUMBER: int
     SENT_AT_MS_FIELD_NUMBER: int
+    ACTIONS_FIELD_NUMBER: int
+    PROBABILITIES_FIELD_NUMBER: int
+    PREDICTED_VALUES_FIELD_NUMBER: int
     user_id: str
     surface: str
     domain: str
@@ -66,10 +72,24 @@ class SlateRecord(Message):
     """Unix time in milliseconds."""
     @property
     def slate(self) -> Slate:
-        """Its items have the model's outputs and no fields of the catalogue, whatever the request's view was."""
+        """Its items have no fields of the catalogue, whatever the request's view was. The model's outputs are below."""
 
     @property
     def experiments(self) -> ScalarMap[str, str]: ...
+    @property
+    def actions(self) -> RepeatedScalarFieldContainer[str]:
+        """The model's actions. Empty: the ranker did not score the slate."""
+
+    @property
+    def probabilities(self) -> RepeatedScalarFieldContainer[float]:
+        """The probability of each action for the first item, then for the second, and so on. NaN: the model could not score the
+        item.
+        """
+
+    @property
+    def predicted_values(self) -> RepeatedScalarFieldContainer[float]:
+        """The predicted value of a rating for each item, in its scale. NaN likewise."""
+
     def __init__(
         self,
         *,
@@ -79,6 +99,9 @@ class SlateRecord(Message):
         domain: str = ...,
         experiments: Mapping[str, str] | None = ...,
         sent_at_ms: int = ...,
+        actions: Iterable[str] | None = ...,
+        probabilities: Iterable[float] | None = ...,
+        predicted_values: Iterable[float] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: Literal["slate", b"slate"]) -> bool: ...
-    def ClearField(self, field_name: Literal["domain", b"domain", "experiments", b"experiments", "sent_at_ms", b"sent_at_ms", "slate", b"slate", "surface", b"surface", "user_id", b"user_id"]) -> None: ...
+    def ClearField(self, field_name: Literal["actions", b"actions", "domain", b"domain", "experiments", b"experiments", "predicted_values", b"predicted_values", "probabilities", b"probabilities", "sent_at_ms", b"sent_at_ms", "slate", b"slate", "surface", b"surface", "user_id", b"user_id"]) -> None: ...
