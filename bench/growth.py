@@ -1,6 +1,6 @@
 """A growing catalogue: checks that no list fails and that the index misses no items while items arrive.
 
-    bin/bench growth [--items 1000000] [--times 10] [--server] [--exact-below 100000]
+    bin/bench growth [--items 1000000] [--times 10] [--server] [--clients 4] [--exact-below 100000]
 
 Without --server, items and vectors are put into a catalogue in this process, in the thread that searches it. The index
 is built in the background, as in a server. With --server, they are records on a real Kafka, which a server in this
@@ -69,6 +69,7 @@ USERS = 50
 ITEMS_A_SEARCH = 500
 LIST_PAUSE_SECONDS = 0.05
 CLIENTS = 4
+"""Clients share the cores with the server: with fewer of them, items arrive faster."""
 
 Floats = NDArray[np.float32]
 
@@ -315,6 +316,7 @@ async def with_server(
     seed: int,
     settings: CatalogSettings,
     sample: int = 20,
+    clients: int = CLIENTS,
 ) -> tuple[Witness, Load]:
     """Sends items to a running server while clients request lists.
 
@@ -326,6 +328,7 @@ async def with_server(
         seed: The seed of the vectors.
         settings: The settings of the server's catalogue.
         sample: One in so many searches that have a graph is compared with a scan.
+        clients: How many clients request lists.
 
     Returns:
         What the searches found, and what the clients saw.
@@ -352,7 +355,7 @@ async def with_server(
         load = Load(channel, items)
         ingest = SmallIngest(kafka, config.store, profiles)
         others = [asyncio.create_task(ingest.run())]
-        others += [asyncio.create_task(load.run(client)) for client in range(CLIENTS)]
+        others += [asyncio.create_task(load.run(client)) for client in range(clients)]
         try:
             with witness.watching(server.catalog):
                 for number in range(items):
@@ -411,7 +414,7 @@ async def _main(asked: argparse.Namespace) -> bool:
     for seed in range(asked.times):
         began, cpu = time.monotonic(), time.process_time()
         if asked.server:
-            witness, load = await _with_servers(asked.items, seed, settings)
+            witness, load = await _with_servers(asked.items, seed, settings, asked.clients)
             seen: dict[str, object] = {
                 "lists": len(load.took),
                 "failures": len(load.failures),
@@ -431,7 +434,9 @@ async def _main(asked: argparse.Namespace) -> bool:
     return ok
 
 
-async def _with_servers(items: int, seed: int, settings: CatalogSettings) -> tuple[Witness, Load]:
+async def _with_servers(
+    items: int, seed: int, settings: CatalogSettings, clients: int
+) -> tuple[Witness, Load]:
     with tempfile.TemporaryDirectory() as folder:
         kafka = EmbeddedKafka(Path(folder) / "kafka", free_port())
         valkey = EmbeddedValkey(Path(folder) / "valkey", free_port())
@@ -439,7 +444,13 @@ async def _with_servers(items: int, seed: int, settings: CatalogSettings) -> tup
             await kafka.start()
             await valkey.start()
             return await with_server(
-                kafka.bootstrap, f"{valkey.host}:{valkey.port}", "growth-", items, seed, settings
+                kafka.bootstrap,
+                f"{valkey.host}:{valkey.port}",
+                "growth-",
+                items,
+                seed,
+                settings,
+                clients=clients,
             )
         finally:
             valkey.kill()
@@ -453,5 +464,6 @@ if __name__ == "__main__":
     parser.add_argument("--items", type=int, default=1_000_000)
     parser.add_argument("--times", type=int, default=10)
     parser.add_argument("--exact-below", type=int, default=CatalogSettings().exact_below)
+    parser.add_argument("--clients", type=int, default=CLIENTS, help="with --server: how many request lists")
     parser.add_argument("--server", action="store_true", help="through Kafka and a running server")
     sys.exit(0 if uvloop.run(_main(parser.parse_args())) else 1)
