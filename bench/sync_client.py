@@ -4,7 +4,8 @@
 
 The server is a process of its own, which answers each call at once with a list of ten items, so the time is that of the
 clients, gRPC and the loopback. Each client makes its calls one after another, and then from many tasks or threads
-together. Prints one line of JSON, in microseconds.
+together. The synchronous client also makes them in a view of Django, in threads of two gunicorn workers, which as many
+clients request together. Prints one line of JSON, in microseconds.
 """
 
 import argparse
@@ -24,6 +25,7 @@ import grpc.aio
 from recstream.client import Client, sync
 from recstream.v1.recommendation_service_pb2 import RecommendRequest, RecommendResponse
 from recstream.v1.slate_pb2 import RankedItem, Slate
+from tests.client.gunicorn_site import Site, serving_site
 
 ROUNDS = 10
 WARM_UP = 20
@@ -95,17 +97,25 @@ def sync_round(target: str, calls: int, concurrency: int) -> tuple[list[float], 
     return alone, list(chain.from_iterable(runs))
 
 
+def site_round(site: Site, calls: int, concurrency: int) -> list[float]:
+    """Returns the seconds of the calls that views make when several clients request pages together."""
+    with ThreadPoolExecutor(concurrency) as threads:
+        return [took for _, took in threads.map(site.get, ["ann"] * (WARM_UP + calls))][WARM_UP:]
+
+
 def measure(target: str, calls: int, concurrency: int) -> dict[str, list[float]]:
     """Returns the seconds that calls took, by client and by whether they run together."""
     taken: dict[str, list[float]] = {}
-    for _ in range(ROUNDS):
-        # Each round has a client of its own, because gRPC wakes all event loops that exist.
-        for name, (alone, many) in (
-            ("asyncio", asyncio.run(asyncio_round(target, calls // ROUNDS, concurrency))),
-            ("sync", sync_round(target, calls // ROUNDS, concurrency)),
-        ):
-            taken.setdefault(name, []).extend(alone)
-            taken.setdefault(f"{name}, together", []).extend(many)
+    with serving_site(target) as site:
+        for _ in range(ROUNDS):
+            # Each round has a client of its own, because gRPC wakes all event loops that exist.
+            for name, (alone, many) in (
+                ("asyncio", asyncio.run(asyncio_round(target, calls // ROUNDS, concurrency))),
+                ("sync", sync_round(target, calls // ROUNDS, concurrency)),
+            ):
+                taken.setdefault(name, []).extend(alone)
+                taken.setdefault(f"{name}, together", []).extend(many)
+            taken.setdefault("sync, django", []).extend(site_round(site, calls // ROUNDS, concurrency))
     return taken
 
 
