@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from catalog.in_memory import InMemoryCatalog
 from ranking.candidates import Scored, Selection
 from ranking.popularity import Popularity
-from ranking.query import HydratedQuery
-from ranking.selector import by_score
+from ranking.query import HydratedQuery, Rows
+from ranking.selector import Order, by_score
 from recstream.v1 import slate_pb2
 
 
@@ -25,14 +26,10 @@ class ScoreOrder:
 
     def _select(self, query: HydratedQuery, scored: Scored) -> Selection:
         rows = scored.candidates.rows
-        ids = [self._catalog.item_id(row) for row in rows.tolist()]
         known = np.isfinite(scored.scores.values)
         keys = np.where(known, scored.scores.values, self._popularity.scores(query.now_ms, rows))
         order = np.concatenate(
-            [
-                part[by_score(keys[part], [ids[at] for at in part.tolist()].__getitem__)]
-                for part in (np.flatnonzero(known), np.flatnonzero(~known))
-            ]
+            [self._by_score(keys, part, rows) for part in (np.flatnonzero(known), np.flatnonzero(~known))]
         )[: query.request.count]
         return Selection(
             chosen=order,
@@ -41,3 +38,7 @@ class ScoreOrder:
             rules=("",) * len(order),
             missed={},
         )
+
+    def _by_score(self, keys: NDArray[np.float64], part: Order, rows: Rows) -> Order:
+        """The indices of `part` ordered by their keys."""
+        return part[by_score(keys[part], lambda at: self._catalog.item_id(rows[part[at]]))]

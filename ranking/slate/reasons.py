@@ -29,8 +29,15 @@ from recstream.v1 import slate_pb2
 _TITLE_LIMIT: Final = 200
 _TRENDING_FROM: Final = 0.5
 """An item with at least this many positive events, weighted by age, is `Popular now`."""
-_PLACED: Final = {slate_pb2.REASON_KIND_PINNED: "Pinned", slate_pb2.REASON_KIND_PROMOTED: "Promoted"}
-"""The texts for items that a rule placed."""
+_PLACED: Final = {slate_pb2.REASON_KIND_PINNED, slate_pb2.REASON_KIND_PROMOTED}
+"""A rule placed the item."""
+_TEXTS: Final = {
+    slate_pb2.REASON_KIND_UNSPECIFIED: "",
+    slate_pb2.REASON_KIND_TRENDING: "Popular now",
+    slate_pb2.REASON_KIND_FRESH: "New",
+    slate_pb2.REASON_KIND_PINNED: "Pinned",
+    slate_pb2.REASON_KIND_PROMOTED: "Promoted",
+}
 
 
 class Reasons:
@@ -81,31 +88,33 @@ class Reasons:
 
         The reason of an item that a rule placed, or that has a position for new items, is just that. Otherwise it is
         the other item of the history that contributed most. If none contributed, it is that the item is popular now, or
-        that it is new, or there is no reason.
+        that it is new, or there is no reason. Items with the same reason share its message.
         """
         rows = scored.candidates.rows[selection.chosen]
         item_ids = [self._catalog.item_id(row) for row in rows.tolist()]
         because = _because(query, contributions, item_ids, scored.candidates.vectors[selection.chosen])
-        titles = {item_id: self._title(item_id) for item_id in set(because) if item_id}
         trend = self._popularity.trend(query.now_ms)[rows]
         fresh = is_fresh(self._catalog.published_ms[rows], query.now_ms, query.settings.fresh_days)
         reasons = []
-        for at, (item_id, placed_by) in enumerate(zip(because, selection.placed_by, strict=True)):
+        shared: dict[tuple[int, str, str], slate_pb2.Reason] = {}  # A long list has few different reasons.
+        for at, (item_id, placed_by, rule) in enumerate(
+            zip(because, selection.placed_by, selection.rules, strict=True)
+        ):
             by_order = placed_by == slate_pb2.REASON_KIND_UNSPECIFIED
             if placed_by in _PLACED:
-                reasons.append(slate_pb2.Reason(kind=placed_by, text=_PLACED[placed_by]))
+                key = placed_by, "", rule
             elif item_id and by_order:
-                text = f"Because of {titles[item_id]}"
-                reasons.append(
-                    slate_pb2.Reason(kind=slate_pb2.REASON_KIND_BECAUSE_OF, item_id=item_id, text=text)
-                )
+                key = slate_pb2.REASON_KIND_BECAUSE_OF, item_id, rule
             elif trend[at] >= _TRENDING_FROM and by_order:
-                reasons.append(slate_pb2.Reason(kind=slate_pb2.REASON_KIND_TRENDING, text="Popular now"))
+                key = slate_pb2.REASON_KIND_TRENDING, "", rule
             elif fresh[at]:
-                reasons.append(slate_pb2.Reason(kind=slate_pb2.REASON_KIND_FRESH, text="New"))
+                key = slate_pb2.REASON_KIND_FRESH, "", rule
             else:
-                reasons.append(slate_pb2.Reason())
-            reasons[at].rule = selection.rules[at]
+                key = slate_pb2.REASON_KIND_UNSPECIFIED, "", rule
+            if (reason := shared.get(key)) is None:
+                text = f"Because of {self._title(item_id)}" if key[1] else _TEXTS[key[0]]
+                reason = shared[key] = slate_pb2.Reason(kind=key[0], item_id=key[1], text=text, rule=rule)
+            reasons.append(reason)
         return reasons
 
     def _title(self, item_id: str) -> str:
