@@ -109,6 +109,11 @@ class InMemoryCatalog:
         Read-only and cached."""
         return self._matching.mask(wanted, domain)
 
+    def having(self, field: str, text: str) -> Rows:
+        """The rows of the items that have the text in the field, such as `attributes.brand`, eligible or not. A new
+        array, which is not cached."""
+        return self._matching.rows(field, text)
+
     def next_expiry(self, rows: Rows) -> int | None:
         """The earliest expiry of the rows in Unix milliseconds, past or future. None: none of them expires."""
         earliest = int(self._expires.array[rows].min(initial=_NEVER))

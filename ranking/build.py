@@ -12,6 +12,7 @@ from ranking.deadline.calls import Calls
 from ranking.filters.conjunction import Conjunction
 from ranking.filters.consumed import Consumed
 from ranking.filters.eligible import Eligible
+from ranking.filters.owned import Owned
 from ranking.filters.requested import Requested
 from ranking.hydration.candidate_vectors import CandidateVectors
 from ranking.hydration.history_encoder import HistoryEncoder
@@ -133,7 +134,7 @@ def build_similar_items(
 
 
 def _filters(catalog: InMemoryCatalog) -> Conjunction:
-    return Conjunction((Eligible(catalog), Requested(catalog), Consumed()))
+    return Conjunction((Eligible(catalog), Requested(catalog), Consumed(), Owned(catalog)))
 
 
 def _popularity(catalog: InMemoryCatalog, settings: RankingSettings) -> Popularity:

@@ -8,7 +8,7 @@ import numpy as np
 
 from catalog.change_log import ChangeLog
 from catalog.filters.conditions import Condition, ItemIndex, condition_of, fields_of
-from catalog.filters.postings import Mask, Numbers, Postings, Term
+from catalog.filters.postings import Mask, Numbers, Postings, Rows, Term
 from catalog.items.items import Item
 from recstream.v1 import filter_pb2
 
@@ -72,6 +72,10 @@ class Matching:
             cached.mask = _frozen(self._refreshed(cached))
             cached.generation = self._change_log.generation
         return cached.mask
+
+    def rows(self, field: str, text: str) -> Rows:
+        """The rows that have the text in the field. For texts that many requests do not share, such as a user's id."""
+        return self._postings.rows((field, text))
 
     def _refreshed(self, cached: _Cached) -> Mask:
         changed = self._change_log.since(cached.generation)

@@ -9,6 +9,7 @@ Term = tuple[str, str] | tuple[str]
 """(field, text), or (field,) for rows that have any value in the field."""
 
 Mask = NDArray[np.bool_]
+Rows = NDArray[np.int64]
 
 # A set costs tens of bytes per entry, a dense array one byte for every row of the catalogue.
 _DENSE_SHARE = 32
@@ -53,6 +54,17 @@ class Postings:
                 del self._rows[term]
         elif held is not None and row < len(held):
             held[row] = False
+
+    def rows(self, term: Term) -> Rows:
+        """A new array of the rows that have the term."""
+        held = self._rows.get(term)
+        if held is None:
+            return np.empty(0, np.int64)
+        if isinstance(held, int):
+            return np.array([held], np.int64)
+        if isinstance(held, set):
+            return np.fromiter(held, np.int64, len(held))
+        return np.flatnonzero(held)
 
     def any_of(self, terms: Iterable[Term], rows: int) -> Mask:
         """A new mask [rows] of the rows that have at least one of the terms."""

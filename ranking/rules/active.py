@@ -24,6 +24,7 @@ class ActiveRules:
         diversity: 0 to 1.
         rotation: Standard deviations that an item loses when it was shown once.
         rotation_ms: For how many milliseconds an impression counts.
+        owner_fields: The attributes that name the owners of items.
         until_ms: The next moment at which a rule begins or ends to hold, Unix milliseconds. None: there is none.
     """
 
@@ -34,6 +35,7 @@ class ActiveRules:
     diversity: float = 0.0
     rotation: float = 0.0
     rotation_ms: int = _DAY_MS
+    owner_fields: tuple[str, ...] = ()
     until_ms: int | None = None
 
 
@@ -68,6 +70,7 @@ def active(
         diversity=next((each.diversity for each in some if each.HasField("diversity")), 0.0),
         rotation=rotation.strength,
         rotation_ms=period_ms,
+        owner_fields=tuple(each.owner_field for each in some if each.owner_field),
         until_ms=min((edge for edge in edges if edge > now_ms), default=None),
     )
 

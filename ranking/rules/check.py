@@ -11,7 +11,7 @@ from recstream.v1 import rules_pb2
 CATEGORY: Final = "category"
 """The field of a cap for the main category."""
 ATTRIBUTE: Final = "attributes."
-"""What precedes an attribute's name in the field of a cap."""
+"""What precedes an attribute's name in a field."""
 
 MAX_RULES: Final = 32
 MAX_PINS: Final = 20
@@ -55,6 +55,8 @@ def problems(rules: rules_pb2.ListRules, positions: int = MAX_POSITIONS) -> Iter
         yield "diversity", f"is {rules.diversity:g}; it must be 0 to 1"
     if rules.HasField("rotation"):
         yield from _under("rotation", _rotation(rules.rotation))
+    if rules.owner_field:
+        yield from _owner(rules.owner_field)
 
 
 def _under(path: str, found: Iterator[Problem]) -> Iterator[Problem]:
@@ -95,8 +97,7 @@ def _promotion(promotion: rules_pb2.Promotion) -> Iterator[Problem]:
 
 def _cap(cap: rules_pb2.Cap) -> Iterator[Problem]:
     yield from _text("field", cap.field, MAX_ID_BYTES)
-    named = cap.field.startswith(ATTRIBUTE) and cap.field != ATTRIBUTE
-    if cap.field.strip() and cap.field != CATEGORY and not named:
+    if cap.field.strip() and cap.field != CATEGORY and not _is_attribute(cap.field):
         yield "field", f"is {cap.field!r}; it must be {CATEGORY!r} or '{ATTRIBUTE}NAME'"
     limit = cap.WhichOneof("limit")
     if limit is None:
@@ -114,6 +115,16 @@ def _rotation(rotation: rules_pb2.Rotation) -> Iterator[Problem]:
     seconds = rotation.period.seconds + rotation.period.nanos / 1e9
     if rotation.HasField("period") and not 0 < seconds <= MAX_PERIOD_SECONDS:
         yield "period", f"is {seconds:g} s; it must be above 0 and at most {MAX_PERIOD_SECONDS} s"
+
+
+def _owner(field: str) -> Iterator[Problem]:
+    yield from _text("owner_field", field, MAX_ID_BYTES)
+    if field.strip() and not _is_attribute(field):
+        yield "owner_field", f"is {field!r}; it must be '{ATTRIBUTE}NAME'"
+
+
+def _is_attribute(field: str) -> bool:
+    return field.startswith(ATTRIBUTE) and field != ATTRIBUTE
 
 
 def _text(field: str, value: str, limit: int) -> Iterator[Problem]:

@@ -119,6 +119,10 @@ class RulesSettings(BaseModel):
     rotation: RotationSettings = Field(
         default=RotationSettings(), description="How items sink that were shown and not acted on"
     )
+    owner_field: str = Field(
+        default="",
+        description="`attributes.NAME` of the attribute that names the owners of an item, whose lists leave it out",
+    )
 
     @model_validator(mode="after")
     def _checked(self) -> Self:
@@ -151,6 +155,7 @@ def _to_message(settings: RulesSettings) -> rules_pb2.ListRules:
             for each in settings.promotions
         ],
         caps=[rules_pb2.Cap(field=each.field, window=each.window()) for each in settings.caps],
+        owner_field=settings.owner_field,
     )
     for cap, given in zip(message.caps, settings.caps, strict=True):
         if given.most is not None:

@@ -89,6 +89,10 @@ def test_masks_from_dense_postings_and_numbers_are_right(
         catalog.put_item(Item(f"x{i}", "", "", item.categories, item.texts, item.numbers, item.domain))
     mask = catalog.matching(wanted, domain)
     assert mask.tolist() == [wanted_by(catalog.item(row), wanted, domain) for row in range(catalog.size)]
+    for text in ("a", "b", "7"):
+        for name in ("a", "own", "nowhere"):
+            having = [row for row in range(catalog.size) if text in catalog.item(row).texts.get(name, ())]
+            assert sorted(catalog.having(f"attributes.{name}", text).tolist()) == having
 
 
 def test_an_item_that_loses_one_of_its_numbers_is_no_longer_found_by_it() -> None:

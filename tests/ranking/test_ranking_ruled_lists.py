@@ -239,6 +239,46 @@ async def test_a_pin_of_an_item_that_may_not_be_listed_is_missed_and_counted(fie
     assert missed.get() == before + 1
 
 
+async def test_a_user_gets_no_items_of_their_own_not_even_pinned_ones_and_the_list_is_full():
+    catalog = assorted(60)
+    for n in range(0, 60, 2):
+        owners = {"seller": Attribute(texts=["bob", "ann"] if n % 4 else ["ann"])}
+        catalog.put(item(f"i{n:03}", attributes=owners), vector(n, 1))
+    made = runner(catalog, PaperModel())
+    rules = ListRules(owner_field="attributes.seller", pins=[Pin(item_id="i000")])
+    others = {f"i{n:03}" for n in range(1, 60, 2)}
+    assert set(ids(await ask(made, count=30, rules=rules))) == others
+    of_bob = ids(await ask(made, user(user_id="bob"), user_id="bob", count=60, rules=rules))
+    assert set(of_bob) == others | {f"i{n:03}" for n in range(0, 60, 4)} and of_bob[0] == "i000"
+    assert len(ids(await ask(made, user(user_id="eve"), user_id="eve", count=60, rules=rules))) == 60
+
+
+async def test_the_owners_of_the_surface_hold_beside_those_of_the_request():
+    catalog = FilledCatalog(lambda: NOW_MS)
+    for item_id, name in (("sold", "seller"), ("written", "author"), ("free", "editor")):
+        catalog.put(item(item_id, attributes={name: Attribute(texts=["ann"])}), vector(1))
+    made = runner(catalog, PaperModel(), default={"rules": {"owner_field": "attributes.author"}})
+    rules = ListRules(owner_field="attributes.seller")
+    assert set(ids(await ask(made, surface=DEFAULT_SURFACE))) == {"sold", "free"}
+    assert ids(await ask(made, surface=DEFAULT_SURFACE, rules=rules)) == ["free"]
+
+
+async def test_an_item_that_becomes_the_users_own_while_the_model_runs_is_left_out():
+    catalog = assorted(30)
+    model = PaperModel()
+    answer = model.rank
+
+    async def rank(*args, **kwargs):
+        catalog.put(item("i005", attributes={"seller": Attribute(texts=["ann"])}), vector(5))
+        return await answer(*args, **kwargs)
+
+    model.rank = rank
+    stored = with_state(user(("like", "i003")), vector(1, -2, 3))
+    rules = ListRules(owner_field="attributes.seller")
+    listed = ids(await ask(runner(catalog, model), stored, count=29, rules=rules))
+    assert "i005" not in listed and "i006" in listed
+
+
 @pytest.mark.parametrize("stored", [None, user(("like", "i003"))])
 async def test_a_promotion_finds_items_that_no_source_brings(stored):
     catalog = assorted()

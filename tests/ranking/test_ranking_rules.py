@@ -409,6 +409,9 @@ def test_rules_of_surface_and_request_add_up_and_the_requests_dials_replace_the_
         ({"caps": [{"field": "category", "share": 0}]}, "caps[0].share"),
         ({"diversity": 1.5}, "diversity"),
         ({"diversity": float("nan")}, "diversity"),
+        ({"owner_field": "seller"}, "owner_field"),
+        ({"owner_field": " "}, "owner_field"),
+        ({"owner_field": "category"}, "owner_field"),
         ({"rotation": {"strength": -1}}, "rotation.strength"),
         ({"rotation": {"period": {"seconds": 0}}}, "rotation.period"),
         ({"pins": [{"item_id": "a", "window": window(2, 2)}]}, "pins[0].window"),
@@ -449,6 +452,7 @@ def test_the_rules_of_settings_are_those_of_a_request():
             "caps": [{"field": "category", "most": 2}, {"field": "attributes.brand", "share": 0.25}],
             "diversity": 0.3,
             "rotation": {"strength": 1, "hours": 48},
+            "owner_field": "attributes.seller",
         }
     )
     starts = rules_pb2.TimeWindow()
@@ -460,6 +464,7 @@ def test_the_rules_of_settings_are_those_of_a_request():
         caps=[rules_pb2.Cap(field="category", most=2), rules_pb2.Cap(field="attributes.brand", share=0.25)],
         diversity=0.3,
         rotation=rules_pb2.Rotation(strength=1),
+        owner_field="attributes.seller",
     )
     expected.rotation.period.FromSeconds(48 * 3600)
     assert settings.message() == expected

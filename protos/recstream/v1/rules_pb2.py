@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from recstream.v1 import filter_pb2 as recstream_dot_v1_dot_filter__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18recstream/v1/rules.proto\x12\x0crecstream.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19recstream/v1/filter.proto\"\xef\x01\n\tListRules\x12#\n\x06\x62oosts\x18\x01 \x03(\x0b\x32\x13.recstream.v1.Boost\x12\x1f\n\x04pins\x18\x02 \x03(\x0b\x32\x11.recstream.v1.Pin\x12+\n\npromotions\x18\x03 \x03(\x0b\x32\x17.recstream.v1.Promotion\x12\x1f\n\x04\x63\x61ps\x18\x04 \x03(\x0b\x32\x11.recstream.v1.Cap\x12\x16\n\tdiversity\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12(\n\x08rotation\x18\x06 \x01(\x0b\x32\x16.recstream.v1.RotationB\x0c\n\n_diversity\"w\n\x05\x42oost\x12\x0c\n\x04name\x18\x01 \x01(\t\x12$\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x14.recstream.v1.Filter\x12\x10\n\x08strength\x18\x03 \x01(\x01\x12(\n\x06window\x18\x04 \x01(\x0b\x32\x18.recstream.v1.TimeWindow\"R\n\x03Pin\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\x10\n\x08position\x18\x02 \x01(\x05\x12(\n\x06window\x18\x03 \x01(\x0b\x32\x18.recstream.v1.TimeWindow\"x\n\tPromotion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12$\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x14.recstream.v1.Filter\x12\r\n\x05share\x18\x03 \x01(\x01\x12(\n\x06window\x18\x04 \x01(\x0b\x32\x18.recstream.v1.TimeWindow\"h\n\x03\x43\x61p\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0e\n\x04most\x18\x02 \x01(\x05H\x00\x12\x0f\n\x05share\x18\x03 \x01(\x01H\x00\x12(\n\x06window\x18\x04 \x01(\x0b\x32\x18.recstream.v1.TimeWindowB\x07\n\x05limit\"G\n\x08Rotation\x12\x10\n\x08strength\x18\x01 \x01(\x01\x12)\n\x06period\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"j\n\nTimeWindow\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB9\n\x0crecstream.v1P\x01Z\x18recstream/v1;recstreamv1\xaa\x02\x0cRecstream.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18recstream/v1/rules.proto\x12\x0crecstream.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19recstream/v1/filter.proto\"\x84\x02\n\tListRules\x12#\n\x06\x62oosts\x18\x01 \x03(\x0b\x32\x13.recstream.v1.Boost\x12\x1f\n\x04pins\x18\x02 \x03(\x0b\x32\x11.recstream.v1.Pin\x12+\n\npromotions\x18\x03 \x03(\x0b\x32\x17.recstream.v1.Promotion\x12\x1f\n\x04\x63\x61ps\x18\x04 \x03(\x0b\x32\x11.recstream.v1.Cap\x12\x16\n\tdiversity\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12(\n\x08rotation\x18\x06 \x01(\x0b\x32\x16.recstream.v1.Rotation\x12\x13\n\x0bowner_field\x18\x07 \x01(\tB\x0c\n\n_diversity\"w\n\x05\x42oost\x12\x0c\n\x04name\x18\x01 \x01(\t\x12$\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x14.recstream.v1.Filter\x12\x10\n\x08strength\x18\x03 \x01(\x01\x12(\n\x06window\x18\x04 \x01(\x0b\x32\x18.recstream.v1.TimeWindow\"R\n\x03Pin\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\x10\n\x08position\x18\x02 \x01(\x05\x12(\n\x06window\x18\x03 \x01(\x0b\x32\x18.recstream.v1.TimeWindow\"x\n\tPromotion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12$\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x14.recstream.v1.Filter\x12\r\n\x05share\x18\x03 \x01(\x01\x12(\n\x06window\x18\x04 \x01(\x0b\x32\x18.recstream.v1.TimeWindow\"h\n\x03\x43\x61p\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0e\n\x04most\x18\x02 \x01(\x05H\x00\x12\x0f\n\x05share\x18\x03 \x01(\x01H\x00\x12(\n\x06window\x18\x04 \x01(\x0b\x32\x18.recstream.v1.TimeWindowB\x07\n\x05limit\"G\n\x08Rotation\x12\x10\n\x08strength\x18\x01 \x01(\x01\x12)\n\x06period\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"j\n\nTimeWindow\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB9\n\x0crecstream.v1P\x01Z\x18recstream/v1;recstreamv1\xaa\x02\x0cRecstream.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,17 +36,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\014recstream.v1P\001Z\030recstream/v1;recstreamv1\252\002\014Recstream.V1'
   _globals['_LISTRULES']._serialized_start=135
-  _globals['_LISTRULES']._serialized_end=374
-  _globals['_BOOST']._serialized_start=376
-  _globals['_BOOST']._serialized_end=495
-  _globals['_PIN']._serialized_start=497
-  _globals['_PIN']._serialized_end=579
-  _globals['_PROMOTION']._serialized_start=581
-  _globals['_PROMOTION']._serialized_end=701
-  _globals['_CAP']._serialized_start=703
-  _globals['_CAP']._serialized_end=807
-  _globals['_ROTATION']._serialized_start=809
-  _globals['_ROTATION']._serialized_end=880
-  _globals['_TIMEWINDOW']._serialized_start=882
-  _globals['_TIMEWINDOW']._serialized_end=988
+  _globals['_LISTRULES']._serialized_end=395
+  _globals['_BOOST']._serialized_start=397
+  _globals['_BOOST']._serialized_end=516
+  _globals['_PIN']._serialized_start=518
+  _globals['_PIN']._serialized_end=600
+  _globals['_PROMOTION']._serialized_start=602
+  _globals['_PROMOTION']._serialized_end=722
+  _globals['_CAP']._serialized_start=724
+  _globals['_CAP']._serialized_end=828
+  _globals['_ROTATION']._serialized_start=830
+  _globals['_ROTATION']._serialized_end=901
+  _globals['_TIMEWINDOW']._serialized_start=903
+  _globals['_TIMEWINDOW']._serialized_end=1009
 # @@protoc_insertion_point(module_scope)

@@ -54,10 +54,15 @@ class ListRules(Message):
     CAPS_FIELD_NUMBER: int
     DIVERSITY_FIELD_NUMBER: int
     ROTATION_FIELD_NUMBER: int
+    OWNER_FIELD_FIELD_NUMBER: int
     diversity: float
     """How much an item that resembles those above it sinks, 0 to 1. An item's value is (1 - diversity) times its score,
     scaled to 0 to 1, minus diversity times its largest cosine to the items above it (Maximal Marginal Relevance).
     0: not at all. Replaces that of the surface.
+    """
+    owner_field: str
+    """The attribute that names the owners of an item, such as `attributes.seller`. Items whose owner is the user are left
+    out, pinned ones too. That of the surface holds as well.
     """
     @property
     def boosts(self) -> RepeatedCompositeFieldContainer[Boost]:
@@ -90,9 +95,10 @@ class ListRules(Message):
         caps: Iterable[Cap] | None = ...,
         diversity: float | None = ...,
         rotation: Rotation | None = ...,
+        owner_field: str = ...,
     ) -> None: ...
     def HasField(self, field_name: Literal["_diversity", b"_diversity", "diversity", b"diversity", "rotation", b"rotation"]) -> bool: ...
-    def ClearField(self, field_name: Literal["_diversity", b"_diversity", "boosts", b"boosts", "caps", b"caps", "diversity", b"diversity", "pins", b"pins", "promotions", b"promotions", "rotation", b"rotation"]) -> None: ...
+    def ClearField(self, field_name: Literal["_diversity", b"_diversity", "boosts", b"boosts", "caps", b"caps", "diversity", b"diversity", "owner_field", b"owner_field", "pins", b"pins", "promotions", b"promotions", "rotation", b"rotation"]) -> None: ...
     def WhichOneof(self, oneof_group: Literal["_diversity", b"_diversity"]) -> Literal["diversity"] | None: ...
 
 @final
