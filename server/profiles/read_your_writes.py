@@ -57,7 +57,7 @@ class ReadYourWrites:
         """
         items_included = await self._items_included(awaited.item_ends, until)
         # A store that does not answer must not use up the time for ranking.
-        seconds = self._left(until) * (1 if awaited else _PROFILE_SHARE)
+        seconds = self._left(until) * (1 if awaited.events or awaited.event_ids else _PROFILE_SHARE)
         snapshot = await self._profile_reader.snapshot(user_id, seconds)
         if not awaited:
             return snapshot, True

@@ -101,6 +101,7 @@ class Stream:
         self._deltas = opening.deltas
         self._resumed = opening.resumed
         self._includes_events = opening.includes_events
+        self._included: bool | None = None
         self._token = opening.resume_token if opening.resumed else ""
         self._sequence = 0
         self._held: Ranked | None = None  # The slate that the client has.
@@ -203,6 +204,9 @@ class Stream:
         snapshot = await self._profile_reader.snapshot(
             self._request.user_id, seconds, mailbox.announced(news)
         )
+        if self._includes_events is not None and self._held is None:
+            # What comes while the slate is made may or may not be in it.
+            self._included = self._includes_events(snapshot)
         if snapshot.unavailable:
             mailbox.on_profile_unavailable()
             if self._held is not None and not self._held.slate.profile_unavailable:
@@ -271,8 +275,8 @@ class Stream:
 
     def _first(self, frame: frame_pb2.Frame) -> frame_pb2.Frame:
         """Return the first frame, which says whether it includes what it waited for."""
-        if self._includes_events is not None:
-            frame.includes_events = self._includes_events(self._snapshot)
+        if self._included is not None:
+            frame.includes_events = self._included
         return frame
 
     def _frame(self, slate: slate_pb2.Slate) -> tuple[str, frame_pb2.Frame]:
