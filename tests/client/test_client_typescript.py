@@ -59,7 +59,7 @@ async def test_recommend(compiled: Path, server: ScriptedServer):
     [request] = server.requests("Recommend")
     assert (request.user_id, request.count) == ("ann", 2)
     assert request.filter.exclude.text == TextFilter(field="category", values=["Comedy"])
-    assert (request.after[0].topic_id, request.after[0].offset) == (b"\x01\x02", 1 << 60)
+    assert (list(request.after), list(request.after_event_ids)) == (["t1"], ["e1"])
     assert server.seen[0].metadata["authorization"] == "Bearer x"
 
 
