@@ -103,10 +103,9 @@ def events(channel: grpc.aio.Channel) -> Ask:
 
 def lists(channel: grpc.aio.Channel) -> Ask:
     stub = recommendation_service_pb2_grpc.RecommendationServiceStub(channel)
-    never = interaction_pb2.EventToken(topic_id=b"x" * 16, partition=0, offset=0)
 
     def recommend(number: int, seconds: float) -> Awaitable[Any]:
-        request = recommendation_service_pb2.RecommendRequest(user_id=f"u{number}", after=[never])
+        request = recommendation_service_pb2.RecommendRequest(user_id=f"u{number}", after_event_ids=["never"])
         answer: Awaitable[Any] = stub.Recommend(request, timeout=seconds)
         return answer
 

@@ -127,6 +127,10 @@ class Catalog(InMemoryCatalog):
                 began = time.monotonic()
         self._applied()
 
+    def has_items(self, ends: Mapping[int, int]) -> bool:
+        """Whether `items` is known to be read up to these end offsets (by partition)."""
+        return self._reader.has_read(self._items_topic, ends)
+
     async def reach_items(self, ends: Mapping[int, int]) -> None:
         """Waits until `items` is read up to these end offsets (by partition), without a timeout."""
         await self._reader.reach(self._items_topic, ends)

@@ -221,6 +221,11 @@ class Reader:
             "catalog-record", error, topic=record.topic, partition=record.partition, offset=record.offset
         )
 
+    def has_read(self, topic: str, ends: Mapping[int, int]) -> bool:
+        """Whether the records before these end offsets (by partition) are known to be applied. It may be false for a
+        moment after `reach`, if the log no longer has the last of them."""
+        return all(self._next.get(TopicPartition(topic, number), 0) >= end for number, end in ends.items())
+
     async def reach(self, topic: str, ends: Mapping[int, int]) -> None:
         """Waits until the topic is applied up to these end offsets (by partition)."""
         if not ends:

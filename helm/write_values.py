@@ -26,7 +26,7 @@ OWNED: Final = {
     "store": ["addresses", "cluster", "username", "password", "tls", "tls_ca_file", "database"],
     "triton": ["address", "tls"],
     "ingest": ["health_host", "health_port"],
-    "server": ["host", "port", "http_port", "reuse_port", "drain_seconds"],
+    "server": ["host", "port", "http_port", "reuse_port", "drain_seconds", "token_keys"],
 }  # fmt: skip
 """Settings that other values set, by room. None: the whole room."""
 

@@ -21,6 +21,7 @@ from local.servers.triton import EmbeddedTriton
 from local.servers.valkey import EmbeddedValkey
 from local.service import Service
 from local.supervision import Supervision
+from local.token_keys import stored_token_keys
 from rollout.bundle_folder import stored_versions
 from rollout.publisher import Publisher
 from topics.create import check_topics, create_topics
@@ -251,7 +252,10 @@ class Stack:
         port = choose(folder, "grpc", chosen.server.port or None)
         health = choose(folder, "health", chosen.server.http_port or None)
         host = chosen.server.host if "host" in chosen.server.model_fields_set else "127.0.0.1"
-        server = chosen.server.model_copy(update={"host": host, "port": port, "http_port": health})
+        given: dict[str, object] = {"host": host, "port": port, "http_port": health}
+        if chosen.server.token_keys is None:
+            given["token_keys"] = stored_token_keys(self.folder / "token-keys")
+        server = chosen.server.model_copy(update=given)
         environment = environment_of(chosen.model_copy(update={"server": server}))
         services["server"] = Service("server", ["serve"], environment, folder, f"127.0.0.1:{port}", health)
         return services

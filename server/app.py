@@ -48,6 +48,9 @@ from server.services.profile import ProfileService
 from server.services.recommendation import RecommendationService
 from server.streaming.item_watch import ItemWatch
 from server.streaming.streams import Streams
+from server.tokens.keys import TokenKey, parse_keys
+from server.tokens.sealing import Sealer
+from server.tokens.written import WriteTokens
 from server.transport import grpc_server, listen
 from server.writes.erasure import ErasureWriter
 from server.writes.item_writer import ItemWriter
@@ -118,6 +121,7 @@ class Server:
         self._grpc = grpc_server(settings)
         self.probes = ProbeServer(self.health, settings.host, settings.http_port)
         await self.probes.start()
+        self._sealer = Sealer(self._token_keys())
         self._store = await ProfileStore.connect(config.store)
         self._announcements = await AnnouncementSubscriber.connect(config.store, self._reread)
         self._runners = build(self.catalog, self._model, self.versions, config.profiles, config.ranking)
@@ -141,6 +145,7 @@ class Server:
             subscriptions=self._subscriptions,
             slate_log=self._slate_log,
             store=self._store,
+            sealer=self._sealer,
             settings=settings,
         )
         self.catalog.listen(self.items.changed)
@@ -234,7 +239,8 @@ class Server:
     def _add_services(self, slate_service: SlateService) -> None:
         config, settings, admission = self.config, self.config.server, self.admission
         topics = config.kafka.topics
-        read_your_writes = ReadYourWrites(self._profile_reader, self._subscriptions, settings)
+        read_your_writes = ReadYourWrites(self.catalog, self._profile_reader, self._subscriptions, settings)
+        tokens = WriteTokens(self._sealer, self._writer, topics)
         recording = Recording(
             writer=self._writer,
             topic=topics.interactions,
@@ -246,9 +252,11 @@ class Server:
             RecommendationService(
                 slate_service=slate_service,
                 read_your_writes=read_your_writes,
-                pages=Pages(settings),
+                pages=Pages(self._sealer, settings),
                 similar_items=build_similar_items(self.catalog, self.versions, config.ranking),
                 streams=self.streams,
+                sealer=self._sealer,
+                tokens=tokens,
                 recording=recording,
                 slate_log=self._slate_log,
                 admission=admission,
@@ -258,12 +266,13 @@ class Server:
             self._grpc,
         )
         interaction_service_pb2_grpc.add_InteractionServiceServicer_to_server(
-            InteractionService(recording, admission, settings), self._grpc
+            InteractionService(recording, tokens, admission, settings), self._grpc
         )
         erasure_writer = ErasureWriter(self._writer, topics.interactions)
         profile_service_pb2_grpc.add_ProfileServiceServicer_to_server(
             ProfileService(
                 read_your_writes=read_your_writes,
+                tokens=tokens,
                 erasure_writer=erasure_writer,
                 profiles=config.profiles,
                 admission=admission,
@@ -276,9 +285,14 @@ class Server:
         catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server(
             CatalogService(
                 item_reader=ItemReader(
-                    self.catalog, version=self._version, half_life_seconds=half_life, now_ms=_now_ms
+                    self.catalog,
+                    version=self._version,
+                    half_life_seconds=half_life,
+                    now_ms=_now_ms,
+                    sealer=self._sealer,
                 ),
                 item_writer=ItemWriter(catalog=self.catalog, writer=self._writer, topic=topics.items),
+                tokens=tokens,
                 top_items=TopItems(self.catalog, half_life),
                 slate_service=slate_service,
                 admission=admission,
@@ -288,6 +302,15 @@ class Server:
         )
         add_HealthServicer_to_server(HealthService(self.health, SERVICES), self._grpc)
         reflection.enable_server_reflection((*SERVICES, _HEALTH, reflection.SERVICE_NAME), self._grpc)
+
+    def _token_keys(self) -> tuple[TokenKey, ...]:
+        keys = self.config.server.token_keys
+        if keys is not None:
+            return parse_keys(keys.get_secret_value())
+        log.warning(
+            "token_keys_missing", fix="set server.token_keys; until then no other server accepts our tokens"
+        )
+        return (TokenKey.random(),)
 
     def _version(self) -> int:
         manifest = self.versions().default

@@ -60,6 +60,20 @@ class UnknownSurface(InvalidRequest):
         self.facts = {"surface": surface}
 
 
+class InvalidToken(InvalidRequest):
+    """A request has a token that is not valid for it.
+
+    Args:
+        violations: What is wrong with each of its tokens.
+    """
+
+    reason = reasons.ERROR_REASON_INVALID_TOKEN
+
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        super().__init__(violations)
+        self.facts = {"field": violations[0].field}
+
+
 class UnknownItem(ServerError):
     """The catalogue has no such item."""
 

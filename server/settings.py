@@ -1,6 +1,8 @@
 """Settings of the server."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+from server.tokens.keys import parse_keys
 
 
 class ServerSettings(BaseModel):
@@ -111,7 +113,13 @@ class ServerSettings(BaseModel):
     topic_check_seconds: float = Field(5, gt=0, description="Interval at which the ids of topics are read")
 
     page_seconds: float = Field(1_800, gt=0, description="Time for which a page token is valid")
-    page_items: int = Field(2_000, ge=1, le=20_000, description="Most items on all pages of one session")
+    page_items: int = Field(1_000, ge=1, le=1_000, description="Most items on all pages of one session")
+    token_keys: SecretStr | None = Field(
+        None,
+        description="Keys that seal tokens, separated by commas, each a number from 1 to 255, a colon and base64 of "
+        "16 to 64 bytes: the first seals, all open. Give all servers the same. None: each process makes a key of its "
+        "own, and no other accepts its tokens",
+    )
 
     slate_queue: int = Field(
         2_000,
@@ -128,3 +136,10 @@ class ServerSettings(BaseModel):
         description="Time over which streams are ended one by one after SIGTERM, at most half of drain_seconds. Fewer "
         "than 250 streams take less. Each stream continues until its turn",
     )
+
+    @field_validator("token_keys")
+    @classmethod
+    def _check_token_keys(cls, keys: SecretStr | None) -> SecretStr | None:
+        if keys is not None:
+            parse_keys(keys.get_secret_value())
+        return keys

@@ -1,6 +1,7 @@
 """`recstream items`: reads and changes the catalogue through a server."""
 
 import asyncio
+import itertools
 import json
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -74,8 +75,10 @@ def put(
 
     Lines are sent as they are read. If one is refused, those before it may have been put.
     """
-    tokens = _ask(server, lambda client: client.put_items(_read_items(source), timeout=_SECONDS))
-    print(f"put: {len(tokens):,}")
+    count = itertools.count()
+    read = (item for item, _ in zip(_read_items(source), count, strict=False))
+    _ask(server, lambda client: client.put_items(read, timeout=_SECONDS))
+    print(f"put: {next(count):,}")
 
 
 @items.command()

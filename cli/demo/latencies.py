@@ -15,8 +15,6 @@ class Sent:
 
     event_id: str
     at: float
-    partition: int
-    offset: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +23,11 @@ class Seen:
 
     Attributes:
         at: The time of receipt, monotonic seconds.
-        event_ids: The events that it names by id.
-        reach: The highest offset that it names, by partition.
+        event_ids: The events that it names.
     """
 
     at: float
     event_ids: frozenset[str]
-    reach: dict[int, int]
-
-    def names(self, event: Sent) -> bool:
-        """Whether the frame names the event, by id, or by an offset at or past it (see `Cause` in the contract)."""
-        return event.event_id in self.event_ids or self.reach.get(event.partition, -1) >= event.offset
 
 
 @dataclass(slots=True)
@@ -47,19 +39,15 @@ class Latencies:
 
     def frame(self, user_id: str, at: float, causes: Iterable[frame_pb2.Cause]) -> None:
         """Records a frame."""
-        named = list(causes)
-        reach: dict[int, int] = {}
-        for cause in named:
-            token = cause.token
-            reach[token.partition] = max(reach.get(token.partition, -1), token.offset)
-        self.frames[user_id].append(Seen(at, frozenset(c.event_id for c in named if c.event_id), reach))
+        self.frames[user_id].append(Seen(at, frozenset(cause.event_id for cause in causes)))
 
     def milliseconds(self) -> list[float]:
         """Returns the latency of each event that a frame named, in no particular order."""
         found = []
         for user_id, events in self.sent.items():
             for event in events:
-                first = next((frame for frame in self.frames[user_id] if frame.names(event)), None)
+                frames = self.frames[user_id]
+                first = next((frame for frame in frames if event.event_id in frame.event_ids), None)
                 if first is not None:
                     found.append((first.at - event.at) * 1000)
         return found

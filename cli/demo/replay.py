@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
@@ -14,7 +14,6 @@ from cli.demo.latencies import Latencies, Sent
 from readers.interactions.interactions import Interactions
 from readers.messages import interaction_message
 from recstream.client import Client, Recommendations
-from recstream.v1 import interaction_pb2
 
 LIKED = 4.0
 COUNT = 10
@@ -38,7 +37,6 @@ async def replay(
     client: Client,
     producer: AIOKafkaProducer,
     topic: str,
-    topic_id: bytes,
     *,
     rates: HitRates,
     per_second: float,
@@ -56,7 +54,6 @@ async def replay(
         client: Requests lists and opens streams.
         producer: Sends the events.
         topic: The topic of interactions.
-        topic_id: The id of the topic, 16 bytes.
         rates: Judges the lists.
         per_second: Events to send a second.
         held: Users whose streams stay open.
@@ -76,11 +73,11 @@ async def replay(
             for event in opened:
                 await event.wait()
         watched = set(held_users)
-        last: dict[str, interaction_pb2.EventToken] = {}
+        last: dict[str, str] = {}
         start = time.monotonic()
         for row in range(len(rows)):
             await asyncio.sleep(max(0.0, start + row / per_second - time.monotonic()))
-            await _one(rows, row, client, producer, topic, topic_id, last, result, watched)
+            await _one(rows, row, client, producer, topic, last, result, watched)
             advance()
         await asyncio.sleep(LAST_FRAMES_SECONDS)
         for task in streams:
@@ -94,27 +91,24 @@ async def _one(
     client: Client,
     producer: AIOKafkaProducer,
     topic: str,
-    topic_id: bytes,
-    last: dict[str, interaction_pb2.EventToken],
+    last: dict[str, str],
     result: Replay,
     watched: set[str],
 ) -> None:
     user, item = rows.user_ids[row], rows.item_ids[row]
     if rows.values[row] >= LIKED:
-        after: Sequence[interaction_pb2.EventToken] = [last[user]] if user in last else []
-        answer = await client.recommend(user, count=COUNT, after=after)
+        published = [last[user]] if user in last else []
+        answer = await client.recommend(user, count=COUNT, after_event_ids=published)
         result.rates.judge(user, item, [ranked.item_id for ranked in answer])
     message = interaction_message(rows, row, "film")
     message.event_time.GetCurrentTime()
     at = time.monotonic()
-    record = await producer.send_and_wait(topic, key=user.encode(), value=message.SerializeToString())
+    await producer.send_and_wait(topic, key=user.encode(), value=message.SerializeToString())
     result.sent += 1
     result.rates.observe(user, item)
-    last[user] = interaction_pb2.EventToken(
-        topic_id=topic_id, partition=record.partition, offset=record.offset
-    )
+    last[user] = message.event_id
     if user in watched:
-        result.latencies.sent[user].append(Sent(message.event_id, at, record.partition, record.offset))
+        result.latencies.sent[user].append(Sent(message.event_id, at))
 
 
 async def _hold(

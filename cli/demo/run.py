@@ -28,7 +28,6 @@ from readers.packaged import movielens
 from recstream.client import Client, RecstreamError
 from recstream.v1 import item_pb2
 from topics.closing import close_client
-from topics.ids import topic_ids
 from topics.names import Topics
 from topics.producer import start_producer
 from topics.send_all import send_all
@@ -113,7 +112,6 @@ async def _live(stack: Stack, scene: Scene, plan: Plan, console: Console) -> dic
             await _fill(stack, scene, producer, client, console)
             before = await _events(stack.settings.store)
             interactions = Topics(kafka.topic_prefix).interactions
-            ids = await topic_ids(kafka, [interactions])
             rates = HitRates.after(scene.past, [film.item_id for film in scene.films])
             titles = {film.item_id: film.title for film in scene.films}
             # This process measures when frames arrive. A garbage collection over 100,000 ratings would distort that.
@@ -121,7 +119,7 @@ async def _live(stack: Stack, scene: Scene, plan: Plan, console: Console) -> dic
             gc.freeze()
             with Stage(console, len(scene.rest), titles) as stage:
                 result = await replay(
-                    scene.rest, client, producer, interactions, ids[interactions],
+                    scene.rest, client, producer, interactions,
                     rates=rates, per_second=plan.per_second, held=plan.held,
                     on_list=stage.on_list, advance=stage.advance,
                 )  # fmt: skip

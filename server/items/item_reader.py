@@ -17,6 +17,7 @@ from server.items import item_pages
 from server.items.item_order import ItemOrder
 from server.requests import validation
 from server.requests.view import ANSWER_BYTES
+from server.tokens.sealing import Sealer
 
 _ENTRY_BYTES: Final = 8
 """The tag and the length before an item, at most."""
@@ -31,6 +32,7 @@ class ItemReader:
         version: Returns the model version that serves most users. 0: there is none.
         half_life_seconds: The half-life of the trend.
         now_ms: The wall clock, Unix milliseconds.
+        sealer: Makes and opens page tokens.
     """
 
     def __init__(
@@ -40,8 +42,10 @@ class ItemReader:
         version: Callable[[], int],
         half_life_seconds: float,
         now_ms: Callable[[], int],
+        sealer: Sealer,
     ) -> None:
         self._catalog = catalog
+        self._sealer = sealer
         self._version = version
         self._half_life_seconds = half_life_seconds
         self._now_ms = now_ms
@@ -88,7 +92,7 @@ class ItemReader:
             InvalidRequest: A field is not valid, or the token belongs to another request.
         """
         size, wanted = validation.list_items(request)
-        last = item_pages.decode(request)
+        last = item_pages.decode(request, self._sealer)
         await self._order.follow()
         mask = self._catalog.matching(wanted, request.domain) & (
             self._catalog.known if request.include_withdrawn else self._catalog.eligible(self._now_ms())
@@ -99,7 +103,8 @@ class ItemReader:
         items = await self._messages(listed, request.item_fields)
         answer = rpc.ListItemsResponse(items=items)
         if len(items) < len(rows):
-            answer.next_page_token = item_pages.encode(request, int(hashes[len(items) - 1]))
+            last = int(hashes[len(items) - 1])
+            answer.next_page_token = item_pages.encode(request, last, self._sealer)
         return answer
 
     async def messages(self, item_ids: Iterable[str], paths: Sequence[str]) -> list[item_pb2.Item]:

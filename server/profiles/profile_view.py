@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from profiles.actions import ProfileSettings
 from profiles.folding.history import recent, undone
 from profiles.folding.tail import Tail
-from profiles.profile import Entry, Impression, Profile
+from profiles.profile import Entry, Impression
 from profiles.times import timestamp
 from recstream.v1 import profile_pb2, profile_service_pb2
 from server.profiles.profile_reader import ProfileSnapshot
@@ -40,7 +40,6 @@ def view(
         totals=dict(profile.totals),
         recent=recent(profile, now_ms, settings.half_life_days),
         impressions=_impressions(profile.impressions),
-        watermarks=_watermarks(profile),
         expires_at=timestamp(profile.expires_at_ms),
         model_version=newest.model_version if newest else 0,
         model_state_stale=newest.stale if newest else False,
@@ -83,11 +82,4 @@ def _impressions(impressions: Sequence[Impression]) -> list[profile_pb2.Impressi
             event_time=timestamp(impression.time_ms),
         )
         for impression in impressions
-    ]
-
-
-def _watermarks(profile: Profile) -> list[profile_pb2.Watermark]:
-    return [
-        profile_pb2.Watermark(topic_id=topic_id, partition=partition, offset=offset)
-        for (topic_id, partition), offset in sorted(profile.watermarks.items())
     ]

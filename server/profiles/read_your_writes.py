@@ -1,62 +1,89 @@
-"""Read your writes: waits until a user's profile includes given events, or until the time is up."""
+"""Read your writes: waits until a user's profile and the catalogue include given writes, or until the time is up."""
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import Protocol
 
 from profiles.announcements.announcement import Announcement
-from profiles.folding.events import Position
-from profiles.profile import Profile
 from server import metrics
 from server.profiles.profile_reader import UNAVAILABLE, ProfileReader, ProfileSnapshot
 from server.profiles.subscriptions import Subscriptions
 from server.settings import ServerSettings
+from server.tokens.written import Awaited
 
 _PROFILE_SHARE = 0.5
+
+
+class ReadItems(Protocol):
+    """The catalogue, as far as it says what it has read."""
+
+    def has_items(self, ends: Mapping[int, int]) -> bool: ...
+    async def reach_items(self, ends: Mapping[int, int]) -> None: ...
 
 
 class ReadYourWrites:
     """Waits for announcements of the user's profile. They can be lost, so it also polls, at growing intervals.
 
     Args:
+        catalog: Waits for items.
         profile_reader: Reads profiles.
         subscriptions: Subscribes to announcements.
         settings: The intervals, and the time reserved for ranking.
     """
 
     def __init__(
-        self, profile_reader: ProfileReader, subscriptions: Subscriptions, settings: ServerSettings
+        self,
+        catalog: ReadItems,
+        profile_reader: ProfileReader,
+        subscriptions: Subscriptions,
+        settings: ServerSettings,
     ) -> None:
+        self._catalog = catalog
         self._profile_reader = profile_reader
         self._subscriptions = subscriptions
         self._settings = settings
 
-    async def snapshot(
-        self, user_id: str, events: Sequence[Position], until: float
-    ) -> tuple[ProfileSnapshot, bool]:
-        """Return the user's profile, and whether it includes all of the events.
+    async def snapshot(self, user_id: str, awaited: Awaited, until: float) -> tuple[ProfileSnapshot, bool]:
+        """Return the user's profile, and whether it and the catalogue include all of the writes.
 
         The second value describes exactly the returned profile. An event of a topic that was recreated since is never
         included, because no watermark has its topic id.
 
         Args:
             user_id: The user.
-            events: The positions to wait for. May be empty.
+            awaited: The writes to wait for. May be none.
             until: When to stop waiting, on `time.monotonic()`.
         """
+        items_included = await self._items_included(awaited.item_ends, until)
         # A store that does not answer must not use up the time for ranking.
-        seconds = self._left(until) * (1 if events else _PROFILE_SHARE)
+        seconds = self._left(until) * (1 if awaited.events or awaited.event_ids else _PROFILE_SHARE)
         snapshot = await self._profile_reader.snapshot(user_id, seconds)
-        if not events:
+        if not awaited:
             return snapshot, True
-        included = _includes(snapshot, events)
+        included = _includes(snapshot, awaited)
         if not included:
-            snapshot, included = await self._wait(user_id, events, until, snapshot)
+            snapshot, included = await self._wait(user_id, awaited, until, snapshot)
+        included = included and items_included
         metrics.READ_YOUR_WRITES_INCLUDED[included].inc()
         return snapshot, included
 
+    def included(self, snapshot: ProfileSnapshot, awaited: Awaited) -> bool:
+        """Return whether a list of this profile, made now, includes all of the writes."""
+        return _includes(snapshot, awaited) and self._catalog.has_items(awaited.item_ends)
+
+    async def _items_included(self, ends: Mapping[int, int], until: float) -> bool:
+        if self._catalog.has_items(ends):
+            return True
+        try:
+            async with asyncio.timeout(max(0.0, until - time.monotonic())):
+                await self._catalog.reach_items(ends)
+        except TimeoutError:
+            return False
+        return True
+
     async def _wait(
-        self, user_id: str, events: Sequence[Position], until: float, snapshot: ProfileSnapshot
+        self, user_id: str, awaited: Awaited, until: float, snapshot: ProfileSnapshot
     ) -> tuple[ProfileSnapshot, bool]:
         changed = asyncio.Event()
         newest: Announcement | None = None
@@ -80,11 +107,11 @@ class ReadYourWrites:
                 # If the announced profile lacks the events, the store is read, because it may have a newer one.
                 stored = newest.stored if newest is not None and newest.revision > snapshot.revision else None
                 newest = None
-                if stored is not None and not _has(stored.profile, events):
+                if stored is not None and not awaited.in_profile(stored.profile):
                     stored = None
                 latest = await self._profile_reader.snapshot(user_id, self._left(until), stored)
                 snapshot = snapshot if latest is UNAVAILABLE and not snapshot.unavailable else latest
-                if _includes(snapshot, events):
+                if _includes(snapshot, awaited):
                     return snapshot, True
         return snapshot, False
 
@@ -93,9 +120,5 @@ class ReadYourWrites:
         return max(until - time.monotonic(), self._settings.ranking_reserve_ms / 2000)
 
 
-def _includes(snapshot: ProfileSnapshot, events: Sequence[Position]) -> bool:
-    return snapshot.stored is not None and _has(snapshot.stored.profile, events)
-
-
-def _has(profile: Profile, events: Sequence[Position]) -> bool:
-    return all(profile.includes(position) for position in events)
+def _includes(snapshot: ProfileSnapshot, awaited: Awaited) -> bool:
+    return awaited.in_profile(snapshot.stored.profile if snapshot.stored else None)

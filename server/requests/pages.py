@@ -4,23 +4,26 @@ A token has the 64-bit hashes of the items on earlier pages, so that no page rep
 changes. It is valid for one user, one request and a limited time.
 """
 
-import struct
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from profiles.folding.tail import hash64
+from recstream.storage.v1 import token_pb2 as storage
 from recstream.v1 import recommendation_service_pb2 as rpc
-from server.requests.page_tokens import hash8, refused, seal, unseal
+from server.errors import InvalidToken, Violation
 from server.settings import ServerSettings
+from server.tokens.request_hash import request_hash
+from server.tokens.sealing import BadToken, Kind, Sealer
 
-_HEAD = struct.Struct(">BQ8s8s")  # version, expiry in seconds, user, request
+FIELD: Final = "page_token"
 
 
 def fingerprint(request: rpc.RecommendRequest) -> bytes:
     """Return 8 bytes that identify the fields that must not change between pages.
 
-    The count, `after`, experiments and the view may change.
+    The count, `after`, `after_event_ids`, experiments and the view may change.
     """
     same = rpc.RecommendRequest(
         surface=request.surface, domain=request.domain, filter_text=request.filter_text
@@ -30,7 +33,7 @@ def fingerprint(request: rpc.RecommendRequest) -> bytes:
         same.filter.CopyFrom(request.filter)
     if request.HasField("rules"):
         same.rules.CopyFrom(request.rules)
-    return hash8(same.SerializeToString(deterministic=True))
+    return request_hash(same)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +41,12 @@ class Pages:
     """Reads and writes page tokens.
 
     Attributes:
+        sealer: Makes and opens tokens.
         settings: How long tokens are valid, and how many items they may have.
         now: The wall clock, Unix seconds.
     """
 
+    sealer: Sealer
     settings: ServerSettings
     now: Callable[[], float] = time.time
 
@@ -49,28 +54,25 @@ class Pages:
         """Return the hashes of the items on earlier pages.
 
         Raises:
-            InvalidRequest: The token is damaged, has expired, or belongs to another user or request.
+            InvalidToken: The token is damaged, has expired, or belongs to another user or request.
         """
         if not request.page_token:
             return frozenset()
-        body = unseal(request.page_token)
-        if len(body) < _HEAD.size or (len(body) - _HEAD.size) % 8:
-            raise refused("is of another call: start again without it")
-        version, expires, user, asked = _HEAD.unpack_from(body)
-        if version != 1:
-            raise refused("has a version that this server does not know: start again without it")
-        if user != hash8(request.user_id.encode()):
-            raise refused("belongs to another user")
-        if asked != fingerprint(request):
-            raise refused(
+        try:
+            _, body = self.sealer.open(request.page_token, (Kind.LIST_PAGE,), request.user_id)
+        except BadToken as error:
+            raise InvalidToken([Violation(FIELD, str(error))]) from error
+        page = storage.ListPage.FromString(body)
+        if page.request != fingerprint(request):
+            raise _refused(
                 "belongs to another request: surface, domain, filter, filter_text, rules and excluded_item_ids "
                 "must stay the same"
             )
-        if self.now() > expires:
-            raise refused(
+        if self.now() > page.expires_at:
+            raise _refused(
                 f"has expired; tokens are valid for {self.settings.page_seconds:g} s: start again without it"
             )
-        return frozenset(struct.unpack_from(f">{(len(body) - _HEAD.size) // 8}Q", body, _HEAD.size))
+        return frozenset(page.served)
 
     def next(
         self, request: rpc.RecommendRequest, earlier: frozenset[int], given: Iterable[str], remaining: int
@@ -89,7 +91,13 @@ class Pages:
         hashes = sorted(earlier | {hash64(item_id) for item_id in given})
         if remaining <= 0 or len(hashes) >= self.settings.page_items:
             return ""
-        expires = int(self.now() + self.settings.page_seconds)
-        body = _HEAD.pack(1, expires, hash8(request.user_id.encode()), fingerprint(request))
-        body += struct.pack(f">{len(hashes)}Q", *hashes)
-        return seal(body)
+        page = storage.ListPage(
+            expires_at=int(self.now() + self.settings.page_seconds),
+            request=fingerprint(request),
+            served=hashes,
+        )
+        return self.sealer.seal(Kind.LIST_PAGE, page.SerializeToString(), request.user_id)
+
+
+def _refused(problem: str) -> InvalidToken:
+    return InvalidToken([Violation(FIELD, problem)])

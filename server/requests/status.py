@@ -26,6 +26,7 @@ DETAILS_KEY: Final = "grpc-status-details-bin"
 _CODES: Final[dict[type[errors.ServerError], int]] = {
     errors.InvalidRequest: code_pb2.INVALID_ARGUMENT,
     errors.UnknownSurface: code_pb2.INVALID_ARGUMENT,
+    errors.InvalidToken: code_pb2.INVALID_ARGUMENT,
     errors.UnknownItem: code_pb2.NOT_FOUND,
     errors.LimitExceeded: code_pb2.RESOURCE_EXHAUSTED,
     errors.NotAvailable: code_pb2.UNAVAILABLE,

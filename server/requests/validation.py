@@ -10,13 +10,14 @@ from catalog.filters import filter_check, filter_text
 from catalog.items import item_fields
 from catalog.popularity.stats import MAX_WINDOW_DAYS
 from catalog.top_items import ItemOrder, TopItemsQuery
-from profiles.folding.events import Position
 from ranking.query import ListRequest
 from ranking.rules.check import MAX_RULES, problems
 from ranking.settings import DEFAULT_SURFACE
-from recstream.v1 import catalog_service_pb2, filter_pb2, interaction_pb2, rules_pb2
+from recstream.v1 import catalog_service_pb2, filter_pb2, interaction_pb2, profile_service_pb2, rules_pb2
 from recstream.v1 import recommendation_service_pb2 as rpc
 from server.errors import InvalidRequest, UnknownSurface, Violation
+from server.tokens.stream_place import MAX_RESUME_TOKEN_BYTES
+from server.tokens.written import Awaiting
 
 MAX_COUNT: Final = 500
 MAX_RANKED: Final = 1_000
@@ -31,9 +32,7 @@ MAX_PROBLEMS: Final = 8
 MAX_ID_BYTES: Final = 256
 MAX_NAME_BYTES: Final = 128
 MAX_EXPERIMENTS: Final = 32
-MAX_TOKEN_BYTES: Final = 256 * 1024
 MAX_LIST_TOKEN_BYTES: Final = 64
-MAX_RESUME_TOKEN_BYTES: Final = 256
 _DAY_NS: Final = 86_400 * 10**9
 _ORDERS: Final = {
     catalog_service_pb2.ITEM_ORDER_UNSPECIFIED: ItemOrder.POPULAR,
@@ -197,23 +196,17 @@ class Check:
                 for place, problem in filter_check.problems(rule.filter):
                     self.no(f"rules.{path}.{place}", problem)
 
-    def after(self, tokens: Sequence[interaction_pb2.EventToken]) -> tuple[Position, ...]:
-        """Check the tokens of the events to wait for, and return their positions."""
-        if not self.length("after", tokens, MAX_AFTER):
-            return ()
-        for at, token in enumerate(tokens):
-            if len(token.topic_id) != 16:
-                self.no(f"after[{at}].topic_id", f"is {len(token.topic_id)} bytes long; it must be 16")
-            if token.partition < 0:
-                self.no(f"after[{at}].partition", "must not be negative")
-            if token.offset < 0:
-                self.no(f"after[{at}].offset", "must not be negative")
-        return tuple(Position(token.topic_id, token.partition, token.offset) for token in tokens)
+    def after(self, request: Awaiting) -> None:
+        """Check how many writes the answer waits for, and the ids of events. What their tokens say is not looked at."""
+        self.length("after", request.after, MAX_AFTER)
+        if self.length("after_event_ids", request.after_event_ids, MAX_AFTER):
+            for at, event_id in enumerate(request.after_event_ids):
+                if not event_id.strip():
+                    self.no(f"after_event_ids[{at}]", "must not be blank")
+                self.size(f"after_event_ids[{at}]", event_id, MAX_NAME_BYTES)
 
 
-def recommend(
-    request: rpc.RecommendRequest, earlier: frozenset[int], surfaces: Sequence[str]
-) -> tuple[ListRequest, tuple[Position, ...]]:
+def recommend(request: rpc.RecommendRequest, earlier: frozenset[int], surfaces: Sequence[str]) -> ListRequest:
     """Check a request for a slate.
 
     Args:
@@ -222,7 +215,7 @@ def recommend(
         surfaces: The configured surfaces.
 
     Returns:
-        The request for a list, and the positions of the events that the slate has to include.
+        The request for a list.
 
     Raises:
         InvalidRequest: The request is not valid.
@@ -230,12 +223,12 @@ def recommend(
     """
     check = Check()
     wanted = _list(check, request, earlier, surfaces)
-    after = check.after(request.after)
+    check.after(request)
     check.done()
-    return wanted, after
+    return wanted
 
 
-def rank(request: rpc.RankRequest, surfaces: Sequence[str]) -> tuple[ListRequest, tuple[Position, ...]]:
+def rank(request: rpc.RankRequest, surfaces: Sequence[str]) -> ListRequest:
     """Check a request to rank items.
 
     Args:
@@ -243,7 +236,7 @@ def rank(request: rpc.RankRequest, surfaces: Sequence[str]) -> tuple[ListRequest
         surfaces: The configured surfaces.
 
     Returns:
-        The request for a list, and the positions of the events that the slate has to include.
+        The request for a list.
 
     Raises:
         InvalidRequest: The request is not valid.
@@ -255,7 +248,7 @@ def rank(request: rpc.RankRequest, surfaces: Sequence[str]) -> tuple[ListRequest
     surface = check.surface(request.surface, surfaces)
     check.experiments(request.experiments)
     check.item_fields("view.item_fields", request.view.item_fields)
-    after = check.after(request.after)
+    check.after(request)
     check.done()
     return ListRequest(
         user_id=request.user_id,
@@ -263,18 +256,7 @@ def rank(request: rpc.RankRequest, surfaces: Sequence[str]) -> tuple[ListRequest
         item_ids=item_ids,
         surface=surface,
         experiments=dict(request.experiments),
-    ), after
-
-
-def page_token(request: rpc.RecommendRequest) -> None:
-    """Check the size of a page token before it is decoded.
-
-    Raises:
-        InvalidRequest: It is too large.
-    """
-    check = Check()
-    check.size("page_token", request.page_token, MAX_TOKEN_BYTES)
-    check.done()
+    )
 
 
 def stream(request: rpc.StreamRecommendationsRequest, surfaces: Sequence[str], path: str = "") -> ListRequest:
@@ -295,6 +277,7 @@ def stream(request: rpc.StreamRecommendationsRequest, surfaces: Sequence[str], p
     check = Check()
     wanted = _list(check, request, frozenset(), surfaces)
     check.size("resume_token", request.resume_token, MAX_RESUME_TOKEN_BYTES)
+    check.after(request)
     check.violations[:] = [Violation(path + v.field, v.problem) for v in check.violations]
     check.done()
     return wanted
@@ -347,17 +330,27 @@ def top_items(request: catalog_service_pb2.TopItemsRequest) -> TopItemsQuery:
     )
 
 
-def user(user_id: str, after: Sequence[interaction_pb2.EventToken] = ()) -> tuple[Position, ...]:
-    """Check the user and the events of a request. Return the positions of the events.
+def user(user_id: str) -> None:
+    """Check the user of a request.
+
+    Raises:
+        InvalidRequest: The id is not valid.
+    """
+    check = Check()
+    check.identifier("user_id", user_id)
+    check.done()
+
+
+def profile(request: profile_service_pb2.GetProfileRequest) -> None:
+    """Check a request for a profile.
 
     Raises:
         InvalidRequest: The request is not valid.
     """
     check = Check()
-    check.identifier("user_id", user_id)
-    positions = check.after(after)
+    check.identifier("user_id", request.user_id)
+    check.after(request)
     check.done()
-    return positions
 
 
 def item(item_id: str) -> None:

@@ -15,6 +15,7 @@ from server.requests.slate_service import SlateService
 from server.requests.status import answer
 from server.services.interaction import writing_deadline
 from server.settings import ServerSettings
+from server.tokens.written import WriteTokens
 from server.writes.item_writer import ItemWriter
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -26,6 +27,7 @@ class CatalogService(CatalogServiceServicer):
 
     item_reader: ItemReader
     item_writer: ItemWriter
+    tokens: WriteTokens
     top_items: TopItems
     slate_service: SlateService
     admission: Admission
@@ -77,19 +79,20 @@ class CatalogService(CatalogServiceServicer):
 
     async def _put(self, request: rpc.PutItemsRequest, until: float) -> rpc.PutItemsResponse:
         with self.admission.call():
-            return rpc.PutItemsResponse(tokens=await self.item_writer.put(request.items, until))
+            positions = await self.item_writer.put(request.items, until)
+            return rpc.PutItemsResponse(token=self.tokens.of_items(positions))
 
     async def _withdraw(self, request: rpc.WithdrawItemsRequest, until: float) -> rpc.WithdrawItemsResponse:
         with self.admission.call():
             self.slate_service.check_ready()
-            tokens, unknown = await self.item_writer.withdraw(request.item_ids, until)
-            return rpc.WithdrawItemsResponse(tokens=tokens, unknown_item_ids=unknown)
+            positions, unknown = await self.item_writer.withdraw(request.item_ids, until)
+            return rpc.WithdrawItemsResponse(token=self.tokens.of_items(positions), unknown_item_ids=unknown)
 
     async def _delete(self, request: rpc.DeleteItemsRequest, until: float) -> rpc.DeleteItemsResponse:
         with self.admission.call():
             self.slate_service.check_ready()
-            tokens, unknown = await self.item_writer.delete(request.item_ids, until)
-            return rpc.DeleteItemsResponse(tokens=tokens, unknown_item_ids=unknown)
+            positions, unknown = await self.item_writer.delete(request.item_ids, until)
+            return rpc.DeleteItemsResponse(token=self.tokens.of_items(positions), unknown_item_ids=unknown)
 
     async def _top(self, request: rpc.TopItemsRequest) -> rpc.TopItemsResponse:
         with self.admission.call():

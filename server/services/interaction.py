@@ -1,13 +1,14 @@
 """InteractionService."""
 
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
 
+from profiles.folding.events import Position
 from recstream.v1 import interaction_pb2
 from recstream.v1 import interaction_service_pb2 as rpc
 from recstream.v1.interaction_service_pb2_grpc import InteractionServiceServicer
@@ -17,8 +18,9 @@ from server.requests.deadline import deadline
 from server.requests.status import answer
 from server.requests.task_group import run_task_group
 from server.settings import ServerSettings
+from server.tokens.written import WriteTokens
 from server.writes.recording import Recording
-from server.writes.upload import Answer, Upload
+from server.writes.upload import Answer, Upload, Written
 
 Context = grpc.aio.ServicerContext[Any, Any]
 _LEAVE_SECONDS = 2.0
@@ -33,6 +35,7 @@ class InteractionService(InteractionServiceServicer):
     """Records events, for backends that do not write to Kafka themselves."""
 
     recording: Recording
+    tokens: WriteTokens
     admission: Admission
     settings: ServerSettings
 
@@ -51,24 +54,26 @@ class InteractionService(InteractionServiceServicer):
 
     async def _record(self, request: rpc.RecordRequest, until: float) -> rpc.RecordResponse:
         with self.admission.call():
-            return rpc.RecordResponse(token=await self.recording.record(request.interaction, until))
+            position = await self.recording.record(request.interaction, until)
+            return rpc.RecordResponse(token=self.tokens.of_events(request.interaction.user_id, [position]))
 
     async def _batch_record(self, request: rpc.BatchRecordRequest, until: float) -> rpc.BatchRecordResponse:
-        response = rpc.BatchRecordResponse()
+        answers: list[Answer] = []
 
         async def keep(given: Answer) -> None:
-            response.results.append(_result(given))
+            answers.append(given)
 
         with self.admission.call():
             validation.batch(request.interactions)
             await Upload(self.recording, self.settings, keep, until=until).run(_each(request.interactions))
-        return response
+            return rpc.BatchRecordResponse(results=self._results(answers))
 
     async def _record_stream(
         self, requests: AsyncIterator[rpc.RecordStreamRequest], context: Context
     ) -> None:
         async def respond(given: Answer) -> None:
-            await context.write(rpc.RecordStreamResponse(result=_result(given)))
+            (result,) = self._results([given])
+            await context.write(rpc.RecordStreamResponse(result=result))
 
         upload = Upload(self.recording, self.settings, respond)
 
@@ -83,6 +88,20 @@ class InteractionService(InteractionServiceServicer):
         with self.admission.stream(), suppress(_Done):
             await run_task_group(up(), until_closed())
 
+    def _results(self, answers: Sequence[Answer]) -> list[rpc.RecordResult]:
+        """Return the results of events. The token of each event covers all of its user's events."""
+        positions: dict[str, list[Position]] = {}
+        for given in answers:
+            if isinstance(given, Written):
+                positions.setdefault(given.user_id, []).append(given.position)
+        tokens = {user_id: self.tokens.of_events(user_id, each) for user_id, each in positions.items()}
+        return [
+            rpc.RecordResult(token=tokens[given.user_id])
+            if isinstance(given, Written)
+            else rpc.RecordResult(refused=given)
+            for given in answers
+        ]
+
 
 async def _interactions(
     requests: AsyncIterator[rpc.RecordStreamRequest],
@@ -96,12 +115,6 @@ async def _each(
 ) -> AsyncIterator[interaction_pb2.Interaction]:
     for interaction in interactions:
         yield interaction
-
-
-def _result(given: Answer) -> rpc.RecordResult:
-    if isinstance(given, interaction_pb2.EventToken):
-        return rpc.RecordResult(token=given)
-    return rpc.RecordResult(refused=given)
 
 
 def writing_deadline(context: Context, settings: ServerSettings) -> float:

@@ -20,6 +20,7 @@ from server.requests.deadline import Deadline, deadline
 from server.requests.status import answer
 from server.services.interaction import writing_deadline
 from server.settings import ServerSettings
+from server.tokens.written import Awaited, WriteTokens
 from server.writes.erasure import ErasureWriter
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -31,6 +32,7 @@ class ProfileService(ProfileServiceServicer):
 
     Attributes:
         read_your_writes: Reads profiles that include given events.
+        tokens: Makes and reads the tokens of writes.
         erasure_writer: Writes orders of erasure.
         profiles: The actions, and their half-life.
         admission: The limits of the process.
@@ -39,6 +41,7 @@ class ProfileService(ProfileServiceServicer):
     """
 
     read_your_writes: ReadYourWrites
+    tokens: WriteTokens
     erasure_writer: ErasureWriter
     profiles: ProfileSettings
     admission: Admission
@@ -63,8 +66,9 @@ class ProfileService(ProfileServiceServicer):
 
     async def _get(self, request: rpc.GetProfileRequest, limit: Deadline) -> rpc.GetProfileResponse:
         with self.admission.call():
-            after = validation.user(request.user_id, request.after)
-            snapshot, included = await self.read_your_writes.snapshot(request.user_id, after, limit.answer)
+            validation.profile(request)
+            awaited = await self.tokens.awaited(request, limit.answer)
+            snapshot, included = await self.read_your_writes.snapshot(request.user_id, awaited, limit.answer)
             return rpc.GetProfileResponse(
                 profile=view(request.user_id, _present(snapshot), self.profiles, self.now_ms()),
                 includes_events=included,
@@ -73,7 +77,7 @@ class ProfileService(ProfileServiceServicer):
     async def _export(self, request: rpc.ExportProfileRequest, context: Context, limit: Deadline) -> None:
         with self.admission.call():
             validation.user(request.user_id)
-            snapshot, _ = await self.read_your_writes.snapshot(request.user_id, (), limit.answer)
+            snapshot, _ = await self.read_your_writes.snapshot(request.user_id, Awaited(), limit.answer)
             profile = view(request.user_id, _present(snapshot), self.profiles, self.now_ms())
             await context.write(rpc.ExportProfileResponse(profile=profile))
             for part in consumed(snapshot.tail):
@@ -82,7 +86,8 @@ class ProfileService(ProfileServiceServicer):
     async def _erase(self, request: rpc.EraseProfileRequest, until: float) -> rpc.EraseProfileResponse:
         with self.admission.call():
             validation.user(request.user_id)
-            return rpc.EraseProfileResponse(token=await self.erasure_writer.erase(request.user_id, until))
+            position = await self.erasure_writer.erase(request.user_id, until)
+            return rpc.EraseProfileResponse(token=self.tokens.of_events(request.user_id, [position]))
 
 
 def _present(snapshot: ProfileSnapshot) -> ProfileSnapshot:

@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import grpc
@@ -14,6 +15,7 @@ from recstream.v1 import frame_pb2, interaction_pb2
 from recstream.v1 import recommendation_service_pb2 as rpc
 from recstream.v1.recommendation_service_pb2_grpc import RecommendationServiceServicer
 from server.errors import InvalidRequest, UnknownItem, Violation
+from server.profiles.profile_reader import ProfileSnapshot
 from server.profiles.read_your_writes import ReadYourWrites
 from server.requests import validation
 from server.requests.admission import Admission
@@ -25,10 +27,14 @@ from server.requests.task_group import run_task_group
 from server.requests.view import View
 from server.settings import ServerSettings
 from server.streaming.mailbox import Mailbox
+from server.streaming.stream import Opening
 from server.streaming.streams import Streams
+from server.tokens.sealing import Sealer
+from server.tokens.stream_place import decode_place
+from server.tokens.written import Awaited, WriteTokens
 from server.writes.recording import Recording
 from server.writes.slate_log import SlateLog
-from server.writes.upload import Answer, Upload
+from server.writes.upload import Answer, Upload, Written
 
 Context = grpc.aio.ServicerContext[Any, Any]
 _OPEN_SECONDS = 30.0
@@ -47,6 +53,8 @@ class RecommendationService(RecommendationServiceServicer):
     pages: Pages
     similar_items: SimilarItems
     streams: Streams
+    sealer: Sealer
+    tokens: WriteTokens
     recording: Recording
     slate_log: SlateLog
     admission: Admission
@@ -80,12 +88,12 @@ class RecommendationService(RecommendationServiceServicer):
     async def _recommend(self, request: rpc.RecommendRequest, limit: Deadline) -> rpc.RecommendResponse:
         with self.admission.call():
             self.slate_service.check_ready()
-            validation.page_token(request)
-            wanted, after = validation.recommend(request, frozenset(), self.surfaces)
+            wanted = validation.recommend(request, frozenset(), self.surfaces)
             if request.page_token:
                 earlier = self.pages.earlier_items(request)
-                wanted, after = validation.recommend(request, earlier, self.surfaces)
-            snapshot, included = await self.read_your_writes.snapshot(wanted.user_id, after, limit.events)
+                wanted = validation.recommend(request, earlier, self.surfaces)
+            awaited = await self.tokens.awaited(request, limit.events)
+            snapshot, included = await self.read_your_writes.snapshot(wanted.user_id, awaited, limit.events)
             ranked = await self.slate_service.for_call(wanted, snapshot, limit.answer)
             given = [item.item_id for item in ranked.slate.items]
             self.slate_log.sent(wanted, ranked)
@@ -98,8 +106,9 @@ class RecommendationService(RecommendationServiceServicer):
     async def _rank(self, request: rpc.RankRequest, limit: Deadline) -> rpc.RankResponse:
         with self.admission.call():
             self.slate_service.check_ready()
-            wanted, after = validation.rank(request, self.surfaces)
-            snapshot, included = await self.read_your_writes.snapshot(wanted.user_id, after, limit.events)
+            wanted = validation.rank(request, self.surfaces)
+            awaited = await self.tokens.awaited(request, limit.events)
+            snapshot, included = await self.read_your_writes.snapshot(wanted.user_id, awaited, limit.events)
             ranked = await self.slate_service.for_call(wanted, snapshot, limit.answer)
             self.slate_log.sent(wanted, ranked)
             known = {item.item_id for item in ranked.slate.items}
@@ -116,12 +125,12 @@ class RecommendationService(RecommendationServiceServicer):
         wanted = validation.stream(request, self.surfaces)
         with self.admission.stream(wanted.user_id):
             self.slate_service.check_ready()
-            view = View.of(request.view)
-            await self.streams.run_one(wanted, view, request.deltas, request.resume_token, send, Mailbox())
+            opening = await self._opened(request, context)
+            await self.streams.run_one(wanted, opening, send, Mailbox())
 
     async def _session(self, requests: AsyncIterator[rpc.SessionRequest], context: Context) -> None:
-        opening = await _opening(requests)
-        wanted = validation.stream(opening, self.surfaces, "open.")
+        request = await _opening(requests)
+        wanted = validation.stream(request, self.surfaces, "open.")
         writing = asyncio.Lock()
         mailbox = Mailbox()
         newest: dict[tuple[bytes, int], Position] = {}  # By topic id and partition.
@@ -132,11 +141,9 @@ class RecommendationService(RecommendationServiceServicer):
 
         async def recorded(given: Answer) -> None:
             response = rpc.SessionResponse()
-            if isinstance(given, interaction_pb2.EventToken):
-                response.recorded.CopyFrom(given)
-                newest[given.topic_id, given.partition] = Position(
-                    given.topic_id, given.partition, given.offset
-                )
+            if isinstance(given, Written):
+                response.recorded = self.tokens.of_events(given.user_id, [given.position])
+                newest[given.position[:2]] = given.position
             else:
                 response.refused.CopyFrom(given)
             async with writing:
@@ -146,15 +153,33 @@ class RecommendationService(RecommendationServiceServicer):
             await Upload(self.recording, self.settings, recorded, wanted.user_id).run(_interactions(requests))
             # The client has ended its half. As in Recommend, its deadline bounds the wait for its events.
             until = deadline(context.time_remaining(), self.settings).events
-            snapshot, _ = await self.read_your_writes.snapshot(wanted.user_id, list(newest.values()), until)
+            recorded_events = Awaited(events=tuple(newest.values()))
+            snapshot, _ = await self.read_your_writes.snapshot(wanted.user_id, recorded_events, until)
             mailbox.end(snapshot.revision)
 
         with self.admission.stream(wanted.user_id):
             self.slate_service.check_ready()
-            view = View.of(opening.view)
-            await run_task_group(
-                self.streams.run_one(wanted, view, opening.deltas, opening.resume_token, send, mailbox), up()
-            )
+            opening = await self._opened(request, context, "open.")
+            await run_task_group(self.streams.run_one(wanted, opening, send, mailbox), up())
+
+    async def _opened(
+        self, request: rpc.StreamRecommendationsRequest, context: Context, path: str = ""
+    ) -> Opening:
+        """Return how a stream begins, once the writes that its first list must include are there, or as Recommend
+        waits for them."""
+        includes: Callable[[ProfileSnapshot], bool] | None = None
+        if request.after or request.after_event_ids:
+            until = deadline(context.time_remaining(), self.settings).events
+            awaited = await self.tokens.awaited(request, until, path)
+            await self.read_your_writes.snapshot(request.user_id, awaited, until)
+            includes = partial(self.read_your_writes.included, awaited=awaited)
+        return Opening(
+            view=View.of(request.view),
+            deltas=request.deltas,
+            resumed=decode_place(request.resume_token, request.user_id, self.sealer),
+            resume_token=request.resume_token,
+            includes_events=includes,
+        )
 
     async def _similar(self, request: rpc.SimilarItemsRequest) -> rpc.SimilarItemsResponse:
         with self.admission.call():

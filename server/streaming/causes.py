@@ -3,9 +3,12 @@
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from profiles.actions import IMPRESSION
 from profiles.announcements.announcement import AppliedEvent
+from profiles.folding.events import Position
+from profiles.profile import Entry, Impression, Profile
 from profiles.times import timestamp
-from recstream.v1 import frame_pb2, interaction_pb2
+from recstream.v1 import frame_pb2
 from server import metrics
 
 MOST: Final = 64
@@ -13,79 +16,94 @@ Partition = tuple[bytes, int]
 
 
 class Causes:
-    """The causes that wait for a frame, at most 64.
+    """The causes that wait for a frame, the newest 64.
 
-    A cause covers all events of its user on its partition up to its offset. When there are too many, the oldest one
-    that a later cause of the same partition covers is dropped first, so that every event stays covered.
+    Announcements bring them. If one was lost, its events are found in the profile's history: those beyond the floor
+    that were not named. The floor is the offset of each partition up to which none is missing.
     """
 
     def __init__(self) -> None:
-        self._waiting: dict[tuple[bytes, int, int], frame_pb2.Cause] = {}
-        self._named: dict[Partition, int] = {}
+        self._waiting: dict[Position, frame_pb2.Cause] = {}
+        self._floor: dict[Partition, int] = {}
+        # Events beyond the floor that were named.
+        self._named: set[Position] = set()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def begin(self, watermarks: Mapping[Partition, int]) -> None:
-        """Start with the watermarks of the first slate. Events in it are only named if they are announced."""
-        self._named = dict(watermarks)
+        """Start with the watermarks of what the client has. Events in it are only named if they are announced."""
+        self._floor = dict(watermarks)
 
     def add(self, applied: Iterable[AppliedEvent]) -> None:
         """Add the events of an announcement. Skip those that already wait."""
         for one in applied:
-            at = one.position
-            key = (at.topic_id, at.partition, at.offset)
-            if key in self._waiting:
+            if one.position in self._waiting:
                 continue
-            self._waiting[key] = _cause(one)
+            self._waiting[one.position] = _announced(one)
             if len(self._waiting) > MOST:
-                self._drop_one()
+                del self._waiting[next(iter(self._waiting))]
+                metrics.CAUSES_DROPPED.inc()
+
+    def all_announced(self) -> None:
+        """Raise the floor to what was named, because no announcement up to it was lost."""
+        for topic_id, partition, offset in self._named:
+            self._floor[topic_id, partition] = max(offset, self._floor.get((topic_id, partition), -1))
+        self._named.clear()
 
     def all_in(self, watermarks: Mapping[Partition, int]) -> bool:
         """Return whether a profile with these watermarks includes every waiting event."""
-        return all(watermarks.get((t, p), -1) >= offset for t, p, offset in self._waiting)
+        return all(watermarks.get(position[:2], -1) >= position.offset for position in self._waiting)
 
-    def take(self, watermarks: Mapping[Partition, int], missed: bool) -> list[frame_pb2.Cause]:
+    def take(self, profile: Profile | None, missed: bool) -> list[frame_pb2.Cause]:
         """Remove and return the causes that a profile includes.
 
         Args:
-            watermarks: The profile's watermarks, by topic id and partition.
-            missed: Whether an announcement was lost. Then a watermark beyond all named events is a cause too, with only
-                its position.
+            profile: The profile. None: the user has none.
+            missed: Whether an announcement was lost. Then the events of the profile are causes too, unless they were
+                named.
 
         Returns:
             The newest 64 causes.
         """
-        ready = [key for key in self._waiting if watermarks.get(key[:2], -1) >= key[2]]
-        included = [self._waiting.pop(key) for key in ready]
-        for topic_id, partition, offset in ready:
-            self._named[topic_id, partition] = max(offset, self._named.get((topic_id, partition), -1))
+        if profile is None:
+            return []
+        ready = [position for position in self._waiting if profile.includes(position)]
+        included = [self._waiting.pop(position) for position in ready]
+        self._named.update(ready)
         if missed:
-            for (topic_id, partition), offset in watermarks.items():
-                if self._named.get((topic_id, partition), -1) < offset:
-                    self._named[topic_id, partition] = offset
-                    token = interaction_pb2.EventToken(topic_id=topic_id, partition=partition, offset=offset)
-                    included.append(frame_pb2.Cause(token=token))
+            # Impressions come first, because the newest causes stay and what the user did matters more.
+            seen = [_seen(one) for one in profile.impressions if self._is_news(one.position)]
+            found = [_found(entry) for entry in profile.history if self._is_news(entry.position)]
+            included = [*seen, *found, *included]
+            self._floor = dict(profile.watermarks)
+            self._named.clear()
         return included[-MOST:]
 
-    def _drop_one(self) -> None:
-        newest: dict[Partition, int] = {}
-        for topic_id, partition, offset in self._waiting:
-            newest[topic_id, partition] = max(offset, newest.get((topic_id, partition), -1))
-        first = next(iter(self._waiting))
-        stood_for = (key for key in self._waiting if key[2] < newest[key[:2]])
-        del self._waiting[next(stood_for, first)]
-        metrics.CAUSES_DROPPED.inc()
+    def _is_news(self, position: Position) -> bool:
+        return self._floor.get(position[:2], -1) < position.offset and position not in self._named
 
 
-def _cause(one: AppliedEvent) -> frame_pb2.Cause:
+def _announced(one: AppliedEvent) -> frame_pb2.Cause:
     return frame_pb2.Cause(
-        token=interaction_pb2.EventToken(
-            topic_id=one.position.topic_id, partition=one.position.partition, offset=one.position.offset
-        ),
         event_id=one.event_id,
         item_id=one.item_id,
         action=one.action,
         event_time=timestamp(one.time_ms),
         record_time=timestamp(one.record_time_ms),
+    )
+
+
+def _seen(impression: Impression) -> frame_pb2.Cause:
+    return frame_pb2.Cause(
+        event_id=impression.event_id, action=IMPRESSION, event_time=timestamp(impression.time_ms)
+    )
+
+
+def _found(entry: Entry) -> frame_pb2.Cause:
+    return frame_pb2.Cause(
+        event_id=entry.event_id,
+        item_id=entry.item_id,
+        action=entry.action,
+        event_time=timestamp(entry.time_ms),
     )

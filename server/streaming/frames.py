@@ -1,6 +1,5 @@
-"""The contents of frames: the digest of a slate, the delta between two slates, and resume tokens."""
+"""The contents of frames: the digest of a slate, and the delta between two slates."""
 
-import base64
 import hashlib
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -8,7 +7,6 @@ from typing import Final
 
 from recstream.v1 import frame_pb2, slate_pb2
 
-_VERSION: Final = b"\x01"
 _DIGEST_BYTES: Final = 16
 
 
@@ -31,20 +29,6 @@ def digest(user_id: str, view: bytes, slate: slate_pb2.Slate) -> bytes:
         _add(state, item.item_id.encode())
         _add(state, item.item.SerializeToString(deterministic=True))
     return state.digest()
-
-
-def encode_resume_token(list_digest: bytes) -> str:
-    """Return the resume token of a client that has the slate with this digest."""
-    return base64.urlsafe_b64encode(_VERSION + list_digest).decode()
-
-
-def decode_resume_token(token: str) -> bytes | None:
-    """Return the digest in a resume token. None: the token is empty or invalid, and the client gets a snapshot."""
-    try:
-        raw = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)
-    except (ValueError, UnicodeEncodeError):
-        return None
-    return raw[1:] if raw[:1] == _VERSION and len(raw) == 1 + _DIGEST_BYTES else None
 
 
 def delta(old: slate_pb2.Slate, new: slate_pb2.Slate) -> frame_pb2.Delta:

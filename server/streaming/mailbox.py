@@ -149,6 +149,8 @@ class Mailbox:
             self._notify(News(recompute=True, reread=True), urgent=True)
         if self._received == revision:
             self._behind = None
+            if not self._news.missed:
+                self.causes.all_announced()
         elif self._received is not None and (silent or self._behind == self._received):
             # The announcement has not arrived for a whole period, so it is lost.
             metrics.MISSED.inc()

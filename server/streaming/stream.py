@@ -4,7 +4,8 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from inference.version_labels import version_label
 from ranking.query import ListRequest
@@ -12,21 +13,43 @@ from ranking.slate.ranked import Ranked
 from recstream.v1 import frame_pb2, slate_pb2
 from server import metrics
 from server.errors import Draining, SlowConsumer
-from server.profiles.profile_reader import ProfileReader, ProfileSnapshot
+from server.profiles.profile_reader import UNAVAILABLE, ProfileReader, ProfileSnapshot
 from server.requests.ranking_limiter import Priority
 from server.requests.slate_service import SlateService
 from server.requests.view import View
 from server.settings import ServerSettings
-from server.streaming.causes import Partition
-from server.streaming.frames import decode_resume_token, delta, digest, encode_resume_token
+from server.streaming.frames import delta, digest
 from server.streaming.item_watch import ItemWatch
 from server.streaming.mailbox import Mailbox, News
 from server.streaming.stream_gauge import StreamGauge
 from server.streaming.tier_recovery import TierRecovery
+from server.tokens.positions import Watermarks
+from server.tokens.sealing import Sealer
+from server.tokens.stream_place import StreamPlace, encode_place
 from server.writes.slate_log import SlateLog
 from telemetry.tracing.spans import Followed, SpanKind, child
 
 Send = Callable[[frame_pb2.Frame], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How a stream begins.
+
+    Attributes:
+        view: What the client sees of the lists.
+        deltas: Whether the client accepts deltas.
+        resumed: What the client has of an earlier stream. None: nothing.
+        resume_token: The token that says so.
+        includes_events: Returns whether a list of a profile includes the writes that the first one has to include.
+            None: there are none.
+    """
+
+    view: View
+    deltas: bool
+    resumed: StreamPlace | None
+    resume_token: str
+    includes_events: Callable[[ProfileSnapshot], bool] | None
 
 
 class Stream:
@@ -37,9 +60,8 @@ class Stream:
 
     Args:
         request: The request for lists.
-        view: What the client sees of them.
-        deltas: Whether the client accepts deltas.
-        resume_token: The token of the slate that the client has. Empty: none.
+        opening: How it begins.
+        sealer: Makes resume tokens.
         send: Writes a frame to the client.
         mailbox: The mailbox of the stream.
         profile_reader: Reads the user's profile.
@@ -54,9 +76,8 @@ class Stream:
         self,
         *,
         request: ListRequest,
-        view: View,
-        deltas: bool,
-        resume_token: str,
+        opening: Opening,
+        sealer: Sealer,
         send: Send,
         mailbox: Mailbox,
         profile_reader: ProfileReader,
@@ -67,7 +88,8 @@ class Stream:
         settings: ServerSettings,
     ) -> None:
         self._request = request
-        self._view = view
+        self._view = opening.view
+        self._sealer = sealer
         self._mailbox = mailbox
         self._profile_reader = profile_reader
         self._slate_service = slate_service
@@ -76,15 +98,18 @@ class Stream:
         self._slate_log = slate_log
         self._settings = settings
         self._write = send
-        self._deltas = deltas
-        self._resumed = decode_resume_token(resume_token) if resume_token else None
-        self._token = resume_token if self._resumed else ""
+        self._deltas = opening.deltas
+        self._resumed = opening.resumed
+        self._includes_events = opening.includes_events
+        self._included: bool | None = None
+        self._token = opening.resume_token if opening.resumed else ""
         self._sequence = 0
         self._held: Ranked | None = None  # The slate that the client has.
         # The same as this stream sent it. A delta needs it. None: the client has it from an earlier stream.
         self._shown: slate_pb2.Slate | None = None
         self._digest: bytes | None = None
-        self._watermarks: Mapping[Partition, int] = {}
+        # The profile that was read last. A read that failed leaves the one before.
+        self._snapshot = UNAVAILABLE
         self._begun = False
         self._missed = False
         self._gauge = StreamGauge(request.surface)
@@ -144,7 +169,11 @@ class Stream:
 
     async def _answer(self, news: News, followed: Followed) -> None:
         mailbox, limiter = self._mailbox, self._slate_service.limiter
-        if self._held is not None and not mailbox.calls_for(news) and mailbox.causes.all_in(self._watermarks):
+        if (
+            self._held is not None
+            and not mailbox.calls_for(news)
+            and mailbox.causes.all_in(self._watermarks())
+        ):
             await self._show(
                 self._held, news
             )  # The slate already includes the events, so it only names them.
@@ -175,6 +204,9 @@ class Stream:
         snapshot = await self._profile_reader.snapshot(
             self._request.user_id, seconds, mailbox.announced(news)
         )
+        if self._includes_events is not None and self._held is None:
+            # What comes while the slate is made may or may not be in it.
+            self._included = self._includes_events(snapshot)
         if snapshot.unavailable:
             mailbox.on_profile_unavailable()
             if self._held is not None and not self._held.slate.profile_unavailable:
@@ -184,48 +216,68 @@ class Stream:
                     return snapshot, kept
         else:
             mailbox.on_profile_read(snapshot.revision)
-            self._watermarks = snapshot.stored.profile.watermarks if snapshot.stored else {}
+            self._snapshot = snapshot
             if not self._begun:
-                self._begun = True
-                if self._held is None:
-                    mailbox.causes.begin(self._watermarks)
-                else:
-                    self._missed = (
-                        True  # The first slate had no profile, so all events in the profile are news.
-                    )
+                self._begin()
         ranked = await self._slate_service.for_stream(self._request, snapshot, late)
         self._rules_until_ms = ranked.until_ms
         return snapshot, ranked
+
+    def _begin(self) -> None:
+        """Decide which events are news to the client, when the profile is read for the first time."""
+        self._begun = True
+        since = self._resumed.watermarks if self._resumed is not None else None
+        if since is None and self._held is not None:
+            since = {}  # The first slate had no profile, so all events in the profile are news.
+        # What is news and not announced is found in the history, like events whose announcement was lost.
+        self._missed |= since is not None
+        self._mailbox.causes.begin(self._watermarks() if since is None else since)
+
+    def _watermarks(self) -> Watermarks:
+        stored = self._snapshot.stored
+        return stored.profile.watermarks if stored is not None else {}
 
     async def _show(self, ranked: Ranked, news: News) -> None:
         """Send the slate if it differs from the client's, or if there are events to name."""
         self._missed |= news.missed
         named: list[frame_pb2.Cause] = []
-        if self._held is not None and self._mailbox.revision is not None:
-            named = self._mailbox.causes.take(self._watermarks, self._missed)
+        if (self._held is not None or self._missed) and self._mailbox.revision is not None:
+            stored = self._snapshot.stored
+            named = self._mailbox.causes.take(stored.profile if stored is not None else None, self._missed)
             self._missed = False
         shown = self._slate_service.show(ranked, self._view)
         slate_digest = digest(self._request.user_id, self._view.key, shown)
-        first, self._resumed = self._resumed, None
         version = version_label(ranked.slate.model_version, self._slate_service.versions())
         self._gauge.set(version)
-        if self._held is None and first == slate_digest:
+        resumed = (
+            self._held is None and self._resumed is not None and self._resumed.list_digest == slate_digest
+        )
+        if resumed and not named:
             self._held, self._digest = ranked, slate_digest
-            await self._send(frame_pb2.Frame(heartbeat=frame_pb2.Heartbeat()), "heartbeat")
+            await self._send(self._first(frame_pb2.Frame(heartbeat=frame_pb2.Heartbeat())), "heartbeat")
             return
         if slate_digest == self._digest and not named:
             metrics.UNCHANGED.inc()
             return
         kind, frame = self._frame(shown)
         frame.caused_by.extend(named)
-        frame.resume_token = encode_resume_token(slate_digest)
+        place = StreamPlace(slate_digest, self._watermarks() if self._begun else None)
+        frame.resume_token = encode_place(place, self._request.user_id, self._sealer)
         fresh = self._held is None or self._held.slate.slate_id != ranked.slate.slate_id
+        if self._held is None:
+            self._first(frame)
         self._held, self._shown, self._digest = ranked, shown, slate_digest
         await self._send(frame, kind)
         self._token = frame.resume_token
         self._observe(news, named, version)
         if fresh:
             self._slate_log.sent(self._request, ranked)
+
+    def _first(self, frame: frame_pb2.Frame) -> frame_pb2.Frame:
+        """Return the first frame, which says whether it includes what it waited for."""
+        if self._included is not None:
+            frame.includes_events = self._included
+        return frame
 
     def _frame(self, slate: slate_pb2.Slate) -> tuple[str, frame_pb2.Frame]:
         if self._deltas and self._shown is not None:

@@ -13,12 +13,12 @@ from server import metrics
 from server.profiles.profile_reader import ProfileReader
 from server.profiles.subscriptions import Subscriptions
 from server.requests.slate_service import SlateService
-from server.requests.view import View
 from server.settings import ServerSettings
 from server.streaming.item_watch import ItemWatch
 from server.streaming.mailbox import Mailbox
-from server.streaming.stream import Send, Stream
+from server.streaming.stream import Opening, Send, Stream
 from server.streaming.tier_recovery import TierRecovery
+from server.tokens.sealing import Sealer
 from server.writes.slate_log import SlateLog
 
 log = structlog.get_logger()
@@ -36,6 +36,7 @@ class Streams:
         subscriptions: Subscribes to users' announcements.
         slate_log: Records the sent slates.
         store: The store, for the revisions of profiles.
+        sealer: Makes resume tokens.
         settings: Periods and time limits.
     """
 
@@ -48,8 +49,10 @@ class Streams:
         subscriptions: Subscriptions,
         slate_log: SlateLog,
         store: ProfileStore,
+        sealer: Sealer,
         settings: ServerSettings,
     ) -> None:
+        self._sealer = sealer
         self._profile_reader = profile_reader
         self._slate_service = slate_service
         self._items = items
@@ -69,9 +72,7 @@ class Streams:
     async def run_one(
         self,
         request: ListRequest,
-        view: View,
-        deltas: bool,
-        resume_token: str,
+        opening: Opening,
         send: Send,
         mailbox: Mailbox,
     ) -> None:
@@ -79,9 +80,7 @@ class Streams:
 
         Args:
             request: The request for lists.
-            view: What the client sees of them.
-            deltas: Whether the client accepts deltas.
-            resume_token: The token of the slate that the client has. Empty: none.
+            opening: What the client sees of them, and what it has.
             send: Writes a frame to the client.
             mailbox: The mailbox of the stream.
 
@@ -96,9 +95,8 @@ class Streams:
         aged = asyncio.get_running_loop().call_later(age, mailbox.send_away, 0)
         stream = Stream(
             request=request,
-            view=view,
-            deltas=deltas,
-            resume_token=resume_token,
+            opening=opening,
+            sealer=self._sealer,
             send=send,
             mailbox=mailbox,
             profile_reader=self._profile_reader,

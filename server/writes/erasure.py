@@ -1,10 +1,9 @@
 """Erasure of a user: a record in the log, which every replay applies too."""
 
+from profiles.folding.events import Position
 from profiles.interactions import KIND_ERASURE, KIND_HEADER
 from recstream.storage.v1 import profile_pb2
-from recstream.v1 import interaction_pb2
 from server.writes.log_writer import LogWriter
-from server.writes.recording import token
 
 
 class ErasureWriter:
@@ -19,7 +18,7 @@ class ErasureWriter:
         self._writer = writer
         self._topic = topic
 
-    async def erase(self, user_id: str, until: float) -> interaction_pb2.EventToken:
+    async def erase(self, user_id: str, until: float) -> Position:
         """Append an order that names the current end offset of every partition.
 
         Args:
@@ -27,7 +26,7 @@ class ErasureWriter:
             until: When to stop waiting for Kafka, on `time.monotonic()`.
 
         Returns:
-            The token of the order.
+            The position of the order.
 
         Raises:
             NotAvailable: Kafka does not answer.
@@ -40,7 +39,6 @@ class ErasureWriter:
                 for partition, end in sorted(state.ends.items())
             ],
         )
-        where = await self._writer.append(
+        return await self._writer.append(
             self._topic, user_id.encode(), order.SerializeToString(), until, [(KIND_HEADER, KIND_ERASURE)]
         )
-        return token(where)

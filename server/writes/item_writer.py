@@ -10,12 +10,12 @@ from cachetools import TTLCache
 from catalog.catalog import Catalog, WrittenItem
 from catalog.items.item_check import check
 from catalog.items.items import Item, from_proto
-from recstream.v1 import interaction_pb2, item_pb2
+from profiles.folding.events import Position
+from recstream.v1 import item_pb2
 from server.errors import InvalidRequest, Violation
 from server.requests import validation
 from server.requests.validation import MAX_ITEMS, Check
 from server.writes.log_writer import Appending, LogWriter
-from server.writes.recording import token
 
 _PENDING_ITEMS: Final = 10_000
 _PENDING_SECONDS: Final = 10.0
@@ -55,7 +55,7 @@ class ItemWriter:
         self._pending: TTLCache[str, Item | None] = TTLCache(_PENDING_ITEMS, _PENDING_SECONDS)
         self._writing = asyncio.Lock()
 
-    async def put(self, items: Sequence[item_pb2.Item], until: float) -> list[interaction_pb2.EventToken]:
+    async def put(self, items: Sequence[item_pb2.Item], until: float) -> list[Position]:
         """Add or replace items.
 
         Args:
@@ -63,7 +63,7 @@ class ItemWriter:
             until: When to stop waiting for Kafka, on `time.monotonic()`.
 
         Returns:
-            A token for each item, in order.
+            The position of each item's record, in order.
 
         Raises:
             InvalidRequest: An item is not valid. The violations name the items and their fields.
@@ -79,9 +79,7 @@ class ItemWriter:
             started = await self._start([(item.item_id, from_proto(item)) for item in items], until)
         return await self._finish(started, until)
 
-    async def withdraw(
-        self, item_ids: Sequence[str], until: float
-    ) -> tuple[list[interaction_pb2.EventToken], list[str]]:
+    async def withdraw(self, item_ids: Sequence[str], until: float) -> tuple[list[Position], list[str]]:
         """Take items off every slate.
 
         Args:
@@ -89,7 +87,7 @@ class ItemWriter:
             until: When to stop waiting for Kafka, on `time.monotonic()`.
 
         Returns:
-            A token for each known item, and the ids that are unknown.
+            The position of the record of each known item, and the ids that are unknown.
 
         Raises:
             InvalidRequest: An id is not valid.
@@ -108,9 +106,7 @@ class ItemWriter:
         unknown = [item_id for item_id, item in found.items() if item is None]
         return await self._finish(started, until), unknown
 
-    async def delete(
-        self, item_ids: Sequence[str], until: float
-    ) -> tuple[list[interaction_pb2.EventToken], list[str]]:
+    async def delete(self, item_ids: Sequence[str], until: float) -> tuple[list[Position], list[str]]:
         """Remove items from the catalogue.
 
         Unknown items are removed too, because this process may not have read them yet.
@@ -120,7 +116,7 @@ class ItemWriter:
             until: When to stop waiting for Kafka, on `time.monotonic()`.
 
         Returns:
-            A token for each different item, in order, and the ids that are unknown here.
+            The position of the record of each different item, in order, and the ids that are unknown here.
 
         Raises:
             InvalidRequest: An id is not valid.
@@ -149,7 +145,7 @@ class ItemWriter:
             started.append(_Started(item_id, kept, appending))
         return started
 
-    async def _finish(self, started: Sequence[_Started], until: float) -> list[interaction_pb2.EventToken]:
+    async def _finish(self, started: Sequence[_Started], until: float) -> list[Position]:
         """Wait for the acknowledgements, and apply the changes here."""
         positions = [await self._writer.position(one.appending, until) for one in started]
         await self._catalog.apply_written(
@@ -159,7 +155,7 @@ class ItemWriter:
         for one in started:
             if self._pending.get(one.item_id, _NOT_PENDING) is one.item:
                 self._pending.pop(one.item_id, None)
-        return [token(position) for position in positions]
+        return positions
 
     def _newest(self, item_id: str) -> Item | None:
         """The newest version of the item that this process knows. None: it is unknown, or was deleted."""

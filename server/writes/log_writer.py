@@ -131,6 +131,10 @@ class LogWriter:
         """Pass a record to the producer, and wait for its position. See `start` and `position`."""
         return await self.position(await self.start(topic, key, value, until, headers), until)
 
+    def state(self, topic: str) -> TopicState | None:
+        """Return the state of a topic as it was read last. None: it was not read yet."""
+        return self._states.get(topic)
+
     async def states(self, topics: list[str], until: float) -> dict[str, TopicState]:
         """Read the present state of topics. Return it by name.
 

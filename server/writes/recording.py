@@ -59,27 +59,18 @@ class Recording:
         key = interaction.user_id.encode()
         return await self._writer.start(self._topic, key, interaction.SerializeToString(), until)
 
-    async def finish(self, appending: Appending, until: float) -> interaction_pb2.EventToken:
-        """Return the token of an event, once Kafka has acknowledged it.
+    async def finish(self, appending: Appending, until: float) -> Position:
+        """Return the position of an event, once Kafka has acknowledged it.
 
         Raises:
             NotAvailable: The acknowledgement did not come in time.
         """
-        return token(await self._writer.position(appending, until))
+        return await self._writer.position(appending, until)
 
-    async def record(
-        self, interaction: interaction_pb2.Interaction, until: float
-    ) -> interaction_pb2.EventToken:
-        """Write an event, and wait for its token. See `start` and `finish`."""
+    async def record(self, interaction: interaction_pb2.Interaction, until: float) -> Position:
+        """Write an event, and wait for its position. See `start` and `finish`."""
         return await self.finish(await self.start(interaction, until), until)
 
     def patience(self) -> float:
         """Return when to stop waiting for an event that is sent now, on `time.monotonic()`."""
         return time.monotonic() + self._settings.record_timeout_ms / 1000
-
-
-def token(position: Position) -> interaction_pb2.EventToken:
-    """Return a position as a message of the API."""
-    return interaction_pb2.EventToken(
-        topic_id=position.topic_id, partition=position.partition, offset=position.offset
-    )

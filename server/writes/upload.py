@@ -3,10 +3,12 @@
 import asyncio
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from google.rpc import status_pb2
 
+from profiles.folding.events import Position
 from recstream.v1 import interaction_pb2
 from server.errors import Draining, InvalidRequest, NotAvailable, SlowConsumer, Violation
 from server.requests.status import to_status
@@ -15,8 +17,26 @@ from server.settings import ServerSettings
 from server.writes.log_writer import Appending
 from server.writes.recording import Recording
 
-Answer: TypeAlias = interaction_pb2.EventToken | status_pb2.Status
-_Waiting: TypeAlias = tuple[Appending, float] | status_pb2.Status
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An event that Kafka has: its user, and where it is."""
+
+    user_id: str
+    position: Position
+
+
+@dataclass(frozen=True, slots=True)
+class _Started:
+    """An event that was passed to the producer. until: when to stop waiting for Kafka, on `time.monotonic()`."""
+
+    user_id: str
+    appending: Appending
+    until: float
+
+
+Answer: TypeAlias = Written | status_pb2.Status
+_Waiting: TypeAlias = _Started | status_pb2.Status
 
 
 class Upload:
@@ -89,7 +109,7 @@ class Upload:
                 if event.user_id not in ("", self._user_id):
                     raise InvalidRequest([Violation("interaction.user_id", "is not the session's user")])
                 event.user_id = self._user_id
-            return await self._recording.start(event, until), until
+            return _Started(event.user_id, await self._recording.start(event, until), until)
         except (InvalidRequest, NotAvailable) as refusal:
             return to_status(refusal)
 
@@ -100,7 +120,8 @@ class Upload:
                 answer = waiting
             else:
                 try:
-                    answer = await self._recording.finish(*waiting)
+                    position = await self._recording.finish(waiting.appending, waiting.until)
+                    answer = Written(waiting.user_id, position)
                 except NotAvailable as failure:
                     answer = to_status(failure)
             try:

@@ -51,7 +51,7 @@ async def test_what_is_listed_can_be_put(server: ScriptedServer, tmp_path: Path)
         answering(catalog.ListItemsResponse(items=whole[:1], next_page_token="2")),
         answering(catalog.ListItemsResponse(items=whole[1:])),
     )
-    server.play("PutItems", answering(catalog.PutItemsResponse(tokens=[token(1), token(2)])))
+    server.play("PutItems", answering(catalog.PutItemsResponse(token=token(1))))
     listing = await run(server, "list", "--domain", "video", "--withdrawn")
     file = tmp_path / "items.jsonl"
     file.write_text(listing.stdout)

@@ -19,7 +19,6 @@ from recstream.v1 import (
     catalog_service_pb2,
     catalog_service_pb2_grpc,
     frame_pb2,
-    interaction_pb2,
     interaction_service_pb2,
     interaction_service_pb2_grpc,
     profile_service_pb2,
@@ -244,9 +243,9 @@ def streaming(
     return script
 
 
-def token(offset: int) -> interaction_pb2.EventToken:
-    """Returns an event token."""
-    return interaction_pb2.EventToken(topic_id=bytes(range(16)), partition=2, offset=offset)
+def token(number: int) -> str:
+    """Returns a token of a write."""
+    return f"token-{number}"
 
 
 async def take(lists: AsyncIterator[Sequence[slate_pb2.RankedItem]], count: int) -> list[tuple[str, ...]]:

@@ -93,8 +93,8 @@ async def main() -> None:
             assert (await anext(session)).item_ids == ("a",)
             assert await session.record("a", "view") == token(1)
         events = [interaction("ann", "a", "view") for _ in range(20)]
-        offsets = [each.token.offset async for each in client.record_many(events) if each.token]
-        assert offsets == list(range(1, 21))
+        tokens = [each.token async for each in client.record_many(events)]
+        assert tokens == [token(n) for n in range(1, 21)]
     await asyncio.to_thread(block, server.target)
     await server.stop()
     golden = sorted((Path(__file__).parent / "golden").glob("*.binpb"))

@@ -74,7 +74,7 @@ async def test_events_are_answered_in_order_and_lists_follow(server: ScriptedSer
         answers = await asyncio.gather(
             *(session.record(f"i{n}", "view", event_id=f"e{n}") for n in range(50))
         )
-        assert [answer.offset for answer in answers] == list(range(1, 51))
+        assert answers == [token(n) for n in range(1, 51)]
         # Lists that are not read in time are dropped, but not their causes.
         assert await until(session, "i49") == [f"e{n}" for n in range(50)]
     assert counter.events == [f"e{n}" for n in range(50)]
@@ -107,6 +107,17 @@ async def test_a_refused_event_raises_in_record_and_the_session_goes_on(
     assert refused.violations[0].field == "interaction.action"
 
 
+async def test_a_session_waits_for_its_events_once(server: ScriptedServer, client: Client):
+    counter = Counter(breaks_after=1)
+    server.play("Session", counter)
+    async with client.session("ann", after=[token(1)], after_event_ids=["e0"]) as session:
+        await session.record("i1", "view", event_id="e1")
+    assert [(list(each.open.after), list(each.open.after_event_ids)) for each in counter.opened] == [
+        ([token(1)], ["e0"]),
+        ([], []),
+    ]
+
+
 async def test_after_a_break_unanswered_events_are_sent_again_in_order(
     server: ScriptedServer, client: Client
 ):
@@ -114,7 +125,7 @@ async def test_after_a_break_unanswered_events_are_sent_again_in_order(
     server.play("Session", counter)
     async with client.session("ann") as session:
         answers = await asyncio.gather(*(session.record(f"i{n}", "view", event_id=f"e{n}") for n in range(8)))
-        assert [answer.offset for answer in answers] == list(range(1, 9))
+        assert answers == [token(n) for n in range(1, 9)]
         assert (await until(session, "i7"))[-1] == "e7"
         assert session.reconnects == 1
     assert counter.events == ["e0", "e1", "e2", "e3", "e3", "e4", "e5", "e6", "e7"]

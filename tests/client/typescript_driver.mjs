@@ -26,11 +26,11 @@ async function take(count, fields = {}, options = {}, onList = () => {}) {
 
 const scenes = {
   async recommend() {
-    const token = { topicId: new Uint8Array([1, 2]), partition: 3, offset: 1n << 60n };
     const answer = await client.recommend({
       userId: "ann",
       count: 2,
-      after: [token],
+      after: ["t1"],
+      afterEventIds: ["e1"],
       filter: { exclude: { text: { field: "category", values: ["Comedy"] } } },
     });
     return { ids: ids(answer.slate), tier: answer.slate.tier, revision: String(answer.slate.profileRevision) };
@@ -45,8 +45,7 @@ const scenes = {
     return slate.items.map(({ item, source }) => ({ title: item?.title, source }));
   },
   async record() {
-    const token = await client.record({ userId: "ann", itemId: "a", action: "view", value: 0.5 });
-    return { offset: String(token.offset), partition: token.partition, topic: [...token.topicId] };
+    return { token: await client.record({ userId: "ann", itemId: "a", action: "view", value: 0.5 }) };
   },
   async impression() {
     await client.record({ userId: "ann", slateId: "s-1", impression: { itemIds: ["a", "b"] } });

@@ -66,7 +66,11 @@ def of_list(films: Recommendations | Iterable[Any]) -> Case:
     """Returns what a caller sees of a list."""
     seen: Case = {"item_ids": [film.item_id for film in films]}
     if isinstance(films, Recommendations):
-        seen |= {"tier": films.tier.name, "causes": [cause.event_id for cause in films.causes]}
+        seen |= {
+            "tier": films.tier.name,
+            "includes_events": films.includes_events,
+            "causes": [cause.event_id for cause in films.causes],
+        }
     return seen
 
 

@@ -167,7 +167,7 @@ async def test_a_batch_of_events_is_json_over_http(tmp_path: Path, config: dict[
         await server.stop()
     assert status == 200, answer
     found = json.loads(answer)["results"]
-    assert found[0]["token"]["offset"] == "7" and found[1]["refused"]["message"] == refused.message
+    assert found[0]["token"] == token(7) and found[1]["refused"]["message"] == refused.message
     undone, seen = server.requests("BatchRecord")[0].interactions
     assert undone.undo.event_id == "e-1" and undone.event_time.ToSeconds() == 1896091200
     assert list(seen.impression.item_ids) == ["a", "b"] and dict(seen.context) == {"device": "tv"}

@@ -19,8 +19,10 @@ DEADLINE_SECONDS = 5.0
 async def prepare(client: Client, events: Events, users: list[str]) -> None:
     for user in users:
         for item_id in ITEMS[:3]:
-            token = await events.send(events.new(user, item_id, "like"))
-        assert (await client.recommend(user, count=10, after=[token], timeout=5)).tier is Tier.RANKED
+            event_id = await events.send(events.new(user, item_id, "like"))
+        assert (
+            await client.recommend(user, count=10, after_event_ids=[event_id], timeout=5)
+        ).tier is Tier.RANKED
 
 
 @asynccontextmanager
@@ -58,8 +60,8 @@ async def test_without_triton_lists_come_from_vectors_and_leave_out_taken_items(
             tiers.add(answer.tier)
             if number % 10 == 0:
                 liked = answer.item_ids[0]
-                token = await events.send(events.new(user, liked, "like"))
-                after = await client.recommend(user, count=10, after=[token], timeout=2)
+                event_id = await events.send(events.new(user, liked, "like"))
+                after = await client.recommend(user, count=10, after_event_ids=[event_id], timeout=2)
                 assert after.includes_events and liked not in after.item_ids
 
         async with gone(stack, "triton"):
@@ -100,8 +102,8 @@ async def test_without_valkey_lists_are_popular_and_streams_stay(stack: Stack) -
             sent = [await events.send(events.new(user, ITEMS[50], "like")) for user in users]
 
         async def not_applied() -> str | None:
-            for user, token in zip(users, sent, strict=True):
-                answer = await client.recommend(user, count=10, after=[token], timeout=5)
+            for user, event_id in zip(users, sent, strict=True):
+                answer = await client.recommend(user, count=10, after_event_ids=[event_id], timeout=5)
                 if (
                     not answer.includes_events
                     or answer.tier is not Tier.RANKED

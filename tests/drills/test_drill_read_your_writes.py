@@ -45,11 +45,13 @@ async def test_an_answer_includes_the_event_or_says_that_it_does_not(stack: Stac
             # The list must lose this item, because `like` keeps it off all later lists.
             item_id = shown.item_ids[0] if shown else rng.choice(ITEMS)
             event = events.new(user, item_id, "like")
-            token = await events.send(event, rng.choice((1, 4)))
+            event_id = await events.send(event, rng.choice((1, 4)))
             if rng.random() < 0.3:
-                token = await events.send(event, rng.choice((1, 4)))  # The same event again.
+                event_id = await events.send(event, rng.choice((1, 4)))  # The same event again.
             # A late answer raises.
-            answer = await client.recommend(user, count=5, after=[token], timeout=DEADLINE_SECONDS)
+            answer = await client.recommend(
+                user, count=5, after_event_ids=[event_id], timeout=DEADLINE_SECONDS
+            )
             included += answer.includes_events
             assert not answer.includes_events or item_id not in answer.item_ids, (
                 f"trial {trial}: a false true"

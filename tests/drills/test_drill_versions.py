@@ -124,8 +124,8 @@ async def test_no_list_fails_or_mixes_versions_through_publishing_and_rollback(
     store = await ProfileStore.connect(stack.settings.store)
     async with Client(stack.address("server")) as client, Events.to(stack) as events:
         for user in USERS:
-            token = await events.send(events.new(user, rng.choice(ITEMS)))
-            first = await client.recommend(user, count=10, after=[token], timeout=20)
+            event_id = await events.send(events.new(user, rng.choice(ITEMS)))
+            first = await client.recommend(user, count=10, after_event_ids=[event_id], timeout=20)
             assert first.model_version == 1
         work = [hold(client, user, number % 2 == 0) for number, user in enumerate(USERS)]
         async with in_background(*work, ask(client), act(events)):

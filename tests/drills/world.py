@@ -14,9 +14,8 @@ from local.stack import Stack
 from profiles.times import timestamp
 from readers.messages import item_records
 from recstream.client import Client, RecstreamError
-from recstream.v1.interaction_pb2 import EventToken, Interaction
+from recstream.v1.interaction_pb2 import Interaction
 from recstream.v1.item_pb2 import Item
-from topics.ids import topic_ids
 from topics.names import Topics
 from topics.producer import start_producer
 from topics.send_all import send_all
@@ -74,7 +73,6 @@ class Events:
 
     producer: AIOKafkaProducer
     topic: str
-    topic_id: bytes
     acknowledged: dict[str, dict[str, Interaction]] = field(default_factory=dict)
     sequence: int = 0
 
@@ -83,10 +81,9 @@ class Events:
     async def to(cls, stack: Stack) -> "AsyncIterator[Events]":
         kafka = stack.settings.kafka
         topic = Topics(kafka.topic_prefix).interactions
-        ids = await topic_ids(kafka, [topic])
         producer = await start_producer(kafka)
         try:
-            yield cls(producer, topic, ids[topic])
+            yield cls(producer, topic)
         finally:
             await producer.stop()
 
@@ -101,11 +98,11 @@ class Events:
             event_time=timestamp(now),
         )
 
-    async def send(self, event: Interaction, partition: int | None = None) -> EventToken:
-        """Sends an event until Kafka has acknowledged it. The caller sets a time limit."""
+    async def send(self, event: Interaction, partition: int | None = None) -> str:
+        """Sends an event until Kafka has acknowledged it. Returns its id. The caller sets a time limit."""
         while True:
             try:
-                record = await self.producer.send_and_wait(
+                await self.producer.send_and_wait(
                     self.topic,
                     key=event.user_id.encode(),
                     value=event.SerializeToString(),
@@ -115,7 +112,7 @@ class Events:
             except KafkaError:
                 await asyncio.sleep(0.2)
         self.acknowledged.setdefault(event.user_id, {})[event.event_id] = event
-        return EventToken(topic_id=self.topic_id, partition=record.partition, offset=record.offset)
+        return event.event_id
 
 
 @asynccontextmanager

@@ -56,7 +56,7 @@ def cluster(
         },
         "valkey": {"addresses": [valkey.address], "bundled": {"enabled": False}},
         "config": {"store": {"key_prefix": PREFIX}},
-        "server": {"ports": {"grpc": ports["grpc"], "http": ports["http"]}, "drainSeconds": 3},
+        "server": {"replicas": 1, "ports": {"grpc": ports["grpc"], "http": ports["http"]}, "drainSeconds": 3},
         "ingest": {"ports": {"http": ports["ingest"]}},
         "catalogue": {"ports": {"http": ports["catalogue"]}},
         "quality": {"ports": {"http": ports["quality"]}},

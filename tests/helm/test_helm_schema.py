@@ -66,6 +66,7 @@ def test_every_value_has_a_description_and_every_object_is_closed() -> None:
         ({"ingest": {"roles": ["everything"]}}, "/ingest/roles/0"),
         ({"kafka": {"partitions": 0}}, "/kafka/partitions"),
         ({"kafka": {"bundled": {"enabled": False}}}, "/kafka/bootstrap"),
+        ({"kafka": {"bundled": {"enabled": False}}}, "/server/tokenKeys/existingSecret"),
         ({"kafka": {"sasl": {"mechanism": "PLAIN"}}}, "/kafka/sasl/existingSecret"),
         ({"valkey": {"bundled": {"enabled": False}}}, "/valkey/addresses"),
         ({"valkey": {"addresses": ["valkey"]}}, "/valkey/addresses/0"),
@@ -81,6 +82,7 @@ def test_every_value_has_a_description_and_every_object_is_closed() -> None:
         ({"config": {"ranking": {"wieghts": {}}}}, "/config/ranking"),
         ({"config": {"store": {"password": "secret"}}}, "/config/store"),
         ({"config": {"server": {"drain_seconds": 60}}}, "/config/server"),
+        ({"config": {"server": {"token_keys": "1:secret"}}}, "/config/server"),
     ],
     ids=str,
 )  # fmt: skip

@@ -15,6 +15,7 @@ from ingest.consuming.groups import interactions_group, statistics_group
 from tests.helm.chart import CHART, ROOT, VALUES, Object, containers, of, pod, rendered, workloads
 
 SECRET = "p@ss/w#rd%41:?&é"
+KEYS = "1:c2VjcmV0IHNlY3JldCBzZWNyZXQ="
 
 
 @pytest.fixture(params=VALUES, ids=lambda file: file.name)
@@ -31,7 +32,8 @@ def loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
     def load(objects: list[Object], template: Object, container: Object) -> Settings:
         for variable in container["env"]:
-            value = variable.get("value", SECRET)
+            secret = KEYS if variable["name"].endswith("__TOKEN_KEYS") else SECRET
+            value = variable.get("value", secret)
             if variable["name"] == "RECSTREAM_CONFIG":
                 mount = next(mount for mount in container["volumeMounts"] if mount["name"] == "settings")
                 assert Path(value).parent == Path(mount["mountPath"])
@@ -103,7 +105,9 @@ def test_external_servers_are_reached_with_the_values(loaded: Any) -> None:
     assert len(store.addresses) == 2
     assert (settings.triton.address, settings.triton.tls) == ("triton.example.com:443", True)
     assert settings.repository is None
-    assert SECRET not in str(found)
+    assert settings.server.token_keys is not None
+    assert settings.server.token_keys.get_secret_value() == KEYS
+    assert SECRET not in str(found) and KEYS not in str(found)
 
 
 def test_processes_listen_at_the_ports_of_probes_and_services(loaded: Any) -> None:

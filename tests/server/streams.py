@@ -17,9 +17,9 @@ async def record(around: World, user_id: str, item_id: str, action: str = "like"
     return answer.token
 
 
-def open_stream(around: World, user_id: str, count: int = 10, **fields):
+def open_stream(around: World, user_id: str, count: int = 10, timeout: float | None = None, **fields):
     request = rpc.StreamRecommendationsRequest(user_id=user_id, count=count, **fields)
-    return around.recommendations.StreamRecommendations(request)
+    return around.recommendations.StreamRecommendations(request, timeout=timeout)
 
 
 async def next_frame(call, *, beats: bool = False) -> frame_pb2.Frame:

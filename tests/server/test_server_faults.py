@@ -170,7 +170,14 @@ async def test_a_recreated_topic_gives_tokens_with_its_new_id(kafka, valkey, pre
                 return None
 
         new = await eventually(recorded, 60)
-        assert new.topic_id != old[0].topic_id and new.offset < old[-1].offset + 1
+        ((before,), (after,)) = around.positions(old[-1], "ann"), around.positions(new, "ann")
+        assert after.topic_id != before.topic_id and after.offset < before.offset + 1
+        # What the old tokens stand for is gone, so they are refused and not waited for.
+        request = rpc.RecommendRequest(user_id="ann", after=[old[0]])
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await around.recommendations.Recommend(request, timeout=30)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert "recreated" in (caught.value.details() or "")
 
 
 async def created(kafka: KafkaSettings) -> bool:

@@ -1,4 +1,4 @@
-"""The contents of frames: deltas, digests and resume tokens."""
+"""The contents of frames: deltas and digests."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 from recstream.client.frames import apply
 from recstream.v1 import slate_pb2
 from server.requests.slate_service import without
-from server.requests.validation import MAX_RESUME_TOKEN_BYTES
-from server.streaming.frames import decode_resume_token, delta, digest, encode_resume_token
+from server.streaming.frames import delta, digest
 
 ITEM = st.builds(
     slate_pb2.RankedItem,
@@ -65,18 +64,6 @@ def test_a_digest_depends_on_the_items_in_order_but_not_on_scores(slate: slate_p
         del turned.items[:]
         turned.items.extend(reversed(slate.items))
         assert digest("u", b"", turned) != digest("u", b"", slate)
-
-
-@given(st.binary(min_size=16, max_size=16))
-def test_a_resume_token_is_short_and_decodes_to_its_digest(value: bytes) -> None:
-    token = encode_resume_token(value)
-    assert len(token) <= MAX_RESUME_TOKEN_BYTES and decode_resume_token(token) == value
-
-
-@given(st.text(max_size=40))
-def test_an_invalid_resume_token_decodes_to_none(token: str) -> None:
-    found = decode_resume_token(token)
-    assert found is None or encode_resume_token(found) == token
 
 
 @given(SLATE, st.frozensets(st.sampled_from([f"i{n}" for n in range(12)])))

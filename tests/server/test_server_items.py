@@ -262,7 +262,8 @@ async def test_an_item_leaves_the_lists_of_the_server_that_is_asked_at_once(arou
     around.server.catalog._reader._take = _never
     answer = await getattr(around.catalog, call)(request, timeout=10)
     assert list(answer.unknown_item_ids) == ["nowhere"]
-    assert len(answer.tokens) == (2 if call == "DeleteItems" else 1)
+    written = around.positions(answer.token, "")
+    assert 1 <= len(written) <= (2 if call == "DeleteItems" else 1)
     assert gone not in {item.item_id for item in (await recommend(around, count=len(ITEMS))).items}
     assert gone not in ids(await next_frame(stream))
     assert gone not in {item.item_id for item in await listed(around)}
@@ -275,9 +276,9 @@ async def _never(*_: object) -> None:
 async def test_a_deleted_item_is_gone_from_the_topic_and_may_be_put_again(around: World) -> None:
     request = catalog.DeleteItemsRequest(item_ids=["item-1", "item-1"])
     first = await around.catalog.DeleteItems(request, timeout=10)
-    assert len(first.tokens) == 1 and not first.unknown_item_ids
+    assert first.token and not first.unknown_item_ids
     again = await around.catalog.DeleteItems(request, timeout=10)
-    assert len(again.tokens) == 1 and list(again.unknown_item_ids) == ["item-1"]
+    assert again.token and list(again.unknown_item_ids) == ["item-1"]
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await around.catalog.GetItem(catalog.GetItemRequest(item_id="item-1"), timeout=10)
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
@@ -319,7 +320,7 @@ async def test_what_another_process_puts_after_a_deletion_is_there(around: World
     withdrawn = await around.catalog.WithdrawItems(
         catalog.WithdrawItemsRequest(item_ids=["item-1"]), timeout=10
     )
-    assert len(withdrawn.tokens) == 1 and not withdrawn.unknown_item_ids
+    assert withdrawn.token and not withdrawn.unknown_item_ids
     row = around.server.catalog.row("item-1")
     assert around.server.catalog.item(row).title == "Other" and around.server.catalog.item(row).withdrawn
 

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from profiles.announcements.announcement import Announcement, AppliedEvent
 from profiles.folding.events import Position
+from profiles.profile import Entry, Impression, Profile
+from recstream.v1 import frame_pb2
 from recstream.v1 import recommendation_service_pb2 as rpc
 from server.errors import Draining, InvalidRequest, LimitExceeded
 from server.requests.admission import Admission
@@ -18,6 +20,8 @@ from server.requests.task_group import run_task_group
 from server.settings import ServerSettings
 from server.streaming.causes import MOST, Causes
 from server.streaming.mailbox import Mailbox
+from server.tokens.keys import TokenKey
+from server.tokens.sealing import Sealer
 
 TOPIC = b"t" * 16
 
@@ -30,31 +34,90 @@ def announcement(base: int, revision: int, *events: AppliedEvent, quiet: bool = 
     return Announcement("u", base, revision, quiet, events)
 
 
+def profile(*entries: tuple[int, int], impressions: int = 0, **offsets: int) -> Profile:
+    """A profile with these events, by partition and offset, and impressions on partition 9. Its watermarks are those of
+    `offsets`, such as p0=5, or the events' own."""
+    marks = {(TOPIC, partition): offset for partition, offset in sorted(entries)}
+    marks.update({(TOPIC, int(name[1:])): offset for name, offset in offsets.items()})
+    marks.update({(TOPIC, 9): impressions - 1} if impressions else {})
+    return Profile(
+        "u",
+        history=tuple(Entry(f"{p}-{o}", "item", "like", 1, Position(TOPIC, p, o)) for p, o in entries),
+        impressions=tuple(
+            Impression(f"9-{o}", ("item",), 1, Position(TOPIC, 9, o)) for o in range(impressions)
+        ),
+        watermarks=marks,
+    )
+
+
+def names(causes: list[frame_pb2.Cause]) -> list[str]:
+    return [cause.event_id for cause in causes]
+
+
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 200)), max_size=300, unique=True))
-def test_every_event_is_covered_by_a_cause_however_many_there_are(events) -> None:
+def test_the_newest_events_are_named_however_many_there_are(events) -> None:
     causes = Causes()
     causes.add(applied(*event) for event in events)
     assert len(causes) <= MOST
-    named = causes.take({(TOPIC, p): 1000 for p in range(4)}, missed=False)
-    for partition, offset in events:
-        assert any(c.token.partition == partition and c.token.offset >= offset for c in named)
+    named = causes.take(profile(p0=1000, p1=1000, p2=1000, p3=1000), missed=False)
+    assert names(named) == [f"{partition}-{offset}" for partition, offset in events[-MOST:]]
 
 
 def test_a_cause_waits_until_the_profile_includes_it() -> None:
     causes = Causes()
     causes.add([applied(0, 5), applied(1, 7)])
-    assert [c.event_id for c in causes.take({(TOPIC, 0): 5, (TOPIC, 1): 6}, missed=False)] == ["0-5"]
+    assert names(causes.take(profile(p0=5, p1=6), missed=False)) == ["0-5"]
     assert not causes.all_in({(TOPIC, 0): 9, (TOPIC, 1): 6})
-    assert [c.event_id for c in causes.take({(TOPIC, 0): 9, (TOPIC, 1): 7}, missed=False)] == ["1-7"]
+    assert names(causes.take(profile(p0=9, p1=7), missed=False)) == ["1-7"]
 
 
-def test_an_event_whose_announcement_was_lost_is_named_by_its_position() -> None:
+def test_an_event_whose_announcement_was_lost_is_found_in_the_history() -> None:
     causes = Causes()
     causes.begin({(TOPIC, 0): 3})
     causes.add([applied(1, 4)])
-    named = causes.take({(TOPIC, 0): 8, (TOPIC, 1): 4}, missed=True)
-    assert {(c.token.partition, c.token.offset, c.event_id) for c in named} == {(0, 8, ""), (1, 4, "1-4")}
-    assert causes.take({(TOPIC, 0): 8, (TOPIC, 1): 4}, missed=True) == []
+    now = profile((0, 2), (0, 3), (0, 8), (1, 4))
+    named = causes.take(now, missed=True)
+    assert names(named) == ["0-8", "1-4"] and not named[0].HasField("record_time")
+    assert causes.take(now, missed=True) == []
+    assert causes.take(None, missed=True) == []
+
+
+def test_a_lost_event_is_named_although_a_later_one_was_named_before_it() -> None:
+    causes = Causes()
+    causes.begin({(TOPIC, 0): 3})
+    causes.add([applied(0, 6)])
+    now = profile((0, 5), (0, 6))
+    assert names(causes.take(now, missed=False)) == ["0-6"]
+    assert names(causes.take(now, missed=True)) == ["0-5"]
+    causes.add([applied(0, 9)])
+    assert names(causes.take(profile((0, 9)), missed=False)) == ["0-9"]
+    causes.all_announced()
+    assert causes.take(profile((0, 9)), missed=True) == []
+
+
+def test_impressions_are_named_with_other_news_and_displace_no_event() -> None:
+    causes = Causes()
+    causes.begin({})
+    named = causes.take(profile(*((0, offset) for offset in range(MOST - 1)), impressions=5), missed=True)
+    assert len(named) == MOST and names(named)[0] == "9-4" and named[0].action == "impression"
+
+
+@given(st.data())
+def test_events_are_named_once_each_whatever_announcements_are_lost(data: st.DataObject) -> None:
+    causes, named = Causes(), []
+    events = data.draw(st.lists(st.integers(0, 2), max_size=40))
+    start = data.draw(st.integers(0, len(events)))
+    log = [(partition, events[:at].count(partition)) for at, partition in enumerate(events)]
+    causes.begin({(TOPIC, p): o for p, o in log[:start]})
+    for at in range(start, len(log)):
+        if lost := data.draw(st.booleans()):
+            pass
+        else:
+            causes.add([applied(*log[at])])
+        missed = data.draw(st.booleans()) if lost else False
+        named += names(causes.take(profile(*log[: at + 1]), missed=missed))
+    named += names(causes.take(profile(*log), missed=True))
+    assert sorted(named) == sorted(f"{partition}-{offset}" for partition, offset in log[start:])
 
 
 def test_an_announcement_of_a_profile_already_read_needs_no_new_list() -> None:
@@ -125,20 +188,30 @@ def test_a_deadline_always_leaves_time_to_answer(remaining: float) -> None:
 
 def test_an_expired_or_damaged_page_token_is_refused() -> None:
     clock = [1000.0]
-    pages = Pages(ServerSettings(page_seconds=60), lambda: clock[0])
+    pages = Pages(Sealer([TokenKey.random()]), ServerSettings(page_seconds=60), lambda: clock[0])
     request = rpc.RecommendRequest(user_id="u")
     token = pages.next(request, frozenset(), ["a", "b"], 5)
     again = rpc.RecommendRequest(user_id="u", page_token=token, count=3)
     served = pages.earlier_items(again)
     assert len(served) == 2
     assert pages.next(again, served, ["c"], 0) == ""
-    for at in range(0, len(token), 3):
+    for at in range(len(token)):
         bad = token[:at] + ("A" if token[at] != "A" else "B") + token[at + 1 :]
         with pytest.raises(InvalidRequest):
             pages.earlier_items(rpc.RecommendRequest(user_id="u", page_token=bad))
     clock[0] += 61
     with pytest.raises(InvalidRequest, match="expired"):
         pages.earlier_items(again)
+
+
+def test_the_page_token_of_the_longest_session_has_at_most_11_kib() -> None:
+    settings = ServerSettings()
+    pages = Pages(Sealer([TokenKey.random()]), settings)
+    request = rpc.RecommendRequest(user_id="u")
+    most = settings.page_items - 1
+    request.page_token = pages.next(request, frozenset(), [f"item-{n}" for n in range(most)], 5)
+    assert len(request.page_token) <= 11 * 1024 and len(pages.earlier_items(request)) == most
+    assert pages.next(request, pages.earlier_items(request), ["another"], 5) == ""
 
 
 async def test_a_waiting_bulk_stream_gets_an_event_slot_when_its_user_acts() -> None:

@@ -6,7 +6,7 @@ import grpc
 import pytest
 import pytest_asyncio
 
-from recstream.v1 import frame_pb2, interaction_pb2
+from recstream.v1 import frame_pb2
 from recstream.v1 import recommendation_service_pb2 as rpc
 from server import metrics
 from tests.server.streams import ids
@@ -47,13 +47,14 @@ def frames(answers: list[rpc.SessionResponse]) -> list[frame_pb2.Frame]:
     return [frame for frame in found if not frame.HasField("heartbeat")]
 
 
-def tokens(answers: list[rpc.SessionResponse]) -> list[interaction_pb2.EventToken]:
+def tokens(answers: list[rpc.SessionResponse]) -> list[str]:
     return [answer.recorded for answer in answers if answer.HasField("recorded")]
 
 
-def named(found: list[frame_pb2.Frame], token: interaction_pb2.EventToken) -> bool:
-    causes = [cause.token for frame in found for cause in frame.caused_by]
-    return any(c.partition == token.partition and c.offset >= token.offset for c in causes)
+def named(around: World, found: list[frame_pb2.Frame], token: str) -> bool:
+    """Whether a frame names the event, which was recorded without an id."""
+    (position,) = around.positions(token, "ann")
+    return position.event_id in {cause.event_id for frame in found for cause in frame.caused_by}
 
 
 async def test_the_last_list_of_an_ended_session_includes_its_events(around: World) -> None:
@@ -67,7 +68,7 @@ async def test_the_last_list_of_an_ended_session_includes_its_events(around: Wor
     around.ingest.stalled = False
     later = frames(await rest(call))
     assert later and not set(liked) & set(ids(later[-1])) and len(ids(later[-1])) == 5
-    assert all(named(later, token) for token in recorded)
+    assert all(named(around, later, token) for token in recorded)
 
 
 async def test_a_session_that_is_sent_at_once_ends_with_a_list_that_includes_its_events(
@@ -88,7 +89,7 @@ async def test_events_that_wake_no_stream_are_in_the_last_list_too(around: World
     await call.done_writing()
     answers = await rest(call)
     (token,) = tokens(answers)
-    assert named(frames(answers), token)
+    assert named(around, frames(answers), token)
 
 
 async def test_the_last_list_includes_events_whose_announcements_were_lost(kafka, valkey, prefix) -> None:
@@ -102,7 +103,8 @@ async def test_the_last_list_includes_events_whose_announcements_were_lost(kafka
         await call.done_writing()
         answers = await rest(call)
         (token,) = tokens(answers)
-        assert ids(first)[0] not in ids(frames(answers)[-1]) and named(frames(answers), token)
+        assert ids(first)[0] not in ids(frames(answers)[-1])
+        assert named(around, frames(answers), token)
 
 
 async def test_a_session_without_events_ends_with_its_first_list(around: World) -> None:

@@ -30,7 +30,7 @@ from profiles.interactions import Refusal, parse
 from profiles.settings import StoreSettings
 from profiles.store.store import ProfileStore, Write
 from ranking.settings import RankingSettings
-from recstream.storage.v1 import catalog_pb2
+from recstream.storage.v1 import catalog_pb2, token_pb2
 from recstream.storage.v1.model_pb2 import ServedVersion, ServedVersions
 from recstream.v1 import (
     catalog_service_pb2_grpc,
@@ -43,6 +43,9 @@ from recstream.v1 import (
 from server.app import Server
 from server.config import ServerConfig
 from server.settings import ServerSettings
+from server.tokens.positions import decode
+from server.tokens.sealing import Kind
+from server.tokens.written import WriteTokens
 from topics.create import create_topics
 from topics.ids import topic_ids
 from topics.producer import start_producer
@@ -183,10 +186,17 @@ class World:
         self.ingest = ingest
         self.model = model
         self.kafka = server.config.kafka
+        self.tokens = WriteTokens(server._sealer, server._writer, self.kafka.topics)
         self.recommendations = recommendation_service_pb2_grpc.RecommendationServiceStub(channel)
         self.interactions = interaction_service_pb2_grpc.InteractionServiceStub(channel)
         self.profiles = profile_service_pb2_grpc.ProfileServiceStub(channel)
         self.catalog = catalog_service_pb2_grpc.CatalogServiceStub(channel)
+
+    def positions(self, token: str, user_id: str) -> list[Position]:
+        """Returns what a token of a user's events, or of items, stands for."""
+        _, body = self.server._sealer.open(token, (Kind.EVENTS, Kind.ITEMS), user_id)
+        found = decode(token_pb2.Positions.FromString(body))
+        return [Position(*where, offset) for where, offset in found.items()]
 
     @property
     def target(self) -> str:

@@ -115,6 +115,12 @@ volumeMounts:
   valueFrom: {secretKeyRef: {name: {{ .existingSecret | quote }}, key: {{ .passwordKey | quote }}}}
 {{- end }}
 {{- end }}
+{{- with .values.tokenKeys }}
+{{- if .existingSecret }}
+- name: RECSTREAM_SERVER__TOKEN_KEYS
+  valueFrom: {secretKeyRef: {name: {{ .existingSecret | quote }}, key: {{ .secretKey | quote }}}}
+{{- end }}
+{{- end }}
 {{- with .root.Values.extraEnv }}
 {{ toYaml . }}
 {{- end }}

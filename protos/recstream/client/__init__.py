@@ -47,7 +47,7 @@ from recstream.client.stream import RecommendationStream
 from recstream.v1.catalog_service_pb2 import TopItem
 from recstream.v1.filter_pb2 import Filter
 from recstream.v1.frame_pb2 import Cause
-from recstream.v1.interaction_pb2 import EventToken, Interaction
+from recstream.v1.interaction_pb2 import Interaction
 from recstream.v1.item_pb2 import Attribute, Item
 from recstream.v1.profile_pb2 import Profile
 from recstream.v1.rules_pb2 import Boost, Cap, ListRules, Pin, Promotion, Rotation, TimeWindow
@@ -65,7 +65,6 @@ __all__ = [
     "Condition",
     "DeadlineExceeded",
     "EventFacts",
-    "EventToken",
     "FailedPrecondition",
     "FieldViolation",
     "Filter",

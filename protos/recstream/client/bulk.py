@@ -14,7 +14,7 @@ from recstream.client.exchange import Exchange
 from recstream.client.outbox import Answer, Outbox
 from recstream.client.reconnect import Reconnect
 from recstream.client.status import from_status
-from recstream.v1.interaction_pb2 import EventToken, Interaction
+from recstream.v1.interaction_pb2 import Interaction
 from recstream.v1.interaction_service_pb2 import BatchRecordRequest, RecordResult, RecordStreamRequest
 
 
@@ -24,12 +24,12 @@ class Recorded:
 
     Attributes:
         interaction: the event, with its id.
-        token: where Kafka keeps it; None if it was refused.
+        token: for `after=` of calls for the event's user; None if it was refused.
         error: why it was refused; None if it was recorded.
     """
 
     interaction: Interaction
-    token: EventToken | None
+    token: str | None
     error: RecstreamError | None
 
 

@@ -28,7 +28,6 @@ from recstream.v1.catalog_service_pb2 import (
     WithdrawItemsRequest,
     WithdrawItemsResponse,
 )
-from recstream.v1.interaction_pb2 import EventToken
 from recstream.v1.item_pb2 import Item
 
 #: The most items and bytes of a request. The bytes stay below gRPC's usual limit of 4 MiB.
@@ -139,7 +138,7 @@ class Catalogue:
             if not request.page_token:
                 return
 
-    async def put_items(self, items: Iterable[Item], *, timeout: float | None = None) -> list[EventToken]:
+    async def put_items(self, items: Iterable[Item], *, timeout: float | None = None) -> list[str]:
         """Adds or replaces any number of items. Returns when Kafka has them.
 
         Args:
@@ -147,7 +146,8 @@ class Catalogue:
             timeout: seconds for each request; None: the client's default.
 
         Returns:
-            One token for each item, in order.
+            One token for each request of up to 1,000 items. With all of them in `after=`, a list knows the items,
+            whichever server makes it.
 
         Raises:
             InvalidRequest: a field is invalid, such as `items[3].item_id`; earlier requests were accepted.
@@ -155,12 +155,12 @@ class Catalogue:
         Example:
             await client.put_items([Item(item_id="tt0114709", title="Toy Story", categories=["Animation"])])
         """
-        tokens: list[EventToken] = []
+        tokens: list[str] = []
         for batch in _batches(items):
             answer: PutItemsResponse = await self._connection.call(
                 self._connection.catalog.PutItems, PutItemsRequest(items=batch), timeout, hedge=False
             )
-            tokens.extend(answer.tokens)
+            tokens.append(answer.token)
         return tokens
 
     async def withdraw(

@@ -78,6 +78,7 @@ class FrameReader:
         self.held = from_slate(
             slate,
             items=items,
+            includes_events=frame.includes_events or not frame.HasField("includes_events"),
             causes=frame.caused_by,
             resume_token=frame.resume_token,
             sequence=frame.sequence,

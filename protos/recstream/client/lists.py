@@ -35,13 +35,14 @@ class Recommendations(Sequence[RankedItem]):
         items: the items; an item's position is its index. `item.item` has the fields that `item_fields` named.
         slate_id: the list's id; pass it to `record()` and `record_impression()`. Empty for an empty list.
         tier: how the list was made.
-        includes_events: False: the deadline came before the events in `after` were in the profile.
+        includes_events: False: the deadline came before the list could include all that `after` and `after_event_ids`
+            name. On streams, only the first list can have it.
         next_page_token: for `recommend(page_token=...)`; empty: there are no further items.
         unknown_item_ids: of `rank()`, the items that the catalogue does not know, in the order in which you named them.
         profile_revision: the revision of the profile that it was made from; only compare it for equality.
         model_version: the version of the model that scored it; 0: no model.
         profile_unavailable: True: the profile could not be read, so the list does not depend on the user.
-        causes: on streams, the events that led to this list; empty for the first list.
+        causes: on streams, the events that led to this list; empty for the first list, unless the stream resumed.
         resume_token: on streams, where to resume; see `stream(resume=...)`.
         sequence: on streams, the number of the frame within its connection.
 

@@ -10,12 +10,12 @@ from typing import Protocol, TypeVar
 import grpc.aio
 
 from recstream.client.errors import ClientClosed, ProtocolViolation, RecstreamError, fresh
-from recstream.v1.interaction_pb2 import EventToken, Interaction
+from recstream.v1.interaction_pb2 import Interaction
 
 _Request = TypeVar("_Request", contravariant=True)
 
-#: Where Kafka keeps an event, or why it was refused.
-Answer = EventToken | RecstreamError
+#: The token of an event that Kafka has, or why it was refused.
+Answer = str | RecstreamError
 
 
 class Writable(Protocol[_Request]):

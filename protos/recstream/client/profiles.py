@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import grpc.aio
 
 from recstream.client.connection import Connection
-from recstream.v1.interaction_pb2 import EventToken
 from recstream.v1.profile_pb2 import Profile
 from recstream.v1.profile_service_pb2 import (
     EraseProfileRequest,
@@ -38,22 +37,31 @@ class Profiles:
     _connection: Connection
 
     async def profile(
-        self, user_id: str, *, after: Iterable[EventToken] = (), timeout: float | None = None
+        self,
+        user_id: str,
+        *,
+        after: Iterable[str] = (),
+        after_event_ids: Iterable[str] = (),
+        timeout: float | None = None,
     ) -> GetProfileResponse:
         """Returns a user's profile. An unknown user has an empty profile with revision 0.
 
         Args:
             user_id: the user.
-            after: tokens of events that the profile must include; see `includes_events` of the answer.
+            after: tokens of events or erasures that the profile must include; see `includes_events` of the answer.
+            after_event_ids: ids of events that it must include, for events that you published to Kafka yourself.
             timeout: seconds; None: the client's default.
 
         Example:
             answer = await client.profile("ann")
             print(answer.profile.totals["view"], len(answer.profile.history))
         """
-        request = GetProfileRequest(user_id=user_id, after=after)
+        request = GetProfileRequest(user_id=user_id, after=after, after_event_ids=after_event_ids)
         return await self._connection.call(
-            self._connection.profiles.GetProfile, request, timeout, hedge=not request.after
+            self._connection.profiles.GetProfile,
+            request,
+            timeout,
+            hedge=not (request.after or request.after_event_ids),
         )
 
     async def export_profile(self, user_id: str, *, timeout: float | None = None) -> ProfileExport:
@@ -76,7 +84,7 @@ class Profiles:
 
         return await self._connection.retrying(attempt, timeout, hedge=False)
 
-    async def erase(self, user_id: str, *, timeout: float | None = None) -> EventToken:
+    async def erase(self, user_id: str, *, timeout: float | None = None) -> str:
         """Erases every event of the user that Kafka has now. A replay of the topic does not bring them back.
 
         Returns:

@@ -11,7 +11,6 @@ from recstream.client.lists import Recommendations, from_slate
 from recstream.client.reconnect import OnRetry
 from recstream.client.session import Session
 from recstream.client.stream import RecommendationStream
-from recstream.v1.interaction_pb2 import EventToken
 from recstream.v1.recommendation_service_pb2 import (
     RankRequest,
     RecommendRequest,
@@ -60,7 +59,8 @@ class Recommending:
         user_id: str,
         *,
         count: int = 0,
-        after: Iterable[EventToken] = (),
+        after: Iterable[str] = (),
+        after_event_ids: Iterable[str] = (),
         surface: str = "",
         domain: str = "",
         filter: Filterable | None = None,
@@ -77,7 +77,10 @@ class Recommending:
         Args:
             user_id: the user.
             count: how many items, 1 to 500; 0: the server's default, 20.
-            after: tokens of events that the list must include; see `includes_events` of the answer.
+            after: tokens that the list must include, at most 32: of the user's events, and of items that were put,
+                withdrawn or deleted; see `includes_events` of the answer.
+            after_event_ids: ids of events of the user that the list must include, at most 32: for events that you
+                published to Kafka yourself. One that has left the user's history is waited for in vain.
             surface: where the list is shown; selects the surface's settings.
             domain: only items of this domain.
             filter: which items the list may have, such as `category("Comedy")`; see `Filterable`.
@@ -110,13 +113,17 @@ class Recommending:
             excluded_item_ids=excluded,
             page_token=page_token,
             after=after,
+            after_event_ids=after_event_ids,
             experiments=experiments,
             **filter_fields(filter),
             view=_view(item_fields, model_outputs),
             rules=rules,
         )
         answer = await self._connection.call(
-            self._connection.recommendations.Recommend, request, timeout, hedge=not request.after
+            self._connection.recommendations.Recommend,
+            request,
+            timeout,
+            hedge=not (request.after or request.after_event_ids),
         )
         return from_slate(
             answer.slate, includes_events=answer.includes_events, next_page_token=answer.next_page_token
@@ -127,7 +134,8 @@ class Recommending:
         user_id: str,
         item_ids: Iterable[str],
         *,
-        after: Iterable[EventToken] = (),
+        after: Iterable[str] = (),
+        after_event_ids: Iterable[str] = (),
         surface: str = "",
         experiments: Mapping[str, str] | None = None,
         item_fields: Iterable[str] = (),
@@ -139,7 +147,8 @@ class Recommending:
         Args:
             user_id: the user.
             item_ids: ids of the items, 1 to 1,000, each once.
-            after: tokens of events that the order must include; see `includes_events` of the answer.
+            after: as in `recommend()`.
+            after_event_ids: as in `recommend()`.
             surface: where the items are shown; selects the surface's settings.
             experiments: experiment name to arm; stored with the list's record.
             item_fields: as in `recommend()`.
@@ -162,11 +171,15 @@ class Recommending:
             item_ids=item_ids,
             surface=surface,
             after=after,
+            after_event_ids=after_event_ids,
             experiments=experiments,
             view=_view(item_fields, model_outputs),
         )
         answer = await self._connection.call(
-            self._connection.recommendations.Rank, request, timeout, hedge=not request.after
+            self._connection.recommendations.Rank,
+            request,
+            timeout,
+            hedge=not (request.after or request.after_event_ids),
         )
         return from_slate(
             answer.slate, includes_events=answer.includes_events, unknown_item_ids=answer.unknown_item_ids
@@ -176,7 +189,8 @@ class Recommending:
         self,
         user_id: str,
         *,
-        after: Iterable[EventToken] = (),
+        after: Iterable[str] = (),
+        after_event_ids: Iterable[str] = (),
         timeout: float | None = None,
         **options: Unpack[ListOptions],
     ) -> AsyncGenerator[Recommendations, None]:
@@ -184,7 +198,8 @@ class Recommending:
 
         Args:
             user_id: the user.
-            after: tokens of events that the first page must include.
+            after: as in `recommend()`, for the first page.
+            after_event_ids: as in `recommend()`, for the first page.
             timeout: seconds for each page.
             options: as in `recommend()`; `count` is the size of a page.
 
@@ -195,7 +210,12 @@ class Recommending:
         token = ""
         while True:
             page = await self.recommend(
-                user_id, after=() if token else after, page_token=token, timeout=timeout, **options
+                user_id,
+                after=() if token else after,
+                after_event_ids=() if token else after_event_ids,
+                page_token=token,
+                timeout=timeout,
+                **options,
             )
             if page:
                 yield page
@@ -208,6 +228,8 @@ class Recommending:
         user_id: str,
         *,
         count: int = 0,
+        after: Iterable[str] = (),
+        after_event_ids: Iterable[str] = (),
         surface: str = "",
         domain: str = "",
         filter: Filterable | None = None,
@@ -225,6 +247,8 @@ class Recommending:
         Args:
             user_id: the user.
             count: how many items, 1 to 500; 0: the server's default, 20.
+            after: as in `recommend()`, for the first list; see its `includes_events`.
+            after_event_ids: as in `recommend()`, for the first list.
             surface: where the list is shown.
             domain: only items of this domain.
             filter: which items the list may have.
@@ -253,6 +277,8 @@ class Recommending:
             view=_view(item_fields, model_outputs),
             rules=rules,
             deltas=deltas,
+            after=after,
+            after_event_ids=after_event_ids,
             **filter_fields(filter),
         )
         return RecommendationStream(
@@ -264,6 +290,8 @@ class Recommending:
         user_id: str,
         *,
         count: int = 0,
+        after: Iterable[str] = (),
+        after_event_ids: Iterable[str] = (),
         surface: str = "",
         domain: str = "",
         filter: Filterable | None = None,
@@ -293,6 +321,8 @@ class Recommending:
             view=_view(item_fields, model_outputs),
             rules=rules,
             deltas=deltas,
+            after=after,
+            after_event_ids=after_event_ids,
             **filter_fields(filter),
         )
         return Session(

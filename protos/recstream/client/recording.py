@@ -8,7 +8,7 @@ from typing import Unpack
 from recstream.client.bulk import Recorded, record_batch, record_many
 from recstream.client.connection import Connection
 from recstream.client.events import ActionFacts, EventFacts, impression, interaction, undo
-from recstream.v1.interaction_pb2 import EventToken, Interaction
+from recstream.v1.interaction_pb2 import Interaction
 from recstream.v1.interaction_service_pb2 import RecordRequest
 
 
@@ -26,7 +26,7 @@ class Recording:
         *,
         timeout: float | None = None,
         **facts: Unpack[ActionFacts],
-    ) -> EventToken:
+    ) -> str:
         """Records an action on an item. Returns when Kafka has it on all in-sync replicas.
 
         The call is retried while the server is unavailable and time is left. A retry does not count twice, because
@@ -40,7 +40,7 @@ class Recording:
             facts: see `ActionFacts` and `EventFacts`.
 
         Returns:
-            Where Kafka keeps the event: pass it to `after=` of `recommend()` or `profile()`.
+            The event's token: pass it to `after=` of calls for the same user, such as `recommend()`.
 
         Raises:
             InvalidRequest: a field is invalid.
@@ -59,7 +59,7 @@ class Recording:
         first_position: int = 0,
         timeout: float | None = None,
         **facts: Unpack[EventFacts],
-    ) -> EventToken:
+    ) -> str:
         """Records that the user saw items of a list. They count together.
 
         Args:
@@ -78,7 +78,7 @@ class Recording:
         event = impression(user_id, item_ids, first_position=first_position, **facts)
         return await self._record(event, timeout)
 
-    async def undo(self, user_id: str, event_id: str, *, timeout: float | None = None) -> EventToken:
+    async def undo(self, user_id: str, event_id: str, *, timeout: float | None = None) -> str:
         """Undoes an event. `event_id` is the id that it was recorded with.
 
         Example:
@@ -88,7 +88,7 @@ class Recording:
         """
         return await self._record(undo(user_id, event_id), timeout)
 
-    async def _record(self, event: Interaction, timeout: float | None) -> EventToken:
+    async def _record(self, event: Interaction, timeout: float | None) -> str:
         request = RecordRequest(interaction=event)
         return (await self._connection.call(self._connection.interactions.Record, request, timeout)).token
 
@@ -97,8 +97,9 @@ class Recording:
     ) -> list[Recorded]:
         """Records up to 1,000 events in one call. Returns one outcome for each event, in order.
 
-        The outcome of a refused event has an `error`, and the others are recorded. The call is retried like
-        `record()`. Events without an id get one, so a retry counts none twice. For more events use `record_many()`.
+        The outcome of a refused event has an `error`, and the others are recorded. All events of a user have the same
+        token, which covers all of them. The call is retried like `record()`. Events without an id get one, so a retry
+        counts none twice. For more events use `record_many()`.
 
         Args:
             interactions: the events; see `interaction()`, `impression()` and `undo()`.

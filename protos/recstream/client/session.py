@@ -23,7 +23,7 @@ from recstream.client.outbox import Answer, Outbox
 from recstream.client.reconnect import OnRetry, Reconnect
 from recstream.client.status import from_status
 from recstream.client.subscription import Subscription
-from recstream.v1.interaction_pb2 import EventToken, Interaction
+from recstream.v1.interaction_pb2 import Interaction
 from recstream.v1.recommendation_service_pb2 import (
     SessionRequest,
     SessionResponse,
@@ -78,6 +78,9 @@ class Session(AsyncIterator[Recommendations]):
                 outbox.answer(from_status(response.refused))
             elif kind == "frame":
                 mailbox.receive(response.frame)
+                # As in RecommendationStream: the first frame has answered for them.
+                request.ClearField("after")
+                request.ClearField("after_event_ids")
 
         self._user_id = request.user_id
         self._timeout = connection.timeout
@@ -107,7 +110,7 @@ class Session(AsyncIterator[Recommendations]):
 
     async def record(
         self, item_id: str, action: str, *, timeout: float | None = None, **facts: Unpack[ActionFacts]
-    ) -> EventToken:
+    ) -> str:
         """Records an action of the session's user. Returns when Kafka has it.
 
         Args:
@@ -130,16 +133,16 @@ class Session(AsyncIterator[Recommendations]):
         first_position: int = 0,
         timeout: float | None = None,
         **facts: Unpack[EventFacts],
-    ) -> EventToken:
+    ) -> str:
         """Records that the session's user saw items of a list, as `Client.record_impression` does."""
         event = impression(self._user_id, item_ids, first_position=first_position, **facts)
         return await self._record(event, timeout)
 
-    async def undo(self, event_id: str, *, timeout: float | None = None) -> EventToken:
+    async def undo(self, event_id: str, *, timeout: float | None = None) -> str:
         """Undoes an event of the session's user. `event_id` is the id that it was recorded with."""
         return await self._record(undo(self._user_id, event_id), timeout)
 
-    async def _record(self, event: Interaction, timeout: float | None) -> EventToken:
+    async def _record(self, event: Interaction, timeout: float | None) -> str:
         self._check_entered()
         seconds = self._timeout if timeout is None else timeout
         answer = await within(seconds, self._answered(event))

@@ -58,6 +58,9 @@ class RecommendationStream(AsyncIterator[Recommendations]):
 
         def receive(response: StreamRecommendationsResponse) -> None:
             mailbox.receive(response.frame)
+            # The first frame has answered for them. The stream must not wait for them again after a break.
+            request.ClearField("after")
+            request.ClearField("after_event_ids")
 
         self._latest = resume
         self._reconnect = Reconnect(connection.backoff, on_retry)

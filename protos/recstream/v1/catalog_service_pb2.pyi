@@ -43,9 +43,6 @@ from google.protobuf.timestamp_pb2 import (
 from recstream.v1.filter_pb2 import (
     Filter,
 )
-from recstream.v1.interaction_pb2 import (
-    EventToken,
-)
 from recstream.v1.item_pb2 import (
     Item,
 )
@@ -225,7 +222,7 @@ class ListItemsResponse(Message):
     ITEMS_FIELD_NUMBER: int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: int
     next_page_token: str
-    """At most 64 bytes. Valid on every server. Empty: there are no further items."""
+    """At most 64 bytes. Valid on every server with the same token keys. Empty: there are no further items."""
     @property
     def items(self) -> RepeatedCompositeFieldContainer[Item]:
         """The items. Their media have hashes instead of contents."""
@@ -258,17 +255,17 @@ class PutItemsRequest(Message):
 class PutItemsResponse(Message):
     DESCRIPTOR: Descriptor
 
-    TOKENS_FIELD_NUMBER: int
-    @property
-    def tokens(self) -> RepeatedCompositeFieldContainer[EventToken]:
-        """One token for each item, in order."""
-
+    TOKEN_FIELD_NUMBER: int
+    token: str
+    """One token for all items. Pass it in `after`: the answer then knows them, whichever server gives it. Empty: there were
+    no items.
+    """
     def __init__(
         self,
         *,
-        tokens: Iterable[EventToken] | None = ...,
+        token: str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: Literal["tokens", b"tokens"]) -> None: ...
+    def ClearField(self, field_name: Literal["token", b"token"]) -> None: ...
 
 @final
 class WithdrawItemsRequest(Message):
@@ -290,12 +287,10 @@ class WithdrawItemsRequest(Message):
 class WithdrawItemsResponse(Message):
     DESCRIPTOR: Descriptor
 
-    TOKENS_FIELD_NUMBER: int
+    TOKEN_FIELD_NUMBER: int
     UNKNOWN_ITEM_IDS_FIELD_NUMBER: int
-    @property
-    def tokens(self) -> RepeatedCompositeFieldContainer[EventToken]:
-        """One token for each known item, in order."""
-
+    token: str
+    """One token for all known items, as in PutItemsResponse."""
     @property
     def unknown_item_ids(self) -> RepeatedScalarFieldContainer[str]:
         """The unknown items, in order."""
@@ -303,10 +298,10 @@ class WithdrawItemsResponse(Message):
     def __init__(
         self,
         *,
-        tokens: Iterable[EventToken] | None = ...,
+        token: str = ...,
         unknown_item_ids: Iterable[str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: Literal["tokens", b"tokens", "unknown_item_ids", b"unknown_item_ids"]) -> None: ...
+    def ClearField(self, field_name: Literal["token", b"token", "unknown_item_ids", b"unknown_item_ids"]) -> None: ...
 
 @final
 class DeleteItemsRequest(Message):
@@ -328,12 +323,10 @@ class DeleteItemsRequest(Message):
 class DeleteItemsResponse(Message):
     DESCRIPTOR: Descriptor
 
-    TOKENS_FIELD_NUMBER: int
+    TOKEN_FIELD_NUMBER: int
     UNKNOWN_ITEM_IDS_FIELD_NUMBER: int
-    @property
-    def tokens(self) -> RepeatedCompositeFieldContainer[EventToken]:
-        """One token for each different item, known or not, in order."""
-
+    token: str
+    """One token for all items, as in PutItemsResponse."""
     @property
     def unknown_item_ids(self) -> RepeatedScalarFieldContainer[str]:
         """The items that this server did not know, in order."""
@@ -341,10 +334,10 @@ class DeleteItemsResponse(Message):
     def __init__(
         self,
         *,
-        tokens: Iterable[EventToken] | None = ...,
+        token: str = ...,
         unknown_item_ids: Iterable[str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: Literal["tokens", b"tokens", "unknown_item_ids", b"unknown_item_ids"]) -> None: ...
+    def ClearField(self, field_name: Literal["token", b"token", "unknown_item_ids", b"unknown_item_ids"]) -> None: ...
 
 @final
 class TopItemsRequest(Message):

@@ -101,6 +101,7 @@ class CatalogServiceServicer(object):
 
     def PutItems(self, request, context):
         """Adds or replaces items, at most 1,000. Answers when Kafka has them. If one item is refused, none is put.
+        This server knows the items from then on. Any server does in an answer that was asked for with the token in `after`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -217,7 +217,9 @@ class CatalogServiceStub(typing.Generic[_CatalogServiceGetItemType, _CatalogServ
     """
 
     PutItems: _CatalogServicePutItemsType
-    """Adds or replaces items, at most 1,000. Answers when Kafka has them. If one item is refused, none is put."""
+    """Adds or replaces items, at most 1,000. Answers when Kafka has them. If one item is refused, none is put.
+    This server knows the items from then on. Any server does in an answer that was asked for with the token in `after`.
+    """
 
     WithdrawItems: _CatalogServiceWithdrawItemsType
     """Takes items off every list. They stay in the catalogue, without the contents of their media, and may be put again.
@@ -301,7 +303,9 @@ class CatalogServiceServicer(metaclass=abc.ABCMeta):
         request: recstream.v1.catalog_service_pb2.PutItemsRequest,
         context: _ServicerContext,
     ) -> typing.Union[recstream.v1.catalog_service_pb2.PutItemsResponse, collections.abc.Awaitable[recstream.v1.catalog_service_pb2.PutItemsResponse]]:
-        """Adds or replaces items, at most 1,000. Answers when Kafka has them. If one item is refused, none is put."""
+        """Adds or replaces items, at most 1,000. Answers when Kafka has them. If one item is refused, none is put.
+        This server knows the items from then on. Any server does in an answer that was asked for with the token in `after`.
+        """
 
     @abc.abstractmethod
     def WithdrawItems(

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1frecstream/v1/error_reason.proto\x12\x0crecstream.v1*\xf1\x02\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12 \n\x1c\x45RROR_REASON_INVALID_REQUEST\x10\x01\x12\x1d\n\x19\x45RROR_REASON_UNKNOWN_ITEM\x10\x02\x12\x1f\n\x1b\x45RROR_REASON_LIMIT_EXCEEDED\x10\x03\x12\"\n\x1e\x45RROR_REASON_CATALOGUE_LOADING\x10\x04\x12\"\n\x1e\x45RROR_REASON_STORE_UNAVAILABLE\x10\x05\x12\"\n\x1e\x45RROR_REASON_KAFKA_UNAVAILABLE\x10\x06\x12\x19\n\x15\x45RROR_REASON_DRAINING\x10\x07\x12\x1e\n\x1a\x45RROR_REASON_SLOW_CONSUMER\x10\x08\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\t\x12 \n\x1c\x45RROR_REASON_UNKNOWN_SURFACE\x10\nB9\n\x0crecstream.v1P\x01Z\x18recstream/v1;recstreamv1\xaa\x02\x0cRecstream.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1frecstream/v1/error_reason.proto\x12\x0crecstream.v1*\x91\x03\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12 \n\x1c\x45RROR_REASON_INVALID_REQUEST\x10\x01\x12\x1d\n\x19\x45RROR_REASON_UNKNOWN_ITEM\x10\x02\x12\x1f\n\x1b\x45RROR_REASON_LIMIT_EXCEEDED\x10\x03\x12\"\n\x1e\x45RROR_REASON_CATALOGUE_LOADING\x10\x04\x12\"\n\x1e\x45RROR_REASON_STORE_UNAVAILABLE\x10\x05\x12\"\n\x1e\x45RROR_REASON_KAFKA_UNAVAILABLE\x10\x06\x12\x19\n\x15\x45RROR_REASON_DRAINING\x10\x07\x12\x1e\n\x1a\x45RROR_REASON_SLOW_CONSUMER\x10\x08\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\t\x12 \n\x1c\x45RROR_REASON_UNKNOWN_SURFACE\x10\n\x12\x1e\n\x1a\x45RROR_REASON_INVALID_TOKEN\x10\x0b\x42\x39\n\x0crecstream.v1P\x01Z\x18recstream/v1;recstreamv1\xaa\x02\x0cRecstream.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,5 +33,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\014recstream.v1P\001Z\030recstream/v1;recstreamv1\252\002\014Recstream.V1'
   _globals['_ERRORREASON']._serialized_start=50
-  _globals['_ERRORREASON']._serialized_end=419
+  _globals['_ERRORREASON']._serialized_end=451
 # @@protoc_insertion_point(module_scope)

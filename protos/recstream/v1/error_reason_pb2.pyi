@@ -57,6 +57,11 @@ class _ErrorReasonEnumTypeWrapper(_EnumTypeWrapper[_ErrorReason.ValueType], type
     """INVALID_ARGUMENT: the settings have no such surface. Metadata: `surface`. A google.rpc.BadRequest names the surfaces
     that there are.
     """
+    ERROR_REASON_INVALID_TOKEN: _ErrorReason.ValueType  # 11
+    """INVALID_ARGUMENT: a token cannot be used. It was changed, is of another user, request or kind, has expired, was made
+    with a key that this server does not have, or names a topic that was recreated since. Go on without it. Metadata:
+    `field`, such as `after[0]`. A google.rpc.BadRequest says what is wrong with it.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed, for programs. Every status that recstream itself sends has a google.rpc.ErrorInfo with the domain
@@ -88,4 +93,9 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 9
 ERROR_REASON_UNKNOWN_SURFACE: ErrorReason.ValueType  # 10
 """INVALID_ARGUMENT: the settings have no such surface. Metadata: `surface`. A google.rpc.BadRequest names the surfaces
 that there are.
+"""
+ERROR_REASON_INVALID_TOKEN: ErrorReason.ValueType  # 11
+"""INVALID_ARGUMENT: a token cannot be used. It was changed, is of another user, request or kind, has expired, was made
+with a key that this server does not have, or names a topic that was recreated since. Go on without it. Metadata:
+`field`, such as `after[0]`. A google.rpc.BadRequest says what is wrong with it.
 """

@@ -24,11 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
-from recstream.v1 import interaction_pb2 as recstream_dot_v1_dot_interaction__pb2
 from recstream.v1 import slate_pb2 as recstream_dot_v1_dot_slate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18recstream/v1/frame.proto\x12\x0crecstream.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1erecstream/v1/interaction.proto\x1a\x18recstream/v1/slate.proto\"\x88\x02\n\x05\x46rame\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12&\n\tcaused_by\x18\x02 \x03(\x0b\x32\x13.recstream.v1.Cause\x12*\n\x08snapshot\x18\x03 \x01(\x0b\x32\x16.recstream.v1.SnapshotH\x00\x12$\n\x05\x64\x65lta\x18\x04 \x01(\x0b\x32\x13.recstream.v1.DeltaH\x00\x12,\n\theartbeat\x18\x05 \x01(\x0b\x32\x17.recstream.v1.HeartbeatH\x00\x12\'\n\x07go_away\x18\x06 \x01(\x0b\x32\x14.recstream.v1.GoAwayH\x00\x12\x14\n\x0cresume_token\x18\x07 \x01(\tB\x06\n\x04kind\"\xc4\x01\n\x05\x43\x61use\x12\'\n\x05token\x18\x01 \x01(\x0b\x32\x18.recstream.v1.EventToken\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12\x0f\n\x07item_id\x18\x03 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x04 \x01(\t\x12.\n\nevent_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brecord_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\".\n\x08Snapshot\x12\"\n\x05slate\x18\x01 \x01(\x0b\x32\x13.recstream.v1.Slate\"\x7f\n\x05\x44\x65lta\x12\"\n\x05slate\x18\x01 \x01(\x0b\x32\x13.recstream.v1.Slate\x12\x18\n\x10removed_item_ids\x18\x02 \x03(\t\x12(\n\x06placed\x18\x03 \x03(\x0b\x32\x18.recstream.v1.PlacedItem\x12\x0e\n\x06length\x18\x04 \x01(\x05\"F\n\nPlacedItem\x12\x10\n\x08position\x18\x01 \x01(\x05\x12&\n\x04item\x18\x02 \x01(\x0b\x32\x18.recstream.v1.RankedItem\"\x0b\n\tHeartbeat\"<\n\x06GoAway\x12\x32\n\x0freconnect_after\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB9\n\x0crecstream.v1P\x01Z\x18recstream/v1;recstreamv1\xaa\x02\x0cRecstream.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18recstream/v1/frame.proto\x12\x0crecstream.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18recstream/v1/slate.proto\"\xba\x02\n\x05\x46rame\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12&\n\tcaused_by\x18\x02 \x03(\x0b\x32\x13.recstream.v1.Cause\x12*\n\x08snapshot\x18\x03 \x01(\x0b\x32\x16.recstream.v1.SnapshotH\x00\x12$\n\x05\x64\x65lta\x18\x04 \x01(\x0b\x32\x13.recstream.v1.DeltaH\x00\x12,\n\theartbeat\x18\x05 \x01(\x0b\x32\x17.recstream.v1.HeartbeatH\x00\x12\'\n\x07go_away\x18\x06 \x01(\x0b\x32\x14.recstream.v1.GoAwayH\x00\x12\x14\n\x0cresume_token\x18\x07 \x01(\t\x12\x1c\n\x0fincludes_events\x18\x08 \x01(\x08H\x01\x88\x01\x01\x42\x06\n\x04kindB\x12\n\x10_includes_events\"\x9b\x01\n\x05\x43\x61use\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12\x0f\n\x07item_id\x18\x03 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x04 \x01(\t\x12.\n\nevent_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brecord_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\".\n\x08Snapshot\x12\"\n\x05slate\x18\x01 \x01(\x0b\x32\x13.recstream.v1.Slate\"\x7f\n\x05\x44\x65lta\x12\"\n\x05slate\x18\x01 \x01(\x0b\x32\x13.recstream.v1.Slate\x12\x18\n\x10removed_item_ids\x18\x02 \x03(\t\x12(\n\x06placed\x18\x03 \x03(\x0b\x32\x18.recstream.v1.PlacedItem\x12\x0e\n\x06length\x18\x04 \x01(\x05\"F\n\nPlacedItem\x12\x10\n\x08position\x18\x01 \x01(\x05\x12&\n\x04item\x18\x02 \x01(\x0b\x32\x18.recstream.v1.RankedItem\"\x0b\n\tHeartbeat\"<\n\x06GoAway\x12\x32\n\x0freconnect_after\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB9\n\x0crecstream.v1P\x01Z\x18recstream/v1;recstreamv1\xaa\x02\x0cRecstream.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,18 +35,18 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'recstream.v1.frame_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\014recstream.v1P\001Z\030recstream/v1;recstreamv1\252\002\014Recstream.V1'
-  _globals['_FRAME']._serialized_start=166
-  _globals['_FRAME']._serialized_end=430
-  _globals['_CAUSE']._serialized_start=433
-  _globals['_CAUSE']._serialized_end=629
-  _globals['_SNAPSHOT']._serialized_start=631
-  _globals['_SNAPSHOT']._serialized_end=677
-  _globals['_DELTA']._serialized_start=679
-  _globals['_DELTA']._serialized_end=806
-  _globals['_PLACEDITEM']._serialized_start=808
-  _globals['_PLACEDITEM']._serialized_end=878
-  _globals['_HEARTBEAT']._serialized_start=880
-  _globals['_HEARTBEAT']._serialized_end=891
-  _globals['_GOAWAY']._serialized_start=893
-  _globals['_GOAWAY']._serialized_end=953
+  _globals['_FRAME']._serialized_start=134
+  _globals['_FRAME']._serialized_end=448
+  _globals['_CAUSE']._serialized_start=451
+  _globals['_CAUSE']._serialized_end=606
+  _globals['_SNAPSHOT']._serialized_start=608
+  _globals['_SNAPSHOT']._serialized_end=654
+  _globals['_DELTA']._serialized_start=656
+  _globals['_DELTA']._serialized_end=783
+  _globals['_PLACEDITEM']._serialized_start=785
+  _globals['_PLACEDITEM']._serialized_end=855
+  _globals['_HEARTBEAT']._serialized_start=857
+  _globals['_HEARTBEAT']._serialized_end=868
+  _globals['_GOAWAY']._serialized_start=870
+  _globals['_GOAWAY']._serialized_end=930
 # @@protoc_insertion_point(module_scope)

@@ -28,9 +28,6 @@ from google.protobuf.message import (
 from google.protobuf.timestamp_pb2 import (
     Timestamp,
 )
-from recstream.v1.interaction_pb2 import (
-    EventToken,
-)
 from recstream.v1.slate_pb2 import (
     RankedItem,
     Slate,
@@ -38,6 +35,7 @@ from recstream.v1.slate_pb2 import (
 from typing import (
     Literal,
     final,
+    overload,
 )
 
 DESCRIPTOR: FileDescriptor
@@ -55,15 +53,23 @@ class Frame(Message):
     HEARTBEAT_FIELD_NUMBER: int
     GO_AWAY_FIELD_NUMBER: int
     RESUME_TOKEN_FIELD_NUMBER: int
+    INCLUDES_EVENTS_FIELD_NUMBER: int
     sequence: int
     """1 for the first frame of a stream, and one more for each frame after it, including heartbeats."""
     resume_token: str
-    """Pass it to the next stream after a break. If the list is still the same, it is not sent again.
-    At most 256 bytes. Set on snapshots, deltas and go-aways.
+    """Pass it to the next stream after a break. If the list is still the same, it is not sent again, and the first frame
+    names the events that came meanwhile, as far as the history has them. At most 512 bytes. Set on snapshots, deltas
+    and go-aways.
+    """
+    includes_events: bool
+    """On the first frame of a stream that was opened with `after` or `after_event_ids`: whether the list includes all of
+    them. False: the deadline came first. A later frame names them once the list includes them.
     """
     @property
     def caused_by(self) -> RepeatedCompositeFieldContainer[Cause]:
-        """The events that led to this frame. Empty for the first frame, for heartbeats, and for changes of the catalogue."""
+        """The events that led to this frame, at most 64: those that the list includes and the one before it did not. Empty for
+        heartbeats, for changes of the catalogue, and for the first frame of a stream that does not resume.
+        """
 
     @property
     def snapshot(self) -> Snapshot:
@@ -91,9 +97,13 @@ class Frame(Message):
         heartbeat: Heartbeat | None = ...,
         go_away: GoAway | None = ...,
         resume_token: str = ...,
+        includes_events: bool | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: Literal["delta", b"delta", "go_away", b"go_away", "heartbeat", b"heartbeat", "kind", b"kind", "snapshot", b"snapshot"]) -> bool: ...
-    def ClearField(self, field_name: Literal["caused_by", b"caused_by", "delta", b"delta", "go_away", b"go_away", "heartbeat", b"heartbeat", "kind", b"kind", "resume_token", b"resume_token", "sequence", b"sequence", "snapshot", b"snapshot"]) -> None: ...
+    def HasField(self, field_name: Literal["_includes_events", b"_includes_events", "delta", b"delta", "go_away", b"go_away", "heartbeat", b"heartbeat", "includes_events", b"includes_events", "kind", b"kind", "snapshot", b"snapshot"]) -> bool: ...
+    def ClearField(self, field_name: Literal["_includes_events", b"_includes_events", "caused_by", b"caused_by", "delta", b"delta", "go_away", b"go_away", "heartbeat", b"heartbeat", "includes_events", b"includes_events", "kind", b"kind", "resume_token", b"resume_token", "sequence", b"sequence", "snapshot", b"snapshot"]) -> None: ...
+    @overload
+    def WhichOneof(self, oneof_group: Literal["_includes_events", b"_includes_events"]) -> Literal["includes_events"] | None: ...
+    @overload
     def WhichOneof(self, oneof_group: Literal["kind", b"kind"]) -> Literal["snapshot", "delta", "heartbeat", "go_away"] | None: ...
 
 @final
@@ -102,42 +112,38 @@ class Cause(Message):
 
     DESCRIPTOR: Descriptor
 
-    TOKEN_FIELD_NUMBER: int
     EVENT_ID_FIELD_NUMBER: int
     ITEM_ID_FIELD_NUMBER: int
     ACTION_FIELD_NUMBER: int
     EVENT_TIME_FIELD_NUMBER: int
     RECORD_TIME_FIELD_NUMBER: int
     event_id: str
-    """The event's id. Empty if only its position is known, because no announcement of it came."""
+    """The event's id."""
     item_id: str
-    """The item that was acted on. Empty for an undo, and if the event id is empty."""
+    """The item that was acted on. Empty for an undo and an impression."""
     action: str
-    """The action, or `undo`. Empty if the event id is empty."""
-    @property
-    def token(self) -> EventToken:
-        """The frame includes every event of this user on this partition up to this offset."""
-
+    """The action, `undo` or `impression`. Impressions do not wake a stream; they are only named with other news."""
     @property
     def event_time(self) -> Timestamp:
-        """When it happened, in milliseconds. Absent if the event id is empty."""
+        """When it happened, in milliseconds."""
 
     @property
     def record_time(self) -> Timestamp:
-        """The timestamp of its record in Kafka, in milliseconds. Absent if the event id is empty."""
+        """The timestamp of its record in Kafka, in milliseconds. Absent if no announcement of the event came, and it was found
+        in the history.
+        """
 
     def __init__(
         self,
         *,
-        token: EventToken | None = ...,
         event_id: str = ...,
         item_id: str = ...,
         action: str = ...,
         event_time: Timestamp | None = ...,
         record_time: Timestamp | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: Literal["event_time", b"event_time", "record_time", b"record_time", "token", b"token"]) -> bool: ...
-    def ClearField(self, field_name: Literal["action", b"action", "event_id", b"event_id", "event_time", b"event_time", "item_id", b"item_id", "record_time", b"record_time", "token", b"token"]) -> None: ...
+    def HasField(self, field_name: Literal["event_time", b"event_time", "record_time", b"record_time"]) -> bool: ...
+    def ClearField(self, field_name: Literal["action", b"action", "event_id", b"event_id", "event_time", b"event_time", "item_id", b"item_id", "record_time", b"record_time"]) -> None: ...
 
 @final
 class Snapshot(Message):

@@ -5,7 +5,6 @@ isort:skip_file
 
 from builtins import (
     bool,
-    bytes,
     float,
     int,
     str,
@@ -99,8 +98,8 @@ class Interaction(Message):
     CONTEXT_FIELD_NUMBER: int
     event_id: str
     """The event's permanent id, by which a repeat is recognised and an undo refers to it. The caller chooses
-    it, at most 128 bytes. If it is empty, the record's topic id, partition and offset identify the event, and
-    a repeated send counts again.
+    it, at most 128 bytes. If it is empty, the record's place in Kafka identifies the event, and a repeated send
+    counts again.
     """
     user_id: str
     """The user who acted. At most 256 bytes of UTF-8, compared byte for byte. Not blank."""
@@ -228,27 +227,3 @@ class SlateImpression(Message):
         first_position: int = ...,
     ) -> None: ...
     def ClearField(self, field_name: Literal["first_position", b"first_position", "item_ids", b"item_ids"]) -> None: ...
-
-@final
-class EventToken(Message):
-    """Where Kafka keeps an event. If it is passed in `after`, the answer includes the event."""
-
-    DESCRIPTOR: Descriptor
-
-    TOPIC_ID_FIELD_NUMBER: int
-    PARTITION_FIELD_NUMBER: int
-    OFFSET_FIELD_NUMBER: int
-    topic_id: bytes
-    """The topic's id, 16 bytes (KIP-516). A recreated topic has another id."""
-    partition: int
-    """The partition, from 0."""
-    offset: int
-    """The record's offset in the partition, from 0."""
-    def __init__(
-        self,
-        *,
-        topic_id: bytes = ...,
-        partition: int = ...,
-        offset: int = ...,
-    ) -> None: ...
-    def ClearField(self, field_name: Literal["offset", b"offset", "partition", b"partition", "topic_id", b"topic_id"]) -> None: ...

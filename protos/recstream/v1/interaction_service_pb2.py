@@ -27,7 +27,7 @@ from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from recstream.v1 import interaction_pb2 as recstream_dot_v1_dot_interaction__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&recstream/v1/interaction_service.proto\x12\x0crecstream.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/rpc/status.proto\x1a\x1erecstream/v1/interaction.proto\"?\n\rRecordRequest\x12.\n\x0binteraction\x18\x01 \x01(\x0b\x32\x19.recstream.v1.Interaction\"9\n\x0eRecordResponse\x12\'\n\x05token\x18\x01 \x01(\x0b\x32\x18.recstream.v1.EventToken\"E\n\x12\x42\x61tchRecordRequest\x12/\n\x0cinteractions\x18\x01 \x03(\x0b\x32\x19.recstream.v1.Interaction\"B\n\x13\x42\x61tchRecordResponse\x12+\n\x07results\x18\x01 \x03(\x0b\x32\x1a.recstream.v1.RecordResult\"j\n\x0cRecordResult\x12)\n\x05token\x18\x01 \x01(\x0b\x32\x18.recstream.v1.EventTokenH\x00\x12%\n\x07refused\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"E\n\x13RecordStreamRequest\x12.\n\x0binteraction\x18\x01 \x01(\x0b\x32\x19.recstream.v1.Interaction\"B\n\x14RecordStreamResponse\x12*\n\x06result\x18\x01 \x01(\x0b\x32\x1a.recstream.v1.RecordResult2\xd2\x02\n\x12InteractionService\x12j\n\x06Record\x12\x1b.recstream.v1.RecordRequest\x1a\x1c.recstream.v1.RecordResponse\"%\x82\xd3\xe4\x93\x02\x1f\"\x10/v1/interactions:\x0binteraction\x12u\n\x0b\x42\x61tchRecord\x12 .recstream.v1.BatchRecordRequest\x1a!.recstream.v1.BatchRecordResponse\"!\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/interactions:batch:\x01*\x12Y\n\x0cRecordStream\x12!.recstream.v1.RecordStreamRequest\x1a\".recstream.v1.RecordStreamResponse(\x01\x30\x01\x42\x39\n\x0crecstream.v1P\x01Z\x18recstream/v1;recstreamv1\xaa\x02\x0cRecstream.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&recstream/v1/interaction_service.proto\x12\x0crecstream.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/rpc/status.proto\x1a\x1erecstream/v1/interaction.proto\"?\n\rRecordRequest\x12.\n\x0binteraction\x18\x01 \x01(\x0b\x32\x19.recstream.v1.Interaction\"\x1f\n\x0eRecordResponse\x12\r\n\x05token\x18\x01 \x01(\t\"E\n\x12\x42\x61tchRecordRequest\x12/\n\x0cinteractions\x18\x01 \x03(\x0b\x32\x19.recstream.v1.Interaction\"B\n\x13\x42\x61tchRecordResponse\x12+\n\x07results\x18\x01 \x03(\x0b\x32\x1a.recstream.v1.RecordResult\"P\n\x0cRecordResult\x12\x0f\n\x05token\x18\x01 \x01(\tH\x00\x12%\n\x07refused\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"E\n\x13RecordStreamRequest\x12.\n\x0binteraction\x18\x01 \x01(\x0b\x32\x19.recstream.v1.Interaction\"B\n\x14RecordStreamResponse\x12*\n\x06result\x18\x01 \x01(\x0b\x32\x1a.recstream.v1.RecordResult2\xd2\x02\n\x12InteractionService\x12j\n\x06Record\x12\x1b.recstream.v1.RecordRequest\x1a\x1c.recstream.v1.RecordResponse\"%\x82\xd3\xe4\x93\x02\x1f\"\x10/v1/interactions:\x0binteraction\x12u\n\x0b\x42\x61tchRecord\x12 .recstream.v1.BatchRecordRequest\x1a!.recstream.v1.BatchRecordResponse\"!\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/interactions:batch:\x01*\x12Y\n\x0cRecordStream\x12!.recstream.v1.RecordStreamRequest\x1a\".recstream.v1.RecordStreamResponse(\x01\x30\x01\x42\x39\n\x0crecstream.v1P\x01Z\x18recstream/v1;recstreamv1\xaa\x02\x0cRecstream.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,17 +42,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RECORDREQUEST']._serialized_start=143
   _globals['_RECORDREQUEST']._serialized_end=206
   _globals['_RECORDRESPONSE']._serialized_start=208
-  _globals['_RECORDRESPONSE']._serialized_end=265
-  _globals['_BATCHRECORDREQUEST']._serialized_start=267
-  _globals['_BATCHRECORDREQUEST']._serialized_end=336
-  _globals['_BATCHRECORDRESPONSE']._serialized_start=338
-  _globals['_BATCHRECORDRESPONSE']._serialized_end=404
-  _globals['_RECORDRESULT']._serialized_start=406
-  _globals['_RECORDRESULT']._serialized_end=512
-  _globals['_RECORDSTREAMREQUEST']._serialized_start=514
-  _globals['_RECORDSTREAMREQUEST']._serialized_end=583
-  _globals['_RECORDSTREAMRESPONSE']._serialized_start=585
-  _globals['_RECORDSTREAMRESPONSE']._serialized_end=651
-  _globals['_INTERACTIONSERVICE']._serialized_start=654
-  _globals['_INTERACTIONSERVICE']._serialized_end=992
+  _globals['_RECORDRESPONSE']._serialized_end=239
+  _globals['_BATCHRECORDREQUEST']._serialized_start=241
+  _globals['_BATCHRECORDREQUEST']._serialized_end=310
+  _globals['_BATCHRECORDRESPONSE']._serialized_start=312
+  _globals['_BATCHRECORDRESPONSE']._serialized_end=378
+  _globals['_RECORDRESULT']._serialized_start=380
+  _globals['_RECORDRESULT']._serialized_end=460
+  _globals['_RECORDSTREAMREQUEST']._serialized_start=462
+  _globals['_RECORDSTREAMREQUEST']._serialized_end=531
+  _globals['_RECORDSTREAMRESPONSE']._serialized_start=533
+  _globals['_RECORDSTREAMRESPONSE']._serialized_end=599
+  _globals['_INTERACTIONSERVICE']._serialized_start=602
+  _globals['_INTERACTIONSERVICE']._serialized_end=940
 # @@protoc_insertion_point(module_scope)

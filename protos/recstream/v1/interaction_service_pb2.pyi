@@ -6,6 +6,7 @@ isort:skip_file
 from builtins import (
     bool,
     int,
+    str,
 )
 from collections.abc import (
     Iterable,
@@ -24,7 +25,6 @@ from google.rpc.status_pb2 import (
     Status,
 )
 from recstream.v1.interaction_pb2 import (
-    EventToken,
     Interaction,
 )
 from typing import (
@@ -56,16 +56,13 @@ class RecordResponse(Message):
     DESCRIPTOR: Descriptor
 
     TOKEN_FIELD_NUMBER: int
-    @property
-    def token(self) -> EventToken:
-        """Where Kafka keeps the event."""
-
+    token: str
+    """Pass it in `after` of a call for the same user: the answer then includes the event."""
     def __init__(
         self,
         *,
-        token: EventToken | None = ...,
+        token: str = ...,
     ) -> None: ...
-    def HasField(self, field_name: Literal["token", b"token"]) -> bool: ...
     def ClearField(self, field_name: Literal["token", b"token"]) -> None: ...
 
 @final
@@ -108,10 +105,10 @@ class RecordResult(Message):
 
     TOKEN_FIELD_NUMBER: int
     REFUSED_FIELD_NUMBER: int
-    @property
-    def token(self) -> EventToken:
-        """Where Kafka keeps the event."""
-
+    token: str
+    """Kafka has the event. Pass it in `after` of a call for the same user. In an answer of BatchRecord, all events of a
+    user have the same token, and it covers all of them.
+    """
     @property
     def refused(self) -> Status:
         """Why the event was refused. The status and its details are those that Record would end with."""
@@ -119,7 +116,7 @@ class RecordResult(Message):
     def __init__(
         self,
         *,
-        token: EventToken | None = ...,
+        token: str = ...,
         refused: Status | None = ...,
     ) -> None: ...
     def HasField(self, field_name: Literal["refused", b"refused", "result", b"result", "token", b"token"]) -> bool: ...

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1arecstream/v1/profile.proto\x12\x0crecstream.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe0\x03\n\x07Profile\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12+\n\x07history\x18\x03 \x03(\x0b\x32\x1a.recstream.v1.HistoryEntry\x12\x31\n\x06totals\x18\x04 \x03(\x0b\x32!.recstream.v1.Profile.TotalsEntry\x12\x31\n\x06recent\x18\x05 \x03(\x0b\x32!.recstream.v1.Profile.RecentEntry\x12\x32\n\x0bimpressions\x18\x06 \x03(\x0b\x32\x1d.recstream.v1.ImpressionEntry\x12+\n\nwatermarks\x18\x07 \x03(\x0b\x32\x17.recstream.v1.Watermark\x12.\n\nexpires_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rmodel_version\x18\t \x01(\x03\x12\x19\n\x11model_state_stale\x18\n \x01(\x08\x1a-\n\x0bTotalsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a-\n\x0bRecentEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xb6\x01\n\x0cHistoryEntry\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07item_id\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\x12.\n\nevent_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\x05value\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06undone\x18\x06 \x01(\x08\x12\x15\n\rundo_event_id\x18\x07 \x01(\tB\x08\n\x06_value\"e\n\x0fImpressionEntry\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x10\n\x08item_ids\x18\x02 \x03(\t\x12.\n\nevent_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"@\n\tWatermark\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x42\x39\n\x0crecstream.v1P\x01Z\x18recstream/v1;recstreamv1\xaa\x02\x0cRecstream.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1arecstream/v1/profile.proto\x12\x0crecstream.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb3\x03\n\x07Profile\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12+\n\x07history\x18\x03 \x03(\x0b\x32\x1a.recstream.v1.HistoryEntry\x12\x31\n\x06totals\x18\x04 \x03(\x0b\x32!.recstream.v1.Profile.TotalsEntry\x12\x31\n\x06recent\x18\x05 \x03(\x0b\x32!.recstream.v1.Profile.RecentEntry\x12\x32\n\x0bimpressions\x18\x06 \x03(\x0b\x32\x1d.recstream.v1.ImpressionEntry\x12.\n\nexpires_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rmodel_version\x18\t \x01(\x03\x12\x19\n\x11model_state_stale\x18\n \x01(\x08\x1a-\n\x0bTotalsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a-\n\x0bRecentEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xb6\x01\n\x0cHistoryEntry\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07item_id\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\x12.\n\nevent_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\x05value\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06undone\x18\x06 \x01(\x08\x12\x15\n\rundo_event_id\x18\x07 \x01(\tB\x08\n\x06_value\"e\n\x0fImpressionEntry\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x10\n\x08item_ids\x18\x02 \x03(\t\x12.\n\nevent_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB9\n\x0crecstream.v1P\x01Z\x18recstream/v1;recstreamv1\xaa\x02\x0cRecstream.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,15 +38,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROFILE_RECENTENTRY']._loaded_options = None
   _globals['_PROFILE_RECENTENTRY']._serialized_options = b'8\001'
   _globals['_PROFILE']._serialized_start=78
-  _globals['_PROFILE']._serialized_end=558
-  _globals['_PROFILE_TOTALSENTRY']._serialized_start=466
-  _globals['_PROFILE_TOTALSENTRY']._serialized_end=511
-  _globals['_PROFILE_RECENTENTRY']._serialized_start=513
-  _globals['_PROFILE_RECENTENTRY']._serialized_end=558
-  _globals['_HISTORYENTRY']._serialized_start=561
-  _globals['_HISTORYENTRY']._serialized_end=743
-  _globals['_IMPRESSIONENTRY']._serialized_start=745
-  _globals['_IMPRESSIONENTRY']._serialized_end=846
-  _globals['_WATERMARK']._serialized_start=848
-  _globals['_WATERMARK']._serialized_end=912
+  _globals['_PROFILE']._serialized_end=513
+  _globals['_PROFILE_TOTALSENTRY']._serialized_start=421
+  _globals['_PROFILE_TOTALSENTRY']._serialized_end=466
+  _globals['_PROFILE_RECENTENTRY']._serialized_start=468
+  _globals['_PROFILE_RECENTENTRY']._serialized_end=513
+  _globals['_HISTORYENTRY']._serialized_start=516
+  _globals['_HISTORYENTRY']._serialized_end=698
+  _globals['_IMPRESSIONENTRY']._serialized_start=700
+  _globals['_IMPRESSIONENTRY']._serialized_end=801
 # @@protoc_insertion_point(module_scope)

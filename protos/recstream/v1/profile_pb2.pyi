@@ -5,7 +5,6 @@ isort:skip_file
 
 from builtins import (
     bool,
-    bytes,
     float,
     int,
     str,
@@ -80,7 +79,6 @@ class Profile(Message):
     TOTALS_FIELD_NUMBER: int
     RECENT_FIELD_NUMBER: int
     IMPRESSIONS_FIELD_NUMBER: int
-    WATERMARKS_FIELD_NUMBER: int
     EXPIRES_AT_FIELD_NUMBER: int
     MODEL_VERSION_FIELD_NUMBER: int
     MODEL_STATE_STALE_FIELD_NUMBER: int
@@ -111,10 +109,6 @@ class Profile(Message):
         """A bounded number of the newest impressions, newest last, in the same order."""
 
     @property
-    def watermarks(self) -> RepeatedCompositeFieldContainer[Watermark]:
-        """The offsets up to which each partition's events are included."""
-
-    @property
     def expires_at(self) -> Timestamp:
         """When the profile is deleted, unless events come. Absent: there is no profile."""
 
@@ -127,13 +121,12 @@ class Profile(Message):
         totals: Mapping[str, int] | None = ...,
         recent: Mapping[str, float] | None = ...,
         impressions: Iterable[ImpressionEntry] | None = ...,
-        watermarks: Iterable[Watermark] | None = ...,
         expires_at: Timestamp | None = ...,
         model_version: int = ...,
         model_state_stale: bool = ...,
     ) -> None: ...
     def HasField(self, field_name: Literal["expires_at", b"expires_at"]) -> bool: ...
-    def ClearField(self, field_name: Literal["expires_at", b"expires_at", "history", b"history", "impressions", b"impressions", "model_state_stale", b"model_state_stale", "model_version", b"model_version", "recent", b"recent", "revision", b"revision", "totals", b"totals", "user_id", b"user_id", "watermarks", b"watermarks"]) -> None: ...
+    def ClearField(self, field_name: Literal["expires_at", b"expires_at", "history", b"history", "impressions", b"impressions", "model_state_stale", b"model_state_stale", "model_version", b"model_version", "recent", b"recent", "revision", b"revision", "totals", b"totals", "user_id", b"user_id"]) -> None: ...
 
 @final
 class HistoryEntry(Message):
@@ -149,7 +142,7 @@ class HistoryEntry(Message):
     UNDONE_FIELD_NUMBER: int
     UNDO_EVENT_ID_FIELD_NUMBER: int
     event_id: str
-    """The event's id. If its sender gave none, it is made from the topic id, partition and offset."""
+    """The event's id. If its sender gave none, it is made from the record's place in Kafka."""
     item_id: str
     """The item that was acted on. Empty for an undo."""
     action: str
@@ -189,7 +182,7 @@ class ImpressionEntry(Message):
     ITEM_IDS_FIELD_NUMBER: int
     EVENT_TIME_FIELD_NUMBER: int
     event_id: str
-    """The event's id. If its sender gave none, it is made from the topic id, partition and offset."""
+    """The event's id. If its sender gave none, it is made from the record's place in Kafka."""
     @property
     def item_ids(self) -> RepeatedScalarFieldContainer[str]:
         """The first items of the impression, at most the configured number."""
@@ -207,27 +200,3 @@ class ImpressionEntry(Message):
     ) -> None: ...
     def HasField(self, field_name: Literal["event_time", b"event_time"]) -> bool: ...
     def ClearField(self, field_name: Literal["event_id", b"event_id", "event_time", b"event_time", "item_ids", b"item_ids"]) -> None: ...
-
-@final
-class Watermark(Message):
-    """The offset of a partition up to which the user's events are included."""
-
-    DESCRIPTOR: Descriptor
-
-    TOPIC_ID_FIELD_NUMBER: int
-    PARTITION_FIELD_NUMBER: int
-    OFFSET_FIELD_NUMBER: int
-    topic_id: bytes
-    """The topic's id, 16 bytes (KIP-516)."""
-    partition: int
-    """The partition, from 0."""
-    offset: int
-    """The last offset that is included."""
-    def __init__(
-        self,
-        *,
-        topic_id: bytes = ...,
-        partition: int = ...,
-        offset: int = ...,
-    ) -> None: ...
-    def ClearField(self, field_name: Literal["offset", b"offset", "partition", b"partition", "topic_id", b"topic_id"]) -> None: ...

@@ -24,11 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
-from recstream.v1 import interaction_pb2 as recstream_dot_v1_dot_interaction__pb2
 from recstream.v1 import profile_pb2 as recstream_dot_v1_dot_profile__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"recstream/v1/profile_service.proto\x12\x0crecstream.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1erecstream/v1/interaction.proto\x1a\x1arecstream/v1/profile.proto\"M\n\x11GetProfileRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\'\n\x05\x61\x66ter\x18\x02 \x03(\x0b\x32\x18.recstream.v1.EventToken\"U\n\x12GetProfileResponse\x12&\n\x07profile\x18\x01 \x01(\x0b\x32\x15.recstream.v1.Profile\x12\x17\n\x0fincludes_events\x18\x02 \x01(\x08\"\'\n\x14\x45xportProfileRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"t\n\x15\x45xportProfileResponse\x12(\n\x07profile\x18\x01 \x01(\x0b\x32\x15.recstream.v1.ProfileH\x00\x12)\n\x05taken\x18\x02 \x01(\x0b\x32\x18.recstream.v1.TakenItemsH\x00\x42\x06\n\x04part\"4\n\nTakenItems\x12&\n\x05items\x18\x01 \x03(\x0b\x32\x17.recstream.v1.TakenItem\"L\n\tTakenItem\x12,\n\x08taken_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\titem_hash\x18\x02 \x01(\x06\"&\n\x13\x45raseProfileRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"?\n\x14\x45raseProfileResponse\x12\'\n\x05token\x18\x01 \x01(\x0b\x32\x18.recstream.v1.EventToken2\xb2\x03\n\x0eProfileService\x12\x9a\x01\n\nGetProfile\x12\x1f.recstream.v1.GetProfileRequest\x1a .recstream.v1.GetProfileResponse\"I\x82\xd3\xe4\x93\x02\x43\x12\x1b/v1/users/{user_id}/profileZ$\"\x1f/v1/users/{user_id}/profile:get:\x01*\x12\x86\x01\n\rExportProfile\x12\".recstream.v1.ExportProfileRequest\x1a#.recstream.v1.ExportProfileResponse\"*\x82\xd3\xe4\x93\x02$\x12\"/v1/users/{user_id}/profile:export0\x01\x12z\n\x0c\x45raseProfile\x12!.recstream.v1.EraseProfileRequest\x1a\".recstream.v1.EraseProfileResponse\"#\x82\xd3\xe4\x93\x02\x1d*\x1b/v1/users/{user_id}/profileB9\n\x0crecstream.v1P\x01Z\x18recstream/v1;recstreamv1\xaa\x02\x0cRecstream.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"recstream/v1/profile_service.proto\x12\x0crecstream.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arecstream/v1/profile.proto\"L\n\x11GetProfileRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x02 \x03(\t\x12\x17\n\x0f\x61\x66ter_event_ids\x18\x03 \x03(\t\"U\n\x12GetProfileResponse\x12&\n\x07profile\x18\x01 \x01(\x0b\x32\x15.recstream.v1.Profile\x12\x17\n\x0fincludes_events\x18\x02 \x01(\x08\"\'\n\x14\x45xportProfileRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"t\n\x15\x45xportProfileResponse\x12(\n\x07profile\x18\x01 \x01(\x0b\x32\x15.recstream.v1.ProfileH\x00\x12)\n\x05taken\x18\x02 \x01(\x0b\x32\x18.recstream.v1.TakenItemsH\x00\x42\x06\n\x04part\"4\n\nTakenItems\x12&\n\x05items\x18\x01 \x03(\x0b\x32\x17.recstream.v1.TakenItem\"L\n\tTakenItem\x12,\n\x08taken_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\titem_hash\x18\x02 \x01(\x06\"&\n\x13\x45raseProfileRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"%\n\x14\x45raseProfileResponse\x12\r\n\x05token\x18\x01 \x01(\t2\xb2\x03\n\x0eProfileService\x12\x9a\x01\n\nGetProfile\x12\x1f.recstream.v1.GetProfileRequest\x1a .recstream.v1.GetProfileResponse\"I\x82\xd3\xe4\x93\x02\x43\x12\x1b/v1/users/{user_id}/profileZ$\"\x1f/v1/users/{user_id}/profile:get:\x01*\x12\x86\x01\n\rExportProfile\x12\".recstream.v1.ExportProfileRequest\x1a#.recstream.v1.ExportProfileResponse\"*\x82\xd3\xe4\x93\x02$\x12\"/v1/users/{user_id}/profile:export0\x01\x12z\n\x0c\x45raseProfile\x12!.recstream.v1.EraseProfileRequest\x1a\".recstream.v1.EraseProfileResponse\"#\x82\xd3\xe4\x93\x02\x1d*\x1b/v1/users/{user_id}/profileB9\n\x0crecstream.v1P\x01Z\x18recstream/v1;recstreamv1\xaa\x02\x0cRecstream.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,22 +41,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROFILESERVICE'].methods_by_name['ExportProfile']._serialized_options = b'\202\323\344\223\002$\022\"/v1/users/{user_id}/profile:export'
   _globals['_PROFILESERVICE'].methods_by_name['EraseProfile']._loaded_options = None
   _globals['_PROFILESERVICE'].methods_by_name['EraseProfile']._serialized_options = b'\202\323\344\223\002\035*\033/v1/users/{user_id}/profile'
-  _globals['_GETPROFILEREQUEST']._serialized_start=175
-  _globals['_GETPROFILEREQUEST']._serialized_end=252
-  _globals['_GETPROFILERESPONSE']._serialized_start=254
-  _globals['_GETPROFILERESPONSE']._serialized_end=339
-  _globals['_EXPORTPROFILEREQUEST']._serialized_start=341
-  _globals['_EXPORTPROFILEREQUEST']._serialized_end=380
-  _globals['_EXPORTPROFILERESPONSE']._serialized_start=382
-  _globals['_EXPORTPROFILERESPONSE']._serialized_end=498
-  _globals['_TAKENITEMS']._serialized_start=500
-  _globals['_TAKENITEMS']._serialized_end=552
-  _globals['_TAKENITEM']._serialized_start=554
-  _globals['_TAKENITEM']._serialized_end=630
-  _globals['_ERASEPROFILEREQUEST']._serialized_start=632
-  _globals['_ERASEPROFILEREQUEST']._serialized_end=670
-  _globals['_ERASEPROFILERESPONSE']._serialized_start=672
-  _globals['_ERASEPROFILERESPONSE']._serialized_end=735
-  _globals['_PROFILESERVICE']._serialized_start=738
-  _globals['_PROFILESERVICE']._serialized_end=1172
+  _globals['_GETPROFILEREQUEST']._serialized_start=143
+  _globals['_GETPROFILEREQUEST']._serialized_end=219
+  _globals['_GETPROFILERESPONSE']._serialized_start=221
+  _globals['_GETPROFILERESPONSE']._serialized_end=306
+  _globals['_EXPORTPROFILEREQUEST']._serialized_start=308
+  _globals['_EXPORTPROFILEREQUEST']._serialized_end=347
+  _globals['_EXPORTPROFILERESPONSE']._serialized_start=349
+  _globals['_EXPORTPROFILERESPONSE']._serialized_end=465
+  _globals['_TAKENITEMS']._serialized_start=467
+  _globals['_TAKENITEMS']._serialized_end=519
+  _globals['_TAKENITEM']._serialized_start=521
+  _globals['_TAKENITEM']._serialized_end=597
+  _globals['_ERASEPROFILEREQUEST']._serialized_start=599
+  _globals['_ERASEPROFILEREQUEST']._serialized_end=637
+  _globals['_ERASEPROFILERESPONSE']._serialized_start=639
+  _globals['_ERASEPROFILERESPONSE']._serialized_end=676
+  _globals['_PROFILESERVICE']._serialized_start=679
+  _globals['_PROFILESERVICE']._serialized_end=1113
 # @@protoc_insertion_point(module_scope)

@@ -17,15 +17,13 @@ from google.protobuf.descriptor import (
 )
 from google.protobuf.internal.containers import (
     RepeatedCompositeFieldContainer,
+    RepeatedScalarFieldContainer,
 )
 from google.protobuf.message import (
     Message,
 )
 from google.protobuf.timestamp_pb2 import (
     Timestamp,
-)
-from recstream.v1.interaction_pb2 import (
-    EventToken,
 )
 from recstream.v1.profile_pb2 import (
     Profile,
@@ -43,19 +41,25 @@ class GetProfileRequest(Message):
 
     USER_ID_FIELD_NUMBER: int
     AFTER_FIELD_NUMBER: int
+    AFTER_EVENT_IDS_FIELD_NUMBER: int
     user_id: str
     """Required, at most 256 bytes."""
     @property
-    def after(self) -> RepeatedCompositeFieldContainer[EventToken]:
-        """Events that the answer must include, at most 32. As in RecommendRequest."""
+    def after(self) -> RepeatedScalarFieldContainer[str]:
+        """As in RecommendRequest."""
+
+    @property
+    def after_event_ids(self) -> RepeatedScalarFieldContainer[str]:
+        """As in RecommendRequest."""
 
     def __init__(
         self,
         *,
         user_id: str = ...,
-        after: Iterable[EventToken] | None = ...,
+        after: Iterable[str] | None = ...,
+        after_event_ids: Iterable[str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: Literal["after", b"after", "user_id", b"user_id"]) -> None: ...
+    def ClearField(self, field_name: Literal["after", b"after", "after_event_ids", b"after_event_ids", "user_id", b"user_id"]) -> None: ...
 
 @final
 class GetProfileResponse(Message):
@@ -64,7 +68,7 @@ class GetProfileResponse(Message):
     PROFILE_FIELD_NUMBER: int
     INCLUDES_EVENTS_FIELD_NUMBER: int
     includes_events: bool
-    """False: the deadline came before the events in `after` were in the profile. True if `after` is empty."""
+    """As in RecommendResponse."""
     @property
     def profile(self) -> Profile:
         """Never absent."""
@@ -176,14 +180,11 @@ class EraseProfileResponse(Message):
     DESCRIPTOR: Descriptor
 
     TOKEN_FIELD_NUMBER: int
-    @property
-    def token(self) -> EventToken:
-        """Where Kafka keeps the order."""
-
+    token: str
+    """The token of the order. Pass it in `after` to wait until the order is done."""
     def __init__(
         self,
         *,
-        token: EventToken | None = ...,
+        token: str = ...,
     ) -> None: ...
-    def HasField(self, field_name: Literal["token", b"token"]) -> bool: ...
     def ClearField(self, field_name: Literal["token", b"token"]) -> None: ...

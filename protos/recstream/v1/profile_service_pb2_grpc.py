@@ -72,7 +72,7 @@ class ProfileServiceServicer(object):
 
     def EraseProfile(self, request, context):
         """Erases every event of the user that Kafka had at the time of the call. A replay of the topic does not bring them
-        back. Answers when Kafka has the order. Pass the token in `after` to wait until it is done.
+        back. Answers when Kafka has the order.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

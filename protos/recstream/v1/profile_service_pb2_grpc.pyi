@@ -116,7 +116,7 @@ class ProfileServiceStub(typing.Generic[_ProfileServiceGetProfileType, _ProfileS
 
     EraseProfile: _ProfileServiceEraseProfileType
     """Erases every event of the user that Kafka had at the time of the call. A replay of the topic does not bring them
-    back. Answers when Kafka has the order. Pass the token in `after` to wait until it is done.
+    back. Answers when Kafka has the order.
     """
 
 ProfileServiceAsyncStub: typing_extensions.TypeAlias = ProfileServiceStub[
@@ -160,7 +160,7 @@ class ProfileServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[recstream.v1.profile_service_pb2.EraseProfileResponse, collections.abc.Awaitable[recstream.v1.profile_service_pb2.EraseProfileResponse]]:
         """Erases every event of the user that Kafka had at the time of the call. A replay of the topic does not bring them
-        back. Answers when Kafka has the order. Pass the token in `after` to wait until it is done.
+        back. Answers when Kafka has the order.
         """
 
 def add_ProfileServiceServicer_to_server(servicer: ProfileServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -31,7 +31,7 @@ from recstream.v1 import rules_pb2 as recstream_dot_v1_dot_rules__pb2
 from recstream.v1 import slate_pb2 as recstream_dot_v1_dot_slate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)recstream/v1/recommendation_service.proto\x12\x0crecstream.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/rpc/status.proto\x1a\x19recstream/v1/filter.proto\x1a\x18recstream/v1/frame.proto\x1a\x1erecstream/v1/interaction.proto\x1a\x18recstream/v1/rules.proto\x1a\x18recstream/v1/slate.proto\"\xae\x03\n\x10RecommendRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x0f\n\x07surface\x18\x03 \x01(\t\x12\x0e\n\x06\x64omain\x18\x04 \x01(\t\x12$\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x14.recstream.v1.Filter\x12\x13\n\x0b\x66ilter_text\x18\x06 \x01(\t\x12&\n\x05rules\x18\x07 \x01(\x0b\x32\x17.recstream.v1.ListRules\x12\x19\n\x11\x65xcluded_item_ids\x18\x08 \x03(\t\x12\x12\n\npage_token\x18\t \x01(\t\x12\'\n\x05\x61\x66ter\x18\n \x03(\x0b\x32\x18.recstream.v1.EventToken\x12\x44\n\x0b\x65xperiments\x18\x0b \x03(\x0b\x32/.recstream.v1.RecommendRequest.ExperimentsEntry\x12$\n\x04view\x18\x0c \x01(\x0b\x32\x16.recstream.v1.ListView\x1a\x32\n\x10\x45xperimentsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"i\n\x11RecommendResponse\x12\"\n\x05slate\x18\x01 \x01(\x0b\x32\x13.recstream.v1.Slate\x12\x17\n\x0fincludes_events\x18\x02 \x01(\x08\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"\x85\x02\n\x0bRankRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08item_ids\x18\x02 \x03(\t\x12\x0f\n\x07surface\x18\x03 \x01(\t\x12\'\n\x05\x61\x66ter\x18\x04 \x03(\x0b\x32\x18.recstream.v1.EventToken\x12?\n\x0b\x65xperiments\x18\x05 \x03(\x0b\x32*.recstream.v1.RankRequest.ExperimentsEntry\x12$\n\x04view\x18\x06 \x01(\x0b\x32\x16.recstream.v1.ListView\x1a\x32\n\x10\x45xperimentsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"e\n\x0cRankResponse\x12\"\n\x05slate\x18\x01 \x01(\x0b\x32\x13.recstream.v1.Slate\x12\x17\n\x0fincludes_events\x18\x02 \x01(\x08\x12\x18\n\x10unknown_item_ids\x18\x03 \x03(\t\"\xaf\x03\n\x1cStreamRecommendationsRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x0f\n\x07surface\x18\x03 \x01(\t\x12\x0e\n\x06\x64omain\x18\x04 \x01(\t\x12$\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x14.recstream.v1.Filter\x12\x13\n\x0b\x66ilter_text\x18\x06 \x01(\t\x12&\n\x05rules\x18\x07 \x01(\x0b\x32\x17.recstream.v1.ListRules\x12\x19\n\x11\x65xcluded_item_ids\x18\x08 \x03(\t\x12\x0e\n\x06\x64\x65ltas\x18\t \x01(\x08\x12\x14\n\x0cresume_token\x18\n \x01(\t\x12P\n\x0b\x65xperiments\x18\x0b \x03(\x0b\x32;.recstream.v1.StreamRecommendationsRequest.ExperimentsEntry\x12$\n\x04view\x18\x0c \x01(\x0b\x32\x16.recstream.v1.ListView\x1a\x32\n\x10\x45xperimentsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"C\n\x1dStreamRecommendationsResponse\x12\"\n\x05\x66rame\x18\x01 \x01(\x0b\x32\x13.recstream.v1.Frame\"\x86\x01\n\x0eSessionRequest\x12:\n\x04open\x18\x01 \x01(\x0b\x32*.recstream.v1.StreamRecommendationsRequestH\x00\x12\x30\n\x0binteraction\x18\x02 \x01(\x0b\x32\x19.recstream.v1.InteractionH\x00\x42\x06\n\x04kind\"\x94\x01\n\x0fSessionResponse\x12$\n\x05\x66rame\x18\x01 \x01(\x0b\x32\x13.recstream.v1.FrameH\x00\x12,\n\x08recorded\x18\x02 \x01(\x0b\x32\x18.recstream.v1.EventTokenH\x00\x12%\n\x07refused\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x06\n\x04kind\"\x9b\x01\n\x13SimilarItemsRequest\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x0e\n\x06\x64omain\x18\x03 \x01(\t\x12$\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x14.recstream.v1.Filter\x12\x13\n\x0b\x66ilter_text\x18\x05 \x01(\t\x12\x19\n\x11\x65xcluded_item_ids\x18\x06 \x03(\t\"V\n\x14SimilarItemsResponse\x12\'\n\x05items\x18\x01 \x03(\x0b\x32\x18.recstream.v1.RankedItem\x12\x15\n\rmodel_version\x18\x02 \x01(\x03\x32\xe9\x04\n\x15RecommendationService\x12v\n\tRecommend\x12\x1e.recstream.v1.RecommendRequest\x1a\x1f.recstream.v1.RecommendResponse\"(\x82\xd3\xe4\x93\x02\"\"\x1d/v1/users/{user_id}:recommend:\x01*\x12\x62\n\x04Rank\x12\x19.recstream.v1.RankRequest\x1a\x1a.recstream.v1.RankResponse\"#\x82\xd3\xe4\x93\x02\x1d\"\x18/v1/users/{user_id}:rank:\x01*\x12\xa8\x01\n\x15StreamRecommendations\x12*.recstream.v1.StreamRecommendationsRequest\x1a+.recstream.v1.StreamRecommendationsResponse\"4\x82\xd3\xe4\x93\x02.\")/v1/users/{user_id}:streamRecommendations:\x01*0\x01\x12J\n\x07Session\x12\x1c.recstream.v1.SessionRequest\x1a\x1d.recstream.v1.SessionResponse(\x01\x30\x01\x12}\n\x0cSimilarItems\x12!.recstream.v1.SimilarItemsRequest\x1a\".recstream.v1.SimilarItemsResponse\"&\x82\xd3\xe4\x93\x02 \"\x1b/v1/items/{item_id}:similar:\x01*B9\n\x0crecstream.v1P\x01Z\x18recstream/v1;recstreamv1\xaa\x02\x0cRecstream.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)recstream/v1/recommendation_service.proto\x12\x0crecstream.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/rpc/status.proto\x1a\x19recstream/v1/filter.proto\x1a\x18recstream/v1/frame.proto\x1a\x1erecstream/v1/interaction.proto\x1a\x18recstream/v1/rules.proto\x1a\x18recstream/v1/slate.proto\"\xad\x03\n\x10RecommendRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x0f\n\x07surface\x18\x03 \x01(\t\x12\x0e\n\x06\x64omain\x18\x04 \x01(\t\x12$\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x14.recstream.v1.Filter\x12\x13\n\x0b\x66ilter_text\x18\x06 \x01(\t\x12&\n\x05rules\x18\x07 \x01(\x0b\x32\x17.recstream.v1.ListRules\x12\x19\n\x11\x65xcluded_item_ids\x18\x08 \x03(\t\x12\x12\n\npage_token\x18\t \x01(\t\x12\r\n\x05\x61\x66ter\x18\n \x03(\t\x12\x44\n\x0b\x65xperiments\x18\x0b \x03(\x0b\x32/.recstream.v1.RecommendRequest.ExperimentsEntry\x12$\n\x04view\x18\x0c \x01(\x0b\x32\x16.recstream.v1.ListView\x12\x17\n\x0f\x61\x66ter_event_ids\x18\r \x03(\t\x1a\x32\n\x10\x45xperimentsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"i\n\x11RecommendResponse\x12\"\n\x05slate\x18\x01 \x01(\x0b\x32\x13.recstream.v1.Slate\x12\x17\n\x0fincludes_events\x18\x02 \x01(\x08\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"\x84\x02\n\x0bRankRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08item_ids\x18\x02 \x03(\t\x12\x0f\n\x07surface\x18\x03 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x04 \x03(\t\x12?\n\x0b\x65xperiments\x18\x05 \x03(\x0b\x32*.recstream.v1.RankRequest.ExperimentsEntry\x12$\n\x04view\x18\x06 \x01(\x0b\x32\x16.recstream.v1.ListView\x12\x17\n\x0f\x61\x66ter_event_ids\x18\x07 \x03(\t\x1a\x32\n\x10\x45xperimentsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"e\n\x0cRankResponse\x12\"\n\x05slate\x18\x01 \x01(\x0b\x32\x13.recstream.v1.Slate\x12\x17\n\x0fincludes_events\x18\x02 \x01(\x08\x12\x18\n\x10unknown_item_ids\x18\x03 \x03(\t\"\xd7\x03\n\x1cStreamRecommendationsRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x0f\n\x07surface\x18\x03 \x01(\t\x12\x0e\n\x06\x64omain\x18\x04 \x01(\t\x12$\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x14.recstream.v1.Filter\x12\x13\n\x0b\x66ilter_text\x18\x06 \x01(\t\x12&\n\x05rules\x18\x07 \x01(\x0b\x32\x17.recstream.v1.ListRules\x12\x19\n\x11\x65xcluded_item_ids\x18\x08 \x03(\t\x12\x0e\n\x06\x64\x65ltas\x18\t \x01(\x08\x12\x14\n\x0cresume_token\x18\n \x01(\t\x12P\n\x0b\x65xperiments\x18\x0b \x03(\x0b\x32;.recstream.v1.StreamRecommendationsRequest.ExperimentsEntry\x12$\n\x04view\x18\x0c \x01(\x0b\x32\x16.recstream.v1.ListView\x12\r\n\x05\x61\x66ter\x18\r \x03(\t\x12\x17\n\x0f\x61\x66ter_event_ids\x18\x0e \x03(\t\x1a\x32\n\x10\x45xperimentsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"C\n\x1dStreamRecommendationsResponse\x12\"\n\x05\x66rame\x18\x01 \x01(\x0b\x32\x13.recstream.v1.Frame\"\x86\x01\n\x0eSessionRequest\x12:\n\x04open\x18\x01 \x01(\x0b\x32*.recstream.v1.StreamRecommendationsRequestH\x00\x12\x30\n\x0binteraction\x18\x02 \x01(\x0b\x32\x19.recstream.v1.InteractionH\x00\x42\x06\n\x04kind\"z\n\x0fSessionResponse\x12$\n\x05\x66rame\x18\x01 \x01(\x0b\x32\x13.recstream.v1.FrameH\x00\x12\x12\n\x08recorded\x18\x02 \x01(\tH\x00\x12%\n\x07refused\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x06\n\x04kind\"\x9b\x01\n\x13SimilarItemsRequest\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x0e\n\x06\x64omain\x18\x03 \x01(\t\x12$\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x14.recstream.v1.Filter\x12\x13\n\x0b\x66ilter_text\x18\x05 \x01(\t\x12\x19\n\x11\x65xcluded_item_ids\x18\x06 \x03(\t\"V\n\x14SimilarItemsResponse\x12\'\n\x05items\x18\x01 \x03(\x0b\x32\x18.recstream.v1.RankedItem\x12\x15\n\rmodel_version\x18\x02 \x01(\x03\x32\xe9\x04\n\x15RecommendationService\x12v\n\tRecommend\x12\x1e.recstream.v1.RecommendRequest\x1a\x1f.recstream.v1.RecommendResponse\"(\x82\xd3\xe4\x93\x02\"\"\x1d/v1/users/{user_id}:recommend:\x01*\x12\x62\n\x04Rank\x12\x19.recstream.v1.RankRequest\x1a\x1a.recstream.v1.RankResponse\"#\x82\xd3\xe4\x93\x02\x1d\"\x18/v1/users/{user_id}:rank:\x01*\x12\xa8\x01\n\x15StreamRecommendations\x12*.recstream.v1.StreamRecommendationsRequest\x1a+.recstream.v1.StreamRecommendationsResponse\"4\x82\xd3\xe4\x93\x02.\")/v1/users/{user_id}:streamRecommendations:\x01*0\x01\x12J\n\x07Session\x12\x1c.recstream.v1.SessionRequest\x1a\x1d.recstream.v1.SessionResponse(\x01\x30\x01\x12}\n\x0cSimilarItems\x12!.recstream.v1.SimilarItemsRequest\x1a\".recstream.v1.SimilarItemsResponse\"&\x82\xd3\xe4\x93\x02 \"\x1b/v1/items/{item_id}:similar:\x01*B9\n\x0crecstream.v1P\x01Z\x18recstream/v1;recstreamv1\xaa\x02\x0cRecstream.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -54,31 +54,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RECOMMENDATIONSERVICE'].methods_by_name['SimilarItems']._loaded_options = None
   _globals['_RECOMMENDATIONSERVICE'].methods_by_name['SimilarItems']._serialized_options = b'\202\323\344\223\002 \"\033/v1/items/{item_id}:similar:\001*'
   _globals['_RECOMMENDREQUEST']._serialized_start=252
-  _globals['_RECOMMENDREQUEST']._serialized_end=682
-  _globals['_RECOMMENDREQUEST_EXPERIMENTSENTRY']._serialized_start=632
-  _globals['_RECOMMENDREQUEST_EXPERIMENTSENTRY']._serialized_end=682
-  _globals['_RECOMMENDRESPONSE']._serialized_start=684
-  _globals['_RECOMMENDRESPONSE']._serialized_end=789
-  _globals['_RANKREQUEST']._serialized_start=792
-  _globals['_RANKREQUEST']._serialized_end=1053
-  _globals['_RANKREQUEST_EXPERIMENTSENTRY']._serialized_start=632
-  _globals['_RANKREQUEST_EXPERIMENTSENTRY']._serialized_end=682
-  _globals['_RANKRESPONSE']._serialized_start=1055
-  _globals['_RANKRESPONSE']._serialized_end=1156
-  _globals['_STREAMRECOMMENDATIONSREQUEST']._serialized_start=1159
-  _globals['_STREAMRECOMMENDATIONSREQUEST']._serialized_end=1590
-  _globals['_STREAMRECOMMENDATIONSREQUEST_EXPERIMENTSENTRY']._serialized_start=632
-  _globals['_STREAMRECOMMENDATIONSREQUEST_EXPERIMENTSENTRY']._serialized_end=682
-  _globals['_STREAMRECOMMENDATIONSRESPONSE']._serialized_start=1592
-  _globals['_STREAMRECOMMENDATIONSRESPONSE']._serialized_end=1659
-  _globals['_SESSIONREQUEST']._serialized_start=1662
-  _globals['_SESSIONREQUEST']._serialized_end=1796
-  _globals['_SESSIONRESPONSE']._serialized_start=1799
-  _globals['_SESSIONRESPONSE']._serialized_end=1947
-  _globals['_SIMILARITEMSREQUEST']._serialized_start=1950
-  _globals['_SIMILARITEMSREQUEST']._serialized_end=2105
-  _globals['_SIMILARITEMSRESPONSE']._serialized_start=2107
-  _globals['_SIMILARITEMSRESPONSE']._serialized_end=2193
-  _globals['_RECOMMENDATIONSERVICE']._serialized_start=2196
-  _globals['_RECOMMENDATIONSERVICE']._serialized_end=2813
+  _globals['_RECOMMENDREQUEST']._serialized_end=681
+  _globals['_RECOMMENDREQUEST_EXPERIMENTSENTRY']._serialized_start=631
+  _globals['_RECOMMENDREQUEST_EXPERIMENTSENTRY']._serialized_end=681
+  _globals['_RECOMMENDRESPONSE']._serialized_start=683
+  _globals['_RECOMMENDRESPONSE']._serialized_end=788
+  _globals['_RANKREQUEST']._serialized_start=791
+  _globals['_RANKREQUEST']._serialized_end=1051
+  _globals['_RANKREQUEST_EXPERIMENTSENTRY']._serialized_start=631
+  _globals['_RANKREQUEST_EXPERIMENTSENTRY']._serialized_end=681
+  _globals['_RANKRESPONSE']._serialized_start=1053
+  _globals['_RANKRESPONSE']._serialized_end=1154
+  _globals['_STREAMRECOMMENDATIONSREQUEST']._serialized_start=1157
+  _globals['_STREAMRECOMMENDATIONSREQUEST']._serialized_end=1628
+  _globals['_STREAMRECOMMENDATIONSREQUEST_EXPERIMENTSENTRY']._serialized_start=631
+  _globals['_STREAMRECOMMENDATIONSREQUEST_EXPERIMENTSENTRY']._serialized_end=681
+  _globals['_STREAMRECOMMENDATIONSRESPONSE']._serialized_start=1630
+  _globals['_STREAMRECOMMENDATIONSRESPONSE']._serialized_end=1697
+  _globals['_SESSIONREQUEST']._serialized_start=1700
+  _globals['_SESSIONREQUEST']._serialized_end=1834
+  _globals['_SESSIONRESPONSE']._serialized_start=1836
+  _globals['_SESSIONRESPONSE']._serialized_end=1958
+  _globals['_SIMILARITEMSREQUEST']._serialized_start=1961
+  _globals['_SIMILARITEMSREQUEST']._serialized_end=2116
+  _globals['_SIMILARITEMSRESPONSE']._serialized_start=2118
+  _globals['_SIMILARITEMSRESPONSE']._serialized_end=2204
+  _globals['_RECOMMENDATIONSERVICE']._serialized_start=2207
+  _globals['_RECOMMENDATIONSERVICE']._serialized_end=2824
 # @@protoc_insertion_point(module_scope)

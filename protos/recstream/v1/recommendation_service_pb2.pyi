@@ -34,7 +34,6 @@ from recstream.v1.frame_pb2 import (
     Frame,
 )
 from recstream.v1.interaction_pb2 import (
-    EventToken,
     Interaction,
 )
 from recstream.v1.rules_pb2 import (
@@ -84,6 +83,7 @@ class RecommendRequest(Message):
     AFTER_FIELD_NUMBER: int
     EXPERIMENTS_FIELD_NUMBER: int
     VIEW_FIELD_NUMBER: int
+    AFTER_EVENT_IDS_FIELD_NUMBER: int
     user_id: str
     """Required, at most 256 bytes. An unknown user gets popular and new items."""
     count: int
@@ -113,8 +113,11 @@ class RecommendRequest(Message):
         """Items to leave out, at most 1,000. Unknown items are ignored."""
 
     @property
-    def after(self) -> RepeatedCompositeFieldContainer[EventToken]:
-        """Events that the answer must include, at most 32."""
+    def after(self) -> RepeatedScalarFieldContainer[str]:
+        """Tokens of writes that the answer must include, at most 32: of events and erasures of this user, and of items that
+        were put, withdrawn or deleted. The answer waits for them until shortly before its deadline. A token that can never
+        be met is refused with INVALID_TOKEN.
+        """
 
     @property
     def experiments(self) -> ScalarMap[str, str]:
@@ -123,6 +126,13 @@ class RecommendRequest(Message):
     @property
     def view(self) -> ListView:
         """What the items of the list carry. Absent: id, score and reason."""
+
+    @property
+    def after_event_ids(self) -> RepeatedScalarFieldContainer[str]:
+        """Ids of events of this user that the answer must include, at most 32: for events that the caller published to Kafka
+        itself. An event is included once it is in the profile's history. One that has left the history, because newer ones
+        took its place, cannot be seen any more, so the answer waits for it in vain.
+        """
 
     def __init__(
         self,
@@ -136,12 +146,13 @@ class RecommendRequest(Message):
         rules: ListRules | None = ...,
         excluded_item_ids: Iterable[str] | None = ...,
         page_token: str = ...,
-        after: Iterable[EventToken] | None = ...,
+        after: Iterable[str] | None = ...,
         experiments: Mapping[str, str] | None = ...,
         view: ListView | None = ...,
+        after_event_ids: Iterable[str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: Literal["filter", b"filter", "rules", b"rules", "view", b"view"]) -> bool: ...
-    def ClearField(self, field_name: Literal["after", b"after", "count", b"count", "domain", b"domain", "excluded_item_ids", b"excluded_item_ids", "experiments", b"experiments", "filter", b"filter", "filter_text", b"filter_text", "page_token", b"page_token", "rules", b"rules", "surface", b"surface", "user_id", b"user_id", "view", b"view"]) -> None: ...
+    def ClearField(self, field_name: Literal["after", b"after", "after_event_ids", b"after_event_ids", "count", b"count", "domain", b"domain", "excluded_item_ids", b"excluded_item_ids", "experiments", b"experiments", "filter", b"filter", "filter_text", b"filter_text", "page_token", b"page_token", "rules", b"rules", "surface", b"surface", "user_id", b"user_id", "view", b"view"]) -> None: ...
 
 @final
 class RecommendResponse(Message):
@@ -151,9 +162,11 @@ class RecommendResponse(Message):
     INCLUDES_EVENTS_FIELD_NUMBER: int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: int
     includes_events: bool
-    """False: the deadline came before the events in `after` were in the profile. True if `after` is empty."""
+    """False: the deadline came before everything in `after` and `after_event_ids` was included. True if both are empty."""
     next_page_token: str
-    """Empty: there are no further items."""
+    """Valid for half an hour by default, for the same user and request, and on every server with the same token keys. At
+    most 11 KiB. Empty: there are no further items, or the session has shown as many as it may.
+    """
     @property
     def slate(self) -> Slate:
         """Never absent."""
@@ -194,6 +207,7 @@ class RankRequest(Message):
     AFTER_FIELD_NUMBER: int
     EXPERIMENTS_FIELD_NUMBER: int
     VIEW_FIELD_NUMBER: int
+    AFTER_EVENT_IDS_FIELD_NUMBER: int
     user_id: str
     """Required, at most 256 bytes. An unknown user is one without a history."""
     surface: str
@@ -203,7 +217,7 @@ class RankRequest(Message):
         """The items to order, 1 to 1,000. An id that occurs twice is refused."""
 
     @property
-    def after(self) -> RepeatedCompositeFieldContainer[EventToken]:
+    def after(self) -> RepeatedScalarFieldContainer[str]:
         """As in RecommendRequest."""
 
     @property
@@ -214,18 +228,23 @@ class RankRequest(Message):
     def view(self) -> ListView:
         """As in RecommendRequest."""
 
+    @property
+    def after_event_ids(self) -> RepeatedScalarFieldContainer[str]:
+        """As in RecommendRequest."""
+
     def __init__(
         self,
         *,
         user_id: str = ...,
         item_ids: Iterable[str] | None = ...,
         surface: str = ...,
-        after: Iterable[EventToken] | None = ...,
+        after: Iterable[str] | None = ...,
         experiments: Mapping[str, str] | None = ...,
         view: ListView | None = ...,
+        after_event_ids: Iterable[str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: Literal["view", b"view"]) -> bool: ...
-    def ClearField(self, field_name: Literal["after", b"after", "experiments", b"experiments", "item_ids", b"item_ids", "surface", b"surface", "user_id", b"user_id", "view", b"view"]) -> None: ...
+    def ClearField(self, field_name: Literal["after", b"after", "after_event_ids", b"after_event_ids", "experiments", b"experiments", "item_ids", b"item_ids", "surface", b"surface", "user_id", b"user_id", "view", b"view"]) -> None: ...
 
 @final
 class RankResponse(Message):
@@ -288,6 +307,8 @@ class StreamRecommendationsRequest(Message):
     RESUME_TOKEN_FIELD_NUMBER: int
     EXPERIMENTS_FIELD_NUMBER: int
     VIEW_FIELD_NUMBER: int
+    AFTER_FIELD_NUMBER: int
+    AFTER_EVENT_IDS_FIELD_NUMBER: int
     user_id: str
     """Required, at most 256 bytes."""
     count: int
@@ -301,7 +322,9 @@ class StreamRecommendationsRequest(Message):
     deltas: bool
     """True: after the first snapshot, changes come as deltas."""
     resume_token: str
-    """The last resume token of the previous stream."""
+    """The last resume token of the previous stream. One that this server cannot use, or that is of another user, counts as
+    none: the stream begins with a snapshot.
+    """
     @property
     def filter(self) -> Filter:
         """As in RecommendRequest."""
@@ -322,6 +345,16 @@ class StreamRecommendationsRequest(Message):
     def view(self) -> ListView:
         """As in RecommendRequest. When a shown field of an item changes, the list is sent again."""
 
+    @property
+    def after(self) -> RepeatedScalarFieldContainer[str]:
+        """As in RecommendRequest. The first frame waits for them as an answer does, and says in `includes_events` whether it
+        includes them.
+        """
+
+    @property
+    def after_event_ids(self) -> RepeatedScalarFieldContainer[str]:
+        """As in RecommendRequest, for the first frame."""
+
     def __init__(
         self,
         *,
@@ -337,9 +370,11 @@ class StreamRecommendationsRequest(Message):
         resume_token: str = ...,
         experiments: Mapping[str, str] | None = ...,
         view: ListView | None = ...,
+        after: Iterable[str] | None = ...,
+        after_event_ids: Iterable[str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: Literal["filter", b"filter", "rules", b"rules", "view", b"view"]) -> bool: ...
-    def ClearField(self, field_name: Literal["count", b"count", "deltas", b"deltas", "domain", b"domain", "excluded_item_ids", b"excluded_item_ids", "experiments", b"experiments", "filter", b"filter", "filter_text", b"filter_text", "resume_token", b"resume_token", "rules", b"rules", "surface", b"surface", "user_id", b"user_id", "view", b"view"]) -> None: ...
+    def ClearField(self, field_name: Literal["after", b"after", "after_event_ids", b"after_event_ids", "count", b"count", "deltas", b"deltas", "domain", b"domain", "excluded_item_ids", b"excluded_item_ids", "experiments", b"experiments", "filter", b"filter", "filter_text", b"filter_text", "resume_token", b"resume_token", "rules", b"rules", "surface", b"surface", "user_id", b"user_id", "view", b"view"]) -> None: ...
 
 @final
 class StreamRecommendationsResponse(Message):
@@ -389,13 +424,13 @@ class SessionResponse(Message):
     FRAME_FIELD_NUMBER: int
     RECORDED_FIELD_NUMBER: int
     REFUSED_FIELD_NUMBER: int
+    recorded: str
+    """Kafka has the event, and this is its token, as in RecordResponse. Each interaction is answered by `recorded` or
+    `refused`, in order.
+    """
     @property
     def frame(self) -> Frame:
         """The same frame that StreamRecommendations sends."""
-
-    @property
-    def recorded(self) -> EventToken:
-        """Kafka has the event. Each interaction is answered by `recorded` or `refused`, in order."""
 
     @property
     def refused(self) -> Status:
@@ -405,7 +440,7 @@ class SessionResponse(Message):
         self,
         *,
         frame: Frame | None = ...,
-        recorded: EventToken | None = ...,
+        recorded: str = ...,
         refused: Status | None = ...,
     ) -> None: ...
     def HasField(self, field_name: Literal["frame", b"frame", "kind", b"kind", "recorded", b"recorded", "refused", b"refused"]) -> bool: ...

@@ -13,7 +13,7 @@ import {
 import { type Backoff, DEFAULT_BACKOFF, pauseMs, sleep } from "./backoff.js";
 import { fromServiceError, RecstreamError } from "./errors.js";
 import type { Recommendations } from "./frames.js";
-import { type DeepPartial, type EventToken, Interaction } from "./gen/recstream/v1/interaction.pb.js";
+import { type DeepPartial, Interaction } from "./gen/recstream/v1/interaction.pb.js";
 import { InteractionServiceClient, type RecordResponse } from "./gen/recstream/v1/interaction_service.pb.js";
 import {
   RankRequest,
@@ -114,8 +114,11 @@ export class Client {
     return this.call(method, RankRequest.fromPartial(fields), timeoutMs);
   }
 
-  /** Records an event. Resolves when Kafka has it. A repeat is safe, because the event has an id. */
-  async record(fields: EventFields, timeoutMs?: number): Promise<EventToken> {
+  /**
+   * Records an event. Resolves when Kafka has it, with a token for `after` of calls for the same user. A repeat is safe,
+   * because the event has an id.
+   */
+  async record(fields: EventFields, timeoutMs?: number): Promise<string> {
     const event: EventFields = { eventId: randomUUID(), eventTime: new Date(), ...fields };
     const answer = await this.call<{ interaction?: Interaction | undefined }, RecordResponse>(
       (...call) => this.interactions.record(...call),
@@ -133,7 +136,11 @@ export class Client {
   stream(fields: StreamFields, options: StreamOptions = {}): AsyncGenerator<Recommendations, void, undefined> {
     const request = StreamRecommendationsRequest.fromPartial(fields);
     return lists(
-      (resumeToken) => this.recommendations.streamRecommendations({ ...request, resumeToken }, this.metadata()),
+      (resumeToken, answered) => {
+        // The first frame has answered for them. The stream must not wait for them again after a break.
+        const awaited = answered ? { after: [], afterEventIds: [] } : {};
+        return this.recommendations.streamRecommendations({ ...request, ...awaited, resumeToken }, this.metadata());
+      },
       { ...options, backoff: this.backoff, idleTimeoutMs: this.options.idleTimeoutMs ?? 90_000 },
     );
   }

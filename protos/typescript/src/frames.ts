@@ -7,6 +7,8 @@ import { type RankedItem, Slate } from "./gen/recstream/v1/slate.pb.js";
 /** A whole list, best first, with the events that led to it. */
 export interface Recommendations extends Slate {
   causes: readonly Cause[];
+  /** False: the deadline came before the list could include all of `after` and `afterEventIds`. */
+  includesEvents: boolean;
   /** Where to resume; see `StreamOptions.resume`. */
   resumeToken: string;
 }
@@ -60,7 +62,8 @@ export class FrameReader {
     const slate = change.slate ?? Slate.create();
     const items = frame.delta ? this.patched(frame.delta) : slate.items;
     this.resumeToken = frame.resumeToken;
-    this.held = { ...slate, items, causes: frame.causedBy, resumeToken: frame.resumeToken };
+    const includesEvents = frame.includesEvents ?? true;
+    this.held = { ...slate, items, causes: frame.causedBy, includesEvents, resumeToken: frame.resumeToken };
     return this.held;
   }
 

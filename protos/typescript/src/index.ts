@@ -12,7 +12,7 @@ export { type FieldViolation, RecstreamError } from "./errors.js";
 export { applyDelta, type Recommendations } from "./frames.js";
 export { type Filter, type FilterList, type ItemIds, type RangeFilter, type TextFilter } from "./gen/recstream/v1/filter.pb.js";
 export { type Cause } from "./gen/recstream/v1/frame.pb.js";
-export { EventToken, type Interaction, type SlateImpression, type Undo } from "./gen/recstream/v1/interaction.pb.js";
+export { type Interaction, type SlateImpression, type Undo } from "./gen/recstream/v1/interaction.pb.js";
 export { type RecordResult } from "./gen/recstream/v1/interaction_service.pb.js";
 export { type RankResponse, type RecommendResponse } from "./gen/recstream/v1/recommendation_service.pb.js";
 export {

@@ -31,20 +31,22 @@ export interface Holding {
 
 /** Yields whole lists. Opens the stream again when it breaks, and cancels the call when the loop is left. */
 export async function* lists(
-  dial: (resumeToken: string) => ClientReadableStream<StreamRecommendationsResponse>,
+  dial: (resumeToken: string, answered: boolean) => ClientReadableStream<StreamRecommendationsResponse>,
   holding: Holding,
 ): AsyncGenerator<Recommendations, void, undefined> {
   const reader = new FrameReader(holding.resume);
+  let answered = false; // whether any frame came
   for (let attempt = 0; !holding.signal?.aborted; attempt += 1) {
     let answeredAt = 0;
     reader.connected();
-    const call = dial(reader.resumeToken);
+    const call = dial(reader.resumeToken, answered);
     const hangUp = (): void => call.cancel();
     holding.signal?.addEventListener("abort", hangUp);
     let failure: RecstreamError;
     try {
       for await (const { frame } of messages(call, holding.idleTimeoutMs)) {
         answeredAt ||= performance.now();
+        answered = true;
         const recommendations = frame && reader.read(frame);
         if (recommendations) yield recommendations;
       }
