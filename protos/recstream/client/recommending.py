@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import TypedDict, Unpack
 
+from recstream.client.arguments import text, texts
 from recstream.client.connection import Connection
 from recstream.client.filters import Filterable, filter_fields
 from recstream.client.lists import Recommendations, from_slate
@@ -103,11 +104,11 @@ class Recommending:
                 print(film.item_id, film.item.title, film.score, film.reason.text)
         """
         request = RecommendRequest(
-            user_id=user_id,
+            user_id=text("user_id", user_id),
             count=count,
             surface=surface,
             domain=domain,
-            excluded_item_ids=excluded,
+            excluded_item_ids=texts("excluded", excluded),
             page_token=page_token,
             after=after,
             experiments=experiments,
@@ -158,8 +159,8 @@ class Recommending:
             show(found.item_ids, found.unknown_item_ids)
         """
         request = RankRequest(
-            user_id=user_id,
-            item_ids=item_ids,
+            user_id=text("user_id", user_id),
+            item_ids=texts("item_ids", item_ids),
             surface=surface,
             after=after,
             experiments=experiments,
@@ -244,11 +245,11 @@ class Recommending:
                     print(recommendations.item_ids)
         """
         request = StreamRecommendationsRequest(
-            user_id=user_id,
+            user_id=text("user_id", user_id),
             count=count,
             surface=surface,
             domain=domain,
-            excluded_item_ids=excluded,
+            excluded_item_ids=texts("excluded", excluded),
             experiments=experiments,
             view=_view(item_fields, model_outputs),
             rules=rules,
@@ -284,11 +285,11 @@ class Recommending:
         The other arguments are those of `stream()`. For an example see `Session`.
         """
         request = StreamRecommendationsRequest(
-            user_id=user_id,
+            user_id=text("user_id", user_id),
             count=count,
             surface=surface,
             domain=domain,
-            excluded_item_ids=excluded,
+            excluded_item_ids=texts("excluded", excluded),
             experiments=experiments,
             view=_view(item_fields, model_outputs),
             rules=rules,
@@ -323,10 +324,10 @@ class Recommending:
                 print(film.item_id, film.score)
         """
         request = SimilarItemsRequest(
-            item_id=item_id,
+            item_id=text("item_id", item_id),
             count=count,
             domain=domain,
-            excluded_item_ids=excluded,
+            excluded_item_ids=texts("excluded", excluded),
             **filter_fields(filter),
         )
         answer = await self._connection.call(self._connection.recommendations.SimilarItems, request, timeout)
@@ -334,4 +335,4 @@ class Recommending:
 
 
 def _view(item_fields: Iterable[str], model_outputs: bool) -> ListView:
-    return ListView(item_fields=item_fields, model_outputs=model_outputs)
+    return ListView(item_fields=texts("item_fields", item_fields), model_outputs=model_outputs)

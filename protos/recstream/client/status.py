@@ -103,6 +103,11 @@ def _with_target(error: errors.RecstreamError, target: str) -> errors.RecstreamE
     """Says what an error is about that the channel made itself. A server of recstream gives its errors a reason."""
     if error.reason:
         return error
+    if error.code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in error.message:
+        # Another try would fail too.
+        return errors.InvalidRequest(
+            f"a message of the call is too large: {error.message}; send less, or ask for less", error.details
+        )
     if error.code is grpc.StatusCode.UNAVAILABLE:
         return errors.Unavailable(
             f"{target} cannot be reached: {error.message}; check the host name and the port, that the server runs, and "
