@@ -5,7 +5,7 @@ import math
 import grpc
 import pytest
 
-from recstream.client import Client, InvalidRequest, Item, interaction, sync
+from recstream.client import Client, InvalidRequest, Item, Unavailable, interaction, sync
 from recstream.client.events import impression
 from recstream.v1 import catalog_service_pb2 as catalog
 from tests.client.scripted_server import (
@@ -192,3 +192,19 @@ async def test_a_message_that_is_too_large_is_refused_and_not_tried_again(
     with pytest.raises(InvalidRequest, match="too large"):
         await client.recommend("ann")
     assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize("variable", ["grpc_proxy", "https_proxy", "http_proxy"])
+async def test_a_server_behind_a_proxy_that_is_not_there_is_unavailable_with_a_hint(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    for name in ("grpc_proxy", "https_proxy", "http_proxy", "no_proxy", "no_grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    server.play("Recommend", answering(RecommendResponse(slate=slate("a"))))
+    async with Client(server.target, retries=0) as client:
+        with pytest.raises(Unavailable, match=f"the proxy of {variable}, unless no_proxy lists the host"):
+            await client.recommend("ann")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    async with Client(server.target) as client:
+        assert (await client.recommend("ann")).item_ids == ("a",)
