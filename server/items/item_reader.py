@@ -89,7 +89,6 @@ class ItemReader:
         """
         size, wanted = validation.list_items(request)
         last = item_pages.decode(request)
-        await self._order.follow()
         mask = self._catalog.matching(wanted, request.domain) & (
             self._catalog.known if request.include_withdrawn else self._catalog.eligible(self._now_ms())
         )
