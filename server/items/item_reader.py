@@ -116,7 +116,7 @@ class ItemReader:
         size = 0
         began = time.monotonic()
         for item in items:
-            message = fields.keep(item.to_proto())
+            message = fields.message(item)
             size += message.ByteSize() + _ENTRY_BYTES
             if messages and size > ANSWER_BYTES:
                 break

@@ -61,7 +61,7 @@ class View:
         if self.item_fields is not None:
             left = min(ANSWER_BYTES, _SLATE_BYTES - slate.ByteSize())
             for row, each in zip(ranked.rows.tolist(), slate.items, strict=True):
-                shown = self.item_fields.keep(item(row).to_proto())
+                shown = self.item_fields.message(item(row))
                 left -= shown.ByteSize() + _ENTRY_BYTES
                 if left < 0:
                     break
