@@ -13,9 +13,11 @@ from catalog.filters.matching import Matching
 from catalog.index.protocol import Floats, Mask, Rows
 from catalog.index.vectors import Vectors
 from catalog.items.items import Item
+from catalog.items.publication import UNKNOWN_MS
 from catalog.popularity.popularity import Popularity
 from catalog.popularity.stats import hour_of
 from catalog.settings import CatalogSettings
+from profiles.folding.tail import hash64
 from recstream.storage.v1 import catalog_pb2
 from recstream.v1 import filter_pb2
 
@@ -46,7 +48,8 @@ class InMemoryCatalog:
         self._known = self._by_row.column(np.bool_, False)
         self._shown = self._by_row.column(np.bool_, False)
         self._expires = self._by_row.column(np.int64, _NEVER)
-        self._published = self._by_row.column(np.int64, 0)
+        self._published = self._by_row.column(np.int64, UNKNOWN_MS)
+        self._id_hashes = self._by_row.column(np.uint64, 0)
         self._main_category = self._by_row.column(np.int64, -1)
         self._categories: dict[str, int] = {}
         self._count = 0
@@ -121,8 +124,14 @@ class InMemoryCatalog:
 
     @property
     def published_ms(self) -> NDArray[np.int64]:
-        """Publication times in Unix milliseconds, [size]. 0: unknown. Read-only."""
+        """Publication times in Unix milliseconds, [size]. UNKNOWN_MS: unknown. Read-only."""
         return self._published.view(self.size)
+
+    @property
+    def id_hashes(self) -> NDArray[np.uint64]:
+        """`hash64` of the item ids, [size]. They order items alike on every server, where rows are in the order of
+        arrival. Read-only."""
+        return self._id_hashes.view(self.size)
 
     def main_category(self, rows: Rows) -> NDArray[np.int64]:
         """Codes [m] of the rows' first categories. Equal names have equal codes. -1: the item has no category."""
@@ -140,9 +149,9 @@ class InMemoryCatalog:
         return self._popularity.decayed(now_ms, half_life_s, self.size)
 
     def most_popular(self, now_ms: int, half_life_s: float, mask: Mask, count: int) -> Rows:
-        """The `count` most popular rows of the mask [n], or all of them if it has fewer. Best first, ties by row.
-        Rows that never had a positive event come last."""
-        return self._popularity.most(now_ms, half_life_s, mask, count)
+        """The `count` most popular rows of the mask [n], or all of them if it has fewer. Best first, ties by the hash
+        of the item id. Rows that never had a positive event come last."""
+        return self._popularity.most(now_ms, half_life_s, mask, count, self.id_hashes)
 
     @property
     def positives(self) -> NDArray[np.int64]:
@@ -237,8 +246,8 @@ class InMemoryCatalog:
         self._shown.array[row] = not item.withdrawn
         expires = _NEVER if item.expires_at_ms is None else item.expires_at_ms
         self._expires.array[row] = expires
-        # An item of the very start of 1970 counts as one of unknown age: sources often write that for "unknown".
-        self._published.array[row] = item.published_at_ms or 0
+        published = item.published_at_ms
+        self._published.array[row] = UNKNOWN_MS if published is None else published
         self._main_category.array[row] = self._category(item)
         self._replace(row, item)
         gone = item.withdrawn or expires <= self._now_ms()
@@ -254,7 +263,7 @@ class InMemoryCatalog:
         for column in (self._known, self._shown):
             column.array[row] = False
         self._expires.array[row] = _NEVER
-        self._published.array[row] = 0
+        self._published.array[row] = UNKNOWN_MS
         self._main_category.array[row] = -1
         self._replace(row, Item(item_id))
         self._listeners.note(Change.REMOVED, row)
@@ -288,6 +297,7 @@ class InMemoryCatalog:
         if row is None:
             row = len(self._items)
             self._by_row.reserve(row + 1)
+            self._id_hashes.array[row] = hash64(item_id)
             self._rows[item_id] = row
             self._items.append(Item(item_id))
             self._change_log.note(row)

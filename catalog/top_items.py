@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from catalog.in_memory import InMemoryCatalog
 from catalog.index.protocol import Mask, Rows
+from catalog.items.publication import UNKNOWN_MS
 from catalog.popularity.popularity import best
 from recstream.v1 import filter_pb2
 
@@ -70,7 +71,8 @@ class TopItems:
         """Finds the items that match and are eligible at a moment, best first. Fewer than `count` if there are fewer.
 
         Items without any event are the last popular and trending ones. Items whose publication is unknown or in the
-        future are not among the newest.
+        future are not among the newest. Items of the same figure are in the order of the hashes of their ids, which is
+        the same on every server.
 
         Args:
             query: The query.
@@ -99,18 +101,18 @@ class TopItems:
 
     def _popular(self, allowed: Mask, count: int, since_ms: int | None) -> tuple[Rows, NDArray[np.float64]]:
         rows = np.flatnonzero(allowed)
-        positives = self._catalog.positives[rows]
+        positives, ties = self._catalog.positives[rows], self._catalog.id_hashes[rows]
         if since_ms is None:
-            chosen = best(positives, np.arange(len(rows)), count)
+            chosen = best(positives, np.arange(len(rows)), count, ties)
             return rows[chosen], positives[chosen].astype(np.float64)
         counted = self._catalog.positives_since(since_ms)[rows]
         # One key: the count in the window, then the count of all events.
         keys = counted.clip(0, _COUNT_LIMIT).astype(np.int64) << 32 | positives.clip(0, _COUNT_LIMIT)
-        chosen = best(keys, np.arange(len(rows)), count)
+        chosen = best(keys, np.arange(len(rows)), count, ties)
         return rows[chosen], counted[chosen]
 
     def _newest(self, allowed: Mask, count: int, now_ms: int) -> tuple[Rows, NDArray[np.float64]]:
         published = self._catalog.published_ms
-        rows = np.flatnonzero(allowed & (published > 0) & (published <= now_ms))
-        rows = best(published[rows], rows, count)
+        rows = np.flatnonzero(allowed & (published != UNKNOWN_MS) & (published <= now_ms))
+        rows = best(published[rows], rows, count, self._catalog.id_hashes[rows])
         return rows, published[rows].astype(np.float64)

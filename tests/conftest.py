@@ -34,6 +34,36 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 # not be the one that stops it, and the main thread, which starts them, lives as long as the session.
 
 
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """A test leaves no RECSTREAM_ variable in the environment and no other working directory: the next one would read
+    them. The first fixture of each test, so that those which put things back have done so before it looks."""
+    variables, folder = _recstream_variables(), Path.cwd()
+    yield
+    left = []
+    now = _recstream_variables()
+    for name in sorted(variables.keys() | now.keys()):
+        if variables.get(name) != now.get(name):
+            left.append(f"{name} was {variables.get(name)!r} and is {now.get(name)!r}")
+            _set_variable(name, variables.get(name))
+    if Path.cwd() != folder:
+        left.append(f"the working directory was {folder} and is {Path.cwd()}")
+        os.chdir(folder)
+    if left:
+        pytest.fail("the test left behind: " + "; ".join(left), pytrace=False)
+
+
+def _recstream_variables() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith("RECSTREAM_")}
+
+
+def _set_variable(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
+
+
 @pytest.fixture(scope="module")
 def collected() -> Iterator[None]:
     """For modules in which producers are fenced. These leave failures that nobody asks for, and they are logged when

@@ -1,14 +1,16 @@
 """Which fields of an item a caller asks for."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Final, Self
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Self, TypeVar
 
 from google.protobuf.descriptor import FieldDescriptor
-from google.protobuf.message import Message
 
 from catalog.items.item_check import MAX_NAME_BYTES
+from catalog.items.items import Item
 from recstream.v1 import item_pb2
+
+_V = TypeVar("_V")
 
 MAX_FIELDS: Final = 32
 
@@ -23,6 +25,17 @@ def _is_map(one: FieldDescriptor) -> bool:
 _MAPS: Final = frozenset(name for name, one in _FIELDS.items() if _is_map(one))
 
 
+_ATTRIBUTES: Final = "attributes"
+_NO_ITEM: Final = Item("")
+_PARTS: Final[Mapping[str, tuple[str, ...]]] = {
+    **{name: (name,) for name in _FIELDS},
+    _ATTRIBUTES: ("texts", "numbers"),
+    "expires_at": ("expires_at_ms",),
+    "published_at": ("published_at_ms",),
+}
+"""The fields of `Item` that make up each field of the message."""
+
+
 @dataclass(frozen=True, slots=True)
 class ItemFields:
     """A choice of the fields of `recstream.v1.Item`. The item id belongs to every choice.
@@ -31,39 +44,43 @@ class ItemFields:
     follows the first dot is the key, whatever characters it has.
 
     Attributes:
-        cleared: The fields that are left out.
-        keys: By map, the keys that are kept. A map that is not named is kept whole, or is left out.
+        empty: What is left out of an `Item`: its fields by name, each with its value of an empty item.
+        attributes: The names of the attributes that are kept. None: all of them, or none as `empty` says.
     """
 
-    cleared: tuple[str, ...] = ()
-    keys: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    empty: Mapping[str, Any] = field(default_factory=dict)
+    attributes: tuple[str, ...] | None = None
 
     @classmethod
     def of(cls, paths: Iterable[str]) -> Self:
         """The choice of these paths, in which `problems` must have found none. No paths: all fields."""
-        whole: set[str] = set()
-        keys: dict[str, set[str]] = {}
+        whole, attributes = set(), []
         for path in paths:
             name, dot, key = path.partition(".")
             if dot:
-                keys.setdefault(name, set()).add(key)
+                attributes.append(key)
             else:
                 whole.add(name)
-        if not whole and not keys:
+        if not whole and not attributes:
             return cls()
-        cleared = tuple(name for name in _FIELDS if name not in whole and name not in keys and name != _ID)
-        return cls(cleared, {name: frozenset(some) for name, some in keys.items() if name not in whole})
+        empty = {
+            part: getattr(_NO_ITEM, part)
+            for name, parts in _PARTS.items()
+            if name not in whole and name != _ID
+            for part in parts
+        }
+        chosen = attributes and _ATTRIBUTES not in whole
+        return cls(empty, tuple(dict.fromkeys(attributes)) if chosen else None)
 
-    def keep(self, item: item_pb2.Item) -> item_pb2.Item:
-        """Clears all other fields of a message, and returns it."""
-        message: Message = item
-        for name in self.cleared:
-            message.ClearField(name)
-        for name, wanted in self.keys.items():
-            entries = getattr(item, name)
-            for key in [key for key in entries if key not in wanted]:
-                del entries[key]
-        return item
+    def message(self, item: Item) -> item_pb2.Item:
+        """The item as a message with these fields. Only they are converted, because a list may show 1,000 items."""
+        kept = self.empty
+        if self.attributes is not None:
+            kept = {**kept, "texts": self._chosen(item.texts), "numbers": self._chosen(item.numbers)}
+        return (replace(item, **kept) if kept else item).to_proto()
+
+    def _chosen(self, values: Mapping[str, _V]) -> Mapping[str, _V]:
+        return {name: values[name] for name in self.attributes or () if name in values}
 
 
 def problems(paths: Iterable[str]) -> Iterable[tuple[int, str]]:

@@ -112,31 +112,41 @@ class Popularity:
             decay.leaders = None
         return read[:rows]
 
-    def most(self, now_ms: int, half_life_s: float, mask: NDArray[np.bool_], count: int) -> NDArray[np.int64]:
-        """The most popular rows, best first, ties by row.
+    def most(
+        self,
+        now_ms: int,
+        half_life_s: float,
+        mask: NDArray[np.bool_],
+        count: int,
+        ties: NDArray[np.uint64],
+    ) -> NDArray[np.int64]:
+        """The most popular rows, best first.
 
         Rows are ordered by positive events weighted by age. If those are equal, the number of all positive events
-        decides.
+        decides, and then the row's tie.
 
         Args:
             now_ms: Unix time in milliseconds.
             half_life_s: Age in seconds at which an event counts half.
             mask: Which rows may be returned, [rows].
             count: How many. Fewer are returned if the mask has fewer.
+            ties: A number for each row that was read, the same at each call. Lower ones come first.
         """
         read = self.decayed(now_ms, half_life_s, len(mask))
         decay = self._decays[half_life_s]
         if decay.leaders is None:
             # Over all rows, not only those of this mask, because other queries share the reading.
             whole = read if decay.read is None else decay.read
-            decay.leaders = self._best(whole, np.arange(len(whole)), _LEADERS)
+            decay.leaders = self._best(whole, np.arange(len(whole)), _LEADERS, ties)
         leaders = decay.leaders[decay.leaders < len(mask)]
         found = leaders[mask[leaders]][:count]
         # Every row that is not among the leaders comes after them.
-        return found if len(found) == count else self._best(read, np.flatnonzero(mask), count)
+        return found if len(found) == count else self._best(read, np.flatnonzero(mask), count, ties)
 
-    def _best(self, decayed: NDArray[np.float32], rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-        return best(decayed[rows] + EVER * self.positives(len(decayed))[rows], rows, count)
+    def _best(
+        self, decayed: NDArray[np.float32], rows: NDArray[np.int64], count: int, ties: NDArray[np.uint64]
+    ) -> NDArray[np.int64]:
+        return best(decayed[rows] + EVER * self.positives(len(decayed))[rows], rows, count, ties[rows])
 
     def _read(self, decay: _Decay, now_ms: int, half_life_s: float, rows: int) -> NDArray[np.float32]:
         if due := decay.changed | decay.ahead:
@@ -167,12 +177,17 @@ class Popularity:
         return _Decay(now_ms, now_ms, counters, sums, ahead=set(ahead.tolist()))
 
 
-def best(scores: NDArray[S], rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """The `count` of the rows [m] with the highest scores [m], best first, ties in the order of `rows`."""
+def best(
+    scores: NDArray[S], rows: NDArray[np.int64], count: int, ties: NDArray[np.uint64]
+) -> NDArray[np.int64]:
+    """The `count` of the rows [m] with the highest scores [m], best first. Of equal scores, the lower ties [m] come
+    first."""
     if count < len(rows):
-        # Many rows may share the lowest score that is still in. The first of them are taken.
+        # Many rows may share the lowest score that is still in.
         lowest = np.partition(scores, len(rows) - count)[len(rows) - count]
-        above = np.flatnonzero(scores > lowest)
-        chosen = np.concatenate([above, np.flatnonzero(scores == lowest)[: count - len(above)]])
-        rows, scores = rows[chosen], scores[chosen]
-    return rows[np.argsort(-scores, kind="stable")]
+        above, level = np.flatnonzero(scores > lowest), np.flatnonzero(scores == lowest)
+        if (left := count - len(above)) < len(level):
+            level = level[np.argpartition(ties[level], left)[:left]]
+        chosen = np.concatenate([above, level])
+        rows, scores, ties = rows[chosen], scores[chosen], ties[chosen]
+    return rows[np.lexsort((ties, -scores))]

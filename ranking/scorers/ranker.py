@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from catalog.in_memory import InMemoryCatalog
+from catalog.items.publication import age_seconds
 from inference.bundle.bundle import Manifest
 from inference.model import Candidates as RankerInput
 from inference.model import Floats, Model, ModelUnavailable, NotFinite, Ranking, States
@@ -145,8 +146,7 @@ class Ranker:
         self, query: HydratedQuery, candidates: Candidates, manifest: Manifest
     ) -> tuple[Floats, Floats, Floats, Floats]:
         """Vectors [m, d], ages [m], popularities [m, P] and idle seconds [1] of one list."""
-        published = self._catalog.published_ms[candidates.rows]
-        ages = np.where(published > 0, np.maximum(0, query.now_ms - published) / 1000, -1).astype(np.float32)
+        ages = age_seconds(self._catalog.published_ms[candidates.rows], query.now_ms)
         popularity = self._popularity.features(query.now_ms, manifest, candidates.rows)
         idle = query.user.idle_seconds if query.user is not None else -1.0
         return candidates.vectors, ages, popularity, np.array([idle], np.float32)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from catalog.in_memory import InMemoryCatalog
+from catalog.items.publication import UNKNOWN_MS
 from ranking.query import HydratedQuery, Mask, Rows
 
 
@@ -33,5 +34,6 @@ class Fresh:
 
 
 def is_fresh(published_ms: Rows, now_ms: int, days: float) -> Mask:
-    """Whether items were published within the last `days`. Items with a future or unknown time (0 or less) were not."""
-    return (published_ms > max(0, now_ms - days * 86_400_000)) & (published_ms <= now_ms)
+    """Whether items were published within the last `days`. Items with a future or unknown time were not."""
+    since_ms = max(UNKNOWN_MS, now_ms - days * 86_400_000)
+    return (published_ms > since_ms) & (published_ms <= now_ms)

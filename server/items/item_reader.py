@@ -93,7 +93,6 @@ class ItemReader:
         """
         size, wanted = validation.list_items(request)
         last = item_pages.decode(request, self._sealer)
-        await self._order.follow()
         mask = self._catalog.matching(wanted, request.domain) & (
             self._catalog.known if request.include_withdrawn else self._catalog.eligible(self._now_ms())
         )
@@ -122,7 +121,7 @@ class ItemReader:
         size = 0
         began = time.monotonic()
         for item in items:
-            message = fields.keep(item.to_proto())
+            message = fields.message(item)
             size += message.ByteSize() + _ENTRY_BYTES
             if messages and size > ANSWER_BYTES:
                 break

@@ -12,6 +12,12 @@ from recstream.v1 import slate_pb2
 
 ANSWER_BYTES: Final = 3 << 20
 """Most bytes of the items of an answer. A client's gRPC library accepts 4 MiB unless it is set up otherwise."""
+_SLATE_BYTES: Final = 7 << 19
+"""Most bytes of a slate, 3.5 MiB. A slate of 1,000 items has up to 2 MiB without the fields of its items."""
+
+
+_ENTRY_BYTES: Final = 8
+"""The tags and lengths that an item adds, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +44,8 @@ class View:
         )
 
     def shown(self, ranked: Ranked, item: Callable[[int], Item]) -> slate_pb2.Slate:
-        """Return the slate as the client sees it. From where the items' fields exceed 3 MiB on, they are left out.
+        """Return the slate as the client sees it. From where the items' fields exceed 3 MiB on, or the slate with them
+        3.5 MiB, they are left out.
 
         Args:
             ranked: The list. It is not changed.
@@ -52,10 +59,10 @@ class View:
         elif ranked.outputs is not None:
             _fill(slate, ranked.outputs)
         if self.item_fields is not None:
-            left = ANSWER_BYTES
+            left = min(ANSWER_BYTES, _SLATE_BYTES - slate.ByteSize())
             for row, each in zip(ranked.rows.tolist(), slate.items, strict=True):
-                shown = self.item_fields.keep(item(row).to_proto())
-                left -= shown.ByteSize()
+                shown = self.item_fields.message(item(row))
+                left -= shown.ByteSize() + _ENTRY_BYTES
                 if left < 0:
                     break
                 each.item.CopyFrom(shown)

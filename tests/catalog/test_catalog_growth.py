@@ -21,6 +21,7 @@ from catalog.index import live
 from catalog.index.hnsw import Hnsw
 from catalog.index.live import LiveIndex, Merge
 from catalog.items.items import Item
+from catalog.items.publication import UNKNOWN_MS
 from catalog.popularity.popularity import EVER, Popularity
 from catalog.popularity.stats import HOUR_MS, add, decayed, merged
 from catalog.settings import CatalogSettings
@@ -281,7 +282,9 @@ class PopularityMachine(RuleBasedStateMachine):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
         np.testing.assert_array_equal(self.popularity.positives(size), positives)
         mask = np.arange(size) % 3 > 0
-        most = self.popularity.most(now, half_life_hours * 3600.0, mask, count)
+        most = self.popularity.most(
+            now, half_life_hours * 3600.0, mask, count, np.arange(10_000, dtype=np.uint64)
+        )
         scores = found + EVER * positives
         assert len(most) == len(set(most.tolist())) == min(count, int(mask.sum())) and mask[most].all()
         np.testing.assert_array_equal(scores[most], np.sort(scores[mask])[::-1][:count])
@@ -400,7 +403,7 @@ class CatalogueMachine(RuleBasedStateMachine):
         assert catalogue.positives.tolist() == [self.positives.get(each, 0) for each in self.ids]
         assert catalogue.popularity(self.now, 86_400).shape == (catalogue.size,)
         assert catalogue.published_ms.tolist() == [
-            self.items[each].published_at_ms if each in self.items else 0 for each in self.ids
+            self.items[each].published_at_ms if each in self.items else UNKNOWN_MS for each in self.ids
         ]
         query = some_vector(seed)
         # With this few vectors a scan is cheaper than the graph, so the answer is exact.

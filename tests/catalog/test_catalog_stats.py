@@ -212,17 +212,18 @@ def test_the_partitions_of_a_row_add_up_and_may_change_separately(
     st.integers(1, 50),
     st.randoms(use_true_random=False),
 )
-def test_the_most_popular_rows_have_the_highest_counts_with_ties_by_row(
+def test_the_most_popular_rows_have_the_highest_counts_and_then_the_lowest_ties(
     counts: list[int], count: int, chooser: random.Random
 ) -> None:
     popularity = Popularity(reuse_ms=1000)
+    ties = chooser.sample(range(len(counts)), len(counts))
     for row, events in enumerate(counts):
         popularity.put(row, fold([(NOW_HOUR, events)]))
     popularity.decayed(NOW, 86_400, len(counts))
     for rows in (len(counts) // 2, len(counts)):
         mask = np.array([chooser.random() < 0.7 for _ in range(rows)], np.bool_)
-        wanted = sorted(np.flatnonzero(mask).tolist(), key=lambda row: (-counts[row], row))[:count]
-        assert popularity.most(NOW, 86_400, mask, count).tolist() == wanted
+        wanted = sorted(np.flatnonzero(mask).tolist(), key=lambda row: (-counts[row], ties[row]))[:count]
+        assert popularity.most(NOW, 86_400, mask, count, np.array(ties, np.uint64)).tolist() == wanted
 
 
 def test_the_most_popular_rows_are_found_beyond_the_leaders_too() -> None:
@@ -230,16 +231,17 @@ def test_the_most_popular_rows_are_found_beyond_the_leaders_too() -> None:
     for row in range(6000):
         popularity.put(row, fold([(NOW_HOUR, 6000 - row)]))
     mask = np.arange(6000) >= 4090
-    assert popularity.most(NOW, 86_400, mask, 5).tolist() == list(range(4090, 4095))
-    assert popularity.most(NOW, 86_400, mask, 50).tolist() == list(range(4090, 4140))
-    assert popularity.most(NOW, 86_400, mask, 5000).tolist() == list(range(4090, 6000))
+    ties = np.zeros(6000, np.uint64)
+    assert popularity.most(NOW, 86_400, mask, 5, ties).tolist() == list(range(4090, 4095))
+    assert popularity.most(NOW, 86_400, mask, 50, ties).tolist() == list(range(4090, 4140))
+    assert popularity.most(NOW, 86_400, mask, 5000, ties).tolist() == list(range(4090, 6000))
 
 
 def test_without_recent_events_all_past_events_decide() -> None:
     popularity = Popularity(reuse_ms=0)
     for row, events in enumerate((0, 5, 9)):
         popularity.put(row, fold([(NOW_HOUR - 24 * 3000, events)]))
-    assert popularity.most(NOW, 3600, np.ones(3, np.bool_), 3).tolist() == [2, 1, 0]
+    assert popularity.most(NOW, 3600, np.ones(3, np.bool_), 3, np.zeros(3, np.uint64)).tolist() == [2, 1, 0]
 
 
 def test_a_row_without_statistics_counts_nothing() -> None:
@@ -285,7 +287,7 @@ for round in range(3):
             hours = [HourBucket(hour=490000 + round, count=1)]
             popularity.put(row, ItemStats(positives=round + 1, hours=hours), partition)
     popularity.decayed(490003 * 3600000, 3600.0, 5)
-    popularity.most(490003 * 3600000, 3600.0, np.ones(5, np.bool_), 3)
+    popularity.most(490003 * 3600000, 3600.0, np.ones(5, np.bool_), 3, np.zeros(5, np.uint64))
 print(sorted(set(sys.modules) - loaded))
 """
     done = subprocess.run(

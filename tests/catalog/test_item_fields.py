@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog.items.item_fields import ItemFields, problems
+from catalog.items.items import from_proto
 from recstream.v1 import item_pb2
 
 FIELDS = item_pb2.Item.DESCRIPTOR.fields_by_name
@@ -15,13 +16,14 @@ def whole() -> item_pb2.Item:
     item = item_pb2.Item(item_id="a", title="A", description="long", categories=["x", "y"], domain="video")
     item.attributes["price.net"].numbers.append(9)
     item.attributes["brand"].texts.append("v")
+    item.expires_at.seconds, item.published_at.seconds, item.withdrawn = 7, -7, True
     item.media.add(modality="image", content_hash=b"h" * 16)
     return item
 
 
 @given(st.sets(NAMES, min_size=1))
 def test_what_is_asked_for_stays_as_it_is_and_all_else_is_gone(names: set[str]) -> None:
-    kept = ItemFields.of(names).keep(whole())
+    kept = ItemFields.of(names).message(from_proto(whole()))
     for field, value in whole().ListFields():
         assert (field, value) in kept.ListFields() or field.name not in names | {"item_id"}
     assert {field.name for field, _ in kept.ListFields()} <= names | {"item_id"}
@@ -29,16 +31,25 @@ def test_what_is_asked_for_stays_as_it_is_and_all_else_is_gone(names: set[str]) 
 
 
 def test_without_paths_all_fields_stay() -> None:
-    assert ItemFields.of([]).keep(whole()) == whole()
+    assert ItemFields.of([]).message(from_proto(whole())) == whole()
 
 
 def test_a_key_of_a_map_is_all_that_follows_the_first_dot() -> None:
-    kept = ItemFields.of(["attributes.price.net", "attributes.unset", "title"]).keep(whole())
+    kept = ItemFields.of(["attributes.price.net", "attributes.unset", "title"]).message(from_proto(whole()))
     assert set(kept.attributes) == {"price.net"} and kept.title == "A" and not kept.categories
 
 
+def test_an_attribute_shows_no_other_whose_name_begins_or_ends_like_it() -> None:
+    item = item_pb2.Item(item_id="a")
+    for name in ("photo", "photos", "photosCount", "a.photo", "a\\.photo", "*", "Photo"):
+        item.attributes[name].texts.append(name)
+    for name in item.attributes:
+        kept = ItemFields.of([f"attributes.{name}"]).message(from_proto(item))
+        assert {key: list(value.texts) for key, value in kept.attributes.items()} == {name: [name]}
+
+
 def test_a_whole_map_includes_its_keys() -> None:
-    kept = ItemFields.of(["attributes.brand", "attributes"]).keep(whole())
+    kept = ItemFields.of(["attributes.brand", "attributes"]).message(from_proto(whole()))
     assert set(kept.attributes) == {"brand", "price.net"}
 
 

@@ -1,5 +1,7 @@
 """The top items of the catalogue, in each order, against sorting by hand."""
 
+import random
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 
 from catalog.popularity.stats import HOUR_MS
 from catalog.top_items import ItemOrder, TopItems, TopItemsQuery
+from profiles.folding.tail import hash64
 from profiles.times import timestamp
 from recstream.storage.v1 import catalog_pb2
 from recstream.v1 import item_pb2
@@ -53,14 +56,17 @@ def test_popular_items_of_a_window_are_those_with_the_most_events_in_it(
     def of(by_hour: dict[int, int]) -> int:
         return sum(events for ago, events in by_hour.items() if ago <= hours)
 
-    order = sorted(range(len(counts)), key=lambda n: (-of(counts[n]), -sum(counts[n].values()), n))[:count]
+    def place(n: int) -> tuple[int, int, int]:
+        return -of(counts[n]), -sum(counts[n].values()), hash64(f"i{n}")
+
+    order = sorted(range(len(counts)), key=place)[:count]
     found = top(catalog_of(*counts), ItemOrder.POPULAR, count, window_ms=hours * HOUR_MS)
     assert found == [(f"i{n}", of(counts[n])) for n in order]
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=30), st.integers(1, 35))
 def test_popular_items_without_a_window_are_those_with_the_most_events(counts: list[int], count: int) -> None:
-    order = sorted(range(len(counts)), key=lambda n: (-counts[n], n))[:count]
+    order = sorted(range(len(counts)), key=lambda n: (-counts[n], hash64(f"i{n}")))[:count]
     catalog = catalog_of(*({3: each} if each else {} for each in counts))
     assert top(catalog, ItemOrder.POPULAR, count) == [(f"i{n}", counts[n]) for n in order]
 
@@ -95,6 +101,45 @@ def test_the_newest_items_have_appeared_already() -> None:
         catalog.put(item_pb2.Item(item_id=item_id, published_at=at))
     assert top(catalog, ItemOrder.NEWEST) == [("now", NOW_MS), ("new", 900), ("old", 5)]
     assert top(catalog, ItemOrder.NEWEST, 1) == [("now", NOW_MS)]
+
+
+def test_films_of_before_1970_have_appeared_and_so_has_one_of_its_first_moment() -> None:
+    catalog = FilledCatalog(lambda: NOW_MS)
+    times = {
+        "1940": -946_771_200_000,
+        "1969": -1,
+        "1970": 0,
+        "1971": 31_536_000_000,
+        "year 1": -62_135_596_800_000,
+    }
+    for item_id, published in times.items():
+        catalog.put(item_pb2.Item(item_id=item_id, published_at=timestamp(published)))
+    catalog.put(item_pb2.Item(item_id="unknown"))
+    newest_first = ["1971", "1970", "1969", "1940", "year 1"]
+    assert top(catalog, ItemOrder.NEWEST) == [(item_id, times[item_id]) for item_id in newest_first]
+    assert top(catalog, ItemOrder.NEWEST, 3) == [(item_id, times[item_id]) for item_id in newest_first[:3]]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.sampled_from([None, 0, 7])), min_size=1, max_size=40),
+    st.integers(1, 45),
+    st.sampled_from(ItemOrder),
+    st.randoms(use_true_random=False),
+)
+def test_servers_that_read_the_items_in_different_orders_answer_alike(
+    items: list[tuple[int, int | None]], count: int, order: ItemOrder, chooser: random.Random
+) -> None:
+    def server(numbers: list[int]) -> list[tuple[str, float]]:
+        catalog = FilledCatalog(lambda: NOW_MS)
+        for n in numbers:
+            events, published = items[n]
+            at = None if published is None else timestamp(published)
+            catalog.put(item_pb2.Item(item_id=f"i{n}", published_at=at))
+            catalog.popular({f"i{n}": events})
+        return top(catalog, order, count)
+
+    numbers = list(range(len(items)))
+    assert server(numbers) == server(chooser.sample(numbers, len(numbers)))
 
 
 @pytest.mark.parametrize("order", ItemOrder)

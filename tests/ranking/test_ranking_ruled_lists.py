@@ -315,6 +315,19 @@ async def test_a_cap_counts_the_values_of_an_attribute():
     assert all(brands.count(each) <= 2 for each in BRANDS)
 
 
+async def test_a_number_and_the_same_text_are_two_values_and_items_without_one_are_not_capped():
+    catalog = FilledCatalog(lambda: NOW_MS)
+    values = {"texts": ["7"]}, {"texts": ["7", "8"]}, {"numbers": [7]}, {"numbers": [7.0, 1]}, {}, {}
+    for n, value in enumerate(values):
+        catalog.put(
+            item(f"i{n}", attributes={"code": Attribute(**value)} if value else {}), vector(1 - n / 10)
+        )
+    rules = ListRules(caps=[Cap(field="attributes.code", most=1)])
+    listed = ids(await ask(runner(catalog, PaperModel(), default={"popular": 500}), count=4, rules=rules))
+    assert {"i4", "i5"} < set(listed)
+    assert len({"i0", "i1"} & set(listed)) == len({"i2", "i3"} & set(listed)) == 1
+
+
 async def test_diversity_lists_items_that_differ():
     catalog = FilledCatalog(lambda: NOW_MS)
     for n in range(30):

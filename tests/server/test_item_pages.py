@@ -39,7 +39,6 @@ async def listed(
     for page in range(1_000):
         for item_id in (between or {}).get(page, []):
             catalog.put_item(Item(item_id))
-        await order.follow()
         rows, hashes = order.following(last, catalog.known, size)
         found += [catalog.item_id(row) for row in rows.tolist()]
         if len(rows) < size:
@@ -67,11 +66,27 @@ def test_items_that_come_meanwhile_cost_no_other_its_place(
     assert len(found) == len(set(found)) and set(there) <= set(found) <= {*there, *coming}
 
 
+@given(IDS, st.integers(1, 5))
+def test_items_that_are_deleted_once_they_were_listed_cost_no_other_its_place(
+    there: list[str], size: int
+) -> None:
+    catalog, found, last = filled(there), [], None
+    order = ItemOrder(catalog)
+    for _ in range(len(there) + 1):
+        rows, hashes = order.following(last, catalog.known, size)
+        page = [catalog.item_id(row) for row in rows.tolist()]
+        found += page
+        for item_id in page:
+            catalog.remove_item(item_id)
+        if page:
+            last = int(hashes[-1])
+    assert sorted(found) == sorted(there)
+
+
 def test_a_mask_that_is_older_than_the_catalogue_is_listed() -> None:
     catalog = filled([f"item-{n}" for n in range(10)])
     mask = np.array([True, False, True])
     order = ItemOrder(catalog)
-    asyncio.run(order.follow())
     assert sorted(order.following(None, mask, 5)[0].tolist()) == [0, 2]
 
 

@@ -48,3 +48,29 @@ def test_the_fields_of_a_list_are_bounded(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(view, "ANSWER_BYTES", 250)
     slate = shown(ranked(), item_fields=["description"])
     assert [item.HasField("item") for item in slate.items] == [True, True, False, False]
+
+
+def test_a_list_is_bounded_with_what_it_has_besides_fields(monkeypatch: pytest.MonkeyPatch) -> None:
+    of = ranked()
+    bare = shown(of).ByteSize()
+    monkeypatch.setattr(view, "_SLATE_BYTES", bare + 250)
+    slate = shown(of, item_fields=["description"])
+    assert [item.HasField("item") for item in slate.items] == [True, True, False, False]
+    assert slate.ByteSize() <= bare + 250
+    monkeypatch.setattr(view, "_SLATE_BYTES", bare - 1)
+    assert not any(item.HasField("item") for item in shown(of, item_fields=["description"]).items)
+
+
+def test_the_longest_list_of_the_largest_items_fits_into_an_answer() -> None:
+    largest = "\N{CLAPPER BOARD}" * 64  # 256 bytes
+    slate = slate_pb2.Slate()
+    for _ in range(1_000):
+        reason = slate_pb2.Reason(item_id=largest, text="\N{CLAPPER BOARD}" * 220, rule="r" * 128)
+        slate.items.add(item_id=largest, score=0.5, source="given", reason=reason)
+    outputs = ModelOutputs(
+        tuple(f"action-{n}" for n in range(12)), np.ones((1_000, 12), np.float32), np.ones(1_000, np.float32)
+    )
+    item = Item(largest, title="t" * 4096, description="d" * 32_768)
+    wanted = slate_pb2.ListView(item_fields=["title", "description"], model_outputs=True)
+    whole = View.of(wanted).shown(Ranked(slate, np.arange(1_000), 0, outputs=outputs), lambda row: item)
+    assert 3 << 20 < whole.ByteSize() < 4_000_000 and whole.items[0].HasField("item")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from catalog.items.publication import UNKNOWN_MS, age_seconds
 from models.data.candidate_lists import sample_candidates
 from models.data.events import Events, Floats, Ints, ItemText
 from models.data.popularity import PopularityHistory
@@ -53,13 +54,9 @@ class ContextFeatures:
 def item_ages(item_ids: Sequence[str], items: Sequence[ItemText]) -> Callable[[Ints], Floats]:
     """The function `ContextFeatures.ages` for the items of these ids."""
     published_by_id = {item.item_id: item.published_ms for item in items}
-    published = np.array([published_by_id.get(i) or 0 for i in item_ids], np.int64)
-
-    def ages(time_ms: Ints) -> Floats:
-        seconds = np.maximum(time_ms[:, None] - published, 0) / 1000
-        return np.where(published > 0, seconds, -1.0).astype(np.float32)
-
-    return ages
+    times = (published_by_id.get(item_id) for item_id in item_ids)
+    published = np.array([UNKNOWN_MS if time is None else time for time in times], np.int64)
+    return lambda time_ms: age_seconds(published, time_ms[:, None])
 
 
 def fit_mixture(

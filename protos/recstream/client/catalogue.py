@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from itertools import islice
 from typing import Literal
 
+from recstream.client.arguments import text, texts
 from recstream.client.connection import Connection
-from recstream.client.errors import ServerError
+from recstream.client.errors import InvalidRequest, ServerError
 from recstream.client.filters import Filterable, filter_fields
 from recstream.v1.catalog_service_pb2 import (
     ITEM_ORDER_NEWEST,
@@ -53,7 +56,7 @@ class Catalogue:
             answer = await client.item("tt0114709")
             print(answer.item.title, answer.popularity)
         """
-        request = GetItemRequest(item_id=item_id)
+        request = GetItemRequest(item_id=text("item_id", item_id))
         return await self._connection.call(self._connection.catalog.GetItem, request, timeout)
 
     async def get_items(
@@ -76,17 +79,24 @@ class Catalogue:
             films = await client.get_items(["tt0114709", "tt0133093"], item_fields=["title"])
             print({item_id: film.title for item_id, film in films.items()})
         """
-        fields = list(item_fields)
-        left = iter(dict.fromkeys(item_ids))
+        fields = texts("item_fields", item_fields)
+        index: dict[str, int] = {}
+        for at, item_id in enumerate(texts("item_ids", item_ids)):
+            index.setdefault(item_id, at)
+        left = iter(index)
         found: dict[str, Item] = {}
         deferred: Sequence[str] = ()
         # An answer may have no room for all items. Those that it defers are asked for again.
         while asked := [*deferred, *islice(left, ITEMS_PER_REQUEST - len(deferred))]:
-            answer: BatchGetItemsResponse = await self._connection.call(
-                self._connection.catalog.BatchGetItems,
-                BatchGetItemsRequest(item_ids=asked, item_fields=fields),
-                timeout,
-            )
+            request = BatchGetItemsRequest(item_ids=asked, item_fields=fields)
+            try:
+                answer: BatchGetItemsResponse = await self._connection.call(
+                    self._connection.catalog.BatchGetItems, request, timeout
+                )
+            except InvalidRequest as error:
+                raise _renumbered(
+                    error, "item_ids", [index[item_id] for item_id in asked]
+                ) from error.__cause__
             found.update((item.item_id, item) for item in answer.items)
             deferred = answer.deferred_item_ids
             if deferred and not answer.items:
@@ -128,7 +138,7 @@ class Catalogue:
             domain=domain,
             **filter_fields(filter),
             include_withdrawn=include_withdrawn,
-            item_fields=item_fields,
+            item_fields=texts("item_fields", item_fields),
         )
         while True:
             answer = await self._connection.call(self._connection.catalog.ListItems, request, timeout)
@@ -150,17 +160,24 @@ class Catalogue:
             whichever server makes it.
 
         Raises:
-            InvalidRequest: a field is invalid, such as `items[3].item_id`; earlier requests were accepted.
+            InvalidRequest: a field is invalid, such as `items[3].item_id`, where 3 is the index in `items`. No item of
+                that request is put, and all of the earlier requests are.
 
         Example:
             await client.put_items([Item(item_id="tt0114709", title="Toy Story", categories=["Animation"])])
         """
         tokens: list[str] = []
+        sent = 0
         for batch in _batches(items):
-            answer: PutItemsResponse = await self._connection.call(
-                self._connection.catalog.PutItems, PutItemsRequest(items=batch), timeout, hedge=False
-            )
+            indices = range(sent, sent + len(batch))
+            try:
+                answer: PutItemsResponse = await self._connection.call(
+                    self._connection.catalog.PutItems, PutItemsRequest(items=batch), timeout, hedge=False
+                )
+            except InvalidRequest as error:
+                raise _renumbered(error, "items", indices) from error.__cause__
             tokens.append(answer.token)
+            sent += len(batch)
         return tokens
 
     async def withdraw(
@@ -179,7 +196,7 @@ class Catalogue:
             answer = await client.withdraw(["tt0114709"])
             print(answer.unknown_item_ids)
         """
-        request = WithdrawItemsRequest(item_ids=item_ids)
+        request = WithdrawItemsRequest(item_ids=texts("item_ids", item_ids))
         return await self._connection.call(
             self._connection.catalog.WithdrawItems, request, timeout, hedge=False
         )
@@ -200,7 +217,7 @@ class Catalogue:
             answer = await client.delete_items(["tt0114709"])
             print(answer.unknown_item_ids)
         """
-        request = DeleteItemsRequest(item_ids=item_ids)
+        request = DeleteItemsRequest(item_ids=texts("item_ids", item_ids))
         return await self._connection.call(
             self._connection.catalog.DeleteItems, request, timeout, hedge=False
         )
@@ -250,13 +267,29 @@ class Catalogue:
             count=count,
             domain=domain,
             **filter_fields(filter),
-            excluded_item_ids=excluded,
-            item_fields=item_fields,
+            excluded_item_ids=texts("excluded", excluded),
+            item_fields=texts("item_fields", item_fields),
         )
         if window is not None:
             request.window.FromTimedelta(window)
         answer = await self._connection.call(self._connection.catalog.TopItems, request, timeout)
         return tuple(answer.items)
+
+
+def _renumbered(error: InvalidRequest, field: str, indices: Sequence[int]) -> InvalidRequest:
+    """The error with the caller's indices of a field, of which the request had a part."""
+
+    def caller(found: re.Match[str]) -> str:
+        return f"{field}[{indices[int(found[1])]}]"
+
+    def renumbered(text: str) -> str:
+        return re.sub(rf"\b{field}\[(\d+)\]", caller, text)
+
+    violations = tuple(
+        replace(each, field=renumbered(each.field), description=renumbered(each.description))
+        for each in error.violations
+    )
+    return InvalidRequest(renumbered(error.message), replace(error.details, violations=violations))
 
 
 def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:

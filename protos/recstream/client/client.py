@@ -6,6 +6,7 @@ from types import TracebackType
 
 import grpc
 
+from recstream.client.arguments import seconds
 from recstream.client.backoff import Backoff
 from recstream.client.catalogue import Catalogue
 from recstream.client.connection import ChannelOptions, Connection, Metadata
@@ -55,14 +56,18 @@ class Client(Recommending, Recording, Profiles, Catalogue):
             metadata: sent with every call, such as `{"authorization": "Bearer ..."}`. A function is called for
                 each try of a call, and may be async. Its time is part of the call's timeout (on streams it may take
                 `timeout` seconds), and what it raises is raised as it is.
-            timeout: seconds that a call may take, including its retries, unless the call says otherwise.
+            timeout: seconds that a call may take, including its retries, unless the call says otherwise; at most a
+                day.
             retries: most retries of a call while the server is unavailable; 0: one try, and none beside it.
             backoff: pauses between tries and before a stream is opened again.
             idle_timeout: seconds without even a heartbeat after which a stream is opened again; None: never.
                 It must be longer than the server's heartbeat interval.
             options: gRPC channel options, on top of the client's own.
+
+        Raises:
+            ValueError: `target` begins with a scheme such as `http://`, or a number is out of its range.
         """
-        self._idle_timeout = idle_timeout
+        self._idle_timeout = None if idle_timeout is None else seconds("idle_timeout", idle_timeout)
         self._connection = Connection(
             target,
             credentials=credentials,

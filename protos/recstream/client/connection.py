@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import grpc
 import grpc.aio
 
+from recstream.client import arguments
 from recstream.client.backoff import Backoff
 from recstream.client.deadline import within
 from recstream.client.errors import ClientClosed, DeadlineExceeded, RecstreamError, Unavailable, fresh
@@ -141,11 +142,13 @@ class Connection:
         backoff: Backoff,
         options: ChannelOptions,
     ) -> None:
-        self.target = target
-        self.timeout = timeout
+        self.target = arguments.target(target)
+        self.timeout = arguments.seconds("timeout", timeout)
         self.backoff = backoff
         self._credentials = credentials
         self._metadata = metadata
+        if retries < 0:
+            raise ValueError(f"retries is {retries}; it must be 0 or more")
         self._retries = retries
         self._options = [*{**CHANNEL_OPTIONS, **dict(options)}.items()]
         self._stubs: _Stubs | None = None
@@ -228,6 +231,7 @@ class Connection:
 
         Raises:
             DeadlineExceeded: the function takes longer.
+            ValueError: HTTP/2 cannot carry an entry.
             Exception: what the function raises.
         """
         given = self._metadata() if callable(self._metadata) else self._metadata or {}
@@ -239,6 +243,8 @@ class Connection:
                 )
             given = awaited
         pairs = {**trace_headers(), **{key.lower(): value for key, value in given.items()}}
+        for key, value in pairs.items():
+            arguments.metadata(key, value)
         return grpc.aio.Metadata(*pairs.items()) if pairs else None
 
     async def call(
@@ -281,10 +287,10 @@ class Connection:
 
         Args:
             attempt: makes a try with the given deadline in seconds, and the metadata.
-            timeout: seconds for all tries together; None: the client's default.
+            timeout: seconds for all tries together, at most a day; None: the client's default.
             hedge: as in `call`.
         """
-        seconds = self.timeout if timeout is None else timeout
+        seconds = arguments.timeout(timeout, self.timeout)
         start = time.monotonic()
         limit = start + seconds
         late = start + max(seconds * HEDGE_SHARE, HEDGE_AFTER) if hedge and self._retries else limit

@@ -11,6 +11,7 @@ from typing import Any, TypedDict, Unpack
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from recstream.client.arguments import text, texts
 from recstream.v1.interaction_pb2 import Interaction, SlateImpression, Undo
 
 _lock = threading.Lock()
@@ -94,7 +95,7 @@ def interaction(user_id: str, item_id: str, action: str, **facts: Unpack[ActionF
         >>> interaction("ann", "tt0114709", "rate", value=4.5).value
         4.5
     """
-    return _event(user_id, facts, item_id=item_id, action=action)
+    return _event(user_id, facts, item_id=text("item_id", item_id), action=action)
 
 
 def undo(user_id: str, undone_event_id: str, **facts: Unpack[EventFacts]) -> Interaction:
@@ -129,7 +130,7 @@ def impression(
         >>> list(impression("ann", ["a", "b"], slate_id="s-1").impression.item_ids)
         ['a', 'b']
     """
-    shown = SlateImpression(item_ids=item_ids, first_position=first_position)
+    shown = SlateImpression(item_ids=texts("item_ids", item_ids), first_position=first_position)
     return _event(user_id, facts, impression=shown)
 
 
@@ -147,7 +148,7 @@ def _event(user_id: str, facts: EventFacts, **what: Any) -> Interaction:
     fields: dict[str, Any] = {**facts, **what}
     event_id, moment = fields.pop("event_id", None), fields.pop("event_time", None)
     return Interaction(
-        user_id=user_id,
+        user_id=text("user_id", user_id),
         event_id=new_event_id() if event_id is None else event_id,
         event_time=_timestamp(moment),
         **fields,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import grpc.aio
 
+from recstream.client.arguments import text, texts
 from recstream.client.connection import Connection
 from recstream.v1.profile_pb2 import Profile
 from recstream.v1.profile_service_pb2 import (
@@ -56,7 +57,11 @@ class Profiles:
             answer = await client.profile("ann")
             print(answer.profile.totals["view"], len(answer.profile.history))
         """
-        request = GetProfileRequest(user_id=user_id, after=after, after_event_ids=after_event_ids)
+        request = GetProfileRequest(
+            user_id=text("user_id", user_id),
+            after=texts("after", after),
+            after_event_ids=texts("after_event_ids", after_event_ids),
+        )
         return await self._connection.call(
             self._connection.profiles.GetProfile,
             request,
@@ -73,7 +78,7 @@ class Profiles:
 
         async def attempt(seconds: float, metadata: grpc.aio.Metadata | None) -> ProfileExport:
             profile, taken = Profile(), TakenItems()
-            request = ExportProfileRequest(user_id=user_id)
+            request = ExportProfileRequest(user_id=text("user_id", user_id))
             call = self._connection.profiles.ExportProfile(request, timeout=seconds, metadata=metadata)
             async for part in self._connection.opened(call):
                 if part.WhichOneof("part") == "profile":
@@ -94,6 +99,6 @@ class Profiles:
             token = await client.erase("ann")
             assert not (await client.profile("ann", after=[token])).profile.history
         """
-        request = EraseProfileRequest(user_id=user_id)
+        request = EraseProfileRequest(user_id=text("user_id", user_id))
         answer = await self._connection.call(self._connection.profiles.EraseProfile, request, timeout)
         return answer.token

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import TypedDict, Unpack
 
+from recstream.client.arguments import text, texts
 from recstream.client.connection import Connection
 from recstream.client.filters import Filterable, filter_fields
 from recstream.client.lists import Recommendations, from_slate
@@ -106,14 +107,14 @@ class Recommending:
                 print(film.item_id, film.item.title, film.score, film.reason.text)
         """
         request = RecommendRequest(
-            user_id=user_id,
+            user_id=text("user_id", user_id),
             count=count,
             surface=surface,
             domain=domain,
-            excluded_item_ids=excluded,
+            excluded_item_ids=texts("excluded", excluded),
             page_token=page_token,
-            after=after,
-            after_event_ids=after_event_ids,
+            after=texts("after", after),
+            after_event_ids=texts("after_event_ids", after_event_ids),
             experiments=experiments,
             **filter_fields(filter),
             view=_view(item_fields, model_outputs),
@@ -167,11 +168,11 @@ class Recommending:
             show(found.item_ids, found.unknown_item_ids)
         """
         request = RankRequest(
-            user_id=user_id,
-            item_ids=item_ids,
+            user_id=text("user_id", user_id),
+            item_ids=texts("item_ids", item_ids),
             surface=surface,
-            after=after,
-            after_event_ids=after_event_ids,
+            after=texts("after", after),
+            after_event_ids=texts("after_event_ids", after_event_ids),
             experiments=experiments,
             view=_view(item_fields, model_outputs),
         )
@@ -268,17 +269,17 @@ class Recommending:
                     print(recommendations.item_ids)
         """
         request = StreamRecommendationsRequest(
-            user_id=user_id,
+            user_id=text("user_id", user_id),
             count=count,
             surface=surface,
             domain=domain,
-            excluded_item_ids=excluded,
+            excluded_item_ids=texts("excluded", excluded),
             experiments=experiments,
             view=_view(item_fields, model_outputs),
             rules=rules,
             deltas=deltas,
-            after=after,
-            after_event_ids=after_event_ids,
+            after=texts("after", after),
+            after_event_ids=texts("after_event_ids", after_event_ids),
             **filter_fields(filter),
         )
         return RecommendationStream(
@@ -312,17 +313,17 @@ class Recommending:
         The other arguments are those of `stream()`. For an example see `Session`.
         """
         request = StreamRecommendationsRequest(
-            user_id=user_id,
+            user_id=text("user_id", user_id),
             count=count,
             surface=surface,
             domain=domain,
-            excluded_item_ids=excluded,
+            excluded_item_ids=texts("excluded", excluded),
             experiments=experiments,
             view=_view(item_fields, model_outputs),
             rules=rules,
             deltas=deltas,
-            after=after,
-            after_event_ids=after_event_ids,
+            after=texts("after", after),
+            after_event_ids=texts("after_event_ids", after_event_ids),
             **filter_fields(filter),
         )
         return Session(
@@ -353,10 +354,10 @@ class Recommending:
                 print(film.item_id, film.score)
         """
         request = SimilarItemsRequest(
-            item_id=item_id,
+            item_id=text("item_id", item_id),
             count=count,
             domain=domain,
-            excluded_item_ids=excluded,
+            excluded_item_ids=texts("excluded", excluded),
             **filter_fields(filter),
         )
         answer = await self._connection.call(self._connection.recommendations.SimilarItems, request, timeout)
@@ -364,4 +365,4 @@ class Recommending:
 
 
 def _view(item_fields: Iterable[str], model_outputs: bool) -> ListView:
-    return ListView(item_fields=item_fields, model_outputs=model_outputs)
+    return ListView(item_fields=texts("item_fields", item_fields), model_outputs=model_outputs)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Unpack
 
+from recstream.client import arguments
 from recstream.client.connection import Connection
 from recstream.client.deadline import within
 from recstream.client.errors import (
@@ -144,7 +145,7 @@ class Session(AsyncIterator[Recommendations]):
 
     async def _record(self, event: Interaction, timeout: float | None) -> str:
         self._check_entered()
-        seconds = self._timeout if timeout is None else timeout
+        seconds = arguments.timeout(timeout, self._timeout)
         answer = await within(seconds, self._answered(event))
         if answer is None:
             raise DeadlineExceeded(f"event {event.event_id} was not answered within {seconds:g} s")

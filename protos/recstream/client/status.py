@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from types import MappingProxyType
 from typing import TypeVar
@@ -15,6 +16,8 @@ from recstream.client import errors
 
 _T = TypeVar("_T")
 
+#: The variables by which gRPC finds a proxy, in its order. It does not read them in capitals.
+_PROXY_VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy")
 _KINDS: dict[grpc.StatusCode, type[errors.RecstreamError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: errors.InvalidRequest,
     grpc.StatusCode.OUT_OF_RANGE: errors.InvalidRequest,
@@ -103,15 +106,28 @@ def _with_target(error: errors.RecstreamError, target: str) -> errors.RecstreamE
     """Says what an error is about that the channel made itself. A server of recstream gives its errors a reason."""
     if error.reason:
         return error
+    if error.code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in error.message:
+        # Another try would fail too.
+        return errors.InvalidRequest(
+            f"a message of the call is too large: {error.message}; send less, or ask for less", error.details
+        )
     if error.code is grpc.StatusCode.UNAVAILABLE:
         return errors.Unavailable(
             f"{target} cannot be reached: {error.message}; check the host name and the port, that the server runs, and "
-            "whether it expects TLS",
+            f"whether it expects TLS{_proxy_hint()}",
             error.details,
         )
     if error.code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return errors.DeadlineExceeded(f"{target} did not answer within the deadline", error.details)
     return error
+
+
+def _proxy_hint() -> str:
+    """What to add where gRPC may have called a proxy instead, which its error does not say."""
+    name = next((name for name in _PROXY_VARIABLES if os.environ.get(name)), None)
+    if name is None:
+        return ""
+    return f". gRPC uses the proxy of {name}, unless no_proxy lists the host"
 
 
 def _is_cancelled() -> bool:

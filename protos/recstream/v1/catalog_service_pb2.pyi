@@ -66,7 +66,7 @@ class _ItemOrderEnumTypeWrapper(_EnumTypeWrapper[_ItemOrder.ValueType], type):
     ITEM_ORDER_TRENDING: _ItemOrder.ValueType  # 2
     """By positive events, of which recent ones count most. The half-life is a setting, a day by default."""
     ITEM_ORDER_NEWEST: _ItemOrder.ValueType  # 3
-    """Latest published first. Items whose time is unknown, before 1970, or in the future are left out."""
+    """Latest published first. Items whose time is unknown or in the future are left out."""
 
 class ItemOrder(_ItemOrder, metaclass=_ItemOrderEnumTypeWrapper):
     """The orders of TopItems."""
@@ -77,7 +77,7 @@ ITEM_ORDER_POPULAR: ItemOrder.ValueType  # 1
 ITEM_ORDER_TRENDING: ItemOrder.ValueType  # 2
 """By positive events, of which recent ones count most. The half-life is a setting, a day by default."""
 ITEM_ORDER_NEWEST: ItemOrder.ValueType  # 3
-"""Latest published first. Items whose time is unknown, before 1970, or in the future are left out."""
+"""Latest published first. Items whose time is unknown or in the future are left out."""
 
 @final
 class GetItemRequest(Message):
@@ -401,7 +401,9 @@ class TopItemsResponse(Message):
     ITEMS_FIELD_NUMBER: int
     @property
     def items(self) -> RepeatedCompositeFieldContainer[TopItem]:
-        """Best first. No item is withdrawn or expired."""
+        """Best first. No item is withdrawn or expired. Items of the same figure are in the order of ListItems, which is the
+        same on every server.
+        """
 
     def __init__(
         self,

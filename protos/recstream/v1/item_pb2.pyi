@@ -99,7 +99,7 @@ class Item(Message):
 
     @property
     def published_at(self) -> Timestamp:
-        """When it appeared, to the millisecond. Absent: unknown."""
+        """When it appeared, to the millisecond, in the years 1 to 9999. Absent: unknown."""
 
     @property
     def media(self) -> RepeatedCompositeFieldContainer[Media]:

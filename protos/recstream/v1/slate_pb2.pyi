@@ -225,7 +225,8 @@ class ListView(Message):
     def item_fields(self) -> RepeatedScalarFieldContainer[str]:
         """Fields of Item to show, at most 32: a name such as `title`, or an attribute such as `attributes.price`. Media are
         shown without their contents. An unknown field is refused. `item_id` is shown with any of them. From where the
-        fields of a list exceed 3 MiB on, its items come without them; BatchGetItems has them. Empty: no fields.
+        fields of a list exceed 3 MiB on, or the list 3.5 MiB, its items come without them; BatchGetItems has them. Empty:
+        no fields.
         """
 
     def __init__(
