@@ -2,6 +2,8 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from profiles.mappings import MOST_MAPPINGS, EventMapping
+
 
 class IngestSettings(BaseModel):
     """Settings of the ingest process and its workers."""
@@ -68,6 +70,13 @@ class IngestSettings(BaseModel):
     )
     store_check_ms: float = Field(1_000, gt=0, description="Time between checks of the store")
     topic_check_seconds: float = Field(5, gt=0, description="Time between checks of the topics' ids")
+    mappings: tuple[EventMapping, ...] = Field(
+        default=(),
+        max_length=MOST_MAPPINGS,
+        description="How JSON records of other producers become events; the first that takes a record makes them. "
+        "A name of a ready-made one (`segment`, `rudderstack`, `ga4`, `snowplow`), or an object of `name`, `when`, "
+        "`fields`, and perhaps `each` and `actions`: see docs/producers.md",
+    )
     dead_letters_in_a_row: int = Field(
         1_000,
         ge=0,

@@ -20,7 +20,7 @@ class Causes:
     """
 
     def __init__(self) -> None:
-        self._waiting: dict[tuple[bytes, int, int], frame_pb2.Cause] = {}
+        self._waiting: dict[tuple[bytes, int, int, str], frame_pb2.Cause] = {}
         self._named: dict[Partition, int] = {}
 
     def __len__(self) -> int:
@@ -34,7 +34,7 @@ class Causes:
         """Add the events of an announcement. Skip those that already wait."""
         for one in applied:
             at = one.position
-            key = (at.topic_id, at.partition, at.offset)
+            key = (at.topic_id, at.partition, at.offset, one.event_id)  # A record may hold several events.
             if key in self._waiting:
                 continue
             self._waiting[key] = _cause(one)
@@ -43,7 +43,7 @@ class Causes:
 
     def all_in(self, watermarks: Mapping[Partition, int]) -> bool:
         """Return whether a profile with these watermarks includes every waiting event."""
-        return all(watermarks.get((t, p), -1) >= offset for t, p, offset in self._waiting)
+        return all(watermarks.get((t, p), -1) >= offset for t, p, offset, _ in self._waiting)
 
     def take(self, watermarks: Mapping[Partition, int], missed: bool) -> list[frame_pb2.Cause]:
         """Remove and return the causes that a profile includes.
@@ -58,7 +58,7 @@ class Causes:
         """
         ready = [key for key in self._waiting if watermarks.get(key[:2], -1) >= key[2]]
         included = [self._waiting.pop(key) for key in ready]
-        for topic_id, partition, offset in ready:
+        for topic_id, partition, offset, _ in ready:
             self._named[topic_id, partition] = max(offset, self._named.get((topic_id, partition), -1))
         if missed:
             for (topic_id, partition), offset in watermarks.items():
@@ -69,11 +69,11 @@ class Causes:
         return included[-MOST:]
 
     def _drop_one(self) -> None:
-        newest: dict[Partition, int] = {}
-        for topic_id, partition, offset in self._waiting:
-            newest[topic_id, partition] = max(offset, newest.get((topic_id, partition), -1))
+        newest: dict[Partition, tuple[int, str]] = {}
+        for topic_id, partition, offset, event_id in self._waiting:
+            newest[topic_id, partition] = max((offset, event_id), newest.get((topic_id, partition), (-1, "")))
         first = next(iter(self._waiting))
-        stood_for = (key for key in self._waiting if key[2] < newest[key[:2]])
+        stood_for = (key for key in self._waiting if key[2:] < newest[key[:2]])
         del self._waiting[next(stood_for, first)]
         metrics.CAUSES_DROPPED.inc()
 
