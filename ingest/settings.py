@@ -1,6 +1,6 @@
 """The settings of ingest."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from profiles.mappings import MOST_MAPPINGS, EventMapping
 
@@ -114,3 +114,11 @@ class IngestSettings(BaseModel):
         description="Most slates in memory, to which online quality joins events, about 1 KB each at 20 items; "
         "a longer one counts once for each 50 items; 0: online quality is not measured",
     )
+
+    @field_validator("mappings")
+    @classmethod
+    def _have_different_names(cls, mappings: tuple[EventMapping, ...]) -> tuple[EventMapping, ...]:
+        names = [mapping.name for mapping in mappings]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"there are several mappings with the name {', '.join(sorted(twice))}")
+        return mappings

@@ -94,6 +94,15 @@ def _check_call(name: str, given: int) -> None:
 Expression = Annotated[str, Field(min_length=1, max_length=_EXPRESSION), AfterValidator(_valid)]
 
 
+def _with_names(schema: dict[str, Any]) -> None:
+    """Lets the schema of the settings take the name of a ready-made mapping, alone or with some parts."""
+    names = {"enum": sorted(READY)}
+    whole = dict(schema)
+    changed = {**whole, "properties": {**whole["properties"], "name": names}, "required": ["name"]}
+    schema.clear()
+    schema["anyOf"] = [names, changed, whole]
+
+
 class EventMapping(BaseModel):
     """How records of one kind become events.
 
@@ -111,7 +120,7 @@ class EventMapping(BaseModel):
         actions: The producer's names of actions, and the configured names. Other names stay as they are.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=_with_names)
 
     name: str = Field(pattern=rf"^[a-z][a-z0-9_-]{{0,{_NAME - 1}}}$")
     when: Expression

@@ -1,13 +1,16 @@
 """Says what ingest would make of records, without applying them."""
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 from profiles.actions import IMPRESSION, ProfileSettings
 from profiles.folding.events import Erasure, Event, Position, Skip, SlateImpression, events_of
 from profiles.interactions import LATER_KIND, Refusal, parse
-from profiles.mappings import EventMapping
+from profiles.mappings import EventMapping, mapping_for
+from profiles.ready_mappings import READY
 
 _NO_TOPIC = bytes(16)
 _EXAMPLES = 3
@@ -64,6 +67,7 @@ class RecordCheck:
         examples: The first three refused records of each reason.
         unknown: Interactions that have a field which the contract has not, by its name. At most 1,000 names.
         became: What the first 20 usable records became.
+        fitting: Records that are refused or passed over, by the ready-made mapping that would take them.
     """
 
     settings: ProfileSettings
@@ -79,6 +83,7 @@ class RecordCheck:
     examples: dict[str, list[Example]] = field(default_factory=dict)
     unknown: Counter[str] = field(default_factory=Counter)
     became: list[Became] = field(default_factory=list)
+    fitting: Counter[str] = field(default_factory=Counter)
 
     def add(
         self, value: bytes | None, headers: Sequence[tuple[str, bytes]], record_time_ms: int, place: str
@@ -94,6 +99,8 @@ class RecordCheck:
         self.records += 1
         position = Position(_NO_TOPIC, 0, self.records)
         found = parse(value, None, headers, position, record_time_ms, self.settings, self, self.mappings)
+        if isinstance(found, Refusal) or (isinstance(found, Skip) and found.reason == LATER_KIND):
+            self._look_for_mapping(value)
         if isinstance(found, Refusal):
             self.refused[found.reason] += 1
             examples = self.examples.setdefault(found.reason, [])
@@ -110,6 +117,19 @@ class RecordCheck:
         if len(self.became) < _SHOWN:
             self.became.append(Became(place, events))
 
+    def _look_for_mapping(self, value: bytes | None) -> None:
+        try:
+            document = json.loads(value or b"")
+        except (ValueError, RecursionError):
+            return
+        known = {mapping.name for mapping in self.mappings}
+        if (
+            isinstance(document, dict)
+            and (mapping := mapping_for(document, _ready()))
+            and mapping.name not in known
+        ):
+            self.fitting[mapping.name] += 1
+
     def clock_ahead(self) -> None:
         """Counts an interaction whose time was too far ahead."""
         self.clocks_ahead += 1
@@ -122,6 +142,11 @@ class RecordCheck:
         """Counts the names of one interaction's unknown fields."""
         for name in names:
             _count(self.unknown, name)
+
+
+@cache
+def _ready() -> tuple[EventMapping, ...]:
+    return tuple(EventMapping.model_validate(name) for name in READY)
 
 
 def _count(counts: Counter[str], name: str) -> None:

@@ -7,7 +7,7 @@ import sys
 import time
 from codecs import getincrementaldecoder
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from io import BufferedReader
@@ -88,6 +88,7 @@ def check(
                         why: [asdict(each) for each in some] for why, some in found.examples.items()
                     },
                     "unknown_fields": found.unknown,
+                    "fitting_mappings": found.fitting,
                     **({"became": _became(found)} if mapping else {}),
                 }
             )
@@ -100,7 +101,7 @@ def check(
         raise typer.Exit(1)
 
 
-def _mappings(names: Iterable[str], configured: Sequence[EventMapping]) -> list[EventMapping]:
+def _mappings(names: Sequence[str], configured: Sequence[EventMapping]) -> list[EventMapping]:
     known = {each.name: each for each in configured}
     chosen = []
     for name in names:
@@ -108,7 +109,7 @@ def _mappings(names: Iterable[str], configured: Sequence[EventMapping]) -> list[
             every = ", ".join(sorted({*known, *READY}))
             raise CommandError(f"there is no mapping {name!r}", f"there are {every}")
         chosen.append(known.get(name) or EventMapping.model_validate(name))
-    return [*chosen, *(each for each in configured if each not in chosen)]
+    return [*chosen, *(each for each in configured if each.name not in names)]
 
 
 def _check_file(file: BufferedReader, found: RecordCheck, progress: Callable[[int], None]) -> None:
@@ -175,6 +176,10 @@ def _show(found: RecordCheck, console: Console) -> None:
         )
     if found.unknown:
         console.print(f"fields that are passed over: {_names(found.unknown)}", markup=False)
+    if found.fitting:
+        console.print(
+            f"records that a ready-made mapping takes (--mapping NAME): {_names(found.fitting)}", markup=False
+        )
     if not refused:
         return
     table = Table("Reason", "Records", "Example", "Why")

@@ -1,12 +1,14 @@
 """Counts requests with fields that this server does not know. They are answered without them."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 from google.protobuf.message import Message
 
 from telemetry.unknown_fields import REQUEST, names_in, note
+
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
 class CountUnknownFields(grpc.aio.ServerInterceptor):
@@ -15,9 +17,9 @@ class CountUnknownFields(grpc.aio.ServerInterceptor):
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any]:
+    ) -> Handler:
         handler = await continuation(handler_call_details)
         if handler is None or handler.request_deserializer is None:
             return handler

@@ -108,6 +108,21 @@ def test_a_mapping_is_tried_and_shows_what_each_record_becomes(tmp_path: Path) -
     assert "shoe-18" in text and "m-1-1" in text and "counts nothing" in text
 
 
+def test_records_of_a_known_producer_are_told_which_mapping_takes_them(tmp_path: Path) -> None:
+    """Without a mapping, some of them look like events of a later release."""
+    row = {
+        "event_name": "view_item",
+        "event_timestamp": "1",
+        "user_pseudo_id": "1.2",
+        "items": [{"item_id": "a"}],
+    }
+    path = lines(tmp_path / "foreign.jsonl", ORDER, row, {"userId": "ann", "merge": {"from": "bob"}}, [], "x")
+    _, found = report(path)
+    assert found["actions"] == {} and found["fitting_mappings"] == {"segment": 1, "ga4": 1}
+    assert "takes (--mapping NAME): segment (1), ga4 (1)" in check(path)[1]
+    assert json.loads(check(path, "--mapping", "segment", "--json")[1])["fitting_mappings"] == {"ga4": 1}
+
+
 def test_mappings_of_the_settings_hold_without_being_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,10 +1,13 @@
 """A mapping turns other producers' records into events. One record may give several, which count once and together."""
 
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -327,7 +330,42 @@ def test_a_ready_made_mapping_can_be_changed_in_part() -> None:
 @pytest.mark.parametrize("name", READY)
 def test_a_ready_made_mapping_survives_being_written_and_read_again(name: str) -> None:
     one = mapping(name)
-    assert EventMapping.model_validate_json(one.model_dump_json()) == one
+    assert EventMapping.model_validate_json(one.model_dump_json()).model_dump() == one.model_dump()
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "producers.md"
+
+
+def examples() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The JSON documents and the settings of the page's section about other producers."""
+    section = PAGE.read_text().partition("## Events of other producers")[2].partition("\n## ")[0]
+    indented = "\n".join(line for line in section.splitlines() if line.startswith("    ")).replace("\n", " ")
+    documents, at = [], indented.find('{"')
+    while at >= 0:
+        document, end = json.JSONDecoder().raw_decode(indented, at)
+        documents.append(document)
+        at = indented.find('{"', end)
+    blocks = re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)
+    return documents, [yaml.safe_load(block) for block in blocks]
+
+
+def test_the_page_says_what_mappings_do() -> None:
+    (order, first, second, row), settings = examples()
+    for block in settings:
+        assert [mapping(each) for each in block["ingest"]["mappings"]]
+    plain = [event for document in (first, second) for event in happened(read(document))]
+    assert happened(read(order, "segment")) == plain
+    assert [(who, what, item) for who, _, what, item, _ in happened(read(row, "ga4"))] == [
+        ("ann", "purchase", "shoe-17"),
+        ("ann", "purchase", "shoe-18"),
+    ]
+    baskets = {"kind": "basket", "id": "b-1", "customer": {"id": 7}, "verb": "bought", "at": T0 // 1000}
+    baskets["lines"] = [{"sku": "A"}, {"note": "gift"}, {"sku": "B"}]
+    own = settings[1]["ingest"]["mappings"][0]
+    assert happened(read(baskets, own)) == [
+        ("7", "b-1-0", "purchase", "A", T0),
+        ("7", "b-1-1", "purchase", "B", T0),
+    ]
 
 
 json_values: st.SearchStrategy[Any] = st.recursive(

@@ -140,7 +140,7 @@ SEEDS = {
     "GA4": lambda event: foreign({**ROW, "user_id": event.event_id}),
     "Snowplow": lambda event: foreign({**SNOWPLOW, "event_id": event.event_id}),
 }
-SIX = [
+MUTATED = [
     "protobuf",
     "JSON",
     "Confluent protobuf, [2, 0]",
@@ -154,7 +154,7 @@ SIX = [
 ]
 
 
-@pytest.mark.parametrize("form", SIX)
+@pytest.mark.parametrize("form", MUTATED)
 def test_each_of_ten_thousand_mutations_is_applied_or_refused_with_a_reason(form: str) -> None:
     random = Random(form)
     seeds = [SEEDS[form](event) for event in shop()[:50]]
