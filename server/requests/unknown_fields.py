@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 
 from telemetry.unknown_fields import REQUEST, names_in, note
 
-Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 
 
 class CountUnknownFields(grpc.aio.ServerInterceptor):

@@ -75,7 +75,7 @@ SNOWPLOW = {
     },
     "contexts_com_snowplowanalytics_snowplow_ecommerce_product_1": [{"id": "shoe-17", "price": 89.5}],
 }
-OURS = {
+OURS: dict[str, Any] = {
     "name": "ours",
     "when": "kind == 'deed'",
     "fields": {"userId": "who", "itemId": "what", "action": "deed", "value": "stars"},
@@ -275,9 +275,11 @@ def test_functions_give_milliseconds(units: str) -> None:
     timed = {**OURS, "fields": {**OURS["fields"], "eventTime": units}}
     deed = {"kind": "deed", "who": "ann", "what": "A", "deed": "view"}
     at = T0 // 1000 if "from_seconds" in units else T0 * 1000
-    for time in (at, str(at), float(at)):
+    usable: list[Any] = [at, str(at), float(at)]
+    for time in usable:
         assert happened(read({**deed, "at": time}, timed))[0][4] == T0
-    for time in (None, "", "soon", True, [], {}, "1e999"):
+    unusable: list[Any] = [None, "", "soon", True, [], {}, "1e999"]
+    for time in unusable:
         assert happened(read({**deed, "at": time}, timed))[0][4] == T0  # The record's.
 
 

@@ -2,6 +2,7 @@
 refused with a reason."""
 
 import json
+from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -134,8 +135,8 @@ def foreign(document: dict[str, object]) -> Form:
     return json.dumps(document).encode(), []
 
 
-SEEDS = {
-    **{name: lambda event, make=make: make(event) for name, make in FORMS.items()},
+SEEDS: dict[str, Callable[[Interaction], Form]] = {
+    **FORMS,
     "Segment": lambda event: foreign({**ORDER, "messageId": event.event_id}),
     "GA4": lambda event: foreign({**ROW, "user_id": event.event_id}),
     "Snowplow": lambda event: foreign({**SNOWPLOW, "event_id": event.event_id}),
