@@ -156,11 +156,11 @@ MUTATED = [
 
 
 @pytest.mark.parametrize("form", MUTATED)
-def test_each_of_ten_thousand_mutations_is_applied_or_refused_with_a_reason(form: str) -> None:
+def test_each_of_thousands_of_mutations_is_applied_or_refused_with_a_reason(form: str) -> None:
     random = Random(form)
     seeds = [SEEDS[form](event) for event in shop()[:50]]
     outcomes = {"applied": 0, "refused": 0}
-    for number in range(MUTATIONS):
+    for number in range(MUTATIONS if form in FORMS else MUTATIONS // 4):
         answer = read(mutated(random.choice(seeds), random.choice(seeds), random), number)
         if isinstance(answer, Refusal):
             assert answer.reason in Reason and answer.detail and len(answer.detail) <= 500
