@@ -10,6 +10,7 @@ from catalog.in_memory import InMemoryCatalog
 from catalog.items.item_check import id_problems
 from catalog.items.items import decode
 from recstream.storage.v1 import catalog_pb2
+from telemetry.unknown_fields import note_in
 from topics.names import Topics
 
 Apply = Callable[[bytes | None, bytes | None], None]
@@ -49,6 +50,7 @@ def parse_stats(value: bytes) -> catalog_pb2.ItemStats:
         message = catalog_pb2.ItemStats.FromString(value)
     except DecodeError as error:
         raise BadRecord(f"cannot be read as ItemStats: {error}") from error
+    note_in("ItemStats", message)
     if len(message.days) != len(message.day_counts):
         raise BadRecord(f"it has {len(message.days)} days and {len(message.day_counts)} counts of days")
     return message
@@ -72,6 +74,7 @@ def appliers(catalog: InMemoryCatalog, topics: Topics) -> Mapping[str, Apply]:
             message = catalog_pb2.ItemVector.FromString(value)
         except DecodeError as error:
             raise BadRecord(f"cannot be read as an ItemVector: {error}") from error
+        note_in("ItemVector", message)
         if len(message.vector) % 4:
             raise BadRecord(f"the vector has {len(message.vector)} bytes, not whole float32 numbers")
         numbers = np.frombuffer(message.vector, dtype="<f4").astype(np.float32)

@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 from catalog.errors import BadRecord
 from recstream.storage.v1.model_pb2 import ServedVersions
 from telemetry.faults import hold_back
+from telemetry.unknown_fields import note_in
 from topics.closing import close_client
 from topics.errors import KafkaUnreachable
 from topics.partitions import partition_counts
@@ -39,6 +40,7 @@ def decode_versions(key: bytes | None, value: bytes | None) -> ServedVersions:
         record = ServedVersions.FromString(value or b"")
     except DecodeError as error:
         raise BadRecord(f"cannot be read as ServedVersions: {error}") from error
+    note_in("ServedVersions", record)
     if not 0 <= record.share <= 1:
         raise BadRecord(f"the share {record.share} is not between 0 and 1")
     return record

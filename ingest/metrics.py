@@ -20,7 +20,7 @@ from telemetry.labels import (
 
 RETRY_CAUSES: Final = ("store", "contention", "dead_letter", "error")
 STAGES: Final = ("read", "fold", "model", "write", "batch")
-OUTCOMES: Final = ("applied", "no_effect", "duplicate", "rejected", "later_kind")
+OUTCOMES: Final = ("applied", "no_effect", "duplicate", "rejected", "later_kind", "unknown_action")
 PROFILE_SOURCES: Final = ("cache", "store")
 STATES_HOW: Final = ("step", "fold", "stale")
 WORKERS: Final = ("store", "interactions", "catalogue", "statistics", "quality")
@@ -34,9 +34,14 @@ LETTER_REASONS: Final = {
 }
 """Reasons of dead letters by source."""
 
-RECORDS = Counter("recstream_ingest_records_total", "Records of interactions, by outcome.", ["outcome"])
+RECORDS = Counter(
+    "recstream_ingest_records_total",
+    "Records of interactions, by outcome. One that a mapping made several events of counts for each.",
+    ["outcome"],
+)
 """outcome: applied; no_effect (a known event id, too late, or erased); duplicate (at or below a watermark, so applied
-before); rejected (a dead letter); later_kind (an event of a kind that only a later release knows, passed over)."""
+before); rejected (a dead letter); later_kind (an event of a kind that only a later release knows, passed over);
+unknown_action (an event of an action that the settings do not have, passed over)."""
 RECORDS_OF = {outcome: RECORDS.labels(outcome) for outcome in OUTCOMES}
 STAGE_SECONDS = Histogram(
     "recstream_ingest_stage_seconds",
@@ -105,10 +110,6 @@ DEAD_LETTERS = Counter(
 for _source, _reasons in LETTER_REASONS.items():
     for _reason in _reasons:
         DEAD_LETTERS.labels(_source, _reason)
-UNKNOWN_FIELDS = Counter(
-    "recstream_ingest_unknown_fields_total",
-    "Interactions with fields that are passed over, because the contract does not have them. The log names the fields.",
-)
 CLOCKS_AHEAD = Counter(
     "recstream_ingest_clocks_ahead_total",
     "Interactions whose time was ahead of their record's by more than profiles.max_skew_seconds, and was replaced.",

@@ -1,6 +1,8 @@
 """The settings of ingest."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from profiles.mappings import MOST_MAPPINGS, EventMapping
 
 
 class IngestSettings(BaseModel):
@@ -68,6 +70,13 @@ class IngestSettings(BaseModel):
     )
     store_check_ms: float = Field(1_000, gt=0, description="Time between checks of the store")
     topic_check_seconds: float = Field(5, gt=0, description="Time between checks of the topics' ids")
+    mappings: tuple[EventMapping, ...] = Field(
+        default=(),
+        max_length=MOST_MAPPINGS,
+        description="How JSON records of other producers become events; the first that takes a record makes them. "
+        "A name of a ready-made one (`segment`, `rudderstack`, `ga4`, `snowplow`), or an object of `name`, `when`, "
+        "`fields`, and perhaps `each` and `actions`: see docs/producers.md",
+    )
     dead_letters_in_a_row: int = Field(
         1_000,
         ge=0,
@@ -105,3 +114,11 @@ class IngestSettings(BaseModel):
         description="Most slates in memory, to which online quality joins events, about 1 KB each at 20 items; "
         "a longer one counts once for each 50 items; 0: online quality is not measured",
     )
+
+    @field_validator("mappings")
+    @classmethod
+    def _have_different_names(cls, mappings: tuple[EventMapping, ...]) -> tuple[EventMapping, ...]:
+        names = [mapping.name for mapping in mappings]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"there are several mappings with the name {', '.join(sorted(twice))}")
+        return mappings

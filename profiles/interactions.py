@@ -7,19 +7,22 @@ from typing import Final, Protocol
 
 from google.protobuf.message import DecodeError
 
-from profiles.actions import UNDO, ProfileSettings
-from profiles.checks import Problem, check, check_id, check_user_id
+from profiles.actions import IMPRESSION, UNDO, ProfileSettings
+from profiles.checks import EVENT_ID_BYTES, Problem, check, check_id, check_user_id, shown
 from profiles.event_time import event_time
-from profiles.folding.events import Erasure, Event, Position, Record, Skip, SlateImpression
+from profiles.folding.events import Erasure, Event, Events, Position, Record, Skip, SlateImpression
+from profiles.mappings import EventMapping
 from profiles.times import LATEST_MS
-from profiles.wire import NotCloudEvent, NotJson, NotProtobuf, Undecodable, decode
+from profiles.wire import Decoded, NotCloudEvent, NotJson, NotProtobuf, Undecodable, Unmappable, decode
 from recstream.storage.v1 import profile_pb2 as storage
 from recstream.v1 import interaction_pb2 as contract
+from telemetry.unknown_fields import note_in
 
 __all__ = [
     "KIND_ERASURE",
     "KIND_HEADER",
     "LATER_KIND",
+    "UNKNOWN_ACTION",
     "Notices",
     "Problem",
     "Reason",
@@ -34,6 +37,8 @@ KIND_ERASURE: Final = b"erasure"
 """The value is a `recstream.storage.v1.Erasure`."""
 LATER_KIND: Final = "later_kind"
 """The reason of a `Skip` for an event of a kind that only a later release knows."""
+UNKNOWN_ACTION: Final = "unknown_action"
+"""The reason of a `Skip` for an event of an action that the settings do not have."""
 
 _DETAIL = 500
 _PARTITIONS = 10_000
@@ -49,6 +54,7 @@ class Reason(StrEnum):
     NOT_PROTOBUF = "not_protobuf"
     NOT_JSON = "not_json"
     NOT_CLOUD_EVENT = "not_cloud_event"
+    MAPPING = "mapping"
     ERASURE = "erasure"
     USER_ID = "user_id"
     EVENT_ID = "event_id"
@@ -76,6 +82,7 @@ _UNDECODABLE: Final = {
     NotProtobuf: Reason.NOT_PROTOBUF,
     NotJson: Reason.NOT_JSON,
     NotCloudEvent: Reason.NOT_CLOUD_EVENT,
+    Unmappable: Reason.MAPPING,
 }
 
 
@@ -104,6 +111,9 @@ class Notices(Protocol):
     def unknown_fields(self, names: Sequence[str]) -> None:
         """Takes the names of one interaction's unknown fields."""
 
+    def unknown_action(self, action: str) -> None:
+        """Takes an action of a record that the settings do not have, once. Such interactions count nothing."""
+
     def clock_ahead(self) -> None:
         """Is called for an interaction whose time was too far ahead, and was replaced by its record's."""
 
@@ -116,13 +126,14 @@ def parse(
     record_time_ms: int,
     settings: ProfileSettings,
     notices: Notices | None = None,
+    mappings: Sequence[EventMapping] = (),
 ) -> Record | Refusal:
     """Parses a record. It raises no exception, whatever the record contains.
 
     The value is a `recstream.v1.Interaction` in one of the forms of `profiles.wire`. With the header
-    `recstream-kind: erasure` it is a `recstream.storage.v1.Erasure`. Unknown fields are passed over, and so is an
-    interaction of a kind that only a later release knows. The key only selects the partition and may have any value.
-    The user is in the record's value.
+    `recstream-kind: erasure` it is a `recstream.storage.v1.Erasure`. Unknown fields are passed over. So is an
+    interaction of a kind that only a later release knows, or of an action that the settings do not have. The key only
+    selects the partition and may have any value. The user is in the record's value.
 
     Args:
         value: The record's value.
@@ -131,10 +142,11 @@ def parse(
         position: The record's position.
         record_time_ms: The record's Kafka timestamp, Unix milliseconds.
         settings: The actions and the limits.
-        notices: Is told about unknown fields and wrong clocks.
+        notices: Is told about unknown fields and actions, and about wrong clocks.
+        mappings: The mappings of other producers' records.
 
     Returns:
-        A record for the fold, or why it cannot be used. A `Skip` for LATER_KIND.
+        A record for the fold, or why it cannot be used. A `Skip` for LATER_KIND and UNKNOWN_ACTION.
     """
     del key  # It is part of a record, but is not used.
 
@@ -154,26 +166,84 @@ def parse(
         )
 
     try:
-        decoded = decode(value, headers)
+        decoded = decode(value, headers, mappings)
     except Undecodable as cause:
         return refusal(_UNDECODABLE[type(cause)], str(cause))
-    interaction = decoded.interaction
     if decoded.unknown and notices is not None:
         notices.unknown_fields(decoded.unknown)
-    if decoded.later_kind and not check_user_id(interaction.user_id, settings):
-        return Skip(interaction.user_id, position, record_time_ms, LATER_KIND)
+    events: list[Event | SlateImpression] = []
+    unknown_actions: dict[str, None] = {}
+    user_id = decoded.interactions[0].user_id
+    for number, interaction in enumerate(decoded.interactions):
+        if interaction.user_id != user_id:
+            detail = f"user_id is {shown(interaction.user_id)}, but {shown(user_id)} before"
+            detail = f"{_place(decoded, number)}{detail}; a record is of one user"
+            return refusal(Reason.MAPPING, detail)
+        unknown_action = _unknown_action(interaction, settings)
+        if (decoded.later_kind or unknown_action) and not check_user_id(user_id, settings):
+            unknown_actions[unknown_action] = None
+            continue
+        if problems := _problems(interaction, decoded, number, position, record_time_ms, settings):
+            fields = {field for field, _ in problems}
+            reason = _REASONS.get(problems[0][0].partition(".")[0], Reason.CONTEXT)
+            known = "" if "user_id" in fields else user_id
+            return refusal(reason, _detail(problems, decoded, number), known)
+        time = event_time(interaction, record_time_ms, settings)
+        if time.clock_ahead and notices is not None:
+            notices.clock_ahead()
+        events.append(_event(interaction, position, record_time_ms, time.time_ms))
+    if notices is not None:
+        for action in filter(None, unknown_actions):
+            notices.unknown_action(action)
+    if not events:
+        return Skip(user_id, position, record_time_ms, LATER_KIND if decoded.later_kind else UNKNOWN_ACTION)
+    return events[0] if len(events) == 1 else Events(user_id, position, record_time_ms, tuple(events))
 
-    if problems := check(interaction, record_time_ms, settings):
-        detail = "; ".join(f"{field} {problem}" for field, problem in problems)
-        if decoded.unknown:
-            detail += f"; unknown fields: {', '.join(decoded.unknown)}"
-        fields = {field for field, _ in problems}
-        user_id = "" if "user_id" in fields else interaction.user_id
-        return refusal(_REASONS.get(problems[0][0].partition(".")[0], Reason.CONTEXT), detail, user_id)
-    time = event_time(interaction, record_time_ms, settings)
-    if time.clock_ahead and notices is not None:
-        notices.clock_ahead()
-    return _event(interaction, position, record_time_ms, time.time_ms)
+
+def _unknown_action(interaction: contract.Interaction, settings: ProfileSettings) -> str:
+    """The action, if the settings do not have it. Empty otherwise. `undo` and `impression` are mistakes."""
+    action = interaction.action
+    if (
+        action in settings.actions
+        or action in (UNDO, IMPRESSION)
+        or interaction.WhichOneof("kind") is not None
+    ):
+        return ""
+    return action
+
+
+def _problems(
+    interaction: contract.Interaction,
+    decoded: Decoded,
+    number: int,
+    position: Position,
+    record_time_ms: int,
+    settings: ProfileSettings,
+) -> list[Problem]:
+    """Validates an interaction, and gives one that a mapping made its own id."""
+    problems = check(interaction, record_time_ms, settings)
+    if decoded.mapping is not None and not problems:
+        event_id = decoded.mapping.event_id(interaction.event_id or position.event_id, number)
+        if len(event_id.encode()) > EVENT_ID_BYTES:
+            return [("event_id", f"with its number is longer than {EVENT_ID_BYTES} bytes: {shown(event_id)}")]
+        interaction.event_id = event_id
+    return problems
+
+
+def _detail(problems: Sequence[Problem], decoded: Decoded, number: int) -> str:
+    mapping = decoded.mapping
+    origins = [mapping.origin(field) if mapping is not None else "" for field, _ in problems]
+    detail = "; ".join(
+        f"{field} {problem}" + (f" (from {origin})" if origin else "")
+        for (field, problem), origin in zip(problems, origins, strict=True)
+    )
+    if decoded.unknown:
+        detail += f"; unknown fields: {', '.join(decoded.unknown)}"
+    return _place(decoded, number) + detail
+
+
+def _place(decoded: Decoded, number: int) -> str:
+    return f"{decoded.mapping.place(number)}: " if decoded.mapping is not None else ""
 
 
 def _event(
@@ -203,6 +273,7 @@ def _erasure(value: bytes, position: Position, record_time_ms: int) -> Erasure |
     except DecodeError as cause:
         detail = f"not an Erasure in protobuf: {cause}"
         return Refusal(position, record_time_ms, Reason.ERASURE, _cut(detail))
+    note_in("Erasure", message)
     if problem := _erasure_problem(message):
         return Refusal(position, record_time_ms, Reason.ERASURE, _cut(problem))
     ends = tuple(Position(end.topic_id, end.partition, end.offset) for end in message.end_offsets)

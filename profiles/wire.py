@@ -9,7 +9,8 @@
                             (https://github.com/cloudevents/spec, Kafka protocol binding 1.0)
     Kafka Connect           JSON of `schema` and `payload` alone, as its JsonConverter writes; the payload is decoded
 
-Forms may be mixed on a topic. No schema registry is asked: a schema id is passed over.
+Forms may be mixed on a topic. No schema registry is asked: a schema id is passed over. An object in JSON may be one of
+another producer, of which a mapping (`profiles.mappings`) makes interactions.
 """
 
 import base64
@@ -27,8 +28,10 @@ from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.protobuf.unknown_fields import UnknownFieldSet  # type: ignore[import-not-found]  # no stub has it
 
+from profiles.mappings import EventMapping, NotMapped, mapping_for
 from profiles.times import EARLIEST_MS, LATEST_MS, timestamp
 from recstream.v1.interaction_pb2 import Interaction
+from telemetry.unknown_fields import names_in
 
 _BLANKS: Final = b" \t\r\n"
 _FRAME_BYTES: Final = 5
@@ -45,19 +48,21 @@ _LENGTH_DELIMITED: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """An interaction as it was sent. It is not validated.
+    """The interactions of a record as they were sent. They are not validated.
 
     Attributes:
-        interaction: The interaction.
+        interactions: One, or as many as a mapping makes.
         unknown: Names of fields that it has and the contract has not, at most 8, shortened. A field of a protobuf
             message has only a number: `field 17`. A field of a kind has its path: `undo.reason`.
         later_kind: Whether it is of a kind that only a later release knows: it has no action, no item and no known
             kind, but an unknown field that may be a message.
+        mapping: The mapping that made the interactions. None: the record is an interaction itself.
     """
 
-    interaction: Interaction
+    interactions: tuple[Interaction, ...]
     unknown: tuple[str, ...] = ()
     later_kind: bool = False
+    mapping: EventMapping | None = None
 
 
 class Undecodable(Exception):
@@ -72,36 +77,44 @@ class NotJson(Undecodable):
     """A value looks like JSON, but is not the JSON form of an Interaction."""
 
 
+class Unmappable(Undecodable):
+    """A mapping takes a value, but makes no interaction of it."""
+
+
 class NotCloudEvent(Undecodable):
     """A value claims to be a CloudEvent, but is none, or has no interaction as its data."""
 
 
-def decode(value: bytes, headers: Sequence[tuple[str, bytes]]) -> Decoded:
+def decode(
+    value: bytes, headers: Sequence[tuple[str, bytes]], mappings: Sequence[EventMapping] = ()
+) -> Decoded:
     """Decodes the value of a record.
 
     Args:
         value: The record's value.
         headers: The record's headers.
+        mappings: The mappings of other producers' records. The first that takes an object in JSON makes its
+            interactions.
 
     Raises:
-        NotProtobuf, NotJson, NotCloudEvent: The value holds no interaction.
+        NotProtobuf, NotJson, NotCloudEvent, Unmappable: The value holds no interaction.
     """
     if headers and (version := _header(headers, "ce_specversion")) is not None:
         attributes = {name: _header(headers, f"ce_{name}") for name in ("id", "time")}
-        return _cloud_event({"specversion": version, **attributes}, _decode(value))
-    return _decode(value)
+        return _cloud_event({"specversion": version, **attributes}, _decode(value, mappings))
+    return _decode(value, mappings)
 
 
-def _decode(value: bytes) -> Decoded:
+def _decode(value: bytes, mappings: Sequence[EventMapping]) -> Decoded:
     if value[:1] == b"\0":
-        return _framed(value)
+        return _framed(value, mappings)
     if value.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):  # Protobuf has no tags like these.
-        return _json(value)
+        return _json(value, mappings)
     text = value.removeprefix(BOM_UTF8).lstrip(_BLANKS)
     if text[:1] not in (b"{", b"["):
         return _protobuf(value, hint=_hint(text))
     try:
-        return _json(text)
+        return _json(text, mappings)
     except NotJson:
         # An event id of 123 or 91 bytes begins like a line feed and a bracket. No Interaction is also JSON.
         if value[:1] == b"\n":
@@ -124,14 +137,10 @@ def _protobuf(value: bytes, hint: str = "") -> Decoded:
         interaction = Interaction.FromString(value)
     except DecodeError as cause:
         raise NotProtobuf(f"neither an Interaction in protobuf nor in JSON: {cause}{hint}") from cause
-    unknown = UnknownFieldSet(interaction)
-    if not len(unknown):
-        return Decoded(interaction)
-    return Decoded(
-        interaction,
-        _named(f"field {field.field_number}" for field in unknown),
-        _says_nothing(interaction) and any(field.wire_type == _LENGTH_DELIMITED for field in unknown),
+    later_kind = _says_nothing(interaction) and any(
+        field.wire_type == _LENGTH_DELIMITED for field in UnknownFieldSet(interaction)
     )
+    return Decoded((interaction,), _named(names_in(interaction)), later_kind)
 
 
 def _says_nothing(interaction: Interaction) -> bool:
@@ -139,12 +148,12 @@ def _says_nothing(interaction: Interaction) -> bool:
     return not (interaction.action or interaction.item_id or interaction.WhichOneof("kind"))
 
 
-def _framed(value: bytes) -> Decoded:
+def _framed(value: bytes, mappings: Sequence[EventMapping]) -> Decoded:
     """Decodes a value with Confluent's frame."""
     schema = int.from_bytes(value[1:_FRAME_BYTES], "big")
     content = value[_FRAME_BYTES:]
     if content.lstrip(_BLANKS)[:1] == b"{":
-        return _json(content.lstrip(_BLANKS))
+        return _json(content.lstrip(_BLANKS), mappings)
     # The indexes say which message of the producer's schema it is. Early serializers wrote them without zigzag coding.
     for zigzag in (True, False):
         start = _after_indexes(content, zigzag)
@@ -187,7 +196,7 @@ def _varint(content: bytes, at: int) -> tuple[int, int] | None:
     return None
 
 
-def _json(text: bytes) -> Decoded:
+def _json(text: bytes, mappings: Sequence[EventMapping]) -> Decoded:
     try:
         document = json.loads(text, object_pairs_hook=_object)
     except (ValueError, RecursionError) as cause:
@@ -197,24 +206,24 @@ def _json(text: bytes) -> Decoded:
     if not isinstance(document, dict):
         raise NotJson("JSON, but no object")
     if "specversion" in document:
-        return _structured(document)
+        return _structured(document, mappings)
     if document.keys() == _CONNECT and isinstance(document["payload"], dict):
-        return _from_object(document["payload"])
-    return _from_object(document)
+        return _from_object(document["payload"], mappings)
+    return _from_object(document, mappings)
 
 
-def _structured(document: dict[str, Any]) -> Decoded:
+def _structured(document: dict[str, Any], mappings: Sequence[EventMapping]) -> Decoded:
     data = document.get("data")
     encoded = document.get("data_base64")
     if isinstance(data, dict):
-        return _cloud_event(document, _from_object(data))
+        return _cloud_event(document, _from_object(data, mappings))
     if not isinstance(encoded, str):
         raise NotCloudEvent("the CloudEvent has neither an object in `data` nor text in `data_base64`")
     try:
         content = base64.b64decode(encoded, validate=True)
     except ValueError as cause:
         raise NotCloudEvent(f"`data_base64` of the CloudEvent is not base64: {cause}") from cause
-    return _cloud_event(document, _decode(content))
+    return _cloud_event(document, _decode(content, mappings))
 
 
 def _cloud_event(attributes: Mapping[str, object], data: Decoded) -> Decoded:
@@ -223,19 +232,40 @@ def _cloud_event(attributes: Mapping[str, object], data: Decoded) -> Decoded:
     if not isinstance(version, str) or not version.startswith("1."):
         shown = repr(version[:_NAME]) if isinstance(version, str) else "that is no text"
         raise NotCloudEvent(f"the CloudEvent has the version {shown}; 1.0 is read")
-    interaction = data.interaction
-    if not interaction.event_id and isinstance(identity := attributes.get("id"), str):
-        try:
-            interaction.event_id = identity
-        except ValueError as cause:
-            raise NotCloudEvent(f"the CloudEvent's id is no text: {cause}") from cause
-    if not interaction.HasField("event_time") and isinstance(time := attributes.get("time"), str):
-        interaction.event_time.CopyFrom(_rfc3339("time", time, NotCloudEvent))
+    for interaction in data.interactions:
+        if not interaction.event_id and isinstance(identity := attributes.get("id"), str):
+            try:
+                interaction.event_id = identity
+            except ValueError as cause:
+                raise NotCloudEvent(f"the CloudEvent's id is no text: {cause}") from cause
+        if not interaction.HasField("event_time") and isinstance(time := attributes.get("time"), str):
+            interaction.event_time.CopyFrom(_rfc3339("time", time, NotCloudEvent))
     return data
 
 
-def _from_object(document: dict[str, Any]) -> Decoded:
-    """Decodes the JSON form of an Interaction. Ids may be whole numbers, and the time may be one of milliseconds."""
+def _from_object(document: dict[str, Any], mappings: Sequence[EventMapping]) -> Decoded:
+    """Decodes an interaction in JSON, or a record of another producer for which there is a mapping."""
+    mapping = mapping_for(document, mappings)
+    if mapping is None:
+        interaction, unknown = _interaction(document)
+        later_kind = _says_nothing(interaction) and any(isinstance(value, dict) for value in unknown.values())
+        return Decoded((interaction,), _named(unknown), later_kind)
+    try:
+        documents = mapping.apply(document)
+    except NotMapped as cause:
+        raise Unmappable(str(cause)) from cause
+    interactions = []
+    for number, each in enumerate(documents):
+        try:
+            interactions.append(_interaction(each)[0])
+        except NotJson as cause:
+            raise Unmappable(f"{mapping.place(number)}: {cause}") from cause
+    return Decoded(tuple(interactions), mapping=mapping)
+
+
+def _interaction(document: dict[str, Any]) -> tuple[Interaction, dict[str, Any]]:
+    """Reads the JSON form of an Interaction. Ids may be whole numbers, and the time may be one of milliseconds. Returns
+    what it does not have as well, by its path."""
     fields, unknown = _fields(document, Interaction.DESCRIPTOR, "")
     time = fields.pop("event_time", None)
     for kind in _KINDS:
@@ -249,8 +279,7 @@ def _from_object(document: dict[str, Any]) -> Decoded:
         raise NotJson(f"not the JSON form of an Interaction: {cause}") from cause
     if time is not None:
         interaction.event_time.CopyFrom(_event_time(time))
-    later_kind = _says_nothing(interaction) and any(isinstance(value, dict) for value in unknown.values())
-    return Decoded(interaction, _named(unknown), later_kind)
+    return interaction, unknown
 
 
 def _fields(

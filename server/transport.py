@@ -2,6 +2,7 @@
 
 import grpc
 
+from server.requests.unknown_fields import CountUnknownFields
 from server.settings import ServerSettings
 
 _MANY = 100_000
@@ -18,6 +19,7 @@ def grpc_server(settings: ServerSettings) -> grpc.aio.Server:
     No message of the server comes near 4 MiB, the default limit of clients.
     """
     return grpc.aio.server(
+        interceptors=[CountUnknownFields()],
         options=[
             ("grpc.so_reuseport", int(settings.reuse_port)),
             ("grpc.server.max_pending_requests", _MANY),
@@ -31,7 +33,7 @@ def grpc_server(settings: ServerSettings) -> grpc.aio.Server:
             # Its streams may end in their own time, because each of them is sent away at about the same age.
             ("grpc.max_connection_age_ms", int(settings.stream_max_age_seconds * 1000)),
             ("grpc.http2.min_ping_interval_without_data_ms", int(settings.client_ping_seconds * 1000)),
-        ]
+        ],
     )
 
 

@@ -1,5 +1,6 @@
 """An item as the catalogue holds it."""
 
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from sys import intern
@@ -15,9 +16,11 @@ from catalog.items.media import Media
 from catalog.items.media import from_proto as media_from_proto
 from catalog.items.text import content_hash, item_text
 from recstream.v1 import item_pb2
+from telemetry.unknown_fields import names_in_json, note, note_in
 
 __all__ = ["Item", "check", "decode", "from_proto"]
 
+_NAME = 40
 _NO_TEXTS: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 _NO_NUMBERS: Mapping[str, tuple[float, ...]] = MappingProxyType({})
 
@@ -122,14 +125,16 @@ def from_proto(message: item_pb2.Item) -> Item:
 def decode(key: bytes | None, value: bytes) -> Item:
     """Parses a record of the topic `items`: protobuf, or its JSON form if the first byte is `{`.
 
-    Raises BadRecord if the record cannot be read, exceeds a limit, or is not the item that its key names.
+    Fields that this release does not know are passed over and counted. Raises BadRecord if the record cannot be read,
+    exceeds a limit, or is not the item that its key names.
     """
     message = item_pb2.Item()
     try:
         if value.startswith(b"{"):
-            json_format.Parse(value, message)
+            _parse_json(value, message)
         else:
             message.ParseFromString(value)
+            note_in("Item", message)
     except (DecodeError, json_format.ParseError, ValueError, RecursionError) as error:
         raise BadRecord(f"cannot be read as an Item: {error}") from error
     if problems := check(message, stored=True):
@@ -137,6 +142,18 @@ def decode(key: bytes | None, value: bytes) -> Item:
     if key != message.item_id.encode():
         raise BadRecord(f"its key is not its item id {message.item_id!r}")
     return from_proto(message)
+
+
+def _parse_json(value: bytes, message: item_pb2.Item) -> None:
+    try:
+        json_format.Parse(value, message)
+    except json_format.ParseError:
+        # Only an item that is refused so is looked through for unknown fields, which takes as long as parsing it.
+        if not (unknown := names_in_json(json.loads(value), message.DESCRIPTOR)):
+            raise
+        message.Clear()
+        json_format.Parse(value, message, ignore_unknown_fields=True)
+        note("Item", [name[:_NAME] for name in unknown])
 
 
 def _timestamp(time_ms: int | None) -> Timestamp | None:

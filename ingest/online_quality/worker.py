@@ -53,6 +53,7 @@ class QualityWorker:
             quality=self._quality,
             slates_topic=topics.slates,
             profile_settings=self._profile_settings,
+            mappings=self._settings.mappings,
             on_started=partial(self._health.up, COMPONENT),
         )
         subscription = Subscription(

@@ -78,6 +78,7 @@ class InteractionsHandler(BatchHandler):
         self._current_identity = store_identity
         self._store_mark = store_mark(store_identity)
         self._profile_settings = profile_settings
+        self._mappings = settings.mappings
         self._notices = CountedNotices()
         self._rewind_window = RewindWindow(settings.rewind_seconds)
         self._lag = Lag()
@@ -142,7 +143,9 @@ class InteractionsHandler(BatchHandler):
         started = time.perf_counter()
         for tp, part in batch.records.items():
             self._lag.begin(tp.partition, part[0].offset, part[0].timestamp)
-        checked = read_batch(batch.records, self._topic_id, self._profile_settings, self._notices)
+        checked = read_batch(
+            batch.records, self._topic_id, self._profile_settings, self._mappings, self._notices
+        )
         self._dead_letters.admit(checked.letters, len(batch) - len(checked.letters))
         origins = [one.origin for one in checked.traced]
         with Followed("process interactions", SpanKind.CONSUMER, origins) as followed:

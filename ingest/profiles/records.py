@@ -10,6 +10,7 @@ from ingest.profiles.traced import Traced, traced
 from profiles.actions import ProfileSettings
 from profiles.folding.events import Position, Record, Skip
 from profiles.interactions import LATER_KIND, Notices, Refusal, parse
+from profiles.mappings import EventMapping
 from telemetry.tracing import spans
 
 
@@ -36,16 +37,17 @@ def read_record(
     raw: ConsumerRecord,
     topic_id: bytes,
     settings: ProfileSettings,
+    mappings: Sequence[EventMapping],
     notices: Notices | None = None,
 ) -> tuple[Record | None, DeadLetter | None]:
-    """Parses one record. `notices` is as in `parse`.
+    """Parses one record. `mappings` and `notices` are as in `parse`.
 
     Returns:
         The parsed record, its dead letter, or both. A rejected record whose user is certain still moves that user's
         watermark, so that a reader that waits for the record stops waiting.
     """
     position = Position(topic_id, raw.partition, raw.offset)
-    read = parse(raw.value, raw.key, raw.headers, position, raw.timestamp, settings, notices)
+    read = parse(raw.value, raw.key, raw.headers, position, raw.timestamp, settings, notices, mappings)
     if not isinstance(read, Refusal):
         return read, None
     letter = DeadLetter(raw, topic_id, read.reason.value, read.detail)
@@ -58,10 +60,11 @@ def read_batch(
     polled: Mapping[TopicPartition, Sequence[ConsumerRecord]],
     topic_id: bytes,
     settings: ProfileSettings,
+    mappings: Sequence[EventMapping],
     notices: Notices | None = None,
 ) -> CheckedRecords:
-    """Checks polled records and groups them by user. It never raises, whatever a record holds. `notices` is as in
-    `parse`."""
+    """Checks polled records and groups them by user. It never raises, whatever a record holds. `mappings` and `notices`
+    are as in `parse`."""
     records: dict[str, list[Record]] = {}
     letters: list[DeadLetter] = []
     followed: list[Traced] = []
@@ -71,7 +74,7 @@ def read_batch(
     for part in polled.values():
         for raw in part:
             oldest = min(oldest, raw.timestamp)
-            record, letter = read_record(raw, topic_id, settings, notices)
+            record, letter = read_record(raw, topic_id, settings, mappings, notices)
             if record is not None:
                 records.setdefault(record.user_id, []).append(record)
                 later_kinds += isinstance(record, Skip) and record.reason == LATER_KIND

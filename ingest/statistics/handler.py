@@ -24,8 +24,8 @@ from ingest.errors import BatchAbandoned, OffsetOutOfRange, TopicRecreated
 from ingest.settings import IngestSettings
 from ingest.statistics.counting import Counted, Counts, is_counted
 from profiles.actions import ProfileSettings
-from profiles.folding.events import Event, Position
-from profiles.interactions import parse
+from profiles.folding.events import Event, Position, events_of
+from profiles.interactions import Refusal, parse
 from topics.closing import close_client
 from topics.producer import start_producer
 from topics.settings import KafkaSettings
@@ -172,10 +172,21 @@ class StatisticsHandler(BatchHandler):
         for raw in records:
             position = Position(self._topic_id, raw.partition, raw.offset)
             read = parse(
-                raw.value, raw.key, raw.headers, position, raw.timestamp, self._profile_settings
-            )  # the interactions worker writes the dead letters
-            if isinstance(read, Event) and is_counted(read, self._profile_settings):
-                found.append(read)
+                raw.value,
+                raw.key,
+                raw.headers,
+                position,
+                raw.timestamp,
+                self._profile_settings,
+                mappings=self._settings.mappings,
+            )
+            if isinstance(read, Refusal):
+                continue  # The interactions worker writes the dead letters.
+            found += [
+                event
+                for event in events_of(read)
+                if isinstance(event, Event) and is_counted(event, self._profile_settings)
+            ]
         return found
 
     async def _commit(self, tp: TopicPartition, held: _Partition, counted: Counted, offset: int) -> None:

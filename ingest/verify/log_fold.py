@@ -1,7 +1,7 @@
 """Folds the topic in memory, to find out what the store should hold."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -13,6 +13,7 @@ from profiles.actions import ProfileSettings
 from profiles.folding.events import Record
 from profiles.folding.fold import fold
 from profiles.folding.tail import Tail
+from profiles.mappings import EventMapping
 from profiles.profile import Profile
 from topics.settings import KafkaSettings
 
@@ -72,6 +73,7 @@ async def fold_log(
     settings: ProfileSettings,
     topic_id: bytes,
     until: Mapping[int, int] | None = None,
+    mappings: Sequence[EventMapping] = (),
 ) -> LogFold:
     """Folds the interactions topic from its start. It holds every profile in memory, a few kilobytes a user.
 
@@ -80,6 +82,7 @@ async def fold_log(
         settings: The settings of profiles.
         topic_id: The topic's id, 16 bytes.
         until: End offsets by partition, exclusive. None: the current ends.
+        mappings: The mappings of other producers' records.
 
     Raises:
         KafkaError, TimeoutError: Kafka fails.
@@ -94,7 +97,7 @@ async def fold_log(
         first, ends = await _range(consumer, partitions, until)
         async for raw in read_to_end(consumer, partitions, ends):
             records += 1
-            record, letter = read_record(raw, topic_id, settings)
+            record, letter = read_record(raw, topic_id, settings, mappings)
             refused += letter is not None
             if record is not None:
                 folding.waiting.setdefault(record.user_id, []).append(record)

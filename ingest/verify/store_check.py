@@ -9,6 +9,7 @@ from inference.settings import TritonSettings
 from inference.triton import TritonModel
 from inference.version_routing import Versions
 from ingest.profiles.states import ModelStates
+from ingest.settings import IngestSettings
 from ingest.verify.verify import Report, verify
 from profiles.actions import ProfileSettings
 from profiles.settings import StoreSettings
@@ -31,13 +32,15 @@ class Installation(Protocol):
     def catalog(self) -> CatalogSettings: ...
     @property
     def triton(self) -> TritonSettings: ...
+    @property
+    def ingest(self) -> IngestSettings: ...
 
 
 async def check_store(settings: Installation, *, wait: float = 10.0) -> Report:
     """Compares the store with a fold of the whole topic, including the model states of all live versions.
 
     Args:
-        settings: The addresses of the servers, and the profile settings.
+        settings: The addresses of the servers, the profile settings, and the mappings.
         wait: Seconds that a running ingest has to catch up.
 
     Returns:
@@ -58,7 +61,8 @@ async def check_store(settings: Installation, *, wait: float = 10.0) -> Report:
         async with asyncio.timeout(CATALOGUE_SECONDS):
             await catalog.wait_ready()
         states = ModelStates(model, versions, catalog.vector, settings.profiles)
-        return await verify(settings.kafka, store, settings.profiles, states, wait=wait)
+        mappings = settings.ingest.mappings
+        return await verify(settings.kafka, store, settings.profiles, states, wait=wait, mappings=mappings)
     finally:
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)

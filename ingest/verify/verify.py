@@ -13,6 +13,7 @@ from ingest.profiles.states import ModelStates
 from ingest.verify.compare import differences
 from ingest.verify.log_fold import LogFold, fold_log
 from profiles.actions import ProfileSettings
+from profiles.mappings import EventMapping
 from profiles.profile import Profile, Stored
 from profiles.store.store import ProfileStore
 from topics.settings import KafkaSettings
@@ -77,6 +78,7 @@ async def verify(
     until: Mapping[int, int] | None = None,
     wait: float = 0.0,
     max_differences: int = 20,
+    mappings: Sequence[EventMapping] = (),
 ) -> Report:
     """Compares every profile: history, totals and watermarks to the byte, states within `STATE_TOLERANCE`.
 
@@ -90,13 +92,14 @@ async def verify(
         until: The end offsets that the store has applied, by partition, exclusive. None: the current ends.
         wait: Seconds for which it compares again while profiles differ, since ingest may still be running.
         max_differences: Most differences that the report lists.
+        mappings: The mappings of other producers' records.
 
     Raises:
         TopicsMissing: The interactions topic does not exist.
         StoreUnavailable, KafkaError, KafkaUnreachable, TimeoutError: A server fails.
     """
     topic_id = await topic_id_of(kafka, kafka.topics.interactions)
-    log = await fold_log(kafka, profile_settings, topic_id, until)
+    log = await fold_log(kafka, profile_settings, topic_id, until, mappings)
     check = _Check(store, states, log, max_differences)
     deadline = time.monotonic() + wait
     differing = await check.all()

@@ -9,6 +9,7 @@ from profiles.folding.events import Event, Position, SlateImpression
 from profiles.profile import Stored
 from profiles.store.codec import decode
 from recstream.storage.v1 import profile_pb2 as storage
+from telemetry.unknown_fields import note_in
 
 _APPLIED: Final = 32
 # By default Valkey disconnects a subscriber for which 32 MiB are queued, which is 512 profiles of this size. A full
@@ -131,6 +132,7 @@ def attachment_header(value: bytes) -> bytes:
 def decode_announcement(user_id: str, payload: bytes) -> Announcement:
     """Decodes an announcement for the user. Raises google.protobuf.message.DecodeError."""
     message = storage.Announcement.FromString(payload)
+    note_in("Announcement", message)
     return Announcement(
         user_id=user_id,
         base_revision=message.base_revision,

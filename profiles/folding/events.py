@@ -72,4 +72,26 @@ class Skip:
     reason: str
 
 
-Record = Event | SlateImpression | Erasure | Skip
+@dataclass(frozen=True, slots=True)
+class Events:
+    """The events of a record that holds several. They have its position, and are applied together or not at all: the
+    watermark is that of a record."""
+
+    user_id: str
+    position: Position
+    record_time_ms: int
+    events: tuple[Event | SlateImpression, ...]
+
+
+Record = Event | SlateImpression | Events | Erasure | Skip
+
+
+def events_of(record: Record) -> tuple[Event | SlateImpression, ...]:
+    """The events of a record: none for an order or a record that only moves the watermark."""
+    match record:
+        case Events():
+            return record.events
+        case Event() | SlateImpression():
+            return (record,)
+        case _:
+            return ()

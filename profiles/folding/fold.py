@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from profiles.actions import IMPRESSION, ProfileSettings
-from profiles.folding.events import Erasure, Event, Position, Record, Skip, SlateImpression
+from profiles.folding.events import Erasure, Event, Events, Position, Record, Skip, SlateImpression, events_of
 from profiles.folding.folded import Folded
 from profiles.folding.history import (
     consumed,
@@ -47,7 +47,7 @@ def fold(
     How the records are split into batches, and how partitions interleave, makes no difference.
 
     - A record at or before its partition's watermark was applied before and is dropped. Any other record moves the
-      watermark, even if it has no other effect.
+      watermark, even if it has no other effect. A record with several events is one record: its watermark covers all.
     - An event that is older than its record's timestamp by more than the time to live is late and has no effect.
     - The history is the newest N + K events by (event time, event id), distinct by id. It includes undo events, but not
       impressions. Undone events stay in it. Which events are effective is computed when the history is read
@@ -117,20 +117,27 @@ class _Work:
         position = record.position
         partition = (position.topic_id, position.partition)
         if position.offset <= self._watermarks.get(partition, -1):
-            self._dropped += 1
+            self._dropped += len(events_of(record)) or 1
             return
         self._watermarks[partition] = position.offset
         match record:
-            case Event():
-                if self._counts(record):
-                    self._event(record)
-            case SlateImpression():
-                if self._counts(record):
-                    self._impression(record)
+            case Event() | SlateImpression():
+                self._take_one(record)
+            case Events():
+                for event in record.events:
+                    self._take_one(event)
             case Erasure():
                 self._erase(record)
             case Skip():
                 self._without_effect(record)
+
+    def _take_one(self, event: Event | SlateImpression) -> None:
+        if not self._counts(event):
+            return
+        if isinstance(event, Event):
+            self._event(event)
+        else:
+            self._impression(event)
 
     def _counts(self, event: Event | SlateImpression) -> bool:
         """Whether the event is neither late nor erased. Its watermark and its expiry count in any case."""

@@ -13,7 +13,7 @@ class Folded:
     Attributes:
         profile: The next profile.
         applied: The events that were applied, in the order of the records, including impressions.
-        dropped: Number of records that were applied before.
+        dropped: Number of events and other records that were applied before.
         late: Number of events that were older than the time to live.
         repeated: Number of events whose id was known.
         erased_events: Number of events that an erasure covers. Late, repeated and erased events moved the watermark.
@@ -38,5 +38,5 @@ class Folded:
 
     @property
     def count(self) -> int:
-        """Number of records that were not applied before. If it is 0, there is nothing to write."""
+        """Number of events that were not applied before."""
         return len(self.applied) + self.late + self.repeated + self.erased_events

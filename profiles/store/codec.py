@@ -13,6 +13,7 @@ from profiles.errors import ProfileCorrupt
 from profiles.folding.events import Position
 from profiles.profile import Entry, Impression, ModelState, Profile, Stored
 from recstream.storage.v1 import profile_pb2 as storage
+from telemetry.unknown_fields import note_in
 
 REVISION_BYTES = 8
 
@@ -67,6 +68,7 @@ def decode(value: bytes) -> Stored:
         raise ProfileCorrupt(f"{len(value)} bytes are too few for a stored profile")
     try:
         message = storage.Profile.FromString(value[REVISION_BYTES:])
+        note_in("Profile", message)
         topic_ids = list(message.topic_ids)
         actions = list(message.actions)
         profile = Profile(

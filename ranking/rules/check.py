@@ -7,6 +7,8 @@ from typing import Final
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from recstream.v1 import rules_pb2
+from recstream.v1.filter_pb2 import Filter
+from telemetry.unknown_fields import unknown_fields
 
 CATEGORY: Final = "category"
 """The field of a cap for the main category."""
@@ -24,7 +26,7 @@ _SECONDS: Final = range(-62_135_596_800, 253_402_300_800)
 """The seconds of the years 1 to 9999, which a Timestamp may have."""
 
 Problem = tuple[str, str]
-"""A field's path within the rules, and what is wrong with it."""
+"""A field's path within the rules, or an empty one for the rules themselves; and what is wrong with it."""
 
 
 def problems(rules: rules_pb2.ListRules, positions: int = MAX_POSITIONS) -> Iterator[Problem]:
@@ -34,6 +36,9 @@ def problems(rules: rules_pb2.ListRules, positions: int = MAX_POSITIONS) -> Iter
         rules: The rules.
         positions: Length of the list, which pins must be within.
     """
+    for path, number in unknown_fields(rules, leaving=(Filter.DESCRIPTOR,)):
+        # A rule of a later release: without it, the list would be another than the one that was asked for.
+        yield path, f"has field {number}, which this server does not know"
     for kind, most, some in (
         ("boosts", MAX_RULES, rules.boosts),
         ("pins", MAX_PINS, rules.pins),

@@ -186,7 +186,7 @@ class Check:
     def rules(self, rules: rules_pb2.ListRules, count: int) -> None:
         """Check the rules of a list of `count` items, with their filters."""
         for field, problem in problems(rules, count):
-            self.no(f"rules.{field}", problem)
+            self.no(f"rules.{field}" if field else "rules", problem)
         filtered: list[tuple[str, rules_pb2.Boost | rules_pb2.Promotion]] = [
             *((f"boosts[{at}]", boost) for at, boost in enumerate(rules.boosts[:MAX_RULES])),
             *((f"promotions[{at}]", each) for at, each in enumerate(rules.promotions[:MAX_RULES])),

@@ -13,6 +13,8 @@ from server import metrics
 
 MOST: Final = 64
 Partition = tuple[bytes, int]
+Key = tuple[Position, str]
+"""The position and the id of an event. A record of another producer may hold several events."""
 
 
 class Causes:
@@ -23,10 +25,10 @@ class Causes:
     """
 
     def __init__(self) -> None:
-        self._waiting: dict[Position, frame_pb2.Cause] = {}
+        self._waiting: dict[Key, frame_pb2.Cause] = {}
         self._floor: dict[Partition, int] = {}
         # Events beyond the floor that were named.
-        self._named: set[Position] = set()
+        self._named: set[Key] = set()
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -38,22 +40,23 @@ class Causes:
     def add(self, applied: Iterable[AppliedEvent]) -> None:
         """Add the events of an announcement. Skip those that already wait."""
         for one in applied:
-            if one.position in self._waiting:
+            key = one.position, one.event_id
+            if key in self._waiting:
                 continue
-            self._waiting[one.position] = _announced(one)
+            self._waiting[key] = _announced(one)
             if len(self._waiting) > MOST:
                 del self._waiting[next(iter(self._waiting))]
                 metrics.CAUSES_DROPPED.inc()
 
     def all_announced(self) -> None:
         """Raise the floor to what was named, because no announcement up to it was lost."""
-        for topic_id, partition, offset in self._named:
+        for (topic_id, partition, offset), _ in self._named:
             self._floor[topic_id, partition] = max(offset, self._floor.get((topic_id, partition), -1))
         self._named.clear()
 
     def all_in(self, watermarks: Mapping[Partition, int]) -> bool:
         """Return whether a profile with these watermarks includes every waiting event."""
-        return all(watermarks.get(position[:2], -1) >= position.offset for position in self._waiting)
+        return all(watermarks.get(position[:2], -1) >= position.offset for position, _ in self._waiting)
 
     def take(self, profile: Profile | None, missed: bool) -> list[frame_pb2.Cause]:
         """Remove and return the causes that a profile includes.
@@ -68,20 +71,21 @@ class Causes:
         """
         if profile is None:
             return []
-        ready = [position for position in self._waiting if profile.includes(position)]
-        included = [self._waiting.pop(position) for position in ready]
+        ready = [key for key in self._waiting if profile.includes(key[0])]
+        included = [self._waiting.pop(key) for key in ready]
         self._named.update(ready)
         if missed:
             # Impressions come first, because the newest causes stay and what the user did matters more.
-            seen = [_seen(one) for one in profile.impressions if self._is_news(one.position)]
-            found = [_found(entry) for entry in profile.history if self._is_news(entry.position)]
+            seen = [_seen(one) for one in profile.impressions if self._is_news(one)]
+            found = [_found(entry) for entry in profile.history if self._is_news(entry)]
             included = [*seen, *found, *included]
             self._floor = dict(profile.watermarks)
             self._named.clear()
         return included[-MOST:]
 
-    def _is_news(self, position: Position) -> bool:
-        return self._floor.get(position[:2], -1) < position.offset and position not in self._named
+    def _is_news(self, event: Entry | Impression) -> bool:
+        at = event.position
+        return self._floor.get(at[:2], -1) < at.offset and (at, event.event_id) not in self._named
 
 
 def _announced(one: AppliedEvent) -> frame_pb2.Cause:

@@ -101,13 +101,13 @@ INGEST = Dashboard(
             (
                 Panel(
                     "Dead letters a second",
-                    "Records that cannot be used, by source and reason. Good: 0. unknown fields: interactions that are "
-                    "applied without fields that the contract does not have; the log of ingest names the fields. "
+                    "Records that cannot be used, by source and reason. Good: 0. By message: those that were read "
+                    "without fields which this release does not know; the log names the fields. "
                     "clocks ahead: interactions that are applied with the time of their record.",
                     "ops",
                     (
                         a_second("recstream_ingest_dead_letters_total", "source, reason"),
-                        Query(rate("recstream_ingest_unknown_fields_total"), "unknown fields"),
+                        a_second("recstream_unknown_fields_total", "message"),
                         Query(rate("recstream_ingest_clocks_ahead_total"), "clocks ahead"),
                     ),
                 ),

@@ -80,6 +80,7 @@ _MODULES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("inference.metrics", (SERVER, INGEST)),
     ("telemetry.background", (SERVER, INGEST)),
     ("telemetry.faults", (SERVER, INGEST)),
+    ("telemetry.unknown_fields", (SERVER, INGEST)),
 )
 
 

@@ -1,5 +1,6 @@
 """Items as they come from the topic."""
 
+import json
 import math
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from catalog.errors import BadRecord
 from catalog.items.items import Item, check, decode, from_proto
@@ -139,7 +141,8 @@ def test_an_item_in_json_has_values_in_lists_and_times_in_rfc_3339() -> None:
         b"\x0a\x02\xae\xff",
         b"\xff\xff\xff",
         b"{",
-        b'{"item_id": "a", "price": 3}',
+        b'{"item_id": "a", "price": 3, "title": 3}',
+        b'{"item_id": "a", "item_id": "a", "price": 3}',
         b'{"item_id": "\\ud800"}',
         b'{"item_id": "\xff"}',
         b"{" * 100_000,
@@ -150,6 +153,14 @@ def test_an_unreadable_item_is_refused(value: bytes) -> None:
     with pytest.raises(BadRecord) as caught:
         decode(b"a", value)
     assert len(caught.value.reason) <= 500
+
+
+def test_an_unknown_field_of_an_item_in_json_is_passed_over_and_named_once() -> None:
+    with capture_logs() as logs:
+        for title in ("Trail shoe", "Trail shoe 2"):
+            value = json.dumps({"item_id": "a", "title": title, "colour of the sole": {"title": 3}}).encode()
+            assert decode(b"a", value) == Item("a", title)
+    assert [line["field"] for line in logs if line["event"] == "unknown_field"] == ["colour of the sole"]
 
 
 def test_a_key_that_names_another_item_is_refused() -> None:

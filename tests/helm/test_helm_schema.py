@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.helm.chart import CHART, ROOT, VALUES, leaves, refusal, tool
+from tests.helm.chart import CHART, RELEASE, ROOT, VALUES, helm, leaves, refusal, tool
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 
@@ -83,11 +83,18 @@ def test_every_value_has_a_description_and_every_object_is_closed() -> None:
         ({"config": {"store": {"password": "secret"}}}, "/config/store"),
         ({"config": {"server": {"drain_seconds": 60}}}, "/config/server"),
         ({"config": {"server": {"token_keys": "1:secret"}}}, "/config/server"),
+        ({"config": {"ingest": {"mappings": ["segmnt"]}}}, "/config/ingest/mappings/0"),
     ],
     ids=str,
 )  # fmt: skip
 def test_a_wrong_value_is_refused_with_its_path(values: dict[str, Any], where: str) -> None:
     assert f"at '{where}'" in refusal(values)
+
+
+def test_a_mapping_may_be_the_name_of_a_ready_made_one() -> None:
+    mappings = ["segment", {"name": "ga4", "actions": {"view_promotion": "view"}}]
+    done = helm("template", RELEASE, str(CHART), values={"config": {"ingest": {"mappings": mappings}}})
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(

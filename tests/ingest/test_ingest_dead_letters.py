@@ -9,7 +9,9 @@ import pytest
 from aiokafka import ConsumerRecord
 from aiokafka.admin import AIOKafkaAdminClient
 from google.protobuf.timestamp_pb2 import Timestamp
+from structlog.testing import capture_logs
 
+from ingest import metrics
 from ingest.consuming.dead_letters import PAYLOAD_LIMIT, DeadLetter, DeadLetters
 from ingest.errors import TooManyDeadLetters
 from profiles.times import timestamp
@@ -41,7 +43,7 @@ async def test_bad_records_are_kept_with_their_reason_and_their_neighbours_appli
         .replace(b"x", b"\xae"),
         key=b"ann",
     )
-    await world.send("ann", "b", action="devour", at=T0)
+    await world.send("ann", "b", action="undo", at=T0)
     await world.send("ann", "c", at=T0 + 1)
     last = await world.send_raw(b"\xff", key=b"ann")
     await world.caught_up()
@@ -173,6 +175,33 @@ async def test_between_a_flood_of_bad_records_the_events_of_others_are_applied(
     assert len(await letters(world)) == 300
 
 
+async def test_a_flood_of_unknown_actions_stops_nothing(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing else for a minute, and more than dead letters may be in a row: they are no fault of ours."""
+    monkeypatch.setattr("ingest.consuming.dead_letters._UNUSABLE_SECONDS", 0.0)
+    world = await make_world(partitions=1, dead_letters_in_a_row=10, batch_records=20)
+    before = metrics.RECORDS_OF["unknown_action"]._value.get()
+    with capture_logs() as logs:
+        await world.send("bob", "a", at=T0)
+        for n in range(300):
+            text = json.dumps({"userId": "ann", "itemId": str(n), "action": ("devour", "ogle")[n % 2]})
+            await world.producer.send(world.kafka.topics.interactions, text.encode(), key=b"ann")
+        await world.producer.flush()
+        last = await world.send("bob", "b", at=T0 + 1)
+        worker = await world.start()
+        await world.caught_up()
+    assert worker.health.ready
+    assert await world.history("bob") == ["a", "b"]
+    ann = await world.profile("ann")
+    assert ann is not None and not ann.history and not ann.totals and ann.events == 0
+    assert ann.watermarks == {(world.topic_id, 0): last.offset - 1}
+    assert metrics.RECORDS_OF["unknown_action"]._value.get() - before == 300
+    assert sorted(line["action"] for line in logs if line["event"] == "unknown_action") == ["devour", "ogle"]
+    assert await letters(world) == []
+    assert (await world.verified()).equal
+
+
 async def test_while_no_record_can_be_used_later_ones_are_not_committed(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,7 +254,7 @@ async def test_without_a_dead_letter_topic_no_record_is_skipped(make_world: Make
 async def test_a_refused_record_of_a_certain_user_still_moves_the_watermark(make_world: MakeWorld) -> None:
     world = await make_world(partitions=1)
     await world.start()
-    await world.send_raw(json.dumps({"userId": "ann", "itemId": "a", "action": "devour"}).encode())
+    await world.send_raw(json.dumps({"userId": "ann", "itemId": "a", "action": "undo"}).encode())
     await world.caught_up()
     profile = await world.profile("ann")
     assert profile is not None

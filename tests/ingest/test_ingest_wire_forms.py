@@ -12,6 +12,7 @@ from cli.app import app
 from ingest import metrics
 from profiles.times import timestamp
 from recstream.v1.interaction_pb2 import Interaction
+from telemetry.unknown_fields import UNKNOWN_FIELDS
 from tests.ingest.world import T0, MakeWorld, World
 from tests.profiles.test_profiles_wire import FORMS
 
@@ -58,7 +59,7 @@ async def test_profiles_are_the_same_from_each_wire_form(make_world: MakeWorld) 
 
 
 async def test_unknown_fields_are_counted_and_each_name_is_logged_once(world: World) -> None:
-    before = metrics.UNKNOWN_FIELDS._value.get()
+    before = UNKNOWN_FIELDS.labels("Interaction")._value.get()
     with capture_logs() as logs:
         await world.start()
         for number in range(3):
@@ -66,7 +67,7 @@ async def test_unknown_fields_are_counted_and_each_name_is_logged_once(world: Wo
             await world.send_raw((text % (number, number, T0 + number)).encode())
         await world.caught_up()
     assert await world.history("ann") == ["0", "1", "2"]
-    assert metrics.UNKNOWN_FIELDS._value.get() - before == 3
+    assert UNKNOWN_FIELDS.labels("Interaction")._value.get() - before == 3
     assert [line["field"] for line in logs if line["event"] == "unknown_field"] == ["id", "page"]
 
 
@@ -106,6 +107,43 @@ async def test_an_event_without_a_time_and_one_from_a_wrong_clock_have_the_time_
     assert metrics.CLOCKS_AHEAD._value.get() - before == 1
 
 
+def segment_order(number: int, items: int) -> bytes:
+    products = [{"product_id": f"item-{number}-{place}"} for place in range(items)]
+    order = {
+        "type": "track",
+        "event": "Order Completed",
+        "messageId": f"m-{number}",
+        "userId": f"user-{number % 3}",
+        "timestamp": timestamp(T0 + number).ToJsonString(),
+        "properties": {"products": products},
+    }
+    return json.dumps(order).encode()
+
+
+async def test_orders_of_segment_count_each_product_once_however_often_their_records_are_read(
+    make_world: MakeWorld,
+) -> None:
+    world = await make_world(partitions=2, mappings=["segment"], batch_records=4)
+    worker = await world.start()
+    for number in range(30):
+        await world.send_raw(segment_order(number, 1 + number % 4), partition=number % 2)
+        await world.send_raw(b'{"type":"page","messageId":"p-%d","userId":"user-0"}' % number)
+        if number == 15:
+            await worker.kill()  # Its last commits are missing, so the next one reads records again.
+            worker = await world.start()
+    await world.send_raw(b'{"type":"track","messageId":"x","userId":"user-0","event":"Order Completed"}')
+    await world.caught_up()
+    expected = {f"user-{n}": sum(1 + number % 4 for number in range(n, 30, 3)) for n in range(3)}
+    for user, count in expected.items():
+        profile = await world.profile(user)
+        assert profile is not None and profile.totals == {"purchase": count}
+        assert profile.events == count
+    letters = await world.records(world.kafka.topics.interactions_dead_letter)
+    details = [dict(letter.headers)["recstream-detail"].decode() for letter in letters]
+    assert len(details) == 1 and details[0].startswith("mapping segment, element 0: item_id is missing")
+    assert (await world.verified()).equal
+
+
 async def test_a_command_tells_what_ingest_makes_of_a_topic(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,7 +157,8 @@ async def test_a_command_tells_what_ingest_makes_of_a_topic(
     assert answer.exit_code == 1
     found = json.loads(answer.stdout)
     assert (found["records"], found["actions"]) == (3, {"click": 1})
-    assert found["refused"] == {"action": 1, "not_protobuf": 1}
+    assert found["unknown_actions"] == {"devour": 1}
+    assert found["refused"] == {"not_protobuf": 1}
     assert "schema 9" in found["examples"]["not_protobuf"][0]["detail"]
     assert found["examples"]["not_protobuf"][0]["place"].startswith("partition ")
     answer = await asyncio.to_thread(CliRunner().invoke, app, ["events", "check", "no-such-topic"])

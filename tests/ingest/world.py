@@ -192,6 +192,7 @@ class World:
         return 0 if profile is None else profile.totals.get("click", 0)
 
     async def verified(self, **options: object) -> Report:
+        options = {"mappings": self.settings.mappings, **options}
         return await verify(self.kafka, self.store, self.profiles, self.states(), **options)  # type: ignore[arg-type]
 
     async def log_profiles(self) -> dict[str, Profile]:

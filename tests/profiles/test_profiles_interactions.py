@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from profiles.actions import Action, Actions, ProfileSettings
 from profiles.folding.events import Erasure, Event, Position, Record, Skip
 from profiles.folding.events import SlateImpression as Impression
-from profiles.interactions import KIND_HEADER, LATER_KIND, Reason, Refusal, check, parse
+from profiles.interactions import KIND_HEADER, LATER_KIND, UNKNOWN_ACTION, Reason, Refusal, check, parse
 from profiles.record_check import RecordCheck
 from profiles.times import milliseconds, timestamp
 from recstream.storage.v1.profile_pb2 import Erasure as ErasureMessage
@@ -167,10 +167,36 @@ def test_an_unreadable_record_is_refused_with_its_reason(raw: bytes | None, reas
     assert refused(raw).reason is reason
 
 
-def test_an_unknown_action_is_refused_with_the_known_ones() -> None:
-    answer = refused(interaction(action="watch"))
-    assert answer.reason is Reason.ACTION
-    assert "'watch'" in answer.detail and "purchase" in answer.detail
+@pytest.mark.parametrize(
+    "event",
+    [
+        interaction(action="watch"),
+        interaction(action="watch", value=float("nan"), price=-1),
+        Interaction(user_id="ann", action="searched"),
+        b'{"userId":"ann","action":" ","itemId":"A"}',
+    ],
+)
+def test_an_event_of_an_unknown_action_only_moves_its_users_watermark(event: Interaction | bytes) -> None:
+    assert read(event) == Skip("ann", PLACE, T0, UNKNOWN_ACTION)
+    found = RecordCheck(SETTINGS)
+    found.add(event if isinstance(event, bytes) else event.SerializeToString(), (), T0, "here")
+    assert (found.records, found.counting_nothing, found.refused) == (1, 1, {})
+    assert sum(found.unknown_actions.values()) == 1
+
+
+def test_an_unknown_action_is_named_with_the_known_ones_where_its_sender_listens() -> None:
+    """A server checks by these rules, and its caller is there to be told."""
+    problems = dict(check(interaction(action="watch"), T0, SETTINGS))
+    assert "'watch'" in problems["action"] and "purchase" in problems["action"]
+
+
+@pytest.mark.parametrize("user_id", ["", "null", "x" * 257])
+def test_an_unknown_action_without_a_certain_user_is_refused(user_id: str) -> None:
+    assert refused(interaction(user_id=user_id, action="watch")).reason is Reason.USER_ID
+
+
+def test_an_unknown_action_beside_a_kind_is_a_mistake() -> None:
+    assert refused(kind(undo=Undo(event_id="e"), action="watch")).reason is Reason.ACTION
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def test_an_interaction_is_the_same_in_each_form(form: str, event: Interaction) 
     if "Cloud" in form:
         event.event_id = event.event_id or "given"
     value, headers = FORMS[form](event)
-    assert decode(value, headers) == Decoded(event)
+    assert decode(value, headers) == Decoded((event,))
 
 
 @pytest.mark.parametrize("length", [91, 123])
@@ -124,32 +124,32 @@ def test_an_event_id_as_long_as_a_bracket_is_no_json(length: int) -> None:
         )
         value = event.SerializeToString()
         assert value[:2] in (b"\n{", b"\n[")
-        assert decode(value, ()).interaction == event
+        assert decode(value, ()).interactions[0] == event
 
 
 def test_a_json_document_that_is_also_protobuf_is_json() -> None:
     document = b'\n{"userId":"ann","itemId":"A","action":"view","eventTime":%d,"surface":"home"}' % T0
     document = document[:-1] + b" " * (125 - len(document)) + b"}"
     assert Interaction.FromString(document).event_id == document[2:].decode()
-    assert decode(document, ()).interaction.user_id == "ann"
+    assert decode(document, ()).interactions[0].user_id == "ann"
 
 
 def test_a_cloud_event_gives_its_id_and_time_where_the_data_has_none() -> None:
     data = {"userId": "ann", "itemId": "A", "action": "view"}
     envelope = {"specversion": "1.0", "id": "e1", "time": "2030-01-31T12:00:00.123456789+01:00"}
-    found = decode(json.dumps({**envelope, "data": data}).encode(), ()).interaction
+    found = decode(json.dumps({**envelope, "data": data}).encode(), ()).interactions[0]
     assert (found.event_id, milliseconds(found.event_time)) == ("e1", 1896087600123)
     headers = [("ce_specversion", b"1.0"), ("ce_id", b"e1"), ("ce_time", b"2030-01-31T11:00:00.123Z")]
-    binary = decode(json.dumps(data).encode(), headers).interaction
+    binary = decode(json.dumps(data).encode(), headers).interactions[0]
     assert (binary.event_id, milliseconds(binary.event_time)) == ("e1", 1896087600123)
     complete = {**data, "eventId": "mine", "eventTime": 5}
-    found = decode(json.dumps({**envelope, "data": complete}).encode(), ()).interaction
+    found = decode(json.dumps({**envelope, "data": complete}).encode(), ()).interactions[0]
     assert (found.event_id, milliseconds(found.event_time)) == ("mine", 5)
 
 
 def test_ids_may_be_whole_numbers_to_the_last_digit() -> None:
     document = b'{"userId":12345678901234567890,"item_id":-7,"eventId":0,"action":"view","eventTime":%d}' % T0
-    found = decode(document, ()).interaction
+    found = decode(document, ()).interactions[0]
     assert (found.user_id, found.item_id, found.event_id) == ("12345678901234567890", "-7", "0")
     for other in (b"1.0", b"1e3", b"true", b"[1]"):
         with pytest.raises(NotJson, match="user_id|userId"):
@@ -157,11 +157,11 @@ def test_ids_may_be_whole_numbers_to_the_last_digit() -> None:
 
 
 def test_the_ids_of_kinds_may_be_whole_numbers() -> None:
-    undone = decode(b'{"userId":1,"undo":{"eventId":17}}', ()).interaction
+    undone = decode(b'{"userId":1,"undo":{"eventId":17}}', ()).interactions[0]
     assert (undone.user_id, undone.undo.event_id) == ("1", "17")
     seen = decode(
         b'{"userId":1,"slate_id":3,"impression":{"item_ids":[1,"b"],"firstPosition":20}}', ()
-    ).interaction
+    ).interactions[0]
     assert (list(seen.impression.item_ids), seen.impression.first_position) == (["1", "b"], 20)
     for wrong in (b"[1.5]", b"[true]", b"[null]", b"[[1]]", b'"a"', b"7"):
         with pytest.raises(NotJson):
@@ -176,10 +176,13 @@ def test_an_event_has_one_kind() -> None:
 @pytest.mark.parametrize("name", ["eventTime", "event_time"])
 def test_a_time_in_json_is_text_in_rfc_3339_or_milliseconds(name: str) -> None:
     for right in ('"2030-01-31T11:00:00Z"', '"2030-01-31T12:00:00+01:00"', "1896087600000", "1.8960876e12"):
-        found = decode(b'{"%s":%s}' % (name.encode(), right.encode()), ()).interaction
+        found = decode(b'{"%s":%s}' % (name.encode(), right.encode()), ()).interactions[0]
         assert milliseconds(found.event_time) == 1896087600000
-    assert milliseconds(decode(b'{"eventTime":1793500000000.75}', ()).interaction.event_time) == 1793500000000
-    assert not decode(b'{"eventTime":null}', ()).interaction.HasField("event_time")
+    assert (
+        milliseconds(decode(b'{"eventTime":1793500000000.75}', ()).interactions[0].event_time)
+        == 1793500000000
+    )
+    assert not decode(b'{"eventTime":null}', ()).interactions[0].HasField("event_time")
     for wrong in (
         '"2030-01-31"',
         '"2030-01-31T11:00:00"',

@@ -1,6 +1,7 @@
 """The parts that need no server: causes, the mailbox, admission, pages, deadlines and the ranking limiter."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -69,6 +70,23 @@ def test_a_cause_waits_until_the_profile_includes_it() -> None:
     assert names(causes.take(profile(p0=5, p1=6), missed=False)) == ["0-5"]
     assert not causes.all_in({(TOPIC, 0): 9, (TOPIC, 1): 6})
     assert names(causes.take(profile(p0=9, p1=7), missed=False)) == ["1-7"]
+
+
+def test_events_of_one_record_are_named_together_and_apart() -> None:
+    """A record of another producer may be several events at one position."""
+    causes = Causes()
+    events = [replace(applied(0, 5), event_id=f"order-{number}") for number in range(3)]
+    causes.add([applied(0, 4), *events])
+    causes.add(events)
+    named = causes.take(profile(p0=5), missed=True)
+    assert names(named) == ["0-4", "order-0", "order-1", "order-2"]
+
+
+def test_of_too_many_events_of_one_record_the_newest_stay() -> None:
+    causes = Causes()
+    causes.add(replace(applied(0, 5), event_id=f"order-{number:03}") for number in range(MOST + 5))
+    named = names(causes.take(profile(p0=5), missed=False))
+    assert named == [f"order-{number:03}" for number in range(5, MOST + 5)]
 
 
 def test_an_event_whose_announcement_was_lost_is_found_in_the_history() -> None:

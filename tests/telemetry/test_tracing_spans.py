@@ -68,7 +68,7 @@ def record(offset: int, *headers: tuple[str, bytes]) -> ConsumerRecord:
 
 def batch_of(*headers: tuple[tuple[str, bytes], ...]) -> tuple:  # type: ignore[type-arg]
     polled = {TopicPartition("interactions", 0): [record(at, *each) for at, each in enumerate(headers)]}
-    batch = read_batch(polled, b"t" * 16, ProfileSettings())
+    batch = read_batch(polled, b"t" * 16, ProfileSettings(), ())
     assert not batch.letters and len(batch.records["ann"]) == len(headers)
     return batch.traced
 

@@ -106,7 +106,9 @@ class Interaction(Message):
     item_id: str
     """The item that was acted on. At most 256 bytes of UTF-8, compared byte for byte. Empty if `kind` is set."""
     action: str
-    """One of the configured actions, such as `view` or `purchase`. Empty if `kind` is set."""
+    """One of the configured actions, such as `view` or `purchase`. Empty if `kind` is set. A record of an action that is
+    not configured counts nothing, and `Record` refuses it.
+    """
     value: float
     """A rating, a share watched or a quantity, in the action's own scale. Absent if the action has no value. An action
     whose value says whether the user likes the item, such as `rate`, must have one.
