@@ -54,7 +54,8 @@ class ItemFields:
     @classmethod
     def of(cls, paths: Iterable[str]) -> Self:
         """The choice of these paths, in which `problems` must have found none. No paths: all fields."""
-        whole, attributes = set(), []
+        whole: set[str] = set()
+        attributes: list[str] = []
         for path in paths:
             name, dot, key = path.partition(".")
             if dot:
