@@ -4,11 +4,8 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from functools import partial
 
 import structlog
-from aiokafka import TopicPartition
 
 from catalog import metrics
 from catalog.changes import Change
@@ -16,7 +13,8 @@ from catalog.in_memory import InMemoryCatalog, wall_clock_ms
 from catalog.index.hnsw import BuildStopped
 from catalog.index.live import LiveIndex
 from catalog.index.measured import measure_indexes
-from catalog.items.items import Item
+from catalog.items.item_changes import Record
+from catalog.items.item_state import ItemState
 from catalog.reader import Reader
 from catalog.records import appliers
 from catalog.settings import CatalogSettings
@@ -24,7 +22,7 @@ from catalog.version_watcher import VersionWatcher, decode_versions
 from telemetry.background import BackgroundTask, BackOff, OnFailure, run_background
 from topics.settings import KafkaSettings
 
-__all__ = ["Catalog", "Change", "WrittenItem"]
+__all__ = ["Catalog", "Change"]
 
 log = structlog.get_logger()
 
@@ -34,23 +32,6 @@ _MERGE_LOOK_SECONDS = 0.5
 _LEAST_RECALL = 0.9
 # A build takes up to minutes of a core, so a failed one is not retried at once.
 _MERGE_BACK_OFF = BackOff(initial=5.0, maximum=120.0, jitter=5.0, steady=300.0)
-
-
-@dataclass(frozen=True, slots=True)
-class WrittenItem:
-    """A record on `items` that this process wrote and Kafka has acknowledged.
-
-    Attributes:
-        item_id: Its key.
-        item: Its item, without contents. None: the record removes the item.
-        partition: Its partition.
-        offset: Its offset.
-    """
-
-    item_id: str
-    item: Item | None
-    partition: int
-    offset: int
 
 
 class Catalog(InMemoryCatalog):
@@ -108,19 +89,16 @@ class Catalog(InMemoryCatalog):
         """Waits for `ready`, without a timeout."""
         await self._ready.wait()
 
-    async def apply_written(self, written: Iterable[WrittenItem]) -> None:
-        """Applies items that this process wrote, before their records are read. Listeners are called, and other tasks
-        may run every few milliseconds."""
+    async def merge_items(self, states: Iterable[ItemState]) -> None:
+        """Merges changes that this process wrote, before the records that follow from them are read. Listeners are
+        called, and other tasks may run every few milliseconds.
+
+        Args:
+            states: The states after the changes, without contents.
+        """
         began = time.monotonic()
-        for one in written:
-            self._reader.apply_ahead(
-                TopicPartition(self._items_topic, one.partition),
-                one.offset,
-                one.item_id.encode(),
-                partial(self.remove_item, one.item_id)
-                if one.item is None
-                else partial(self.put_item, one.item),
-            )
+        for state in states:
+            self.merge_item(state)
             if time.monotonic() - began > _SLICE_SECONDS:
                 self._applied()
                 await asyncio.sleep(0)
@@ -140,10 +118,10 @@ class Catalog(InMemoryCatalog):
         self._ready.set()
         metrics.READY.set(1)
 
-    def _on_versions_record(self, key: bytes | None, value: bytes | None) -> None:
-        record = decode_versions(key, value)
-        self.prefer_versions([live.version for live in (record.base, record.next) if live.version])
-        self.version_watcher.on_record(record)
+    def _on_versions_record(self, record: Record) -> None:
+        served = decode_versions(record.key, record.value)
+        self.prefer_versions([live.version for live in (served.base, served.next) if live.version])
+        self.version_watcher.on_record(served)
 
     async def _reach_vectors(self, ends: Mapping[int, int]) -> None:
         await self._reader.reach(self._vectors_topic, ends)

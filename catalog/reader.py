@@ -9,7 +9,6 @@ from typing import Final
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
-from cachetools import TTLCache
 
 from catalog import metrics
 from catalog.errors import BadRecord
@@ -33,10 +32,6 @@ _CURRENT_SECONDS = 5.0
 # than that is no matter of single records.
 _FEW_FAULTS = 100
 _FAULTS_SHARE = 0.1
-# A record that is applied ahead is read within milliseconds. If Kafka delivers nothing for longer than this, or so many
-# others follow, earlier records of its key may be applied once more, until the record itself is read.
-_AHEAD_SECONDS = 60.0
-_AHEAD_RECORDS = 20_000
 
 
 @dataclass(slots=True)
@@ -84,7 +79,6 @@ class Reader:
             metrics.RECORDS.labels(topic)
             metrics.BAD_RECORDS.labels(topic)
         self._next: dict[TopicPartition, int] = {}
-        self._ahead: TTLCache[tuple[TopicPartition, bytes], int] = TTLCache(_AHEAD_RECORDS, _AHEAD_SECONDS)
         self._read = 0
         self._faults = 0
         self._first = first
@@ -146,8 +140,7 @@ class Reader:
         began = time.monotonic()
         for record in records:
             try:
-                if not self._was_applied_ahead(partition, record):
-                    apply(record.key, record.value)
+                apply(record)
             except BadRecord as error:
                 self._pass_over(record, error)
             except MemoryError:
@@ -162,44 +155,6 @@ class Reader:
                 began = time.monotonic()
         metrics.RECORDS.labels(partition.topic).inc(len(records))
         self._applied()
-
-    def apply_ahead(
-        self, partition: TopicPartition, offset: int, key: bytes, apply: Callable[[], None]
-    ) -> None:
-        """Applies a record that this process wrote, before it is read.
-
-        Until the reader has reached the record, it passes over the earlier ones of the key, and the record itself.
-        Nothing happens if the reader has the record already, or if a later one of the key was applied ahead.
-
-        Args:
-            partition: The partition of the record.
-            offset: Its offset.
-            key: Its key.
-            apply: Applies it. If it raises, the record is left to the reader.
-        """
-        if self._next.get(partition, 0) > offset or self._ahead.get((partition, key), -1) > offset:
-            return
-        try:
-            apply()
-        except Exception as error:
-            hold_back(
-                "catalog-record", error, topic=partition.topic, partition=partition.partition, offset=offset
-            )
-        else:
-            self._ahead[partition, key] = offset
-
-    def _was_applied_ahead(self, partition: TopicPartition, record: ConsumerRecord) -> bool:
-        """Whether this record, or a later one of its key, was applied before it was read."""
-        if not self._ahead or record.key is None:
-            return False
-        if record.offset < self._next.get(partition, 0):
-            self._ahead.clear()  # The topic was recreated, so these are offsets of records that are gone.
-        ahead: int | None = self._ahead.get((partition, record.key))
-        if ahead is None or record.offset > ahead:
-            return False
-        if record.offset == ahead:
-            self._ahead.pop((partition, record.key), None)
-        return True
 
     def _pass_over(self, record: ConsumerRecord, error: BadRecord) -> None:
         metrics.BAD_RECORDS.labels(record.topic).inc()

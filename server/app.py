@@ -278,7 +278,12 @@ class Server:
                 item_reader=ItemReader(
                     self.catalog, version=self._version, half_life_seconds=half_life, now_ms=_now_ms
                 ),
-                item_writer=ItemWriter(catalog=self.catalog, writer=self._writer, topic=topics.items),
+                item_writer=ItemWriter(
+                    catalog=self.catalog,
+                    writer=self._writer,
+                    topic=topics.item_changes,
+                    now_ns=time.time_ns,
+                ),
                 top_items=TopItems(self.catalog, half_life),
                 slate_service=slate_service,
                 admission=admission,

@@ -22,7 +22,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 @dataclass(frozen=True)
 class CatalogService(CatalogServiceServicer):
-    """Reads, puts, withdraws and deletes items, and finds the top items."""
+    """Reads, puts, patches, withdraws and deletes items, and finds the top items."""
 
     item_reader: ItemReader
     item_writer: ItemWriter
@@ -45,6 +45,10 @@ class CatalogService(CatalogServiceServicer):
     async def PutItems(self, request: rpc.PutItemsRequest, context: Context) -> rpc.PutItemsResponse:
         until = writing_deadline(context, self.settings)
         return await answer("PutItems", context, lambda: self._put(request, until))
+
+    async def PatchItems(self, request: rpc.PatchItemsRequest, context: Context) -> rpc.PatchItemsResponse:
+        until = writing_deadline(context, self.settings)
+        return await answer("PatchItems", context, lambda: self._patch(request, until))
 
     async def WithdrawItems(
         self, request: rpc.WithdrawItemsRequest, context: Context
@@ -79,16 +83,24 @@ class CatalogService(CatalogServiceServicer):
         with self.admission.call():
             return rpc.PutItemsResponse(tokens=await self.item_writer.put(request.items, until))
 
+    async def _patch(self, request: rpc.PatchItemsRequest, until: float) -> rpc.PatchItemsResponse:
+        with self.admission.call():
+            self.slate_service.check_ready()
+            tokens, unknown = await self.item_writer.patch(request.patches, until)
+            return rpc.PatchItemsResponse(tokens=tokens, unknown_item_ids=unknown)
+
     async def _withdraw(self, request: rpc.WithdrawItemsRequest, until: float) -> rpc.WithdrawItemsResponse:
         with self.admission.call():
             self.slate_service.check_ready()
-            tokens, unknown = await self.item_writer.withdraw(request.item_ids, until)
+            updated_at = request.updated_at if request.HasField("updated_at") else None
+            tokens, unknown = await self.item_writer.withdraw(request.item_ids, until, updated_at)
             return rpc.WithdrawItemsResponse(tokens=tokens, unknown_item_ids=unknown)
 
     async def _delete(self, request: rpc.DeleteItemsRequest, until: float) -> rpc.DeleteItemsResponse:
         with self.admission.call():
             self.slate_service.check_ready()
-            tokens, unknown = await self.item_writer.delete(request.item_ids, until)
+            updated_at = request.updated_at if request.HasField("updated_at") else None
+            tokens, unknown = await self.item_writer.delete(request.item_ids, until, updated_at)
             return rpc.DeleteItemsResponse(tokens=tokens, unknown_item_ids=unknown)
 
     async def _top(self, request: rpc.TopItemsRequest) -> rpc.TopItemsResponse:

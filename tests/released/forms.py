@@ -38,6 +38,7 @@ from recstream.v1 import (
     profile_service_pb2,
 )
 from recstream.v1 import recommendation_service_pb2 as recommendation
+from tests.catalog.records import Record
 from tests.models.model_in_process import random_candidates, random_histories
 from topics.names import Topics
 
@@ -93,7 +94,7 @@ def _message(message: Message) -> object:
 
 def _catalogue(topic: str, kind: type[Message]) -> Callable[[bytes, bytes], object]:
     def read(key: bytes, value: bytes) -> object:
-        appliers(InMemoryCatalog(CatalogSettings()), _TOPICS)[topic](key, value)  # raises BadRecord
+        appliers(InMemoryCatalog(CatalogSettings()), _TOPICS)[topic](Record(key, value))  # raises BadRecord
         return _message(kind.FromString(value))
 
     return read

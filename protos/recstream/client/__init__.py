@@ -48,7 +48,7 @@ from recstream.v1.catalog_service_pb2 import TopItem
 from recstream.v1.filter_pb2 import Filter
 from recstream.v1.frame_pb2 import Cause
 from recstream.v1.interaction_pb2 import EventToken, Interaction
-from recstream.v1.item_pb2 import Attribute, Item
+from recstream.v1.item_pb2 import Attribute, Item, ItemPatch
 from recstream.v1.profile_pb2 import Profile
 from recstream.v1.rules_pb2 import Boost, Cap, ListRules, Pin, Promotion, Rotation, TimeWindow
 from recstream.v1.slate_pb2 import RankedItem
@@ -74,6 +74,7 @@ __all__ = [
     "Interaction",
     "InvalidRequest",
     "Item",
+    "ItemPatch",
     "ListRules",
     "NotAllowed",
     "NotFound",

@@ -48,6 +48,7 @@ from recstream.v1.interaction_pb2 import (
 )
 from recstream.v1.item_pb2 import (
     Item,
+    ItemPatch,
 )
 from typing import (
     Literal,
@@ -271,20 +272,65 @@ class PutItemsResponse(Message):
     def ClearField(self, field_name: Literal["tokens", b"tokens"]) -> None: ...
 
 @final
+class PatchItemsRequest(Message):
+    DESCRIPTOR: Descriptor
+
+    PATCHES_FIELD_NUMBER: int
+    @property
+    def patches(self) -> RepeatedCompositeFieldContainer[ItemPatch]:
+        """The patches, at most 1,000. The whole request must be below 4 MiB."""
+
+    def __init__(
+        self,
+        *,
+        patches: Iterable[ItemPatch] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["patches", b"patches"]) -> None: ...
+
+@final
+class PatchItemsResponse(Message):
+    DESCRIPTOR: Descriptor
+
+    TOKENS_FIELD_NUMBER: int
+    UNKNOWN_ITEM_IDS_FIELD_NUMBER: int
+    @property
+    def tokens(self) -> RepeatedCompositeFieldContainer[EventToken]:
+        """One token for each patch, in order."""
+
+    @property
+    def unknown_item_ids(self) -> RepeatedScalarFieldContainer[str]:
+        """The different items that this server did not know, in order."""
+
+    def __init__(
+        self,
+        *,
+        tokens: Iterable[EventToken] | None = ...,
+        unknown_item_ids: Iterable[str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["tokens", b"tokens", "unknown_item_ids", b"unknown_item_ids"]) -> None: ...
+
+@final
 class WithdrawItemsRequest(Message):
     DESCRIPTOR: Descriptor
 
     ITEM_IDS_FIELD_NUMBER: int
+    UPDATED_AT_FIELD_NUMBER: int
     @property
     def item_ids(self) -> RepeatedScalarFieldContainer[str]:
         """The items to withdraw, at most 1,000."""
+
+    @property
+    def updated_at(self) -> Timestamp:
+        """When the source withdrew them, as in Item. Absent: now."""
 
     def __init__(
         self,
         *,
         item_ids: Iterable[str] | None = ...,
+        updated_at: Timestamp | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: Literal["item_ids", b"item_ids"]) -> None: ...
+    def HasField(self, field_name: Literal["updated_at", b"updated_at"]) -> bool: ...
+    def ClearField(self, field_name: Literal["item_ids", b"item_ids", "updated_at", b"updated_at"]) -> None: ...
 
 @final
 class WithdrawItemsResponse(Message):
@@ -294,11 +340,11 @@ class WithdrawItemsResponse(Message):
     UNKNOWN_ITEM_IDS_FIELD_NUMBER: int
     @property
     def tokens(self) -> RepeatedCompositeFieldContainer[EventToken]:
-        """One token for each known item, in order."""
+        """One token for each different item, known or not, in order."""
 
     @property
     def unknown_item_ids(self) -> RepeatedScalarFieldContainer[str]:
-        """The unknown items, in order."""
+        """The items that this server did not know, in order."""
 
     def __init__(
         self,
@@ -313,16 +359,23 @@ class DeleteItemsRequest(Message):
     DESCRIPTOR: Descriptor
 
     ITEM_IDS_FIELD_NUMBER: int
+    UPDATED_AT_FIELD_NUMBER: int
     @property
     def item_ids(self) -> RepeatedScalarFieldContainer[str]:
         """The items to delete, at most 1,000."""
+
+    @property
+    def updated_at(self) -> Timestamp:
+        """When the source deleted them, as in Item. Absent: now."""
 
     def __init__(
         self,
         *,
         item_ids: Iterable[str] | None = ...,
+        updated_at: Timestamp | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: Literal["item_ids", b"item_ids"]) -> None: ...
+    def HasField(self, field_name: Literal["updated_at", b"updated_at"]) -> bool: ...
+    def ClearField(self, field_name: Literal["item_ids", b"item_ids", "updated_at", b"updated_at"]) -> None: ...
 
 @final
 class DeleteItemsResponse(Message):

@@ -1,0 +1,61 @@
+"""The worker that folds changes of items: it sets up the consumer loop, and watches the topics."""
+
+import asyncio
+from functools import partial
+
+from ingest.consuming.groups import items_group
+from ingest.consuming.loop import ConsumerLoop, Subscription
+from ingest.consuming.race import race
+from ingest.consuming.topic_check import check_topics_usable, topic_id_of, watch_topic
+from ingest.errors import IngestError, TopicRecreated, TopicsMisconfigured
+from ingest.items.handler import ItemChangesHandler
+from ingest.settings import IngestSettings
+from telemetry.health import Health
+from topics.partitions import partition_counts
+from topics.settings import KafkaSettings
+
+COMPONENT = "items"
+
+
+class ItemsWorker:
+    """Folds changes of items, as one member of the group."""
+
+    def __init__(self, kafka: KafkaSettings, settings: IngestSettings, health: Health) -> None:
+        self._kafka = kafka
+        self._settings = settings
+        self._health = health
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Runs until `stop` is set. Raises Halted, IngestError, KafkaError, KafkaUnreachable. A new run continues from
+        there."""
+        topics = self._kafka.topics
+        # Item topics have no time to live.
+        await check_topics_usable(self._kafka, 0, [topics.items, topics.item_changes])
+        counts = await partition_counts(self._kafka, [topics.items, topics.item_changes])
+        if len(set(counts.values())) > 1:
+            raise TopicsMisconfigured(
+                f"{topics.items} has {counts[topics.items]} partitions and {topics.item_changes} has "
+                f"{counts[topics.item_changes]}: give both the same number"
+            )
+        ids = {name: await topic_id_of(self._kafka, name) for name in (topics.items, topics.item_changes)}
+        handler = ItemChangesHandler(
+            kafka=self._kafka,
+            group=items_group(self._kafka),
+            topic_id=ids[topics.item_changes],
+            on_started=partial(self._health.up, COMPONENT),
+        )
+        subscription = Subscription(
+            group=items_group(self._kafka),
+            topics=(topics.item_changes,),
+            start="none",
+            max_records=self._settings.item_changes_batch,
+        )
+        seconds = self._settings.topic_check_seconds
+        try:
+            await race(
+                ConsumerLoop(self._kafka, subscription, handler, self._settings).run(stop),
+                *(watch_topic(self._kafka, name, ids[name], seconds, self._health) for name in ids),
+            )
+        except TopicRecreated as error:
+            # What was read of it is worth nothing now. A new run reads the new topic from its start.
+            raise IngestError("a topic of items was recreated, and is read from its start") from error
