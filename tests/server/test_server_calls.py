@@ -267,7 +267,7 @@ async def test_items_are_put_read_and_withdrawn(around: World) -> None:
     withdrawn = await around.catalog.WithdrawItems(
         catalog_service_pb2.WithdrawItemsRequest(item_ids=["new", "never seen", "item-0"]), timeout=10
     )
-    assert len(withdrawn.tokens) == 2 and list(withdrawn.unknown_item_ids) == ["never seen"]
+    assert len(withdrawn.tokens) == 3 and list(withdrawn.unknown_item_ids) == ["never seen"]
     await eventually(lambda: around.server.catalog.row("new") is not None)
     got = await around.catalog.GetItem(catalog_service_pb2.GetItemRequest(item_id="new"), timeout=10)
     assert got.item.title == "New" and got.item.withdrawn and not got.embedded
