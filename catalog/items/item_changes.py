@@ -170,7 +170,7 @@ def encode_state(state: ItemState) -> StoredState:
 def decode_state(record: Record) -> ItemState:
     """The state that a record on `items` tells of, with the contents of its media. Raises BadRecord."""
     times = next((value for name, value in record.headers if name == TIMES_HEADER), None)
-    return _direct(record) if times is None else _stored(record.key, record.value, times)
+    return _of_producer(record) if times is None else _stored(record.key, record.value, times)
 
 
 def is_direct(record: Record) -> bool:

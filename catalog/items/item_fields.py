@@ -14,6 +14,7 @@ MAX_FIELDS: Final = 32
 
 _FIELDS: Final[Mapping[str, FieldDescriptor]] = item_pb2.Item.DESCRIPTOR.fields_by_name
 _ID: Final = "item_id"
+_TIME: Final = "updated_at"
 
 
 def _is_map(one: FieldDescriptor) -> bool:
@@ -40,7 +41,8 @@ class ItemFields:
 
     @classmethod
     def of(cls, paths: Iterable[str]) -> Self:
-        """The choice of these paths, in which `problems` must have found none. No paths: all fields."""
+        """The choice of these paths, in which `problems` must have found none. No paths: all fields but `updated_at`,
+        with which an item that was read, changed and put again would be older than itself."""
         whole: set[str] = set()
         keys: dict[str, set[str]] = {}
         for path in paths:
@@ -50,7 +52,7 @@ class ItemFields:
             else:
                 whole.add(name)
         if not whole and not keys:
-            return cls()
+            return cls((_TIME,))
         cleared = tuple(name for name in _FIELDS if name not in whole and name not in keys and name != _ID)
         return cls(cleared, {name: frozenset(some) for name, some in keys.items() if name not in whole})
 

@@ -77,7 +77,7 @@ class StoredItems:
             self.outdated.discard(item_id)
             if offset is not None:
                 self._contents_at[item_id] = offset
-        self._forget()
+        self._expire()
 
     def _keep(self, state: ItemState) -> None:
         item_id = state.item.item_id
@@ -88,8 +88,8 @@ class StoredItems:
         if not state.listed:
             self._unlisted[item_id] = self._clock()
 
-    def _forget(self) -> None:
-        """Forgets what Kafka has forgotten, or will have soon."""
+    def _expire(self) -> None:
+        """Drops what Kafka has dropped, or will soon."""
         before = self._clock() - self._seconds
         while self._unlisted:
             item_id, since = next(iter(self._unlisted.items()))

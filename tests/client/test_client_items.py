@@ -133,7 +133,7 @@ async def test_patches_are_sent_in_batches_and_the_unknown_items_are_named(
     patches = [
         ItemPatch(item=Item(item_id=str(n), withdrawn=True), fields=["withdrawn"]) for n in range(1_001)
     ]
-    answer = await client.patch_items(iter(patches))
+    answer = await client.patch_items(iter(patches), timeout=30)
     assert [each.offset for each in answer.tokens] == list(range(1_001))
     assert list(answer.unknown_item_ids) == ["999", "1000"]
     assert [len(request.patches) for request in server.requests("PatchItems")] == [1_000, 1]

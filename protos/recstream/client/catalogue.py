@@ -195,13 +195,13 @@ class Catalogue:
             shoe = Item(item_id="shoe-7", attributes={"price": Attribute(numbers=[79.0])})
             await client.patch_items([ItemPatch(item=shoe, fields=["attributes.price"])])
         """
-        together = PatchItemsResponse()
+        joined = PatchItemsResponse()
         for batch in _batches(patches):
             answer: PatchItemsResponse = await self._connection.call(
                 self._connection.catalog.PatchItems, PatchItemsRequest(patches=batch), timeout, hedge=False
             )
-            together.MergeFrom(answer)
-        return together
+            joined.MergeFrom(answer)
+        return joined
 
     async def withdraw(
         self,

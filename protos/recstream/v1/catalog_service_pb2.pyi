@@ -105,6 +105,7 @@ class GetItemResponse(Message):
     EMBEDDED_FIELD_NUMBER: int
     POPULARITY_FIELD_NUMBER: int
     TREND_FIELD_NUMBER: int
+    UPDATED_AT_FIELD_NUMBER: int
     embedded: bool
     """True: the item has a vector."""
     popularity: int
@@ -113,7 +114,11 @@ class GetItemResponse(Message):
     """The same events, each weighted by 2^(-age / half-life) at the time of the read."""
     @property
     def item(self) -> Item:
-        """The item as it was last put. Its media have hashes instead of contents."""
+        """The item after its newest changes. Its media have hashes instead of contents."""
+
+    @property
+    def updated_at(self) -> Timestamp:
+        """When its source changed it last. Absent: unknown."""
 
     def __init__(
         self,
@@ -122,9 +127,10 @@ class GetItemResponse(Message):
         embedded: bool = ...,
         popularity: int = ...,
         trend: float = ...,
+        updated_at: Timestamp | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: Literal["item", b"item"]) -> bool: ...
-    def ClearField(self, field_name: Literal["embedded", b"embedded", "item", b"item", "popularity", b"popularity", "trend", b"trend"]) -> None: ...
+    def HasField(self, field_name: Literal["item", b"item", "updated_at", b"updated_at"]) -> bool: ...
+    def ClearField(self, field_name: Literal["embedded", b"embedded", "item", b"item", "popularity", b"popularity", "trend", b"trend", "updated_at", b"updated_at"]) -> None: ...
 
 @final
 class BatchGetItemsRequest(Message):

@@ -112,7 +112,8 @@ class Item(Message):
     def updated_at(self) -> Timestamp:
         """When its source changed it, from 1970 on, to the nanosecond. The later time wins, in whatever order changes arrive.
         Absent: when the server received it, or the timestamp of the record in Kafka. A time that is ahead of that by more
-        than five minutes is replaced by it. In answers: the time of the newest change.
+        than five minutes is replaced by it. In answers: the time of the newest change, only where `item_fields` names it, so
+        that an item that was read can be changed and put again.
         """
 
     def __init__(
