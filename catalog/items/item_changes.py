@@ -178,7 +178,7 @@ def is_direct(record: Record) -> bool:
     return all(name != TIMES_HEADER for name, _ in record.headers)
 
 
-def _direct(record: Record) -> ItemState:
+def _of_producer(record: Record) -> ItemState:
     arrival_ns = max(record.timestamp, 0) * _MILLISECOND_NS
     # Records without a time of their own are ordered as the log is, also within a millisecond.
     arrived = Stamp(arrival_ns, record.offset)
