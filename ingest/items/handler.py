@@ -22,7 +22,7 @@ from ingest.consuming.loop import NOTHING, Assignment, Batch, BatchHandler, Offs
 from ingest.consuming.offsets import Committed, OffsetRange, committed, offset_ranges
 from ingest.consuming.with_timeout import with_timeout
 from ingest.errors import BatchAbandoned
-from ingest.items.item_log import ItemLog
+from ingest.items.item_log import ItemLog, Slices
 from topics.closing import close_client
 from topics.producer import start_producer
 from topics.settings import KafkaSettings
@@ -46,19 +46,26 @@ class ItemChangesHandler(BatchHandler):
 
     Args:
         kafka: The cluster.
+        items: What was read of the topic of items. The handler closes its clients.
         group: The consumer group.
         topic_id: The id of the topic of changes, 16 bytes.
         on_started: Called when the worker has begun to join its group.
     """
 
     def __init__(
-        self, *, kafka: KafkaSettings, group: str, topic_id: bytes, on_started: Callable[[], None]
+        self,
+        *,
+        kafka: KafkaSettings,
+        items: ItemLog,
+        group: str,
+        topic_id: bytes,
+        on_started: Callable[[], None],
     ) -> None:
         self._kafka = kafka
         self._group = group
         self._topic_id = topic_id
         self._on_started = on_started
-        self._items = ItemLog(kafka)
+        self._items = items
         self._held: dict[TopicPartition, AIOKafkaProducer] = {}
         self._producers: list[AIOKafkaProducer] = []
 
@@ -129,7 +136,9 @@ class ItemChangesHandler(BatchHandler):
         changed: dict[str, ItemState] = {}
         contents: dict[bytes, bytes] = {}
         outcomes = dict.fromkeys(metrics.CHANGE_OUTCOMES, 0)
+        slices = Slices()
         for record in records:
+            await slices.give_way()
             try:
                 change = decode_change(record.key, record.value)
             except BadRecord as error:

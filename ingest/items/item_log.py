@@ -1,5 +1,7 @@
 """Reads the topic `items` back: the states of the partitions that a worker owns, and the contents of media."""
 
+import asyncio
+import time
 from collections.abc import Collection, Mapping
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -17,11 +19,27 @@ _ASK_SECONDS = 15.0
 _FETCH_MS = 5_000
 _RECORDS_A_POLL = 1_000
 _POLLS = 10
+_SLICE_SECONDS = 0.002
+
+
+class Slices:
+    """Cuts long work into slices, between which other tasks run."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    async def give_way(self) -> None:
+        """Lets other tasks run if the slice has lasted long enough."""
+        if time.monotonic() - self._began > _SLICE_SECONDS:
+            await asyncio.sleep(0)
+            self._began = time.monotonic()
 
 
 class ItemLog:
-    """The partitions of `items` that a worker owns. States survive a rebalance: of a partition that stays, only what
-    came since is read.
+    """The partitions of `items` that a worker owns. What was read stays when partitions move, a call times out, or the
+    clients are closed. So of a partition that stays only what came since is read, however large the topic is.
+
+    Reading gives way to other tasks every few milliseconds, because workers of other roles share the event loop.
 
     Args:
         kafka: The cluster.
@@ -56,8 +74,10 @@ class ItemLog:
                 self._next[tp.partition] = first[tp]
             self._next[tp.partition] = max(first[tp], self._next[tp.partition])
         begin = {tp: self._next[tp.partition] for tp in owned}
+        slices = Slices()
         async for record in read_to_end(following, owned, first=begin):
             self._read(record)
+            await slices.give_way()
         for tp in owned:
             following.seek(tp, self._next[tp.partition])
         following.resume(*owned)
@@ -66,6 +86,7 @@ class ItemLog:
         """Reads what came since, without waiting for more. Raises KafkaError, TimeoutError."""
         if self._following is None or not self._following.assignment():
             return
+        slices = Slices()
         for _ in range(_POLLS):
             polling = self._following.getmany(timeout_ms=0, max_records=_RECORDS_A_POLL)
             polled: Mapping[TopicPartition, list[ConsumerRecord]] = await with_timeout(polling, _ASK_SECONDS)
@@ -73,6 +94,7 @@ class ItemLog:
                 return
             for record in (record for part in polled.values() for record in part):
                 self._read(record)
+                await slices.give_way()
 
     async def contents(self, partition: int, offset: int) -> dict[bytes, bytes]:
         """The contents of the media of one record, by hash. None if the record is gone. Raises KafkaError,

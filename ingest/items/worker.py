@@ -9,6 +9,7 @@ from ingest.consuming.race import race
 from ingest.consuming.topic_check import check_topics_usable, topic_id_of, watch_topic
 from ingest.errors import IngestError, TopicRecreated, TopicsMisconfigured
 from ingest.items.handler import ItemChangesHandler
+from ingest.items.item_log import ItemLog
 from ingest.settings import IngestSettings
 from telemetry.health import Health
 from topics.partitions import partition_counts
@@ -24,6 +25,8 @@ class ItemsWorker:
         self._kafka = kafka
         self._settings = settings
         self._health = health
+        self._items = ItemLog(kafka)
+        self._items_id = b""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Runs until `stop` is set. Raises Halted, IngestError, KafkaError, KafkaUnreachable. A new run continues from
@@ -38,8 +41,12 @@ class ItemsWorker:
                 f"{counts[topics.item_changes]}: give both the same number"
             )
         ids = {name: await topic_id_of(self._kafka, name) for name in (topics.items, topics.item_changes)}
+        if ids[topics.items] != self._items_id:
+            # What was read of a topic that was recreated is worth nothing.
+            self._items, self._items_id = ItemLog(self._kafka), ids[topics.items]
         handler = ItemChangesHandler(
             kafka=self._kafka,
+            items=self._items,
             group=items_group(self._kafka),
             topic_id=ids[topics.item_changes],
             on_started=partial(self._health.up, COMPONENT),
@@ -57,5 +64,4 @@ class ItemsWorker:
                 *(watch_topic(self._kafka, name, ids[name], seconds, self._health) for name in ids),
             )
         except TopicRecreated as error:
-            # What was read of it is worth nothing now. A new run reads the new topic from its start.
             raise IngestError("a topic of items was recreated, and is read from its start") from error
