@@ -1,5 +1,6 @@
 """Items are folded by their source's time: the later one wins, field by field, in whatever order changes arrive."""
 
+from collections.abc import Callable
 from functools import reduce
 
 import pytest
@@ -303,11 +304,12 @@ def test_an_invalid_patch_is_refused(fields: list[str], problem: str) -> None:
 
 @given(st.binary(max_size=60), st.binary(max_size=60))
 def test_a_record_that_cannot_be_used_is_refused_whatever_it_holds(value: bytes, header: bytes) -> None:
-    for read in (
+    reads: list[Callable[[], ItemState]] = [
         lambda: decode_change(b"a", value),
         lambda: decode_state(Record(b"a", value, [(TIMES_HEADER, header)])),
         lambda: StoredState(None, header).decode(b"a"),
-    ):
+    ]
+    for read in reads:
         try:
             state = read()
         except BadRecord:
