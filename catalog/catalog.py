@@ -4,11 +4,9 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import partial
 
 import structlog
-from aiokafka import TopicPartition
 
 from catalog import metrics
 from catalog.changes import Change
@@ -16,15 +14,16 @@ from catalog.in_memory import InMemoryCatalog, wall_clock_ms
 from catalog.index.hnsw import BuildStopped
 from catalog.index.live import LiveIndex
 from catalog.index.measured import measure_indexes
-from catalog.items.items import Item
+from catalog.items.item_changes import Record
+from catalog.items.item_state import ItemState
 from catalog.reader import Reader
-from catalog.records import appliers
+from catalog.records import appliers, apply_change
 from catalog.settings import CatalogSettings
 from catalog.version_watcher import VersionWatcher, decode_versions
 from telemetry.background import BackgroundTask, BackOff, OnFailure, run_background
 from topics.settings import KafkaSettings
 
-__all__ = ["Catalog", "Change", "WrittenItem"]
+__all__ = ["Catalog", "Change"]
 
 log = structlog.get_logger()
 
@@ -34,23 +33,6 @@ _MERGE_LOOK_SECONDS = 0.5
 _LEAST_RECALL = 0.9
 # A build takes up to minutes of a core, so a failed one is not retried at once.
 _MERGE_BACK_OFF = BackOff(initial=5.0, maximum=120.0, jitter=5.0, steady=300.0)
-
-
-@dataclass(frozen=True, slots=True)
-class WrittenItem:
-    """A record on `items` that this process wrote and Kafka has acknowledged.
-
-    Attributes:
-        item_id: Its key.
-        item: Its item, without contents. None: the record removes the item.
-        partition: Its partition.
-        offset: Its offset.
-    """
-
-    item_id: str
-    item: Item | None
-    partition: int
-    offset: int
 
 
 class Catalog(InMemoryCatalog):
@@ -63,24 +45,37 @@ class Catalog(InMemoryCatalog):
         settings: What the catalogue holds, and how it searches.
         kafka: The broker and the names of the topics.
         now_ms: Returns Unix time in milliseconds.
+        changes: Whether `item-changes` is read too. Then what a server accepted shows here at once, and not only after
+            ingest has folded it into `items`. Listeners see the items without the contents of their media.
     """
 
     def __init__(
-        self, settings: CatalogSettings, kafka: KafkaSettings, now_ms: Callable[[], int] = wall_clock_ms
+        self,
+        settings: CatalogSettings,
+        kafka: KafkaSettings,
+        now_ms: Callable[[], int] = wall_clock_ms,
+        *,
+        changes: bool = False,
     ) -> None:
         super().__init__(settings, now_ms)
         topics = kafka.topics
         self.version_watcher = VersionWatcher()
         self._ready = asyncio.Event()
         self._items_topic = topics.items
+        self._changes_topic = topics.item_changes
         self._vectors_topic = topics.item_vectors
         self._measured: frozenset[int] = frozenset()
         self._reader = Reader(
             kafka,
-            {**appliers(self, topics), topics.model_versions: self._on_versions_record},
+            {
+                **appliers(self, topics),
+                **({topics.item_changes: partial(apply_change, self)} if changes else {}),
+                topics.model_versions: self._on_versions_record,
+            },
             self._applied,
             settings.partitions_check_seconds,
             first=topics.model_versions,
+            tails={topics.item_changes: topics.item_changes_group} if changes else {},
         )
 
     def background(self) -> tuple[BackgroundTask, ...]:
@@ -108,32 +103,33 @@ class Catalog(InMemoryCatalog):
         """Waits for `ready`, without a timeout."""
         await self._ready.wait()
 
-    async def apply_written(self, written: Iterable[WrittenItem]) -> None:
-        """Applies items that this process wrote, before their records are read. Listeners are called, and other tasks
-        may run every few milliseconds."""
+    async def merge_items(self, states: Iterable[ItemState]) -> None:
+        """Merges changes that this process wrote, before the records that follow from them are read. Listeners are
+        called, and other tasks may run every few milliseconds.
+
+        Args:
+            states: The states after the changes, without contents.
+        """
         began = time.monotonic()
-        for one in written:
-            self._reader.apply_ahead(
-                TopicPartition(self._items_topic, one.partition),
-                one.offset,
-                one.item_id.encode(),
-                partial(self.remove_item, one.item_id)
-                if one.item is None
-                else partial(self.put_item, one.item),
-            )
+        for state in states:
+            self.merge_item(state)
             if time.monotonic() - began > _SLICE_SECONDS:
                 self._applied()
                 await asyncio.sleep(0)
                 began = time.monotonic()
         self._applied()
 
-    def has_items(self, ends: Mapping[int, int]) -> bool:
-        """Whether `items` is known to be read up to these end offsets (by partition)."""
-        return self._reader.has_read(self._items_topic, ends)
-
     async def reach_items(self, ends: Mapping[int, int]) -> None:
         """Waits until `items` is read up to these end offsets (by partition), without a timeout."""
         await self._reader.reach(self._items_topic, ends)
+
+    def has_changes(self, ends: Mapping[int, int]) -> bool:
+        """Whether `item-changes` is known to be read up to these end offsets (by partition)."""
+        return self._reader.has_read(self._changes_topic, ends)
+
+    async def reach_changes(self, ends: Mapping[int, int]) -> None:
+        """Waits until `item-changes` is read up to these end offsets (by partition), without a timeout."""
+        await self._reader.reach(self._changes_topic, ends)
 
     async def _follow_versions(self) -> None:
         await self.version_watcher.follow(self._reach_vectors)
@@ -144,10 +140,10 @@ class Catalog(InMemoryCatalog):
         self._ready.set()
         metrics.READY.set(1)
 
-    def _on_versions_record(self, key: bytes | None, value: bytes | None) -> None:
-        record = decode_versions(key, value)
-        self.prefer_versions([live.version for live in (record.base, record.next) if live.version])
-        self.version_watcher.on_record(record)
+    def _on_versions_record(self, record: Record) -> None:
+        served = decode_versions(record.key, record.value)
+        self.prefer_versions([live.version for live in (served.base, served.next) if live.version])
+        self.version_watcher.on_record(served)
 
     async def _reach_vectors(self, ends: Mapping[int, int]) -> None:
         await self._reader.reach(self._vectors_topic, ends)

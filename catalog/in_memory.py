@@ -1,7 +1,7 @@
 """The catalogue in memory: its contents and every query on it. Nothing here knows Kafka."""
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from catalog.columns import Table
 from catalog.filters.matching import Matching
 from catalog.index.protocol import Floats, Mask, Rows
 from catalog.index.vectors import Vectors
+from catalog.items.item_state import NEVER, ItemState, Stamp, merge
 from catalog.items.items import Item
 from catalog.items.publication import UNKNOWN_MS
 from catalog.popularity.popularity import Popularity
@@ -51,6 +52,9 @@ class InMemoryCatalog:
         self._published = self._by_row.column(np.int64, UNKNOWN_MS)
         self._id_hashes = self._by_row.column(np.uint64, 0)
         self._main_category = self._by_row.column(np.int64, -1)
+        self._whole_ns = self._by_row.column(np.int64, NEVER.time_ns)
+        self._whole_tie = self._by_row.column(np.uint64, NEVER.tie)
+        self._patched: dict[int, Mapping[str, Stamp]] = {}
         self._categories: dict[str, int] = {}
         self._count = 0
         self._change_log = ChangeLog()
@@ -237,6 +241,34 @@ class InMemoryCatalog:
         return index.search_many(_checked(queries, (len(counts), index.width)), counts, mask)
 
     # Changes
+
+    def item_state(self, item_id: str) -> ItemState:
+        """What is known of an item, and since when. Of an item that is not in the catalogue, only its deletion is."""
+        row = self._rows.get(item_id)
+        if row is None:
+            return ItemState(Item(item_id))
+        whole = Stamp(int(self._whole_ns.array[row]), int(self._whole_tie.array[row]))
+        listed = bool(self._known.array[row])
+        return ItemState(self._items[row], whole, listed, self._patched.get(row, {}))
+
+    def merge_item(self, state: ItemState) -> None:
+        """Takes the newer fields of a state, which has no contents. Listeners are called at `notify`."""
+        item_id = state.item.item_id
+        known = self.item_state(item_id)
+        merged = merge(known, state)
+        if merged is known or (not merged.listed and merged.whole == NEVER):
+            return
+        if merged.listed:
+            self.put_item(merged.item)
+        else:
+            self.remove_item(item_id)
+        row = self._row_of(item_id)
+        self._whole_ns.array[row], self._whole_tie.array[row] = merged.whole
+        # Patches that wait for a put come with the record of the put.
+        if merged.patched and merged.listed:
+            self._patched[row] = merged.patched
+        else:
+            self._patched.pop(row, None)
 
     def put_item(self, item: Item) -> None:
         """Adds or replaces an item. Listeners are called at `notify`."""

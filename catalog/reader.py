@@ -4,12 +4,12 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
-from cachetools import TTLCache
 
 from catalog import metrics
 from catalog.errors import BadRecord
@@ -17,6 +17,7 @@ from catalog.records import Apply
 from telemetry.faults import hold_back
 from topics.closing import close_client
 from topics.errors import TopicsError
+from topics.group_offsets import group_offsets
 from topics.partitions import partition_counts
 from topics.settings import KafkaSettings
 
@@ -33,10 +34,7 @@ _CURRENT_SECONDS = 5.0
 # than that is no matter of single records.
 _FEW_FAULTS = 100
 _FAULTS_SHARE = 0.1
-# A record that is applied ahead is read within milliseconds. If Kafka delivers nothing for longer than this, or so many
-# others follow, earlier records of its key may be applied once more, until the record itself is read.
-_AHEAD_SECONDS = 60.0
-_AHEAD_RECORDS = 20_000
+_NO_TAILS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -64,6 +62,7 @@ class Reader:
         applied: Called after records were applied. Large batches call it every few milliseconds.
         partitions_check_seconds: Time between two checks for new partitions.
         first: A topic that is read to its end before any other. Empty: none.
+        tails: Topics that are not read from their start, but from what a consumer group has committed, with the group.
     """
 
     EXPECTED: Final = (KafkaError, TopicsError, OSError, TimeoutError)
@@ -75,6 +74,7 @@ class Reader:
         applied: Callable[[], None],
         partitions_check_seconds: float,
         first: str = "",
+        tails: Mapping[str, str] = _NO_TAILS,
     ) -> None:
         self._kafka = kafka
         self._apply = apply
@@ -84,10 +84,10 @@ class Reader:
             metrics.RECORDS.labels(topic)
             metrics.BAD_RECORDS.labels(topic)
         self._next: dict[TopicPartition, int] = {}
-        self._ahead: TTLCache[tuple[TopicPartition, bytes], int] = TTLCache(_AHEAD_RECORDS, _AHEAD_SECONDS)
         self._read = 0
         self._faults = 0
         self._first = first
+        self._tails = tails
         self._goals: list[_Goal] = []
         self._start: _Goal | None = None
         self.reached = asyncio.Event()
@@ -105,6 +105,8 @@ class Reader:
         """Reads with one consumer until the number of partitions changes."""
         counts = await partition_counts(self._kafka, list(self._apply))
         partitions = [TopicPartition(name, i) for name, count in sorted(counts.items()) for i in range(count)]
+        # Before the ends are asked for, so that what follows from commits lies before these ends.
+        await self._begin_tails(partitions)
         consumer = AIOKafkaConsumer(
             **self._kafka.client_options(),
             group_id=None,
@@ -141,13 +143,18 @@ class Reader:
                     task.cancel()
             await close_client(consumer)
 
+    async def _begin_tails(self, partitions: list[TopicPartition]) -> None:
+        for topic, group in self._tails.items():
+            if unread := [tp for tp in partitions if tp.topic == topic and tp not in self._next]:
+                found = await group_offsets(self._kafka, group, unread)
+                self._next.update({tp: commit.offset for tp, commit in found.items()})
+
     async def _take(self, partition: TopicPartition, records: list[ConsumerRecord]) -> None:
         apply = self._apply[partition.topic]
         began = time.monotonic()
         for record in records:
             try:
-                if not self._was_applied_ahead(partition, record):
-                    apply(record.key, record.value)
+                apply(record)
             except BadRecord as error:
                 self._pass_over(record, error)
             except MemoryError:
@@ -162,44 +169,6 @@ class Reader:
                 began = time.monotonic()
         metrics.RECORDS.labels(partition.topic).inc(len(records))
         self._applied()
-
-    def apply_ahead(
-        self, partition: TopicPartition, offset: int, key: bytes, apply: Callable[[], None]
-    ) -> None:
-        """Applies a record that this process wrote, before it is read.
-
-        Until the reader has reached the record, it passes over the earlier ones of the key, and the record itself.
-        Nothing happens if the reader has the record already, or if a later one of the key was applied ahead.
-
-        Args:
-            partition: The partition of the record.
-            offset: Its offset.
-            key: Its key.
-            apply: Applies it. If it raises, the record is left to the reader.
-        """
-        if self._next.get(partition, 0) > offset or self._ahead.get((partition, key), -1) > offset:
-            return
-        try:
-            apply()
-        except Exception as error:
-            hold_back(
-                "catalog-record", error, topic=partition.topic, partition=partition.partition, offset=offset
-            )
-        else:
-            self._ahead[partition, key] = offset
-
-    def _was_applied_ahead(self, partition: TopicPartition, record: ConsumerRecord) -> bool:
-        """Whether this record, or a later one of its key, was applied before it was read."""
-        if not self._ahead or record.key is None:
-            return False
-        if record.offset < self._next.get(partition, 0):
-            self._ahead.clear()  # The topic was recreated, so these are offsets of records that are gone.
-        ahead: int | None = self._ahead.get((partition, record.key))
-        if ahead is None or record.offset > ahead:
-            return False
-        if record.offset == ahead:
-            self._ahead.pop((partition, record.key), None)
-        return True
 
     def _pass_over(self, record: ConsumerRecord, error: BadRecord) -> None:
         metrics.BAD_RECORDS.labels(record.topic).inc()

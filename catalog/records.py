@@ -7,14 +7,13 @@ from google.protobuf.message import DecodeError
 
 from catalog.errors import BadRecord
 from catalog.in_memory import InMemoryCatalog
-from catalog.items.item_check import id_problems
-from catalog.items.items import decode
+from catalog.items.item_changes import Record, decode_change, decode_state, item_id_of_key
 from recstream.storage.v1 import catalog_pb2
 from telemetry.unknown_fields import note_in
 from topics.names import Topics
 
-Apply = Callable[[bytes | None, bytes | None], None]
-"""Applies a record's key and value. If it raises BadRecord, nothing was changed."""
+Apply = Callable[[Record], None]
+"""Applies a record. If it raises BadRecord, nothing was changed."""
 
 
 def vector_key(version: int, item_id: str) -> bytes:
@@ -27,7 +26,7 @@ def parse_vector_key(key: bytes) -> tuple[int, str]:
     version, slash, item_id = key.partition(b"/")
     if not slash or not version.isdigit() or len(version) > 18:
         raise BadRecord("its key is not <model version>/<item id>")
-    return int(version), _item_id(item_id)
+    return int(version), item_id_of_key(item_id)
 
 
 def stats_key(partition: int, item_id: str) -> bytes:
@@ -41,7 +40,7 @@ def parse_stats_key(key: bytes) -> tuple[int, str]:
     partition, slash, item_id = key.partition(b"/")
     if not slash or not partition.isdigit() or len(partition) > 9:
         raise BadRecord("its key is not <partition of interactions>/<item id>")
-    return int(partition), _item_id(item_id)
+    return int(partition), item_id_of_key(item_id)
 
 
 def parse_stats(value: bytes) -> catalog_pb2.ItemStats:
@@ -56,17 +55,20 @@ def parse_stats(value: bytes) -> catalog_pb2.ItemStats:
     return message
 
 
+def apply_change(catalog: InMemoryCatalog, record: Record) -> None:
+    """Applies a record of `item-changes`. If it raises BadRecord, nothing was changed."""
+    catalog.merge_item(decode_change(record.key, record.value).without_contents())
+
+
 def appliers(catalog: InMemoryCatalog, topics: Topics) -> Mapping[str, Apply]:
     """The functions that apply a record to the catalogue, by topic."""
 
-    def item(key: bytes | None, value: bytes | None) -> None:
-        if value is None:
-            catalog.remove_item(_item_id(key))
-        else:
-            catalog.put_item(decode(key, value).without_contents())
+    def item(record: Record) -> None:
+        catalog.merge_item(decode_state(record).without_contents())
 
-    def vector(key: bytes | None, value: bytes | None) -> None:
-        version, item_id = parse_vector_key(key or b"")
+    def vector(record: Record) -> None:
+        value = record.value
+        version, item_id = parse_vector_key(record.key or b"")
         if value is None:
             catalog.remove_vector(version, item_id)
             return
@@ -80,18 +82,8 @@ def appliers(catalog: InMemoryCatalog, topics: Topics) -> Mapping[str, Apply]:
         numbers = np.frombuffer(message.vector, dtype="<f4").astype(np.float32)
         catalog.put_vector(version, item_id, numbers, message.content_hash)
 
-    def stats(key: bytes | None, value: bytes | None) -> None:
-        partition, item_id = parse_stats_key(key or b"")
-        catalog.put_stats(item_id, parse_stats(value or b""), partition)
+    def stats(record: Record) -> None:
+        partition, item_id = parse_stats_key(record.key or b"")
+        catalog.put_stats(item_id, parse_stats(record.value or b""), partition)
 
     return {topics.items: item, topics.item_vectors: vector, topics.item_stats: stats}
-
-
-def _item_id(raw: bytes | None) -> str:
-    try:
-        item_id = (raw or b"").decode()
-    except UnicodeDecodeError as error:
-        raise BadRecord("the item id in its key is not UTF-8") from error
-    for _, problem in id_problems("key", item_id):
-        raise BadRecord(f"the item id in its key {problem}")
-    return item_id

@@ -23,6 +23,7 @@ from ingest import metrics
 from ingest.consuming.supervise import supervise, unless_stopped
 from ingest.embeddings.worker import CatalogueWorkers
 from ingest.errors import BundleIncompatible
+from ingest.items.worker import ItemsWorker
 from ingest.online_quality.worker import QualityWorker
 from ingest.profiles.bundle_check import check_compatible
 from ingest.profiles.states import ModelStates
@@ -47,6 +48,7 @@ class Role(StrEnum):
     INTERACTIONS = "interactions"
     CATALOGUE = "catalogue"
     STATISTICS = "statistics"
+    ITEMS = "items"
     QUALITY = "quality"
 
 
@@ -179,6 +181,9 @@ def background(
         tasks.append(
             worker("statistics", partial(supervise, Role.STATISTICS, count.run, health, settings, stop))
         )
+    if Role.ITEMS in roles:
+        fold = ItemsWorker(configuration.kafka, settings, health)
+        tasks.append(worker("items", partial(supervise, Role.ITEMS, fold.run, health, settings, stop)))
     if Role.QUALITY in roles and settings.quality_slates:
         tasks.append(worker("quality", partial(_quality, configuration, versions, stop)))
     return tasks

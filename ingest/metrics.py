@@ -22,8 +22,9 @@ RETRY_CAUSES: Final = ("store", "contention", "dead_letter", "error")
 STAGES: Final = ("read", "fold", "model", "write", "batch")
 OUTCOMES: Final = ("applied", "no_effect", "duplicate", "rejected", "later_kind", "unknown_action")
 PROFILE_SOURCES: Final = ("cache", "store")
+CHANGE_OUTCOMES: Final = ("applied", "superseded", "rejected")
 STATES_HOW: Final = ("step", "fold", "stale")
-WORKERS: Final = ("store", "interactions", "catalogue", "statistics", "quality")
+WORKERS: Final = ("store", "interactions", "catalogue", "statistics", "items", "quality")
 BAD_KEY: Final = "key"
 BAD_ITEM: Final = "item"
 ITEM_FAULT: Final = "fault"
@@ -136,6 +137,16 @@ MEDIA_UNREADABLE = Counter(
     "Unreadable media of items, such as images; the items were embedded without them.",
 )
 UNCHANGED = Counter("recstream_ingest_items_unchanged_total", "Items read whose vector is up to date.")
+ITEM_CHANGES = Counter("recstream_ingest_item_changes_total", "Changes of items, by outcome.", ["outcome"])
+"""outcome: applied; superseded (older than what is known, or a repeat); rejected (it cannot be used)."""
+ITEM_CHANGES_BY = {outcome: ITEM_CHANGES.labels(outcome) for outcome in CHANGE_OUTCOMES}
+ITEMS_CORRECTED = Counter(
+    "recstream_ingest_items_corrected_total",
+    "Items that were written again, because another producer wrote an older record to the topic of items.",
+)
+ITEM_CHANGES_LOST = Counter(
+    "recstream_ingest_item_changes_lost_total", "Changes of items that Kafka deleted before they were read."
+)
 COUNTED = Counter("recstream_ingest_positives_counted_total", "Positive events counted into item statistics.")
 UNCOUNTED = Counter(
     "recstream_ingest_positives_uncounted_total",
@@ -198,7 +209,7 @@ SLATES_IN_MEMORY = Gauge(
 
 _POSITIONS: Final = LabelValues(POSITIONS)
 _COMPONENTS: Final = LabelValues(
-    ("process", "catalog", "model", "store", "kafka", "interactions", "statistics", "quality"),
+    ("process", "catalog", "model", "store", "kafka", "interactions", "statistics", "items", "quality"),
     "`catalogue of model` and a live version",
     r"catalogue of model \d+",
 )
@@ -214,6 +225,7 @@ LABEL_VALUES: Final[LabelValuesOf] = {
         tuple(reason for reasons in LETTER_REASONS.values() for reason in reasons)
     ),
     (STATES, "how"): LabelValues(STATES_HOW),
+    (ITEM_CHANGES, "outcome"): LabelValues(CHANGE_OUTCOMES),
     (MODEL_SHARE, "version"): LIVE_VERSIONS,
     (READY, "component"): _COMPONENTS,
     (RESTARTS, "worker"): LabelValues(WORKERS),

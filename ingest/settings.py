@@ -107,6 +107,10 @@ class IngestSettings(BaseModel):
         description="Most item counts in memory, one for each item and partition; above it new items are not counted",
     )
 
+    item_changes_batch: int = Field(
+        500, ge=1, le=10_000, description="Most changes of items in a transaction"
+    )
+
     quality_slates: int = Field(
         20_000,
         ge=0,

@@ -103,7 +103,7 @@ class Server:
         self.health = Health(metrics.READY)
         self.health.down(_CATALOG, "is being read")
         self.admission = Admission(config.server)
-        self.catalog = Catalog(config.catalog, config.kafka, _now_ms)
+        self.catalog = Catalog(config.catalog, config.kafka, _now_ms, changes=True)
         self.catalog.version_watcher.listen(self.versions.update)
         by_version = (LIST_SECONDS, LISTS_BY_VERSION, metrics.EVENT_TO_FRAME_SECONDS)
         self.versions.listen(Retiring(by_version).follow)
@@ -291,7 +291,12 @@ class Server:
                     now_ms=_now_ms,
                     sealer=self._sealer,
                 ),
-                item_writer=ItemWriter(catalog=self.catalog, writer=self._writer, topic=topics.items),
+                item_writer=ItemWriter(
+                    catalog=self.catalog,
+                    writer=self._writer,
+                    topic=topics.item_changes,
+                    now_ns=time.time_ns,
+                ),
                 tokens=tokens,
                 top_items=TopItems(self.catalog, half_life),
                 slate_service=slate_service,

@@ -26,6 +26,7 @@ METHODS: Final = (
     "BatchGetItems",
     "ListItems",
     "PutItems",
+    "PatchItems",
     "WithdrawItems",
     "TopItems",
     "DeleteItems",
@@ -44,7 +45,7 @@ CODES: Final = (
 LIMITS: Final = ("streams", "streams_per_user", "unary")
 FRAME_KINDS: Final = ("snapshot", "delta", "heartbeat", "go_away")
 WAKEUP_CAUSES: Final = ("event", "item", "gone", "revision", "store", "tier", "model", "age", "rules")
-RECORDED_TOPICS: Final = ("interactions", "items")
+RECORDED_TOPICS: Final = ("interactions", "item-changes")
 RECORDED_RESULTS: Final = ("ok", "failed")
 SLATE_RESULTS: Final = ("sent", "dropped")
 
@@ -129,6 +130,10 @@ for _topic in RECORDED_TOPICS:
 CLOCKS_AHEAD = Counter(
     "recstream_server_clocks_ahead",
     "Recorded events whose time was ahead of this process's by more than profiles.max_skew_seconds, and was replaced",
+)
+ITEM_CLOCKS_AHEAD = Counter(
+    "recstream_server_item_clocks_ahead",
+    "Changes of items whose time was ahead of this process's by more than five minutes, and was replaced",
 )
 SLATES = Counter(
     "recstream_server_slates", "Sent slates, by whether they reached the topic `slates`", ["result"]

@@ -83,6 +83,14 @@ def faults(layout: Layout, config: Mapping[str, str], time_to_live_ms: float) ->
         )
     if "delete" not in layout.config["cleanup.policy"] and "delete" in policy:
         found.append(f"old records are deleted (cleanup.policy={policy}): set cleanup.policy=compact")
+    wanted, kept = (int(each.get("delete.retention.ms", DAY_MS)) for each in (layout.config, config))
+    if "compact" in policy and kept < wanted:
+        found.append(
+            f"forgets deletions after {kept / DAY_MS:.3g} days, and older changes that arrive later bring items back: "
+            f"set delete.retention.ms={wanted}"
+        )
+    if not layout.compacted and "compact" in policy and not time_to_live_ms:
+        found.append("is compacted and keeps only the newest record of a key: set cleanup.policy=delete")
     if time_to_live_ms:
         if "compact" in policy:
             found.append("is compacted and keeps only the newest event of a user: set cleanup.policy=delete")

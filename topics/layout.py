@@ -55,10 +55,15 @@ def layouts(settings: KafkaSettings, time_to_live_days: float) -> tuple[Layout, 
     letters = {"cleanup.policy": "compact,delete", "retention.ms": str(_DEAD_LETTER_DAYS * DAY_MS)}
     events = {"cleanup.policy": "delete", "retention.ms": interactions, "retention.bytes": "-1"}
     slates = {"cleanup.policy": "delete", "retention.ms": str(_SLATES_DAYS * DAY_MS)}
+    changes_ms = str(int(settings.item_changes_days * DAY_MS))
+    changes = {"cleanup.policy": "delete", "retention.ms": changes_ms, "retention.bytes": "-1"}
+    # The record of a deletion says when it was. An older change that arrives later must find it.
+    items = {**compact, "delete.retention.ms": changes_ms}
     return (
         layout(topics.interactions, events),
         layout(topics.interactions_dead_letter, letters, 1),
-        layout(topics.items, compact),
+        layout(topics.items, items),
+        layout(topics.item_changes, changes),
         layout(topics.items_dead_letter, letters, 1),
         layout(topics.item_vectors, compact),
         layout(topics.item_stats, compact),

@@ -25,6 +25,16 @@ class Topics:
         return self.prefix + "items"
 
     @property
+    def item_changes(self) -> str:
+        """Changes of items that servers accepted, which ingest folds into `items`. Key: item id."""
+        return self.prefix + "item-changes"
+
+    @property
+    def item_changes_group(self) -> str:
+        """The consumer group that folds `item_changes`. What it has committed is in `items`."""
+        return self.prefix + "recstream-items"
+
+    @property
     def items_dead_letter(self) -> str:
         """Items that cannot be used. Key: their origin. Headers: the reason."""
         return self.prefix + "items.dead-letter"
@@ -56,6 +66,7 @@ class Topics:
             self.interactions,
             self.interactions_dead_letter,
             self.items,
+            self.item_changes,
             self.items_dead_letter,
             self.item_vectors,
             self.item_stats,

@@ -27,6 +27,13 @@ class KafkaSettings(BaseModel):
     )
     partitions: int = Field(6, ge=1, le=10_000, description="Number of partitions of created topics")
     replication: int = Field(1, ge=1, le=32_767, description="Number of replicas of created topics")
+    item_changes_days: float = Field(
+        30,
+        gt=0,
+        le=36_500,
+        description="How long changes of items and deletions are kept, in days. A change that arrives later than that "
+        "may bring a deleted item back",
+    )
     client_id: str = Field("recstream", min_length=1, description="Name of this process in Kafka's logs")
     request_timeout_ms: int = Field(
         15_000,

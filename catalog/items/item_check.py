@@ -40,13 +40,15 @@ def check(item: item_pb2.Item, *, stored: bool = False) -> list[tuple[str, str]]
     found += _too_many("categories", len(item.categories), MAX_CATEGORIES)
     for i, category in enumerate(item.categories[:MAX_CATEGORIES]):
         found += _name(f"categories[{i}]", category)
-    found += _attributes_problems(item.attributes)
+    found += attributes_problems(item.attributes)
     found += media.problems(item.media, stored)
     if item.HasField("expires_at"):
-        found += _time_problems("expires_at", item.expires_at, earliest=0)
+        found += time_problems("expires_at", item.expires_at)
     if item.HasField("published_at"):
         # Films and books may be older than 1970.
-        found += _time_problems("published_at", item.published_at, earliest=_YEAR_1)
+        found += time_problems("published_at", item.published_at, earliest=_YEAR_1)
+    if item.HasField("updated_at"):
+        found += time_problems("updated_at", item.updated_at)
     return found
 
 
@@ -57,7 +59,8 @@ def id_problems(field: str, item_id: str) -> Iterable[tuple[str, str]]:
     yield from _too_long(field, item_id, MAX_ID_BYTES)
 
 
-def _attributes_problems(attributes: Mapping[str, item_pb2.Attribute]) -> Iterable[tuple[str, str]]:
+def attributes_problems(attributes: Mapping[str, item_pb2.Attribute]) -> Iterable[tuple[str, str]]:
+    """The problems of an item's attributes as (field, problem)."""
     if len(attributes) > MAX_ATTRIBUTES:
         yield from _too_many("attributes", len(attributes), MAX_ATTRIBUTES)
         return
@@ -82,7 +85,8 @@ def _attribute_problems(field: str, attribute: item_pb2.Attribute) -> Iterable[t
             yield f"{field}.numbers[{i}]", f"is {number}, not a finite number"
 
 
-def _time_problems(field: str, time: Timestamp, earliest: int) -> Iterable[tuple[str, str]]:
+def time_problems(field: str, time: Timestamp, earliest: int = 0) -> Iterable[tuple[str, str]]:
+    """The problems of a time as (field, problem). `earliest` is in Unix seconds."""
     if not 0 <= time.nanos < 1_000_000_000:
         yield field, f"has {time.nanos} nanoseconds; a second has 0 to 999,999,999"
     if not earliest <= time.seconds < _YEAR_10000:

@@ -1,6 +1,6 @@
 """Which fields of an item a caller asks for."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self, TypeVar
 
@@ -16,6 +16,7 @@ MAX_FIELDS: Final = 32
 
 _FIELDS: Final[Mapping[str, FieldDescriptor]] = item_pb2.Item.DESCRIPTOR.fields_by_name
 _ID: Final = "item_id"
+_TIME: Final = "updated_at"
 
 
 def _is_map(one: FieldDescriptor) -> bool:
@@ -32,6 +33,7 @@ _PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     _ATTRIBUTES: ("texts", "numbers"),
     "expires_at": ("expires_at_ms",),
     "published_at": ("published_at_ms",),
+    _TIME: ("updated_at_ns",),
 }
 """The fields of `Item` that make up each field of the message."""
 
@@ -52,18 +54,13 @@ class ItemFields:
     attributes: tuple[str, ...] | None = None
 
     @classmethod
-    def of(cls, paths: Iterable[str]) -> Self:
-        """The choice of these paths, in which `problems` must have found none. No paths: all fields."""
-        whole: set[str] = set()
-        attributes: list[str] = []
-        for path in paths:
-            name, dot, key = path.partition(".")
-            if dot:
-                attributes.append(key)
-            else:
-                whole.add(name)
+    def of(cls, paths: Collection[str]) -> Self:
+        """The choice of these paths, in which `problems` must have found none. No paths: all fields but `updated_at`,
+        with which an item that was read, changed and put again would be older than itself."""
+        whole: Set[str] = {path for path in paths if "." not in path}
+        attributes = [key for _, dot, key in (path.partition(".") for path in paths) if dot]
         if not whole and not attributes:
-            return cls()
+            whole = _FIELDS.keys() - {_TIME}
         empty = {
             part: getattr(_NO_ITEM, part)
             for name, parts in _PARTS.items()
@@ -82,6 +79,19 @@ class ItemFields:
 
     def _chosen(self, values: Mapping[str, _V]) -> Mapping[str, _V]:
         return {name: values[name] for name in self.attributes or () if name in values}
+
+
+def only(item: item_pb2.Item, paths: Collection[str]) -> item_pb2.Item:
+    """Clears the fields of a message that are not named, but for the item id, and returns it. The message may be one
+    that was not checked."""
+    named = {path.partition(".")[0] for path in paths}
+    for name in _FIELDS:
+        if name not in named and name != _ID:
+            item.ClearField(name)
+    if _ATTRIBUTES not in paths:
+        for key in [key for key in item.attributes if f"{_ATTRIBUTES}.{key}" not in paths]:
+            del item.attributes[key]
+    return item
 
 
 def problems(paths: Iterable[str]) -> Iterable[tuple[int, str]]:

@@ -12,6 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from catalog.errors import BadRecord
 from catalog.items.item_check import check
+from catalog.items.item_time import nanosecond_timestamp, nanoseconds
 from catalog.items.media import Media
 from catalog.items.media import from_proto as media_from_proto
 from catalog.items.text import content_hash, item_text
@@ -34,6 +35,7 @@ class Item:
         numbers: The attributes with numbers, by name. None of them is empty.
         expires_at_ms: Unix milliseconds. None: never.
         published_at_ms: Unix milliseconds. None: unknown.
+        updated_at_ns: When its source changed it, Unix nanoseconds. None: unknown.
     """
 
     item_id: str
@@ -47,6 +49,7 @@ class Item:
     expires_at_ms: int | None = None
     published_at_ms: int | None = None
     media: tuple[Media, ...] = ()
+    updated_at_ns: int | None = None
 
     def text(self, text_attributes: Collection[str]) -> str:
         """The text that is embedded: title, categories, these attributes' texts and description as plain text.
@@ -91,6 +94,7 @@ class Item:
             expires_at=_timestamp(self.expires_at_ms),
             published_at=_timestamp(self.published_at_ms),
             media=(m.to_proto() for m in self.media),
+            updated_at=None if self.updated_at_ns is None else nanosecond_timestamp(self.updated_at_ns),
         )
 
 
@@ -119,6 +123,7 @@ def from_proto(message: item_pb2.Item) -> Item:
         expires_at_ms=message.expires_at.ToMilliseconds() if message.HasField("expires_at") else None,
         published_at_ms=message.published_at.ToMilliseconds() if message.HasField("published_at") else None,
         media=media_from_proto(message.media),
+        updated_at_ns=nanoseconds(message.updated_at) if message.HasField("updated_at") else None,
     )
 
 

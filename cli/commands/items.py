@@ -7,15 +7,16 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 from google.protobuf import json_format
 
+from catalog.items.item_changes import patch_problems
 from catalog.items.item_check import check
 from cli.errors import CommandError
 from cli.server_error import server_error
-from recstream.client import Client, Item, RecstreamError
+from recstream.client import Client, Item, ItemPatch, RecstreamError
 from recstream.v1.catalog_service_pb2 import DeleteItemsResponse, WithdrawItemsResponse
 
 T = TypeVar("T")
@@ -82,6 +83,22 @@ def put(
 
 
 @items.command()
+def patch(
+    source: Annotated[str, typer.Argument(help="A file with one patch in JSON a line. `-`: standard input")],
+    server: Server = _SERVER,
+) -> None:
+    """Set single fields of items. A line has item_id and the fields to set; null clears one. Other fields stay.
+
+    In `attributes`, only the named ones are set. `updated_at` is the time of all fields of its line. Lines are sent as
+    they are read. If one is refused, those before it may have been applied. Unknown items are named, and are no error:
+    their patches wait until they are put.
+    """
+    answer = _ask(server, lambda client: client.patch_items(_read_patches(source), timeout=_SECONDS))
+    print(f"patched: {answer.count:,}")
+    _report_unknown(answer.unknown_item_ids, fails=False)
+
+
+@items.command()
 def withdraw(item_ids: Ids, server: Server = _SERVER) -> None:
     """Take items off every list. They stay in the catalogue. Exits with status 1 if one is unknown."""
     _change(server, item_ids, "withdrawn", Client.withdraw, unknown_fails=True)
@@ -135,11 +152,48 @@ def _ids(given: Sequence[str]) -> list[str]:
 
 def _read_items(source: str) -> Iterator[Item]:
     """The items of a file of JSON lines. Raises CommandError, which names the line."""
+    for line, where in _read_lines(source):
+        item = _item(line, where)
+        for field, problem in check(item):
+            raise CommandError(f"{where}: {field} {problem}")
+        yield item
+
+
+def _read_patches(source: str) -> Iterator[ItemPatch]:
+    """The patches of a file of JSON lines: the keys of a line are the fields. Raises CommandError, which names the
+    line."""
+    for line, where in _read_lines(source):
+        try:
+            document = json.loads(line)
+            attributes = document.get("attributes") or {}
+            # The JSON of protobuf has no null in a map.
+            cleared = {name: {} if value is None else value for name, value in attributes.items()}
+            item = json_format.ParseDict({**document, "attributes": cleared}, Item())
+        except (ValueError, AttributeError, json_format.ParseError, RecursionError) as error:
+            raise CommandError(f"{where} is not a patch in JSON: {error}") from error
+        patch = ItemPatch(item=item, fields=_fields(document))
+        for field, problem in patch_problems(patch):
+            raise CommandError(f"{where}: {field} {problem}")
+        yield patch
+
+
+def _fields(document: dict[str, Any]) -> Iterator[str]:
+    names = {name: field.name for field in Item.DESCRIPTOR.fields for name in (field.name, field.json_name)}
+    for key, value in document.items():
+        name = names[key]
+        if name == "attributes" and value:
+            yield from (f"{name}.{each}" for each in value)
+        elif name not in ("item_id", "updated_at"):
+            yield name
+
+
+def _read_lines(source: str) -> Iterator[tuple[str, str]]:
+    """The lines that are not blank, each with its place."""
     try:
         with nullcontext(sys.stdin) if source == "-" else Path(source).open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):
                 if line.strip():
-                    yield _item(line, f"{source}, line {number}")
+                    yield line, f"{source}, line {number}"
     except OSError as error:
         raise CommandError(f"{source} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -151,8 +205,6 @@ def _item(line: str, where: str) -> Item:
         item: Item = json_format.Parse(line, Item())
     except (json_format.ParseError, RecursionError) as error:
         raise CommandError(f"{where} is not an item in JSON: {error}") from error
-    for field, problem in check(item):
-        raise CommandError(f"{where}: {field} {problem}")
     return item
 
 

@@ -19,6 +19,11 @@ def statistics_transactions(kafka: KafkaSettings, partition: int) -> str:
     return f"{kafka.topic_prefix}recstream-statistics-{partition}"
 
 
+def items_transactions(kafka: KafkaSettings, partition: int) -> str:
+    """The transactional id of the owner of this partition of item changes."""
+    return f"{kafka.topic_prefix}recstream-items-{partition}"
+
+
 def quality_group(kafka: KafkaSettings) -> str:
     """The group that measures online quality. It commits nothing."""
     return f"{kafka.topic_prefix}recstream-quality"

@@ -1,18 +1,16 @@
 """Committed offsets with their metadata, and the offset ranges of partitions."""
 
-import asyncio
 import contextlib
 import hashlib
-import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import CommitFailedError, KafkaError
+from aiokafka.errors import CommitFailedError
 
 from ingest.errors import GroupActive, OffsetOutOfRange
 from topics.closing import close_client
+from topics.group_offsets import group_offsets
 from topics.partitions import partition_counts
 from topics.settings import KafkaSettings
 
@@ -59,23 +57,8 @@ async def committed(
 ) -> dict[TopicPartition, Committed]:
     """Returns the group's commits, without joining the group. Partitions without a commit are left out. Raises
     KafkaError, OSError."""
-    admin = AIOKafkaAdminClient(**kafka.client_options())
-    wanted = list(partitions)
-    deadline = time.monotonic() + kafka.request_timeout_ms / 1000
-    try:
-        await admin.start()
-        while True:
-            try:
-                found = await admin.list_consumer_group_offsets(group, partitions=wanted)
-                break
-            except KafkaError as error:
-                # The very first request makes Kafka create the topic of committed offsets, and fails meanwhile.
-                if not error.retriable or time.monotonic() > deadline:
-                    raise
-                await asyncio.sleep(_RETRY_SECONDS)
-    finally:
-        await close_client(admin)
-    return {tp: from_metadata(o.offset, o.metadata) for tp, o in found.items() if o.offset >= 0}
+    found = await group_offsets(kafka, group, partitions)
+    return {tp: from_metadata(commit.offset, commit.metadata) for tp, commit in found.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,18 +28,22 @@ async def read_to_end(
     partitions: list[TopicPartition],
     ends: dict[TopicPartition, int] | None = None,
     newest: int | None = None,
+    first: dict[TopicPartition, int] | None = None,
 ) -> AsyncIterator[ConsumerRecord]:
-    """Yields the records of an assigned consumer, from the first of each partition up to `ends`, exclusive.
+    """Yields the records of an assigned consumer, from `first` of each partition up to `ends`, exclusive. At its end a
+    partition is paused.
 
     Args:
         consumer: An assigned consumer.
         partitions: Its partitions.
         ends: Where to end. None: at the current ends.
         newest: Only the newest records, so many of each partition. None: all.
+        first: Where to begin. None: at the first record of each partition.
     """
     if ends is None:
         ends = await consumer.end_offsets(partitions)
-    first = await consumer.beginning_offsets(partitions)
+    if first is None:
+        first = await consumer.beginning_offsets(partitions)
     if newest is not None:
         first = {tp: max(offset, ends[tp] - newest) for tp, offset in first.items()}
     left = {tp for tp in partitions if first[tp] < ends[tp]}

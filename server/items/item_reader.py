@@ -9,6 +9,7 @@ import numpy as np
 
 from catalog.catalog import Catalog
 from catalog.items.item_fields import ItemFields
+from catalog.items.item_time import nanosecond_timestamp
 from catalog.items.items import Item
 from recstream.v1 import catalog_service_pb2 as rpc
 from recstream.v1 import item_pb2
@@ -62,8 +63,10 @@ class ItemReader:
             raise UnknownItem(item_id)
         rows = np.array([row])
         trend = self._catalog.popularity(self._now_ms(), self._half_life_seconds)
+        item = self._catalog.item(row)
         return rpc.GetItemResponse(
-            item=self._catalog.item(row).to_proto(),
+            item=ItemFields.of(()).message(item),
+            updated_at=None if item.updated_at_ns is None else nanosecond_timestamp(item.updated_at_ns),
             embedded=bool(self._catalog.has_vector(self._version())[rows][0]),
             popularity=int(self._catalog.positives[rows][0]),
             trend=float(trend[rows][0]),

@@ -18,8 +18,8 @@ _PROFILE_SHARE = 0.5
 class ReadItems(Protocol):
     """The catalogue, as far as it says what it has read."""
 
-    def has_items(self, ends: Mapping[int, int]) -> bool: ...
-    async def reach_items(self, ends: Mapping[int, int]) -> None: ...
+    def has_changes(self, ends: Mapping[int, int]) -> bool: ...
+    async def reach_changes(self, ends: Mapping[int, int]) -> None: ...
 
 
 class ReadYourWrites:
@@ -70,14 +70,14 @@ class ReadYourWrites:
 
     def included(self, snapshot: ProfileSnapshot, awaited: Awaited) -> bool:
         """Return whether a list of this profile, made now, includes all of the writes."""
-        return _includes(snapshot, awaited) and self._catalog.has_items(awaited.item_ends)
+        return _includes(snapshot, awaited) and self._catalog.has_changes(awaited.item_ends)
 
     async def _items_included(self, ends: Mapping[int, int], until: float) -> bool:
-        if self._catalog.has_items(ends):
+        if self._catalog.has_changes(ends):
             return True
         try:
             async with asyncio.timeout(max(0.0, until - time.monotonic())):
-                await self._catalog.reach_items(ends)
+                await self._catalog.reach_changes(ends)
         except TimeoutError:
             return False
         return True

@@ -23,7 +23,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 @dataclass(frozen=True)
 class CatalogService(CatalogServiceServicer):
-    """Reads, puts, withdraws and deletes items, and finds the top items."""
+    """Reads, puts, patches, withdraws and deletes items, and finds the top items."""
 
     item_reader: ItemReader
     item_writer: ItemWriter
@@ -47,6 +47,10 @@ class CatalogService(CatalogServiceServicer):
     async def PutItems(self, request: rpc.PutItemsRequest, context: Context) -> rpc.PutItemsResponse:
         until = writing_deadline(context, self.settings)
         return await answer("PutItems", context, lambda: self._put(request, until))
+
+    async def PatchItems(self, request: rpc.PatchItemsRequest, context: Context) -> rpc.PatchItemsResponse:
+        until = writing_deadline(context, self.settings)
+        return await answer("PatchItems", context, lambda: self._patch(request, until))
 
     async def WithdrawItems(
         self, request: rpc.WithdrawItemsRequest, context: Context
@@ -82,16 +86,24 @@ class CatalogService(CatalogServiceServicer):
             positions = await self.item_writer.put(request.items, until)
             return rpc.PutItemsResponse(token=self.tokens.of_items(positions))
 
+    async def _patch(self, request: rpc.PatchItemsRequest, until: float) -> rpc.PatchItemsResponse:
+        with self.admission.call():
+            self.slate_service.check_ready()
+            positions, unknown = await self.item_writer.patch(request.patches, until)
+            return rpc.PatchItemsResponse(token=self.tokens.of_items(positions), unknown_item_ids=unknown)
+
     async def _withdraw(self, request: rpc.WithdrawItemsRequest, until: float) -> rpc.WithdrawItemsResponse:
         with self.admission.call():
             self.slate_service.check_ready()
-            positions, unknown = await self.item_writer.withdraw(request.item_ids, until)
+            updated_at = request.updated_at if request.HasField("updated_at") else None
+            positions, unknown = await self.item_writer.withdraw(request.item_ids, until, updated_at)
             return rpc.WithdrawItemsResponse(token=self.tokens.of_items(positions), unknown_item_ids=unknown)
 
     async def _delete(self, request: rpc.DeleteItemsRequest, until: float) -> rpc.DeleteItemsResponse:
         with self.admission.call():
             self.slate_service.check_ready()
-            positions, unknown = await self.item_writer.delete(request.item_ids, until)
+            updated_at = request.updated_at if request.HasField("updated_at") else None
+            positions, unknown = await self.item_writer.delete(request.item_ids, until, updated_at)
             return rpc.DeleteItemsResponse(token=self.tokens.of_items(positions), unknown_item_ids=unknown)
 
     async def _top(self, request: rpc.TopItemsRequest) -> rpc.TopItemsResponse:

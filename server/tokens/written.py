@@ -22,7 +22,7 @@ class Awaited:
     Attributes:
         events: Positions of events and erasures of the user.
         event_ids: Ids of events of the user.
-        item_ends: The end offsets up to which the topic `items` must be read, by partition.
+        item_ends: The end offsets up to which the topic `item-changes` must be read, by partition.
     """
 
     events: tuple[Position, ...] = ()
@@ -117,7 +117,7 @@ class WriteTokens:
 
     async def _check_topics(self, kind: Kind, watermarks: Watermarks, until: float) -> None:
         """Refuse positions in a topic that is gone, because nothing can ever include them."""
-        name = self._topics.interactions if kind is Kind.EVENTS else self._topics.items
+        name = self._topics.interactions if kind is Kind.EVENTS else self._topics.item_changes
         for topic_id in {topic_id for topic_id, _ in watermarks}:
             state = self._log.state(name)
             if state is None or state.topic_id != topic_id:

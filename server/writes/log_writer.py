@@ -173,7 +173,7 @@ class LogWriter:
         topics = self._kafka.topics
         while True:
             try:
-                await self.states([topics.interactions, topics.items], time.monotonic() + 3)
+                await self.states([topics.interactions, topics.item_changes], time.monotonic() + 3)
             except NotAvailable as error:
                 log.warning("topics_unknown", cause=str(error.__cause__))
             await asyncio.sleep(self._settings.topic_check_seconds)

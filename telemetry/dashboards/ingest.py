@@ -233,6 +233,16 @@ INGEST = Dashboard(
                     ),
                 ),
                 Panel(
+                    "Changes of items",
+                    "By outcome, and items that were written again after an older record of another producer.",
+                    "ops",
+                    (
+                        a_second("recstream_ingest_item_changes_total", "outcome"),
+                        Query(rate("recstream_ingest_items_corrected_total"), "written again"),
+                        Query(rate("recstream_ingest_item_changes_lost_total"), "lost"),
+                    ),
+                ),
+                Panel(
                     "Positive events counted",
                     "Into item statistics. uncounted: new items beyond ingest.statistics_keys.",
                     "ops",

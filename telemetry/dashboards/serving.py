@@ -50,12 +50,13 @@ _CALLS = PanelRow(
         ),
         Panel(
             "Records sent to Kafka",
-            "Events and items that the server wrote, by topic and result. clocks ahead: events that got the "
+            "Events and changes of items that the server wrote, by topic and result. clocks ahead: those that got the "
             "server's time.",
             "ops",
             (
                 a_second("recstream_server_recorded_total", "topic, result"),
                 Query(rate("recstream_server_clocks_ahead_total"), "clocks ahead"),
+                Query(rate("recstream_server_item_clocks_ahead_total"), "clocks of items ahead"),
             ),
         ),
         Panel(

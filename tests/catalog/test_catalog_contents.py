@@ -19,6 +19,7 @@ from catalog.records import appliers, stats_key, vector_key
 from catalog.settings import CatalogSettings
 from recstream.storage.v1 import catalog_pb2
 from recstream.v1 import item_pb2
+from tests.catalog.records import Record
 from topics.names import Topics
 
 NOW = 1_700_000_000_000
@@ -207,16 +208,16 @@ def test_a_bad_record_changes_nothing(
     catalog.put_item(Item("a", "A"))
     catalog.put_vector(1, "a", floats(1, 2))
     with pytest.raises(BadRecord):
-        appliers(catalog, Topics())[topic](key, value)
+        appliers(catalog, Topics())[topic](Record(key, value))
     assert catalog.item(0) == Item("a", "A") and catalog.vectors(1, np.array([0])).tolist() == [[1, 2]]
     assert catalog.positives.tolist()[0] == 0
 
 
 def test_an_id_with_a_slash_can_have_a_vector(catalog: InMemoryCatalog) -> None:
     value = catalog_pb2.ItemVector(vector=floats(1, 2).tobytes(), content_hash=b"h").SerializeToString()
-    appliers(catalog, Topics())["item-vectors"](vector_key(7, "a/b"), value)
+    appliers(catalog, Topics())["item-vectors"](Record(vector_key(7, "a/b"), value))
     assert catalog.content_hash(7, "a/b") == b"h"
-    appliers(catalog, Topics())["item-vectors"](vector_key(7, "a/b"), None)
+    appliers(catalog, Topics())["item-vectors"](Record(vector_key(7, "a/b"), None))
     assert catalog.vector(7, "a/b") is None
 
 
@@ -225,14 +226,14 @@ def test_statistics_of_an_item_are_the_sum_over_partitions_and_may_be_removed(
 ) -> None:
     apply = appliers(catalog, Topics())["item-stats"]
     three = catalog_pb2.ItemStats(positives=3, hours=[catalog_pb2.HourBucket(hour=NOW // HOUR_MS, count=3)])
-    apply(stats_key(0, "a/b"), three.SerializeToString())
-    apply(stats_key(0, "a/b"), three.SerializeToString())
-    apply(stats_key(5, "a/b"), three.SerializeToString())
+    apply(Record(stats_key(0, "a/b"), three.SerializeToString()))
+    apply(Record(stats_key(0, "a/b"), three.SerializeToString()))
+    apply(Record(stats_key(5, "a/b"), three.SerializeToString()))
     assert catalog.positives.tolist() == [6]
     assert catalog.popularity(NOW // HOUR_MS * HOUR_MS, 3600).tolist() == [6]
-    apply(stats_key(0, "a/b"), None)
+    apply(Record(stats_key(0, "a/b"), None))
     assert catalog.positives.tolist() == [3]
-    apply(stats_key(5, "a/b"), None)
+    apply(Record(stats_key(5, "a/b"), None))
     assert catalog.positives.tolist() == [0]
 
 
@@ -274,5 +275,5 @@ def test_a_record_is_applied_or_refused_whatever_it_holds(key: bytes | None, val
     with np.errstate(over="ignore"):  # counts that nobody can have
         for apply in appliers(catalog, Topics("")).values():
             with contextlib.suppress(BadRecord):
-                apply(key, value)
+                apply(Record(key, value))
         catalog.popularity(NOW, 86_400)

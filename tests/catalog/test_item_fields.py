@@ -34,6 +34,14 @@ def test_without_paths_all_fields_stay() -> None:
     assert ItemFields.of([]).message(from_proto(whole())) == whole()
 
 
+def test_the_time_of_the_last_change_stays_only_if_it_is_named() -> None:
+    """An item that is read, changed and put again must not be older than itself."""
+    item = whole()
+    item.updated_at.seconds = 5
+    assert ItemFields.of([]).message(from_proto(item)) == whole()
+    assert ItemFields.of(["updated_at"]).message(from_proto(item)).updated_at.seconds == 5
+
+
 def test_a_key_of_a_map_is_all_that_follows_the_first_dot() -> None:
     kept = ItemFields.of(["attributes.price.net", "attributes.unset", "title"]).message(from_proto(whole()))
     assert set(kept.attributes) == {"price.net"} and kept.title == "A" and not kept.categories

@@ -80,6 +80,41 @@ async def test_a_line_that_is_no_item_is_named_before_anything_is_sent(
     assert not server.seen
 
 
+async def test_the_keys_of_a_line_are_the_fields_that_are_patched(server: ScriptedServer) -> None:
+    server.play(
+        "PatchItems",
+        answering(catalog.PatchItemsResponse(token=token(2), unknown_item_ids=["b"])),
+    )
+    lines = (
+        '{"item_id": "a", "attributes": {"price": {"numbers": [5]}, "old": null},'
+        ' "updated_at": "2026-01-01T00:00:00Z"}',
+        '{"itemId": "b", "title": null, "withdrawn": true, "attributes": null}',
+    )
+    result = await run(server, "patch", "-", text="\n".join(lines))
+    assert (result.stdout, result.stderr, result.exit_code) == ("patched: 2\n", "unknown: b\n", 0)
+    first, second = server.requests("PatchItems")[0].patches
+    assert list(first.fields) == ["attributes.price", "attributes.old"]
+    assert first.item.updated_at.seconds and list(first.item.attributes["price"].numbers) == [5]
+    assert list(second.fields) == ["title", "withdrawn", "attributes"] and second.item.withdrawn
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ('{"item_id": "b"}', "fields is empty"),
+        ('{"item_id": " ", "title": "B"}', "item_id is blank"),
+        ('{"item_id": "b", "titel": "B"}', "titel"),
+        ('{"item_id": "b", "attributes": [1]}', "not a patch in JSON"),
+        ("[1]", "not a patch in JSON"),
+    ],
+)
+async def test_a_line_that_is_no_patch_is_named(server: ScriptedServer, line: str, why: str) -> None:
+    result = await run(server, "patch", "-", text=f"{line}\n")
+    assert isinstance(result.exception, CommandError)
+    assert "-, line 1" in str(result.exception) and why in str(result.exception)
+    assert not server.seen
+
+
 async def test_a_missing_file_is_named(server: ScriptedServer, tmp_path: Path) -> None:
     result = await run(server, "put", str(tmp_path / "nowhere.jsonl"))
     assert isinstance(result.exception, CommandError) and "nowhere.jsonl cannot be read" in str(

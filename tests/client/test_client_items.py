@@ -1,10 +1,11 @@
 """The calls for the catalogue, and lists that show fields of items."""
 
 import asyncio
+from datetime import UTC, datetime
 
 import pytest
 
-from recstream.client import Client, Item, ServerError
+from recstream.client import Client, Item, ItemPatch, ServerError
 from recstream.v1 import catalog_service_pb2 as catalog
 from recstream.v1.frame_pb2 import Delta, Frame, PlacedItem
 from recstream.v1.slate_pb2 import ListView, RankedItem
@@ -117,3 +118,36 @@ async def test_deleting_names_what_was_unknown(server: ScriptedServer, client: C
     server.play("DeleteItems", answering(deleted))
     assert await client.delete_items(["a", "b"]) == deleted
     assert list(server.requests("DeleteItems")[0].item_ids) == ["a", "b"]
+
+
+async def test_patches_are_sent_in_batches_and_the_unknown_items_are_named(
+    server: ScriptedServer, client: Client
+):
+    async def patched(request: catalog.PatchItemsRequest, context: object) -> catalog.PatchItemsResponse:
+        ids = [patch.item.item_id for patch in request.patches]
+        return catalog.PatchItemsResponse(token=token(int(ids[0])), unknown_item_ids=ids[-1:])
+
+    server.play("PatchItems", patched)
+    patches = [
+        ItemPatch(item=Item(item_id=str(n), withdrawn=True), fields=["withdrawn"]) for n in range(1_001)
+    ]
+    answer = await client.patch_items(iter(patches), timeout=30)
+    assert (answer.count, answer.tokens) == (1_001, (token(0), token(1_000)))
+    assert answer.unknown_item_ids == ("999", "1000")
+    assert [len(request.patches) for request in server.requests("PatchItems")] == [1_000, 1]
+
+
+async def test_withdrawals_and_deletions_carry_the_time_of_their_source(
+    server: ScriptedServer, client: Client
+):
+    server.play("WithdrawItems", answering(catalog.WithdrawItemsResponse()))
+    server.play("DeleteItems", answering(catalog.DeleteItemsResponse()))
+    at = datetime(2026, 1, 2, tzinfo=UTC)
+    await client.withdraw(["a"], updated_at=at)
+    await client.delete_items(["a"], updated_at=at)
+    assert server.requests("WithdrawItems")[0].updated_at.ToDatetime(UTC) == at
+    assert server.requests("DeleteItems")[0].updated_at.ToDatetime(UTC) == at
+    await client.withdraw(["a"])
+    assert not server.requests("WithdrawItems")[1].HasField("updated_at")
+    with pytest.raises(ValueError, match="without a time zone"):
+        await client.withdraw(["a"], updated_at=datetime(2026, 1, 2))

@@ -137,7 +137,7 @@ def test_a_large_number_stays_a_number(loaded: Any) -> None:
     assert loaded(found, template, template["spec"]["containers"][0]).ingest.statistics_keys == 30_000_000
 
 
-def test_the_scaler_uses_the_groups_and_the_topic_of_ingest(loaded: Any) -> None:
+def test_the_scaler_uses_the_groups_and_the_topics_of_ingest(loaded: Any) -> None:
     values = {"kafka": {"topicPrefix": "prod."}, "ingest": {"autoscaling": {"enabled": True}}}
     found = rendered(values=values)
     template = pod(of(found, "Deployment", "ingest"))
@@ -145,7 +145,9 @@ def test_the_scaler_uses_the_groups_and_the_topic_of_ingest(loaded: Any) -> None
     triggers = of(found, "ScaledObject", "ingest")["spec"]["triggers"]
     seen = {(each["metadata"]["consumerGroup"], each["metadata"]["topic"]) for each in triggers}
     assert seen == {
-        (group(kafka), kafka.topics.interactions) for group in (interactions_group, statistics_group)
+        (interactions_group(kafka), kafka.topics.interactions),
+        (statistics_group(kafka), kafka.topics.interactions),
+        (kafka.topics.item_changes_group, kafka.topics.item_changes),
     }
     assert {each["metadata"]["bootstrapServers"] for each in triggers} == {kafka.bootstrap}
 

@@ -85,7 +85,8 @@ async def test_ingest_survives_a_fault_in_each_task_that_is_retried(
 
 
 @pytest.mark.parametrize(
-    "name", ["readiness", "catalog-ready", "shutdown", "interactions", "catalogue", "statistics", "quality"]
+    "name",
+    ["readiness", "catalog-ready", "shutdown", "interactions", "catalogue", "statistics", "items", "quality"],
 )
 async def test_a_fault_in_a_fatal_task_ends_the_process(
     live: tuple[World, IngestConfiguration], faults: Faults, name: str
@@ -111,5 +112,5 @@ async def test_every_fatal_task_is_tested(live: tuple[World, IngestConfiguration
     stop.set()
     await asyncio.wait_for(running, 30)
     assert {name for name, task in faults.tasks.items() if task.on_failure is OnFailure.FATAL} == {
-        "readiness", "catalog-ready", "shutdown", "interactions", "catalogue", "statistics", "quality",
+        "readiness", "catalog-ready", "shutdown", "interactions", "catalogue", "statistics", "items", "quality",
     }  # fmt: skip

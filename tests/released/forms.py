@@ -13,6 +13,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSe
 from google.protobuf.message import Message
 
 from catalog.in_memory import InMemoryCatalog
+from catalog.items.item_changes import StoredState, decode_change
 from catalog.records import appliers
 from catalog.settings import CatalogSettings
 from catalog.version_watcher import decode_versions
@@ -38,6 +39,7 @@ from recstream.v1 import (
     profile_service_pb2,
 )
 from recstream.v1 import recommendation_service_pb2 as recommendation
+from tests.catalog.records import Record
 from tests.models.model_in_process import random_candidates, random_histories
 from topics.names import Topics
 
@@ -93,10 +95,20 @@ def _message(message: Message) -> object:
 
 def _catalogue(topic: str, kind: type[Message]) -> Callable[[bytes, bytes], object]:
     def read(key: bytes, value: bytes) -> object:
-        appliers(InMemoryCatalog(CatalogSettings()), _TOPICS)[topic](key, value)  # raises BadRecord
+        appliers(InMemoryCatalog(CatalogSettings()), _TOPICS)[topic](Record(key, value))  # raises BadRecord
         return _message(kind.FromString(value))
 
     return read
+
+
+def _item_change(key: bytes, value: bytes) -> object:
+    decode_change(key, value)  # raises BadRecord
+    return _message(catalog_pb2.ItemChange.FromString(value))
+
+
+def _item_times(key: bytes, value: bytes) -> object:
+    StoredState(None, value).decode(key)  # raises BadRecord
+    return _message(catalog_pb2.ItemTimes.FromString(value))
 
 
 def _interaction(key: bytes, value: bytes) -> object:
@@ -126,6 +138,8 @@ READERS: Mapping[str, Callable[[bytes, bytes], object]] = {
     "interaction": _interaction,
     "erasure": _erasure,
     "item": _catalogue(_TOPICS.items, item_pb2.Item),
+    "item-change": _item_change,
+    "item-times": _item_times,
     "item-vector": _catalogue(_TOPICS.item_vectors, catalog_pb2.ItemVector),
     "item-stats": _catalogue(_TOPICS.item_stats, catalog_pb2.ItemStats),
     "model-versions": lambda key, value: _message(decode_versions(key, value)),

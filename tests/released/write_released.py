@@ -21,6 +21,7 @@ import numpy as np
 import onnxruntime  # noqa: F401
 from google.protobuf.message import Message
 
+from catalog.items.item_changes import decode_change, encode_state, patch_value
 from catalog.popularity.stats import HOUR_MS, add
 from catalog.records import stats_key, vector_key
 from catalog.version_watcher import KEY
@@ -149,6 +150,10 @@ def _catalogue(manifest: bytes) -> Iterator[Kept]:
         item_id="a/b", domain="films", title="Ünder", categories=["drama"], published_at=timestamp(T0)
     )
     yield kept("item", b"a/b", item)
+    patch = item_pb2.ItemPatch(item=item, fields=["title"])
+    yield "item-change", b"a/b", patch_value(patch, T0 * 1_000_000)
+    waiting = decode_change(b"a/b", patch_value(patch, T0 * 1_000_000))
+    yield "item-times", b"a/b", encode_state(waiting).times
     vector = catalog_pb2.ItemVector(vector=np.arange(8, dtype="<f4").tobytes(), content_hash=b"\x01" * 16)
     yield kept("item-vector", vector_key(3, "a/b"), vector)
     counts = add(catalog_pb2.ItemStats(), {T0 // HOUR_MS - 30 * n: n + 1 for n in range(70)})

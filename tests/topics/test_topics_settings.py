@@ -18,6 +18,7 @@ def test_every_topic_has_the_prefix_and_its_own_name() -> None:
         "eu-interactions",
         "eu-interactions.dead-letter",
         "eu-items",
+        "eu-item-changes",
         "eu-items.dead-letter",
         "eu-item-vectors",
         "eu-item-stats",

@@ -12,6 +12,7 @@ async with Client("localhost:50051") as client:
 
 from recstream.client.backoff import Backoff
 from recstream.client.bulk import Recorded
+from recstream.client.catalogue import PatchedItems
 from recstream.client.client import Client
 from recstream.client.connection import tls
 from recstream.client.errors import (
@@ -48,7 +49,7 @@ from recstream.v1.catalog_service_pb2 import TopItem
 from recstream.v1.filter_pb2 import Filter
 from recstream.v1.frame_pb2 import Cause
 from recstream.v1.interaction_pb2 import Interaction
-from recstream.v1.item_pb2 import Attribute, Item
+from recstream.v1.item_pb2 import Attribute, Item, ItemPatch
 from recstream.v1.profile_pb2 import Profile
 from recstream.v1.rules_pb2 import Boost, Cap, ListRules, Pin, Promotion, Rotation, TimeWindow
 from recstream.v1.slate_pb2 import RankedItem
@@ -73,10 +74,12 @@ __all__ = [
     "Interaction",
     "InvalidRequest",
     "Item",
+    "ItemPatch",
     "ListRules",
     "NotAllowed",
     "NotFound",
     "Overloaded",
+    "PatchedItems",
     "Pin",
     "Profile",
     "ProfileExport",

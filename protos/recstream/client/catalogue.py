@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
-from dataclasses import replace
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from itertools import islice
-from typing import Literal
+from typing import Literal, TypeVar
+
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from recstream.client.arguments import text, texts
 from recstream.client.connection import Connection
@@ -24,6 +26,8 @@ from recstream.v1.catalog_service_pb2 import (
     GetItemRequest,
     GetItemResponse,
     ListItemsRequest,
+    PatchItemsRequest,
+    PatchItemsResponse,
     PutItemsRequest,
     PutItemsResponse,
     TopItem,
@@ -31,14 +35,31 @@ from recstream.v1.catalog_service_pb2 import (
     WithdrawItemsRequest,
     WithdrawItemsResponse,
 )
-from recstream.v1.item_pb2 import Item
+from recstream.v1.item_pb2 import Item, ItemPatch
 
 #: The most items and bytes of a request. The bytes stay below gRPC's usual limit of 4 MiB.
 ITEMS_PER_REQUEST = 1_000
 BYTES_PER_REQUEST = 3 << 20
 
+T = TypeVar("T", Item, ItemPatch)
+
 Order = Literal["popular", "trending", "newest"]
 _ORDERS = {"popular": ITEM_ORDER_POPULAR, "trending": ITEM_ORDER_TRENDING, "newest": ITEM_ORDER_NEWEST}
+
+
+@dataclass(frozen=True, slots=True)
+class PatchedItems:
+    """Accepted patches.
+
+    Attributes:
+        count: how many patches were sent.
+        tokens: for `after=`, one for each request of up to 1,000 patches.
+        unknown_item_ids: the items that the server did not know; their patches wait until they are put.
+    """
+
+    count: int
+    tokens: tuple[str, ...]
+    unknown_item_ids: tuple[str, ...]
 
 
 class Catalogue:
@@ -151,6 +172,9 @@ class Catalogue:
     async def put_items(self, items: Iterable[Item], *, timeout: float | None = None) -> list[str]:
         """Adds or replaces any number of items. Returns when Kafka has them.
 
+        The later `updated_at` of an item wins, in whatever order puts and patches arrive. Set it, so that a late retry
+        does not replace what is newer. Without it, the server takes the time at which it receives the item.
+
         Args:
             items: the items; they are sent in requests of a bounded size, one after another.
             timeout: seconds for each request; None: the client's default.
@@ -180,13 +204,61 @@ class Catalogue:
             sent += len(batch)
         return tokens
 
+    async def patch_items(
+        self, patches: Iterable[ItemPatch], *, timeout: float | None = None
+    ) -> PatchedItems:
+        """Sets or clears single fields of any number of items. Returns when Kafka has the patches.
+
+        The later `updated_at` of a field wins, as with `put_items()`. A patch of an item that was not put yet waits for
+        it.
+
+        Args:
+            patches: for each item, the values and the fields to set, such as `withdrawn` or `attributes.price`. A field
+                that the item does not have is cleared. They are sent in requests of a bounded size, one after another.
+            timeout: seconds for each request; None: the client's default.
+
+        Returns:
+            How many were sent, their tokens for `after=`, and the ids that the server did not know.
+
+        Raises:
+            InvalidRequest: a field is invalid, such as `patches[3].fields[0]`, where 3 is the index in `patches`.
+                Earlier requests were accepted.
+
+        Example:
+            shoe = Item(item_id="shoe-7", attributes={"price": Attribute(numbers=[79.0])})
+            await client.patch_items([ItemPatch(item=shoe, fields=["attributes.price"])])
+        """
+        tokens: list[str] = []
+        unknown: list[str] = []
+        sent = 0
+        for batch in _batches(patches):
+            indices = range(sent, sent + len(batch))
+            try:
+                answer: PatchItemsResponse = await self._connection.call(
+                    self._connection.catalog.PatchItems,
+                    PatchItemsRequest(patches=batch),
+                    timeout,
+                    hedge=False,
+                )
+            except InvalidRequest as error:
+                raise _renumbered(error, "patches", indices) from error.__cause__
+            tokens.append(answer.token)
+            unknown.extend(answer.unknown_item_ids)
+            sent += len(batch)
+        return PatchedItems(sent, tuple(tokens), tuple(dict.fromkeys(unknown)))
+
     async def withdraw(
-        self, item_ids: Iterable[str], *, timeout: float | None = None
+        self,
+        item_ids: Iterable[str],
+        *,
+        updated_at: datetime | None = None,
+        timeout: float | None = None,
     ) -> WithdrawItemsResponse:
         """Takes items off every list. They stay in the catalogue, and may be put again.
 
         Args:
             item_ids: the ids, at most 1,000.
+            updated_at: when the source withdrew them; None: now.
             timeout: seconds; None: the client's default.
 
         Raises:
@@ -196,18 +268,25 @@ class Catalogue:
             answer = await client.withdraw(["tt0114709"])
             print(answer.unknown_item_ids)
         """
-        request = WithdrawItemsRequest(item_ids=texts("item_ids", item_ids))
+        request = WithdrawItemsRequest(
+            item_ids=texts("item_ids", item_ids), updated_at=_timestamp(updated_at)
+        )
         return await self._connection.call(
             self._connection.catalog.WithdrawItems, request, timeout, hedge=False
         )
 
     async def delete_items(
-        self, item_ids: Iterable[str], *, timeout: float | None = None
+        self,
+        item_ids: Iterable[str],
+        *,
+        updated_at: datetime | None = None,
+        timeout: float | None = None,
     ) -> DeleteItemsResponse:
         """Removes items from the catalogue, with their media and vectors, and from every list.
 
         Args:
             item_ids: the ids, at most 1,000. Deleting an item twice is not an error.
+            updated_at: when the source deleted them; None: now.
             timeout: seconds; None: the client's default.
 
         Raises:
@@ -217,7 +296,7 @@ class Catalogue:
             answer = await client.delete_items(["tt0114709"])
             print(answer.unknown_item_ids)
         """
-        request = DeleteItemsRequest(item_ids=texts("item_ids", item_ids))
+        request = DeleteItemsRequest(item_ids=texts("item_ids", item_ids), updated_at=_timestamp(updated_at))
         return await self._connection.call(
             self._connection.catalog.DeleteItems, request, timeout, hedge=False
         )
@@ -292,15 +371,25 @@ def _renumbered(error: InvalidRequest, field: str, indices: Sequence[int]) -> In
     return InvalidRequest(renumbered(error.message), replace(error.details, violations=violations))
 
 
-def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
-    batch: list[Item] = []
+def _batches(messages: Iterable[T]) -> Iterator[list[T]]:
+    batch: list[T] = []
     size = 0
-    for item in items:
-        grown = item.ByteSize() + 8  # tag and length
+    for message in messages:
+        grown = message.ByteSize() + 8  # tag and length
         if batch and (len(batch) == ITEMS_PER_REQUEST or size + grown > BYTES_PER_REQUEST):
             yield batch
             batch, size = [], 0
-        batch.append(item)
+        batch.append(message)
         size += grown
     if batch:
         yield batch
+
+
+def _timestamp(time: datetime | None) -> Timestamp | None:
+    if time is None:
+        return None
+    if time.tzinfo is None:
+        raise ValueError(f"updated_at is {time}, without a time zone")
+    made = Timestamp()
+    made.FromDatetime(time)
+    return made

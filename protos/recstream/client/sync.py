@@ -244,6 +244,7 @@ class Client(_Blocking[asynchronous.Client]):
     list_items = _iterator(asynchronous.Client.list_items)
     top_items = _call(asynchronous.Client.top_items)
     put_items = _call(asynchronous.Client.put_items)
+    patch_items = _call(asynchronous.Client.patch_items)
     withdraw = _call(asynchronous.Client.withdraw)
     delete_items = _call(asynchronous.Client.delete_items)
 

@@ -29,7 +29,7 @@ from recstream.v1 import filter_pb2 as recstream_dot_v1_dot_filter__pb2
 from recstream.v1 import item_pb2 as recstream_dot_v1_dot_item__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"recstream/v1/catalog_service.proto\x12\x0crecstream.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19recstream/v1/filter.proto\x1a\x17recstream/v1/item.proto\"!\n\x0eGetItemRequest\x12\x0f\n\x07item_id\x18\x01 \x01(\t\"h\n\x0fGetItemResponse\x12 \n\x04item\x18\x01 \x01(\x0b\x32\x12.recstream.v1.Item\x12\x10\n\x08\x65mbedded\x18\x02 \x01(\x08\x12\x12\n\npopularity\x18\x03 \x01(\x03\x12\r\n\x05trend\x18\x04 \x01(\x01\"=\n\x14\x42\x61tchGetItemsRequest\x12\x10\n\x08item_ids\x18\x01 \x03(\t\x12\x13\n\x0bitem_fields\x18\x02 \x03(\t\"o\n\x15\x42\x61tchGetItemsResponse\x12!\n\x05items\x18\x01 \x03(\x0b\x32\x12.recstream.v1.Item\x12\x18\n\x10unknown_item_ids\x18\x02 \x03(\t\x12\x19\n\x11\x64\x65\x66\x65rred_item_ids\x18\x03 \x03(\t\"\xb4\x01\n\x10ListItemsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x64omain\x18\x03 \x01(\t\x12$\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x14.recstream.v1.Filter\x12\x13\n\x0b\x66ilter_text\x18\x05 \x01(\t\x12\x19\n\x11include_withdrawn\x18\x06 \x01(\x08\x12\x13\n\x0bitem_fields\x18\x07 \x03(\t\"O\n\x11ListItemsResponse\x12!\n\x05items\x18\x01 \x03(\x0b\x32\x12.recstream.v1.Item\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"4\n\x0fPutItemsRequest\x12!\n\x05items\x18\x01 \x03(\x0b\x32\x12.recstream.v1.Item\"!\n\x10PutItemsResponse\x12\r\n\x05token\x18\x01 \x01(\t\"(\n\x14WithdrawItemsRequest\x12\x10\n\x08item_ids\x18\x01 \x03(\t\"@\n\x15WithdrawItemsResponse\x12\r\n\x05token\x18\x01 \x01(\t\x12\x18\n\x10unknown_item_ids\x18\x02 \x03(\t\"&\n\x12\x44\x65leteItemsRequest\x12\x10\n\x08item_ids\x18\x01 \x03(\t\">\n\x13\x44\x65leteItemsResponse\x12\r\n\x05token\x18\x01 \x01(\t\x12\x18\n\x10unknown_item_ids\x18\x02 \x03(\t\"\xee\x01\n\x0fTopItemsRequest\x12&\n\x05order\x18\x01 \x01(\x0e\x32\x17.recstream.v1.ItemOrder\x12)\n\x06window\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05\x63ount\x18\x03 \x01(\x05\x12\x0e\n\x06\x64omain\x18\x04 \x01(\t\x12$\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x14.recstream.v1.Filter\x12\x13\n\x0b\x66ilter_text\x18\x06 \x01(\t\x12\x19\n\x11\x65xcluded_item_ids\x18\x07 \x03(\t\x12\x13\n\x0bitem_fields\x18\x08 \x03(\t\"8\n\x10TopItemsResponse\x12$\n\x05items\x18\x01 \x03(\x0b\x32\x15.recstream.v1.TopItem\"\xa1\x01\n\x07TopItem\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\x14\n\npopularity\x18\x02 \x01(\x03H\x00\x12\x0f\n\x05trend\x18\x03 \x01(\x01H\x00\x12\x32\n\x0cpublished_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12 \n\x04item\x18\x05 \x01(\x0b\x32\x12.recstream.v1.ItemB\x08\n\x06\x66igure*o\n\tItemOrder\x12\x1a\n\x16ITEM_ORDER_UNSPECIFIED\x10\x00\x12\x16\n\x12ITEM_ORDER_POPULAR\x10\x01\x12\x17\n\x13ITEM_ORDER_TRENDING\x10\x02\x12\x15\n\x11ITEM_ORDER_NEWEST\x10\x03\x32\xa5\x06\n\x0e\x43\x61talogService\x12\x63\n\x07GetItem\x12\x1c.recstream.v1.GetItemRequest\x1a\x1d.recstream.v1.GetItemResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/items/{item_id}\x12w\n\rBatchGetItems\x12\".recstream.v1.BatchGetItemsRequest\x1a#.recstream.v1.BatchGetItemsResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\"\x12/v1/items:batchGet:\x01*\x12t\n\tListItems\x12\x1e.recstream.v1.ListItemsRequest\x1a\x1f.recstream.v1.ListItemsResponse\"&\x82\xd3\xe4\x93\x02 \x12\t/v1/itemsZ\x13\"\x0e/v1/items:list:\x01*\x12_\n\x08PutItems\x12\x1d.recstream.v1.PutItemsRequest\x1a\x1e.recstream.v1.PutItemsResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\"\t/v1/items:\x01*\x12w\n\rWithdrawItems\x12\".recstream.v1.WithdrawItemsRequest\x1a#.recstream.v1.WithdrawItemsResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\"\x12/v1/items:withdraw:\x01*\x12o\n\x0b\x44\x65leteItems\x12 .recstream.v1.DeleteItemsRequest\x1a!.recstream.v1.DeleteItemsResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/v1/items:delete:\x01*\x12t\n\x08TopItems\x12\x1d.recstream.v1.TopItemsRequest\x1a\x1e.recstream.v1.TopItemsResponse\")\x82\xd3\xe4\x93\x02#\x12\r/v1/items:topZ\x12\"\r/v1/items:top:\x01*B9\n\x0crecstream.v1P\x01Z\x18recstream/v1;recstreamv1\xaa\x02\x0cRecstream.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"recstream/v1/catalog_service.proto\x12\x0crecstream.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19recstream/v1/filter.proto\x1a\x17recstream/v1/item.proto\"!\n\x0eGetItemRequest\x12\x0f\n\x07item_id\x18\x01 \x01(\t\"\x98\x01\n\x0fGetItemResponse\x12 \n\x04item\x18\x01 \x01(\x0b\x32\x12.recstream.v1.Item\x12\x10\n\x08\x65mbedded\x18\x02 \x01(\x08\x12\x12\n\npopularity\x18\x03 \x01(\x03\x12\r\n\x05trend\x18\x04 \x01(\x01\x12.\n\nupdated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"=\n\x14\x42\x61tchGetItemsRequest\x12\x10\n\x08item_ids\x18\x01 \x03(\t\x12\x13\n\x0bitem_fields\x18\x02 \x03(\t\"o\n\x15\x42\x61tchGetItemsResponse\x12!\n\x05items\x18\x01 \x03(\x0b\x32\x12.recstream.v1.Item\x12\x18\n\x10unknown_item_ids\x18\x02 \x03(\t\x12\x19\n\x11\x64\x65\x66\x65rred_item_ids\x18\x03 \x03(\t\"\xb4\x01\n\x10ListItemsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x64omain\x18\x03 \x01(\t\x12$\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x14.recstream.v1.Filter\x12\x13\n\x0b\x66ilter_text\x18\x05 \x01(\t\x12\x19\n\x11include_withdrawn\x18\x06 \x01(\x08\x12\x13\n\x0bitem_fields\x18\x07 \x03(\t\"O\n\x11ListItemsResponse\x12!\n\x05items\x18\x01 \x03(\x0b\x32\x12.recstream.v1.Item\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"4\n\x0fPutItemsRequest\x12!\n\x05items\x18\x01 \x03(\x0b\x32\x12.recstream.v1.Item\"!\n\x10PutItemsResponse\x12\r\n\x05token\x18\x01 \x01(\t\"=\n\x11PatchItemsRequest\x12(\n\x07patches\x18\x01 \x03(\x0b\x32\x17.recstream.v1.ItemPatch\"=\n\x12PatchItemsResponse\x12\r\n\x05token\x18\x01 \x01(\t\x12\x18\n\x10unknown_item_ids\x18\x02 \x03(\t\"X\n\x14WithdrawItemsRequest\x12\x10\n\x08item_ids\x18\x01 \x03(\t\x12.\n\nupdated_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"@\n\x15WithdrawItemsResponse\x12\r\n\x05token\x18\x01 \x01(\t\x12\x18\n\x10unknown_item_ids\x18\x02 \x03(\t\"V\n\x12\x44\x65leteItemsRequest\x12\x10\n\x08item_ids\x18\x01 \x03(\t\x12.\n\nupdated_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\">\n\x13\x44\x65leteItemsResponse\x12\r\n\x05token\x18\x01 \x01(\t\x12\x18\n\x10unknown_item_ids\x18\x02 \x03(\t\"\xee\x01\n\x0fTopItemsRequest\x12&\n\x05order\x18\x01 \x01(\x0e\x32\x17.recstream.v1.ItemOrder\x12)\n\x06window\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05\x63ount\x18\x03 \x01(\x05\x12\x0e\n\x06\x64omain\x18\x04 \x01(\t\x12$\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x14.recstream.v1.Filter\x12\x13\n\x0b\x66ilter_text\x18\x06 \x01(\t\x12\x19\n\x11\x65xcluded_item_ids\x18\x07 \x03(\t\x12\x13\n\x0bitem_fields\x18\x08 \x03(\t\"8\n\x10TopItemsResponse\x12$\n\x05items\x18\x01 \x03(\x0b\x32\x15.recstream.v1.TopItem\"\xa1\x01\n\x07TopItem\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\x14\n\npopularity\x18\x02 \x01(\x03H\x00\x12\x0f\n\x05trend\x18\x03 \x01(\x01H\x00\x12\x32\n\x0cpublished_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12 \n\x04item\x18\x05 \x01(\x0b\x32\x12.recstream.v1.ItemB\x08\n\x06\x66igure*o\n\tItemOrder\x12\x1a\n\x16ITEM_ORDER_UNSPECIFIED\x10\x00\x12\x16\n\x12ITEM_ORDER_POPULAR\x10\x01\x12\x17\n\x13ITEM_ORDER_TRENDING\x10\x02\x12\x15\n\x11ITEM_ORDER_NEWEST\x10\x03\x32\x92\x07\n\x0e\x43\x61talogService\x12\x63\n\x07GetItem\x12\x1c.recstream.v1.GetItemRequest\x1a\x1d.recstream.v1.GetItemResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/items/{item_id}\x12w\n\rBatchGetItems\x12\".recstream.v1.BatchGetItemsRequest\x1a#.recstream.v1.BatchGetItemsResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\"\x12/v1/items:batchGet:\x01*\x12t\n\tListItems\x12\x1e.recstream.v1.ListItemsRequest\x1a\x1f.recstream.v1.ListItemsResponse\"&\x82\xd3\xe4\x93\x02 \x12\t/v1/itemsZ\x13\"\x0e/v1/items:list:\x01*\x12_\n\x08PutItems\x12\x1d.recstream.v1.PutItemsRequest\x1a\x1e.recstream.v1.PutItemsResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\"\t/v1/items:\x01*\x12k\n\nPatchItems\x12\x1f.recstream.v1.PatchItemsRequest\x1a .recstream.v1.PatchItemsResponse\"\x1a\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/items:patch:\x01*\x12w\n\rWithdrawItems\x12\".recstream.v1.WithdrawItemsRequest\x1a#.recstream.v1.WithdrawItemsResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\"\x12/v1/items:withdraw:\x01*\x12o\n\x0b\x44\x65leteItems\x12 .recstream.v1.DeleteItemsRequest\x1a!.recstream.v1.DeleteItemsResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/v1/items:delete:\x01*\x12t\n\x08TopItems\x12\x1d.recstream.v1.TopItemsRequest\x1a\x1e.recstream.v1.TopItemsResponse\")\x82\xd3\xe4\x93\x02#\x12\r/v1/items:topZ\x12\"\r/v1/items:top:\x01*B9\n\x0crecstream.v1P\x01Z\x18recstream/v1;recstreamv1\xaa\x02\x0cRecstream.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,44 +45,50 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CATALOGSERVICE'].methods_by_name['ListItems']._serialized_options = b'\202\323\344\223\002 \022\t/v1/itemsZ\023\"\016/v1/items:list:\001*'
   _globals['_CATALOGSERVICE'].methods_by_name['PutItems']._loaded_options = None
   _globals['_CATALOGSERVICE'].methods_by_name['PutItems']._serialized_options = b'\202\323\344\223\002\016\"\t/v1/items:\001*'
+  _globals['_CATALOGSERVICE'].methods_by_name['PatchItems']._loaded_options = None
+  _globals['_CATALOGSERVICE'].methods_by_name['PatchItems']._serialized_options = b'\202\323\344\223\002\024\"\017/v1/items:patch:\001*'
   _globals['_CATALOGSERVICE'].methods_by_name['WithdrawItems']._loaded_options = None
   _globals['_CATALOGSERVICE'].methods_by_name['WithdrawItems']._serialized_options = b'\202\323\344\223\002\027\"\022/v1/items:withdraw:\001*'
   _globals['_CATALOGSERVICE'].methods_by_name['DeleteItems']._loaded_options = None
   _globals['_CATALOGSERVICE'].methods_by_name['DeleteItems']._serialized_options = b'\202\323\344\223\002\025\"\020/v1/items:delete:\001*'
   _globals['_CATALOGSERVICE'].methods_by_name['TopItems']._loaded_options = None
   _globals['_CATALOGSERVICE'].methods_by_name['TopItems']._serialized_options = b'\202\323\344\223\002#\022\r/v1/items:topZ\022\"\r/v1/items:top:\001*'
-  _globals['_ITEMORDER']._serialized_start=1544
-  _globals['_ITEMORDER']._serialized_end=1655
+  _globals['_ITEMORDER']._serialized_start=1815
+  _globals['_ITEMORDER']._serialized_end=1926
   _globals['_GETITEMREQUEST']._serialized_start=199
   _globals['_GETITEMREQUEST']._serialized_end=232
-  _globals['_GETITEMRESPONSE']._serialized_start=234
-  _globals['_GETITEMRESPONSE']._serialized_end=338
-  _globals['_BATCHGETITEMSREQUEST']._serialized_start=340
-  _globals['_BATCHGETITEMSREQUEST']._serialized_end=401
-  _globals['_BATCHGETITEMSRESPONSE']._serialized_start=403
-  _globals['_BATCHGETITEMSRESPONSE']._serialized_end=514
-  _globals['_LISTITEMSREQUEST']._serialized_start=517
-  _globals['_LISTITEMSREQUEST']._serialized_end=697
-  _globals['_LISTITEMSRESPONSE']._serialized_start=699
-  _globals['_LISTITEMSRESPONSE']._serialized_end=778
-  _globals['_PUTITEMSREQUEST']._serialized_start=780
-  _globals['_PUTITEMSREQUEST']._serialized_end=832
-  _globals['_PUTITEMSRESPONSE']._serialized_start=834
-  _globals['_PUTITEMSRESPONSE']._serialized_end=867
-  _globals['_WITHDRAWITEMSREQUEST']._serialized_start=869
-  _globals['_WITHDRAWITEMSREQUEST']._serialized_end=909
-  _globals['_WITHDRAWITEMSRESPONSE']._serialized_start=911
-  _globals['_WITHDRAWITEMSRESPONSE']._serialized_end=975
-  _globals['_DELETEITEMSREQUEST']._serialized_start=977
-  _globals['_DELETEITEMSREQUEST']._serialized_end=1015
-  _globals['_DELETEITEMSRESPONSE']._serialized_start=1017
-  _globals['_DELETEITEMSRESPONSE']._serialized_end=1079
-  _globals['_TOPITEMSREQUEST']._serialized_start=1082
-  _globals['_TOPITEMSREQUEST']._serialized_end=1320
-  _globals['_TOPITEMSRESPONSE']._serialized_start=1322
-  _globals['_TOPITEMSRESPONSE']._serialized_end=1378
-  _globals['_TOPITEM']._serialized_start=1381
-  _globals['_TOPITEM']._serialized_end=1542
-  _globals['_CATALOGSERVICE']._serialized_start=1658
-  _globals['_CATALOGSERVICE']._serialized_end=2463
+  _globals['_GETITEMRESPONSE']._serialized_start=235
+  _globals['_GETITEMRESPONSE']._serialized_end=387
+  _globals['_BATCHGETITEMSREQUEST']._serialized_start=389
+  _globals['_BATCHGETITEMSREQUEST']._serialized_end=450
+  _globals['_BATCHGETITEMSRESPONSE']._serialized_start=452
+  _globals['_BATCHGETITEMSRESPONSE']._serialized_end=563
+  _globals['_LISTITEMSREQUEST']._serialized_start=566
+  _globals['_LISTITEMSREQUEST']._serialized_end=746
+  _globals['_LISTITEMSRESPONSE']._serialized_start=748
+  _globals['_LISTITEMSRESPONSE']._serialized_end=827
+  _globals['_PUTITEMSREQUEST']._serialized_start=829
+  _globals['_PUTITEMSREQUEST']._serialized_end=881
+  _globals['_PUTITEMSRESPONSE']._serialized_start=883
+  _globals['_PUTITEMSRESPONSE']._serialized_end=916
+  _globals['_PATCHITEMSREQUEST']._serialized_start=918
+  _globals['_PATCHITEMSREQUEST']._serialized_end=979
+  _globals['_PATCHITEMSRESPONSE']._serialized_start=981
+  _globals['_PATCHITEMSRESPONSE']._serialized_end=1042
+  _globals['_WITHDRAWITEMSREQUEST']._serialized_start=1044
+  _globals['_WITHDRAWITEMSREQUEST']._serialized_end=1132
+  _globals['_WITHDRAWITEMSRESPONSE']._serialized_start=1134
+  _globals['_WITHDRAWITEMSRESPONSE']._serialized_end=1198
+  _globals['_DELETEITEMSREQUEST']._serialized_start=1200
+  _globals['_DELETEITEMSREQUEST']._serialized_end=1286
+  _globals['_DELETEITEMSRESPONSE']._serialized_start=1288
+  _globals['_DELETEITEMSRESPONSE']._serialized_end=1350
+  _globals['_TOPITEMSREQUEST']._serialized_start=1353
+  _globals['_TOPITEMSREQUEST']._serialized_end=1591
+  _globals['_TOPITEMSRESPONSE']._serialized_start=1593
+  _globals['_TOPITEMSRESPONSE']._serialized_end=1649
+  _globals['_TOPITEM']._serialized_start=1652
+  _globals['_TOPITEM']._serialized_end=1813
+  _globals['_CATALOGSERVICE']._serialized_start=1929
+  _globals['_CATALOGSERVICE']._serialized_end=2843
 # @@protoc_insertion_point(module_scope)

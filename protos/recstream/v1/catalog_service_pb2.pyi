@@ -45,6 +45,7 @@ from recstream.v1.filter_pb2 import (
 )
 from recstream.v1.item_pb2 import (
     Item,
+    ItemPatch,
 )
 from typing import (
     Literal,
@@ -101,6 +102,7 @@ class GetItemResponse(Message):
     EMBEDDED_FIELD_NUMBER: int
     POPULARITY_FIELD_NUMBER: int
     TREND_FIELD_NUMBER: int
+    UPDATED_AT_FIELD_NUMBER: int
     embedded: bool
     """True: the item has a vector."""
     popularity: int
@@ -109,7 +111,11 @@ class GetItemResponse(Message):
     """The same events, each weighted by 2^(-age / half-life) at the time of the read."""
     @property
     def item(self) -> Item:
-        """The item as it was last put. Its media have hashes instead of contents."""
+        """The item after its newest changes. Its media have hashes instead of contents."""
+
+    @property
+    def updated_at(self) -> Timestamp:
+        """When its source changed it last. Absent: unknown."""
 
     def __init__(
         self,
@@ -118,9 +124,10 @@ class GetItemResponse(Message):
         embedded: bool = ...,
         popularity: int = ...,
         trend: float = ...,
+        updated_at: Timestamp | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: Literal["item", b"item"]) -> bool: ...
-    def ClearField(self, field_name: Literal["embedded", b"embedded", "item", b"item", "popularity", b"popularity", "trend", b"trend"]) -> None: ...
+    def HasField(self, field_name: Literal["item", b"item", "updated_at", b"updated_at"]) -> bool: ...
+    def ClearField(self, field_name: Literal["embedded", b"embedded", "item", b"item", "popularity", b"popularity", "trend", b"trend", "updated_at", b"updated_at"]) -> None: ...
 
 @final
 class BatchGetItemsRequest(Message):
@@ -268,20 +275,63 @@ class PutItemsResponse(Message):
     def ClearField(self, field_name: Literal["token", b"token"]) -> None: ...
 
 @final
+class PatchItemsRequest(Message):
+    DESCRIPTOR: Descriptor
+
+    PATCHES_FIELD_NUMBER: int
+    @property
+    def patches(self) -> RepeatedCompositeFieldContainer[ItemPatch]:
+        """The patches, at most 1,000. The whole request must be below 4 MiB."""
+
+    def __init__(
+        self,
+        *,
+        patches: Iterable[ItemPatch] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["patches", b"patches"]) -> None: ...
+
+@final
+class PatchItemsResponse(Message):
+    DESCRIPTOR: Descriptor
+
+    TOKEN_FIELD_NUMBER: int
+    UNKNOWN_ITEM_IDS_FIELD_NUMBER: int
+    token: str
+    """One token for all patches, as in PutItemsResponse."""
+    @property
+    def unknown_item_ids(self) -> RepeatedScalarFieldContainer[str]:
+        """The different items that this server did not know, in order."""
+
+    def __init__(
+        self,
+        *,
+        token: str = ...,
+        unknown_item_ids: Iterable[str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["token", b"token", "unknown_item_ids", b"unknown_item_ids"]) -> None: ...
+
+@final
 class WithdrawItemsRequest(Message):
     DESCRIPTOR: Descriptor
 
     ITEM_IDS_FIELD_NUMBER: int
+    UPDATED_AT_FIELD_NUMBER: int
     @property
     def item_ids(self) -> RepeatedScalarFieldContainer[str]:
         """The items to withdraw, at most 1,000."""
+
+    @property
+    def updated_at(self) -> Timestamp:
+        """When the source withdrew them, as in Item. Absent: now."""
 
     def __init__(
         self,
         *,
         item_ids: Iterable[str] | None = ...,
+        updated_at: Timestamp | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: Literal["item_ids", b"item_ids"]) -> None: ...
+    def HasField(self, field_name: Literal["updated_at", b"updated_at"]) -> bool: ...
+    def ClearField(self, field_name: Literal["item_ids", b"item_ids", "updated_at", b"updated_at"]) -> None: ...
 
 @final
 class WithdrawItemsResponse(Message):
@@ -290,10 +340,10 @@ class WithdrawItemsResponse(Message):
     TOKEN_FIELD_NUMBER: int
     UNKNOWN_ITEM_IDS_FIELD_NUMBER: int
     token: str
-    """One token for all known items, as in PutItemsResponse."""
+    """One token for all items, as in PutItemsResponse."""
     @property
     def unknown_item_ids(self) -> RepeatedScalarFieldContainer[str]:
-        """The unknown items, in order."""
+        """The items that this server did not know, in order."""
 
     def __init__(
         self,
@@ -308,16 +358,23 @@ class DeleteItemsRequest(Message):
     DESCRIPTOR: Descriptor
 
     ITEM_IDS_FIELD_NUMBER: int
+    UPDATED_AT_FIELD_NUMBER: int
     @property
     def item_ids(self) -> RepeatedScalarFieldContainer[str]:
         """The items to delete, at most 1,000."""
+
+    @property
+    def updated_at(self) -> Timestamp:
+        """When the source deleted them, as in Item. Absent: now."""
 
     def __init__(
         self,
         *,
         item_ids: Iterable[str] | None = ...,
+        updated_at: Timestamp | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: Literal["item_ids", b"item_ids"]) -> None: ...
+    def HasField(self, field_name: Literal["updated_at", b"updated_at"]) -> bool: ...
+    def ClearField(self, field_name: Literal["item_ids", b"item_ids", "updated_at", b"updated_at"]) -> None: ...
 
 @final
 class DeleteItemsResponse(Message):

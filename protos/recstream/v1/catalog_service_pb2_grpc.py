@@ -55,6 +55,11 @@ class CatalogServiceStub(object):
                 request_serializer=recstream_dot_v1_dot_catalog__service__pb2.PutItemsRequest.SerializeToString,
                 response_deserializer=recstream_dot_v1_dot_catalog__service__pb2.PutItemsResponse.FromString,
                 _registered_method=True)
+        self.PatchItems = channel.unary_unary(
+                '/recstream.v1.CatalogService/PatchItems',
+                request_serializer=recstream_dot_v1_dot_catalog__service__pb2.PatchItemsRequest.SerializeToString,
+                response_deserializer=recstream_dot_v1_dot_catalog__service__pb2.PatchItemsResponse.FromString,
+                _registered_method=True)
         self.WithdrawItems = channel.unary_unary(
                 '/recstream.v1.CatalogService/WithdrawItems',
                 request_serializer=recstream_dot_v1_dot_catalog__service__pb2.WithdrawItemsRequest.SerializeToString,
@@ -100,17 +105,27 @@ class CatalogServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def PutItems(self, request, context):
-        """Adds or replaces items, at most 1,000. Answers when Kafka has them. If one item is refused, none is put.
+        """Adds or replaces items, at most 1,000. Answers when Kafka has them. If one item is refused, none is put. What is
+        known of an item with a later `updated_at` stays as it is.
         This server knows the items from then on. Any server does in an answer that was asked for with the token in `after`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PatchItems(self, request, context):
+        """Sets or clears single fields of items, at most 1,000. Answers when Kafka has them. If one patch is refused, none is
+        applied. A patch of an unknown item waits until the item is put; the answer names the items that are unknown here.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WithdrawItems(self, request, context):
-        """Takes items off every list. They stay in the catalogue, without the contents of their media, and may be put again.
-        When the call is answered, this server's lists are without them; other servers follow when they have read the
-        records from Kafka. The answer names unknown items.
+        """Takes items off every list. They stay in the catalogue. It is a patch of `withdrawn`: a later put or patch with
+        `withdrawn` false recommends the item again, and an older one does not. When the call is answered, this server's
+        lists are without them; other servers follow when they have read the records from Kafka. The answer names the items
+        that are unknown here: they are withdrawn once they are put, unless that is later.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -119,7 +134,7 @@ class CatalogServiceServicer(object):
     def DeleteItems(self, request, context):
         """Removes items from the catalogue, with their media and vectors, and takes them off every list as WithdrawItems
         does. The counts of their events stay, so an item that is put again has its popularity. Deleting an item twice is
-        not an error: the answer names the items that were unknown here.
+        not an error: the answer names the items that were unknown here. A put with an earlier time brings nothing back.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -154,6 +169,11 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     servicer.PutItems,
                     request_deserializer=recstream_dot_v1_dot_catalog__service__pb2.PutItemsRequest.FromString,
                     response_serializer=recstream_dot_v1_dot_catalog__service__pb2.PutItemsResponse.SerializeToString,
+            ),
+            'PatchItems': grpc.unary_unary_rpc_method_handler(
+                    servicer.PatchItems,
+                    request_deserializer=recstream_dot_v1_dot_catalog__service__pb2.PatchItemsRequest.FromString,
+                    response_serializer=recstream_dot_v1_dot_catalog__service__pb2.PatchItemsResponse.SerializeToString,
             ),
             'WithdrawItems': grpc.unary_unary_rpc_method_handler(
                     servicer.WithdrawItems,
@@ -280,6 +300,33 @@ class CatalogService(object):
             '/recstream.v1.CatalogService/PutItems',
             recstream_dot_v1_dot_catalog__service__pb2.PutItemsRequest.SerializeToString,
             recstream_dot_v1_dot_catalog__service__pb2.PutItemsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PatchItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recstream.v1.CatalogService/PatchItems',
+            recstream_dot_v1_dot_catalog__service__pb2.PatchItemsRequest.SerializeToString,
+            recstream_dot_v1_dot_catalog__service__pb2.PatchItemsResponse.FromString,
             options,
             channel_credentials,
             insecure,

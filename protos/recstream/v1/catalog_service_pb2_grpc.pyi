@@ -89,6 +89,22 @@ _CatalogServicePutItemsType = typing_extensions.TypeVar(
     ],
 )
 
+_CatalogServicePatchItemsType = typing_extensions.TypeVar(
+    '_CatalogServicePatchItemsType',
+    grpc.UnaryUnaryMultiCallable[
+        recstream.v1.catalog_service_pb2.PatchItemsRequest,
+        recstream.v1.catalog_service_pb2.PatchItemsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        recstream.v1.catalog_service_pb2.PatchItemsRequest,
+        recstream.v1.catalog_service_pb2.PatchItemsResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        recstream.v1.catalog_service_pb2.PatchItemsRequest,
+        recstream.v1.catalog_service_pb2.PatchItemsResponse,
+    ],
+)
+
 _CatalogServiceWithdrawItemsType = typing_extensions.TypeVar(
     '_CatalogServiceWithdrawItemsType',
     grpc.UnaryUnaryMultiCallable[
@@ -137,7 +153,7 @@ _CatalogServiceTopItemsType = typing_extensions.TypeVar(
     ],
 )
 
-class CatalogServiceStub(typing.Generic[_CatalogServiceGetItemType, _CatalogServiceBatchGetItemsType, _CatalogServiceListItemsType, _CatalogServicePutItemsType, _CatalogServiceWithdrawItemsType, _CatalogServiceDeleteItemsType, _CatalogServiceTopItemsType]):
+class CatalogServiceStub(typing.Generic[_CatalogServiceGetItemType, _CatalogServiceBatchGetItemsType, _CatalogServiceListItemsType, _CatalogServicePutItemsType, _CatalogServicePatchItemsType, _CatalogServiceWithdrawItemsType, _CatalogServiceDeleteItemsType, _CatalogServiceTopItemsType]):
     """The catalogue: the items that can be recommended."""
 
     @typing.overload
@@ -157,6 +173,10 @@ class CatalogServiceStub(typing.Generic[_CatalogServiceGetItemType, _CatalogServ
         grpc.UnaryUnaryMultiCallable[
             recstream.v1.catalog_service_pb2.PutItemsRequest,
             recstream.v1.catalog_service_pb2.PutItemsResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            recstream.v1.catalog_service_pb2.PatchItemsRequest,
+            recstream.v1.catalog_service_pb2.PatchItemsResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             recstream.v1.catalog_service_pb2.WithdrawItemsRequest,
@@ -191,6 +211,10 @@ class CatalogServiceStub(typing.Generic[_CatalogServiceGetItemType, _CatalogServ
             recstream.v1.catalog_service_pb2.PutItemsResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            recstream.v1.catalog_service_pb2.PatchItemsRequest,
+            recstream.v1.catalog_service_pb2.PatchItemsResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             recstream.v1.catalog_service_pb2.WithdrawItemsRequest,
             recstream.v1.catalog_service_pb2.WithdrawItemsResponse,
         ],
@@ -217,20 +241,27 @@ class CatalogServiceStub(typing.Generic[_CatalogServiceGetItemType, _CatalogServ
     """
 
     PutItems: _CatalogServicePutItemsType
-    """Adds or replaces items, at most 1,000. Answers when Kafka has them. If one item is refused, none is put.
+    """Adds or replaces items, at most 1,000. Answers when Kafka has them. If one item is refused, none is put. What is
+    known of an item with a later `updated_at` stays as it is.
     This server knows the items from then on. Any server does in an answer that was asked for with the token in `after`.
     """
 
+    PatchItems: _CatalogServicePatchItemsType
+    """Sets or clears single fields of items, at most 1,000. Answers when Kafka has them. If one patch is refused, none is
+    applied. A patch of an unknown item waits until the item is put; the answer names the items that are unknown here.
+    """
+
     WithdrawItems: _CatalogServiceWithdrawItemsType
-    """Takes items off every list. They stay in the catalogue, without the contents of their media, and may be put again.
-    When the call is answered, this server's lists are without them; other servers follow when they have read the
-    records from Kafka. The answer names unknown items.
+    """Takes items off every list. They stay in the catalogue. It is a patch of `withdrawn`: a later put or patch with
+    `withdrawn` false recommends the item again, and an older one does not. When the call is answered, this server's
+    lists are without them; other servers follow when they have read the records from Kafka. The answer names the items
+    that are unknown here: they are withdrawn once they are put, unless that is later.
     """
 
     DeleteItems: _CatalogServiceDeleteItemsType
     """Removes items from the catalogue, with their media and vectors, and takes them off every list as WithdrawItems
     does. The counts of their events stay, so an item that is put again has its popularity. Deleting an item twice is
-    not an error: the answer names the items that were unknown here.
+    not an error: the answer names the items that were unknown here. A put with an earlier time brings nothing back.
     """
 
     TopItems: _CatalogServiceTopItemsType
@@ -252,6 +283,10 @@ CatalogServiceAsyncStub: typing_extensions.TypeAlias = CatalogServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         recstream.v1.catalog_service_pb2.PutItemsRequest,
         recstream.v1.catalog_service_pb2.PutItemsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        recstream.v1.catalog_service_pb2.PatchItemsRequest,
+        recstream.v1.catalog_service_pb2.PatchItemsResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         recstream.v1.catalog_service_pb2.WithdrawItemsRequest,
@@ -303,8 +338,19 @@ class CatalogServiceServicer(metaclass=abc.ABCMeta):
         request: recstream.v1.catalog_service_pb2.PutItemsRequest,
         context: _ServicerContext,
     ) -> typing.Union[recstream.v1.catalog_service_pb2.PutItemsResponse, collections.abc.Awaitable[recstream.v1.catalog_service_pb2.PutItemsResponse]]:
-        """Adds or replaces items, at most 1,000. Answers when Kafka has them. If one item is refused, none is put.
+        """Adds or replaces items, at most 1,000. Answers when Kafka has them. If one item is refused, none is put. What is
+        known of an item with a later `updated_at` stays as it is.
         This server knows the items from then on. Any server does in an answer that was asked for with the token in `after`.
+        """
+
+    @abc.abstractmethod
+    def PatchItems(
+        self,
+        request: recstream.v1.catalog_service_pb2.PatchItemsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[recstream.v1.catalog_service_pb2.PatchItemsResponse, collections.abc.Awaitable[recstream.v1.catalog_service_pb2.PatchItemsResponse]]:
+        """Sets or clears single fields of items, at most 1,000. Answers when Kafka has them. If one patch is refused, none is
+        applied. A patch of an unknown item waits until the item is put; the answer names the items that are unknown here.
         """
 
     @abc.abstractmethod
@@ -313,9 +359,10 @@ class CatalogServiceServicer(metaclass=abc.ABCMeta):
         request: recstream.v1.catalog_service_pb2.WithdrawItemsRequest,
         context: _ServicerContext,
     ) -> typing.Union[recstream.v1.catalog_service_pb2.WithdrawItemsResponse, collections.abc.Awaitable[recstream.v1.catalog_service_pb2.WithdrawItemsResponse]]:
-        """Takes items off every list. They stay in the catalogue, without the contents of their media, and may be put again.
-        When the call is answered, this server's lists are without them; other servers follow when they have read the
-        records from Kafka. The answer names unknown items.
+        """Takes items off every list. They stay in the catalogue. It is a patch of `withdrawn`: a later put or patch with
+        `withdrawn` false recommends the item again, and an older one does not. When the call is answered, this server's
+        lists are without them; other servers follow when they have read the records from Kafka. The answer names the items
+        that are unknown here: they are withdrawn once they are put, unless that is later.
         """
 
     @abc.abstractmethod
@@ -326,7 +373,7 @@ class CatalogServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[recstream.v1.catalog_service_pb2.DeleteItemsResponse, collections.abc.Awaitable[recstream.v1.catalog_service_pb2.DeleteItemsResponse]]:
         """Removes items from the catalogue, with their media and vectors, and takes them off every list as WithdrawItems
         does. The counts of their events stay, so an item that is put again has its popularity. Deleting an item twice is
-        not an error: the answer names the items that were unknown here.
+        not an error: the answer names the items that were unknown here. A put with an earlier time brings nothing back.
         """
 
     @abc.abstractmethod

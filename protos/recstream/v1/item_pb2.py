@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17recstream/v1/item.proto\x12\x0crecstream.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfc\x02\n\x04Item\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x12\n\ncategories\x18\x04 \x03(\t\x12\x36\n\nattributes\x18\x05 \x03(\x0b\x32\".recstream.v1.Item.AttributesEntry\x12\x0e\n\x06\x64omain\x18\x06 \x01(\t\x12\x11\n\twithdrawn\x18\x07 \x01(\x08\x12.\n\nexpires_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cpublished_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\"\n\x05media\x18\n \x03(\x0b\x32\x13.recstream.v1.Media\x1aJ\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.recstream.v1.Attribute:\x02\x38\x01\"+\n\tAttribute\x12\r\n\x05texts\x18\x01 \x03(\t\x12\x0f\n\x07numbers\x18\x02 \x03(\x01\"V\n\x05Media\x12\x10\n\x08modality\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\x0c\x12\x14\n\x0c\x63ontent_type\x18\x03 \x01(\t\x12\x14\n\x0c\x63ontent_hash\x18\x04 \x01(\x0c\x42\x39\n\x0crecstream.v1P\x01Z\x18recstream/v1;recstreamv1\xaa\x02\x0cRecstream.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17recstream/v1/item.proto\x12\x0crecstream.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xac\x03\n\x04Item\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x12\n\ncategories\x18\x04 \x03(\t\x12\x36\n\nattributes\x18\x05 \x03(\x0b\x32\".recstream.v1.Item.AttributesEntry\x12\x0e\n\x06\x64omain\x18\x06 \x01(\t\x12\x11\n\twithdrawn\x18\x07 \x01(\x08\x12.\n\nexpires_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cpublished_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\"\n\x05media\x18\n \x03(\x0b\x32\x13.recstream.v1.Media\x12.\n\nupdated_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1aJ\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.recstream.v1.Attribute:\x02\x38\x01\"=\n\tItemPatch\x12 \n\x04item\x18\x01 \x01(\x0b\x32\x12.recstream.v1.Item\x12\x0e\n\x06\x66ields\x18\x02 \x03(\t\"+\n\tAttribute\x12\r\n\x05texts\x18\x01 \x03(\t\x12\x0f\n\x07numbers\x18\x02 \x03(\x01\"V\n\x05Media\x12\x10\n\x08modality\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\x0c\x12\x14\n\x0c\x63ontent_type\x18\x03 \x01(\t\x12\x14\n\x0c\x63ontent_hash\x18\x04 \x01(\x0c\x42\x39\n\x0crecstream.v1P\x01Z\x18recstream/v1;recstreamv1\xaa\x02\x0cRecstream.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,11 +36,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ITEM_ATTRIBUTESENTRY']._loaded_options = None
   _globals['_ITEM_ATTRIBUTESENTRY']._serialized_options = b'8\001'
   _globals['_ITEM']._serialized_start=75
-  _globals['_ITEM']._serialized_end=455
-  _globals['_ITEM_ATTRIBUTESENTRY']._serialized_start=381
-  _globals['_ITEM_ATTRIBUTESENTRY']._serialized_end=455
-  _globals['_ATTRIBUTE']._serialized_start=457
-  _globals['_ATTRIBUTE']._serialized_end=500
-  _globals['_MEDIA']._serialized_start=502
-  _globals['_MEDIA']._serialized_end=588
+  _globals['_ITEM']._serialized_end=503
+  _globals['_ITEM_ATTRIBUTESENTRY']._serialized_start=429
+  _globals['_ITEM_ATTRIBUTESENTRY']._serialized_end=503
+  _globals['_ITEMPATCH']._serialized_start=505
+  _globals['_ITEMPATCH']._serialized_end=566
+  _globals['_ATTRIBUTE']._serialized_start=568
+  _globals['_ATTRIBUTE']._serialized_end=611
+  _globals['_MEDIA']._serialized_start=613
+  _globals['_MEDIA']._serialized_end=699
 # @@protoc_insertion_point(module_scope)

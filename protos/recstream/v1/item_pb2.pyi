@@ -72,6 +72,7 @@ class Item(Message):
     EXPIRES_AT_FIELD_NUMBER: int
     PUBLISHED_AT_FIELD_NUMBER: int
     MEDIA_FIELD_NUMBER: int
+    UPDATED_AT_FIELD_NUMBER: int
     item_id: str
     """At most 256 bytes of UTF-8, compared byte for byte. Not blank."""
     title: str
@@ -107,6 +108,14 @@ class Item(Message):
         knows. It ignores others, and contents that cannot be read. An item without media is recommended by its text.
         """
 
+    @property
+    def updated_at(self) -> Timestamp:
+        """When its source changed it, from 1970 on, to the nanosecond. The later time wins, in whatever order changes arrive.
+        Absent: when the server received it, or the timestamp of the record in Kafka. A time that is ahead of that by more
+        than five minutes is replaced by it. In answers: the time of the newest change, only where `item_fields` names it, so
+        that an item that was read can be changed and put again.
+        """
+
     def __init__(
         self,
         *,
@@ -120,9 +129,37 @@ class Item(Message):
         expires_at: Timestamp | None = ...,
         published_at: Timestamp | None = ...,
         media: Iterable[Media] | None = ...,
+        updated_at: Timestamp | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: Literal["expires_at", b"expires_at", "published_at", b"published_at"]) -> bool: ...
-    def ClearField(self, field_name: Literal["attributes", b"attributes", "categories", b"categories", "description", b"description", "domain", b"domain", "expires_at", b"expires_at", "item_id", b"item_id", "media", b"media", "published_at", b"published_at", "title", b"title", "withdrawn", b"withdrawn"]) -> None: ...
+    def HasField(self, field_name: Literal["expires_at", b"expires_at", "published_at", b"published_at", "updated_at", b"updated_at"]) -> bool: ...
+    def ClearField(self, field_name: Literal["attributes", b"attributes", "categories", b"categories", "description", b"description", "domain", b"domain", "expires_at", b"expires_at", "item_id", b"item_id", "media", b"media", "published_at", b"published_at", "title", b"title", "updated_at", b"updated_at", "withdrawn", b"withdrawn"]) -> None: ...
+
+@final
+class ItemPatch(Message):
+    """New values of some fields of an item."""
+
+    DESCRIPTOR: Descriptor
+
+    ITEM_FIELD_NUMBER: int
+    FIELDS_FIELD_NUMBER: int
+    @property
+    def item(self) -> Item:
+        """The item id, and the values. `updated_at` is the time of all of them. Other fields are ignored."""
+
+    @property
+    def fields(self) -> RepeatedScalarFieldContainer[str]:
+        """The fields to set, at most 128: names such as `title`, or `attributes.NAME` for one attribute, as in ListView. A
+        field that `item` does not have is cleared. `item_id` and `updated_at` cannot be patched.
+        """
+
+    def __init__(
+        self,
+        *,
+        item: Item | None = ...,
+        fields: Iterable[str] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: Literal["item", b"item"]) -> bool: ...
+    def ClearField(self, field_name: Literal["fields", b"fields", "item", b"item"]) -> None: ...
 
 @final
 class Attribute(Message):
@@ -162,7 +199,7 @@ class Media(Message):
     """The kind of media, such as `image`: 1 to 32 lower-case letters, digits and underscores, beginning with a letter."""
     content: bytes
     """The bytes of the file: JPEG, PNG, WebP or GIF for an image. Required when an item is put. Answers leave it
-    out. Withdrawing an item deletes it. To recommend the item again, put it again with its contents.
+    out.
     """
     content_type: str
     """The media type, such as `image/jpeg`. At most 128 bytes. It is informational: models look at the content."""

@@ -22,19 +22,30 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from recstream.v1 import item_pb2 as recstream_dot_v1_dot_item__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"recstream/storage/v1/catalog.proto\x12\x14recstream.storage.v1\"2\n\nItemVector\x12\x0e\n\x06vector\x18\x01 \x01(\x0c\x12\x14\n\x0c\x63ontent_hash\x18\x02 \x01(\x0c\"q\n\tItemStats\x12\x11\n\tpositives\x18\x01 \x01(\x03\x12/\n\x05hours\x18\x02 \x03(\x0b\x32 .recstream.storage.v1.HourBucket\x12\x0c\n\x04\x64\x61ys\x18\x03 \x03(\x03\x12\x12\n\nday_counts\x18\x04 \x03(\x03\")\n\nHourBucket\x12\x0c\n\x04hour\x18\x01 \x01(\x03\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"recstream/storage/v1/catalog.proto\x12\x14recstream.storage.v1\x1a\x17recstream/v1/item.proto\"2\n\nItemVector\x12\x0e\n\x06vector\x18\x01 \x01(\x0c\x12\x14\n\x0c\x63ontent_hash\x18\x02 \x01(\x0c\"q\n\tItemStats\x12\x11\n\tpositives\x18\x01 \x01(\x03\x12/\n\x05hours\x18\x02 \x03(\x0b\x32 .recstream.storage.v1.HourBucket\x12\x0c\n\x04\x64\x61ys\x18\x03 \x03(\x03\x12\x12\n\nday_counts\x18\x04 \x03(\x03\")\n\nHourBucket\x12\x0c\n\x04hour\x18\x01 \x01(\x03\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"\xa8\x01\n\nItemChange\x12\x0f\n\x07time_ns\x18\x01 \x01(\x03\x12!\n\x03put\x18\x02 \x01(\x0b\x32\x12.recstream.v1.ItemH\x00\x12(\n\x05patch\x18\x03 \x01(\x0b\x32\x17.recstream.v1.ItemPatchH\x00\x12\x32\n\x08\x64\x65letion\x18\x04 \x01(\x0b\x32\x1e.recstream.storage.v1.DeletionH\x00\x42\x08\n\x06\x63hange\"\n\n\x08\x44\x65letion\"\x95\x01\n\tItemTimes\x12\x30\n\x05whole\x18\x01 \x01(\x0b\x32!.recstream.storage.v1.ChangeStamp\x12\x31\n\x07patched\x18\x02 \x03(\x0b\x32 .recstream.storage.v1.FieldStamp\x12#\n\x07waiting\x18\x03 \x01(\x0b\x32\x12.recstream.v1.Item\"L\n\nFieldStamp\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x30\n\x05stamp\x18\x02 \x01(\x0b\x32!.recstream.storage.v1.ChangeStamp\"+\n\x0b\x43hangeStamp\x12\x0f\n\x07time_ns\x18\x01 \x01(\x10\x12\x0b\n\x03tie\x18\x02 \x01(\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'recstream.storage.v1.catalog_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ITEMVECTOR']._serialized_start=60
-  _globals['_ITEMVECTOR']._serialized_end=110
-  _globals['_ITEMSTATS']._serialized_start=112
-  _globals['_ITEMSTATS']._serialized_end=225
-  _globals['_HOURBUCKET']._serialized_start=227
-  _globals['_HOURBUCKET']._serialized_end=268
+  _globals['_ITEMVECTOR']._serialized_start=85
+  _globals['_ITEMVECTOR']._serialized_end=135
+  _globals['_ITEMSTATS']._serialized_start=137
+  _globals['_ITEMSTATS']._serialized_end=250
+  _globals['_HOURBUCKET']._serialized_start=252
+  _globals['_HOURBUCKET']._serialized_end=293
+  _globals['_ITEMCHANGE']._serialized_start=296
+  _globals['_ITEMCHANGE']._serialized_end=464
+  _globals['_DELETION']._serialized_start=466
+  _globals['_DELETION']._serialized_end=476
+  _globals['_ITEMTIMES']._serialized_start=479
+  _globals['_ITEMTIMES']._serialized_end=628
+  _globals['_FIELDSTAMP']._serialized_start=630
+  _globals['_FIELDSTAMP']._serialized_end=706
+  _globals['_CHANGESTAMP']._serialized_start=708
+  _globals['_CHANGESTAMP']._serialized_end=751
 # @@protoc_insertion_point(module_scope)

@@ -4,8 +4,10 @@ isort:skip_file
 """
 
 from builtins import (
+    bool,
     bytes,
     int,
+    str,
 )
 from collections.abc import (
     Iterable,
@@ -20,6 +22,10 @@ from google.protobuf.internal.containers import (
 )
 from google.protobuf.message import (
     Message,
+)
+from recstream.v1.item_pb2 import (
+    Item,
+    ItemPatch,
 )
 from typing import (
     Literal,
@@ -108,3 +114,119 @@ class HourBucket(Message):
         count: int = ...,
     ) -> None: ...
     def ClearField(self, field_name: Literal["count", b"count", "hour", b"hour"]) -> None: ...
+
+@final
+class ItemChange(Message):
+    """A change of an item that a server accepted. It is the value of a record on `item-changes`, whose key is the item id."""
+
+    DESCRIPTOR: Descriptor
+
+    TIME_NS_FIELD_NUMBER: int
+    PUT_FIELD_NUMBER: int
+    PATCH_FIELD_NUMBER: int
+    DELETION_FIELD_NUMBER: int
+    time_ns: int
+    """The source's time, in nanoseconds since 1970."""
+    @property
+    def put(self) -> Item:
+        """The item is added or replaced. Fields that it does not have are cleared."""
+
+    @property
+    def patch(self) -> ItemPatch:
+        """Some fields are set or cleared."""
+
+    @property
+    def deletion(self) -> Deletion:
+        """The item is removed."""
+
+    def __init__(
+        self,
+        *,
+        time_ns: int = ...,
+        put: Item | None = ...,
+        patch: ItemPatch | None = ...,
+        deletion: Deletion | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: Literal["change", b"change", "deletion", b"deletion", "patch", b"patch", "put", b"put"]) -> bool: ...
+    def ClearField(self, field_name: Literal["change", b"change", "deletion", b"deletion", "patch", b"patch", "put", b"put", "time_ns", b"time_ns"]) -> None: ...
+    def WhichOneof(self, oneof_group: Literal["change", b"change"]) -> Literal["put", "patch", "deletion"] | None: ...
+
+@final
+class Deletion(Message):
+    DESCRIPTOR: Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+@final
+class ItemTimes(Message):
+    """When the fields of an item were written. It is the header `recstream-item-times` of a record on `items`, which a record
+    of another producer does not have.
+    """
+
+    DESCRIPTOR: Descriptor
+
+    WHOLE_FIELD_NUMBER: int
+    PATCHED_FIELD_NUMBER: int
+    WAITING_FIELD_NUMBER: int
+    @property
+    def whole(self) -> ChangeStamp:
+        """The newest put or deletion. Absent: the item was only patched."""
+
+    @property
+    def patched(self) -> RepeatedCompositeFieldContainer[FieldStamp]:
+        """The patches of single fields since, by path, ascending."""
+
+    @property
+    def waiting(self) -> Item:
+        """If the record has no value: the fields that `patched` names, which wait until the item is put."""
+
+    def __init__(
+        self,
+        *,
+        whole: ChangeStamp | None = ...,
+        patched: Iterable[FieldStamp] | None = ...,
+        waiting: Item | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: Literal["waiting", b"waiting", "whole", b"whole"]) -> bool: ...
+    def ClearField(self, field_name: Literal["patched", b"patched", "waiting", b"waiting", "whole", b"whole"]) -> None: ...
+
+@final
+class FieldStamp(Message):
+    DESCRIPTOR: Descriptor
+
+    PATH_FIELD_NUMBER: int
+    STAMP_FIELD_NUMBER: int
+    path: str
+    """`title`, or `attributes.price`."""
+    @property
+    def stamp(self) -> ChangeStamp: ...
+    def __init__(
+        self,
+        *,
+        path: str = ...,
+        stamp: ChangeStamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: Literal["stamp", b"stamp"]) -> bool: ...
+    def ClearField(self, field_name: Literal["path", b"path", "stamp", b"stamp"]) -> None: ...
+
+@final
+class ChangeStamp(Message):
+    """The place of a change in the order of all changes of an item: by time, then by `tie`."""
+
+    DESCRIPTOR: Descriptor
+
+    TIME_NS_FIELD_NUMBER: int
+    TIE_FIELD_NUMBER: int
+    time_ns: int
+    """Nanoseconds since 1970."""
+    tie: int
+    """A hash of the change. For a record of another producer without a time of its own: its offset."""
+    def __init__(
+        self,
+        *,
+        time_ns: int = ...,
+        tie: int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["tie", b"tie", "time_ns", b"time_ns"]) -> None: ...

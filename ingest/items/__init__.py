@@ -1,0 +1,1 @@
+"""Folds changes of items into items."""
