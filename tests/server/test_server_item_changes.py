@@ -46,7 +46,6 @@ async def known(around: World, item_id: str) -> bool:
     return bool(answer.items)
 
 
-@pytest.mark.timeout(180)
 async def test_two_servers_and_the_log_end_in_the_state_of_the_latest_source_times(
     kafka, valkey, prefix
 ) -> None:

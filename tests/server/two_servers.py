@@ -84,8 +84,15 @@ async def shuffled_changes(shop: Shop, items: int, changes: int) -> Mapping[str,
     waiting = asyncio.Semaphore(50)
 
     async def send(name: str, request: object) -> None:
-        async with waiting:
-            await getattr(rng.choice(shop.catalogs), name)(request, timeout=60)
+        # What was not acknowledged in time may have arrived. It is sent again, as a client does.
+        async with waiting, asyncio.timeout(120):
+            while True:
+                try:
+                    await getattr(rng.choice(shop.catalogs), name)(request, timeout=60)
+                    return
+                except grpc.aio.AioRpcError as error:
+                    if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                        raise
 
     async with asyncio.TaskGroup() as group:
         for name, request in calls:
