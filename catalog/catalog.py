@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 
 import structlog
 from aiokafka import TopicPartition
@@ -18,7 +19,7 @@ from catalog.index.live import LiveIndex
 from catalog.index.measured import measure_indexes
 from catalog.items.items import Item
 from catalog.reader import Reader
-from catalog.records import appliers
+from catalog.records import Apply, appliers
 from catalog.settings import CatalogSettings
 from catalog.version_watcher import VersionWatcher, decode_versions
 from telemetry.background import BackgroundTask, BackOff, OnFailure, run_background
@@ -63,10 +64,16 @@ class Catalog(InMemoryCatalog):
         settings: What the catalogue holds, and how it searches.
         kafka: The broker and the names of the topics.
         now_ms: Returns Unix time in milliseconds.
+        beside: Applies the records of further topics that are read with the catalogue's, by topic. `ready` waits for
+            them too.
     """
 
     def __init__(
-        self, settings: CatalogSettings, kafka: KafkaSettings, now_ms: Callable[[], int] = wall_clock_ms
+        self,
+        settings: CatalogSettings,
+        kafka: KafkaSettings,
+        now_ms: Callable[[], int] = wall_clock_ms,
+        beside: Mapping[str, Apply] = MappingProxyType({}),
     ) -> None:
         super().__init__(settings, now_ms)
         topics = kafka.topics
@@ -77,7 +84,7 @@ class Catalog(InMemoryCatalog):
         self._measured: frozenset[int] = frozenset()
         self._reader = Reader(
             kafka,
-            {**appliers(self, topics), topics.model_versions: self._on_versions_record},
+            {**appliers(self, topics), topics.model_versions: self._on_versions_record, **beside},
             self._applied,
             settings.partitions_check_seconds,
             first=topics.model_versions,

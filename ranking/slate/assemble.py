@@ -59,7 +59,8 @@ def assemble(
             slate_pb2.RankedItem(item_id=catalog.item_id(row), score=score, reason=reason, source=name)
         )
     remaining = max(0, scored.allowed - len(rows))
-    return Ranked(slate, rows, remaining, query.rules.until_ms, _outputs(query, scores, chosen, finite))
+    outputs = _outputs(query, scores, chosen, finite)
+    return Ranked(slate, rows, remaining, query.rules.until_ms, outputs, query.surfaces_version)
 
 
 def _outputs(

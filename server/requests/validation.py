@@ -112,7 +112,7 @@ class Check:
             self._unknown_surface = name
             more = len(surfaces) - _LISTED_SURFACES
             listed = [*surfaces[:_LISTED_SURFACES], *([f"{more} more"] if more > 0 else [])]
-            self.no("surface", f"is {name!r}, which the settings do not have: there are {', '.join(listed)}")
+            self.no("surface", f"is {name!r}, which is not a surface: there are {', '.join(listed)}")
         return name or DEFAULT_SURFACE
 
     def given_items(self, ids: Sequence[str]) -> tuple[str, ...]:
@@ -219,14 +219,14 @@ def recommend(
     Args:
         request: The request.
         earlier: Hashes of the items on earlier pages.
-        surfaces: The configured surfaces.
+        surfaces: The surfaces in force.
 
     Returns:
         The request for a list, and the positions of the events that the slate has to include.
 
     Raises:
         InvalidRequest: The request is not valid.
-        UnknownSurface: The settings do not have its surface.
+        UnknownSurface: There is no surface of that name.
     """
     check = Check()
     wanted = _list(check, request, earlier, surfaces)
@@ -240,14 +240,14 @@ def rank(request: rpc.RankRequest, surfaces: Sequence[str]) -> tuple[ListRequest
 
     Args:
         request: The request.
-        surfaces: The configured surfaces.
+        surfaces: The surfaces in force.
 
     Returns:
         The request for a list, and the positions of the events that the slate has to include.
 
     Raises:
         InvalidRequest: The request is not valid.
-        UnknownSurface: The settings do not have its surface.
+        UnknownSurface: There is no surface of that name.
     """
     check = Check()
     check.identifier("user_id", request.user_id)
@@ -282,7 +282,7 @@ def stream(request: rpc.StreamRecommendationsRequest, surfaces: Sequence[str], p
 
     Args:
         request: The request.
-        surfaces: The configured surfaces.
+        surfaces: The surfaces in force.
         path: A prefix for the names of fields.
 
     Returns:
@@ -290,7 +290,7 @@ def stream(request: rpc.StreamRecommendationsRequest, surfaces: Sequence[str], p
 
     Raises:
         InvalidRequest: The request is not valid.
-        UnknownSurface: The settings do not have its surface.
+        UnknownSurface: There is no surface of that name.
     """
     check = Check()
     wanted = _list(check, request, frozenset(), surfaces)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +39,7 @@ class RecommendationService(RecommendationServiceServicer):
     """Serves slates, streams of slates, the order of given items, and similar items.
 
     Attributes:
-        surfaces: The configured surfaces. Requests may name no others.
+        surfaces: Returns the names of the surfaces in force. Requests may name no others.
     """
 
     slate_service: SlateService
@@ -51,7 +51,7 @@ class RecommendationService(RecommendationServiceServicer):
     slate_log: SlateLog
     admission: Admission
     settings: ServerSettings
-    surfaces: tuple[str, ...]
+    surfaces: Callable[[], Sequence[str]]
 
     async def Recommend(self, request: rpc.RecommendRequest, context: Context) -> rpc.RecommendResponse:
         limit = deadline(context.time_remaining(), self.settings)
@@ -81,10 +81,10 @@ class RecommendationService(RecommendationServiceServicer):
         with self.admission.call():
             self.slate_service.check_ready()
             validation.page_token(request)
-            wanted, after = validation.recommend(request, frozenset(), self.surfaces)
+            wanted, after = validation.recommend(request, frozenset(), self.surfaces())
             if request.page_token:
                 earlier = self.pages.earlier_items(request)
-                wanted, after = validation.recommend(request, earlier, self.surfaces)
+                wanted, after = validation.recommend(request, earlier, self.surfaces())
             snapshot, included = await self.read_your_writes.snapshot(wanted.user_id, after, limit.events)
             ranked = await self.slate_service.for_call(wanted, snapshot, limit.answer)
             given = [item.item_id for item in ranked.slate.items]
@@ -98,7 +98,7 @@ class RecommendationService(RecommendationServiceServicer):
     async def _rank(self, request: rpc.RankRequest, limit: Deadline) -> rpc.RankResponse:
         with self.admission.call():
             self.slate_service.check_ready()
-            wanted, after = validation.rank(request, self.surfaces)
+            wanted, after = validation.rank(request, self.surfaces())
             snapshot, included = await self.read_your_writes.snapshot(wanted.user_id, after, limit.events)
             ranked = await self.slate_service.for_call(wanted, snapshot, limit.answer)
             self.slate_log.sent(wanted, ranked)
@@ -113,15 +113,16 @@ class RecommendationService(RecommendationServiceServicer):
         async def send(frame: frame_pb2.Frame) -> None:
             await context.write(rpc.StreamRecommendationsResponse(frame=frame))
 
-        wanted = validation.stream(request, self.surfaces)
+        self.slate_service.check_ready()  # First: until then not all surfaces are known.
+        wanted = validation.stream(request, self.surfaces())
         with self.admission.stream(wanted.user_id):
-            self.slate_service.check_ready()
             view = View.of(request.view)
             await self.streams.run_one(wanted, view, request.deltas, request.resume_token, send, Mailbox())
 
     async def _session(self, requests: AsyncIterator[rpc.SessionRequest], context: Context) -> None:
         opening = await _opening(requests)
-        wanted = validation.stream(opening, self.surfaces, "open.")
+        self.slate_service.check_ready()
+        wanted = validation.stream(opening, self.surfaces(), "open.")
         writing = asyncio.Lock()
         mailbox = Mailbox()
         newest: dict[tuple[bytes, int], Position] = {}  # By topic id and partition.
@@ -150,7 +151,6 @@ class RecommendationService(RecommendationServiceServicer):
             mailbox.end(snapshot.revision)
 
         with self.admission.stream(wanted.user_id):
-            self.slate_service.check_ready()
             view = View.of(opening.view)
             await run_task_group(
                 self.streams.run_one(wanted, view, opening.deltas, opening.resume_token, send, mailbox), up()

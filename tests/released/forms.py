@@ -129,6 +129,7 @@ READERS: Mapping[str, Callable[[bytes, bytes], object]] = {
     "item-vector": _catalogue(_TOPICS.item_vectors, catalog_pb2.ItemVector),
     "item-stats": _catalogue(_TOPICS.item_stats, catalog_pb2.ItemStats),
     "model-versions": lambda key, value: _message(decode_versions(key, value)),
+    "surfaces": lambda key, value: as_values(cast(Surfaces, decode_surfaces(key, value).surfaces)),
     "slate": lambda _, value: _message(slate_pb2.SlateRecord.FromString(value)),
 }
 """By the kind of a record, how this version reads its key and value."""
