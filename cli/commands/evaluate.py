@@ -93,7 +93,7 @@ def evaluate(
     for report in files.reports:
         console.print(report_table(report))
     names = [name.strip() for name in baselines.split(",") if name.strip() not in ("", "none")]
-    settings, surfaces_of = _with_surfaces(load_settings(), surfaces)
+    settings, surfaces_of = with_surfaces(load_settings(), surfaces)
     with progress_on(console) as progress:
         arguments = _Arguments(
             files, bundle or settings.bundle, int8, names, range(seed, seed + seeds), work, progress,
@@ -116,7 +116,7 @@ def evaluate(
         console.print(f"Picture: {picture}", highlight=False)
 
 
-def _with_surfaces(settings: Settings, wanted: str | None) -> tuple[Settings, str]:
+def with_surfaces(settings: Settings, wanted: str | None) -> tuple[Settings, str]:
     """The settings with other surfaces, and what these are.
 
     Args:

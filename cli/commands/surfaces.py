@@ -4,6 +4,7 @@ import asyncio
 import difflib
 import getpass
 import json
+import os
 import socket
 import time
 from collections.abc import Callable
@@ -172,7 +173,7 @@ def _publish(
     comment: str,
     by: str | None,
 ) -> None:
-    who = by if by is not None else f"{getpass.getuser()}@{socket.gethostname()}"
+    who = by if by is not None else _me()
     for option, text, most in (("--by", who, _MOST_BY), ("--comment", comment, _MOST_COMMENT)):
         if len(text.encode()) > most:
             raise CommandError(f"{option} has {len(text.encode()):,} bytes", f"the limit is {most:,}")
@@ -189,6 +190,14 @@ def _publish(
             print(f"version {made.version} is applied")
 
     asyncio.run(work())
+
+
+def _me() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"[:_MOST_BY]
 
 
 def _print_difference(

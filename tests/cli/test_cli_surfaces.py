@@ -105,6 +105,6 @@ def test_a_wrong_file_is_refused_before_kafka_is_asked(tmp_path: Path, text: str
             run(nowhere, command, file)
     with pytest.raises(SurfacesRefused, match="cannot read"):
         run(nowhere, "apply", tmp_path / "missing.yaml")
+    file.write_text(HOME)
     with pytest.raises(CommandError, match="--comment has"):
-        file.write_text(HOME)
         run(nowhere, "apply", file, "-m", "x" * 2_000)
