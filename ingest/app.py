@@ -223,7 +223,7 @@ async def _quality(
         configuration.kafka,
         configuration.profiles,
         configuration.ingest,
-        lambda: surfaces().names,
+        lambda: surfaces().settings,
         versions,
         health,
     )

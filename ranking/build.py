@@ -82,9 +82,8 @@ def build(
         slate_ids: Generates the ids of lists. None: ULIDs.
         clock: The clock of deadlines, in seconds: the event loop's time.
     """
-    if surfaces is None:
-        fixed = SurfacesInForce.of(settings)
-        surfaces = lambda: fixed  # noqa: E731
+    fixed = SurfacesInForce.of(settings)
+    in_force = surfaces or (lambda: fixed)
     calls = Calls()
     actions = Actions(profiles.actions)
     popularity = _popularity(catalog, settings)
@@ -100,7 +99,7 @@ def build(
     if ranker:
         scorers.insert(0, Ranker(catalog, model, calls, popularity, actions))
     found = Stages(
-        query_hydrator=ProfileHydrator(catalog, encoder, calls, versions, profiles, surfaces),
+        query_hydrator=ProfileHydrator(catalog, encoder, calls, versions, profiles, in_force),
         filters=_filters(catalog),
         sources=(
             Nearest(catalog),
@@ -115,7 +114,7 @@ def build(
         scorers=scorers,
         selector=TopSelector(catalog),
         explainer=Reasons(catalog, encoder, calls, popularity),
-        side_effects=(CountLists(surfaces, versions),),
+        side_effects=(CountLists(in_force, versions),),
     )
     given = replace(
         found,

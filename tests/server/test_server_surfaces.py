@@ -141,8 +141,10 @@ async def test_a_server_that_has_not_read_the_surfaces_yet_refuses_no_name(kafka
     async with world(kafka, valkey, prefix) as around:
         around.server.catalog._ready.clear()
         call = open_stream(around, "ann", surface="home")
-        assert await call.read() is grpc.aio.EOF
-        assert await call.code() is grpc.StatusCode.UNAVAILABLE
-        with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await first(around, "home")
-        assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+        session = around.recommendations.Session(
+            iter([rpc.SessionRequest(open={"user_id": "a", "surface": "home"})])
+        )
+        for answer in (call.read(), session.read(), first(around, "home")):
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await answer
+            assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
