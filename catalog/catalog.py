@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from types import MappingProxyType
 
 import structlog
 
@@ -17,7 +18,7 @@ from catalog.index.measured import measure_indexes
 from catalog.items.item_changes import Record
 from catalog.items.item_state import ItemState
 from catalog.reader import Reader
-from catalog.records import appliers, apply_change
+from catalog.records import Apply, appliers, apply_change
 from catalog.settings import CatalogSettings
 from catalog.version_watcher import VersionWatcher, decode_versions
 from telemetry.background import BackgroundTask, BackOff, OnFailure, run_background
@@ -45,6 +46,8 @@ class Catalog(InMemoryCatalog):
         settings: What the catalogue holds, and how it searches.
         kafka: The broker and the names of the topics.
         now_ms: Returns Unix time in milliseconds.
+        beside: Applies the records of further topics that are read with the catalogue's, by topic. `ready` waits for
+            them too.
         changes: Whether `item-changes` is read too. Then what a server accepted shows here at once, and not only after
             ingest has folded it into `items`. Listeners see the items without the contents of their media.
     """
@@ -54,6 +57,7 @@ class Catalog(InMemoryCatalog):
         settings: CatalogSettings,
         kafka: KafkaSettings,
         now_ms: Callable[[], int] = wall_clock_ms,
+        beside: Mapping[str, Apply] = MappingProxyType({}),
         *,
         changes: bool = False,
     ) -> None:
@@ -71,6 +75,7 @@ class Catalog(InMemoryCatalog):
                 **appliers(self, topics),
                 **({topics.item_changes: partial(apply_change, self)} if changes else {}),
                 topics.model_versions: self._on_versions_record,
+                **beside,
             },
             self._applied,
             settings.partitions_check_seconds,

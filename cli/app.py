@@ -18,6 +18,7 @@ COMMANDS = {
     "train": "cli.commands.train:train",
     "evaluate": "cli.commands.evaluate:evaluate",
     "model": "cli.commands.model:model",
+    "surfaces": "cli.commands.surfaces:surfaces",
     "import": "cli.commands.import_:import_",
     "recommend": "cli.commands.recommend:recommend",
     "rank": "cli.commands.rank:rank",

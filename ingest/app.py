@@ -6,7 +6,7 @@ import gc
 import signal
 import time
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,8 @@ from ingest.statistics.worker import StatisticsWorker
 from profiles.actions import ProfileSettings
 from profiles.settings import StoreSettings
 from profiles.store.store import ProfileStore
+from ranking.settings import Surfaces
+from ranking.surfaces.in_force import LiveSurfaces, retiring
 from telemetry.background import BackgroundTask, OnFailure, TaskFailed, run_background
 from telemetry.health import SHUTDOWN, Health
 from telemetry.probe_server import ProbeServer
@@ -61,7 +63,7 @@ class IngestConfiguration:
 
     Attributes:
         bundles: The folder of the published bundles, one a version.
-        surfaces: The configured surfaces. Online quality counts all others as `other`.
+        surfaces: The surfaces of the settings. Online quality counts those that are not in force as `other`.
     """
 
     ingest: IngestSettings
@@ -71,7 +73,7 @@ class IngestConfiguration:
     catalog: CatalogSettings
     triton: TritonSettings
     bundles: Path
-    surfaces: frozenset[str] = frozenset()
+    surfaces: Surfaces = field(default_factory=Surfaces)
 
 
 async def run(
@@ -108,12 +110,14 @@ async def run(
         model = TritonModel(configuration.triton, [])
         stack.push_async_callback(model.close)
         versions = Versions()
-        catalog = Catalog(configuration.catalog.unsearched(), configuration.kafka, _now_ms)
+        surfaces = LiveSurfaces(configuration.surfaces)
+        beside = {configuration.kafka.topics.surfaces: surfaces.on_record}
+        catalog = Catalog(configuration.catalog.unsearched(), configuration.kafka, _now_ms, beside)
         catalog.version_watcher.listen(versions.update)
         versions.listen(lambda routing: _serve(routing, model, configuration.profiles, health))
         try:
             await run_background(
-                background(configuration, versions, model, catalog, health, roles, stop), stop
+                background(configuration, versions, surfaces, model, catalog, health, roles, stop), stop
             )
         except TaskFailed as error:
             health.down(SHUTDOWN, str(error))
@@ -124,6 +128,7 @@ async def run(
 def background(
     configuration: IngestConfiguration,
     versions: Versions,
+    surfaces: LiveSurfaces,
     model: TritonModel,
     catalog: Catalog,
     health: Health,
@@ -185,7 +190,7 @@ def background(
         fold = ItemsWorker(configuration.kafka, settings, health)
         tasks.append(worker("items", partial(supervise, Role.ITEMS, fold.run, health, settings, stop)))
     if Role.QUALITY in roles and settings.quality_slates:
-        tasks.append(worker("quality", partial(_quality, configuration, versions, stop)))
+        tasks.append(worker("quality", partial(_quality, configuration, versions, surfaces, stop)))
     return tasks
 
 
@@ -208,19 +213,22 @@ def _serve(routing: VersionRouting, model: TritonModel, profiles: ProfileSetting
         health.down("model", str(error))
 
 
-async def _quality(configuration: IngestConfiguration, versions: Versions, stop: asyncio.Event) -> None:
+async def _quality(
+    configuration: IngestConfiguration, versions: Versions, surfaces: LiveSurfaces, stop: asyncio.Event
+) -> None:
     versions.listen(
         Retiring(
             [metrics.SENT, metrics.IMPRESSIONS, metrics.RESPONSES, metrics.EXPECTED, metrics.OBSERVED]
         ).follow
     )
+    surfaces.listen(retiring([metrics.SENT, metrics.IMPRESSIONS, metrics.RESPONSES]))
     # It has its own health: a process is ready without these figures.
     health = Health(metrics.READY)
     worker = QualityWorker(
         configuration.kafka,
         configuration.profiles,
         configuration.ingest,
-        configuration.surfaces,
+        lambda: surfaces().settings,
         versions,
         health,
     )

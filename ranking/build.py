@@ -38,6 +38,7 @@ from ranking.sources.promoted import Promoted
 from ranking.sources.similar import Similar
 from ranking.sources.trending import Trending
 from ranking.stages import Scorer
+from ranking.surfaces.in_force import SurfacesInForce
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ def build(
     profiles: ProfileSettings,
     settings: RankingSettings,
     *,
+    surfaces: Callable[[], SurfacesInForce] | None = None,
     ranker: bool = True,
     slate_ids: SlateIds | None = None,
     clock: Callable[[], float] = time.monotonic,
@@ -76,10 +78,13 @@ def build(
         versions: Returns the current routing of users to model versions. Users without a version get popular lists.
         profiles: How profiles are folded, and the actions.
         settings: The surfaces, and how the time of a list is divided.
+        surfaces: Returns the surfaces in force. None: those of the settings, for ever.
         ranker: Whether there is a ranker. Without it, lists are ordered by the user's vector.
         slate_ids: Generates the ids of lists. None: ULIDs.
         clock: The clock of deadlines, in seconds: the event loop's time.
     """
+    fixed = SurfacesInForce.of(settings)
+    in_force = surfaces or (lambda: fixed)
     calls = Calls()
     actions = Actions(profiles.actions)
     popularity = _popularity(catalog, settings)
@@ -95,7 +100,7 @@ def build(
     if ranker:
         scorers.insert(0, Ranker(catalog, model, calls, popularity, actions))
     found = Stages(
-        query_hydrator=ProfileHydrator(catalog, encoder, calls, versions, profiles, settings),
+        query_hydrator=ProfileHydrator(catalog, encoder, calls, versions, profiles, in_force),
         filters=_filters(catalog),
         sources=(
             Nearest(catalog),
@@ -110,7 +115,7 @@ def build(
         scorers=scorers,
         selector=TopSelector(catalog),
         explainer=Reasons(catalog, encoder, calls, popularity),
-        side_effects=(CountLists(settings.surface_names, versions),),
+        side_effects=(CountLists(in_force, versions),),
     )
     given = replace(
         found,

@@ -1,7 +1,7 @@
-"""Metrics of ranking. Labels are bounded: names in this file, configured surfaces, live versions, `other`."""
+"""Metrics of ranking. Labels are bounded: names in this file, surfaces in force, live versions, `other`."""
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -12,6 +12,7 @@ from inference.version_routing import VersionRouting
 from ranking.query import HydratedQuery
 from ranking.rules.active import NO_RULES
 from ranking.slate.ranked import Ranked
+from ranking.surfaces.in_force import SurfacesInForce
 from recstream.v1 import slate_pb2
 from telemetry.labels import ANSWERING_VERSIONS, SURFACES, LabelValues, LabelValuesOf
 from telemetry.tracing.spans import child
@@ -141,14 +142,17 @@ def count_rules(query: HydratedQuery, missed: Mapping[str, int]) -> None:
 class CountLists:
     """A side effect that counts lists and their positions, and observes their time."""
 
-    def __init__(self, surfaces: Collection[str], versions: Callable[[], VersionRouting]) -> None:
+    def __init__(
+        self, surfaces: Callable[[], SurfacesInForce], versions: Callable[[], VersionRouting]
+    ) -> None:
         """Args:
-        surfaces: The configured surfaces.
+        surfaces: Returns the surfaces in force.
         versions: Returns the current routing.
         """
+        self._surfaces = surfaces
         self._versions = versions
         for tier in TIERS:
-            for name in surfaces:
+            for name in surfaces().names:
                 LISTS.labels(tier, name)
 
     def ranked(self, queries: Sequence[HydratedQuery], lists: Sequence[Ranked], seconds: float) -> None:
@@ -157,7 +161,8 @@ class CountLists:
             version = version_label(made.slate.model_version, self._versions())
             LIST_SECONDS.labels(version).observe(seconds)
             LISTS_BY_VERSION.labels(version).inc()
-            LISTS.labels(_TIER_NAMES[made.slate.tier], query.request.surface).inc()
+            surface = self._surfaces().known(query.request.surface)
+            LISTS.labels(_TIER_NAMES[made.slate.tier], surface).inc()
             sources = [item.source for item in made.slate.items]
             for source in set(sources):
                 POSITIONS.labels(source).inc(sources.count(source))

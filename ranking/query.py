@@ -26,7 +26,7 @@ class ListRequest:
         user_id: The user.
         count: Length of the list. It is shorter only if fewer items are allowed.
         item_ids: Distinct ids of the items to rank. Empty: the list is of items that the sources find.
-        surface: A configured surface, whose settings apply.
+        surface: The surface whose settings apply. One that is not in force has those of `default`.
         domain: Only items of this domain. Empty: all.
         filter: Only items that match. None: all.
         excluded: Item ids to leave out. Unknown ids are ignored.
@@ -96,6 +96,7 @@ class HydratedQuery:
     Attributes:
         request, now_ms, profile_unavailable: See `Query`.
         settings: The settings of the request's surface.
+        surfaces_version: The version of the surfaces that they are of. 0: the settings of the process.
         revision: The revision of the profile. 0 without one.
         manifest, user: The model version and the user's state. None: the list is made without a model.
         model_history: The entries that the model state covers, oldest first.
@@ -111,6 +112,7 @@ class HydratedQuery:
     request: ListRequest
     now_ms: int
     settings: SurfaceSettings
+    surfaces_version: int = 0
     profile_unavailable: bool = False
     revision: int = 0
     manifest: Manifest | None = None

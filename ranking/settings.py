@@ -1,20 +1,24 @@
 """Settings of ranking, by surface."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from ranking.rules.settings import RulesSettings
 
 DEFAULT_SURFACE: Final = "default"
 """The surface whose settings apply where another surface sets nothing."""
+MAX_SURFACES: Final = 100
+"""Most surfaces besides `default`. Metrics have series for each."""
+
+SurfaceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]
 
 
 class SurfaceSettings(BaseModel):
     """Settings that may differ between the surfaces that show lists."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     nearest: int = Field(default=200, ge=0, le=2000, description="Candidates nearest to the user's vector")
     similar: int = Field(
@@ -75,8 +79,8 @@ def evaluation() -> dict[str, SurfaceSettings]:
     return {"evaluation": plain}
 
 
-class RankingSettings(BaseModel):
-    """The pipeline's settings. A surface takes settings that it does not have from `default`."""
+class Surfaces(BaseModel):
+    """How the lists of each surface are made. A surface takes settings that it does not have from `default`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -84,9 +88,35 @@ class RankingSettings(BaseModel):
         default=SurfaceSettings(),
         description="Settings of the default surface, and what other surfaces do not set",
     )
-    surfaces: dict[str, SurfaceSettings] = Field(
-        default_factory=evaluation, description="By surface name, the settings that differ from `default`"
+    surfaces: dict[SurfaceName, SurfaceSettings] = Field(
+        default_factory=evaluation,
+        max_length=MAX_SURFACES,
+        description="By surface name, the settings that differ from `default`",
     )
+
+    @field_validator("surfaces")
+    @classmethod
+    def _with_evaluation(cls, surfaces: dict[str, SurfaceSettings]) -> dict[str, SurfaceSettings]:
+        if DEFAULT_SURFACE in surfaces:
+            raise ValueError(
+                f"{DEFAULT_SURFACE!r} is the default surface; set it under `default`, beside `surfaces`"
+            )
+        return {**evaluation(), **surfaces}
+
+    @property
+    def surface_names(self) -> tuple[str, ...]:
+        """All surfaces, `default` first."""
+        return (DEFAULT_SURFACE, *self.surfaces)
+
+    def surface(self, name: str) -> SurfaceSettings:
+        """The settings of a surface. Where it sets nothing, those of `default`. An unknown one sets nothing."""
+        own = self.surfaces.get(name)
+        return self.default if own is None else self.default.model_copy(update=_set(own))
+
+
+class RankingSettings(Surfaces):
+    """The pipeline's settings. A version of the surfaces, once there is one, replaces `default` and `surfaces`."""
+
     trending_half_life_hours: float = Field(
         default=24, gt=0, description="Age in hours at which an event counts half for trending"
     )
@@ -114,20 +144,9 @@ class RankingSettings(BaseModel):
         default=2000, ge=1, description="Users whose last encoded history is cached; about 20 KB each"
     )
 
-    @field_validator("surfaces")
-    @classmethod
-    def _with_evaluation(cls, surfaces: dict[str, SurfaceSettings]) -> dict[str, SurfaceSettings]:
-        return {**evaluation(), **surfaces}
-
-    @property
-    def surface_names(self) -> tuple[str, ...]:
-        """The configured surfaces, `default` first."""
-        return (DEFAULT_SURFACE, *(name for name in self.surfaces if name != DEFAULT_SURFACE))
-
-    def surface(self, name: str) -> SurfaceSettings:
-        """The settings of a surface. Where it sets nothing, those of `default`. Servers refuse others by name."""
-        own = self.surfaces.get(name) if name != DEFAULT_SURFACE else None
-        return self.default if own is None else self.default.model_copy(update=_set(own))
+    def with_surfaces(self, surfaces: Surfaces) -> "RankingSettings":
+        """The same settings with other surfaces."""
+        return self.model_copy(update={"default": surfaces.default, "surfaces": surfaces.surfaces})
 
 
 def _set(own: SurfaceSettings) -> Mapping[str, Any]:

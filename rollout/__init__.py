@@ -1,1 +1,2 @@
-"""Puts model versions into service and takes them out: publish, canary, promote, roll back, retire."""
+"""Puts model versions into service and takes them out: publish, canary, promote, roll back, retire. Applies versions of
+the surfaces."""

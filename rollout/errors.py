@@ -1,4 +1,5 @@
-"""The errors of a rollout. After each of them the versions that were served before are still served."""
+"""The errors of a rollout. After each of them the versions that were served before are still served, and the surfaces
+that were in force still are."""
 
 
 class RolloutError(Exception):
@@ -37,3 +38,15 @@ class PublisherReplaced(RolloutError):
 
 class CleanupIncomplete(RolloutError):
     """Some leftovers of retired versions could not be removed."""
+
+
+class SurfacesChanged(RolloutError):
+    """Another version of the surfaces is in force than the one that a change was made from."""
+
+
+class VersionNotKept(RolloutError):
+    """The topic `surfaces` does not hold the version, or this release cannot read it."""
+
+
+class SurfacesRefused(RolloutError):
+    """A file of surfaces is not valid."""

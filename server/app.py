@@ -20,7 +20,8 @@ from inference.version_routing import VersionRouting, Versions
 from profiles.announcements.subscriber import AnnouncementSubscriber
 from profiles.store.store import ProfileStore
 from ranking.build import build, build_similar_items
-from ranking.metrics import LIST_SECONDS, LISTS_BY_VERSION
+from ranking.metrics import LIST_SECONDS, LISTS, LISTS_BY_VERSION
+from ranking.surfaces.in_force import LiveSurfaces, SurfacesInForce, changed, retiring
 from recstream.v1 import (
     catalog_service_pb2,
     catalog_service_pb2_grpc,
@@ -92,6 +93,7 @@ class Server:
 
     Attributes:
         versions: The routing of users to model versions.
+        surfaces: The surfaces in force.
         failed: A task that ends only when a task of `background` has failed for good. It raises TaskFailed, and the
             server is no longer ready.
     """
@@ -103,10 +105,13 @@ class Server:
         self.health = Health(metrics.READY)
         self.health.down(_CATALOG, "is being read")
         self.admission = Admission(config.server)
-        self.catalog = Catalog(config.catalog, config.kafka, _now_ms, changes=True)
+        self.surfaces = LiveSurfaces(config.ranking)
+        beside = {config.kafka.topics.surfaces: self.surfaces.on_record}
+        self.catalog = Catalog(config.catalog, config.kafka, _now_ms, beside, changes=True)
         self.catalog.version_watcher.listen(self.versions.update)
         by_version = (LIST_SECONDS, LISTS_BY_VERSION, metrics.EVENT_TO_FRAME_SECONDS)
         self.versions.listen(Retiring(by_version).follow)
+        self.surfaces.listen(retiring((LISTS, metrics.EVENT_TO_FRAME_SECONDS)))
         self.port = 0
 
     async def start(self) -> None:
@@ -124,7 +129,14 @@ class Server:
         self._sealer = Sealer(self._token_keys())
         self._store = await ProfileStore.connect(config.store)
         self._announcements = await AnnouncementSubscriber.connect(config.store, self._reread)
-        self._runners = build(self.catalog, self._model, self.versions, config.profiles, config.ranking)
+        self._runners = build(
+            self.catalog,
+            self._model,
+            self.versions,
+            config.profiles,
+            config.ranking,
+            surfaces=self.surfaces,
+        )
         self._writer = LogWriter(config.kafka, settings)
         self._slate_log = SlateLog(config.kafka, settings)
         self._profile_reader = ProfileReader(self._store, settings, _now_ms)
@@ -137,6 +149,7 @@ class Server:
             settings=settings,
             now_ms=_now_ms,
             versions=self.versions,
+            surfaces=self.surfaces,
         )
         self.streams = Streams(
             profile_reader=self._profile_reader,
@@ -150,6 +163,7 @@ class Server:
         )
         self.catalog.listen(self.items.changed)
         self.versions.listen(self._flipped)
+        self.surfaces.listen(self._resurfaced)
         self._add_services(slate_service)
         self.port = listen(self._grpc, settings)
         await self._grpc.start()
@@ -227,6 +241,9 @@ class Server:
                 metrics.MODEL_SHARE.labels(str(live.version)).set(share)
         self.streams.look_again("model")
 
+    def _resurfaced(self, before: SurfacesInForce, after: SurfacesInForce) -> None:
+        self.streams.look_again("surfaces", lambda surface: changed(surface, before, after))
+
     async def _when_ready(self) -> None:
         await self.catalog.wait_ready()
         # A full collection takes tens of ms. Objects that live as long as the process are excluded from now on.
@@ -261,7 +278,7 @@ class Server:
                 slate_log=self._slate_log,
                 admission=admission,
                 settings=settings,
-                surfaces=config.ranking.surface_names,
+                surfaces=lambda: self.surfaces().names,
             ),
             self._grpc,
         )

@@ -46,7 +46,7 @@ class InvalidRequest(ServerError):
 
 
 class UnknownSurface(InvalidRequest):
-    """A request names a surface that the settings do not have. `violations` has the other problems of the request too.
+    """A request names a surface that there is not. `violations` has the other problems of the request too.
 
     Args:
         violations: All problems of the request.

@@ -44,7 +44,18 @@ CODES: Final = (
 )
 LIMITS: Final = ("streams", "streams_per_user", "unary")
 FRAME_KINDS: Final = ("snapshot", "delta", "heartbeat", "go_away")
-WAKEUP_CAUSES: Final = ("event", "item", "gone", "revision", "store", "tier", "model", "age", "rules")
+WAKEUP_CAUSES: Final = (
+    "event",
+    "item",
+    "gone",
+    "revision",
+    "store",
+    "tier",
+    "model",
+    "surfaces",
+    "age",
+    "rules",
+)
 RECORDED_TOPICS: Final = ("interactions", "item-changes")
 RECORDED_RESULTS: Final = ("ok", "failed")
 SLATE_RESULTS: Final = ("sent", "dropped")

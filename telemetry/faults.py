@@ -14,6 +14,7 @@ BOUNDARIES: Final = (
     "catalog-record",
     "catalog-listener",
     "version-listener",
+    "surfaces-listener",
     "item-record",
     "model-state",
     "ranking",

@@ -45,8 +45,8 @@ LabelValuesOf: TypeAlias = Mapping[tuple[MetricWrapperBase, str], LabelValues]
 
 LIVE_VERSIONS: Final = LabelValues((), "live versions, two at most", r"\d+")
 ANSWERING_VERSIONS: Final = LabelValues((NO_VERSION, OTHER), "live versions, two at most", r"\d+")
-SURFACES: Final = LabelValues((), "surfaces of the settings", r"[\w.-]+")
+SURFACES: Final = LabelValues((), "surfaces in force", r"[\w.-]+")
 SLATE_SURFACES: Final = LabelValues((OTHER,), SURFACES.more, SURFACES.pattern)
-"""Surfaces of slates on their topic. A server with other settings may have sent them."""
+"""Surfaces of slates on their topic. A server with other surfaces may have sent them."""
 PARTITIONS: Final = LabelValues((), "partitions that the process holds", r"\d+")
 ACTIONS: Final = LabelValues((), "actions of the settings", r"[\w.-]+")

@@ -68,5 +68,6 @@ def layouts(settings: KafkaSettings, time_to_live_days: float) -> tuple[Layout, 
         layout(topics.item_vectors, compact),
         layout(topics.item_stats, compact),
         layout(topics.model_versions, compact, 1),
+        layout(topics.surfaces, compact, 1),
         layout(topics.slates, slates),
     )

@@ -55,6 +55,11 @@ class Topics:
         return self.prefix + "model-versions"
 
     @property
+    def surfaces(self) -> str:
+        """Versions of the surfaces, compacted. Key: the version."""
+        return self.prefix + "surfaces"
+
+    @property
     def slates(self) -> str:
         """Slates as they were sent. Key: user id."""
         return self.prefix + "slates"
@@ -71,5 +76,6 @@ class Topics:
             self.item_vectors,
             self.item_stats,
             self.model_versions,
+            self.surfaces,
             self.slates,
         )

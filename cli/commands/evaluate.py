@@ -1,5 +1,6 @@
 """`recstream evaluate`: measures the lists of a bundle by one of four protocols, and compares them with baselines."""
 
+import asyncio
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,9 +14,10 @@ from cli.errors import CommandError
 from cli.file_options import FileOptions, with_file_options
 from cli.terminal.progress import progress_on
 from cli.terminal.reports import report_table
-from configuration.settings import load_settings
+from configuration.settings import Settings, load_settings
 from inference.bundle.bundle import read
 from inference.errors import BundleRefused
+from local.installation import with_installation
 from ranking.settings import DEFAULT_SURFACE
 from readers.files import Files
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from evaluation.protocols.cold import ColdResult
     from evaluation.report.results import Result
 
+_USUAL = Path(".recstream")
 _Protocol = Literal["leave-one-out", "next-item", "future", "cold-items"]
 
 
@@ -48,6 +51,10 @@ def evaluate(
         str,
         typer.Option(help="Surface whose lists are measured; `evaluation` keeps the order of the model"),
     ] = DEFAULT_SURFACE,
+    surfaces: Annotated[
+        str | None,
+        typer.Option(help="File of surfaces, or `live` for those in force. Default: those of the settings"),
+    ] = None,
     int8: Annotated[Path | None, typer.Option(help="The same model in int8, as another row")] = None,
     teacher: Annotated[
         Path | None,
@@ -86,18 +93,20 @@ def evaluate(
     for report in files.reports:
         console.print(report_table(report))
     names = [name.strip() for name in baselines.split(",") if name.strip() not in ("", "none")]
+    settings, surfaces_of = with_surfaces(load_settings(), surfaces)
     with progress_on(console) as progress:
         arguments = _Arguments(
-            files, bundle or load_settings().bundle, int8, names, range(seed, seed + seeds), work, progress,
-            console, surface, teacher, alone,
+            files, bundle or settings.bundle, int8, names, range(seed, seed + seeds), work, progress,
+            console, surface, teacher, alone, settings,
         )  # fmt: skip
         result = _measured(protocol, arguments)
     if as_json:
-        print(json.dumps(result.as_dict()), flush=True)
+        print(json.dumps({**result.as_dict(), "surfaces": surfaces_of}), flush=True)
     else:
         from cli.terminal.evaluation_tables import any_table
 
         console.print(any_table(result, console.width))
+        console.print(f"Surfaces: {surfaces_of}", highlight=False, markup=False)
     if picture is not None:
         from evaluation.report.charts import ndcg_chart
         from evaluation.report.results import Result
@@ -105,6 +114,32 @@ def evaluate(
         assert isinstance(result, Result), "_check_picture refuses the protocols without a chart"
         picture.write_text(ndcg_chart([result]), encoding="utf-8")
         console.print(f"Picture: {picture}", highlight=False)
+
+
+def with_surfaces(settings: Settings, wanted: str | None) -> tuple[Settings, str]:
+    """The settings with other surfaces, and what these are.
+
+    Args:
+        settings: The settings.
+        wanted: A file, or `live`. None: the surfaces of the settings.
+
+    Raises:
+        SurfacesRefused: The file cannot be read, or is not valid.
+        TopicsError: Kafka does not answer.
+    """
+    if wanted is None:
+        return settings, "settings"
+    from rollout.surfaces import read_history
+    from rollout.surfaces_file import read_surfaces_file
+
+    if wanted == "live":
+        history = asyncio.run(read_history(with_installation(settings, _USUAL).kafka))
+        if history.in_force is None or history.in_force.surfaces is None:
+            return settings, "settings"
+        taken, name = history.in_force.surfaces, f"version {history.in_force.version}"
+    else:
+        taken, name = read_surfaces_file(Path(wanted), settings.profiles.actions), wanted
+    return settings.model_copy(update={"ranking": settings.ranking.with_surfaces(taken)}), name
 
 
 def _check_picture(picture: Path, protocol: _Protocol) -> None:
@@ -138,6 +173,7 @@ class _Arguments:
     surface: str
     teacher: Path | None
     alone: Path | None
+    settings: Settings
 
 
 def _measured(protocol: _Protocol, arguments: _Arguments) -> "Result | ColdResult":
@@ -156,7 +192,7 @@ def _measured(protocol: _Protocol, arguments: _Arguments) -> "Result | ColdResul
         raise CommandError(
             f"evaluation needs {error.name}", "`make install` installs the group `models`"
         ) from error
-    settings, show = load_settings(), arguments.progress
+    settings, show = arguments.settings, arguments.progress
     threads = settings.train.threads
     try:
         bundle, lists = read(arguments.bundle), list_settings(settings, arguments.surface)

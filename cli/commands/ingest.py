@@ -8,7 +8,6 @@ import uvloop
 from cli.errors import CommandError
 from configuration.settings import load_settings
 from ingest.app import ALL_ROLES, IngestConfiguration, Role, run
-from ranking.settings import DEFAULT_SURFACE
 from telemetry.background import TaskFailed
 from telemetry.logs import configure_logs
 from telemetry.tracing.traced import traced
@@ -30,7 +29,7 @@ def ingest(
         catalog=settings.catalog,
         triton=settings.triton,
         bundles=settings.bundles,
-        surfaces=frozenset({DEFAULT_SURFACE, *settings.ranking.surfaces}),
+        surfaces=settings.ranking,
     )
     try:
         with traced(settings.tracing, "recstream-ingest"):

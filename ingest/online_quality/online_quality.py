@@ -51,7 +51,7 @@ class OnlineQuality:
 
     Args:
         actions: The configured actions.
-        surfaces: The configured surfaces. Others are counted as `other`.
+        surfaces: Returns the surfaces in force. Others are counted as `other`.
         routing: The live model versions.
         slates: Most slates in memory.
         clock: Monotonic seconds.
@@ -60,7 +60,7 @@ class OnlineQuality:
     def __init__(
         self,
         actions: Actions,
-        surfaces: Collection[str],
+        surfaces: Callable[[], Collection[str]],
         routing: Callable[[], VersionRouting],
         slates: int,
         clock: Callable[[], float] = time.monotonic,
@@ -69,7 +69,7 @@ class OnlineQuality:
         self._names = tuple(sorted(actions))
         self._action_index = {name: at for at, name in enumerate(self._names)}
         self._bits = len(self._names) + _FIRST_ACTION
-        self._surfaces = frozenset(surfaces)
+        self._surfaces = surfaces
         self._routing = routing
         self._slates = SlateMemory(self._names, slates)
         self._clock = clock
@@ -78,7 +78,7 @@ class OnlineQuality:
 
     def record_slate(self, record: SlateRecord) -> None:
         """Remembers a sent slate, and counts the events that came before it."""
-        surface = record.surface if record.surface in self._surfaces else OTHER
+        surface = self._label(record.surface)
         added = self._slates.add(record, surface)
         if added is None:
             return
@@ -139,7 +139,7 @@ class OnlineQuality:
             return
         metrics.QUALITY_EVENT["counted"].inc()
         version = self._version(slate)
-        metrics.IMPRESSIONS.labels(slate.surface, version, position_label(position)).inc()
+        metrics.IMPRESSIONS.labels(self._label(slate.surface), version, position_label(position)).inc()
         if slate.marked(first + _ANSWERED):  # the action came before the impression
             self._respond(slate, position)
         for at, name in enumerate(self._names):
@@ -171,8 +171,14 @@ class OnlineQuality:
         """The current label of the version. A slate may outlive its version, but the version's series must not."""
         return version_label(slate.version, self._routing())
 
+    def _label(self, surface: str) -> str:
+        """The current label of a surface. A slate may outlive its surface, but the surface's series must not."""
+        return surface if surface in self._surfaces() else OTHER
+
     def _respond(self, slate: RememberedSlate, position: int) -> None:
-        metrics.RESPONSES.labels(slate.surface, self._version(slate), position_label(position)).inc()
+        metrics.RESPONSES.labels(
+            self._label(slate.surface), self._version(slate), position_label(position)
+        ).inc()
 
 
 def _items(event: Interaction) -> Sequence[str]:

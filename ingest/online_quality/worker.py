@@ -33,7 +33,7 @@ class QualityWorker:
         kafka: KafkaSettings,
         profile_settings: ProfileSettings,
         settings: IngestSettings,
-        surfaces: Collection[str],
+        surfaces: Callable[[], Collection[str]],
         routing: Callable[[], VersionRouting],
         health: Health,
     ) -> None:

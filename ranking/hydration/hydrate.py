@@ -24,7 +24,7 @@ from ranking.hydration.item_hashes import ItemHashes
 from ranking.query import HydratedQuery, ListRequest, Query, Rows, User
 from ranking.rules.active import NO_RULES, ActiveRules, active
 from ranking.rules.rotation import shown
-from ranking.settings import DEFAULT_SURFACE, RankingSettings
+from ranking.surfaces.in_force import SurfacesInForce
 
 log = structlog.get_logger()
 
@@ -39,10 +39,11 @@ class ProfileHydrator:
         calls: Calls,
         versions: Callable[[], VersionRouting],
         profiles: ProfileSettings,
-        settings: RankingSettings,
+        surfaces: Callable[[], SurfacesInForce],
     ) -> None:
         """Args:
         versions: Returns the current routing of users to model versions.
+        surfaces: Returns the surfaces in force.
         """
         self._catalog = catalog
         self._encoder = encoder
@@ -50,24 +51,24 @@ class ProfileHydrator:
         self._versions = versions
         self._profiles = profiles
         self._actions = Actions(profiles.actions)
-        self._surfaces = {name: settings.surface(name) for name in settings.surface_names}
-        self._rules = {name: surface.rules.message() for name, surface in self._surfaces.items()}
+        self._surfaces = surfaces
         self._hashes = ItemHashes(catalog)
 
     async def hydrate(self, queries: Sequence[Query], budget: Budget) -> list[HydratedQuery]:
         """Hydrates the queries, see `QueryHydrator.hydrate`. The budget is for folding states that are missing or
         behind. If it is used up or the model is down, the present states are used."""
-        # Read once, so that each list is of one version even if the routing changes.
-        routing = self._versions()
+        # Read once, so that each list is of one version even if they change.
+        routing, surfaces = self._versions(), self._surfaces()
         states = [_State.of(query, routing, self._profiles) for query in queries]
         encoded = await self._encoded(states, budget)
-        rules = [self._active(query) for query in queries]
+        rules = [_active(query, surfaces) for query in queries]
         pins = [self._pins(query.request, each) for query, each in zip(queries, rules, strict=True)]
         return [
             HydratedQuery(
                 request=query.request,
                 now_ms=query.now_ms,
-                settings=self._surfaces[query.request.surface],
+                settings=surfaces.settings[surfaces.known(query.request.surface)],
+                surfaces_version=surfaces.version,
                 profile_unavailable=query.profile_unavailable,
                 revision=query.stored.revision if query.stored is not None else 0,
                 manifest=state.manifest,
@@ -95,13 +96,6 @@ class ProfileHydrator:
         if query.tail is not None:
             hashes = query.request.served.union(query.tail.hashes())
         return np.concatenate([rows, await self._hashes.rows(hashes)]) if hashes else rows
-
-    def _active(self, query: Query) -> ActiveRules:
-        if query.request.item_ids:
-            return NO_RULES  # Rank orders what the caller chose.
-        surface = query.request.surface
-        rules = self._rules[surface if surface in self._rules else DEFAULT_SURFACE]
-        return active(rules, query.request.rules, query.now_ms)
 
     def _pins(self, request: ListRequest, rules: ActiveRules) -> tuple[tuple[int, int], ...]:
         """See `HydratedQuery.pins`."""
@@ -203,6 +197,13 @@ class _State:
             log.error("model_state_unusable", model_version=manifest.version, state_bytes=len(kept.state))
             kept = None
         return cls(profile, history, manifest, kept)
+
+
+def _active(query: Query, surfaces: SurfacesInForce) -> ActiveRules:
+    if query.request.item_ids:
+        return NO_RULES  # Rank orders what the caller chose.
+    rules = surfaces.rules[surfaces.known(query.request.surface)]
+    return active(rules, query.request.rules, query.now_ms)
 
 
 def _without(consumed: Rows, pins: Sequence[tuple[int, int]]) -> Rows:

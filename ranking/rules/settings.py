@@ -1,5 +1,6 @@
 """Rules in the settings of a surface."""
 
+from functools import lru_cache
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
@@ -8,12 +9,19 @@ from catalog.errors import BadFilterText
 from catalog.filters import filter_check
 from catalog.filters.filter_text import parse
 from ranking.rules.check import problems
-from recstream.v1 import rules_pb2
+from recstream.v1 import filter_pb2, rules_pb2
+
+
+@lru_cache(maxsize=2_048)
+def _filter(text: str) -> filter_pb2.Filter:
+    """Parses a filter once. Checking and using one needs it several times, and a new version of the surfaces has most
+    filters of the one before. Messages copy it."""
+    return parse(text)
 
 
 def _parseable(text: str) -> str:
     try:
-        wrong = filter_check.problems(parse(text))
+        wrong = filter_check.problems(_filter(text))
     except BadFilterText as error:
         raise ValueError(f"{text!r} is not a filter: {error}") from error
     if wrong:
@@ -140,7 +148,7 @@ def _to_message(settings: RulesSettings) -> rules_pb2.ListRules:
     message = rules_pb2.ListRules(
         boosts=[
             rules_pb2.Boost(
-                name=each.name, filter=parse(each.filter), strength=each.strength, window=each.window()
+                name=each.name, filter=_filter(each.filter), strength=each.strength, window=each.window()
             )
             for each in settings.boosts
         ],
@@ -150,7 +158,7 @@ def _to_message(settings: RulesSettings) -> rules_pb2.ListRules:
         ],
         promotions=[
             rules_pb2.Promotion(
-                name=each.name, filter=parse(each.filter), share=each.share, window=each.window()
+                name=each.name, filter=_filter(each.filter), share=each.share, window=each.window()
             )
             for each in settings.promotions
         ],

@@ -57,7 +57,8 @@ def assemble(
         ],
     )
     remaining = max(0, scored.allowed - len(rows))
-    return Ranked(slate, rows, remaining, query.rules.until_ms, _outputs(query, scores, chosen, finite))
+    outputs = _outputs(query, scores, chosen, finite)
+    return Ranked(slate, rows, remaining, query.rules.until_ms, outputs, query.surfaces_version)
 
 
 def _outputs(

@@ -42,6 +42,7 @@ class Ranked:
         remaining: Number of items that could follow these. 0: the paging session has ended.
         until_ms: The moment at which other rules hold, Unix milliseconds. None: the same rules hold for ever.
         outputs: What the ranker predicted for its items. None: the list is of another tier.
+        surfaces_version: The version of the surfaces that it was made by. 0: the settings of the process.
     """
 
     slate: slate_pb2.Slate
@@ -49,3 +50,4 @@ class Ranked:
     remaining: int
     until_ms: int | None = None
     outputs: ModelOutputs | None = None
+    surfaces_version: int = 0

@@ -13,6 +13,7 @@ from ranking.build import Runners
 from ranking.query import ListRequest, Query
 from ranking.slate.ranked import Ranked
 from ranking.slate.slate_ids import SlateIds
+from ranking.surfaces.in_force import SurfacesInForce
 from recstream.v1 import slate_pb2
 from recstream.v1.error_reason_pb2 import ERROR_REASON_CATALOGUE_LOADING
 from server.errors import NotAvailable
@@ -32,6 +33,7 @@ class SlateService:
         settings: The time that a slate may take.
         now_ms: The wall clock, Unix milliseconds.
         versions: Returns the current routing of users to model versions.
+        surfaces: Returns the surfaces in force.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class SlateService:
         settings: ServerSettings,
         now_ms: Callable[[], int],
         versions: Callable[[], VersionRouting],
+        surfaces: Callable[[], SurfacesInForce],
     ) -> None:
         self._runners = runners
         self._catalog = catalog
@@ -51,6 +54,7 @@ class SlateService:
         self._ids = SlateIds()
         self.limiter = limiter
         self.versions = versions
+        self.surfaces = surfaces
 
     def check_ready(self) -> None:
         """Check that the catalogue has been read.

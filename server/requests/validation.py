@@ -111,7 +111,7 @@ class Check:
             self._unknown_surface = name
             more = len(surfaces) - _LISTED_SURFACES
             listed = [*surfaces[:_LISTED_SURFACES], *([f"{more} more"] if more > 0 else [])]
-            self.no("surface", f"is {name!r}, which the settings do not have: there are {', '.join(listed)}")
+            self.no("surface", f"is {name!r}, which is not a surface: there are {', '.join(listed)}")
         return name or DEFAULT_SURFACE
 
     def given_items(self, ids: Sequence[str]) -> tuple[str, ...]:
@@ -212,14 +212,14 @@ def recommend(request: rpc.RecommendRequest, earlier: frozenset[int], surfaces: 
     Args:
         request: The request.
         earlier: Hashes of the items on earlier pages.
-        surfaces: The configured surfaces.
+        surfaces: The surfaces in force.
 
     Returns:
         The request for a list.
 
     Raises:
         InvalidRequest: The request is not valid.
-        UnknownSurface: The settings do not have its surface.
+        UnknownSurface: There is no surface of that name.
     """
     check = Check()
     wanted = _list(check, request, earlier, surfaces)
@@ -233,14 +233,14 @@ def rank(request: rpc.RankRequest, surfaces: Sequence[str]) -> ListRequest:
 
     Args:
         request: The request.
-        surfaces: The configured surfaces.
+        surfaces: The surfaces in force.
 
     Returns:
         The request for a list.
 
     Raises:
         InvalidRequest: The request is not valid.
-        UnknownSurface: The settings do not have its surface.
+        UnknownSurface: There is no surface of that name.
     """
     check = Check()
     check.identifier("user_id", request.user_id)
@@ -264,7 +264,7 @@ def stream(request: rpc.StreamRecommendationsRequest, surfaces: Sequence[str], p
 
     Args:
         request: The request.
-        surfaces: The configured surfaces.
+        surfaces: The surfaces in force.
         path: A prefix for the names of fields.
 
     Returns:
@@ -272,7 +272,7 @@ def stream(request: rpc.StreamRecommendationsRequest, surfaces: Sequence[str], p
 
     Raises:
         InvalidRequest: The request is not valid.
-        UnknownSurface: The settings do not have its surface.
+        UnknownSurface: There is no surface of that name.
     """
     check = Check()
     wanted = _list(check, request, frozenset(), surfaces)

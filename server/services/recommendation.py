@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -45,7 +45,7 @@ class RecommendationService(RecommendationServiceServicer):
     """Serves slates, streams of slates, the order of given items, and similar items.
 
     Attributes:
-        surfaces: The configured surfaces. Requests may name no others.
+        surfaces: Returns the names of the surfaces in force. Requests may name no others.
     """
 
     slate_service: SlateService
@@ -59,7 +59,7 @@ class RecommendationService(RecommendationServiceServicer):
     slate_log: SlateLog
     admission: Admission
     settings: ServerSettings
-    surfaces: tuple[str, ...]
+    surfaces: Callable[[], Sequence[str]]
 
     async def Recommend(self, request: rpc.RecommendRequest, context: Context) -> rpc.RecommendResponse:
         limit = deadline(context.time_remaining(), self.settings)
@@ -88,10 +88,10 @@ class RecommendationService(RecommendationServiceServicer):
     async def _recommend(self, request: rpc.RecommendRequest, limit: Deadline) -> rpc.RecommendResponse:
         with self.admission.call():
             self.slate_service.check_ready()
-            wanted = validation.recommend(request, frozenset(), self.surfaces)
+            wanted = validation.recommend(request, frozenset(), self.surfaces())
             if request.page_token:
                 earlier = self.pages.earlier_items(request)
-                wanted = validation.recommend(request, earlier, self.surfaces)
+                wanted = validation.recommend(request, earlier, self.surfaces())
             awaited = await self.tokens.awaited(request, limit.events)
             snapshot, included = await self.read_your_writes.snapshot(wanted.user_id, awaited, limit.events)
             ranked = await self.slate_service.for_call(wanted, snapshot, limit.answer)
@@ -106,7 +106,7 @@ class RecommendationService(RecommendationServiceServicer):
     async def _rank(self, request: rpc.RankRequest, limit: Deadline) -> rpc.RankResponse:
         with self.admission.call():
             self.slate_service.check_ready()
-            wanted = validation.rank(request, self.surfaces)
+            wanted = validation.rank(request, self.surfaces())
             awaited = await self.tokens.awaited(request, limit.events)
             snapshot, included = await self.read_your_writes.snapshot(wanted.user_id, awaited, limit.events)
             ranked = await self.slate_service.for_call(wanted, snapshot, limit.answer)
@@ -122,15 +122,16 @@ class RecommendationService(RecommendationServiceServicer):
         async def send(frame: frame_pb2.Frame) -> None:
             await context.write(rpc.StreamRecommendationsResponse(frame=frame))
 
-        wanted = validation.stream(request, self.surfaces)
+        self.slate_service.check_ready()  # First: until then not all surfaces are known.
+        wanted = validation.stream(request, self.surfaces())
         with self.admission.stream(wanted.user_id):
-            self.slate_service.check_ready()
             opening = await self._opened(request, context)
             await self.streams.run_one(wanted, opening, send, Mailbox())
 
     async def _session(self, requests: AsyncIterator[rpc.SessionRequest], context: Context) -> None:
         request = await _opening(requests)
-        wanted = validation.stream(request, self.surfaces, "open.")
+        self.slate_service.check_ready()
+        wanted = validation.stream(request, self.surfaces(), "open.")
         writing = asyncio.Lock()
         mailbox = Mailbox()
         newest: dict[tuple[bytes, int], Position] = {}  # By topic id and partition.
@@ -158,7 +159,6 @@ class RecommendationService(RecommendationServiceServicer):
             mailbox.end(snapshot.revision)
 
         with self.admission.stream(wanted.user_id):
-            self.slate_service.check_ready()
             opening = await self._opened(request, context, "open.")
             await run_task_group(self.streams.run_one(wanted, opening, send, mailbox), up())
 

@@ -112,7 +112,7 @@ class Stream:
         self._snapshot = UNAVAILABLE
         self._begun = False
         self._missed = False
-        self._gauge = StreamGauge(request.surface)
+        self._gauge = StreamGauge()
         self._sent_at = time.monotonic()
         self._made_at = time.monotonic()
         self._rules_until_ms: int | None = None  # When other rules hold than for the slate.
@@ -248,7 +248,8 @@ class Stream:
         shown = self._slate_service.show(ranked, self._view)
         slate_digest = digest(self._request.user_id, self._view.key, shown)
         version = version_label(ranked.slate.model_version, self._slate_service.versions())
-        self._gauge.set(version)
+        surface = self._slate_service.surfaces().known(self._request.surface)
+        self._gauge.set(surface, version)
         resumed = (
             self._held is None and self._resumed is not None and self._resumed.list_digest == slate_digest
         )
@@ -269,7 +270,7 @@ class Stream:
         self._held, self._shown, self._digest = ranked, shown, slate_digest
         await self._send(frame, kind)
         self._token = frame.resume_token
-        self._observe(news, named, version)
+        self._observe(news, named, surface, version)
         if fresh:
             self._slate_log.sent(self._request, ranked)
 
@@ -303,11 +304,11 @@ class Stream:
         self._sent_at = time.monotonic()
         metrics.FRAMES_OF[kind].inc()
 
-    def _observe(self, news: News, named: list[frame_pb2.Cause], version: str) -> None:
+    def _observe(self, news: News, named: list[frame_pb2.Cause], surface: str, version: str) -> None:
         if news.since:
             metrics.FRAME_SECONDS.observe(time.monotonic() - news.since)
         if named:
-            seconds = metrics.EVENT_TO_FRAME_SECONDS.labels(self._request.surface, version)
+            seconds = metrics.EVENT_TO_FRAME_SECONDS.labels(surface, version)
             now_ms = time.time() * 1000
             for cause in named:
                 if cause.HasField("record_time"):

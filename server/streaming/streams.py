@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from collections.abc import Callable
 
 import structlog
 
@@ -62,6 +63,7 @@ class Streams:
         self._settings = settings
         self._tier_recovery = TierRecovery(settings.tier_recovery_seconds)
         self._open: dict[Mailbox, str] = {}
+        self._surfaces: dict[Mailbox, str] = {}
         self._reread = asyncio.Event()
         self._silent = False
         self._leaving = False
@@ -89,6 +91,7 @@ class Streams:
             SlowConsumer: The client does not read.
         """
         self._open[mailbox] = request.user_id
+        self._surfaces[mailbox] = request.surface
         if self._leaving:
             mailbox.send_away(0)
         age = self._settings.stream_max_age_seconds * random.uniform(0.9, 1.1)
@@ -112,7 +115,7 @@ class Streams:
                 await stream.run()
         finally:
             aged.cancel()
-            del self._open[mailbox]
+            del self._open[mailbox], self._surfaces[mailbox]
             self._items.remove(mailbox)
             self._tier_recovery.remove(mailbox)
 
@@ -132,14 +135,16 @@ class Streams:
             await asyncio.sleep(begun + seconds * position / max(len(leaving), _CROWD) - time.monotonic())
             mailbox.send_away(0)
 
-    def look_again(self, why: str) -> None:
+    def look_again(self, why: str, of: Callable[[str], bool] = lambda _: True) -> None:
         """Request a new slate for every stream, with low priority.
 
         Args:
             why: One of `metrics.WAKEUP_CAUSES`.
+            of: Whether the streams of a surface are meant.
         """
-        for mailbox in self._open:
-            mailbox.look_again(why)
+        for mailbox, surface in self._surfaces.items():
+            if of(surface):
+                mailbox.look_again(why)
 
     def reread_now(self) -> None:
         """Read all revisions now, because announcements were lost."""

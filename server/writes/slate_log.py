@@ -54,6 +54,7 @@ class SlateLog:
             domain=request.domain,
             experiments=request.experiments,
             sent_at_ms=int(time.time() * 1000),
+            surfaces_version=ranked.surfaces_version,
         )
         if ranked.outputs is not None:
             record.actions.extend(ranked.outputs.actions)

@@ -74,6 +74,7 @@ _UNITS: Final = {
 _MODULES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("server.metrics", (SERVER,)),
     ("ranking.metrics", (SERVER,)),
+    ("ranking.surfaces.metrics", (SERVER, INGEST)),
     ("ingest.metrics", (INGEST,)),
     ("profiles.metrics", (SERVER, INGEST)),
     ("catalog.metrics", (SERVER, INGEST)),

@@ -17,9 +17,9 @@ _HEAD: Final = """\
 
 Servers serve their metrics at `:50052/metrics`, ingest at `:9100/metrics`, and Triton at `:8002/metrics`. Every label
 is bounded, by names in the code, the settings, Kafka, or the live model versions. A version that is not live is
-`other`, and so is a surface of a sent list that ingest's settings lack. Version `0` means that no model was used.
-The series of a retired version are removed. Counters with a fixed set of labels exist from the start, at zero.
-Histograms have `_bucket`, `_sum` and `_count`.
+`other`, and so is a surface of a sent list that is not in force. Version `0` means that no model was used. The
+series of a retired version and of a removed surface are removed. Counters with a fixed set of labels exist from the
+start, at zero. Histograms have `_bucket`, `_sum` and `_count`.
 
 The dashboards are in `helm/recstream/files/dashboards/`, the alerts in `helm/recstream/files/alerts/`. Compose mounts
 both folders; the chart renders them. [Runbooks](runbooks/README.md) has a page for each alert.

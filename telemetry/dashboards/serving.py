@@ -116,7 +116,7 @@ _STREAMS = PanelRow(
         Panel(
             "What wakes streams",
             "event: the user acted; item, gone: the catalogue changed; revision: a change found by polling; tier, "
-            "model, age.",
+            "model, surfaces, age.",
             "ops",
             (a_second("recstream_server_stream_wakeups_total", "cause"),),
         ),
@@ -157,6 +157,15 @@ _LISTS = PanelRow(
             "ops",
             (a_second("recstream_ranking_lists_total", "tier, surface"),),
             Shape.STACK,
+        ),
+        Panel(
+            "Version of the surfaces",
+            "By process; 0: its settings. refused: 1 while it cannot use the last change and keeps the one before.",
+            "short",
+            (
+                Query("recstream_surfaces_version", "{{job}} {{instance}}"),
+                Query("recstream_surfaces_refused", "{{job}} {{instance}} refused"),
+            ),
         ),
         Panel(
             "Duration of a list by version, p99",

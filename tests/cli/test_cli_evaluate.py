@@ -1,5 +1,6 @@
 """`recstream evaluate`: tables and JSON for a bundle, and its messages when it cannot measure."""
 
+import asyncio
 import io
 import json
 from pathlib import Path
@@ -11,6 +12,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from cli.app import app
+from cli.commands.evaluate import with_surfaces
 from cli.errors import CommandError
 from cli.file_options import FileOptions
 from cli.terminal.evaluation_tables import any_table, result_tables
@@ -23,9 +25,15 @@ from evaluation.protocols.held_out import Name
 from evaluation.protocols.split import split, training_part
 from evaluation.report.charts import ndcg_chart
 from evaluation.report.results import MeasuredMethod, Result, result
+from local.servers.kafka import EmbeddedKafka
 from models.data.events import ItemText, texts_fingerprint
+from ranking.settings import Surfaces
+from rollout.errors import SurfacesRefused
+from rollout.surfaces import SurfacesPublisher
 from tests.evaluation.world import crowd, known
 from tests.models.tiny_bundle import build
+from topics.create import create_topics
+from topics.settings import KafkaSettings
 
 
 def recstream(*arguments: str):
@@ -154,6 +162,36 @@ def test_the_default_surface_is_measured_unless_another_is_named(files: Path) ->
         assert json.loads(answer.stdout.strip().splitlines()[-1])["surface"] == surface
     with pytest.raises(CommandError, match="no surface is called 'shop': there are default, evaluation"):
         run(files, "--surface", "shop")
+
+
+def test_a_file_of_surfaces_is_measured_instead_of_the_settings(files: Path) -> None:
+    trained_on(files, "next-item")
+    file = files / "surfaces.yaml"
+    file.write_text("surfaces: {shop: {rules: {boosts: [{name: a, filter: category = x, strength: -10}]}}}")
+    answer = run(files, "--baselines", "none", "--surfaces", str(file), "--surface", "shop", "--json")
+    found = json.loads(answer.stdout.strip().splitlines()[-1])
+    assert (found["surface"], found["surfaces"]) == ("shop", str(file))
+    file.write_text("surfaces: {shop: {nearst: 1}}")
+    with pytest.raises(SurfacesRefused, match="surfaces.shop.nearst"):
+        run(files, "--surfaces", str(file), "--surface", "shop")
+
+
+def test_the_surfaces_in_force_are_measured(kafka: EmbeddedKafka, prefix: str) -> None:
+    settings = KafkaSettings(bootstrap=kafka.bootstrap, topic_prefix=prefix)
+    given = Surfaces.model_validate({"surfaces": {"shop": {"nearest": 7}}})
+
+    async def apply() -> None:
+        await create_topics(settings, 1)
+        async with SurfacesPublisher(settings) as publisher:
+            await publisher.apply(given, applied_by="ann")
+
+    asyncio.run(apply())
+    taken, name = with_surfaces(Settings(kafka=settings), "live")
+    assert (name, taken.ranking.surface("shop").nearest) == ("version 1", 7)
+    assert list_settings(taken, "shop").as_key()["surface"] == given.surface("shop").model_dump(mode="json")
+    empty = settings.model_copy(update={"topic_prefix": f"{prefix}none-"})
+    asyncio.run(create_topics(empty, 1))
+    assert with_surfaces(Settings(kafka=empty), "live")[1] == "settings"
 
 
 def test_settings_that_change_lists_are_part_of_the_key_of_cached_results() -> None:

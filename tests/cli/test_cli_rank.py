@@ -62,9 +62,9 @@ async def test_rank_reads_items_from_standard_input(server: ScriptedServer) -> N
 
 
 async def test_a_refused_request_says_why(server: ScriptedServer) -> None:
-    detail = bad_request(surface="is 'x', which the settings do not have")
+    detail = bad_request(surface="is 'x', which is not a surface")
     server.play("Rank", failing(grpc.StatusCode.INVALID_ARGUMENT, "no", detail))
-    with pytest.raises(CommandError, match="settings do not have") as refused:
+    with pytest.raises(CommandError, match="is not a surface") as refused:
         await run("rank", "ann", "a", "--surface", "x", "--server", server.target)
     assert not refused.value.next_step
     problem = bad_request(filter_text="cannot be read: column 1")

@@ -30,7 +30,9 @@ from profiles.folding.events import Position
 from profiles.folding.tail import Tail
 from profiles.interactions import KIND_ERASURE, KIND_HEADER, parse
 from profiles.store.codec import decode
-from recstream.storage.v1 import catalog_pb2, model_pb2, profile_pb2, slate_pb2
+from ranking.surfaces.document import as_values
+from ranking.surfaces.record import decode as decode_surfaces
+from recstream.storage.v1 import catalog_pb2, model_pb2, profile_pb2, slate_pb2, surfaces_pb2
 from recstream.v1 import (
     catalog_service_pb2,
     frame_pb2,
@@ -60,6 +62,7 @@ _ROOTS: tuple[FileDescriptor, ...] = tuple(
         model_pb2,
         profile_pb2,
         slate_pb2,
+        surfaces_pb2,
     )
 )
 
@@ -131,6 +134,17 @@ def _announcement(key: bytes, value: bytes) -> object:
     }
 
 
+def _surfaces(key: bytes, value: bytes) -> object:
+    read = decode_surfaces(key, value)
+    return {
+        "version": read.version,
+        "applied_at_ms": read.applied_at_ms,
+        "applied_by": read.applied_by,
+        "comment": read.comment,
+        "surfaces": as_values(read.surfaces) if read.surfaces is not None else None,
+    }
+
+
 READERS: Mapping[str, Callable[[bytes, bytes], object]] = {
     "profile": lambda _, value: asdict(decode(value)),
     "tail": lambda _, value: Tail(value).records(),
@@ -143,6 +157,7 @@ READERS: Mapping[str, Callable[[bytes, bytes], object]] = {
     "item-vector": _catalogue(_TOPICS.item_vectors, catalog_pb2.ItemVector),
     "item-stats": _catalogue(_TOPICS.item_stats, catalog_pb2.ItemStats),
     "model-versions": lambda key, value: _message(decode_versions(key, value)),
+    "surfaces": _surfaces,
     "slate": lambda _, value: _message(slate_pb2.SlateRecord.FromString(value)),
 }
 """By the kind of a record, how this version reads its key and value."""

@@ -30,6 +30,9 @@ from profiles.announcements.announcement import attachment_header, encode_announ
 from profiles.profile import ModelState, Profile
 from profiles.store.codec import encode, encode_revision
 from profiles.times import timestamp
+from ranking.surfaces.document import parse
+from ranking.surfaces.record import SurfacesVersion, key_of
+from ranking.surfaces.record import encode as encode_surfaces
 from recstream.storage.v1 import catalog_pb2, model_pb2, profile_pb2, slate_pb2
 from recstream.v1 import interaction_pb2, item_pb2
 from recstream.v1 import slate_pb2 as contract_slate_pb2
@@ -164,6 +167,13 @@ def _catalogue(manifest: bytes) -> Iterator[Kept]:
         vector_ends={0: 12, 1: 0},
     )
     yield kept("model-versions", KEY, served)
+    file = parse(
+        "default: {nearest: 50, action_weights: {like: 2}}\n"
+        "surfaces: {home: {fresh: 7, rules: {boosts: [{name: drama, filter: category = drama, strength: 0.5, "
+        "end_time: '2030-01-01T00:00:00Z'}], caps: [{field: category, most: 2}], rotation: {strength: 0.5}}}}"
+    )
+    for version in (SurfacesVersion(3, file, T0, "ann", "more drama"), SurfacesVersion(4, None, T0, "ann")):
+        yield "surfaces", key_of(version.version), encode_surfaces(version)
 
 
 if __name__ == "__main__":

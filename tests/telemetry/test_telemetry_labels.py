@@ -59,13 +59,15 @@ def showing() -> dict[tuple[str, str], float]:
 
 def test_streams_are_counted_by_surface_and_version_and_leave_no_series_when_they_end() -> None:
     assert showing() == {}
-    first, second = StreamGauge("home"), StreamGauge("home")
-    first.set("7")
-    first.set("7")
-    second.set("7")
+    first, second = StreamGauge(), StreamGauge()
+    first.set("home", "7")
+    first.set("home", "7")
+    second.set("home", "7")
     assert showing() == {("home", "7"): 2}
-    second.set("8")
+    second.set("home", "8")
     assert showing() == {("home", "7"): 1, ("home", "8"): 1}
+    second.set("default", "8")  # the surface was removed
+    assert showing() == {("home", "7"): 1, ("default", "8"): 1}
     for stream in (first, second, second):
         stream.clear()
     assert showing() == {}

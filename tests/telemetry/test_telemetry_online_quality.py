@@ -74,7 +74,7 @@ def quality(clock: Clock | None = None, slates: int = 100, *live: int) -> Online
     versions = live or (7,)
     routing = VersionRouting(None, Live(manifest(versions[0])), 1.0)
     return OnlineQuality(
-        Actions(default_actions()), {"default", "home"}, lambda: routing, slates, clock or Clock()
+        Actions(default_actions()), lambda: {"default", "home"}, lambda: routing, slates, clock or Clock()
     )
 
 
@@ -278,7 +278,7 @@ def test_the_series_are_bounded_whatever_surfaces_versions_and_lengths_come(
 
 def test_a_list_that_outlives_its_version_does_not_recreate_its_series() -> None:
     live = [VersionRouting(None, Live(manifest(7)), 1.0)]
-    measured = OnlineQuality(Actions(default_actions()), {"home"}, lambda: live[0], 10, Clock())
+    measured = OnlineQuality(Actions(default_actions()), lambda: {"home"}, lambda: live[0], 10, Clock())
     measured.record_slate(slate())
     metrics.SENT.remove_by_labels({"version": "7"})
     live[0] = VersionRouting(None, Live(manifest(8)), 1.0)

@@ -23,6 +23,7 @@ def test_every_topic_has_the_prefix_and_its_own_name() -> None:
         "eu-item-vectors",
         "eu-item-stats",
         "eu-model-versions",
+        "eu-surfaces",
         "eu-slates",
     )
 

@@ -54,7 +54,7 @@ class _ErrorReasonEnumTypeWrapper(_EnumTypeWrapper[_ErrorReason.ValueType], type
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 9
     """INTERNAL: a fault of recstream. Metadata: `number`, by which the server's log has the cause."""
     ERROR_REASON_UNKNOWN_SURFACE: _ErrorReason.ValueType  # 10
-    """INVALID_ARGUMENT: the settings have no such surface. Metadata: `surface`. A google.rpc.BadRequest names the surfaces
+    """INVALID_ARGUMENT: there is no such surface. Metadata: `surface`. A google.rpc.BadRequest names the surfaces
     that there are.
     """
     ERROR_REASON_INVALID_TOKEN: _ErrorReason.ValueType  # 11
@@ -91,7 +91,7 @@ ERROR_REASON_SLOW_CONSUMER: ErrorReason.ValueType  # 8
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 9
 """INTERNAL: a fault of recstream. Metadata: `number`, by which the server's log has the cause."""
 ERROR_REASON_UNKNOWN_SURFACE: ErrorReason.ValueType  # 10
-"""INVALID_ARGUMENT: the settings have no such surface. Metadata: `surface`. A google.rpc.BadRequest names the surfaces
+"""INVALID_ARGUMENT: there is no such surface. Metadata: `surface`. A google.rpc.BadRequest names the surfaces
 that there are.
 """
 ERROR_REASON_INVALID_TOKEN: ErrorReason.ValueType  # 11

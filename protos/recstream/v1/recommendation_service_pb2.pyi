@@ -89,8 +89,8 @@ class RecommendRequest(Message):
     count: int
     """How many items: 1 to 500. 0: 20. The list is shorter if fewer items are left."""
     surface: str
-    """Where the list is shown; selects the surface's settings. Empty: the default surface. A name that the settings do not
-    have is refused with UNKNOWN_SURFACE.
+    """Where the list is shown; selects the surface's settings. Empty: the default surface. A name that no
+    surface has is refused with UNKNOWN_SURFACE.
     """
     domain: str
     """Only items of this domain. Empty: all."""

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from recstream.v1 import slate_pb2 as recstream_dot_v1_dot_slate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n recstream/storage/v1/slate.proto\x12\x14recstream.storage.v1\x1a\x18recstream/v1/slate.proto\"\xb6\x02\n\x0bSlateRecord\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\"\n\x05slate\x18\x02 \x01(\x0b\x32\x13.recstream.v1.Slate\x12\x0f\n\x07surface\x18\x03 \x01(\t\x12\x0e\n\x06\x64omain\x18\x04 \x01(\t\x12G\n\x0b\x65xperiments\x18\x05 \x03(\x0b\x32\x32.recstream.storage.v1.SlateRecord.ExperimentsEntry\x12\x12\n\nsent_at_ms\x18\x06 \x01(\x03\x12\x0f\n\x07\x61\x63tions\x18\x07 \x03(\t\x12\x15\n\rprobabilities\x18\x08 \x03(\x02\x12\x18\n\x10predicted_values\x18\t \x03(\x02\x1a\x32\n\x10\x45xperimentsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n recstream/storage/v1/slate.proto\x12\x14recstream.storage.v1\x1a\x18recstream/v1/slate.proto\"\xd0\x02\n\x0bSlateRecord\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\"\n\x05slate\x18\x02 \x01(\x0b\x32\x13.recstream.v1.Slate\x12\x0f\n\x07surface\x18\x03 \x01(\t\x12\x0e\n\x06\x64omain\x18\x04 \x01(\t\x12G\n\x0b\x65xperiments\x18\x05 \x03(\x0b\x32\x32.recstream.storage.v1.SlateRecord.ExperimentsEntry\x12\x12\n\nsent_at_ms\x18\x06 \x01(\x03\x12\x0f\n\x07\x61\x63tions\x18\x07 \x03(\t\x12\x15\n\rprobabilities\x18\x08 \x03(\x02\x12\x18\n\x10predicted_values\x18\t \x03(\x02\x12\x18\n\x10surfaces_version\x18\n \x01(\x03\x1a\x32\n\x10\x45xperimentsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,7 +35,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SLATERECORD_EXPERIMENTSENTRY']._loaded_options = None
   _globals['_SLATERECORD_EXPERIMENTSENTRY']._serialized_options = b'8\001'
   _globals['_SLATERECORD']._serialized_start=85
-  _globals['_SLATERECORD']._serialized_end=395
-  _globals['_SLATERECORD_EXPERIMENTSENTRY']._serialized_start=345
-  _globals['_SLATERECORD_EXPERIMENTSENTRY']._serialized_end=395
+  _globals['_SLATERECORD']._serialized_end=421
+  _globals['_SLATERECORD_EXPERIMENTSENTRY']._serialized_start=371
+  _globals['_SLATERECORD_EXPERIMENTSENTRY']._serialized_end=421
 # @@protoc_insertion_point(module_scope)

@@ -65,11 +65,14 @@ class SlateRecord(Message):
     ACTIONS_FIELD_NUMBER: int
     PROBABILITIES_FIELD_NUMBER: int
     PREDICTED_VALUES_FIELD_NUMBER: int
+    SURFACES_VERSION_FIELD_NUMBER: int
     user_id: str
     surface: str
     domain: str
     sent_at_ms: int
     """Unix time in milliseconds."""
+    surfaces_version: int
+    """The version of the surfaces that made it, of the topic `surfaces`. 0: the settings of the server."""
     @property
     def slate(self) -> Slate:
         """Its items have no fields of the catalogue, whatever the request's view was. The model's outputs are below."""
@@ -102,6 +105,7 @@ class SlateRecord(Message):
         actions: Iterable[str] | None = ...,
         probabilities: Iterable[float] | None = ...,
         predicted_values: Iterable[float] | None = ...,
+        surfaces_version: int = ...,
     ) -> None: ...
     def HasField(self, field_name: Literal["slate", b"slate"]) -> bool: ...
-    def ClearField(self, field_name: Literal["actions", b"actions", "domain", b"domain", "experiments", b"experiments", "predicted_values", b"predicted_values", "probabilities", b"probabilities", "sent_at_ms", b"sent_at_ms", "slate", b"slate", "surface", b"surface", "user_id", b"user_id"]) -> None: ...
+    def ClearField(self, field_name: Literal["actions", b"actions", "domain", b"domain", "experiments", b"experiments", "predicted_values", b"predicted_values", "probabilities", b"probabilities", "sent_at_ms", b"sent_at_ms", "slate", b"slate", "surface", b"surface", "surfaces_version", b"surfaces_version", "user_id", b"user_id"]) -> None: ...
