@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self, TypeVar
 
 from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
 
 from catalog.items.item_check import MAX_NAME_BYTES
 from catalog.items.items import Item
@@ -85,9 +86,10 @@ def only(item: item_pb2.Item, paths: Collection[str]) -> item_pb2.Item:
     """Clears the fields of a message that are not named, but for the item id, and returns it. The message may be one
     that was not checked."""
     named = {path.partition(".")[0] for path in paths}
+    message: Message = item
     for name in _FIELDS:
         if name not in named and name != _ID:
-            item.ClearField(name)
+            message.ClearField(name)
     if _ATTRIBUTES not in paths:
         for key in [key for key in item.attributes if f"{_ATTRIBUTES}.{key}" not in paths]:
             del item.attributes[key]

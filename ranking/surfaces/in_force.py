@@ -7,6 +7,7 @@ from typing import TypeAlias
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
+from catalog.items.item_changes import Record
 from ranking.settings import DEFAULT_SURFACE, Surfaces, SurfaceSettings
 from ranking.surfaces import metrics
 from ranking.surfaces.record import decode
@@ -73,16 +74,16 @@ class LiveSurfaces:
         """Calls the listener with every change from now on."""
         self._listeners.append(listener)
 
-    def on_record(self, key: bytes | None, value: bytes | None) -> None:
+    def on_record(self, record: Record) -> None:
         """Takes a record of the topic `surfaces`. A removed one was an old version, and changes nothing.
 
         Raises:
             BadRecord: It cannot be read, or its surfaces are not valid. What is in force stays.
         """
-        if value is None:
+        if record.value is None:
             return
         try:
-            read = decode(key, value)
+            read = decode(record.key, record.value)
         except Exception:
             metrics.REFUSED.set(1)
             raise

@@ -10,6 +10,7 @@ from ranking.settings import RankingSettings, Surfaces
 from ranking.surfaces import metrics
 from ranking.surfaces.in_force import LiveSurfaces, SurfacesInForce, changed, retiring
 from ranking.surfaces.record import SurfacesVersion, encode, key_of
+from tests.catalog.records import Record
 from tests.ranking.filled_catalog import FilledCatalog
 from tests.ranking.world import (
     MANIFEST,
@@ -34,7 +35,7 @@ def pinned(item_id: str) -> dict[str, object]:
 
 
 def apply(live: LiveSurfaces, version: int, given: Surfaces | None) -> None:
-    live.on_record(key_of(version), encode(SurfacesVersion(version, given)))
+    live.on_record(Record(key_of(version), encode(SurfacesVersion(version, given))))
 
 
 def shown() -> tuple[float, float]:
@@ -78,9 +79,9 @@ def test_a_record_that_cannot_be_used_changes_nothing_and_shows_until_one_can() 
     assert shown() == (1, 0)
     for key, value in ((b"2", b"\xff"), (b"x", b""), (b"2", b"")):
         with pytest.raises(BadRecord):
-            live.on_record(key, value)
+            live.on_record(Record(key, value))
         assert shown() == (1, 1) and live().settings["home"].nearest == 6
-    live.on_record(b"1", None)  # Only old versions are removed.
+    live.on_record(Record(b"1", None))  # Only old versions are removed.
     assert live().version == 1
     apply(live, 2, surfaces(home={"nearest": 7}))
     assert shown() == (2, 0) and heard == [1, 2]
