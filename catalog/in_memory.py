@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
+from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from catalog.change_log import ChangeLog
@@ -22,6 +23,8 @@ from profiles.folding.tail import hash64
 from recstream.storage.v1 import catalog_pb2
 from recstream.v1 import filter_pb2
 
+# Items whose patches wait for a put, at most.
+_WAITING = 10_000
 _NEVER = np.iinfo(np.int64).max
 
 
@@ -55,6 +58,8 @@ class InMemoryCatalog:
         self._whole_ns = self._by_row.column(np.int64, NEVER.time_ns)
         self._whole_tie = self._by_row.column(np.uint64, NEVER.tie)
         self._patched: dict[int, Mapping[str, Stamp]] = {}
+        # If there are too many, the first ones come with the record of the put that ingest writes.
+        self._waiting: LRUCache[str, ItemState] = LRUCache(_WAITING)
         self._categories: dict[str, int] = {}
         self._count = 0
         self._change_log = ChangeLog()
@@ -243,7 +248,10 @@ class InMemoryCatalog:
     # Changes
 
     def item_state(self, item_id: str) -> ItemState:
-        """What is known of an item, and since when. Of an item that is not in the catalogue, only its deletion is."""
+        """What is known of an item, and since when. Of an item that is not in the catalogue, these are its deletion and
+        the patches that wait for its put."""
+        if (waiting := self._waiting.get(item_id)) is not None:
+            return waiting
         row = self._rows.get(item_id)
         if row is None:
             return ItemState(Item(item_id))
@@ -256,7 +264,13 @@ class InMemoryCatalog:
         item_id = state.item.item_id
         known = self.item_state(item_id)
         merged = merge(known, state)
-        if merged is known or (not merged.listed and merged.whole == NEVER):
+        if merged is known:
+            return
+        if merged.patched and not merged.listed:
+            self._waiting[item_id] = merged
+        else:
+            self._waiting.pop(item_id, None)
+        if not merged.listed and merged.whole == NEVER:
             return
         if merged.listed:
             self.put_item(merged.item)
@@ -264,7 +278,6 @@ class InMemoryCatalog:
             self.remove_item(item_id)
         row = self._row_of(item_id)
         self._whole_ns.array[row], self._whole_tie.array[row] = merged.whole
-        # Patches that wait for a put come with the record of the put.
         if merged.patched and merged.listed:
             self._patched[row] = merged.patched
         else:

@@ -61,7 +61,7 @@ class ItemFields:
         whole: Set[str] = {path for path in paths if "." not in path}
         attributes = [key for _, dot, key in (path.partition(".") for path in paths) if dot]
         if not whole and not attributes:
-            whole = _FIELDS.keys() - {_TIME}
+            whole = set(_FIELDS) - {_TIME}
         empty = {
             part: getattr(_NO_ITEM, part)
             for name, parts in _PARTS.items()

@@ -198,6 +198,21 @@ def test_the_catalogue_shows_what_the_log_ends_with_in_whatever_order_it_learns_
         assert catalog.item(row) == final.item
 
 
+@given(st.lists(changes, max_size=8), st.data())
+def test_the_catalogue_shows_what_changes_end_with_before_anyone_folds_them(
+    found: list[bytes], data: st.DataObject
+) -> None:
+    """Also a patch that is read before the put of its item."""
+    catalog = InMemoryCatalog(CatalogSettings(), lambda: 1)
+    for change in data.draw(st.permutations(found)):
+        catalog.merge_item(decode_change(b"a", change).without_contents())
+    final = folded(*found)
+    row = catalog.row("a")
+    assert (row is not None) == final.listed
+    if row is not None:
+        assert catalog.item(row) == final.item
+
+
 def test_an_older_put_changes_nothing_and_a_later_one_everything() -> None:
     state = folded(put(5, title="now", domain="d"), put(3, title="before"))
     assert state.item.title == "now" and state.item.updated_at_ns == 5 * SECOND

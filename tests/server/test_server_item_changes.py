@@ -6,12 +6,14 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 
+from catalog.metrics import RECORDS
 from recstream.v1 import catalog_service_pb2 as rpc
 from recstream.v1 import item_pb2
 from server import metrics
+from server.app import Server
 from tests.ingest.folding import all_folded, last_states
 from tests.server.test_server_calls import refusal
-from tests.server.two_servers import Expected, shop, shown, shuffled_changes
+from tests.server.two_servers import Expected, another_server, shop, shown, shuffled_changes
 from tests.server.world import World, eventually, world
 
 
@@ -61,6 +63,33 @@ async def test_two_servers_and_the_log_end_in_the_state_of_the_latest_source_tim
             if item_id in final
         }
         assert found == final
+
+
+async def test_every_server_shows_a_change_although_no_worker_folds_it(kafka, valkey, prefix) -> None:
+    async with shop(kafka, valkey, prefix, folded=False) as both:
+        await put(both.world, item("new", title="New"))
+        gone = rpc.WithdrawItemsRequest(item_ids=["item-0"])
+        await both.catalogs[1].WithdrawItems(gone, timeout=20)
+
+        def shows(server: Server) -> bool:
+            row, old = server.catalog.row("new"), server.catalog.row("item-0")
+            return row is not None and old is not None and server.catalog.item(old).withdrawn
+
+        for server in both.servers:
+            await eventually(lambda server=server: shows(server))
+        async with another_server(both.world) as (third, _):
+            assert shows(third)
+
+
+async def test_a_server_reads_only_the_changes_that_no_worker_has_folded(kafka, valkey, prefix) -> None:
+    async with shop(kafka, valkey, prefix) as both:
+        await put(both.world, *(item(f"i{n}", title="New") for n in range(20)))
+        await all_folded(both.world.kafka)
+        topic = both.world.kafka.topics.item_changes
+        before = RECORDS.labels(topic)._value.get()
+        async with another_server(both.world) as (third, _):
+            assert all(third.catalog.row(f"i{n}") is not None for n in range(20))
+        assert RECORDS.labels(topic)._value.get() == before
 
 
 async def test_what_is_older_than_what_is_known_shows_nothing_and_is_accepted(around: World) -> None:

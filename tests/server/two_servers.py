@@ -26,21 +26,30 @@ class Shop:
 
 
 @asynccontextmanager
-async def shop(kafka, valkey, prefix: str) -> AsyncIterator[Shop]:
+async def shop(kafka, valkey, prefix: str, *, folded: bool = True) -> AsyncIterator[Shop]:
+    """Yields two servers. `folded` says whether the worker runs."""
     async with world(kafka, valkey, prefix, items=["item-0"]) as around:
-        folding = start_folding(around.kafka)
-        other = Server(around.server.config, around.model)
-        await other.start()
-        channel = grpc.aio.insecure_channel(
-            f"127.0.0.1:{other.port}", [("grpc.use_local_subchannel_pool", 1)]
-        )
+        folding = start_folding(around.kafka) if folded else None
         try:
-            await eventually(lambda: not other.health.not_ready, 60)
-            yield Shop(around, (around.server, other), (around.catalog, CatalogServiceStub(channel)))
+            async with another_server(around) as (other, catalog):
+                yield Shop(around, (around.server, other), (around.catalog, catalog))
         finally:
-            await channel.close()
-            await other.close()
-            await folding.stop()
+            if folding is not None:
+                await folding.stop()
+
+
+@asynccontextmanager
+async def another_server(around: World) -> AsyncIterator[tuple[Server, CatalogServiceStub]]:
+    """Yields a further server of the installation, which is ready, and the calls of its catalogue."""
+    server = Server(around.server.config, around.model)
+    await server.start()
+    channel = grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", [("grpc.use_local_subchannel_pool", 1)])
+    try:
+        await eventually(lambda: not server.health.not_ready, 60)
+        yield server, CatalogServiceStub(channel)
+    finally:
+        await channel.close()
+        await server.close()
 
 
 @dataclass(frozen=True)
