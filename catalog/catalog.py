@@ -46,7 +46,7 @@ class Catalog(InMemoryCatalog):
         settings: What the catalogue holds, and how it searches.
         kafka: The broker and the names of the topics.
         now_ms: Returns Unix time in milliseconds.
-        beside: Applies the records of further topics that are read with the catalogue's, by topic. `ready` waits for
+        further: Applies the records of further topics that are read with the catalogue's, by topic. `ready` waits for
             them too.
         changes: Whether `item-changes` is read too. Then what a server accepted shows here at once, and not only after
             ingest has folded it into `items`. Listeners see the items without the contents of their media.
@@ -57,7 +57,7 @@ class Catalog(InMemoryCatalog):
         settings: CatalogSettings,
         kafka: KafkaSettings,
         now_ms: Callable[[], int] = wall_clock_ms,
-        beside: Mapping[str, Apply] = MappingProxyType({}),
+        further: Mapping[str, Apply] = MappingProxyType({}),
         *,
         changes: bool = False,
     ) -> None:
@@ -75,7 +75,7 @@ class Catalog(InMemoryCatalog):
                 **appliers(self, topics),
                 **({topics.item_changes: partial(apply_change, self)} if changes else {}),
                 topics.model_versions: self._on_versions_record,
-                **beside,
+                **further,
             },
             self._applied,
             settings.partitions_check_seconds,

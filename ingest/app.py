@@ -111,8 +111,8 @@ async def run(
         stack.push_async_callback(model.close)
         versions = Versions()
         surfaces = LiveSurfaces(configuration.surfaces)
-        beside = {configuration.kafka.topics.surfaces: surfaces.on_record}
-        catalog = Catalog(configuration.catalog.unsearched(), configuration.kafka, _now_ms, beside)
+        further = {configuration.kafka.topics.surfaces: surfaces.on_record}
+        catalog = Catalog(configuration.catalog.unsearched(), configuration.kafka, _now_ms, further)
         catalog.version_watcher.listen(versions.update)
         versions.listen(lambda routing: _serve(routing, model, configuration.profiles, health))
         try:

@@ -106,8 +106,8 @@ class Server:
         self.health.down(_CATALOG, "is being read")
         self.admission = Admission(config.server)
         self.surfaces = LiveSurfaces(config.ranking)
-        beside = {config.kafka.topics.surfaces: self.surfaces.on_record}
-        self.catalog = Catalog(config.catalog, config.kafka, _now_ms, beside, changes=True)
+        further = {config.kafka.topics.surfaces: self.surfaces.on_record}
+        self.catalog = Catalog(config.catalog, config.kafka, _now_ms, further, changes=True)
         self.catalog.version_watcher.listen(self.versions.update)
         by_version = (LIST_SECONDS, LISTS_BY_VERSION, metrics.EVENT_TO_FRAME_SECONDS)
         self.versions.listen(Retiring(by_version).follow)

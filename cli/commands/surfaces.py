@@ -228,6 +228,6 @@ def _warn_of_refused(found: SurfacesHistory) -> None:
 def _line(version: SurfacesVersion) -> str:
     """One line on a version. Control characters of what people wrote are escaped."""
     moment = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(version.applied_at_ms / 1000))
-    told = f": {version.comment}" if version.comment else ""
-    text = f"version {version.version}, {moment}, {version.applied_by}{told}"
+    comment = f": {version.comment}" if version.comment else ""
+    text = f"version {version.version}, {moment}, {version.applied_by}{comment}"
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)

@@ -97,8 +97,8 @@ class SlateMemory:
         width, flat = len(record.actions), record.probabilities
         if not width or len(flat) != width * len(record.slate.items):
             return None
-        places = {action: place for place, action in enumerate(record.actions)}
-        columns = [places.get(action) for action in self._actions]
+        columns_by_action = {action: column for column, action in enumerate(record.actions)}
+        columns = [columns_by_action.get(action) for action in self._actions]
         absent = float("nan")
         found = array("f")
         for start in range(0, len(flat), width):

@@ -228,6 +228,8 @@ async def test_newness_is_judged_as_of_the_moment():
     catalog = FilledCatalog(lambda: NOW_MS)
     catalog.put(item("new then", published_at_ms=EARLIER_MS - DAY_MS), vector(1))
     catalog.put(item("new now", published_at_ms=NOW_MS - DAY_MS), vector(1))
+    catalog.put(item("old"), vector(1))
+    catalog.popular({"old": 5})  # So that popularity brings neither of the others.
     made = runner(catalog, PaperModel(), default={"popular": 0, "trending": 0, "nearest": 0, "similar": 0})
     for moment, wanted in ((EARLIER_MS, "new then"), (NOW_MS, "new now")):
         listed = (await ask(made, surface=DEFAULT_SURFACE, count=1, now_ms=moment)).slate.items

@@ -198,7 +198,9 @@ async def test_a_buried_item_is_the_last_to_be_listed():
 async def test_an_item_is_pinned_though_the_user_took_it_and_no_source_found_it():
     catalog = assorted()
     catalog.put(item("far"), vector(-9, 9, -9))
-    made = runner(catalog, PaperModel(), default={"nearest": 5, "popular": 0, "fresh": 0, "similar": 0})
+    made = runner(
+        catalog, PaperModel(), default={"nearest": 5, "popular": 0, "trending": 0, "fresh": 0, "similar": 0}
+    )
     rules = ListRules(pins=[Pin(item_id="i003", position=2), Pin(item_id="far", position=0)])
     stored = user(("like", "i003"), ("like", "i017"))
     tail = Tail().add([(1, hash64("far"))], 100)

@@ -38,7 +38,7 @@ class FakeLog:
 
     def __init__(self, down: bool = False) -> None:
         self.down = down
-        self.ids = {"interactions": TOPIC, "items": ITEMS}
+        self.ids = {"interactions": TOPIC, "item-changes": ITEMS}
         self.known: dict[str, TopicState] = {}
         self.reads = 0
 
@@ -218,7 +218,7 @@ def test_a_token_of_a_topic_that_was_recreated_is_refused_at_once() -> None:
     )
     assert awaited(tokens(log), event, item) and log.reads == 2
     assert awaited(tokens(log), event, item) and log.reads == 2
-    log.ids = {"interactions": b"n" * 16, "items": b"m" * 16}
+    log.ids = {"interactions": b"n" * 16, "item-changes": b"m" * 16}
     log.known.clear()
     for token in (event, item):
         with pytest.raises(InvalidToken, match="recreated"):
@@ -261,7 +261,8 @@ def test_watermarks_that_have_no_room_in_a_resume_token_are_left_out(partitions:
     token = encode_place(StreamPlace(b"d" * 16, watermarks), "ann", SEALER)
     assert len(token) <= MAX_RESUME_TOKEN_BYTES
     found = decode_place(token, "ann", SEALER)
-    assert found is not None and found.watermarks == (watermarks if partitions <= 40 else None)
+    assert found is not None and found.watermarks in (watermarks, None)
+    assert found.watermarks is not None or partitions > 40
 
 
 def test_a_resume_token_that_is_not_valid_is_none() -> None:
