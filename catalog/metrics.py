@@ -45,7 +45,9 @@ MERGES = Histogram(
 )
 
 _TOPICS: Final = LabelValues(
-    (), "names of the catalogue's topics", r".*(items|item-vectors|item-stats|model-versions|surfaces)"
+    (),
+    "names of the catalogue's topics",
+    r".*(items|item-changes|item-vectors|item-stats|model-versions|surfaces)",
 )
 _VERSIONS: Final = LabelValues((), "versions that have vectors, `catalog.versions` at most", r"\d+")
 LABEL_VALUES: Final[LabelValuesOf] = {

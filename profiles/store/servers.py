@@ -11,6 +11,7 @@ from glide import (
     InfoSection,
     ObjectType,
     RandomNode,
+    RequestError,
 )
 
 from profiles.store.connection import Client, Connection
@@ -27,6 +28,9 @@ async def run_ids(client: Client) -> str:
         infos = list(answer.values()) if isinstance(answer, dict) else [answer]
     else:
         infos = [await client.info([InfoSection.SERVER])]
+    if not all(isinstance(info, bytes) for info in infos):
+        # Seen with many subscriptions at once: the client took a confirmation for the answer.
+        raise RequestError(f"the server answered INFO with {infos!r}")
     return ",".join(
         sorted(
             line.removeprefix(b"run_id:").decode()

@@ -35,5 +35,6 @@ class Fresh:
 
 def is_fresh(published_ms: Rows, now_ms: int, days: float) -> Mask:
     """Whether items were published within the last `days`. Items with a future or unknown time were not."""
-    since_ms = max(UNKNOWN_MS, now_ms - days * 86_400_000)
-    return (published_ms > since_ms) & (published_ms <= now_ms)
+    age_ms = now_ms - published_ms
+    fresh: Mask = (age_ms >= 0) & (age_ms < days * 86_400_000) & (published_ms != UNKNOWN_MS)
+    return fresh

@@ -5,6 +5,7 @@ from dataclasses import replace
 from time import time
 
 import pytest
+from glide import RequestError
 from pydantic import ValidationError
 
 from profiles.actions import ProfileSettings
@@ -16,6 +17,7 @@ from profiles.profile import Profile, Stored
 from profiles.settings import StoreSettings
 from profiles.store.connection import Connection
 from profiles.store.keys import Keys
+from profiles.store.servers import run_ids
 from profiles.store.store import ProfileStore, Tail, Write, next_revision
 from tests.profiles.conftest import until
 from tests.profiles.profile_records import event
@@ -298,3 +300,14 @@ def test_a_revision_counts_writes_and_differs_from_a_lost_one() -> None:
 def test_invalid_settings_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         StoreSettings.model_validate(wrong)
+
+
+async def test_an_answer_that_is_none_of_info_is_an_error_of_the_store() -> None:
+    """The client has taken a confirmation of a subscription for it."""
+
+    class Confused:
+        async def info(self, sections: object) -> object:
+            return {b"kind": b"Subscribe", b"values": [b"channel", 28]}
+
+    with pytest.raises(RequestError, match="answered INFO with"):
+        await run_ids(Confused())  # type: ignore[arg-type]

@@ -77,7 +77,8 @@ async def test_answers_are_in_time_and_never_claim_events_that_they_lack(kafka, 
                     return False
                 included = profile.includes_events
                 has = set(names) <= {entry.event_id for entry in profile.profile.history}
-                assert included == has
+                # An event that was written twice may be there before its second record is applied.
+                assert has or not included
             return included
 
         stalling = asyncio.create_task(stall())
