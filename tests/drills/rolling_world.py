@@ -5,6 +5,7 @@ address. A name server on loopback replaces the headless Service.
 """
 
 import asyncio
+import base64
 import os
 import signal
 import time
@@ -56,10 +57,13 @@ class Deployment:
             "valkey": {"addresses": list(settings.store.addresses), "bundled": {"enabled": False}},
             "config": {"store": {"key_prefix": settings.store.key_prefix}},
             "triton": {"ports": {"grpc": int(triton_port)}},
-            "server": {"ports": self._ports, **server},
+            "server": {"ports": self._ports, "tokenKeys": {"existingSecret": "tokens"}, **server},
         }
         folder.mkdir(parents=True)
-        self._cluster = Cluster(rendered(values=values), folder, {triton: "127.0.0.1"})
+        key = base64.b64encode(os.urandom(32)).decode()
+        self._cluster = Cluster(
+            rendered(values=values), folder, {triton: "127.0.0.1"}, {"tokens": {"keys": f"1:{key}"}}
+        )
         self._spec = of(self._cluster.objects, "Deployment", "server")["spec"]
         assert self._spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
         template = pod(of(self._cluster.objects, "Deployment", "server"))["spec"]

@@ -6,6 +6,7 @@ import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import grpc
@@ -17,11 +18,19 @@ from tests.helm.chart import ROOT, Object, containers, of, pod
 
 
 class Cluster:
-    """The rendered chart, a folder for its files, and the local replacements of the cluster's names."""
+    """The rendered chart, a folder for its files, the local replacements of the cluster's names, and the values of its
+    Secrets."""
 
-    def __init__(self, objects: list[Object], folder: Path, names: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        objects: list[Object],
+        folder: Path,
+        names: Mapping[str, str],
+        secrets: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+    ) -> None:
         self.objects = objects
         self.folder = folder
+        self.secrets = secrets
         self._names = {"/models": str(folder / "models"), "/tmp": str(folder / "tmp"), **names}
         (folder / "tmp").mkdir()
         (folder / "models").mkdir()
@@ -36,6 +45,10 @@ class Cluster:
         spec = pod(of(self.objects, kind, component))["spec"]
         found = {"PATH": os.environ["PATH"]}
         for variable in spec["containers"][0]["env"]:
+            if "valueFrom" in variable:
+                secret = variable["valueFrom"]["secretKeyRef"]
+                found[variable["name"]] = self.secrets[secret["name"]][secret["key"]]
+                continue
             value = variable["value"]
             if variable["name"] == "RECSTREAM_CONFIG":
                 volume = next(each for each in spec["volumes"] if each["name"] == "settings")
